@@ -1,0 +1,1 @@
+"""The outside world: Telethon, SQLite, and the sandbox data centre, as typed events of ``states``."""

@@ -1,0 +1,242 @@
+"""What can happen to one account's connection, as frozen values.
+
+Adapters and the runner only ever *report*; each report is one of these. A class name is the event's name in the
+journal, in diagrams and in ``log --json``: names are a contract, so add to them and never rename.
+
+Two families carry a number that tells an old report from a current one:
+
+* ``OfVisit`` events answer something that one *visit* of a state asked for (a timer, a turn, a closing). They carry
+  that visit's ``generation``; after the state was left they are stale and change nothing.
+* ``OfLink`` events come from one *link* (one connection of one client). They carry its number; once the link was
+  closed, what it still says is foreign. Number 0 means 'about the account, not about a link'.
+"""
+
+from typing import ClassVar
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Event:
+    """Base of all events."""
+
+
+# --- commands and observations: valid whenever they come -----------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Started(Event):
+    """A life begins: the engine was started, or a paused account resumed."""
+
+
+@frozen(kw_only=True)
+class NetworkRestored(Event):
+    """Another account got through, so a wait for the network may be cut short."""
+
+
+@frozen(kw_only=True)
+class ClockJumped(Event):
+    """Wall clock and monotonic clock parted by ``seconds``: the machine slept, or its clock was set."""
+
+    seconds: float = 0.0
+
+
+@frozen(kw_only=True)
+class CredentialsReplaced(Event):
+    """The session now holds another key than the one that was used so far."""
+
+
+@frozen(kw_only=True)
+class RetryRequested(Event):
+    """A person asks for an attempt now."""
+
+
+@frozen(kw_only=True)
+class StopRequested(Event):
+    """The engine stops, or the account is paused."""
+
+    reason: str = ""
+
+
+# --- answers to what a visit of a state asked for ------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class OfVisit(Event):
+    """Belongs to the visit of a state that has this ``generation``."""
+
+    generation: int
+
+
+@frozen(kw_only=True)
+class TurnGranted(OfVisit):
+    """The fleet's limiter lets this account connect now."""
+
+
+@frozen(kw_only=True)
+class Elapsed(OfVisit):
+    """The state's own deadline has come."""
+
+
+@frozen(kw_only=True)
+class Stable(OfVisit):
+    """The link has held for ``healthy.stable_after``."""
+
+
+@frozen(kw_only=True)
+class ProbeDue(OfVisit):
+    """``healthy.probe_every`` has passed since the last answer."""
+
+
+@frozen(kw_only=True)
+class Closed(OfVisit):
+    """The link that was to be closed is gone: socket, tasks and session."""
+
+
+# --- what a link reports ---------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class OfLink(Event):
+    """Belongs to the link of this number; 0 is none in particular."""
+
+    link: int = 0
+
+
+@frozen(kw_only=True)
+class Connected(OfLink):
+    """The attempt is complete: TCP, key, initConnection and one authorised RPC that was answered."""
+
+
+@frozen(kw_only=True)
+class ProbeAnswered(OfLink):
+    """A probe was answered; ``proof`` says that it was an authorised RPC, not a ping."""
+
+    proof: bool = False
+
+
+@frozen(kw_only=True)
+class Failure(OfLink):
+    """Base of the errors.
+
+    ``detail`` is one sentence for people; ``chain`` is the cause chain, outermost first, as ``Class: message``.
+    ``schedule`` names the field of ``BackoffSchedules`` that says how long a failed attempt waits.
+    """
+
+    schedule: ClassVar[str] = "network"
+    detail: str = ""
+    chain: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class NetworkLost(Failure):
+    """TCP failed: refused, reset, closed, unreachable, or a proxy said so."""
+
+
+@frozen(kw_only=True)
+class TimedOut(Failure):
+    """Something was not answered in time. ``what`` is ``connect``, ``probe`` or ``request``."""
+
+    what: str = "probe"
+
+
+@frozen(kw_only=True)
+class ServerFault(Failure):
+    """The data centre answered with an internal error (500, −500, −503)."""
+
+    schedule: ClassVar[str] = "server"
+
+
+@frozen(kw_only=True)
+class FloodWait(Failure):
+    """The data centre said how long to wait before the next ``request`` of this kind, in ``seconds``."""
+
+    schedule: ClassVar[str] = "flood"
+    seconds: float
+    request: str = "any"
+
+
+@frozen(kw_only=True)
+class TransportFlood(Failure):
+    """Transport error −429: too many connections from this address; no number of seconds comes with it."""
+
+    schedule: ClassVar[str] = "transport_flood"
+
+
+@frozen(kw_only=True)
+class AuthRejected(Failure):
+    """The login is revoked, expired or was never made (401)."""
+
+
+@frozen(kw_only=True)
+class AuthKeyUnknown(Failure):
+    """Transport error −404: the data centre does not know the key. It can be temporary."""
+
+    schedule: ClassVar[str] = "auth_key"
+
+
+@frozen(kw_only=True)
+class SessionDuplicated(Failure):
+    """The same key was used from two addresses at once (406); the data centre has killed it."""
+
+
+@frozen(kw_only=True)
+class AccountBanned(Failure):
+    """Telegram has banned or deleted the account."""
+
+
+@frozen(kw_only=True)
+class AccountLimited(Failure):
+    """The account may connect, but is limited: peer flood, frozen."""
+
+
+@frozen(kw_only=True)
+class ConfigRefused(Failure):
+    """The data centre refuses what the config says (``setting``: ``telegram.api_id``, ``telegram.datacenter``)."""
+
+    setting: str = ""
+
+
+@frozen(kw_only=True)
+class ProtocolBroken(Failure):
+    """What came over the wire is not MTProto, or breaks its rules."""
+
+
+@frozen(kw_only=True)
+class DatabaseLocked(Failure):
+    """Somebody else holds the session's file."""
+
+    schedule: ClassVar[str] = "database"
+
+
+@frozen(kw_only=True)
+class DatabaseUnavailable(Failure):
+    """The session's file cannot be written: full disk, read-only, I/O error."""
+
+    schedule: ClassVar[str] = "database"
+
+
+@frozen(kw_only=True)
+class DatabaseCorrupt(Failure):
+    """The session's file is damaged or no database."""
+
+    schedule: ClassVar[str] = "database"
+
+
+@frozen(kw_only=True)
+class Unexpected(Failure):
+    """An exception that nobody foresaw; the chain says which."""
+
+    schedule: ClassVar[str] = "unexpected"
+
+
+EVENTS: tuple[type[Event], ...] = (
+    Started, TurnGranted, Connected, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
+    CredentialsReplaced, RetryRequested, StopRequested, Closed,
+    NetworkLost, TimedOut, ServerFault, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown, SessionDuplicated,
+    AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,
+    DatabaseCorrupt, Unexpected,
+)  # fmt: skip
+"""Every event there is, in the order of diagrams."""
+
+EVENT_BY_NAME: dict[str, type[Event]] = {event.__name__: event for event in EVENTS}

@@ -1,0 +1,107 @@
+"""The questions that rules ask. Each takes a ``Moment`` and answers yes or no; its name is what diagrams print."""
+
+from attrs import field, frozen
+
+from states.events import Event, FloodWait, NetworkLost, OfLink, OfVisit, TimedOut, TransportFlood, Unexpected
+from states.schedules import Backoff, Policy, Then
+from states.snapshot import Snapshot
+
+UNKNOWN_KEY_TRIES = 3
+"""−404 can be temporary; this many in a row mean that the key is gone."""
+
+UNEXPECTED_TRIES = 10
+"""This many unforeseen errors in a row are not bad luck: a person should look."""
+
+
+@frozen
+class Moment:
+    """What a decision is made from."""
+
+    snapshot: Snapshot
+    event: Event
+    now: float
+    policy: Policy = field(factory=Policy)
+
+
+def streak_after(moment: Moment) -> int:
+    """Return how many failures of this very kind there are in a row, this one counted."""
+    cause = moment.snapshot.cause
+    return moment.snapshot.streak + 1 if cause and cause.event == type(moment.event).__name__ else 1
+
+
+def schedule_of(moment: Moment) -> Backoff | None:
+    """Return the growing schedule that this failure waits by; None when the server gives the number."""
+    schedule = getattr(moment.policy.backoff, getattr(moment.event, "schedule", "network"))
+    return schedule if isinstance(schedule, Backoff) else None
+
+
+def stale(moment: Moment) -> bool:
+    """The event answers what an earlier visit asked for."""
+    return isinstance(moment.event, OfVisit) and moment.event.generation != moment.snapshot.generation
+
+
+def foreign(moment: Moment) -> bool:
+    """The event comes from a link that is not the present one."""
+    return isinstance(moment.event, OfLink) and moment.event.link not in (0, moment.snapshot.link)
+
+
+def under_way(moment: Moment) -> bool:
+    """The attempt has its turn already."""
+    return moment.snapshot.link != 0
+
+
+def stable(moment: Moment) -> bool:
+    """The link has held for ``healthy.stable_after``."""
+    return moment.snapshot.stable
+
+
+def patience_left(moment: Moment) -> bool:
+    """The patience of ``timeout`` grants another probe."""
+    return moment.snapshot.silences + 1 < max(2, len(moment.policy.timeout.patience))
+
+
+def of_request(moment: Moment) -> bool:
+    """It was a request that went unanswered, not the probe."""
+    return isinstance(moment.event, TimedOut) and moment.event.what == "request"
+
+
+def third_in_a_row(moment: Moment) -> bool:
+    """It is the third unknown key in a row."""
+    return streak_after(moment) >= UNKNOWN_KEY_TRIES
+
+
+def out_of_tries(moment: Moment) -> bool:
+    """The schedule says to park by now, or too many failures in a row were unforeseen."""
+    if isinstance(moment.event, Unexpected) and streak_after(moment) >= UNEXPECTED_TRIES:
+        return True
+    schedule = schedule_of(moment)
+    return schedule is not None and schedule.then is Then.PARK and moment.snapshot.failures + 1 >= schedule.tries
+
+
+def exhausted(moment: Moment) -> bool:
+    """The schedule's tries are used up, and nobody was told yet."""
+    schedule = schedule_of(moment)
+    return schedule is not None and not moment.snapshot.exhausted and moment.snapshot.failures + 1 >= schedule.tries
+
+
+def parked(moment: Moment) -> bool:
+    """The account waits for a person."""
+    return moment.snapshot.parked
+
+
+def flooded(moment: Moment) -> bool:
+    """The wait is a flood wait."""
+    cause = moment.snapshot.cause
+    return cause is not None and cause.event in (FloodWait.__name__, TransportFlood.__name__)
+
+
+def waits_for_network(moment: Moment) -> bool:
+    """The wait is for the network, and has an end."""
+    cause = moment.snapshot.cause
+    of_network = cause is not None and cause.event in (NetworkLost.__name__, TimedOut.__name__)
+    return of_network and not moment.snapshot.parked
+
+
+def limited(moment: Moment) -> bool:
+    """Telegram limits the account, as is known."""
+    return moment.snapshot.limited is not None

@@ -1,0 +1,98 @@
+"""What a rule writes into the snapshot, besides the state: each takes a ``Moment`` and returns the changed fields.
+
+They run before the effects are made up, so that a wait sees the counters that it depends on.
+"""
+
+from typing import Any
+
+from states.events import CredentialsReplaced, FloodWait, ProbeAnswered
+from states.guards import Moment, exhausted, streak_after
+from states.snapshot import Cause, Hold, State
+
+Changes = dict[str, Any]
+
+
+def cause_of(moment: Moment) -> Cause:
+    """Return the event as a cause."""
+    return Cause(event=type(moment.event).__name__, detail=getattr(moment.event, "detail", ""))
+
+
+def failed(moment: Moment) -> Changes:
+    """Count a failure and remember its cause."""
+    return {
+        "failures": moment.snapshot.failures + 1,
+        "streak": streak_after(moment),
+        "cause": cause_of(moment),
+        "exhausted": moment.snapshot.exhausted or exhausted(moment),
+    }
+
+
+def silent(moment: Moment) -> Changes:
+    """Count a failure that is a silence, too."""
+    return {**failed(moment), "silences": moment.snapshot.silences + 1}
+
+
+def opened(moment: Moment) -> Changes:
+    """Count an attempt and give its link a number."""
+    links = moment.snapshot.links + 1
+    return {"attempt": moment.snapshot.attempt + 1, "links": links, "link": links, "stable": False}
+
+
+def connected(moment: Moment) -> Changes:
+    """The link is proven; a link after a loss is a reconnect."""
+    again = moment.snapshot.state is State.RECONNECTING
+    return {
+        "reconnects": moment.snapshot.reconnects + again,
+        "last_success": moment.now,
+        "proved_at": moment.now,
+        "silences": 0,
+    }
+
+
+def answered(moment: Moment) -> Changes:
+    """A probe came back."""
+    proof = isinstance(moment.event, ProbeAnswered) and moment.event.proof
+    return {"last_success": moment.now, "silences": 0, **({"proved_at": moment.now} if proof else {})}
+
+
+def settled(moment: Moment) -> Changes:
+    """The link has held: the past is forgiven."""
+    return {
+        "stable": True, "attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False,
+    }  # fmt: skip
+
+
+def forgiven(moment: Moment) -> Changes:
+    """A person acted: start counting anew. New credentials know no limit of the old ones."""
+    fresh: Changes = {"attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False}
+    return {**fresh, "limited": None} if isinstance(moment.event, CredentialsReplaced) else fresh
+
+
+def flooded_request(moment: Moment) -> Changes:
+    """Hold this kind of request; of two waits for one kind the longer one stands."""
+    event = moment.event
+    assert isinstance(event, FloodWait)
+    until = moment.now + moment.policy.backoff.flood.delay(event.seconds)
+    holds = {hold.request: hold.until for hold in moment.snapshot.holds if hold.until > moment.now}
+    holds[event.request] = max(until, holds.get(event.request, 0.0))
+    return {"holds": tuple(Hold(request=request, until=end) for request, end in sorted(holds.items()))}
+
+
+def marked_limited(moment: Moment) -> Changes:
+    """Remember that Telegram limits the account."""
+    return {"limited": cause_of(moment)}
+
+
+def unlimited(moment: Moment) -> Changes:
+    """A person says that the limit is over."""
+    return {"limited": None}
+
+
+def stopping(moment: Moment) -> Changes:
+    """Remember where the next life begins; a wait goes on then, so its deadline is kept."""
+    snapshot = moment.snapshot
+    goes_on = snapshot.state in (State.BACKOFF, State.AUTH_FAILED)
+    return {
+        "resumes": snapshot.state if goes_on else State.CONNECTING,
+        "deadline": snapshot.deadline if snapshot.state is State.BACKOFF else None,
+    }

@@ -1,0 +1,164 @@
+"""Where one account is: all that ``step`` knows about it, and all that a restart needs."""
+
+from enum import StrEnum
+
+import attrs
+from attrs import frozen
+
+
+class State(StrEnum):
+    """The seven states of a connection."""
+
+    CONNECTING = "connecting"
+    HEALTHY = "healthy"
+    TIMEOUT = "timeout"
+    BACKOFF = "backoff"
+    RECONNECTING = "reconnecting"
+    AUTH_FAILED = "auth_failed"
+    SHUTTING_DOWN = "shutting_down"
+
+
+MEANINGS: dict[State, str] = {
+    State.CONNECTING: "first attempt of this life; nothing proven yet",
+    State.HEALTHY: "an RPC was answered on this very connection",
+    State.TIMEOUT: "something went unanswered; the link is suspect and work is held",
+    State.BACKOFF: "no socket; waiting for the deadline that the cause's schedule gave",
+    State.RECONNECTING: "an attempt after a loss, always with a fresh client",
+    State.AUTH_FAILED: "the credentials are unusable; nothing is sent until a person acts",
+    State.SHUTTING_DOWN: "final",
+}
+
+
+class Action(StrEnum):
+    """What a person should do."""
+
+    LOG_IN = "log_in"
+    STOP_OTHER_COPY = "stop_other_copy"
+    APPEAL = "appeal"
+    RESTORE_SESSION = "restore_session"
+    MEND_CONFIG = "mend_config"
+    RETRY = "retry"
+
+
+ACTION_OF_CAUSE: dict[str, Action] = {
+    "AuthRejected": Action.LOG_IN,
+    "AuthKeyUnknown": Action.LOG_IN,
+    "SessionDuplicated": Action.STOP_OTHER_COPY,
+    "AccountBanned": Action.APPEAL,
+    "AccountLimited": Action.APPEAL,
+    "DatabaseCorrupt": Action.RESTORE_SESSION,
+    "ConfigRefused": Action.MEND_CONFIG,
+}
+
+ADVICE: dict[Action, str] = {
+    Action.LOG_IN: "log in again",
+    Action.STOP_OTHER_COPY: "stop the other program that uses this session, then log in again",
+    Action.APPEAL: "appeal to Telegram (recover@telegram.org, or @SpamBot for a limit)",
+    Action.RESTORE_SESSION: "restore the session file from a backup, or log in again",
+    Action.MEND_CONFIG: "mend the config (api_id, api_hash and datacenter), then restart",
+    Action.RETRY: "look at the cause, then retry the account",
+}
+
+
+@frozen(kw_only=True)
+class Cause:
+    """Why the account is where it is: the name of the error event and its sentence."""
+
+    event: str
+    detail: str = ""
+
+
+@frozen(kw_only=True)
+class Hold:
+    """Requests of one kind are held until a wall-clock time (Unix seconds)."""
+
+    request: str
+    until: float
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """One account's connection. Times are wall-clock Unix seconds, so that they mean something after a restart."""
+
+    state: State = State.CONNECTING
+    since: float = 0.0
+    """When the state was entered."""
+    generation: int = 0
+    """Counts visits of states; tells a current timer from a stale one."""
+    life: int = 0
+    """Counts lives: starts of the engine and resumes."""
+    link: int = 0
+    """Number of the link that is open or opening, 0 for none. In an attempt, 0 means waiting for a turn."""
+    links: int = 0
+    """How many links were ever opened."""
+    attempt: int = 0
+    """Connection attempts since the last stable link."""
+    failures: int = 0
+    """Failures in a row since the last stable link."""
+    streak: int = 0
+    """How many of them, the last ones, had the same cause."""
+    silences: int = 0
+    """Unanswered probes of the present suspicion."""
+    cause: Cause | None = None
+    """The last failure; forgotten when the link is stable."""
+    deadline: float | None = None
+    """When the state's wait ends. In ``backoff``, None means parked: only a person ends it."""
+    stable: bool = False
+    """Whether the present link has held for ``healthy.stable_after``."""
+    exhausted: bool = False
+    """Whether the alert of this run of failures was raised."""
+    limited: Cause | None = None
+    """Set while Telegram limits the account."""
+    holds: tuple[Hold, ...] = ()
+    reconnects: int = 0
+    last_success: float | None = None
+    proved_at: float | None = None
+    """When an authorised RPC was last answered."""
+    resumes: State = State.CONNECTING
+    """Where the next life begins."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether the account waits for a person rather than for a time."""
+        return self.state is State.BACKOFF and self.deadline is None
+
+    @property
+    def waiting_for_turn(self) -> bool:
+        """Whether an attempt is due, but the limiter has not let it go yet."""
+        return self.state in (State.CONNECTING, State.RECONNECTING) and self.link == 0
+
+    @property
+    def action(self) -> Action | None:
+        """What a person should do about this account, if anything."""
+        where = self.resumes if self.state is State.SHUTTING_DOWN else self.state
+        if where is State.AUTH_FAILED:
+            return ACTION_OF_CAUSE.get(self.cause.event, Action.LOG_IN) if self.cause else Action.LOG_IN
+        if where is State.BACKOFF and self.deadline is None:
+            return Action.RETRY
+        return Action.APPEAL if self.limited else None
+
+
+def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
+    """Return the snapshot with which a new life starts.
+
+    An account goes on where it was: a wait goes on, unusable credentials stay unusable, counters and holds are
+    kept. Only a link cannot outlive its life, so a state that had or sought one becomes ``connecting``.
+    """
+    if previous is None:
+        return Snapshot(since=now, life=1)
+    where = previous.resumes if previous.state is State.SHUTTING_DOWN else previous.state
+    if where not in (State.BACKOFF, State.AUTH_FAILED):
+        where = State.CONNECTING
+    return attrs.evolve(
+        previous,
+        state=where,
+        since=now,
+        generation=previous.generation + 1,
+        life=previous.life + 1,
+        link=0,
+        silences=0,
+        stable=False,
+        deadline=previous.deadline if where is State.BACKOFF else None,
+        holds=tuple(hold for hold in previous.holds if hold.until > now),
+        resumes=where,
+    )

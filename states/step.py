@@ -1,0 +1,206 @@
+"""``step``: one event in, one decision out. Pure: the same arguments give the same answer, anywhere, for ever.
+
+The runner uses it live, replay uses it on the journal, the checker uses it on every configuration.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+from attrs import define, frozen
+
+from states.effects import (
+    Alert,
+    AlertDatabase,
+    AlertExhausted,
+    AlertLimited,
+    AlertParked,
+    AlertUnusable,
+    ArmProbe,
+    ArmStable,
+    AskTurn,
+    Close,
+    Effect,
+    Finish,
+    HoldDatabase,
+    HoldRequests,
+    HoldWork,
+    Open,
+    Probe,
+    ReleaseWork,
+    Wait,
+)
+from states.events import Event, Failure, FloodWait, TransportFlood
+from states.guards import Moment, schedule_of
+from states.machine import ROWS, RulesBroken, dispatch
+from states.schedules import Policy
+from states.snapshot import Snapshot, State
+
+
+class Rng(Protocol):
+    """Where jitter comes from; ``random.Random`` fits."""
+
+    def random(self) -> float:
+        """Return a number from [0, 1)."""
+
+
+@frozen(kw_only=True)
+class Record:
+    """One decision, as the journal keeps it. Times are wall-clock Unix seconds, durations seconds."""
+
+    at: float
+    source: State
+    event: str
+    payload: dict[str, Any]
+    """The event's own fields."""
+    rule: str
+    target: State
+    """The state afterwards; equal to ``source`` when the account stayed."""
+    attempt: int
+    failures: int
+    delay: float | None
+    """Length of the wait that began, if one did."""
+    draw: float | None
+    """The random number that jitter used, so that a replay waits the same."""
+    deadline: float | None
+    effects: tuple[str, ...]
+    detail: str
+    cause: tuple[str, ...]
+    """The chain of exceptions, outermost first."""
+    dwell: float
+    """How long the account had been in ``source``."""
+    quiet: bool
+    """Routine, which the journal leaves out."""
+
+
+@frozen(kw_only=True)
+class Step:
+    """A decision: where the account is now, what to do, and what to write down."""
+
+    snapshot: Snapshot
+    effects: tuple[Effect, ...]
+    record: Record
+
+
+@define
+class _Draft:
+    """The decision in the making."""
+
+    moment: Moment
+    next: Snapshot
+    rng: Rng
+    draw: float | None = None
+    delay: float | None = None
+
+    def wait(self) -> Wait:
+        """Wait by the cause's schedule, or on for the deadline that stands."""
+        if not isinstance(self.moment.event, Failure):
+            assert self.next.deadline is not None, "a wait that goes on has a deadline"
+            self.delay = max(0.0, self.next.deadline - self.moment.now)
+            return Wait(generation=self.next.generation, delay=self.delay, deadline=self.next.deadline)
+        schedule = schedule_of(self.moment)
+        if schedule is None:
+            assert isinstance(self.moment.event, FloodWait), "only a flood wait has the server's number"
+            self.delay = self.moment.policy.backoff.flood.delay(self.moment.event.seconds)
+        else:
+            # A run of −429 counts for itself: it begins at its own first wait even after a long outage.
+            flooded = isinstance(self.moment.event, TransportFlood)
+            self.draw = self.rng.random()
+            self.delay = schedule.delay(self.next.streak if flooded else max(1, self.next.attempt), self.draw)
+        deadline = self.moment.now + self.delay
+        self.next = attrs.evolve(self.next, deadline=deadline)
+        return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)
+
+    def open(self) -> Open:
+        """Open with the patience of this attempt."""
+        policy = self.moment.policy
+        attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
+        patience = attempts.nth(self.next.attempt)
+        self.next = attrs.evolve(self.next, deadline=self.moment.now + patience)
+        return Open(link=self.next.link, attempt=self.next.attempt, patience=patience)
+
+    def probe(self) -> Probe:
+        """Ping, or prove by an RPC when that is due; in ``timeout`` the patience grows with each silence."""
+        patience = self.moment.policy.timeout.nth(self.next.silences + 1)
+        if self.next.state is State.TIMEOUT:
+            self.next = attrs.evolve(self.next, deadline=self.moment.now + patience)
+        proved_at, every = self.next.proved_at, self.moment.policy.healthy.prove_every
+        proven = proved_at is not None and 0 <= self.moment.now - proved_at < every
+        return Probe(link=self.next.link, proof=not proven, patience=patience)
+
+    def close(self) -> Close:
+        """Close the link; whatever it says from now on is foreign."""
+        self.next = attrs.evolve(self.next, link=0)
+        return Close(generation=self.next.generation, patience=self.moment.policy.shutting_down.grace)
+
+    def alert(self, kind: type[Alert]) -> Alert:
+        """Say what a person should know: this failure, or the one that a restart found."""
+        cause = self.next.limited if kind is AlertLimited else self.next.cause
+        told = self.moment.event if isinstance(self.moment.event, Failure) else cause
+        return kind(detail=told.detail if told else "", action=self.next.action)
+
+    def hold_requests(self) -> HoldRequests:
+        """Hold the kind of request that the server named."""
+        assert isinstance(self.moment.event, FloodWait), "only a flood wait holds requests"
+        held = {hold.request: hold.until for hold in self.next.holds}
+        return HoldRequests(request=self.moment.event.request, until=held[self.moment.event.request])
+
+
+_MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
+    AskTurn: lambda draft: AskTurn(generation=draft.next.generation),
+    Open: _Draft.open,
+    Probe: _Draft.probe,
+    Close: _Draft.close,
+    Wait: _Draft.wait,
+    ArmProbe: lambda draft: ArmProbe(generation=draft.next.generation, delay=draft.moment.policy.healthy.probe_every),
+    ArmStable: lambda draft: ArmStable(
+        generation=draft.next.generation, delay=draft.moment.policy.healthy.stable_after
+    ),
+    HoldWork: lambda _: HoldWork(),
+    ReleaseWork: lambda _: ReleaseWork(),
+    HoldRequests: _Draft.hold_requests,
+    HoldDatabase: lambda draft: HoldDatabase(delay=draft.moment.policy.backoff.database.first),
+    AlertExhausted: partial(_Draft.alert, kind=AlertExhausted),
+    AlertParked: partial(_Draft.alert, kind=AlertParked),
+    AlertUnusable: partial(_Draft.alert, kind=AlertUnusable),
+    AlertLimited: partial(_Draft.alert, kind=AlertLimited),
+    AlertDatabase: partial(_Draft.alert, kind=AlertDatabase),
+    Finish: lambda _: Finish(),
+}
+
+if _unknown := {effect.__name__ for row in ROWS for effect in row.does if effect not in _MAKE}:
+    raise RulesBroken(f"effects that nobody can make: {', '.join(sorted(_unknown))}")
+
+
+def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Policy) -> Step:
+    """Decide what ``event`` means for the account at ``snapshot``; ``now`` is Unix time in seconds."""
+    moment = Moment(snapshot, event, now, policy)
+    row = dispatch(moment)
+    changes: dict[str, Any] = {}
+    if row.target is not None:
+        # A deadline dies with the visit that it belongs to.
+        changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1, "deadline": None}
+    if row.note is not None:
+        changes |= row.note(moment)
+    draft = _Draft(moment, attrs.evolve(snapshot, **changes) if changes else snapshot, rng)
+    effects = tuple(_MAKE[effect](draft) for effect in row.does)
+    record = Record(
+        at=now,
+        source=snapshot.state,
+        event=type(event).__name__,
+        payload=attrs.asdict(event),
+        rule=row.name,
+        target=draft.next.state,
+        attempt=draft.next.attempt,
+        failures=draft.next.failures,
+        delay=draft.delay,
+        draw=draft.draw,
+        deadline=draft.next.deadline,
+        effects=tuple(type(effect).__name__ for effect in effects),
+        detail=event.detail if isinstance(event, Failure) else "",
+        cause=event.chain if isinstance(event, Failure) else (),
+        dwell=max(0.0, now - snapshot.since),
+        quiet=row.quiet,
+    )
+    return Step(snapshot=draft.next, effects=effects, record=record)
