@@ -26,7 +26,12 @@ class Event:
 
 @frozen(kw_only=True)
 class Started(Event):
-    """A life begins: the engine was started, or a paused account resumed."""
+    """A life begins: the engine was started, or a paused account resumed.
+
+    ``credentials`` is a fingerprint of the session's key, so that new ones can be told from those that failed.
+    """
+
+    credentials: str = ""
 
 
 @frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from attrs import field, frozen
 
-from states.events import Event, FloodWait, NetworkLost, OfLink, OfVisit, TimedOut, TransportFlood, Unexpected
+from states.events import Event, FloodWait, NetworkLost, OfLink, OfVisit, Started, TimedOut, TransportFlood, Unexpected
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
@@ -43,6 +43,11 @@ def stale(moment: Moment) -> bool:
 def foreign(moment: Moment) -> bool:
     """The event comes from a link that is not the present one."""
     return isinstance(moment.event, OfLink) and moment.event.link not in (0, moment.snapshot.link)
+
+
+def new_credentials(moment: Moment) -> bool:
+    """The session holds another key than the one that was used before."""
+    return isinstance(moment.event, Started) and moment.event.credentials != moment.snapshot.credentials
 
 
 def under_way(moment: Moment) -> bool:

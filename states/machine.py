@@ -135,7 +135,7 @@ class LeanEvent(StockEvent):
 
     def trigger(self, cursor: Cursor) -> bool:  # type: ignore[override]  # as above
         """Move the cursor by the first row whose guard holds."""
-        for transition in self.transitions[cursor.state]:
+        for transition in self.transitions[cursor.state]:  # noqa: SIM110  # a generator would cost a tenth of the speed
             if transition.execute(cursor):  # type: ignore[arg-type]  # all are lean ones
                 return True
         return False

@@ -5,7 +5,7 @@ They run before the effects are made up, so that a wait sees the counters that i
 
 from typing import Any
 
-from states.events import CredentialsReplaced, FloodWait, ProbeAnswered
+from states.events import CredentialsReplaced, FloodWait, ProbeAnswered, Started
 from states.guards import Moment, exhausted, streak_after
 from states.snapshot import Cause, Hold, State
 
@@ -60,6 +60,17 @@ def settled(moment: Moment) -> Changes:
     return {
         "stable": True, "attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False,
     }  # fmt: skip
+
+
+def identified(moment: Moment) -> Changes:
+    """Remember whose key this life begins with."""
+    assert isinstance(moment.event, Started)
+    return {"credentials": moment.event.credentials}
+
+
+def renewed(moment: Moment) -> Changes:
+    """Start counting anew with another key."""
+    return {**forgiven(moment), **identified(moment), "limited": None}
 
 
 def forgiven(moment: Moment) -> Changes:

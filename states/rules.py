@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
          why="a stop is never refused and never waits"),
 
     # connecting, reconnecting: an attempt; first a turn, then a link, then its proof
-    Rule(CONNECTING, Started, None, does=(AskTurn,), why="a life begins with asking for a turn"),
+    Rule(CONNECTING, Started, None, note=notes.identified, does=(AskTurn,), why="a life begins with asking for a turn"),
     Rule(RECONNECTING, Started, None, why="a life never begins here"),
     Rule(ATTEMPT, TurnGranted, None, when=guards.under_way, why="one attempt at a time"),
     Rule(ATTEMPT, TurnGranted, None, note=notes.opened, does=(Open,), why="patience begins with the turn, not before"),
@@ -165,7 +165,8 @@ RULES: tuple[Rule, ...] = (
     Rule(HEALTHY, LOSSES, BACKOFF, when=guards.out_of_tries, note=notes.failed, does=(HoldWork, Close, AlertParked),
          why="so many failures in a row are for a person to judge: parked"),
     Rule(HEALTHY, LOSSES, BACKOFF, when=guards.exhausted, note=notes.failed,
-         does=(HoldWork, Close, Wait, AlertExhausted), why="the tries are used up: a person is told once, and the trying goes on at the cap"),
+         does=(HoldWork, Close, Wait, AlertExhausted),
+         why="the tries are used up: a person is told once, and the trying goes on at the cap"),
     Rule(HEALTHY, LOSSES, BACKOFF, note=notes.failed, does=(HoldWork, Close, Wait),
          why="a link that never settled is a failed attempt"),
     Rule(HEALTHY, DatabaseLocked, None, does=(HoldDatabase,), why="a locked database does not cut a connection"),
@@ -227,8 +228,9 @@ RULES: tuple[Rule, ...] = (
     Rule((HEALTHY, TIMEOUT), Closed, None, quiet=True, why="the link before is gone, as was asked"),
 
     # backoff: no socket; waiting for the deadline that the cause's schedule gave
-    Rule(BACKOFF, Started, None, when=guards.parked, does=(AlertParked,), why="parked is parked, also after a restart"),
-    Rule(BACKOFF, Started, None, does=(Wait,), why="the wait goes on where the restart cut it"),
+    Rule(BACKOFF, Started, None, when=guards.parked, note=notes.identified, does=(AlertParked,),
+         why="parked is parked, also after a restart"),
+    Rule(BACKOFF, Started, None, note=notes.identified, does=(Wait,), why="the wait goes on where the restart cut it"),
     Rule(BACKOFF, Elapsed, None, when=guards.parked, why="a parked account waits for a person"),
     Rule(BACKOFF, Elapsed, RECONNECTING, does=(AskTurn,), why="the wait is over"),
     Rule(BACKOFF, NetworkRestored, RECONNECTING, when=guards.waits_for_network, does=(AskTurn,),
@@ -256,6 +258,8 @@ RULES: tuple[Rule, ...] = (
     Rule(AUTH_FAILED, CredentialsReplaced, CONNECTING, note=notes.forgiven, does=(AskTurn,), why="a person acted"),
     Rule(AUTH_FAILED, RetryRequested, CONNECTING, note=notes.forgiven, does=(AskTurn,),
          why="a person says that the credentials are good again"),
+    Rule(AUTH_FAILED, Started, CONNECTING, when=guards.new_credentials, note=notes.renewed, does=(AskTurn,),
+         why="a person acted while the engine was down"),
     Rule(AUTH_FAILED, Started, None, does=(AlertUnusable,), why="a restart does not mend credentials"),
     Rule(AUTH_FAILED, OF_LINK, None, why="nothing that a link says matters until a person acts"),
     Rule(AUTH_FAILED, (TurnGranted, ProbeDue, Stable, Elapsed, NetworkRestored, ClockJumped), None,

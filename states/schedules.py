@@ -37,6 +37,11 @@ def _fraction(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
         raise ValueError(f"{attribute.name} must be at least 0 and below 1, not {value:g}")
 
 
+def _durations(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, ...]) -> None:
+    if not value or not all(0 < seconds < float("inf") for seconds in value):
+        raise ValueError(f"{attribute.name} must be a list of at least one duration, each more than 0 s")
+
+
 @frozen(kw_only=True)
 class Backoff:
     """Waits that grow: ``first``, ``first·factor``, … up to ``cap``, each shifted by up to ``± jitter`` of itself.
@@ -80,12 +85,7 @@ class ServerGiven:
 class Patience:
     """How long to wait for an answer: the first time, the second time, …; the last one goes on for ever."""
 
-    patience: tuple[float, ...] = field(default=(60.0, 75.0, 90.0))
-
-    @patience.validator
-    def _check(self, _: Any, value: tuple[float, ...]) -> None:
-        if not value or not all(0 < seconds < float("inf") for seconds in value):
-            raise ValueError("patience must be a list of at least one duration, each more than 0 s")
+    patience: tuple[float, ...] = field(default=(60.0, 75.0, 90.0), validator=_durations)
 
     def nth(self, nth: int) -> float:
         """Return the patience of the ``nth`` time (from 1)."""
@@ -96,7 +96,7 @@ class Patience:
 class Suspicion(Patience):
     """The patience of the state ``timeout``: the first is granted to a probe of ``healthy``, the others follow."""
 
-    patience: tuple[float, ...] = field(default=(10.0, 20.0))
+    patience: tuple[float, ...] = field(default=(10.0, 20.0), validator=_durations)
 
 
 @frozen(kw_only=True)

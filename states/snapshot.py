@@ -114,6 +114,8 @@ class Snapshot:
     last_success: float | None = None
     proved_at: float | None = None
     """When an authorised RPC was last answered."""
+    credentials: str = ""
+    """Fingerprint of the key that this life began with."""
     resumes: State = State.CONNECTING
     """Where the next life begins."""
 
