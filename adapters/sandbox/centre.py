@@ -1,0 +1,105 @@
+"""The data centre without its sockets: what all connections share, and who gets which update."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import attrs
+
+from adapters.sandbox import views
+from adapters.sandbox.exchange import DiffieHellman
+from adapters.sandbox.faults import Switchboard
+from adapters.sandbox.keys import DataCentreKey
+from adapters.sandbox.services import Office
+from adapters.sandbox.store import Message, Store
+
+MOST_NAMES: Final = 500
+"""How many different names one counter keeps; what comes after is counted together."""
+
+log = logging.getLogger("adapters.sandbox")
+
+
+class Receiver(Protocol):
+    """A connection that updates can be pushed to."""
+
+    def push(self, update: Any) -> None: ...
+
+
+@attrs.define
+class Stats:
+    """What happened since the start."""
+
+    accepted: int = 0
+    turned_away: int = 0
+    """Accepted by the kernel and closed by a fault before the first byte."""
+    connections: int = 0
+    handshakes: int = 0
+    """Connections now that have not had an answer to a request yet."""
+    most_handshakes: int = 0
+    keys_made: int = 0
+    updates_pushed: int = 0
+    requests: Counter[str] = attrs.field(factory=Counter)
+    unknown_requests: Counter[str] = attrs.field(factory=Counter)
+    protocol_errors: Counter[str] = attrs.field(factory=Counter)
+    faults: Counter[str] = attrs.field(factory=Counter)
+
+    def note(self, counter: Counter[str], name: str) -> None:
+        """Counts a name that a client may have chosen, without growing for ever."""
+        counter[name if name in counter or len(counter) < MOST_NAMES else "others"] += 1
+
+    def begin_handshake(self) -> None:
+        self.handshakes += 1
+        self.most_handshakes = max(self.most_handshakes, self.handshakes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "accepted": self.accepted,
+            "turned_away": self.turned_away,
+            "connections": self.connections,
+            "handshakes": {"now": self.handshakes, "most": self.most_handshakes},
+            "keys_made": self.keys_made,
+            "updates_pushed": self.updates_pushed,
+            "requests": dict(self.requests),
+            "unknown_requests": dict(self.unknown_requests),
+            "protocol_errors": dict(self.protocol_errors),
+            "faults": dict(self.faults),
+        }
+
+
+@attrs.define
+class Centre:
+    """See the module's docstring."""
+
+    key: DataCentreKey
+    store: Store
+    office: Office
+    switchboard: Switchboard
+    salt_seed: bytes
+    clock: Callable[[], float] = time.time
+    half: DiffieHellman = attrs.field(factory=DiffieHellman.fresh)
+    stats: Stats = attrs.field(factory=Stats)
+    _receivers: dict[int, set[Receiver]] = attrs.field(factory=dict)
+
+    def subscribe(self, account: int, receiver: Receiver) -> None:
+        """From now on the receiver is pushed what happens to the account."""
+        self._receivers.setdefault(account, set()).add(receiver)
+
+    def unsubscribe(self, account: int, receiver: Receiver) -> None:
+        receivers = self._receivers.get(account, set())
+        receivers.discard(receiver)
+        if not receivers:
+            self._receivers.pop(account, None)
+
+    def deliver(self, messages: list[Message], origin: Receiver | None = None) -> None:
+        """Pushes each message to its account's sessions, except the one whose request made it."""
+        for message in messages:
+            receivers = self._receivers.get(message.account, set()) - {origin}
+            if not receivers:
+                continue
+            update = views.new_message(message, views.users_of(self.store, [message], message.account))
+            for receiver in receivers:
+                receiver.push(update)
+                self.stats.updates_pushed += 1

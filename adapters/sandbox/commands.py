@@ -1,0 +1,177 @@
+"""The commands of the control connection, as values and as JSON objects.
+
+One command is one object: {"do": "reset", "account": "+9996620001"}, {"do": "blackhole", "for": 8}. What is
+wrong with a command is said in a sentence (SandboxError), never shrugged at.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.faults import Fault, FaultKind
+
+MOST_STEPS: Final = 1000
+LONGEST_SCENARIO_SECONDS: Final = 24 * 3600.0
+
+
+@attrs.frozen
+class Clear:
+    """End the faults of one account, or with None all of them."""
+
+    account: str | None = None
+
+
+@attrs.frozen
+class Push:
+    """A new message for an account; without a sender it comes from Telegram itself."""
+
+    account: str
+    text: str
+    sender: str | None = None
+
+
+@attrs.frozen
+class Listen:
+    """Open the account's own port."""
+
+    account: str
+
+
+@attrs.frozen
+class AskStats:
+    """Tell what happened so far."""
+
+
+Action: TypeAlias = Fault | Clear | Push
+"""What a scenario can do."""
+
+
+@attrs.frozen
+class Step:
+    """One moment of a scenario. Raises SandboxError for a time out of range."""
+
+    at: float
+    """Seconds since the scenario was started."""
+    fault: Action
+    """What is done then: nearly always a fault; `Clear` and `Push` are allowed too."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.at <= LONGEST_SCENARIO_SECONDS:
+            raise SandboxError(
+                f"A step of a scenario is at 0 to {LONGEST_SCENARIO_SECONDS:.0f} s after its start, not at {self.at} s."
+            )
+
+
+@attrs.frozen
+class Scenario:
+    """Steps that are done in the order of their times, beginning now."""
+
+    steps: tuple[Step, ...]
+
+
+Command: TypeAlias = Action | Listen | AskStats | Scenario
+
+KEYS: Final[Mapping[str, frozenset[str]]] = {
+    **{kind.value: frozenset({"account", "for"}) for kind in FaultKind},
+    "clear": frozenset({"account"}),
+    "push": frozenset({"account", "text", "sender"}),
+    "listen": frozenset({"account"}),
+    "stats": frozenset(),
+    "scenario": frozenset({"steps"}),
+}
+"""Each command with the keys that it knows, besides `do`."""
+
+
+def parse(record: object) -> Command:
+    """The command that a JSON object means. Raises SandboxError, with a sentence, for any other."""
+    if not isinstance(record, dict):
+        raise SandboxError('A command is a JSON object such as {"do": "stats"}.')
+    do = record.get("do")
+    if not isinstance(do, str) or do not in KEYS:
+        raise SandboxError(f"There is no command {do!r}; 'do' is one of {', '.join(KEYS)}.")
+    if unknown := sorted(str(key) for key in record.keys() - KEYS[do] - {"do"}):
+        known = ", ".join(sorted(KEYS[do])) or "no other key"
+        raise SandboxError(f"'{do}' has no key {', '.join(unknown)}; it knows {known}.")
+    match do:
+        case "clear":
+            return Clear(_text_or_none(record, "account"))
+        case "push":
+            return Push(_text(record, "account"), _text(record, "text"), _text_or_none(record, "sender"))
+        case "listen":
+            return Listen(_text(record, "account"))
+        case "stats":
+            return AskStats()
+        case "scenario":
+            return _scenario(record.get("steps"))
+    return Fault(FaultKind(do), _text_or_none(record, "account"), _seconds_or_none(record, "for"))
+
+
+def encode(command: Command) -> dict[str, Any]:
+    """The JSON object that means this command; the inverse of `parse`."""
+    match command:
+        case Fault():
+            record = {"do": command.kind.value, "account": command.account, "for": command.duration}
+        case Clear():
+            record = {"do": "clear", "account": command.account}
+        case Push():
+            record = {"do": "push", "account": command.account, "text": command.text, "sender": command.sender}
+        case Listen():
+            record = {"do": "listen", "account": command.account}
+        case AskStats():
+            record = {"do": "stats"}
+        case Scenario():
+            return {"do": "scenario", "steps": [{"at": step.at, **encode(step.fault)} for step in command.steps]}
+    return {key: value for key, value in record.items() if value is not None}
+
+
+def scenario(steps: Sequence[Step]) -> Scenario:
+    """A scenario of these steps. Raises SandboxError when there are too many."""
+    if len(steps) > MOST_STEPS:
+        raise SandboxError(f"A scenario has at most {MOST_STEPS} steps, not {len(steps)}.")
+    return Scenario(tuple(sorted(steps, key=lambda step: step.at)))
+
+
+def _scenario(steps: object) -> Scenario:
+    if not isinstance(steps, list):
+        raise SandboxError("'steps' of a scenario is a list of commands, each with its 'at' in seconds.")
+    return scenario([_step(number, record) for number, record in enumerate(steps, 1)])
+
+
+def _step(number: int, record: object) -> Step:
+    try:
+        if not isinstance(record, dict):
+            raise SandboxError('A step is a command with a time, such as {"at": 5, "do": "reset"}.')
+        at = _seconds_or_none(record, "at")
+        if at is None:
+            raise SandboxError("'at' is missing; it says after how many seconds.")
+        action = parse({key: value for key, value in record.items() if key != "at"})
+        if not isinstance(action, Fault | Clear | Push):
+            raise SandboxError(f"A scenario cannot do '{record['do']}'; it can do faults, clear and push.")
+        return Step(at, action)
+    except SandboxError as error:
+        raise SandboxError(f"Step {number} of the scenario: {error}") from error
+
+
+def _text(record: dict[str, object], key: str) -> str:
+    value = _text_or_none(record, key)
+    if value is None:
+        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
+    return value
+
+
+def _text_or_none(record: dict[str, object], key: str) -> str | None:
+    value = record.get(key)
+    if value is not None and not isinstance(value, str):
+        raise SandboxError(f"'{key}' is a text in quotes, not {value!r}.")
+    return value
+
+
+def _seconds_or_none(record: dict[str, object], key: str) -> float | None:
+    value = record.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SandboxError(f"'{key}' is a number of seconds, not {value!r}.")
+    return float(value)

@@ -1,0 +1,103 @@
+"""The control connection: JSON lines over TCP, one command a line, one answer a line."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import attrs
+from anyio.abc import AnyByteStream, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from adapters.sandbox import commands
+from adapters.sandbox.centre import log
+from adapters.sandbox.commands import AskStats, Clear, Command, Listen, Push, Scenario
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.faults import Fault
+from adapters.sandbox.server import Sandbox
+
+LONGEST_LINE_BYTES: Final = 256 * 1024
+MOST_SCENARIOS: Final = 16
+ANSWER_SECONDS: Final = 10.0
+
+
+@attrs.define
+class Control:
+    """Performs commands on a sandbox and runs its scenarios."""
+
+    _sandbox: Sandbox
+    _tasks: TaskGroup
+    _clock: Callable[[], float] = anyio.current_time
+    _running: int = 0
+
+    async def serve(self, stream: AnyByteStream) -> None:
+        """One control connection, until its other end closes it. Nothing that it sends is raised."""
+        lines = BufferedByteReceiveStream(stream)
+        async with stream:
+            while True:
+                try:
+                    line = await lines.receive_until(b"\n", LONGEST_LINE_BYTES)
+                    reply = await self.answer(line)
+                except anyio.DelimiterNotFound:
+                    await self._reply(stream, _no(f"A command is a line of at most {LONGEST_LINE_BYTES} bytes."))
+                    return
+                except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                    return
+                if not await self._reply(stream, reply):
+                    return
+
+    async def answer(self, line: bytes) -> dict[str, Any]:
+        """The answer to one line."""
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return _no('A command is one JSON object on one line, such as {"do": "stats"}.')
+        try:
+            return {"ok": True, **await self.perform(commands.parse(record))}
+        except SandboxError as error:
+            return _no(str(error))
+
+    async def perform(self, command: Command) -> dict[str, Any]:
+        """Does it; returns what the answer holds besides `ok`. Raises SandboxError."""
+        match command:
+            case Fault():
+                await self._sandbox.inject(command)
+            case Clear():
+                await self._sandbox.clear(command.account)
+            case Push():
+                return {"id": await self._sandbox.push(command.account, command.text, command.sender)}
+            case Listen():
+                return {"port": await self._sandbox.listen(command.account)}
+            case AskStats():
+                return {"stats": self._sandbox.stats()}
+            case Scenario():
+                if self._running >= MOST_SCENARIOS:
+                    raise SandboxError(f"{MOST_SCENARIOS} scenarios are running already; wait until one is over.")
+                self._running += 1
+                self._tasks.start_soon(self._run, command, self._clock())
+        return {}
+
+    async def _run(self, scenario: Scenario, start: float) -> None:
+        try:
+            for step in scenario.steps:
+                await anyio.sleep_until(start + step.at)
+                try:
+                    await self.perform(step.fault)
+                except SandboxError as error:
+                    log.warning("a step of the scenario failed: %s", error)
+        finally:
+            self._running -= 1
+
+    @staticmethod
+    async def _reply(stream: AnyByteStream, reply: dict[str, Any]) -> bool:
+        """False when the other end does not read."""
+        try:
+            with anyio.fail_after(ANSWER_SECONDS):
+                await stream.send(json.dumps(reply).encode() + b"\n")
+        except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        return True
+
+
+def _no(sentence: str) -> dict[str, Any]:
+    return {"ok": False, "error": sentence}

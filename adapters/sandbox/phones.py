@@ -1,0 +1,27 @@
+"""Phone numbers. Only Telegram's test range exists here: 99966XYYYY, where X is the digit of a data centre.
+
+Source: https://core.telegram.org/api/auth#test-accounts
+"""
+
+import re
+from typing import Final
+
+from adapters.sandbox.errors import SandboxError
+
+TEST_NUMBER: Final = re.compile(r"99966\d{5}")
+CODE_LENGTH: Final = 5
+
+
+def normalise(phone: str) -> str:
+    """The digits of a test number, without plus sign, spaces and dashes. Raises SandboxError for any other."""
+    digits = re.sub(r"[+\s()-]", "", phone)
+    if not TEST_NUMBER.fullmatch(digits):
+        raise SandboxError(
+            f"'{phone}' is not a number of the sandbox; use one of Telegram's test range, such as +9996620001."
+        )
+    return digits
+
+
+def login_code(phone: str) -> str:
+    """The code that logs a normalised number in: its digit X five times."""
+    return phone[5] * CODE_LENGTH

@@ -1,0 +1,193 @@
+"""The sandbox as a process of its own, seen from the program that started it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+import anyio
+import attrs
+from anyio.abc import Process, SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from adapters.sandbox import commands
+from adapters.sandbox.commands import AskStats, Clear, Command, Listen, Push, Step
+from adapters.sandbox.errors import SandboxDied, SandboxError
+from adapters.sandbox.faults import Fault
+
+HOST: Final = "127.0.0.1"
+LOG_FILE: Final = "sandbox.log"
+READY_SECONDS: Final = 15.0
+ANSWER_SECONDS: Final = 10.0
+LEAVE_SECONDS: Final = 5.0
+"""How long the process may take to end by itself, and again after SIGTERM; then it is killed."""
+LONGEST_LINE_BYTES: Final = 1024 * 1024
+
+
+@attrs.define(eq=False)
+class SandboxProcess:
+    """A running sandbox and its control connection.
+
+    Every call raises SandboxDied when the process is gone, and SandboxError when it says no.
+    """
+
+    dc_id: int
+    port: int
+    public_key: str
+    _process: Process
+    _control: SocketStream
+    _log: Path | None
+    _lines: BufferedByteReceiveStream = attrs.field(init=False)
+    _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
+    _out_of_step: bool = False
+    """An answer was not awaited to its end; the next line read would be the wrong one."""
+
+    def __attrs_post_init__(self) -> None:
+        self._lines = BufferedByteReceiveStream(self._control)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, directory: Path | None = None, dc_id: int = 2, port: int = 0) -> AsyncIterator[Self]:
+        """Starts the process and ends it with the block.
+
+        It has a session of its own, so Ctrl+C in the terminal does not reach it, and it leaves when its stdin
+        closes, so it does not outlive a parent that was killed. Its log is `sandbox.log` in the directory,
+        beside its state; without a directory there is neither.
+        """
+        async with AsyncExitStack() as stack:
+            log_file: Path | None = None
+            stderr: int | IO[bytes] = subprocess.DEVNULL
+            if directory is not None:
+                log_file = directory / LOG_FILE
+                stderr = stack.enter_context(_open_log(log_file))
+            command = [sys.executable, "-m", "adapters.sandbox", "--until-stdin-closes"]
+            command += ["--host", HOST, "--port", str(port), "--dc", str(dc_id)]
+            command += ["--state", str(directory)] if directory is not None else []
+            with anyio.CancelScope(shield=True):  # half a start could not be undone; a whole one is a moment
+                process = await anyio.open_process(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    start_new_session=True,
+                    env=_environment(),
+                )
+            stack.push_async_callback(_end, process)
+            try:
+                ready = await _ready(process, log_file)
+            except BaseException:
+                process.kill()  # it may be busy making its key, and deaf to a closed stdin for seconds
+                raise
+            control = await stack.enter_async_context(await anyio.connect_tcp(HOST, ready["control"]))
+            yield cls(ready["dc"], ready["port"], ready["public_key"], process, control, log_file)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def listen(self, phone: str) -> int:
+        """The port of this account alone."""
+        return int((await self._ask(Listen(phone)))["port"])
+
+    async def inject(self, fault: Fault) -> None:
+        """Lets something hurt, from now on."""
+        await self._ask(fault)
+
+    async def clear(self, account: str | None = None) -> None:
+        """Ends the faults of one account, or every fault."""
+        await self._ask(Clear(account))
+
+    async def stats(self) -> dict[str, Any]:
+        """As `Sandbox.stats`."""
+        return dict((await self._ask(AskStats()))["stats"])
+
+    async def push(self, phone: str, text: str, sender: str | None = None) -> int:
+        """A new message for the account; returns its id there."""
+        return int((await self._ask(Push(phone, text, sender)))["id"])
+
+    async def scenario(self, steps: Sequence[Step]) -> None:
+        """Starts a scenario and returns at once."""
+        await self._ask(commands.scenario(steps))
+
+    async def wait(self) -> int:
+        """Waits until the process ends, for whatever reason, and returns its exit code."""
+        return await self._process.wait()
+
+    async def _ask(self, command: Command) -> dict[str, Any]:
+        async with self._lock:
+            if self._process.returncode is not None or self._out_of_step:
+                raise await self._death()
+            try:
+                with anyio.fail_after(ANSWER_SECONDS):
+                    self._out_of_step = True
+                    await self._control.send(json.dumps(commands.encode(command)).encode() + b"\n")
+                    reply = json.loads(await self._lines.receive_until(b"\n", LONGEST_LINE_BYTES))
+                    self._out_of_step = False
+            except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead, TimeoutError) as error:
+                raise await self._death() from error
+        if not reply.pop("ok"):
+            raise SandboxError(reply["error"])
+        return dict(reply)
+
+    async def _death(self) -> SandboxDied:
+        with anyio.move_on_after(1):
+            await self._process.wait()
+        return SandboxDied(_obituary(self._process, self._log))
+
+
+def _open_log(file: Path) -> IO[bytes]:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return file.open("ab")
+    except OSError as error:
+        raise SandboxError(f"The sandbox cannot write to {file} ({error.strerror}); check the directory.") from error
+
+
+def _environment() -> dict[str, str]:
+    """Our own, with the folder of the package where the new interpreter looks for it."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+
+
+async def _ready(process: Process, log_file: Path | None) -> dict[str, Any]:
+    """The one line that says where the sandbox listens. Raises SandboxDied when it does not come in time."""
+    assert process.stdout is not None
+    try:
+        with anyio.fail_after(READY_SECONDS):
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LONGEST_LINE_BYTES)
+    except TimeoutError as error:
+        raise SandboxDied(f"The sandbox was not ready after {READY_SECONDS:.0f} s; {_look(log_file)}.") from error
+    except (anyio.EndOfStream, anyio.IncompleteRead) as error:
+        with anyio.move_on_after(LEAVE_SECONDS):
+            await process.wait()
+        raise SandboxDied(_obituary(process, log_file)) from error
+    return dict(json.loads(line))
+
+
+def _obituary(process: Process, log_file: Path | None) -> str:
+    if process.returncode is None:
+        return f"The sandbox (process {process.pid}) no longer answers; {_look(log_file)} and start it again."
+    how = f"exit code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
+    return f"The sandbox (process {process.pid}) ended by itself with {how}; {_look(log_file)} and start it again."
+
+
+def _look(log_file: Path | None) -> str:
+    return f"look into {log_file}" if log_file is not None else "give it a directory to see its log there"
+
+
+async def _end(process: Process) -> None:
+    """Closes stdin and waits; asks; kills. Bounded, and not to be interrupted."""
+    with anyio.CancelScope(shield=True):
+        assert process.stdin is not None
+        await process.stdin.aclose()
+        for hurry in (None, process.terminate, process.kill):
+            if hurry is not None and process.returncode is None:
+                hurry()
+            with anyio.move_on_after(LEAVE_SECONDS):
+                await process.wait()
+                break
+        await process.aclose()

@@ -1,0 +1,234 @@
+"""What the data centre remembers: accounts, auth keys, messages. One SQLite file, or memory when there is none.
+
+Writes are short and synchronous; this is a data centre for tests. WAL with synchronous=NORMAL loses nothing when
+the process is killed (only when the machine is).
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import attrs
+
+from adapters.sandbox.cipher import AuthKey
+from adapters.sandbox.errors import RpcRefusal, SandboxError
+from adapters.sandbox.phones import normalise
+
+SERVICE_ID: Final = 777000
+"""The account that Telegram's own notices come from; it exists in every data centre."""
+SERVICE_PHONE: Final = "42777"
+FIRST_PTS: Final = 1
+"""Zero means 'unknown' to a client."""
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS accounts (
+    id INTEGER PRIMARY KEY, phone TEXT NOT NULL UNIQUE, pts INTEGER NOT NULL, last_message INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS auth_keys (
+    data BLOB PRIMARY KEY, account INTEGER REFERENCES accounts (id)
+) STRICT;
+CREATE TABLE IF NOT EXISTS messages (
+    account INTEGER NOT NULL REFERENCES accounts (id), id INTEGER NOT NULL, pts INTEGER NOT NULL,
+    peer INTEGER NOT NULL, sender INTEGER NOT NULL, out INTEGER NOT NULL, text TEXT NOT NULL,
+    date INTEGER NOT NULL, random_id INTEGER, PRIMARY KEY (account, id)
+) STRICT;
+CREATE UNIQUE INDEX IF NOT EXISTS messages_by_pts ON messages (account, pts);
+CREATE INDEX IF NOT EXISTS messages_by_peer ON messages (account, peer, id);
+CREATE UNIQUE INDEX IF NOT EXISTS messages_by_random_id ON messages (account, random_id) WHERE random_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS reads (
+    account INTEGER NOT NULL, peer INTEGER NOT NULL, newest INTEGER NOT NULL, PRIMARY KEY (account, peer)
+) STRICT;
+"""
+
+
+@attrs.frozen
+class Account:
+    """A user of the data centre. The id is the phone number, so that it is the same in every run."""
+
+    id: int
+    phone: str
+
+    @property
+    def username(self) -> str:
+        return f"user{self.phone}"
+
+    def access_hash_for(self, viewer: int) -> int:
+        """The number with which this viewer may name the account; as in Telegram, each viewer has an own one."""
+        digest = sha256(f"{viewer}:{self.id}".encode()).digest()
+        return int.from_bytes(digest[:8], "little", signed=True)
+
+
+@attrs.frozen
+class Message:
+    """A message as one account sees it: every account has its own copy and its own numbering."""
+
+    account: int
+    id: int
+    pts: int
+    peer: int
+    sender: int
+    out: bool = attrs.field(converter=bool)
+    text: str
+    date: int
+    """Seconds since the epoch."""
+    random_id: int | None
+
+
+@attrs.frozen
+class Sent:
+    """The copies of a new message; the receiver has none when one writes to oneself."""
+
+    mine: Message
+    theirs: Message | None
+
+
+@attrs.define
+class Store:
+    """See the module's docstring. Raises SandboxError when the file cannot be opened."""
+
+    _file: Path | None
+    _clock: Callable[[], float]
+    _keys: dict[int, tuple[AuthKey, int | None]] = attrs.field(factory=dict)
+    _accounts: dict[int, Account] = attrs.field(factory=dict)
+    _db: sqlite3.Connection = attrs.field(init=False)
+
+    def __enter__(self) -> Self:
+        try:
+            self._db = sqlite3.connect(self._file or ":memory:", isolation_level=None, timeout=5)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(SCHEMA)
+        except sqlite3.Error as error:
+            raise SandboxError(
+                f"The sandbox cannot use {self._file} ({error}); check that no other sandbox has it open, or delete it."
+            ) from error
+        self._accounts = {id_: Account(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")}
+        for data, owner in self._db.execute("SELECT data, account FROM auth_keys"):
+            key = AuthKey.of(data)
+            self._keys[key.id] = (key, owner)
+        if SERVICE_ID not in self._accounts:
+            self._create(Account(SERVICE_ID, SERVICE_PHONE))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def account(self, phone: str) -> Account:
+        """The account of a test number, which is created when it is first asked for. Raises SandboxError otherwise."""
+        digits = normalise(phone)
+        return self._accounts.get(int(digits)) or self._create(Account(int(digits), digits))
+
+    def account_by_id(self, id_: int) -> Account | None:
+        return self._accounts.get(id_)
+
+    def accounts(self) -> list[Account]:
+        """All accounts, the oldest first."""
+        return list(self._accounts.values())
+
+    def add_key(self, key: AuthKey, owner: int | None = None) -> None:
+        """Remembers an auth key, logged in as the owner if there is one."""
+        self._db.execute("INSERT INTO auth_keys VALUES (?, ?)", (key.data, owner))
+        self._keys[key.id] = (key, owner)
+
+    def remove_key(self, key: AuthKey) -> None:
+        """Forgets an auth key: its packets are answered with -404 from now on."""
+        self._db.execute("DELETE FROM auth_keys WHERE data = ?", (key.data,))
+        self._keys.pop(key.id, None)
+
+    def key(self, key_id: int) -> AuthKey | None:
+        entry = self._keys.get(key_id)
+        return entry and entry[0]
+
+    def owner(self, key_id: int) -> Account | None:
+        """The account that is logged in with this key."""
+        _, owner = self._keys.get(key_id, (None, None))
+        return None if owner is None else self._accounts[owner]
+
+    def log_in(self, key: AuthKey, owner: int | None) -> None:
+        """Binds a key to an account; None logs it out."""
+        self._db.execute("UPDATE auth_keys SET account = ? WHERE data = ?", (owner, key.data))
+        self._keys[key.id] = (key, owner)
+
+    def pts(self, account: int) -> int:
+        """The number of the account's last event."""
+        (pts,) = self._db.execute("SELECT pts FROM accounts WHERE id = ?", (account,)).fetchone()
+        return int(pts)
+
+    def send(self, sender: int, receiver: int, text: str, random_id: int | None) -> Sent:
+        """Stores a new message in both boxes. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when it was sent before."""
+        date = int(self._clock())
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            mine = self._append(sender, receiver, sender=sender, text=text, date=date, random_id=random_id)
+            theirs = None
+            if sender != receiver:
+                theirs = self._append(receiver, sender, sender=sender, text=text, date=date, random_id=None)
+            self._db.execute("COMMIT")
+        except sqlite3.IntegrityError as error:
+            self._db.execute("ROLLBACK")
+            raise RpcRefusal(500, "RANDOM_ID_DUPLICATE") from error
+        return Sent(mine, theirs)
+
+    def messages(self, account: int) -> list[Message]:
+        """Everything in the account's box, oldest first."""
+        return self._select("WHERE account = ? ORDER BY id", (account,))
+
+    def messages_since(self, account: int, pts: int, limit: int) -> list[Message]:
+        """What came after this event, oldest first."""
+        return self._select("WHERE account = ? AND pts > ? ORDER BY pts LIMIT ?", (account, pts, limit))
+
+    def history(self, account: int, peer: int) -> list[Message]:
+        """One chat, newest first."""
+        return self._select("WHERE account = ? AND peer = ? ORDER BY id DESC", (account, peer))
+
+    def tops(self, account: int, limit: int) -> list[Message]:
+        """The last message of each chat, newest first."""
+        newest = "SELECT max(id) FROM messages WHERE account = ? GROUP BY peer"
+        where = f"WHERE account = ? AND id IN ({newest}) ORDER BY id DESC LIMIT ?"
+        return self._select(where, (account, account, limit))
+
+    def mark_read(self, account: int, peer: int, newest: int) -> None:
+        """Everything in the chat up to this message is read."""
+        self._db.execute(
+            "INSERT INTO reads VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, excluded.newest)",
+            (account, peer, newest),
+        )
+
+    def read_up_to(self, account: int, peer: int) -> int:
+        row = self._db.execute("SELECT newest FROM reads WHERE account = ? AND peer = ?", (account, peer)).fetchone()
+        return int(row[0]) if row else 0
+
+    def unread(self, account: int, peer: int) -> int:
+        """How many incoming messages of the chat are newer than the last one read."""
+        query = "SELECT count(*) FROM messages WHERE account = ? AND peer = ? AND out = 0 AND id > ?"
+        (count,) = self._db.execute(query, (account, peer, self.read_up_to(account, peer))).fetchone()
+        return int(count)
+
+    def count_messages(self) -> int:
+        (count,) = self._db.execute("SELECT count(*) FROM messages").fetchone()
+        return int(count)
+
+    def _create(self, account: Account) -> Account:
+        self._db.execute("INSERT INTO accounts VALUES (?, ?, ?, 0)", (account.id, account.phone, FIRST_PTS))
+        self._accounts[account.id] = account
+        return account
+
+    def _append(self, account: int, peer: int, *, sender: int, text: str, date: int, random_id: int | None) -> Message:
+        """One copy; the caller holds the transaction."""
+        step = "pts = pts + 1, last_message = last_message + 1"
+        bump = f"UPDATE accounts SET {step} WHERE id = ? RETURNING pts, last_message"
+        pts, id_ = self._db.execute(bump, (account,)).fetchone()
+        message = Message(account, id_, pts, peer, sender, account == sender, text, date, random_id)
+        self._db.execute("INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", attrs.astuple(message))
+        return message
+
+    def _select(self, where: str, values: Iterable[int]) -> list[Message]:
+        rows = self._db.execute(
+            f"SELECT account, id, pts, peer, sender, out, text, date, random_id FROM messages {where}", tuple(values)
+        )
+        return [Message(*row) for row in rows]

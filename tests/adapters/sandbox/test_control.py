@@ -1,0 +1,112 @@
+"""The commands of the control connection."""
+
+import json
+
+import anyio
+import pytest
+
+from adapters.sandbox import Clear, Fault, FaultKind, Push, Sandbox, SandboxError, Step, commands
+from adapters.sandbox.commands import AskStats, Listen
+from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
+
+PHONE = "+9996620001"
+
+COMMANDS = [
+    Fault(FaultKind.RESET, PHONE),
+    Fault(FaultKind.BLACKHOLE, duration=8),
+    Clear(),
+    Clear("9996620001"),
+    Push(PHONE, "hello", "9996620002"),
+    Listen(PHONE),
+    AskStats(),
+    commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
+]
+
+MISTAKES = [
+    ("nonsense", "one JSON object"),
+    ("[" * 100_000, "one JSON object"),
+    ("[]", "JSON object"),
+    ("{}", "no command None"),
+    ('{"do": "explode"}', "no command 'explode'"),
+    ('{"do": ["reset"]}', "no command"),
+    ('{"do": "reset", "acount": "x"}', "no key acount"),
+    ('{"do": "stats", "account": "x"}', "no other key"),
+    ('{"do": "reset", "account": 5}', "text in quotes"),
+    ('{"do": "reset", "account": "+491511"}', "test range"),
+    ('{"do": "refuse", "for": "long"}', "number of seconds"),
+    ('{"do": "refuse", "for": true}', "number of seconds"),
+    ('{"do": "refuse", "for": -1}', "more than 0"),
+    ('{"do": "push", "account": "+9996620001"}', "needs the key 'text'"),
+    ('{"do": "listen"}', "needs the key 'account'"),
+    ('{"do": "listen", "account": "12"}', "test range"),
+    ('{"do": "scenario"}', "list of commands"),
+    ('{"do": "scenario", "steps": [{"do": "reset"}]}', "Step 1 of the scenario: 'at' is missing"),
+    ('{"do": "scenario", "steps": [{"at": -1, "do": "reset"}]}', "Step 1"),
+    ('{"do": "scenario", "steps": [{"at": 0, "do": "clear"}, {"at": 1, "do": "stats"}]}', "Step 2.*cannot do 'stats'"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_survives_the_wire(command):
+    """What is encoded is parsed to the same value."""
+    assert commands.parse(json.loads(json.dumps(commands.encode(command)))) == command
+
+
+@pytest.mark.parametrize(("line", "sentence"), MISTAKES)
+async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
+    """Whatever is wrong with a command is said, and nothing breaks."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks:
+        answer = await Control(dc, tasks).answer(line.encode())
+        assert not answer["ok"]
+        with pytest.raises(SandboxError, match=sentence):
+            raise SandboxError(answer["error"])
+
+
+async def test_commands_do_what_they_say():
+    """push, listen, faults, clear and stats work on the sandbox."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks:
+        control = Control(dc, tasks)
+
+        async def do(**record):
+            return await control.answer(json.dumps(record).encode())
+
+        assert await do(do="push", account=PHONE, text="hi") == {"ok": True, "id": 1}
+        assert (await do(do="listen", account=PHONE))["port"] == await dc.listen(PHONE)
+        assert await do(do="blackhole", account=PHONE) == {"ok": True}
+        stats = (await do(do="stats"))["stats"]
+        standing = [{"kind": "blackhole", "account": "9996620001", "duration": None}]
+        assert (stats["standing_faults"], stats["messages"]) == (standing, 2)
+        assert await do(do="clear") == {"ok": True}
+        assert dc.stats()["standing_faults"] == []
+
+
+async def test_a_scenario_keeps_its_times():
+    """The steps happen in the order of their times, after the answer was given."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks:
+        control = Control(dc, tasks)
+        steps = [Step(0.1, Push(PHONE, "second")), Step(0.0, Push(PHONE, "first"))]
+        await control.perform(commands.scenario(steps))
+        assert dc.messages(PHONE) == []
+        await anyio.sleep(0.05)
+        assert [m.text for m in dc.messages(PHONE)] == ["first"]
+        await anyio.sleep(0.15)
+        assert [m.text for m in dc.messages(PHONE)] == ["first", "second"]
+
+
+async def test_a_line_without_an_end_is_cut_off():
+    """A line longer than the limit is answered with a sentence, and the connection is closed."""
+    listener = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners[0]
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, Sandbox() as dc, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, Control(dc, tasks).serve, tasks)
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b"x" * (LONGEST_LINE_BYTES + 1))
+            with anyio.fail_after(3):
+                assert b"at most" in await stream.receive()
+        tasks.cancel_scope.cancel()
+
+
+def test_a_scenario_is_bounded():
+    """More steps than the limit are refused."""
+    with pytest.raises(SandboxError, match="at most 1000 steps"):
+        commands.scenario([Step(0, Clear())] * 1001)

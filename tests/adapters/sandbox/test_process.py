@@ -1,0 +1,107 @@
+"""The sandbox as a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+from telethon import errors
+from telethon.tl import functions
+
+from adapters.sandbox import Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, Step
+
+PHONE = "+9996620001"
+ROOT = Path(__file__).parents[3]
+PARENT = """
+import anyio, sys
+from adapters.sandbox import SandboxProcess
+async def main():
+    async with SandboxProcess.start() as sandbox:
+        print(sandbox.pid, sandbox.port, flush=True)
+        await anyio.sleep(60)
+anyio.run(main)
+"""
+
+
+def is_running(pid):
+    """Whether the process still runs; one that ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+async def test_a_client_meets_the_process(connected, tmp_path):
+    """Login, push, statistics, a port of one's own, a scenario and a refusal, all across the process border."""
+    async with SandboxProcess.start(tmp_path) as sandbox, connected(sandbox) as client:
+        await client.send_code_request(PHONE)
+        with pytest.raises(errors.PhoneCodeInvalidError):
+            await client.sign_in(PHONE, "33333")
+        await client.sign_in(PHONE, "22222")
+        assert await sandbox.push(PHONE, "hello") == 1
+        assert (await client(functions.updates.GetStateRequest())).pts == 2
+        assert await sandbox.listen(PHONE) != sandbox.port
+        with pytest.raises(SandboxError, match="test range"):
+            await sandbox.listen("12345")
+        await sandbox.scenario([Step(0, Push(PHONE, "again")), Step(0.1, Fault(FaultKind.RESET, PHONE))])
+        with pytest.raises(ConnectionResetError):
+            async with asyncio.timeout(3):
+                await client.disconnected
+        stats = await sandbox.stats()
+        assert (stats["faults"], stats["messages"]) == ({"reset": 1}, 4)
+        pid = sandbox.pid
+    assert not is_running(pid)
+    assert (tmp_path / "sandbox.log").stat().st_size > 0
+
+
+async def test_a_death_is_noticed():
+    """After the process was killed every call raises SandboxDied with a sentence."""
+    async with SandboxProcess.start() as sandbox:
+        os.kill(sandbox.pid, signal.SIGKILL)
+        with pytest.raises(SandboxDied, match="signal 9"):
+            await sandbox.stats()
+        with pytest.raises(SandboxDied, match="ended by itself"):
+            await sandbox.inject(Fault(FaultKind.RESET))
+
+
+async def test_it_does_not_outlive_a_killed_parent():
+    """When the parent is killed the sandbox leaves: its stdin has closed."""
+    async with await anyio.open_process([sys.executable, "-c", PARENT], stdin=None, stderr=None, cwd=ROOT) as parent:
+        with anyio.fail_after(15):
+            pid = int((await parent.stdout.receive()).split()[0])
+        assert is_running(pid)
+        assert os.getsid(pid) == pid
+        parent.kill()
+        await parent.wait()
+        with anyio.fail_after(5):
+            while is_running(pid):
+                await anyio.sleep(0.05)
+
+
+async def test_a_signal_ends_it_cleanly():
+    """By hand: one JSON line, two friendly ones, and SIGINT or SIGTERM ends it with exit code 0."""
+    command = [sys.executable, "-m", "adapters.sandbox", "--port", "0"]
+    start = partial(anyio.open_process, command, cwd=ROOT)
+    async with await start() as one, await start() as two:
+        for process, number in ((one, signal.SIGINT), (two, signal.SIGTERM)):
+            with anyio.fail_after(15):
+                ready = json.loads(await process.stdout.receive())
+                said = await process.stderr.receive()
+                process.send_signal(number)
+                assert await process.wait() == 0
+            assert ready["public_key"].startswith("-----BEGIN RSA PUBLIC KEY-----")
+            assert (ready["ready"], ready["dc"], ready["host"]) == (True, 2, "127.0.0.1")
+            assert b"set_dc" in said
+
+
+async def test_a_start_that_fails_says_why(tmp_path):
+    """A directory that cannot be one is told in a sentence."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SandboxError, match="check the directory"):
+        async with SandboxProcess.start(tmp_path / "file"):
+            pass
