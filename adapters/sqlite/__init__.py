@@ -1,0 +1,40 @@
+"""The engine's own file, ``engine.db``: opened with care, written by group commit, read by commands."""
+
+from adapters.sqlite.codec import event_from
+from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.errors import (
+    DatabaseUnusable,
+    JournalMissing,
+    JournalTooNew,
+    StorageError,
+    Undecodable,
+    WriterBroken,
+    WriterClosed,
+    database_failure,
+)
+from adapters.sqlite.journal import Journal
+from adapters.sqlite.queue import Statement
+from adapters.sqlite.reader import Entry, JournalReader, Life
+from adapters.sqlite.writer import GroupWriter, Trouble, Waits
+
+__all__ = [
+    "DatabaseUnusable",
+    "Entry",
+    "GroupWriter",
+    "Journal",
+    "JournalMissing",
+    "JournalReader",
+    "JournalTooNew",
+    "Life",
+    "Statement",
+    "StorageError",
+    "Trouble",
+    "Undecodable",
+    "Waits",
+    "WriterBroken",
+    "WriterClosed",
+    "database_failure",
+    "event_from",
+    "open_database",
+    "open_read_only",
+]

@@ -1,0 +1,115 @@
+"""The values of ``states`` as JSON, and back.
+
+What comes back equals what went in. A field that this version does not know is ignored and one that is missing takes
+its default, so that files of neighbouring versions can be read.
+"""
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import cattrs
+
+from adapters.sqlite.errors import Undecodable
+from states.events import EVENT_BY_NAME, Event
+from states.schedules import Policy
+from states.snapshot import Snapshot
+from states.step import Record
+
+T = TypeVar("T")
+
+_CONVERTER = cattrs.Converter(detailed_validation=False)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode_snapshot(snapshot: Snapshot) -> str:
+    """Return ``snapshot`` as JSON (ASCII)."""
+    return _encode(_CONVERTER.unstructure(snapshot))
+
+
+def decode_snapshot(text: str) -> Snapshot:
+    """Return the snapshot that ``text`` holds. Raises ``Undecodable``."""
+    return _decoded(lambda: _CONVERTER.structure(_object(text), Snapshot), "snapshot")
+
+
+@lru_cache(maxsize=8)
+def encode_policy(policy: Policy) -> str:
+    """Return ``policy`` as JSON (ASCII). Nearly always all accounts share one, so the last few are remembered."""
+    return _encode(_CONVERTER.unstructure(policy))
+
+
+def decode_policy(text: str) -> Policy:
+    """Return the policy that ``text`` holds. Raises ``Undecodable``."""
+    return _decoded(lambda: _CONVERTER.structure(_object(text), Policy), "policy")
+
+
+def encode_record(record: Record) -> str:
+    """Return ``record`` as JSON (ASCII)."""
+    return _encode(_CONVERTER.unstructure(record))
+
+
+def decode_record(text: str) -> Record:
+    """Return the record that ``text`` holds. Raises ``Undecodable``."""
+
+    def decode() -> Record:
+        values = _object(text)
+        return _CONVERTER.structure(values | {"payload": _payload(values.get("payload", {}))}, Record)
+
+    return _decoded(decode, "record")
+
+
+def event_from(name: str, payload: dict[str, Any]) -> Event:
+    """Return the event that a record names, from its payload. Raises ``Undecodable``, also for an unknown name."""
+    event = EVENT_BY_NAME.get(name)
+    if event is None:
+        raise Undecodable(f"the journal holds an event that this version does not know: {name}; use a newer version")
+    return _decoded(lambda: _CONVERTER.structure(payload, event), name)
+
+
+def encode_body(record: Record) -> str:
+    """Return as JSON (ASCII) what has no column: payload, effects, and what the payload lacks of detail and cause."""
+    body: dict[str, Any] = {"payload": record.payload, "effects": record.effects}
+    if record.detail != record.payload.get("detail", ""):
+        body["detail"] = record.detail
+    if list(record.cause) != list(record.payload.get("chain", ())):
+        body["cause"] = record.cause
+    return _encode(body)
+
+
+def decode_body(text: str) -> dict[str, Any]:
+    """Return payload, effects, detail and cause of a record from its ``body``. Raises ``Undecodable``."""
+
+    def decode() -> dict[str, Any]:
+        body = _object(text)
+        payload = _payload(body.get("payload", {}))
+        return {
+            "payload": payload,
+            "effects": tuple(body.get("effects", ())),
+            "detail": body.get("detail", payload.get("detail", "")),
+            "cause": tuple(body.get("cause", payload.get("chain", ()))),
+        }
+
+    return _decoded(decode, "record")
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, found {type(value).__name__}")
+    return value
+
+
+def _payload(values: dict[str, Any]) -> dict[str, Any]:
+    """Return an event's fields; events are immutable, so what JSON calls an array was a tuple."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _decoded(decode: Callable[[], T], what: str) -> T:
+    try:
+        return decode()
+    except (ValueError, TypeError, LookupError, AttributeError, cattrs.BaseValidationError) as exc:
+        raise Undecodable(
+            f"a stored {what} cannot be read ({type(exc).__name__}: {exc}); "
+            "use the version that wrote it, or restore a backup"
+        ) from exc

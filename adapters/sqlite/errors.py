@@ -1,0 +1,116 @@
+"""What can be wrong with a database file: as typed events for the machine, and as one sentence for a person."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
+
+
+@frozen
+class _Meaning:
+    """What a primary result code of SQLite means here, and what a person can do about it."""
+
+    event: type[DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt]
+    detail: str
+    advice: str
+
+
+_LOCKED = _Meaning(DatabaseLocked, "the database is locked by another program", "close the program that holds it")
+_DAMAGED = "restore it from a backup, or move it away and start with an empty one"
+
+_MEANINGS: dict[int, _Meaning] = {
+    sqlite3.SQLITE_BUSY: _LOCKED,
+    sqlite3.SQLITE_LOCKED: _LOCKED,
+    # Programs that race for the locks of one WAL file; as transient as BUSY.
+    sqlite3.SQLITE_PROTOCOL: _LOCKED,
+    sqlite3.SQLITE_FULL: _Meaning(DatabaseUnavailable, "the disk is full", "free some space"),
+    sqlite3.SQLITE_READONLY: _Meaning(
+        DatabaseUnavailable, "the database is read-only", "make the file and its directory writable"
+    ),
+    sqlite3.SQLITE_CANTOPEN: _Meaning(
+        DatabaseUnavailable, "the database cannot be opened", "check the path and its permissions"
+    ),
+    sqlite3.SQLITE_PERM: _Meaning(DatabaseUnavailable, "access to the database is denied", "check its permissions"),
+    sqlite3.SQLITE_IOERR: _Meaning(
+        DatabaseUnavailable, "reading or writing the database failed", "check the disk and the free space"
+    ),
+    sqlite3.SQLITE_CORRUPT: _Meaning(DatabaseCorrupt, "the database is damaged", _DAMAGED),
+    sqlite3.SQLITE_NOTADB: _Meaning(DatabaseCorrupt, "the file is not a database", _DAMAGED),
+}
+
+
+def _meaning(exc: BaseException) -> _Meaning | None:
+    if not isinstance(exc, sqlite3.Error):
+        return None
+    # Errors of Python's own layer ("closed database") carry no code of SQLite.
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    return None if code is None else _MEANINGS.get(code & 0xFF)
+
+
+def database_failure(exc: BaseException) -> Failure | None:
+    """Return the typed event that ``exc`` stands for, or None when it is no trouble of a database file.
+
+    Decided by SQLite's primary result code, never by the message. ``chain`` is left empty: who caught it fills it.
+    """
+    meaning = _meaning(exc)
+    if meaning is None:
+        return None
+    assert isinstance(exc, sqlite3.Error)
+    return meaning.event(detail=f"{meaning.detail} ({exc.sqlite_errorname})")
+
+
+class StorageError(Exception):
+    """Base of what storage says to a person: one sentence with the path and what to do."""
+
+
+class DatabaseUnusable(StorageError):
+    """A database file cannot be opened; ``failure`` is the same as a typed event."""
+
+    def __init__(self, sentence: str, failure: Failure) -> None:
+        super().__init__(sentence)
+        self.failure = failure
+
+
+class JournalMissing(StorageError):
+    """There is no journal at this path."""
+
+
+class JournalTooNew(StorageError):
+    """The file was written by a newer version, whose schema this one does not know."""
+
+
+class Undecodable(StorageError):
+    """A stored value cannot be read back."""
+
+
+class WriterClosed(StorageError):
+    """The writer was closed; what is handed to it now, or was not saved before, is not stored."""
+
+
+class WriterBroken(StorageError):
+    """The writer's thread stopped because of a bug, which is the ``__cause__``."""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say which file holds a value that cannot be read back."""
+    try:
+        yield
+    except Undecodable as exc:
+        raise Undecodable(f"{path}: {exc}") from exc
+
+
+def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
+    """Return the error that says to a person why ``path`` cannot be used, or None when ``exc`` is a bug of ours."""
+    if isinstance(exc, OSError):
+        why = exc.strerror or type(exc).__name__
+        sentence = f"{path}: the database cannot be opened ({why}); check the path and its permissions"
+        return DatabaseUnusable(sentence, DatabaseUnavailable(detail=f"the database cannot be opened ({why})"))
+    meaning, failure = _meaning(exc), database_failure(exc)
+    if meaning is None or failure is None:
+        return None
+    return DatabaseUnusable(f"{path}: {failure.detail}; {meaning.advice}", failure)

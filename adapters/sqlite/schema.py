@@ -1,0 +1,148 @@
+"""The tables of ``engine.db``, and the statements that fill them.
+
+Names (accounts, states, events, rules) are stored once and referred to by number, which more than halves a row. The
+numbers are given and found inside the SQL, so they are right whatever was written before, and by whom.
+
+A journal row is found by its ``seq`` or by (account, seq), which is what ``journal_by_account`` holds: SQLite appends
+the ``seq`` to each entry of the index. Order is that of writing, never that of ``at``: a wall clock can be set back.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from adapters.sqlite.errors import JournalTooNew, unusable
+from adapters.sqlite.queue import Statement
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+        "CREATE TABLE policies (id INTEGER PRIMARY KEY, policy TEXT NOT NULL UNIQUE)",
+        """CREATE TABLE lives (
+            account INTEGER NOT NULL REFERENCES names, life INTEGER NOT NULL, at REAL NOT NULL,
+            policy INTEGER NOT NULL REFERENCES policies, snapshot TEXT NOT NULL, PRIMARY KEY (account, life))""",
+        """CREATE TABLE journal (
+            seq INTEGER PRIMARY KEY, at REAL NOT NULL, account INTEGER NOT NULL REFERENCES names,
+            life INTEGER NOT NULL, source INTEGER NOT NULL REFERENCES names, event INTEGER NOT NULL REFERENCES names,
+            target INTEGER NOT NULL REFERENCES names, rule INTEGER NOT NULL REFERENCES names, attempt INTEGER NOT NULL,
+            failures INTEGER NOT NULL, delay REAL, draw REAL, deadline REAL, dwell REAL NOT NULL,
+            body TEXT NOT NULL)""",
+        "CREATE INDEX journal_by_account ON journal (account)",
+        """CREATE TABLE snapshots (
+            account INTEGER PRIMARY KEY REFERENCES names, seq INTEGER NOT NULL, at REAL NOT NULL,
+            snapshot TEXT NOT NULL)""",
+    ),
+)
+"""The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that were made."""
+
+
+# Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.
+_ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
+
+
+def _cell(number: int) -> str:
+    return f"json_extract(value, '$[{number}]')"
+
+
+def _real(number: int) -> str:
+    """A number that came as text, see ``real``."""
+    return f"CAST({_cell(number)} AS REAL)"
+
+
+def _name(number: int) -> str:
+    return f"(SELECT id FROM names WHERE name = {_cell(number)})"
+
+
+NAME = Statement(
+    "name",
+    f"{_ROWS} INSERT OR IGNORE INTO names (name) SELECT {_cell(0)} FROM rows",
+    order=0,
+)
+"""(name)"""
+
+POLICY = Statement(
+    "policy",
+    f"{_ROWS} INSERT OR IGNORE INTO policies (policy) SELECT {_cell(0)} FROM rows",
+    order=1,
+)
+"""(policy as JSON)"""
+
+LIFE = Statement(
+    "life",
+    f"""{_ROWS} INSERT INTO lives (account, life, at, policy, snapshot)
+    SELECT {_name(0)}, {_cell(1)}, {_real(2)}, (SELECT id FROM policies WHERE policy = {_cell(3)}), {_cell(4)}
+    FROM rows WHERE true
+    ON CONFLICT (account, life)
+    DO UPDATE SET at = excluded.at, policy = excluded.policy, snapshot = excluded.snapshot""",
+    order=2,
+)
+"""(account, life, at, policy as JSON, snapshot as JSON)"""
+
+RECORD = Statement(
+    "record",
+    f"""{_ROWS} INSERT INTO journal (account, life, source, event, target, rule, attempt, failures,
+        at, dwell, delay, draw, deadline, body)
+    SELECT {_name(0)}, {_cell(1)}, {_name(2)}, {_name(3)}, {_name(4)}, {_name(5)}, {_cell(6)}, {_cell(7)},
+        {_real(8)}, {_real(9)}, {_real(10)}, {_real(11)}, {_real(12)}, {_cell(13)}
+    FROM rows""",
+    order=3,
+)
+"""(account, life, source, event, target, rule, attempt, failures, at, dwell, delay, draw, deadline, body as JSON)"""
+
+SNAPSHOT = Statement(
+    "snapshot",
+    f"""{_ROWS} INSERT INTO snapshots (account, seq, at, snapshot)
+    SELECT {_name(0)},
+        coalesce((SELECT seq FROM journal WHERE account = {_name(0)} ORDER BY seq DESC LIMIT 1), 0),
+        {_real(1)}, {_cell(2)}
+    FROM rows WHERE true
+    ON CONFLICT (account) DO UPDATE SET seq = excluded.seq, at = excluded.at, snapshot = excluded.snapshot""",
+    order=4,
+    latest=True,
+)
+"""(account, at, snapshot as JSON); after ``RECORD``, because it notes the ``seq`` of the account's last record."""
+
+
+def real(number: float | None) -> str | None:
+    """Return ``number`` with 18 digits, as text.
+
+    A replay needs it back bit for bit. Not every build of SQLite rounds the shortest form, which Python writes, as
+    Python does; with one digit more than a double needs, every build finds the same double.
+    """
+    return None if number is None else f"{number:.18g}"
+
+
+def schema_version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the schema in the file; 0 is a file without one. Raises ``JournalTooNew``."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(MIGRATIONS):
+        raise JournalTooNew(
+            f"{path}: the journal has schema {version}, this version of the program knows {len(MIGRATIONS)}; "
+            "use the version that wrote it, or a newer one"
+        )
+    return version
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to the newest schema, all steps in one transaction.
+
+    A file that has it is only read, so that no lock is waited for. Raises ``JournalTooNew``, ``DatabaseUnusable``.
+    """
+    try:
+        if schema_version(connection, path) == len(MIGRATIONS):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Asked again: another program may have done it while this one waited for the lock.
+            for step in MIGRATIONS[schema_version(connection, path) :]:
+                for statement in step:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as exc:
+        if (error := unusable(path, exc)) is None:
+            raise
+        raise error from exc

@@ -1,0 +1,64 @@
+"""Values of ``states`` for property tests: any field, also the odd ones."""
+
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+
+from states.events import Event
+from states.snapshot import Cause, Hold, Snapshot, State
+from states.step import Record
+
+texts = st.text(max_size=20)  # with NUL, quotes, and half surrogates: what exceptions can say
+reals = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 2**40)
+causes = st.builds(Cause, event=texts, detail=texts)
+
+_FIELDS: dict[Any, st.SearchStrategy[Any]] = {
+    int: counts,
+    float: reals,
+    str: texts,
+    bool: st.booleans(),
+    State: st.sampled_from(State),
+    float | None: st.none() | reals,
+    Cause | None: st.none() | causes,
+    tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
+    tuple[Hold, ...]: st.lists(st.builds(Hold, request=texts, until=reals), max_size=3).map(tuple),
+}
+
+
+def _filled(kind: type[Any]) -> st.SearchStrategy[Any]:
+    """Return a strategy that fills every field, so that one which is added is tested too."""
+    return st.builds(kind, **{field.name: _FIELDS[field.type] for field in attrs.fields(kind)})
+
+
+snapshots: st.SearchStrategy[Snapshot] = _filled(Snapshot)
+
+
+def events(kind: type[Event]) -> st.SearchStrategy[Event]:
+    """Return a strategy for events of one class, with every field filled."""
+    return _filled(kind)
+
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
+records = st.builds(
+    Record,
+    at=reals,
+    source=st.sampled_from(State),
+    event=names,
+    payload=st.dictionaries(
+        texts, st.none() | counts | reals | texts | st.lists(texts, max_size=2).map(tuple), max_size=3
+    ),
+    rule=names,
+    target=st.sampled_from(State),
+    attempt=counts,
+    failures=counts,
+    delay=st.none() | reals,
+    draw=st.none() | reals,
+    deadline=st.none() | reals,
+    effects=st.lists(texts, max_size=3).map(tuple),
+    detail=texts,
+    cause=st.lists(texts, max_size=3).map(tuple),
+    dwell=reals,
+    quiet=st.just(False),
+)

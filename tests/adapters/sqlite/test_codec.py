@@ -1,0 +1,80 @@
+"""Values go to JSON and come back as they were."""
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.sqlite import Undecodable, event_from
+from adapters.sqlite.codec import (
+    decode_policy,
+    decode_record,
+    decode_snapshot,
+    encode_policy,
+    encode_record,
+    encode_snapshot,
+)
+from states import EVENTS, Policy, Record, Snapshot, State
+from states.events import Event
+from states.schedules import Backoff, BackoffSchedules, Patience, Then
+from tests.adapters.sqlite.strategies import events, records, snapshots
+
+
+@settings(max_examples=60, deadline=None)
+@given(snapshots)
+def test_snapshot_comes_back(snapshot: Snapshot) -> None:
+    """Any snapshot equals itself after the journey, types included."""
+    back = decode_snapshot(encode_snapshot(snapshot))
+    assert back == snapshot
+    assert type(back.state) is State
+    assert type(back.holds) is tuple
+
+
+@settings(max_examples=60, deadline=None)
+@given(records)
+def test_record_comes_back(record: Record) -> None:
+    """Any record equals itself after the journey."""
+    assert decode_record(encode_record(record)) == record
+
+
+@pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_event_comes_back(kind: type[Event], data: st.DataObject) -> None:
+    """An event of any class is rebuilt from its name and its payload, as the journal keeps them."""
+    event = data.draw(events(kind))
+    payload = json.loads(json.dumps(attrs.asdict(event)))
+    back = event_from(kind.__name__, payload)
+    assert type(back) is kind
+    assert back == event
+
+
+def test_policy_comes_back() -> None:
+    """A policy with other numbers than the defaults equals itself after the journey."""
+    policy = Policy(
+        connecting=Patience(patience=(1.5, 2.25)),
+        backoff=BackoffSchedules(network=Backoff(first=0.1, cap=0.3, jitter=0.0, tries=2, then=Then.PARK)),
+    )
+    assert decode_policy(encode_policy(policy)) == policy
+
+
+def test_neighbouring_versions() -> None:
+    """A field that is not known is ignored, and one that is missing takes its default."""
+    assert decode_snapshot('{"state": "healthy", "invented": {"a": 1}}') == Snapshot(state=State.HEALTHY)
+    assert decode_policy('{"timeout": {"patience": [3], "more": 1}}').timeout.patience == (3.0,)
+    assert event_from("NetworkLost", {"detail": "x", "invented": 1}) == EVENTS[13](detail="x")
+
+
+@pytest.mark.parametrize("text", ['{"state": "asleep"}', "[]", "{", '{"since": "never"}', '{"cause": {}}'])
+def test_unreadable_is_one_error(text: str) -> None:
+    """What cannot be read is a clear error, not any exception."""
+    with pytest.raises(Undecodable, match="a stored snapshot cannot be read"):
+        decode_snapshot(text)
+
+
+def test_unknown_event() -> None:
+    """An event of a later version is refused by its name."""
+    with pytest.raises(Undecodable, match="Invented"):
+        event_from("Invented", {})
