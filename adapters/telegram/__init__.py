@@ -1,0 +1,7 @@
+"""The Telethon adapter: one client per link, exceptions as typed events."""
+
+from adapters.telegram.classify import classify
+from adapters.telegram.link import Connector, Datacenter, TelegramLink
+from adapters.telegram.login import log_in_test_account
+
+__all__ = ["Connector", "Datacenter", "TelegramLink", "classify", "log_in_test_account"]

@@ -1,0 +1,195 @@
+"""From exceptions to typed events: one table, tried from the top.
+
+The order is what makes it right. Telethon maps RPC errors by their text, and its class tree says little: every 406
+subclasses ``AuthKeyError``, a ban is an ``UnauthorizedError``, ``RandomIdDuplicateError`` is a ``ServerError``, and a
+connection that the server closed is an ``EOFError``. Each row is measured against Telethon 1.45.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from attrs import frozen
+from telethon import errors
+
+from adapters.sqlite.errors import database_failure
+from states.events import (
+    AccountBanned,
+    AccountLimited,
+    AuthKeyUnknown,
+    AuthRejected,
+    ConfigRefused,
+    Failure,
+    FloodWait,
+    NetworkLost,
+    ProtocolBroken,
+    ServerFault,
+    SessionDuplicated,
+    TimedOut,
+    TransportFlood,
+    Unexpected,
+)
+
+CHAIN_LIMIT = 8
+"""A cause chain longer than this is cut; it has said what there is to say."""
+
+TEXT_LIMIT = 300
+"""Characters of one exception's message that are kept."""
+
+
+class NotLoggedIn(Exception):
+    """The session holds no key: nobody has logged in with it."""
+
+
+class Dropped(Exception):
+    """Telethon cancelled a request that was in flight; nobody here had asked for that."""
+
+
+class MissedPong(Exception):
+    """Telethon gave the link up without an error, which is what it does when a pong is missing."""
+
+
+@frozen
+class Row:
+    """Exceptions of these ``classes`` are ``event``, with these fields, if ``test`` does not say otherwise."""
+
+    classes: tuple[type[BaseException], ...]
+    event: type[Failure]
+    fields: Callable[[Any], dict[str, Any]] = lambda _: {}
+    test: Callable[[Any], bool] = lambda _: True
+
+
+def _transport_code(code: int) -> Callable[[Any], bool]:
+    return lambda exc: exc.code == code
+
+
+def _flood(exc: Any) -> dict[str, Any]:
+    return {"seconds": float(exc.seconds), "request": kind_of(exc.request)}
+
+
+def kind_of(request: Any) -> str:
+    """Return the kind of a request as its class name without ``Request``; ``any`` if it is not known."""
+    return type(request).__name__.removesuffix("Request") if request is not None else "any"
+
+
+TABLE: tuple[Row, ...] = (
+    Row((NotLoggedIn,), AuthRejected),
+    # 1. exactly this class: other 406 errors are not about the key
+    Row((errors.AuthKeyDuplicatedError,), SessionDuplicated),
+    # 2. before UnauthorizedError, which the first two are
+    Row((errors.UserDeactivatedBanError, errors.UserDeactivatedError, errors.PhoneNumberBannedError), AccountBanned),
+    # API-wide: the config's, not the account's
+    Row(
+        (errors.ApiIdInvalidError, errors.ApiIdPublishedFloodError),
+        ConfigRefused,
+        lambda _: {"setting": "telegram.api_id"},
+    ),
+    # 3. limited, yet connected
+    Row((errors.FrozenMethodInvalidError, errors.FrozenParticipantMissingError, errors.PeerFloodError), AccountLimited),
+    # 4. steps of a login: not final, so not to be taken for a dead one by the row below
+    Row((errors.SessionPasswordNeededError, errors.AuthKeyPermEmptyError), Unexpected),
+    # 5. the login
+    Row((errors.UnauthorizedError,), AuthRejected),
+    Row((errors.AuthKeyNotFound,), AuthKeyUnknown),
+    # 6. floods: with seconds a wait, without a limit
+    Row(
+        (
+            errors.FloodWaitError,
+            errors.FloodPremiumWaitError,
+            errors.SlowModeWaitError,
+            errors.FloodTestPhoneWaitError,
+        ),
+        FloodWait,
+        _flood,
+    ),
+    Row((errors.FloodError,), AccountLimited),
+    # 9. the transport
+    Row((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
+    Row((errors.InvalidBufferError,), TransportFlood, test=_transport_code(429)),
+    Row(
+        (errors.InvalidBufferError,),
+        ConfigRefused,
+        lambda _: {"setting": "telegram.datacenter"},
+        test=_transport_code(444),
+    ),
+    Row(
+        (
+            errors.InvalidBufferError,
+            errors.SecurityError,
+            errors.BadMessageError,
+            errors.TypeNotFoundError,
+            errors.InvalidChecksumError,
+        ),
+        ProtocolBroken,
+    ),
+    # 12. before the timeouts: Telethon's own TimeoutError (−503) is a TimedOutError, a server's fault
+    Row((errors.RandomIdDuplicateError, errors.NeedMemberInvalidError), Unexpected),
+    Row((errors.ServerError, errors.TimedOutError), ServerFault),
+    # 10. silence
+    Row((TimeoutError, MissedPong, Dropped, asyncio.CancelledError), TimedOut),
+    # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError
+    Row((OSError, EOFError), NetworkLost),
+)
+"""7. migrations (303) are Telethon's business, and what reaches us of them is 13. unexpected. 8. is SQLite's own."""
+
+_SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
+    (NotLoggedIn, "nobody has logged in with this session file yet"),
+    (MissedPong, "the data centre stopped answering pings"),
+    (errors.AuthKeyNotFound, "the data centre does not know this session's key (−404)"),
+    (ConnectionRefusedError, "connection refused"),
+    (ConnectionResetError, "connection reset"),
+    (EOFError, "the other side closed the connection"),
+    (Dropped, "the link was dropped with the request in flight"),
+    (asyncio.CancelledError, "cancelled with the request in flight"),
+)
+
+
+def sentence(exc: BaseException) -> str:
+    """Return what happened in a few words, without data of the request and bounded in length."""
+    for kind, text in _SENTENCES:
+        if isinstance(exc, kind):
+            return text
+    if isinstance(exc, errors.InvalidBufferError):
+        return f"transport error −{exc.code}" if exc.code else "what came is not MTProto"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror[:TEXT_LIMIT].lower()
+    if isinstance(exc, errors.RPCError):
+        return f"{exc.message or type(exc).__name__} ({exc.code})"[:TEXT_LIMIT]
+    if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
+        return "the other side closed the connection"
+    lines = str(exc).strip().splitlines()
+    return (lines[0] if lines else type(exc).__name__)[:TEXT_LIMIT]
+
+
+def chain_of(exc: BaseException) -> tuple[str, ...]:
+    """Return the cause chain, outermost first, each as ``Class: message``."""
+    chain: list[str] = []
+    seen: set[int] = set()
+    link: BaseException | None = exc
+    while link is not None and id(link) not in seen and len(chain) < CHAIN_LIMIT:
+        seen.add(id(link))
+        text = " ".join(str(link).split())[:TEXT_LIMIT]
+        chain.append(f"{type(link).__name__}: {text}" if text else type(link).__name__)
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return tuple(chain)
+
+
+def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Failure:
+    """Return the event that ``exc`` means; never raises.
+
+    ``what`` says what was waited for, if it turns out to be a silence: ``connect``, ``probe`` or ``request``.
+    """
+    common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": sentence(exc)}
+    # Telethon reports a failed TCP connect in its own words; the socket's own error says more.
+    if isinstance(exc, ConnectionError) and exc.__cause__ is not None:
+        common["detail"] = sentence(exc.__cause__)
+    if (database := database_failure(exc)) is not None:
+        return attrs.evolve(database, link=link, chain=common["chain"])
+    for row in TABLE:
+        if isinstance(exc, row.classes) and row.test(exc):
+            fields = row.fields(exc)
+            if row.event is TimedOut:
+                fields["what"] = what
+            return row.event(**common, **fields)
+    return Unexpected(**common)

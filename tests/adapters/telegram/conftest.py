@@ -1,0 +1,23 @@
+"""What every test of the Telethon adapter has."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.adapters.telegram.place import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return a place that is not open yet."""
+    return Place(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left_over() -> AsyncIterator[None]:
+    """Every test leaves the loop as it was: a link that was closed has no task left."""
+    yield
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left over: {left}"

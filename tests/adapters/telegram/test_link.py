@@ -1,0 +1,370 @@
+"""A link: a real Telethon client, over real TCP, at a data centre that hurts it."""
+
+import gc
+import shutil
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+from telethon import TelegramClient, errors
+from telethon.crypto import AuthKey
+from telethon.sessions import SQLiteSession
+from telethon.tl.functions.updates import GetStateRequest
+
+from adapters.sandbox import Fault, FaultKind
+from adapters.telegram import Connector, TelegramLink
+from states import Event
+from states.events import (
+    AuthKeyUnknown,
+    AuthRejected,
+    Connected,
+    DatabaseCorrupt,
+    DatabaseLocked,
+    FloodWait,
+    NetworkLost,
+    ProbeAnswered,
+    TimedOut,
+)
+from tests.adapters.telegram.place import Place
+
+PATIENCE = 5.0
+
+
+async def opened(connector: Connector, number: int = 1) -> TelegramLink:
+    """Return a link that is proven."""
+    link = connector.link(number)
+    events = await link.open(patience=PATIENCE)
+    assert events == [Connected(link=number)]
+    return link
+
+
+async def outcome(connector: Connector, *, patience: float = PATIENCE) -> Event:
+    """Return what comes of an attempt, and close it."""
+    link = connector.link(1)
+    try:
+        return (await link.open(patience=patience))[-1]
+    finally:
+        await link.close(patience=1)
+
+
+async def loss(link: TelegramLink) -> list[Event]:
+    """Return why a link ended, and close it."""
+    try:
+        with anyio.fail_after(PATIENCE):
+            return list(await link.ended())
+    finally:
+        await link.close(patience=1)
+
+
+async def test_a_session_that_telethon_wrote_connects(place: Place) -> None:
+    """A link is proven by an authorised RPC, and is one connection at the server."""
+    async with place as dc:
+        link = await opened(place.connector())
+        assert dc.stats()["requests"]["updates.getState"] >= 1
+        await link.close(patience=1)
+
+
+async def test_ping_and_proof_are_answered(place: Place) -> None:
+    """Both kinds of probe say that the link lives."""
+    async with place:
+        link = await opened(place.connector())
+        answers = [(await link.probe(proof=proof, patience=1))[-1] for proof in (False, True)]
+        await link.close(patience=1)
+        assert answers == [ProbeAnswered(link=1, proof=False), ProbeAnswered(link=1, proof=True)]
+
+
+async def test_a_reset_ends_the_link_at_once(place: Place) -> None:
+    """RST is ``NetworkLost`` with the socket's own words."""
+    async with place as dc:
+        link = await opened(place.connector())
+        await dc.inject(Fault(FaultKind.RESET))
+        events = await loss(link)
+        assert [type(event) for event in events] == [NetworkLost]
+        assert events[0].detail == "connection reset"  # type: ignore[attr-defined]
+
+
+async def test_a_fin_ends_the_link_at_once(place: Place) -> None:
+    """FIN, which Python reports as an EOFError, is ``NetworkLost``, too."""
+    async with place as dc:
+        link = await opened(place.connector())
+        await dc.inject(Fault(FaultKind.CLOSE))
+        assert [type(event) for event in await loss(link)] == [NetworkLost]
+
+
+async def test_a_blackhole_is_noticed_within_the_patience(place: Place) -> None:
+    """A half-open link is ``TimedOut`` when the probe's patience ends, and closing it does not hang."""
+    async with place as dc:
+        link = await opened(place.connector())
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        began = time.monotonic()
+        event = (await link.probe(proof=False, patience=0.3))[-1]
+        await link.close(patience=1)
+        assert isinstance(event, TimedOut)
+        assert event.what == "probe"
+        assert time.monotonic() - began < 2
+
+
+async def test_a_silent_server_ends_the_attempt_at_its_patience(place: Place) -> None:
+    """``connect()`` would hang for ever where the server accepts and is silent; the attempt does not."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        event = await outcome(place.connector(), patience=0.3)
+        assert isinstance(event, TimedOut)
+        assert event.what == "connect"
+        assert event.detail == "no proof within 0.3 s"
+
+
+async def test_a_full_backlog_ends_the_attempt_at_its_patience(place: Place) -> None:
+    """A server whose SYN queue is full (a dropped SYN) is ``TimedOut`` at the patience, too."""
+    async with place:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+            fillers = [socket.create_connection(full.getsockname()) for _ in range(1)]
+            event = await outcome(place.connector(port=full.getsockname()[1]), patience=0.5)
+            for filler in fillers:
+                filler.close()
+        assert isinstance(event, TimedOut)
+
+
+async def test_a_refused_port_is_a_lost_network(place: Place) -> None:
+    """ECONNREFUSED is ``NetworkLost`` and says so, at once."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.REFUSE, duration=60))
+        event = await outcome(place.connector())
+        assert isinstance(event, NetworkLost)
+        assert event.detail == "connection refused"
+
+
+async def test_a_dead_backend_is_a_lost_network(place: Place) -> None:
+    """Accept-then-close is one failed attempt, with one connection, where Telethon alone makes thousands."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, duration=60))
+        before = dc.stats()["accepted"]
+        event = await outcome(place.connector())
+        assert isinstance(event, NetworkLost)
+        assert dc.stats()["accepted"] - before == 1
+
+
+async def test_an_unknown_key_says_so(place: Place) -> None:
+    """A key that the data centre does not know is ``AuthKeyUnknown``."""
+    async with place:
+        assert isinstance(await outcome(place.connector(key=bytes(range(256)))), AuthKeyUnknown)
+
+
+async def test_a_session_without_a_login_is_not_even_tried(place: Place) -> None:
+    """No key: nobody logged in, and nothing is sent to find that out."""
+    async with place as dc:
+        assert isinstance(await outcome(place.connector(key=None)), AuthRejected)
+        assert dc.stats()["accepted"] == 0
+
+
+async def test_a_missing_session_file_is_not_made(place: Place) -> None:
+    """An account whose file is missing is ``AuthRejected``, and there is still no file."""
+    async with place:
+        account = place.connector()
+        account.session.unlink()
+        assert isinstance(await outcome(account), AuthRejected)
+        assert not account.session.exists()
+
+
+async def test_a_file_that_is_no_database_is_left_alone(place: Place) -> None:
+    """A damaged session is ``DatabaseCorrupt``, and not a byte of it changes."""
+    async with place:
+        account = place.connector()
+        account.session.write_bytes(b"this is no database, but it is somebody's file" * 50)
+        before = account.session.read_bytes()
+        assert isinstance(await outcome(account), DatabaseCorrupt)
+        assert account.session.read_bytes() == before
+
+
+async def test_the_file_keeps_the_address_that_its_owner_knows(place: Place) -> None:
+    """A session used at another data centre's address still names its own afterwards, and the same key."""
+    async with place:
+        account = place.connector()
+
+        def row() -> tuple[object, ...]:
+            database = sqlite3.connect(account.session)
+            found = database.execute("select dc_id, server_address, port, auth_key from sessions").fetchone()
+            database.close()
+            return tuple(found)
+
+        before = row()
+        link = await opened(account)
+        await link.close(patience=1)
+        assert row() == before
+        assert before[1] == "149.154.167.50"
+
+
+async def test_telethon_opens_the_file_afterwards(place: Place, tmp_path: Path) -> None:
+    """A file that the engine has used still works in a script of Telethon's."""
+    async with place as dc:
+        account = place.connector()
+        link = await opened(account)
+        await link.close(patience=1)
+        copy = tmp_path / "script.session"
+        shutil.copy(account.session, copy)
+        session = SQLiteSession(str(copy))
+        session.set_dc(dc.dc_id, "127.0.0.1", dc.port)
+        client = TelegramClient(session, 1, "0" * 32, auto_reconnect=False, connection_retries=0)
+        await client.connect()
+        authorised = await client.is_user_authorized()
+        await client.disconnect()
+        assert authorised
+
+
+async def test_a_cancelled_attempt_leaves_nothing(place: Place) -> None:
+    """Cancelling in the middle of a connect that hangs ends at once, and close leaves no task and no socket."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        link = place.connector().link(1)
+        began = time.monotonic()
+        with anyio.move_on_after(0.2) as scope:
+            await link.open(patience=60)
+        await link.close(patience=1)
+        assert scope.cancelled_caught
+        assert time.monotonic() - began < 2
+        with anyio.fail_after(2):
+            while dc.stats()["connections"]:
+                await anyio.sleep(0.01)
+
+
+async def test_a_cancelled_probe_does_not_hurt_the_link(place: Place) -> None:
+    """A probe that is given up leaves a link that answers the next one."""
+    async with place:
+        link = await opened(place.connector())
+        with anyio.move_on_after(0):
+            await link.probe(proof=True, patience=1)
+        event = (await link.probe(proof=False, patience=1))[-1]
+        await link.close(patience=1)
+        assert isinstance(event, ProbeAnswered)
+
+
+async def test_a_probe_on_a_lost_link_is_a_lost_network(place: Place) -> None:
+    """A request in flight when the link goes is a failure, never a cancellation of ours."""
+    async with place as dc:
+        link = await opened(place.connector())
+        await dc.inject(Fault(FaultKind.RESET))
+        with anyio.fail_after(PATIENCE):
+            await link.ended()
+        event = (await link.probe(proof=False, patience=1))[-1]
+        await link.close(patience=1)
+        assert isinstance(event, NetworkLost)
+
+
+async def test_ten_links_in_a_row_leave_nothing(place: Place) -> None:
+    """A fresh client for every attempt costs nothing that stays: descriptors are as before."""
+    async with place as dc:
+        account = place.connector()
+        await (await opened(account)).close(patience=1)
+        descriptors = len(list(Path("/proc/self/fd").iterdir()))
+        for number in range(2, 12):
+            link = await opened(account, number)
+            await dc.inject(Fault(FaultKind.RESET))
+            await loss(link)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+
+
+async def test_the_fingerprint_tells_keys_apart(place: Place) -> None:
+    """Two keys have two fingerprints, none has the key in it, and no key has an empty one."""
+    async with place as dc:
+        first = place.connector()
+        seen = await first.credentials()
+        session = SQLiteSession(str(first.session))
+        session.auth_key = AuthKey(dc.authorize("+9996620002"))
+        session.save()
+        session.close()
+        assert seen
+        assert await first.credentials() not in ("", seen)
+        first.session.unlink()
+        assert await first.credentials() == ""
+
+
+async def test_a_request_that_telethon_drops_is_a_silence(place: Place) -> None:
+    """When the client goes down by itself, what was in flight is ``TimedOut``; our own tasks are not cancelled."""
+    async with place as dc:
+        link = await opened(place.connector())
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        seen: list[Event] = []
+
+        async def ask() -> None:
+            seen.extend(await link.probe(proof=False, patience=PATIENCE))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await link.client.disconnect()
+        await link.close(patience=1)
+    assert [type(event) for event in seen] == [TimedOut]
+
+
+async def test_a_link_that_ends_without_a_word_missed_its_pong(place: Place) -> None:
+    """Telethon's own disconnect, without an error, is ``TimedOut``."""
+    async with place:
+        link = await opened(place.connector())
+        await link.client.disconnect()
+        events = await loss(link)
+    assert [type(event) for event in events] == [TimedOut]
+
+
+async def test_the_error_of_the_update_loop_is_read(place: Place) -> None:
+    """The update loop keeps a revoked login to itself and disconnects; the link says what it was."""
+    async with place:
+        link = await opened(place.connector())
+        link.client._updates_error = errors.SessionRevokedError(None)
+        await link.client.disconnect()
+        events = await loss(link)
+    assert [type(event) for event in events] == [AuthRejected]
+
+
+async def test_a_locked_file_that_ended_the_link_is_two_events(place: Place) -> None:
+    """Telethon drops a link when its file is locked: the trouble of the file and the loss are both told."""
+    async with place:
+        link = await opened(place.connector())
+        busy = sqlite3.OperationalError("database is locked")
+        busy.sqlite_errorcode, busy.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
+        link.client._updates_error = busy
+        await link.client.disconnect()
+        events = await loss(link)
+    assert [type(event) for event in events] == [DatabaseLocked, NetworkLost]
+
+
+async def test_a_flood_wait_does_not_stand_in_for_a_sign_of_life(place: Place) -> None:
+    """Telethon refuses a flooded request by itself, so a proof that is flooded is followed by a real ping."""
+    async with place as dc:
+        link = await opened(place.connector())
+        link.client._flood_waited_requests[GetStateRequest.CONSTRUCTOR_ID] = time.time() + 100
+        alive = await link.probe(proof=True, patience=1)
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        silent = await link.probe(proof=True, patience=0.3)
+        await link.close(patience=1)
+    assert [type(event) for event in alive] == [FloodWait, ProbeAnswered]
+    assert [type(event) for event in silent] == [TimedOut]
+
+
+async def test_a_probe_ends_telethon_s_write_transaction(place: Place) -> None:
+    """After an answered probe another program can write to the session file at once."""
+    async with place:
+        account = place.connector()
+        link = await opened(account)
+        await link.client.get_me()  # writes an entity, and leaves the transaction open
+        await link.probe(proof=False, patience=1)
+        with closing(sqlite3.connect(account.session, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+        await link.close(patience=1)
+
+
+async def test_a_failed_attempt_leaves_asyncio_nothing_to_complain_of(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Telethon keeps the error of a failed connect in a future, too; nobody reads it there, and nobody must miss it."""
+    async with place as dc:
+        account = place.connector()
+        await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, duration=60))
+        for _ in range(3):
+            await outcome(account)
+            gc.collect()
+    assert "never retrieved" not in caplog.text

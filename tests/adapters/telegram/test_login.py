@@ -1,0 +1,41 @@
+"""Test numbers log in by themselves at the sandbox."""
+
+import pytest
+
+from adapters.sandbox import Fault, FaultKind
+from adapters.telegram import log_in_test_account
+from states.events import Connected
+from tests.adapters.telegram.place import Place
+
+
+async def test_a_test_number_logs_in_and_connects(place: Place) -> None:
+    """A login makes a session that connects, readable by its owner alone."""
+    async with place:
+        account = place.connector()
+        account.session.unlink()
+        await log_in_test_account(account, "+9996620007")
+        link = account.link(1)
+        events = await link.open(patience=5)
+        await link.close(patience=1)
+        assert events == [Connected(link=1)]
+        assert account.session.stat().st_mode & 0o077 == 0
+
+
+async def test_a_login_that_fails_leaves_no_file(place: Place) -> None:
+    """A login cut in the middle leaves neither a session nor an unfinished one."""
+    async with place as dc:
+        account = place.connector()
+        account.session.unlink()
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        with pytest.raises(TimeoutError):
+            await log_in_test_account(account, "+9996620007", patience=0.3)
+        assert list(account.session.parent.iterdir()) == []
+
+
+async def test_a_real_number_is_refused(place: Place) -> None:
+    """A number that is no test number is never sent anywhere, and not repeated in the error."""
+    async with place as dc:
+        with pytest.raises(ValueError, match="test numbers only") as caught:
+            await log_in_test_account(place.connector(), "+49301234567")
+        assert "4930" not in str(caught.value)
+        assert dc.stats()["accepted"] == 0
