@@ -1,0 +1,232 @@
+"""Reads YAML of a stranger: plain values only, bounded in size, depth and aliases, and with the line of every key."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import yaml
+from attrs import Factory, field, frozen
+
+SIZE_MAX: Final = 1024 * 1024  # bytes
+NODES_MAX: Final = 100_000  # values, each alias counted as all that it stands for
+DEPTH_MAX: Final = 20
+_NUMBER_MAX: Final = 64  # characters; Python needs quadratic time for a number of a million digits
+
+_TAG: Final = "tag:yaml.org,2002:"
+_PLAIN_TAGS: Final = frozenset(_TAG + name for name in ("str", "value", "merge"))
+
+KeyPath = tuple[str | int, ...]
+
+
+class Broken:
+    """Stands where a value was that is on record as a problem already, so that nobody complains about it again."""
+
+
+@frozen
+class Problem:
+    """One thing to mend: ``text`` ends the sentence that ``path`` begins; ``line`` counts from 1, None: not known."""
+
+    path: KeyPath
+    text: str
+    line: int | None = None
+
+    def sentence(self, file_name: str) -> str:
+        """Return the line for people: where in the file, which key, what is wrong."""
+        place = f"{file_name}:{self.line}: " if self.line else ""
+        return f"{place}{show_path(self.path)}: {self.text}" if self.path else f"{place}{self.text}"
+
+
+@frozen
+class Document:
+    """What a YAML text says: its value, the line of each key path, and what could not be read."""
+
+    value: object
+    lines: dict[KeyPath, int] = Factory(dict)
+    problems: list[Problem] = Factory(list)
+
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line of ``path``, or of the nearest part of the document that holds it."""
+        inner = (path[:length] for length in range(len(path), 0, -1))
+        return next((self.lines[part] for part in inner if part in self.lines), None)
+
+
+class Unreadable(Exception):
+    """The text is no YAML that this program takes. ``problem`` says where and why, and quotes no value."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+
+
+def may_show(text: str) -> bool:
+    """Return False for a text that may be a secret in a wrong place: a phone number, a hash, a token, a key."""
+    return len(text) <= 64 and text.isprintable() and sum(character.isdigit() for character in text) < 7
+
+
+def show_path(path: KeyPath) -> str:
+    """Return ``path`` as people write it: ``accounts[1].session``; a key that may be a secret is ``…``."""
+    shown = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part if may_show(part) and len(part) <= 24 else '…'}"
+        for part in path
+    )
+    return shown.removeprefix(".")
+
+
+def read_yaml(text: str) -> Document:
+    """Return the one document in ``text``.
+
+    Raises :class:`Unreadable` for what ends the reading: bad syntax, a character that YAML forbids, too much of it.
+    What concerns a single value (a key given twice, a foreign tag) is in ``problems``, and reading goes on.
+    """
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(text)
+        return loader.document()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = Problem((), f"the character U+{ord(text[error.position]):04X} is not allowed; remove it", line)
+    except yaml.MarkedYAMLError as error:
+        problem = _syntax_problem(error)
+    finally:
+        if loader is not None:
+            loader.dispose()
+    raise Unreadable(problem)
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+    # Not str(error): that shows the line itself, and the line may hold a secret. Quoted names may, too.
+    what = ", ".join(part for part in (error.context, error.problem) if part)
+    what = re.sub(r"""(['"])(?![<,])[^'"]{7,}\1""", "…", what)
+    if what.endswith("but got '{'"):
+        what += "; inside {…} and […] put quotes around ${NAME}"
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return Problem((), f"this is not YAML: {what}")
+    return Problem((), f"this is not YAML at column {mark.column + 1}: {what}", mark.line + 1)
+
+
+@frozen
+class _Extent:
+    """How much a finished node stands for when its aliases are written out: values in all, and levels."""
+
+    nodes: int
+    height: int
+
+
+@frozen
+class _Entry:
+    key: yaml.Node
+    value: yaml.Node = field(repr=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes within the limits, then turns them into values itself: SafeLoader keeps no lines."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._extents: dict[int, _Extent] = {}  # by id of the node; the tree keeps the nodes alive
+        self._count = 0
+        self._depth = 0
+        self._deepest = 0
+        self._lines: dict[KeyPath, int] = {}
+        self._problems: list[Problem] = []
+
+    def document(self) -> Document:
+        root = self.get_single_node()
+        value = None if root is None else self._value(root, ())
+        return Document(value, self._lines, self._problems)
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            return self._compose_alias(parent, index)
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+        above, before = self._deepest, self._count
+        self._depth += 1
+        self._deepest = self._depth
+        self._count += 1
+        self._check_limits(mark)
+        node = super().compose_node(parent, index)
+        self._extents[id(node)] = _Extent(self._count - before, self._deepest - self._depth + 1)
+        self._depth -= 1
+        self._deepest = max(above, self._deepest)
+        return node
+
+    def _compose_alias(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # as above
+        extent = self._extents.get(id(self.anchors.get(event.anchor)))
+        if extent is None:
+            raise yaml.MarkedYAMLError(
+                problem="this alias (*name) has no finished anchor (&name) before it", problem_mark=event.start_mark
+            )
+        self._count += extent.nodes
+        self._deepest = max(self._deepest, self._depth + extent.height)
+        self._check_limits(event.start_mark)
+        return super().compose_node(parent, index)
+
+    def _check_limits(self, mark: yaml.Mark) -> None:
+        if self._deepest > DEPTH_MAX:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {DEPTH_MAX} levels deep", problem_mark=mark)
+        if self._count > NODES_MAX:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {NODES_MAX:,} values, aliases written out", problem_mark=mark
+            )
+
+    def _value(self, node: yaml.Node, path: KeyPath) -> object:
+        self._lines.setdefault(path, _line(node))  # the line of the key, where there is one, came first
+        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+            return {key: self._entry(entry, (*path, key)) for key, entry in self._entries(node, path).items()}
+        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        return self._broken(node, path, "this YAML tag is not taken here; remove it")
+
+    def _entry(self, entry: _Entry, path: KeyPath) -> object:
+        self._lines[path] = _line(entry.key)
+        return self._value(entry.value, path)
+
+    def _entries(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, _Entry]:
+        """Return the entries of a mapping; its own come before merged ones (``<<: *anchor``)."""
+        entries: dict[str, _Entry] = {}
+        merged: list[yaml.MappingNode] = []
+        for key, value in node.value:
+            if key.tag == _TAG + "merge":
+                merged.extend(self._merge_sources(value, path))
+            elif not isinstance(key, yaml.ScalarNode):
+                self._broken(key, path, "a key must be text, not a list or a mapping")
+            elif key.value in entries:
+                first = _line(entries[key.value].key)
+                self._broken(key, (*path, key.value), f"given twice, first in line {first}; keep one of them")
+            else:
+                entries[key.value] = _Entry(key, value)
+        for source in merged:
+            entries = self._entries(source, path) | entries
+        return entries
+
+    def _merge_sources(self, value: yaml.Node, path: KeyPath) -> Iterator[yaml.MappingNode]:
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if isinstance(source, yaml.MappingNode):
+                yield source
+            else:
+                self._broken(source, path, "'<<' must be followed by an alias of a mapping, like <<: *name")
+
+    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
+        plain_tag = self.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]  # as above
+        if node.tag not in (_TAG + "str", plain_tag):
+            return self._broken(node, path, "this YAML tag is not taken here; remove it")
+        if node.tag in _PLAIN_TAGS:
+            return str(node.value)
+        if len(node.value) <= _NUMBER_MAX:
+            try:
+                return self.construct_object(node)
+            except (ValueError, OverflowError):
+                pass  # 2024-13-45, 0b_ and the like: they look like a date or a number and are none
+        return self._broken(node, path, "neither a number nor a date, though it looks like one; put it in quotes")
+
+    def _broken(self, node: yaml.Node, path: KeyPath, text: str) -> Broken:
+        self._problems.append(Problem(path, text, _line(node)))
+        return Broken()
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

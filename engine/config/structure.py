@@ -1,0 +1,183 @@
+"""Turns plain values into a ``Config`` with cattrs, and what cattrs has against them into sentences with key paths."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from cattrs import (
+    ClassValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from engine.config.document import KeyPath, Problem
+from engine.config.types import (
+    Account,
+    Config,
+    Datacenter,
+    Do,
+    Fleet,
+    Sandbox,
+    SandboxSection,
+    ScenarioStep,
+    Storage,
+    Telegram,
+    nearest,
+)
+from engine.config.values import (
+    AlreadyReported,
+    describe,
+    kind,
+    one_of,
+    to_duration,
+    to_int,
+    to_number,
+    to_path,
+    to_phone,
+    to_public_key,
+    to_session,
+    to_text,
+)
+from states.schedules import (
+    Backoff,
+    BackoffSchedules,
+    Health,
+    Patience,
+    Policy,
+    ServerGiven,
+    ShuttingDown,
+    Suspicion,
+    Then,
+)
+
+Read = Callable[[Any, Any], Any]  # (plain value, wanted type) -> structured value
+Prepare = Callable[[dict[str, Any]], dict[str, Any]]  # fills in what the section's class cannot know
+
+_KEYS: Final = {"duration": "for"}  # attribute: key, where Python keeps the key's word for itself
+
+
+def converter_for(folder: Path) -> Converter:
+    """Return the converter that knows a ``Config``; relative paths start at ``folder``."""
+    converter = Converter(detailed_validation=True, forbid_extra_keys=True)
+    converter.register_structure_hook(str, to_text)
+    converter.register_structure_hook(int, to_int)
+    converter.register_structure_hook(float, to_duration)  # the two that are no duration are named below
+    converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
+    converter.register_structure_hook(Do, lambda value, _: Do(one_of(tuple(Do))(value)))
+    sections: tuple[type[Any], ...] = (Fleet, SandboxSection, ScenarioStep)
+    sections += (Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
+    for section in sections:
+        _register(converter, section)
+    _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file
+    _register(converter, Storage, _with_directory, directory=lambda value, _: to_path(value, folder))
+    _register(converter, Backoff, factor=to_number, jitter=to_number)
+    _register(converter, BackoffSchedules, prepare=_with_own_defaults)
+    _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
+    _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
+    _register(converter, Account, session=lambda value, _: to_session(value, folder), phone=to_phone)
+    return converter
+
+
+def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
+    """Yield a problem for each leaf of a tree of cattrs errors that began at ``path``."""
+    match error:
+        case AlreadyReported():
+            return
+        case ClassValidationError():
+            noted, others = error.group_exceptions()
+            for inner, note in noted:
+                yield from problems_of(inner, (*path, _KEYS.get(note.name, note.name)))
+            for inner in others:
+                yield from problems_of(inner, path)
+        case IterableValidationError():
+            for inner, item in error.group_exceptions()[0]:
+                yield from problems_of(inner, (*path, item.index))
+        case ForbiddenExtraKeysError():
+            for key in sorted(error.extra_fields):
+                yield Problem((*path, key), _unknown_key(error.cl, key))
+        case KeyError():
+            yield Problem(path, "is required, and missing; add it")
+        case ValueError():
+            yield Problem(path, str(error))
+        case _:
+            raise error  # no fault of the config, but of this program
+
+
+def _unknown_key(section: type[Any], key: str) -> str:
+    if section is Policy and key == "auth_failed":
+        return "auth_failed has no schedule, because it waits for a person; remove the key"
+    known = [_KEYS.get(name, name) for name in attrs.fields_dict(section) if (section, name) != (Config, "path")]
+    return f"unknown key; {nearest(key, known)}"
+
+
+def _register(converter: Converter, section: type[Any], prepare: Prepare | None = None, **reads: Read) -> None:
+    """Teach ``converter`` a section: a mapping with the section's fields, or nothing if none is required."""
+    fields = attrs.fields(section)
+    overrides: dict[str, Any] = {
+        field.name: override(
+            rename=_KEYS.get(field.name),
+            omit=(section, field.name) == (Config, "path"),  # no key: load() sets it
+            struct_hook=_field_reader(field, reads.get(field.name, converter.structure)),
+        )
+        for field in fields
+    }
+    structure = make_dict_structure_fn(section, converter, **overrides)
+    optional = all(field.default is not attrs.NOTHING for field in fields)
+
+    def read(value: Any, wanted: Any) -> Any:
+        if value is None and optional:  # all lines of the section are comments
+            value = {}
+        if not isinstance(value, dict):
+            raise ValueError(f"must be a mapping (key: value), not {kind(value)}")
+        return structure(prepare(value) if prepare else value, wanted)
+
+    converter.register_structure_hook(section, read)
+
+
+def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
+    """Return ``read`` followed by the field's own validator: the constructor would stop at the first bad field."""
+    is_tuple = str(field.type).startswith("tuple[")
+
+    def read_field(value: Any, wanted: Any) -> Any:
+        if is_tuple and not isinstance(value, list):
+            raise ValueError(f"must be a list, not {kind(value)}")
+        try:
+            result = read(value, wanted)
+            if field.validator is not None:
+                field.validator(None, field, result)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix(f"{field.name} ")) from None
+        return result
+
+    return read_field
+
+
+def _with_own_defaults(schedules: dict[str, Any]) -> dict[str, Any]:
+    """Fill a partly given back-off from that schedule's own defaults: ``database`` differs from ``Backoff()``."""
+    own = attrs.asdict(BackoffSchedules())
+    return {
+        name: own[name] | (given or {}) if name in own and isinstance(given, dict | None) else given
+        for name, given in schedules.items()
+    }
+
+
+def _with_directory(storage: dict[str, Any]) -> dict[str, Any]:
+    return {"directory": str(Storage().directory)} | storage
+
+
+def _to_datacenter(converter: Converter, value: Any, _: Any) -> Datacenter | Sandbox | None:
+    match value:
+        case None:
+            return None
+        case "sandbox":
+            return Sandbox()
+        case dict():
+            return converter.structure(value, Datacenter)
+        case _:
+            raise ValueError(
+                f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
+            )

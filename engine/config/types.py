@@ -1,0 +1,175 @@
+"""What a config says, as frozen values. All times are seconds; secrets stay out of every ``repr``."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+from engine.config.document import may_show
+from states.schedules import Policy
+
+_API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
+_INT_MAX: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
+_NAME_MAX: Final = 64  # characters
+
+
+class UnknownAccount(LookupError):
+    """No account of the config has this name. Its text is a sentence that names the nearest one."""
+
+
+def nearest(wanted: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence: the name among ``known`` that is most like ``wanted``, or all (at most eight)."""
+    known = tuple(filter(may_show, known))
+    if not known:
+        return "check its spelling"
+    if close := difflib.get_close_matches(wanted, known, n=1):
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+    return f"there are: {', '.join(known[:8])}{more}"
+
+
+def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not 1 <= value <= _INT_MAX:
+        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_INT_MAX}")
+
+
+def _within(largest: int) -> Any:
+    def check(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
+        if not 1 <= value <= largest:
+            raise ValueError(f"{attribute.name} must be from 1 to {largest}")
+
+    return check
+
+
+def _is_api_hash(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not _API_HASH.fullmatch(value):
+        raise ValueError(f"{attribute.name} must be 32 hex digits; copy it from https://my.telegram.org/apps")
+
+
+def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not value or not value.isprintable() or " " in value:
+        raise ValueError(f"{attribute.name} must be a host name or an IP address, like 127.0.0.1")
+
+
+def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not 1 <= len(value) <= _NAME_MAX or not value.isprintable() or value != value.strip():
+        raise ValueError(f"{attribute.name} must be 1 to {_NAME_MAX} printable characters, with no space at either end")
+
+
+def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
+    if not value:
+        raise ValueError(
+            f"{attribute.name} must have at least one entry, like - {{name: Account 1, session: account1}}"
+        )
+
+
+@frozen
+class Sandbox:
+    """The data centre of our own, which the engine starts on loopback."""
+
+
+@frozen(kw_only=True)
+class Datacenter:
+    """Some other data centre; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
+
+    id: int = field(validator=_within(999))
+    host: str = field(validator=_is_host)
+    port: int = field(validator=_within(65535))
+    public_key: str = field(repr=False)
+
+
+@frozen(kw_only=True)
+class Telegram:
+    """The application that the accounts log in with, and where: ``datacenter`` None is Telegram itself."""
+
+    api_id: int = field(validator=_positive)
+    api_hash: str = field(validator=_is_api_hash, repr=False)
+    datacenter: Datacenter | Sandbox | None = None
+
+
+@frozen(kw_only=True)
+class Storage:
+    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` lie in ``directory`` (absolute)."""
+
+    directory: Path = Path("data")
+
+
+@frozen(kw_only=True)
+class Account:
+    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet."""
+
+    name: str = field(validator=_is_name)
+    session: Path
+    phone: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class Fleet:
+    """How many accounts connect at once, and how many seconds lie between two starts."""
+
+    connects_at_once: int = field(default=32, validator=_positive)
+    stagger: float = 0.1
+
+
+class Do(StrEnum):
+    """What a step of the sandbox's scenario does to an account, or to all."""
+
+    RESET = "reset"
+    CLOSE = "close"
+    BLACKHOLE = "blackhole"
+    REFUSE = "refuse"
+    ACCEPT_THEN_CLOSE = "accept_then_close"
+    CLEAR = "clear"
+    MESSAGE = "message"
+
+    @property
+    def lasts(self) -> bool:
+        """True for what goes on for a while, and so needs a duration."""
+        return self in (Do.BLACKHOLE, Do.REFUSE, Do.ACCEPT_THEN_CLOSE)
+
+
+@frozen(kw_only=True)
+class ScenarioStep:
+    """``at`` seconds after the start the sandbox does ``do``, for ``duration`` seconds (key ``for``) if that lasts.
+
+    ``account`` None means all accounts; ``text`` is for ``message`` alone.
+    """
+
+    at: float
+    do: Do
+    account: str | None = None
+    duration: float | None = None
+    text: str | None = None
+
+
+@frozen(kw_only=True)
+class SandboxSection:
+    """What happens in the sandbox while the engine runs, in the order of the file."""
+
+    scenario: tuple[ScenarioStep, ...] = ()
+
+
+@frozen(kw_only=True)
+class Config:
+    """A whole config; ``path`` is the file it was read from."""
+
+    path: Path = Path("config.yaml")
+    telegram: Telegram
+    accounts: tuple[Account, ...] = field(validator=_not_empty)
+    storage: Storage = Storage()
+    states: Policy = field(factory=Policy)
+    fleet: Fleet = Fleet()
+    sandbox: SandboxSection = SandboxSection()
+
+    def account(self, name: str) -> Account:
+        """Return the account called ``name``; raises :class:`UnknownAccount`."""
+        for account in self.accounts:
+            if account.name == name:
+                return account
+        hint = nearest(name, (account.name for account in self.accounts))
+        raise UnknownAccount(f"{self.path.name} has no account {name!r}; {hint}")

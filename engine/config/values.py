@@ -1,0 +1,233 @@
+"""Single values of the config: text from the environment, durations, numbers, paths, keys.
+
+A value that cannot be used raises ValueError with a sentence that goes on after the key: ``must be …``. It is quoted
+only when it can be no secret; what came from the environment never is.
+"""
+
+import datetime
+import os
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from engine.config.document import Broken, KeyPath, Problem, may_show
+
+_DURATION_FORMS: Final = "a duration such as 10s, 100ms, 5m, 2h, 1d, 1h30m, or a number of seconds (at most 36500d)"
+_DURATION_MAX: Final = 36_500 * 86_400  # a hundred years: dates and timers can still be counted with it
+_SECONDS: Final = tuple(Decimal(unit) for unit in ("86400", "3600", "60", "1", "0.001"))
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
+_DURATION: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "m", "s", "ms")))
+_PLAIN_NUMBER: Final = re.compile(_NUMBER)
+_WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
+_TEXT_MAX: Final = 64  # characters of a number or a duration
+
+_VARIABLE: Final = re.compile(r"(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
+
+_PEM_MAX: Final = 64 * 1024  # bytes
+_PEM: Final = re.compile(r"-----BEGIN RSA PUBLIC KEY-----\n[A-Za-z0-9+/=\s]+-----END RSA PUBLIC KEY-----")
+
+_KINDS: Final[tuple[tuple[type, str], ...]] = (
+    (type(None), "an empty value"),
+    (bool, "true or false (yes, no, on and off mean the same)"),  # before int, which it is a kind of
+    (int, "a number"),
+    (float, "a number"),
+    (str, "text"),
+    (list, "a list"),
+    (dict, "a mapping"),
+    (datetime.date, "a date"),
+)
+
+
+class AlreadyReported(Exception):
+    """The value is broken and on record as a problem; there is nothing to add."""
+
+
+class FromEnvironment(str):
+    """Text with the value of an environment variable in it. ``whole``: it is that value and nothing else."""
+
+    whole: bool = False
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that ``text`` stands for: ``10s``, ``100ms``, ``1h30m``, or a plain number of seconds.
+
+    Raises ValueError with a sentence that says what is accepted.
+    """
+    if len(text) <= _TEXT_MAX and text:
+        if _PLAIN_NUMBER.fullmatch(text):
+            parts = [(Decimal(text), Decimal(1))]
+        elif match := _DURATION.fullmatch(text):
+            parts = [(Decimal(count), unit) for count, unit in zip(match.groups(), _SECONDS, strict=True) if count]
+        else:
+            parts = []
+        seconds = float(sum(count * unit for count, unit in parts))  # Decimal, because 9 * 0.001 is not 0.009
+        if parts and seconds <= _DURATION_MAX:
+            return seconds
+    raise ValueError(f"{_quote(text)} is no duration; write {_DURATION_FORMS}")
+
+
+def substitute(value: object, path: KeyPath, problems: list[Problem]) -> object:
+    """Return ``value`` with each ``${NAME}`` in its texts replaced; what cannot be goes to ``problems``."""
+    match value:
+        case dict():
+            return {key: substitute(inner, (*path, key), problems) for key, inner in value.items()}
+        case list():
+            return [substitute(inner, (*path, index), problems) for index, inner in enumerate(value)]
+        case str():
+            return _substitute_text(value, path, problems)
+        case _:
+            return value
+
+
+def _substitute_text(text: str, path: KeyPath, problems: list[Problem]) -> object:
+    missing: list[str] = []
+    used: list[str] = []
+
+    def replace(match: re.Match[str]) -> str:
+        literal, name = match.groups()
+        if literal:
+            return match[0][1:]
+        if name is None:
+            missing.append("'${' is not followed by a variable's name and '}'; for a plain '${' write '$${'")
+        elif name not in os.environ:
+            missing.append(f"the environment variable {name} is not set; set it, or write the value here")
+        else:
+            used.append(match[0])
+            return os.environ[name]
+        return ""
+
+    replaced = _VARIABLE.sub(replace, text)
+    problems += [Problem(path, sentence) for sentence in dict.fromkeys(missing)]
+    if missing:
+        return Broken()
+    if not used:
+        return replaced
+    result = FromEnvironment(replaced)
+    result.whole = used == [text]
+    return result
+
+
+def kind(value: object) -> str:
+    """Return what people call the type of ``value``; raises :class:`AlreadyReported` for a broken one."""
+    if isinstance(value, Broken):
+        raise AlreadyReported
+    return next((word for types, word in _KINDS if isinstance(value, types)), "something else")
+
+
+def describe(value: object) -> str:
+    """Return the value itself where it can be no secret, else what :func:`kind` calls it."""
+    return _quote(value) if isinstance(value, str) else kind(value)
+
+
+def to_text(value: object, _: object = None) -> str:
+    """Return ``value``, which must be text."""
+    if isinstance(value, str):
+        return str(value)
+    advice = "; put it in quotes" if isinstance(value, int | float | datetime.date) else ""
+    raise ValueError(f"must be text, not {kind(value)}{advice}")
+
+
+def to_phone(value: object, _: object = None) -> str | None:
+    """Return a phone number; YAML takes one without quotes for a number and drops its plus sign and zeros."""
+    if value is None or isinstance(value, str):
+        return None if value is None else str(value)
+    advice = '; put the phone number in quotes, like "+…"' if isinstance(value, int | float) else ""
+    raise ValueError(f"must be text, not {kind(value)}{advice}")
+
+
+def to_int(value: object, _: object = None) -> int:
+    """Return a whole number; the text of one whole environment variable counts as well."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        raise ValueError("must be a whole number, without a point")
+    if _is_number_of_environment(value, _WHOLE_NUMBER):
+        return int(str(value))
+    raise ValueError(f"must be a whole number, not {kind(value)}")
+
+
+def to_number(value: object, _: object = None) -> float:
+    """Return a number; the text of one whole environment variable counts as well."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if _is_number_of_environment(value, _PLAIN_NUMBER):
+        return float(str(value))
+    raise ValueError(f"must be a number, not {kind(value)}")
+
+
+def to_duration(value: object, _: object = None) -> float:
+    """Return the seconds of a duration."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if 0 <= value <= _DURATION_MAX:  # NaN and infinity fail this, too
+            return float(value)
+        raise ValueError(f"must be {_DURATION_FORMS}, not {value:g}")
+    try:
+        return parse_duration(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError(f"must be {_DURATION_FORMS}, not {describe(value)}") from None
+
+
+def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
+    """Return a function that takes one of ``words`` and nothing else."""
+
+    def choose(value: object) -> str:
+        if isinstance(value, str) and value in words:
+            return str(value)
+        raise ValueError(f"must be one of {', '.join(words)}, not {describe(value)}")
+
+    return choose
+
+
+def to_path(value: object, folder: Path) -> Path:
+    """Return an absolute path without links; a relative one starts at ``folder``, ``~`` is the user's home."""
+    text = to_text(value)
+    if not text or not text.isprintable():
+        raise ValueError("must be a path of printable characters, and not empty")
+    try:
+        return Path(os.path.realpath(folder / Path(text).expanduser()))
+    except RuntimeError:
+        raise ValueError("starts with the home of a user who is not known here; write the whole path") from None
+
+
+def to_session(value: object, folder: Path) -> Path:
+    """Return the path of a session file, which ends in ``.session`` as Telethon wants it."""
+    text = to_text(value)
+    if text.endswith((os.sep, "/")):
+        raise ValueError("must name a file, not a directory")
+    return to_path(text if not text or text.endswith(".session") else f"{text}.session", folder)
+
+
+def to_public_key(value: object, folder: Path) -> str:
+    """Return the PKCS#1 public key in the PEM file whose path ``value`` is."""
+    text = to_text(value)
+    if "-----" in text:
+        raise ValueError("must be the path of a PEM file, not the key itself; save the key in a file")
+    path = to_path(text, folder)
+    name = "the file that the environment names" if isinstance(value, FromEnvironment) else str(path)
+    try:
+        with path.open("rb") as file:
+            pem = file.read(_PEM_MAX).decode("ascii", errors="replace").replace("\r\n", "\n")
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+        raise ValueError(f"{name} cannot be read ({reason}); give the path of a readable PEM file") from None
+    if found := _PEM.search(pem):
+        return found[0] + "\n"
+    advice = (
+        "convert it with: openssl rsa -pubin -in FILE -RSAPublicKey_out"
+        if "BEGIN PUBLIC KEY" in pem
+        else "give the path of one that does"
+    )
+    raise ValueError(f"{name} holds no 'BEGIN RSA PUBLIC KEY' block (PKCS#1); {advice}")
+
+
+def _is_number_of_environment(value: object, form: re.Pattern[str]) -> bool:
+    whole = isinstance(value, FromEnvironment) and value.whole
+    return whole and len(str(value)) <= _TEXT_MAX and form.fullmatch(str(value)) is not None
+
+
+def _quote(text: str) -> str:
+    if isinstance(text, FromEnvironment):
+        return "what the environment variable holds"
+    return repr(text) if may_show(text) else "what is written here"

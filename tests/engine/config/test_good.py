@@ -1,0 +1,170 @@
+"""What a good config means."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.config import (
+    Datacenter,
+    Do,
+    Sandbox,
+    ScenarioStep,
+    Telegram,
+    parse_duration,
+)
+from states.schedules import Backoff, Policy, Then
+from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, SANDBOX, Load
+
+
+def test_the_smallest_config_has_the_documented_defaults(good: Load, tmp_path: Path) -> None:
+    """Two sections are enough; all else has its default."""
+    config = good(HEAD + ONE)
+    assert config.path == tmp_path / "config.yaml"
+    assert config.telegram == Telegram(api_id=777, api_hash=API_HASH, datacenter=None)
+    assert config.states == Policy()
+    assert (config.fleet.connects_at_once, config.fleet.stagger) == (32, 0.1)
+    assert config.storage.directory == (tmp_path / "data").resolve()
+    assert config.sandbox.scenario == ()
+    assert config.accounts[0].phone is None
+
+
+def test_loading_creates_nothing(good: Load, tmp_path: Path) -> None:
+    """Neither the data directory nor a session file appears."""
+    good(HEAD + ONE)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_the_example_of_the_design_is_the_default_policy(good: Load) -> None:
+    """Every number that the documentation writes out equals the built-in one."""
+    long = "{first: 10s, factor: 2, cap: 120s, jitter: 0.2, tries: 5, then: keep_trying}"
+    policy = f"""
+      connecting:    {{patience: [60s, 75s, 90s]}}
+      healthy:       {{probe_every: 20s, prove_every: 60s, stable_after: 60s}}
+      reconnecting:  {{patience: [60s, 75s, 90s]}}
+      timeout:       {{patience: [10s, 20s]}}
+      backoff:
+        network:  {long}
+        server:   {long}
+        database: {{first: 5s, factor: 1, cap: 5s, jitter: 0}}
+        flood:    {{slack: 1s}}
+      shutting_down: {{grace: 15s}}
+    """
+    assert good(f"{HEAD}{ONE}states: {policy}").states == Policy()
+
+
+@pytest.mark.parametrize("section", ["storage", "states", "fleet", "sandbox"])
+def test_an_optional_section_with_nothing_in_it_is_as_if_left_out(good: Load, section: str) -> None:
+    """People comment out the lines of a section and leave its head."""
+    assert good(f"{HEAD}{ONE}{section}:\n  # nothing\n") == good(HEAD + ONE)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("database", "{first: 3s}", Backoff(first=3, factor=1, cap=5, jitter=0)),
+        ("transport_flood", "{factor: 3}", Backoff(first=30, factor=3, cap=900)),
+        ("auth_key", "", Backoff(first=5, factor=1, cap=5, jitter=0)),
+        ("network", "{tries: 2, then: park}", Backoff(tries=2, then=Then.PARK)),
+    ],
+)
+def test_a_partial_back_off_keeps_its_own_defaults(good: Load, name: str, given: str, expected: Backoff) -> None:
+    """What is left out comes from the same schedule, not from the general one."""
+    assert getattr(good(f"{HEAD}{ONE}states: {{backoff: {{{name}: {given}}}}}").states.backoff, name) == expected
+
+
+def test_a_partial_state_keeps_its_defaults(good: Load) -> None:
+    """A state may set one number of three."""
+    health = good(f"{HEAD}{ONE}states: {{healthy: {{prove_every: 5m}}}}").states.healthy
+    assert (health.probe_every, health.prove_every, health.stable_after) == (20, 300, 60)
+
+
+def test_paths_start_at_the_config_file(good: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the working directory; absolute ones stay, and the home is expanded."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    accounts = (
+        f"accounts: [{{name: A, session: s/a}}, {{name: B, session: {tmp_path}/b.session}}, {{name: C, session: ~/c}}]"
+    )
+    config = good(f"{HEAD}{accounts}\nstorage: {{directory: ~/d}}")
+    root = tmp_path.resolve()
+    wanted = [root / "s/a.session", root / "b.session", root / "home/c.session"]
+    assert [account.session for account in config.accounts] == wanted
+    assert config.storage.directory == root / "home/d"
+
+
+def test_the_sandbox_is_a_datacenter_of_its_own(good: Load) -> None:
+    """The word sandbox is a value that ``match`` can tell from the others."""
+    assert good(SANDBOX + ONE).telegram.datacenter == Sandbox()
+
+
+def test_a_datacenter_keeps_the_text_of_its_key(good: Load, tmp_path: Path) -> None:
+    """The key is read at once, from a path beside the config."""
+    (tmp_path / "dc.pem").write_text(PEM)
+    text = HEAD.replace("}", ", datacenter: {id: 2, host: 127.0.0.1, port: 4430, public_key: dc.pem}}")
+    wanted = Datacenter(id=2, host="127.0.0.1", port=4430, public_key=PEM)
+    assert good(text + ONE).telegram.datacenter == wanted
+
+
+def test_a_scenario_is_read(good: Load) -> None:
+    """Each kind of step has what it needs, in the order of the file."""
+    steps = "[{at: 5s, do: reset}, {at: 1m, do: refuse, for: 10, account: A}, {at: 2m, do: message, text: hello}]"
+    assert good(f"{SANDBOX}{ONE}sandbox: {{scenario: {steps}}}").sandbox.scenario == (
+        ScenarioStep(at=5.0, do=Do.RESET),
+        ScenarioStep(at=60.0, do=Do.REFUSE, account="A", duration=10.0),
+        ScenarioStep(at=120.0, do=Do.MESSAGE, text="hello"),
+    )
+
+
+def test_anchors_and_merges_work(good: Load) -> None:
+    """Two schedules can share their numbers; an own key comes before a merged one."""
+    text = "states: {backoff: {network: &n {tries: 7, factor: 3}, server: *n, unexpected: {<<: *n, tries: 9}}}"
+    backoff = good(f"{HEAD}{ONE}{text}").states.backoff
+    assert backoff.network == backoff.server == Backoff(tries=7, factor=3)
+    assert backoff.unexpected == Backoff(tries=9, factor=3)
+
+
+def test_the_environment_is_read(good: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a whole value, inside a longer one, as a number; ``$${`` stays a plain ``${``."""
+    monkeypatch.setenv("HF_ID", "77")
+    monkeypatch.setenv("HF_NAME", "Bo${HF_ID}")
+    config = good(
+        f"telegram: {{api_id: '${{HF_ID}}', api_hash: {API_HASH}}}\naccounts:\n- name: x ${{HF_NAME}} $${{Y}}\n"
+        "  session: s/${HF_ID}\nfleet: {stagger: '${HF_ID}ms', connects_at_once: '${HF_ID}'}"
+    )
+    assert (config.telegram.api_id, config.fleet.connects_at_once, config.fleet.stagger) == (77, 77, 0.077)
+    assert config.accounts[0].name == "x Bo${HF_ID} ${Y}"
+    assert type(config.accounts[0].name) is str
+    assert config.accounts[0].session == tmp_path.resolve() / "s/77.session"
+
+
+def test_an_account_is_found_by_name(good: Load) -> None:
+    """The right one of two."""
+    assert (
+        good(HEAD + "accounts: [{name: A, session: a}, {name: B, session: b}]").account("B").session.name == "b.session"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    list(
+        zip(
+            ["10s", "100ms", "9ms", "5m", "2h", "1d", "1h30m", "1d2h3m4s5ms", "30", "1.5", "1.5h", "0s"],
+            [10, 0.1, 0.009, 300, 7200, 86400, 5400, 93784.005, 30, 1.5, 5400, 0],
+            strict=True,
+        )
+    ),
+)
+def test_a_duration_is_seconds(text: str, seconds: float) -> None:
+    """Every unit, alone and together, and the plain number."""
+    assert parse_duration(text) == seconds
+
+
+@given(st.integers(min_value=0, max_value=36_500 * 86_400_000))
+def test_a_formatted_duration_is_parsed_to_the_same(milliseconds: int) -> None:
+    """Writing a duration with units and reading it gives the same seconds, to the last bit."""
+    rest, text = milliseconds, ""
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, rest = divmod(rest, size)
+        text += f"{count}{unit}" if count else ""
+    assert parse_duration(text or "0ms") == milliseconds / 1000

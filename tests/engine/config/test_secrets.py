@@ -1,0 +1,94 @@
+"""No secret is ever in what the loader says, whatever it was given."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from engine.config import (
+    ConfigError,
+    load,
+)
+from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SECRETS, Load, Problems
+
+FULL: dict[str, Any] = {
+    "telegram": {"api_id": 5, "api_hash": API_HASH, "datacenter": {"id": 2, "host": "h", "port": 1, "public_key": PEM}},
+    "accounts": [{"name": "A", "session": "a", "phone": PHONE}, {"name": "B", "session": "b", "phone": int(PHONE)}],
+    "states": {"backoff": {"server": {"first": "${HF_TOKEN}", "then": "${HF_TOKEN}"}}, "timeout": {"patience": [1]}},
+    "sandbox": {"scenario": [{"at": "1s", "do": "${HF_TOKEN}", "for": "x${HF_TOKEN}"}]},
+}
+
+PLACES = (
+    *("telegram", "telegram.api_id", "telegram.datacenter", "accounts", "fleet.stagger", "fleet.connects_at_once"),
+    *("storage.directory", "states", "states.backoff", "states.backoff.server", "sandbox.scenario"),
+)
+
+
+def test_no_repr_shows_a_secret(good: Load, tmp_path: Path) -> None:
+    """A config in a log line or a traceback gives nothing away."""
+    (tmp_path / "dc.pem").write_text(PEM)
+    text = HEAD.replace("}", ", datacenter: {id: 2, host: h, port: 1, public_key: dc.pem}}")
+    config = good(f'{text}accounts: [{{name: A, session: a, phone: "{PHONE}"}}]')
+    assert config.accounts[0].phone == PHONE
+    assert not [secret for secret in SECRETS if secret in repr(config) or secret in str(config.telegram)]
+
+
+def test_what_may_be_a_secret_is_quoted_nowhere(bad: Problems) -> None:
+    """A phone number that slipped to another key, or became a key, is not repeated."""
+    problems = bad(f"{HEAD}{ONE}fleet: {{stagger: '{PHONE}'}}\n'{PHONE}': 1\n{API_HASH}: 1")
+    assert [problem.split(": ")[:2] for problem in problems] == [
+        ["config.yaml:3", "fleet.stagger"],
+        ["config.yaml:4", "…"],
+        ["config.yaml:5", "…"],
+    ]
+    assert not [secret for secret in SECRETS if secret in str(problems)]
+
+
+@pytest.mark.parametrize("content", [b"a: \xff", b"a: [", b"a: 1"])
+def test_the_error_keeps_nothing_of_the_file(tmp_path: Path, content: bytes) -> None:
+    """What led to the error holds the bytes that were read; a traceback must not lead there."""
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "config.yaml")
+    assert caught.value.__context__ is None
+
+
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+def test_no_damage_to_a_config_shows_a_secret_or_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
+    """Take pieces away from a config or put some in: it loads, or ConfigError says why, and no secret is in it."""
+    text = yaml.safe_dump(FULL, default_flow_style=data.draw(st.booleans()), sort_keys=False)
+    for _ in range(data.draw(st.integers(0, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = start + data.draw(st.integers(0, 12))
+        text = (
+            text[:start]
+            + data.draw(st.sampled_from(["", "[", "{", "}", ": ", "\n", "&", "*", "!", "'", "- "]))
+            + text[end:]
+        )
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_TOKEN", "SecretOfTheEnvironment")
+        try:
+            said = repr(load(path))
+        except ConfigError as error:
+            said = f"{error} {error!r} {error.__context__!r}"
+    assert not [secret for secret in (*SECRETS, "SecretOfTheEnvironment") if secret in said]
+
+
+@given(
+    place=st.sampled_from(PLACES),
+    value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists) | st.dates(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
+def test_no_type_anywhere_makes_a_traceback(tmp_path: Path, place: str, value: object) -> None:
+    """Whatever stands at a key, ConfigError is the only way to refuse it."""
+    for key in reversed(place.split(".")):
+        value = {key: value}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(value), encoding="utf-8")
+    with pytest.raises(ConfigError):  # at the least, something is missing
+        load(tmp_path / "config.yaml")

@@ -1,0 +1,18 @@
+"""Texts that the tests of the config share."""
+
+from collections.abc import Callable
+
+from engine.config import (
+    Config,
+)
+
+API_HASH = "0123456789abcdef0123456789abcdef"
+PHONE = "+9996620001"
+KEY = "MIIBCgKCAQEAvMarkerOfTheKeyMarkerOfTheKey"
+PEM = f"-----BEGIN RSA PUBLIC KEY-----\n{KEY}\n-----END RSA PUBLIC KEY-----\n"
+SECRETS = (API_HASH, PHONE, PHONE[1:], KEY)
+HEAD = f"telegram: {{api_id: 777, api_hash: {API_HASH}}}\n"
+SANDBOX = f"telegram: {{api_id: 777, api_hash: {API_HASH}, datacenter: sandbox}}\n"
+ONE = "accounts: [{name: A, session: a}]\n"
+Load = Callable[[str], Config]
+Problems = Callable[[str], list[str]]
