@@ -1,0 +1,84 @@
+"""One engine for one data directory: a lock file that names its holder.
+
+``flock`` on a file of its own: the kernel lets go when the holder dies, however it dies, so a lock is never stale.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+PATIENCE = 0.5
+"""Seconds that an engine waits for the lock: a command that looks at it holds it for a moment."""
+
+
+@frozen
+class Holder:
+    """Who holds the lock, since when (Unix seconds)."""
+
+    pid: int
+    since: float
+
+
+class LockHeld(Exception):
+    """Another engine holds the data directory; ``holder`` is None if it has not said who it is."""
+
+    def __init__(self, path: Path, holder: Holder | None) -> None:
+        who = f"process {holder.pid}" if holder else "another process"
+        super().__init__(f"{path.parent}: {who} runs an engine on this data already; stop it first")
+        self.holder = holder
+
+
+def _read(path: Path) -> Holder | None:
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        said = json.loads(path.read_text("utf-8"))
+        return Holder(pid=int(said["pid"]), since=float(said["since"]))
+    return None
+
+
+def _take(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class EngineLock:
+    """The lock of one data directory, as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def held(self, since: float) -> Iterator[None]:
+        """Hold the lock for the block; raise ``LockHeld`` if another engine does."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            give_up = time.monotonic() + PATIENCE
+            while not _take(descriptor, fcntl.LOCK_EX):
+                if time.monotonic() > give_up:
+                    raise LockHeld(self.path, _read(self.path))
+                time.sleep(0.02)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps(asdict(Holder(os.getpid(), since))).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return who holds the lock now; None if no engine runs."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if _take(descriptor, fcntl.LOCK_SH) else _read(path) or Holder(pid=0, since=0.0)
+    finally:
+        os.close(descriptor)

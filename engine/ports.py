@@ -1,0 +1,77 @@
+"""What the engine asks of the outside world. Adapters fit these without knowing them; tests put fakes here."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from states import Event, Policy, Record, Snapshot, Step
+
+
+class Link(Protocol):
+    """One connection of one client: opened once, closed always, and it says what it finds as events."""
+
+    @property
+    def client(self) -> Any:
+        """The Telethon client; None before the link is open."""
+
+    async def open(self, *, patience: float) -> Sequence[Event]:
+        """Connect and prove it within ``patience`` seconds; the last event is the outcome."""
+
+    async def probe(self, *, proof: bool, patience: float) -> Sequence[Event]:
+        """Ask for a sign of life within ``patience`` seconds; the last event is the outcome."""
+
+    async def ended(self) -> Sequence[Event]:
+        """Wait until the link ends by itself, and say why."""
+
+    async def close(self, *, patience: float) -> None:
+        """Close everything within about ``patience`` seconds; never raises."""
+
+
+class Connector(Protocol):
+    """Makes the links of one account."""
+
+    async def credentials(self) -> str:
+        """Return a fingerprint of the account's credentials; empty if there are none."""
+
+    def link(self, number: int) -> Link:
+        """Return a link that is not open yet."""
+
+
+class Turns(Protocol):
+    """Says who may connect now."""
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for a turn, and keep it until the block ends."""
+
+
+class Journal(Protocol):
+    """Where decisions are written down. Writing is ordered and soon durable; it waits only when it is far behind."""
+
+    async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
+        """Write down where a life begins."""
+
+    async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
+        """Write down a decision and the snapshot it led to."""
+
+    async def save(self, account: str, snapshot: Snapshot) -> None:
+        """Write down a snapshot that only routine has changed."""
+
+    async def flush(self) -> None:
+        """Return when all that was written is durable."""
+
+    async def snapshots(self) -> Mapping[str, Snapshot]:
+        """Return the last snapshot of each account."""
+
+
+class Clock(Protocol):
+    """The time of day."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+
+
+class Observer(Protocol):
+    """Hears of every decision, after it was journalled."""
+
+    def __call__(self, account: str, step: Step) -> None:
+        """Look at a decision; must neither wait nor raise."""

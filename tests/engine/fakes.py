@@ -1,0 +1,207 @@
+"""Stand-ins for the engine's Protocols, and an event loop whose time is virtual."""
+
+import asyncio
+import heapq
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import anyio
+import attrs
+from attrs import define, field
+
+from engine.runner import Runner
+from states import Event, Policy, Record, Snapshot, State, Step
+from states.events import Connected, NetworkLost, ProbeAnswered, TimedOut
+from states.schedules import Backoff, BackoffSchedules
+
+T = TypeVar("T")
+EPOCH = 1_700_000_000.0
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Jumps to the next timer instead of waiting for it. No threads and no sockets in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._virtual = 0.0
+
+    def time(self) -> float:
+        """Return virtual seconds since the loop was made."""
+        return self._virtual
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            while self._scheduled and self._scheduled[0]._cancelled:  # type: ignore[attr-defined]
+                heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
+            if self._scheduled:  # type: ignore[attr-defined]
+                self._virtual = max(self._virtual, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+def virtually(main: Callable[[], Awaitable[T]]) -> T:
+    """Run ``main`` in virtual time."""
+    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
+
+
+@define
+class VirtualClock:
+    """A time of day that goes with the loop's; ``shift`` sets it apart, like a clock that was set."""
+
+    shift: float = 0.0
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+        return EPOCH + anyio.current_time() + self.shift
+
+
+@define
+class FakeLink:
+    """A link whose fate the test decides."""
+
+    number: int
+    world: "World"
+    lost: anyio.Event = field(factory=anyio.Event)
+    loss: Event = field(factory=NetworkLost)
+    client: Any = None
+
+    async def open(self, *, patience: float) -> Sequence[Event]:
+        """Answer what the world says for this attempt."""
+        self.world.opened.append((anyio.current_time(), self.number))
+        self.world.open_now += 1
+        self.world.most_open = max(self.world.most_open, self.world.open_now)
+        outcome = self.world.outcomes.pop(0) if self.world.outcomes else "ok"
+        if outcome == "hang":
+            await anyio.sleep(patience)
+            return [TimedOut(link=self.number, what="connect", detail="no proof")]
+        await anyio.sleep(self.world.connect_takes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        if isinstance(outcome, Event):
+            return [of_link(outcome, self.number)]
+        self.world.current = self
+        return [Connected(link=self.number)]
+
+    async def probe(self, *, proof: bool, patience: float) -> Sequence[Event]:
+        """Answer, unless the world is silent."""
+        self.world.probes.append((anyio.current_time(), proof))
+        if self.world.silent:
+            await anyio.sleep(patience)
+            return [TimedOut(link=self.number, detail=f"no answer within {patience:g} s")]
+        return [ProbeAnswered(link=self.number, proof=proof)]
+
+    async def ended(self) -> Sequence[Event]:
+        """Wait for the loss that the test brings about."""
+        await self.lost.wait()
+        return [of_link(self.loss, self.number)]
+
+    async def close(self, *, patience: float) -> None:
+        """Take as long as the world says."""
+        await anyio.sleep(self.world.close_takes)
+        self.world.open_now -= 1
+        self.world.closed.append((anyio.current_time(), self.number))
+
+
+def of_link(event: Event, number: int) -> Event:
+    """Return the event as one of this link."""
+    return attrs.evolve(event, link=number)
+
+
+@define
+class World:
+    """What one account meets, and what it did."""
+
+    outcomes: list[Any] = field(factory=list)
+    """For each attempt: ``ok``, ``hang``, a failure event, or an exception of ours; ``ok`` when used up."""
+    silent: bool = False
+    connect_takes: float = 0.1
+    close_takes: float = 0.1
+    current: FakeLink | None = None
+    opened: list[tuple[float, int]] = field(factory=list)
+    closed: list[tuple[float, int]] = field(factory=list)
+    probes: list[tuple[float, bool]] = field(factory=list)
+    open_now: int = 0
+    most_open: int = 0
+
+    async def credentials(self) -> str:
+        """Return a fingerprint."""
+        return "key"
+
+    def link(self, number: int) -> FakeLink:
+        """Return the next link."""
+        return FakeLink(number, self)
+
+    def lose(self, loss: Event | None = None) -> None:
+        """Let the present link be lost."""
+        assert self.current is not None
+        self.current.loss = loss or NetworkLost(detail="connection reset")
+        self.current.lost.set()
+
+
+@define
+class MemoryJournal:
+    """A journal in memory."""
+
+    records: list[tuple[str, Record]] = field(factory=list)
+    stored: dict[str, Snapshot] = field(factory=dict)
+    lives: list[tuple[str, Snapshot]] = field(factory=list)
+
+    async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
+        """Keep where a life begins."""
+        self.lives.append((account, snapshot))
+
+    async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
+        """Keep a decision."""
+        self.records.append((account, record))
+        self.stored[account] = snapshot
+
+    async def save(self, account: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot."""
+        self.stored[account] = snapshot
+
+    async def flush(self) -> None:
+        """Nothing to do."""
+
+    async def snapshots(self) -> Mapping[str, Snapshot]:
+        """Return what was stored."""
+        return dict(self.stored)
+
+    def path(self, account: str = "A") -> list[str]:
+        """Return the states that an account entered, in order."""
+        return [
+            record.target.value for name, record in self.records if name == account and record.target != record.source
+        ]
+
+
+class FreeTurns:
+    """Lets everybody connect at once."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Do not wait."""
+        yield
+
+
+def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
+    """Return a runner of account ``A`` in this world, without jitter in its schedules."""
+    steady = Policy(backoff=BackoffSchedules(network=Backoff(jitter=0), server=Backoff(jitter=0)))
+    seen: list[Step] = given.pop("seen", [])
+    defaults: dict[str, Any] = {
+        "account": "A",
+        "connector": world,
+        "turns": FreeTurns(),
+        "journal": journal,
+        "clock": VirtualClock(),
+        "policy": steady,
+        "observer": lambda _, step: seen.append(step),
+        "rng": random.Random(1),
+    }
+    return Runner(**(defaults | given))
+
+
+async def until(runner: Runner, *states: State) -> None:
+    """Wait, in virtual time, until the account is in one of these states; give up after a virtual day."""
+    with anyio.fail_after(86_400):
+        while runner.snapshot.state not in states:  # in virtual time this is exact and free
+            await anyio.sleep(0.01)
