@@ -1,0 +1,1 @@
+"""The engine: one runner per account, the supervisor, the commands."""

@@ -1,0 +1,12 @@
+"""Where the engine keeps what, in ``storage.directory``."""
+
+from pathlib import Path
+from typing import Final
+
+DATABASE: Final = Path("engine.db")
+"""Journal and snapshots."""
+LOCK: Final = Path("engine.lock")
+"""Names the engine that runs on this data."""
+LOGS: Final = Path("logs")
+SANDBOX: Final = Path("sandbox")
+"""State of the data centre of our own."""

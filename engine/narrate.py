@@ -1,0 +1,147 @@
+"""Decisions as lines for people, with the icons of the user's guide.
+
+✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning, ❌ error, 🔄 reconnecting, 🔍 monitoring.
+"""
+
+import logging
+from datetime import datetime
+
+import structlog
+
+from states import Record, Snapshot, State, Step
+from states.effects import Alert, HoldRequests
+from states.events import EVENT_BY_NAME, Failure
+from states.snapshot import ADVICE
+
+ICONS = {
+    "NetworkLost": "🔌",
+    "ServerFault": "🔌",
+    "TransportFlood": "🔌",
+    "ProtocolBroken": "🔌",
+    "TimedOut": "⏱️",
+    "FloodWait": "⏱️",
+    "AuthRejected": "🔑",
+    "AuthKeyUnknown": "🔑",
+    "SessionDuplicated": "🔑",
+    "AccountBanned": "🔑",
+    "ConfigRefused": "🔑",
+    "AccountLimited": "⚠️",
+    "DatabaseLocked": "💾",
+    "DatabaseUnavailable": "💾",
+    "DatabaseCorrupt": "💾",
+    "Unexpected": "❌",
+}
+WORDS = {
+    "NetworkLost": "Network error",
+    "ServerFault": "Telegram server error",
+    "TransportFlood": "Too many connections",
+    "ProtocolBroken": "Protocol error",
+    "TimedOut": "Timeout",
+    "FloodWait": "Flood wait",
+    "AuthRejected": "Login refused",
+    "AuthKeyUnknown": "Session key unknown",
+    "SessionDuplicated": "Session used elsewhere",
+    "AccountBanned": "Account banned",
+    "ConfigRefused": "Config refused",
+    "AccountLimited": "Account limited",
+    "DatabaseLocked": "Session file locked",
+    "DatabaseUnavailable": "Session file unavailable",
+    "DatabaseCorrupt": "Session file damaged",
+    "Unexpected": "Unexpected error",
+}
+ALERTS = {
+    "exhausted": (logging.ERROR, "still failing after {failures} failures in a row; it keeps trying"),
+    "parked": (logging.ERROR, "parked after {failures} failures in a row"),
+    "limited": (logging.WARNING, "limited by Telegram; it stays connected and its work is held"),
+    "database": (logging.ERROR, "its session file cannot be written; it stays connected"),
+    "auth_failed": (logging.ERROR, "stopped: its credentials cannot be used"),
+}
+Line = tuple[int, str, str]
+"""Level, icon, sentence."""
+
+log = structlog.get_logger()
+
+
+def seconds(value: float) -> str:
+    """Return a duration in words, as ``0.4 s``, ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if value < 10:
+        return f"{value:.1f} s".replace(".0 s", " s")
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    hours, rest = divmod(whole // 60, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def of_day(at: float) -> str:
+    """Return the local time of day."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
+
+
+def failure_line(account: str, record: Record) -> Line:
+    """Return what went wrong."""
+    level = logging.ERROR if record.target is State.AUTH_FAILED else logging.WARNING
+    detail = f": {record.detail}" if record.detail else ""
+    return level, ICONS.get(record.event, "⚠️"), f"{WORDS.get(record.event, record.event)} for {account}{detail}"
+
+
+def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
+    """Return what entering a state means, if there is something to say."""
+    match record.target:
+        case State.HEALTHY if record.source is State.CONNECTING:
+            return logging.INFO, "✅", f"Successfully connected {account} in {seconds(record.dwell)}"
+        case State.HEALTHY if record.source is State.RECONNECTING:
+            tries = f" at attempt {record.attempt}" if record.attempt > 1 else ""
+            return logging.INFO, "✅", f"Successfully reconnected {account}{tries}"
+        case State.HEALTHY:
+            return logging.INFO, "✅", f"{account} answers again after {seconds(record.dwell)}"
+        case State.TIMEOUT if record.deadline is not None:
+            return logging.INFO, "🔍", f"Asking {account} again, for {seconds(record.deadline - record.at)} this time"
+        case State.BACKOFF if record.delay is not None:
+            tries = f" after {record.failures} failures in a row" if record.failures > 1 else ""
+            return logging.INFO, "⏱️", f"Retrying {account} in {seconds(record.delay)}{tries}"
+        case State.RECONNECTING:
+            return logging.INFO, "🔄", f"Attempting to reconnect {account}..."
+        case State.CONNECTING:
+            return logging.INFO, "🔄", f"Connecting {account} anew..."
+        case State.SHUTTING_DOWN:
+            where = f", {ADVICE[snapshot.action]}" if snapshot.action else ""
+            return logging.INFO, "🔍", f"Disconnecting {account}{where}"
+    return None
+
+
+def lines(account: str, step: Step) -> list[Line]:
+    """Return the lines of one decision, in order; routine has none."""
+    record = step.record
+    if record.quiet:
+        return []
+    said: list[Line | None] = []
+    event = EVENT_BY_NAME[record.event]
+    again = record.target is State.TIMEOUT and record.source is State.TIMEOUT
+    if issubclass(event, Failure):
+        said.append(failure_line(account, record))
+    if record.target is not record.source or again:
+        said.append(entry_line(account, record, step.snapshot))
+    if record.event == "Started" and record.target is State.BACKOFF and record.delay is not None:
+        said.append((logging.INFO, "⏱️", f"{account} goes on waiting, {seconds(record.delay)} more"))
+    if record.event == "Stable":
+        said.append((logging.DEBUG, "✅", f"{account} is stable"))
+    if record.event == "Closed" and "Finish" in record.effects:
+        said.append((logging.INFO, "✅", f"Disconnected {account} in {seconds(record.dwell)}"))
+    for effect in step.effects:
+        if isinstance(effect, HoldRequests):
+            said.append((logging.WARNING, "⏱️", f"{account}: {effect.request} is held until {of_day(effect.until)}"))
+        if isinstance(effect, Alert):
+            level, text = ALERTS[effect.kind]
+            advice = f". What to do: {ADVICE[effect.action]}" if effect.action else ""
+            sentence = f"{account} is {text.format(failures=record.failures)}{advice}"
+            said.append((level, "❌" if level >= logging.ERROR else "⚠️", sentence))
+    return [line for line in said if line is not None]
+
+
+def narrate(account: str, step: Step) -> None:
+    """Log a decision."""
+    for level, icon, sentence in lines(account, step):
+        log.log(level, sentence, icon=icon)

@@ -1,0 +1,147 @@
+"""What people read: each decision that matters is a line with its icon, and routine is none."""
+
+import logging
+
+import pytest
+
+from engine.narrate import ICONS, WORDS, lines, seconds
+from states import EVENTS
+from states.events import (
+    AccountLimited,
+    AuthRejected,
+    Connected,
+    Elapsed,
+    Event,
+    Failure,
+    FloodWait,
+    NetworkLost,
+    ProbeAnswered,
+    ProbeDue,
+    Stable,
+    Started,
+    StopRequested,
+    TimedOut,
+    TurnGranted,
+)
+from tests.states.life import Life
+
+
+def said(life: Life, event: Event) -> list[str]:
+    """Return the lines of a decision, each with its icon."""
+    return [f"{icon} {sentence}" for _, icon, sentence in lines("Account 1", life.take(event))]
+
+
+def attempting() -> Life:
+    """Return an account in its first attempt."""
+    life = Life()
+    life.take(Started())
+    life.take(TurnGranted(generation=0))
+    return life
+
+
+def test_routine_is_not_worth_a_line() -> None:
+    """Turns, probes and answers are not told."""
+    life = attempting()
+    life.take(Connected())
+    assert said(life, ProbeDue(generation=0)) == []
+    assert said(life, ProbeAnswered()) == []
+    assert said(life, NetworkLost(link=99, detail="an old link")) == []
+
+
+def test_a_first_connection_is_told_once() -> None:
+    """Success has the guide's icon."""
+    assert said(attempting(), Connected()) == ["✅ Successfully connected Account 1 in 3 s"]
+
+
+def test_a_failed_attempt_says_what_happened_and_when_it_goes_on() -> None:
+    """Two lines: the cause, and the wait."""
+    assert said(attempting(), NetworkLost(detail="connection refused")) == [
+        "🔌 Network error for Account 1: connection refused",
+        "⏱️ Retrying Account 1 in 10 s",
+    ]
+
+
+def test_a_reconnect_is_told_from_its_attempt_to_its_success() -> None:
+    """The guide's 🔄 and ✅, with the number of the attempt when it is not the first."""
+    life = attempting()
+    life.take(NetworkLost())
+    assert said(life, Elapsed(generation=0)) == ["🔄 Attempting to reconnect Account 1..."]
+    life.take(TurnGranted(generation=0))
+    assert said(life, Connected()) == ["✅ Successfully reconnected Account 1 at attempt 2"]
+
+
+def test_a_silence_says_how_long_it_waits_now() -> None:
+    """⏱️ for the silence, 🔍 for the question that follows, ✅ when it is answered."""
+    life = attempting()
+    life.take(Connected())
+    life.take(Stable(generation=0))
+    assert said(life, TimedOut(detail="no answer within 10 s")) == [
+        "⏱️ Timeout for Account 1: no answer within 10 s",
+        "🔍 Asking Account 1 again, for 20 s this time",
+    ]
+    assert said(life, ProbeAnswered()) == ["✅ Account 1 answers again after 1 s"]
+
+
+def test_a_dead_login_is_an_error_with_advice() -> None:
+    """🔑 and ❌, both errors, and what a person should do."""
+    life = attempting()
+    told = lines("Account 1", life.take(AuthRejected(detail="SESSION_REVOKED (401)")))
+    assert [icon for _, icon, _ in told] == ["🔑", "❌"]
+    assert {level for level, _, _ in told} == {logging.ERROR}
+    assert told[1][2].endswith("What to do: log in again")
+
+
+def test_a_limit_is_a_warning() -> None:
+    """A limited account stays connected, and its line says so."""
+    life = attempting()
+    life.take(Connected())
+    told = lines("Account 1", life.take(AccountLimited(detail="PEER_FLOOD")))
+    assert told[1][:2] == (logging.WARNING, "⚠️")
+    assert "stays connected" in told[1][2]
+
+
+def test_five_failures_are_told_once() -> None:
+    """The exhausted alert is one line, at the fifth failure."""
+    life = Life()
+    life.take(Started())
+    told = [line for _ in range(8) for line in lines("Account 1", life.fail(NetworkLost()))]
+    assert [sentence for _, icon, sentence in told if icon == "❌"] == [
+        "Account 1 is still failing after 5 failures in a row; it keeps trying"
+    ]
+
+
+def test_a_held_request_names_its_kind() -> None:
+    """A flood wait says which kind of request is held."""
+    life = attempting()
+    life.take(Connected())
+    assert "SendMessage is held until" in said(life, FloodWait(seconds=60, request="SendMessage"))[-1]
+
+
+def test_the_end_is_told() -> None:
+    """A stop and the closing that follows are a line each."""
+    life = attempting()
+    life.take(Connected())
+    assert said(life, StopRequested()) == ["🔍 Disconnecting Account 1"]
+
+
+def test_every_failure_has_an_icon_and_words() -> None:
+    """No error is told without its icon."""
+    failures = {event.__name__ for event in EVENTS if issubclass(event, Failure)}
+    assert failures == ICONS.keys() == WORDS.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.04, "0 s"),
+        (0.44, "0.4 s"),
+        (9.96, "10 s"),
+        (12.4, "12 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h"),
+        (7500, "2 h 5 min"),
+    ],
+)
+def test_durations_are_told_in_words(value: float, words: str) -> None:
+    """A duration reads as a person would say it."""
+    assert seconds(value) == words

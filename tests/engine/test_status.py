@@ -1,0 +1,71 @@
+"""The verdict on a fleet, and what is said of each account."""
+
+import pytest
+from attrs import evolve
+
+from engine.status import EngineInfo, Exit, block, exit_code, remark, worst_first
+from states import Cause, Hold, Snapshot, State
+
+NOW = 1_000_000.0
+RUNS = EngineInfo(running=True, pid=1, since=NOW)
+HEALTHY = Snapshot(state=State.HEALTHY, since=NOW, link=1)
+WAITING = Snapshot(
+    state=State.BACKOFF, since=NOW, deadline=NOW + 40, cause=Cause(event="NetworkLost", detail="refused")
+)
+DEAD = Snapshot(state=State.AUTH_FAILED, since=NOW, cause=Cause(event="SessionDuplicated"))
+LIMITED = evolve(HEALTHY, limited=Cause(event="AccountLimited"))
+
+
+@pytest.mark.parametrize(
+    ("accounts", "verdict"),
+    [
+        ([HEALTHY, HEALTHY], Exit.HEALTHY),
+        ([HEALTHY, WAITING], Exit.TROUBLED),
+        ([HEALTHY, DEAD], Exit.PERSON_NEEDED),
+        ([HEALTHY, LIMITED], Exit.PERSON_NEEDED),
+        ([evolve(WAITING, deadline=None)], Exit.PERSON_NEEDED),
+    ],
+)
+def test_the_exit_code_is_the_verdict(accounts: list[Snapshot], verdict: Exit) -> None:
+    """0 all healthy, 1 some not, 2 when a person must act."""
+    assert exit_code(RUNS, accounts) is verdict
+    assert exit_code(EngineInfo(running=False), accounts) is Exit.NOT_RUNNING
+
+
+def test_the_worst_comes_first() -> None:
+    """What needs a person is above what heals by itself, and that above what is well."""
+    fleet = {"a": HEALTHY, "b": WAITING, "c": LIMITED, "d": DEAD, "e": Snapshot(state=State.TIMEOUT)}
+    assert [name for name, _ in worst_first(fleet)] == ["d", "c", "b", "e", "a"]
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "words"),
+    [
+        (HEALTHY, ""),
+        (WAITING, "next attempt in 40 s; NetworkLost: refused"),
+        (DEAD, "stop the other program that uses this session, then log in again; SessionDuplicated"),
+        (Snapshot(state=State.CONNECTING), "waiting for a turn"),
+        (Snapshot(state=State.CONNECTING, link=1, attempt=2, deadline=NOW + 60), "attempt 2, 1 min left"),
+        (Snapshot(state=State.TIMEOUT, link=1, deadline=NOW + 20), "asked again, 20 s left"),
+    ],
+)
+def test_a_remark_says_what_goes_on(snapshot: Snapshot, words: str) -> None:
+    """Each situation reads as a sentence, with the time that is left."""
+    assert remark(snapshot, NOW) == words
+
+
+def test_a_held_request_is_visible() -> None:
+    """A healthy account whose requests are held says which, and a hold that is over is not mentioned."""
+    holds = (Hold(request="SendMessage", until=NOW + 60), Hold(request="GetHistory", until=NOW - 1))
+    said = remark(evolve(HEALTHY, holds=holds), NOW)
+    assert said.startswith("SendMessage held until")
+    assert "GetHistory" not in said
+
+
+def test_the_block_is_the_guide_s() -> None:
+    """The status block has the lines that the user's guide shows."""
+    text = block({"Account 1": evolve(HEALTHY, reconnects=2, last_success=NOW)})
+    lines = text.splitlines()
+    assert lines[:3] == ["=" * 60, "CONNECTION STATUS", "=" * 60]
+    assert lines[4:8] == ["✅ Account 1", "  Status: healthy", "  Failures: 0", "  Reconnects: 2"]
+    assert lines[8].startswith("  Last Success: 1970-01-1")

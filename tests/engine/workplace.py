@@ -1,0 +1,153 @@
+"""A directory in which an engine really runs: a process of its own, real signals, a real journal."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+from attrs import define, field
+from telethon.crypto import AuthKey
+from telethon.sessions import SQLiteSession
+
+from adapters.sandbox import Sandbox
+from adapters.sqlite import JournalReader, StorageError
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 30.0
+"""Seconds that anything may take before a test gives up; on a quiet machine it takes one or two."""
+
+FAST = """
+states:
+  connecting: {patience: [30s]}
+  reconnecting: {patience: [30s]}
+  healthy: {probe_every: 200ms, prove_every: 500ms, stable_after: 400ms}
+  timeout: {patience: [300ms, 400ms]}
+  backoff:
+    network: {first: 100ms, factor: 2, cap: 500ms, jitter: 0.2}
+fleet: {stagger: 0}
+"""
+COMPLAINTS = re.compile(
+    "Task was destroyed|never retrieved|never awaited|ResourceWarning|unclosed|database is locked|Traceback"
+)
+"""What must never be read in a log."""
+
+
+@define
+class Workplace:
+    """A config, its data, and the engines that run on it."""
+
+    directory: Path
+    said: bytearray = field(factory=bytearray)
+    """What the engine wrote to stderr."""
+
+    @property
+    def config(self) -> Path:
+        """The config file."""
+        return self.directory / "config.yaml"
+
+    @property
+    def text(self) -> str:
+        """What the engine wrote to stderr, as text."""
+        return self.said.decode()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of every command."""
+        return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+    def write(self, datacenter: str, accounts: str, rest: str = FAST) -> None:
+        """Write a config."""
+        self.config.write_text(
+            "telegram:\n  api_id: 12345\n  api_hash: 0123456789abcdef0123456789abcdef\n"
+            f"  datacenter: {datacenter}\naccounts:\n{accounts}\n{rest}",
+            encoding="utf-8",
+        )
+
+    def at(self, dc: Sandbox, *phones: str, rest: str = FAST) -> None:
+        """Write a config for a data centre that runs in the test, with session files that Telethon wrote."""
+        (self.directory / "dc.pem").write_text(dc.public_key)
+        lines = []
+        for number, phone in enumerate(phones, 1):
+            session = SQLiteSession(str(self.directory / f"account{number}.session"))
+            session.set_dc(dc.dc_id, "149.154.167.50", 443)
+            session.auth_key = AuthKey(dc.authorize(phone))
+            session.save()
+            session.close()
+            lines.append(f'  - {{name: Account {number}, session: account{number}, phone: "{phone}"}}')
+        where = f"{{id: {dc.dc_id}, host: 127.0.0.1, port: {dc.port}, public_key: dc.pem}}"
+        self.write(where, "\n".join(lines), rest)
+
+    @asynccontextmanager
+    async def running(self, *options: str, dev: bool = False) -> AsyncIterator[Process]:
+        """Run the engine, with ``dev`` under all of Python's own checks; killed if the test leaves it running."""
+        checks = ["-X", "dev", "-W", "error"] if dev else ["-W", "error"]
+        command = [sys.executable, *checks, "-m", "engine", "run", str(self.config), *options]
+        async with await anyio.open_process(
+            command, stdin=subprocess.DEVNULL, cwd=self.directory, env=self.environment
+        ) as process:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._read, process)
+                    yield process
+                    if process.returncode is None:
+                        process.kill()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+    async def _read(self, process: Process) -> None:
+        assert process.stderr is not None
+        async for chunk in process.stderr:
+            self.said += chunk
+
+    async def finish(self, process: Process, *signals: signal.Signals) -> int:
+        """Send signals, and return the exit code."""
+        for number in signals:
+            process.send_signal(number)
+        with anyio.fail_after(PATIENCE):
+            return await process.wait()
+
+    async def until(self, holds: Callable[["Workplace"], bool]) -> None:
+        """Wait until something can be seen from outside."""
+        try:
+            with anyio.fail_after(PATIENCE):
+                while not holds(self):
+                    await anyio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"it did not come to pass; the engine said:\n{self.text}") from None
+
+    async def command(self, *words: str) -> tuple[int, str]:
+        """Run a command beside the engine; return its exit code and what it printed."""
+        done = await anyio.run_process(
+            [sys.executable, "-W", "error", "-m", "engine", *words],
+            check=False,
+            cwd=self.directory,
+            env=self.environment,
+        )
+        return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+    def states(self) -> list[str]:
+        """Return the state of each account, as the journal's file has it now."""
+        try:
+            with JournalReader.open(self.directory / "data" / "engine.db") as reader:
+                return [snapshot.state.value for snapshot, _ in reader.snapshots().values()]
+        except StorageError:
+            return []  # the engine has not made its file yet
+
+
+def entries(printed: str) -> list[dict[str, Any]]:
+    """Return the objects that ``log --json`` printed."""
+    return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+
+
+def all_are(state: str, count: int) -> Callable[[Workplace], bool]:
+    """Return whether this many accounts are in this state."""
+    return lambda place: place.states() == [state] * count
