@@ -63,7 +63,9 @@ log = structlog.get_logger()
 
 
 def seconds(value: float) -> str:
-    """Return a duration in words, as ``0.4 s``, ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    """Return a duration in words, as ``40 ms``, ``0.4 s``, ``12 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    if 0 < value < 0.1:
+        return f"{max(1, round(value * 1000))} ms"
     if value < 10:
         return f"{value:.1f} s".replace(".0 s", " s")
     whole = round(value)

@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 import anyio
 import structlog
@@ -32,6 +33,8 @@ from states.events import Failure
 
 FLUSH_PATIENCE = 10.0
 """Seconds that the last records get to reach the disk."""
+
+Alongside = Callable[[], Coroutine[Any, Any, None]]
 
 log = structlog.get_logger()
 
@@ -127,9 +130,20 @@ async def _in_sandbox(config: Config, sandbox: SandboxProcess) -> dict[str, Conn
     return connectors
 
 
+async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
+    """Play the scenario, and say so if the sandbox does not live to its end."""
+    try:
+        await sandbox.scenario(steps)
+    except (SandboxDied, SandboxError) as exc:
+        log.error(f"The scenario is not played: {exc}", icon="❌")
+    code = await sandbox.wait()
+    sentence = f"The sandbox data centre ended by itself (exit code {code}); restart the engine to have it again"
+    log.error(sentence, icon="❌")
+
+
 @asynccontextmanager
-async def _data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector], Callable[[], Awaitable[None]]]]:
-    """Yield the connectors of all accounts, and what to call when the fleet starts."""
+async def _data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector], Alongside]]:
+    """Yield the connectors of all accounts, and what the data centre does alongside a running fleet."""
     match config.telegram.datacenter:
         case SandboxConfig():
             log.info("Starting the sandbox data centre; the first time it makes its keys", icon="🔍")
@@ -138,7 +152,7 @@ async def _data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connecto
                 connectors = await _in_sandbox(config, sandbox)
                 phones = {account.name: account.phone for account in config.accounts}
                 steps = [_sandbox_step(step, phones) for step in config.sandbox.scenario]
-                yield connectors, partial(sandbox.scenario, steps)
+                yield connectors, partial(_play, sandbox, steps)
         case DatacenterConfig(id=number, host=host, port=port, public_key=key):
             datacenter = Datacenter(number, host, port, key)
             datacenter.trust()
@@ -203,7 +217,7 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
             if recent is not None:
                 tasks.start_soon(screen.show, console, lambda: info, lambda: fleet.snapshots, recent)
             try:
-                await _serve(config, fleet, stop, lambda: tasks.start_soon(_stop_after, duration, stop))
+                await _serve(config, fleet, stop, duration)
                 code = 0
             except (SandboxDied, SandboxError, StorageError) as exc:
                 log.error(str(exc), icon="❌")
@@ -214,19 +228,21 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
     return code
 
 
-async def _serve(config: Config, fleet: Supervisor, stop: Stop, on_start: Callable[[], object]) -> None:
+async def _serve(config: Config, fleet: Supervisor, stop: Stop, duration: float | None) -> None:
     """Bring the parts up, run the fleet, and take the parts down in the opposite order."""
     async with AsyncExitStack() as parts:
         with stop.startup:
             journal = await parts.enter_async_context(_journal(config))
             known = await journal.snapshots()
-            connectors, start_scenario = await parts.enter_async_context(_data_centre(config))
-            await start_scenario()
+            connectors, alongside = await parts.enter_async_context(_data_centre(config))
             fleet.runners.update(_runners(config, connectors, journal, known))
         if not fleet.runners:
             log.info("Stopped before any account was started", icon="✅")
             return
-        on_start()
-        if not await fleet.run():
-            log.error("Not every account could be closed within the grace; its connection was dropped", icon="❌")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_after, duration, stop)
+            tasks.start_soon(alongside)
+            if not await fleet.run():
+                log.error("Not every account could be closed within the grace; its connection was dropped", icon="❌")
+            tasks.cancel_scope.cancel()
     log.info("Stopped", icon="✅")

@@ -17,7 +17,8 @@ def rule_problems(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
     accounts = list(_mappings(document.get("accounts")))
     yield from _equal_names(accounts)
     yield from _shared_sessions(accounts, folder)
-    yield from _sandbox(document, [account["name"] for _, account in accounts if isinstance(account.get("name"), str)])
+    names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
+    yield from _sandbox(document, names)
 
 
 def _mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -63,7 +64,7 @@ def _identities(session: object, folder: Path) -> Iterator[object]:
     yield status.st_dev, status.st_ino
 
 
-def _sandbox(document: dict[str, Any], names: list[str]) -> Iterator[Problem]:
+def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Problem]:
     section, telegram = document.get("sandbox"), document.get("telegram")
     if section is None:
         return
@@ -73,11 +74,11 @@ def _sandbox(document: dict[str, Any], names: list[str]) -> Iterator[Problem]:
         )
     scenario = section.get("scenario") if isinstance(section, dict) else None
     for index, step in _mappings(scenario):
-        for key, text in _step_faults(step, names):
+        for key, text in _step_faults(step, phones):
             yield Problem(("sandbox", "scenario", index, *key), text)
 
 
-def _step_faults(step: dict[str, Any], names: list[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the key (or none, for the step itself) and the text of each fault of one step."""
     do, account = step.get("do"), step.get("account")
     if isinstance(do, str) and do in tuple(Do):
@@ -87,8 +88,13 @@ def _step_faults(step: dict[str, Any], names: list[str]) -> Iterator[tuple[tuple
             yield ("for",), f"{do} happens at once and takes no 'for'; remove it"
         if do != Do.MESSAGE and step.get("text") is not None:
             yield ("text",), f"{do} takes no text, only message does; remove it"
-    if isinstance(account, str) and names and account not in names:
-        yield ("account",), f"no account has this name; {nearest(account, names)}"
+        if do == Do.MESSAGE and account is None:
+            yield (), "a message goes to one account; add account: with its name"
+    if isinstance(account, str) and phones:
+        if account not in phones:
+            yield ("account",), f"no account has this name; {nearest(account, phones)}"
+        elif phones[account] is None:
+            yield ("account",), "the sandbox knows accounts by their phone, and this one has none; give it one"
 
 
 def _shown(account: dict[str, Any]) -> str:

@@ -133,7 +133,8 @@ def test_every_failure_has_an_icon_and_words() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (0.04, "0 s"),
+        (0, "0 s"),
+        (0.04, "40 ms"),
         (0.44, "0.4 s"),
         (9.96, "10 s"),
         (12.4, "12 s"),

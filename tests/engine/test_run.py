@@ -1,5 +1,6 @@
 """``run`` as its user meets it: a process, real Telethon clients, a data centre that hurts them, real signals."""
 
+import os
 import signal
 import sqlite3
 import sys
@@ -20,14 +21,15 @@ SLOW_BACKOFF = FAST.replace("first: 100ms, factor: 2, cap: 500ms", "first: 60s, 
 SCENARIO = """
 sandbox:
   scenario:
-    - {at: 1s, do: reset, account: Account 1}
-    - {at: 1s, do: refuse, account: Account 2, for: 700ms}
-    - {at: 1s, do: close, account: Account 2}
-    - {at: 1s, do: blackhole, account: Account 3, for: 250ms}
-    - {at: 2s, do: accept_then_close, account: Account 1, for: 500ms}
-    - {at: 2s, do: reset, account: Account 1}
-    - {at: 2s, do: blackhole, account: Account 3, for: 1s}
+    - {at: 800ms, do: reset, account: Account 1}
+    - {at: 800ms, do: refuse, account: Account 2, for: 600ms}
+    - {at: 800ms, do: close, account: Account 2}
+    - {at: 800ms, do: blackhole, account: Account 3, for: 250ms}
+    - {at: 1600ms, do: accept_then_close, account: Account 1, for: 500ms}
+    - {at: 1600ms, do: reset, account: Account 1}
+    - {at: 1600ms, do: blackhole, account: Account 3, for: 1s}
 """
+TROUBLED = {"timeout", "backoff", "reconnecting"}
 
 
 @pytest.fixture
@@ -41,15 +43,27 @@ def clean(workplace: Workplace) -> bool:
     return not COMPLAINTS.search(workplace.text)
 
 
-async def test_the_sandbox_run_shows_the_whole_life_of_a_connection(workplace: Workplace) -> None:
-    """From nothing but a config: three accounts log in, are hurt in five ways, heal, and all of it is on record."""
+def sandboxed(workplace: Workplace, *phones: str, rest: str = FAST) -> None:
+    """Write a config whose accounts log in at the sandbox that the engine starts."""
     accounts = "\n".join(
         f'  - {{name: Account {number}, session: data/account{number}, phone: "{phone}"}}'
-        for number, phone in enumerate(PHONES, 1)
+        for number, phone in enumerate(phones, 1)
     )
-    workplace.write("sandbox", accounts, FAST.replace("[30s]", "[1s, 2s]") + SCENARIO)
-    async with workplace.running("--for", "6s", dev=True) as process:
-        assert await workplace.finish(process) == 0
+    workplace.write("sandbox", accounts, rest)
+
+
+def has_healed(workplace: Workplace) -> bool:
+    """Say whether every account was in trouble since it was first healthy, and all are healthy now."""
+    entered = [(entry.account, entry.target.value) for entry in workplace.entries()]
+    return {state for _, state in entered} >= TROUBLED and workplace.states() == ["healthy"] * 3
+
+
+async def test_the_sandbox_run_shows_the_whole_life_of_a_connection(workplace: Workplace) -> None:
+    """From nothing but a config: three accounts log in, are hurt in five ways, heal, and all of it is on record."""
+    sandboxed(workplace, *PHONES, rest=FAST.replace("[30s]", "[1s, 2s]") + SCENARIO)
+    async with workplace.running(dev=True) as process:
+        await workplace.until(has_healed)
+        assert await workplace.finish(process, signal.SIGINT) == 0
     assert clean(workplace), workplace.text
     code, printed = await workplace.command("log", "config.yaml", "--json")
     assert code == 0
@@ -66,6 +80,30 @@ async def test_the_sandbox_run_shows_the_whole_life_of_a_connection(workplace: W
     code, printed = await workplace.command("status", "config.yaml", "--json")
     assert code == 3
     assert all(f'"Account {number}"' in printed for number in (1, 2, 3))
+
+
+async def test_a_run_of_a_given_length_ends_by_itself(workplace: Workplace) -> None:
+    """``--for`` stops in order when the time is over, and says so."""
+    async with Sandbox() as dc:
+        workplace.at(dc, PHONES[0])
+        async with workplace.running("--for", "300ms") as process:
+            assert await workplace.finish(process) == 0
+    assert "Ran for 0.3 s, as asked" in workplace.text
+    assert "CONNECTION STATUS" in workplace.printed
+
+
+async def test_a_sandbox_that_dies_is_told(workplace: Workplace) -> None:
+    """When the data centre of our own is gone, the log says so, and Ctrl+C still leaves in order."""
+    sandboxed(workplace, PHONES[0])
+    async with workplace.running() as process:
+        await workplace.until(all_are("healthy", 1))
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        await workplace.until(lambda at: "ended by itself" in at.text)
+        assert await workplace.finish(process, signal.SIGINT) == 0
+    assert len(children) == 1
+    assert clean(workplace), workplace.text
 
 
 async def test_sessions_of_telethon_s_heal_at_another_data_centre(workplace: Workplace) -> None:
@@ -121,7 +159,7 @@ async def test_ctrl_c_during_back_off(workplace: Workplace) -> None:
 
 async def test_ctrl_c_before_anything_is_up(workplace: Workplace) -> None:
     """A stop while the sandbox is still starting leaves no sandbox and no complaint."""
-    workplace.write("sandbox", f'  - {{name: A, session: data/a, phone: "{PHONES[0]}"}}')
+    sandboxed(workplace, PHONES[0])
     async with workplace.running(dev=True) as process:
         await workplace.until(lambda at: "Starting the sandbox" in at.text)
         assert await workplace.finish(process, signal.SIGINT) == 0

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import Process
+from anyio.abc import ByteReceiveStream, Process
 from attrs import define, field
 from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
-from adapters.sqlite import JournalReader, StorageError
+from adapters.sqlite import Entry, JournalReader, StorageError
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0
@@ -47,6 +47,8 @@ class Workplace:
     directory: Path
     said: bytearray = field(factory=bytearray)
     """What the engine wrote to stderr."""
+    shown: bytearray = field(factory=bytearray)
+    """What it wrote to stdout."""
 
     @property
     def config(self) -> Path:
@@ -62,6 +64,11 @@ class Workplace:
     def environment(self) -> dict[str, str]:
         """The environment of every command."""
         return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+
+    @property
+    def printed(self) -> str:
+        """What the engine wrote to stdout, as text."""
+        return self.shown.decode()
 
     def write(self, datacenter: str, accounts: str, rest: str = FAST) -> None:
         """Write a config."""
@@ -95,7 +102,8 @@ class Workplace:
         ) as process:
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._read, process)
+                    tasks.start_soon(self._read, process.stderr, self.said)
+                    tasks.start_soon(self._read, process.stdout, self.shown)
                     yield process
                     if process.returncode is None:
                         process.kill()
@@ -103,10 +111,10 @@ class Workplace:
                 if process.returncode is None:
                     process.kill()
 
-    async def _read(self, process: Process) -> None:
-        assert process.stderr is not None
-        async for chunk in process.stderr:
-            self.said += chunk
+    async def _read(self, stream: ByteReceiveStream | None, into: bytearray) -> None:
+        assert stream is not None
+        async for chunk in stream:
+            into += chunk
 
     async def finish(self, process: Process, *signals: signal.Signals) -> int:
         """Send signals, and return the exit code."""
@@ -133,6 +141,14 @@ class Workplace:
             env=self.environment,
         )
         return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+    def entries(self) -> list[Entry]:
+        """Return the journal so far."""
+        try:
+            with JournalReader.open(self.directory / "data" / "engine.db") as reader:
+                return list(reader.entries())
+        except StorageError:
+            return []  # the engine has not made its file yet
 
     def states(self) -> list[str]:
         """Return the state of each account, as the journal's file has it now."""

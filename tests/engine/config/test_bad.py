@@ -12,7 +12,7 @@ from engine.config import (
     load,
     parse_duration,
 )
-from tests.engine.config.texts import API_HASH, HEAD, ONE, SANDBOX, Load, Problems
+from tests.engine.config.texts import API_HASH, HEAD, ONE, PHONE, SANDBOX, Load, Problems
 
 ACCOUNT = HEAD + "accounts: [{name: A, session: a, %s}]"
 
@@ -85,10 +85,13 @@ def test_a_bad_key_file_is_explained(bad: Problems, tmp_path: Path, content: str
     ("step", "where", "said"),
     [
         *[(f"{{at: 1, do: {do}}}", "", "add for: 10s") for do in ("refuse", "accept_then_close", "blackhole")],
-        *[(f"{{at: 1, do: {do}, for: 1s}}", ".for", "takes no 'for'") for do in ("reset", "close", "clear", "message")],
+        *[(f"{{at: 1, do: {do}, for: 1s}}", ".for", "takes no 'for'") for do in ("reset", "close", "clear")],
+        ("{at: 1, do: message, account: A, for: 1s}", ".for", "takes no 'for'"),
+        ("{at: 1, do: message}", "", "a message goes to one account"),
+        ("{at: 1, do: reset, account: B}", ".account", "give it one"),
         ("{at: 1, do: close, text: hello}", ".text", "takes no text"),
         ("{at: 1, do: explode}", ".do", "not 'explode'"),
-        ("{at: 1, do: close, account: a}", ".account", "there are: A"),
+        ("{at: 1, do: close, account: a}", ".account", "there are: A, B"),
         ("{at: 1, do: close, duration: 1s}", ".duration", "unknown key"),
         ("{do: close}", ".at", "is required"),
         ("{at: 1, do: refuse, for: soon}", ".for", "not 'soon'"),
@@ -96,7 +99,8 @@ def test_a_bad_key_file_is_explained(bad: Problems, tmp_path: Path, content: str
 )
 def test_a_bad_step_is_explained(bad: Problems, step: str, where: str, said: str) -> None:
     """A step that makes no sense is named by its number."""
-    (problem,) = bad(f"{SANDBOX}{ONE}sandbox: {{scenario: [{step}]}}")
+    accounts = f'accounts: [{{name: A, session: a, phone: "{PHONE}"}}, {{name: B, session: b}}]\n'
+    (problem,) = bad(f"{SANDBOX}{accounts}sandbox: {{scenario: [{step}]}}")
     assert problem.startswith(f"config.yaml:3: sandbox.scenario[0]{where}: ")
     assert said in problem
 

@@ -15,7 +15,7 @@ from engine.config import (
     parse_duration,
 )
 from states.schedules import Backoff, Policy, Then
-from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, SANDBOX, Load
+from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SANDBOX, Load
 
 
 def test_the_smallest_config_has_the_documented_defaults(good: Load, tmp_path: Path) -> None:
@@ -108,11 +108,13 @@ def test_a_datacenter_keeps_the_text_of_its_key(good: Load, tmp_path: Path) -> N
 
 def test_a_scenario_is_read(good: Load) -> None:
     """Each kind of step has what it needs, in the order of the file."""
-    steps = "[{at: 5s, do: reset}, {at: 1m, do: refuse, for: 10, account: A}, {at: 2m, do: message, text: hello}]"
-    assert good(f"{SANDBOX}{ONE}sandbox: {{scenario: {steps}}}").sandbox.scenario == (
+    one = f'accounts: [{{name: A, session: a, phone: "{PHONE}"}}]\n'
+    refuse, message = "{at: 1m, do: refuse, for: 10, account: A}", "{at: 2m, do: message, account: A, text: hello}"
+    steps = f"[{{at: 5s, do: reset}}, {refuse}, {message}]"
+    assert good(f"{SANDBOX}{one}sandbox: {{scenario: {steps}}}").sandbox.scenario == (
         ScenarioStep(at=5.0, do=Do.RESET),
         ScenarioStep(at=60.0, do=Do.REFUSE, account="A", duration=10.0),
-        ScenarioStep(at=120.0, do=Do.MESSAGE, text="hello"),
+        ScenarioStep(at=120.0, do=Do.MESSAGE, account="A", text="hello"),
     )
 
 
