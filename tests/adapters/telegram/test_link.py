@@ -195,7 +195,7 @@ async def test_the_file_keeps_the_address_that_its_owner_knows(place: Place) -> 
         link = await opened(account)
         await link.close(patience=1)
         assert row() == before
-        assert before[1] == "149.154.167.50"
+        assert before[1] == "127.0.0.9"
 
 
 async def test_telethon_opens_the_file_afterwards(place: Place, tmp_path: Path) -> None:
