@@ -13,7 +13,7 @@ from attrs import define, field
 
 from engine.runner import Runner
 from states import Event, Policy, Record, Snapshot, State, Step
-from states.events import Connected, NetworkLost, ProbeAnswered, TimedOut
+from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
 from states.schedules import Backoff, BackoffSchedules
 
 T = TypeVar("T")
@@ -198,6 +198,16 @@ def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
         "rng": random.Random(1),
     }
     return Runner(**(defaults | given))
+
+
+@asynccontextmanager
+async def living(world: World, journal: MemoryJournal, **given: Any) -> AsyncIterator[Runner]:
+    """Let account ``A`` live for the length of the block, stop it, and wait for its end."""
+    runner = runner_for(world, journal, **given)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.live)
+        yield runner
+        await runner.post(StopRequested())
 
 
 async def until(runner: Runner, *states: State) -> None:

@@ -5,14 +5,10 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from engine.runner import Runner
+from engine.runner import MAILBOX_SIZE
 from states import Snapshot, State
-from states.events import NetworkLost, RetryRequested, StopRequested
-from tests.engine.fakes import EPOCH, MemoryJournal, World, runner_for, until, virtually
-
-
-async def _stop(runner: Runner) -> None:
-    await runner.post(StopRequested())
+from states.events import NetworkLost, RetryRequested
+from tests.engine.fakes import EPOCH, MemoryJournal, World, living, until, virtually
 
 
 def test_a_life_goes_from_connecting_to_shutting_down() -> None:
@@ -20,11 +16,8 @@ def test_a_life_goes_from_connecting_to_shutting_down() -> None:
     world, journal = World(), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             await until(runner, State.HEALTHY)
-            await _stop(runner)
 
     virtually(main)
     assert journal.path() == ["healthy", "shutting_down"]
@@ -37,11 +30,8 @@ def test_failed_attempts_wait_by_the_schedule() -> None:
     world, journal = World(outcomes=[NetworkLost()] * 6, connect_takes=0.0, close_takes=0.0), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             await until(runner, State.HEALTHY)
-            await _stop(runner)
 
     virtually(main)
     starts = [at for at, _ in world.opened]
@@ -53,16 +43,13 @@ def test_there_are_never_two_links_at_once() -> None:
     world, journal = World(close_takes=7.0), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             for _ in range(3):
                 await until(runner, State.HEALTHY)
                 await anyio.sleep(100)
                 world.lose()
                 await until(runner, State.RECONNECTING)
             await until(runner, State.HEALTHY)
-            await _stop(runner)
 
     virtually(main)
     assert len(world.opened) == 4
@@ -77,9 +64,7 @@ def test_a_silence_is_probed_and_then_given_up() -> None:
     world, journal = World(), MemoryJournal()
 
     async def main() -> list[float]:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             await until(runner, State.HEALTHY)
             await anyio.sleep(100)
             world.silent = True
@@ -90,7 +75,6 @@ def test_a_silence_is_probed_and_then_given_up() -> None:
             lost = anyio.current_time() - began
             world.silent = False
             await until(runner, State.HEALTHY)
-            await _stop(runner)
         return [suspected, lost]
 
     suspected, lost = virtually(main)
@@ -104,11 +88,8 @@ def test_a_healthy_link_is_probed_and_proven() -> None:
     world, journal = World(), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal):
             await anyio.sleep(250)
-            await _stop(runner)
 
     virtually(main)
     assert [round(b[0] - a[0]) for a, b in pairwise(world.probes)] == [20] * 11
@@ -121,11 +102,8 @@ def test_an_account_that_hangs_in_connect_stops_at_once() -> None:
     world, journal = World(outcomes=["hang"]), MemoryJournal()
 
     async def main() -> float:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal):
             await anyio.sleep(5)
-            await _stop(runner)
         return anyio.current_time()
 
     assert virtually(main) < 6
@@ -137,11 +115,8 @@ def test_a_stop_while_waiting_needs_no_link() -> None:
     world, journal = World(outcomes=[NetworkLost()]), MemoryJournal()
 
     async def main() -> float:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             await until(runner, State.BACKOFF)
-            await _stop(runner)
         return anyio.current_time()
 
     assert virtually(main) < 1
@@ -153,15 +128,12 @@ def test_a_stop_at_any_moment_of_a_reconnect_ends_the_life(delay: float) -> None
     world, journal = World(close_takes=0.1, connect_takes=0.1), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
         with anyio.fail_after(300):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(runner.live)
+            async with living(world, journal) as runner:
                 await anyio.sleep(100)
                 world.lose()
                 await until(runner, State.RECONNECTING)
                 await anyio.sleep(delay)
-                await _stop(runner)
 
     virtually(main)
     assert journal.path()[-1] == "shutting_down"
@@ -173,15 +145,14 @@ def test_what_is_posted_after_the_end_is_forgotten() -> None:
     world, journal = World(), MemoryJournal()
 
     async def main() -> None:
-        runner = runner_for(world, journal)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal) as runner:
             await until(runner, State.HEALTHY)
-            await _stop(runner)
-        with anyio.fail_after(1):
-            await runner.post(RetryRequested())
+        for _ in range(MAILBOX_SIZE + 1):
+            with anyio.fail_after(1):
+                await runner.post(RetryRequested())
 
     virtually(main)
+    assert "RetryRequested" not in [record.event for _, record in journal.records]
 
 
 def test_a_restored_wait_goes_on() -> None:
@@ -190,11 +161,8 @@ def test_a_restored_wait_goes_on() -> None:
     stored = Snapshot(state=State.BACKOFF, deadline=EPOCH + 50, attempt=3, failures=3, life=1, generation=9)
 
     async def main() -> None:
-        runner = runner_for(world, journal, restored=stored)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(runner.live)
+        async with living(world, journal, restored=stored) as runner:
             await until(runner, State.HEALTHY)
-            await _stop(runner)
 
     virtually(main)
     assert round(world.opened[0][0]) == 50

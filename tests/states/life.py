@@ -4,8 +4,8 @@ import random
 
 import attrs
 
-from states import Event, Policy, Snapshot, State, Step, begin, step
-from states.events import Connected, Elapsed, OfLink, OfVisit, Stable, Started, TurnGranted
+from states import Cause, Event, Policy, Snapshot, State, Step, begin, step
+from states.events import Connected, Elapsed, FloodWait, OfLink, OfVisit, Stable, Started, TurnGranted
 from states.schedules import Backoff, BackoffSchedules, Then
 
 NOW = 1_000_000.0
@@ -55,3 +55,33 @@ class Life:
             self.take(Elapsed(generation=0))
         self.take(TurnGranted(generation=0))
         return self.take(event)
+
+
+def effects(decision: Step) -> list[type]:
+    """Return the classes of a decision's effects."""
+    return [type(effect) for effect in decision.effects]
+
+
+def in_state(state: State) -> Snapshot:
+    """Return an account that is in this state, with a link where the state has one."""
+    linked = state in (State.HEALTHY, State.TIMEOUT)
+    return Snapshot(
+        state=state,
+        since=NOW,
+        generation=5,
+        life=1,
+        link=3 if linked else 0,
+        links=3,
+        attempt=1,
+        deadline=NOW + 10 if state is State.BACKOFF else None,
+        cause=Cause(event="NetworkLost"),
+    )
+
+
+def sample(kind: type[Event], snapshot: Snapshot) -> Event:
+    """Return a current event of this class."""
+    if issubclass(kind, OfVisit):
+        return kind(generation=snapshot.generation)
+    if issubclass(kind, FloodWait):
+        return kind(link=snapshot.link, seconds=30.0)
+    return kind(link=snapshot.link) if issubclass(kind, OfLink) else kind()

@@ -1,11 +1,11 @@
-"""The table keeps the promises of the design; each is asked of the real ``step``."""
+"""What each state does about what can happen to it, asked of the real ``step``."""
 
 import random
 
 import attrs
 import pytest
 
-from states import EVENTS, ROWS, Policy, Snapshot, State, Step, begin, step
+from states import EVENTS, Policy, State, step
 from states.effects import (
     AlertExhausted,
     AlertParked,
@@ -18,7 +18,6 @@ from states.effects import (
     Open,
     Probe,
     ReleaseWork,
-    Wait,
 )
 from states.events import (
     AccountBanned,
@@ -26,7 +25,6 @@ from states.events import (
     AuthKeyUnknown,
     AuthRejected,
     ClockJumped,
-    Closed,
     ConfigRefused,
     Connected,
     CredentialsReplaced,
@@ -38,8 +36,6 @@ from states.events import (
     FloodWait,
     NetworkLost,
     NetworkRestored,
-    OfLink,
-    OfVisit,
     ProbeAnswered,
     ProbeDue,
     RetryRequested,
@@ -52,187 +48,9 @@ from states.events import (
     TurnGranted,
     Unexpected,
 )
-from states.guards import Moment
-from states.machine import Cursor, LeanEvent, LeanMachine, LeanTransition, Row, RulesBroken, by_pair, check
-from states.rules import RULES
 from states.schedules import Backoff, BackoffSchedules
 from states.snapshot import Action, Cause
-from tests.states.life import NOW, PARKING, STEADY, Life
-
-
-def effects(decision: Step) -> list[type]:
-    """Return the classes of a decision's effects."""
-    return [type(effect) for effect in decision.effects]
-
-
-def in_state(state: State) -> Snapshot:
-    """Return an account that is in this state, with a link where the state has one."""
-    linked = state in (State.HEALTHY, State.TIMEOUT)
-    return Snapshot(
-        state=state,
-        since=NOW,
-        generation=5,
-        life=1,
-        link=3 if linked else 0,
-        links=3,
-        attempt=1,
-        deadline=NOW + 10 if state is State.BACKOFF else None,
-        cause=Cause(event="NetworkLost"),
-    )
-
-
-def sample(kind: type[Event], snapshot: Snapshot) -> Event:
-    """Return a current event of this class."""
-    if issubclass(kind, OfVisit):
-        return kind(generation=snapshot.generation)
-    if issubclass(kind, FloodWait):
-        return kind(link=snapshot.link, seconds=30.0)
-    return kind(link=snapshot.link) if issubclass(kind, OfLink) else kind()
-
-
-# --- the table as a whole --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("kind", EVENTS)
-def test_every_pair_is_defined(state: State, kind: type[Event]) -> None:
-    """Whatever happens in whatever state, exactly one rule answers, and it says why."""
-    snapshot = in_state(state)
-    decision = step(snapshot, sample(kind, snapshot), now=NOW, rng=random.Random(), policy=Policy())
-    taken = [row for row in ROWS if row.name == decision.record.rule]
-    assert len(taken) == 1
-    assert taken[0].why
-
-
-@pytest.mark.parametrize("state", State)
-def test_a_stop_leads_out_of_every_state_at_once(state: State) -> None:
-    """One step leads from anywhere to ``shutting_down``."""
-    decision = step(in_state(state), StopRequested(), now=NOW, rng=random.Random(), policy=Policy())
-    assert decision.snapshot.state is State.SHUTTING_DOWN
-
-
-@pytest.mark.parametrize("kind", EVENTS)
-def test_nothing_leaves_shutting_down(kind: type[Event]) -> None:
-    """The final state is final."""
-    snapshot = in_state(State.SHUTTING_DOWN)
-    decision = step(snapshot, sample(kind, snapshot), now=NOW, rng=random.Random(), policy=Policy())
-    assert decision.snapshot.state is State.SHUTTING_DOWN
-    assert not set(effects(decision)) & {Open, AskTurn, Probe, Wait, ReleaseWork}
-
-
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("kind", [kind for kind in EVENTS if issubclass(kind, OfVisit)])
-def test_what_a_left_visit_asked_for_changes_nothing(state: State, kind: type[OfVisit]) -> None:
-    """A stale timer, turn or closing is dropped in every state."""
-    snapshot = in_state(state)
-    decision = step(snapshot, kind(generation=4), now=NOW, rng=random.Random(), policy=Policy())
-    assert decision.snapshot == snapshot
-    assert not decision.effects
-
-
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("kind", [kind for kind in EVENTS if issubclass(kind, OfLink)])
-def test_what_a_closed_link_still_says_changes_nothing(state: State, kind: type[OfLink]) -> None:
-    """An event of a link that was given up is dropped in every state."""
-    snapshot = in_state(state)
-    event = attrs.evolve(sample(kind, snapshot), link=2)
-    decision = step(snapshot, event, now=NOW, rng=random.Random(), policy=Policy())
-    assert decision.snapshot == snapshot
-    assert not decision.effects
-
-
-@pytest.mark.parametrize("row", [row for row in ROWS if row.quiet], ids=lambda row: row.name)
-def test_quiet_rules_move_only_what_no_rule_depends_on(row: Row) -> None:
-    """What the journal leaves out can be left out of a replay."""
-    snapshot = in_state(row.source)
-    event = sample(row.event, snapshot)
-    if row.guard == "stale":
-        event = attrs.evolve(event, generation=1)
-    if row.guard == "foreign":
-        event = attrs.evolve(event, link=1)
-    decision = step(snapshot, event, now=NOW + 7, rng=random.Random(), policy=Policy())
-    assert decision.record.rule == row.name
-    unmoved = {"last_success": None, "proved_at": None}
-    assert attrs.evolve(decision.snapshot, **unmoved) == attrs.evolve(snapshot, **unmoved)
-
-
-def _broken(case: str) -> list[Row]:
-    rows = list(ROWS)
-    last = next(row for row in rows if row.source is State.HEALTHY and row.event is Elapsed and row.when is None)
-    match case:
-        case "no rule":
-            rows = [row for row in rows if (row.source, row.event) != (last.source, last.event)]
-        case "must have no guard":
-            rows[rows.index(last)] = attrs.evolve(last, when=lambda _: True)
-        case "written twice":
-            rows.append(last)
-        case "are dead":
-            rows.append(attrs.evolve(last, when=lambda _: True))
-        case "unknown state or event":
-            rows[rows.index(last)] = attrs.evolve(last, target="asleep")
-        case "nothing leaves":
-            final = next(row for row in rows if row.source is State.SHUTTING_DOWN and row.when is None)
-            rows[rows.index(final)] = attrs.evolve(final, target=State.HEALTHY)
-        case "never quiet":
-            loud = next(row for row in rows if row.target is not None)
-            rows[rows.index(loud)] = attrs.evolve(loud, quiet=True)
-    return rows
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        "no rule",
-        "must have no guard",
-        "written twice",
-        "are dead",
-        "unknown state or event",
-        "nothing leaves",
-        "never quiet",
-    ],
-)
-def test_a_broken_table_is_refused(case: str) -> None:
-    """Each mistake that the library would accept in silence is found at import."""
-    with pytest.raises(RulesBroken, match=case):
-        check(_broken(case))
-
-
-def test_the_machine_takes_the_rule_that_a_reader_would_take() -> None:
-    """A three-line interpreter of the written rules agrees with the machine, for every pair and guard outcome."""
-
-    def reference(rows: list[Row], answers: tuple[bool, ...]) -> Row:
-        return next(row for row, holds in zip(rows, (*answers, True), strict=True) if holds)
-
-    checked = 0
-    for (state, kind), rows in by_pair(ROWS).items():
-        for outcome in range(2 ** (len(rows) - 1)):
-            answers = tuple(bool(outcome >> bit & 1) for bit in range(len(rows) - 1))
-            forced = [attrs.evolve(row, when=lambda _, a=a: a) for row, a in zip(rows, answers, strict=False)]
-            # The library's own order of trying is what is under test, so it gets the same rows with fixed answers.
-            machine = LeanMachine(model=None, states=[s.value for s in State], initial=None, auto_transitions=False)
-            event = LeanEvent(kind.__name__, machine)
-            for row in (*forced, rows[-1]):
-                event.add_transition(LeanTransition(state.value, row.target, row=row))
-            cursor = Cursor(state, Moment(Snapshot(state=state), sample(kind, Snapshot()), NOW))
-            event.trigger(cursor)
-            expected = reference(rows, answers)
-            assert cursor.row is not None
-            assert (cursor.row.why, cursor.row.target, cursor.row.guard is None) == (
-                expected.why,
-                expected.target,
-                expected.guard is None,
-            )
-            assert cursor.state is (expected.target or state)
-            checked += 1
-    assert checked >= len(State) * len(EVENTS)
-
-
-def test_every_written_rule_says_why() -> None:
-    """No rule goes without its reason."""
-    assert all(len(rule.why.split()) >= 3 for rule in RULES)
-
-
-# --- connecting and reconnecting -------------------------------------------------------------------------------------
+from tests.states.life import NOW, PARKING, STEADY, Life, effects, in_state, sample
 
 
 def test_patience_begins_with_the_turn() -> None:
@@ -382,9 +200,6 @@ def test_a_transport_flood_has_its_own_schedule() -> None:
     assert [life.fail(TransportFlood()).record.delay for _ in range(6)] == [30, 60, 120, 240, 480, 900]
 
 
-# --- healthy and timeout ---------------------------------------------------------------------------------------------
-
-
 def test_a_stable_link_that_is_lost_is_retried_at_once() -> None:
     """A link that held for a minute goes to ``reconnecting`` without a wait."""
     life = Life().connect().settle()
@@ -505,9 +320,6 @@ def test_a_clock_jump_probes_at_once() -> None:
     assert effects(life.take(ClockJumped(seconds=3600))) == [Probe]
 
 
-# --- waiting ---------------------------------------------------------------------------------------------------------
-
-
 def test_a_restored_network_cuts_the_wait_for_it_short() -> None:
     """A wait for the network ends when the network is seen; one for the server does not."""
     for event, state in ((NetworkLost(), State.RECONNECTING), (ServerFault(), State.BACKOFF)):
@@ -535,80 +347,3 @@ def test_a_person_leads_out_of_auth_failed(event: Event) -> None:
     life = Life(snapshot=in_state(State.AUTH_FAILED))
     assert effects(life.take(event)) == [AskTurn]
     assert life.snapshot.state is State.CONNECTING
-
-
-# --- from life to life -----------------------------------------------------------------------------------------------
-
-
-def stopped(life: Life) -> Snapshot:
-    """Stop the account and return what is stored."""
-    life.take(StopRequested())
-    return life.snapshot
-
-
-def test_dead_credentials_stay_dead_over_a_restart() -> None:
-    """``auth_failed`` is sticky for the same key, after a clean stop as after a crash."""
-    life = Life()
-    life.take(Started(credentials="one"))
-    life.fail(AuthRejected())
-    for stored in (life.snapshot, stopped(life)):
-        again = Life(snapshot=begin(stored, now=NOW + 100))
-        again.take(Started(credentials="one"))
-        assert again.snapshot.state is State.AUTH_FAILED
-
-
-def test_other_credentials_are_tried_after_a_restart() -> None:
-    """A login made while the engine was down is noticed at its start."""
-    life = Life()
-    life.take(Started(credentials="one"))
-    life.fail(AuthRejected())
-    again = Life(snapshot=begin(stopped(life), now=NOW + 100))
-    assert effects(again.take(Started(credentials="two"))) == [AskTurn]
-    assert again.snapshot.state is State.CONNECTING
-
-
-def test_a_wait_goes_on_after_a_restart() -> None:
-    """What is left of a flood wait is waited for, and no more."""
-    life = Life()
-    life.take(Started())
-    life.fail(FloodWait(seconds=300))
-    deadline = life.snapshot.deadline
-    again = Life(snapshot=begin(stopped(life), now=NOW + 100))
-    again.now = NOW + 100
-    wait = again.take(Started()).effects[0]
-    assert isinstance(wait, Wait)
-    assert deadline is not None
-    assert wait.delay == pytest.approx(deadline - again.now)
-
-
-def test_a_wait_that_ended_meanwhile_fires_at_once() -> None:
-    """A stale deadline is no reason to wait."""
-    life = Life()
-    life.take(Started())
-    life.fail(NetworkLost())
-    again = Life(snapshot=begin(life.snapshot, now=NOW + 10_000))
-    again.now = NOW + 10_000
-    wait = again.take(Started()).effects[0]
-    assert isinstance(wait, Wait)
-    assert wait.delay == 0
-
-
-def test_holds_and_counters_survive_a_restart() -> None:
-    """Floods that are not over, failures and reconnects are kept; a link is not."""
-    life = Life().connect().settle()
-    life.take(FloodWait(seconds=500, request="SendMessage"))
-    life.take(NetworkLost())
-    life.take(TurnGranted(generation=0))
-    life.take(Connected())
-    born = begin(stopped(life), now=life.now + 1)
-    assert (born.state, born.link, born.reconnects, born.failures) == (State.CONNECTING, 0, 1, 1)
-    assert [hold.request for hold in born.holds] == ["SendMessage"]
-
-
-def test_the_life_ends_when_the_link_is_gone() -> None:
-    """``Closed`` of the last visit finishes the life; one of an earlier visit does not."""
-    life = Life().connect()
-    life.take(StopRequested())
-    stale = step(life.snapshot, Closed(generation=1), now=life.now, rng=life.rng, policy=life.policy)
-    assert not stale.effects
-    assert [type(effect).__name__ for effect in life.take(Closed(generation=0)).effects] == ["Finish"]
