@@ -1,32 +1,13 @@
 """``log``: the journal, for people and for programs."""
 
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from rich.text import Text
 
 from engine.narrate import ICONS, seconds
 from engine.status import LOOKS, iso
-from states import State
-
-
-class Entry(Protocol):
-    """One line of the journal: its place, whose it is, and the fields of a ``Record``."""
-
-    seq: int
-    account: str
-    at: float
-    source: State
-    event: str
-    rule: str
-    target: State
-    attempt: int
-    delay: float | None
-    deadline: float | None
-    effects: tuple[str, ...]
-    detail: str
-    cause: tuple[str, ...]
-    dwell: float
+from states import Entry, State
 
 
 def as_data(entry: Entry) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from states.events import EVENT_BY_NAME, EVENTS, Event
 from states.machine import MACHINE, ROWS, Row
 from states.schedules import Policy
 from states.snapshot import Action, Cause, Hold, Snapshot, State, begin
-from states.step import Record, Step, step
+from states.step import Entry, Record, Step, step
 
 __all__ = [
     "EVENTS",
@@ -13,6 +13,7 @@ __all__ = [
     "ROWS",
     "Action",
     "Cause",
+    "Entry",
     "Event",
     "Hold",
     "Policy",

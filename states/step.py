@@ -75,6 +75,16 @@ class Record:
 
 
 @frozen(kw_only=True)
+class Entry(Record):
+    """One line of the journal: a record, with its place, whose it is, and in which of its lives."""
+
+    seq: int
+    account: str
+    life: int
+    quiet: bool = False
+
+
+@frozen(kw_only=True)
 class Step:
     """A decision: where the account is now, what to do, and what to write down."""
 

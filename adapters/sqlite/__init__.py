@@ -14,12 +14,11 @@ from adapters.sqlite.errors import (
 )
 from adapters.sqlite.journal import Journal
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import Entry, JournalReader, Life
+from adapters.sqlite.reader import JournalReader, Life
 from adapters.sqlite.writer import GroupWriter, Trouble, Waits
 
 __all__ = [
     "DatabaseUnusable",
-    "Entry",
     "GroupWriter",
     "Journal",
     "JournalMissing",

@@ -16,6 +16,7 @@ from adapters.sqlite.schema import schema_version
 from states.events import EVENTS, Failure
 from states.schedules import Policy
 from states.snapshot import Snapshot, State
+from states.step import Entry
 
 _PAGE_ROWS = 1000
 
@@ -24,30 +25,6 @@ _COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELEC
     (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
 
 _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
-
-
-@frozen(kw_only=True)
-class Entry:
-    """One line of the journal: ``seq``, ``account``, ``life`` and the fields of ``states.step.Record``."""
-
-    seq: int
-    account: str
-    life: int
-    at: float
-    source: State
-    event: str
-    payload: dict[str, Any]
-    rule: str
-    target: State
-    attempt: int
-    failures: int
-    delay: float | None
-    draw: float | None
-    deadline: float | None
-    effects: tuple[str, ...]
-    detail: str
-    cause: tuple[str, ...]
-    dwell: float
 
 
 @frozen(kw_only=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite import Journal
-from engine.cli import DIAGRAMS, app
+from engine.cli import app
+from engine.cli.diagram import DIAGRAMS
 from states import EVENTS, ROWS, Policy, State
 from states.events import (
     AuthRejected,
@@ -258,7 +259,7 @@ def test_a_stale_diagram_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.
     for path in DIAGRAMS.glob("machine.*"):
         (tmp_path / path.name).write_text(path.read_text())
     (tmp_path / "machine.mmd").write_text("stateDiagram-v2\n")
-    monkeypatch.setattr("engine.cli.DIAGRAMS", tmp_path)
+    monkeypatch.setattr("engine.cli.diagram.DIAGRAMS", tmp_path)
     code, _, err = run("diagram", "--check")
     assert code == 1
     assert "machine.mmd" in err

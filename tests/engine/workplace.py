@@ -18,7 +18,8 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
-from adapters.sqlite import Entry, JournalReader, StorageError
+from adapters.sqlite import JournalReader, StorageError
+from states import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 30.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from adapters.sqlite import Entry, JournalMissing, JournalReader, Undecodable, open_database
-from states import Snapshot, State
+from adapters.sqlite import JournalMissing, JournalReader, Undecodable, open_database
+from states import Entry, Snapshot, State
 from states.events import AccountLimited, AuthRejected, Connected, Event, NetworkLost, Stable
 from tests.adapters.sqlite.support import a_journal, decide
 

@@ -1,0 +1,16 @@
+"""The commands. Data goes to stdout, what is said about it to stderr."""
+
+from cyclopts import App
+
+from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
+from engine.cli.log import log as show_log
+from engine.cli.run import run as run_fleet
+from engine.cli.status import status as show_status
+
+app = App(
+    name="python -m engine",
+    help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
+    version_flags=[],
+)
+for command in (run_fleet, show_log, show_status, draw):
+    app.command(command, name=command.__name__)

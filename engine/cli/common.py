@@ -1,0 +1,62 @@
+"""What all commands share: how they take a config, and how they say what is wrong."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import Parameter
+
+from adapters.sqlite import StorageError
+from adapters.system import LockHeld
+from engine.config import ConfigError, nearest, parse_duration
+
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_ENGINE_RUNS = 3
+
+ConfigPath = Annotated[Path, Parameter(help="The config file.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
+
+
+def fail(code: int, *sentences: str) -> NoReturn:
+    """Say what is wrong, and leave."""
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Turn what a person can mend into a sentence and an exit code."""
+    try:
+        yield
+    except ConfigError as exc:
+        fail(EXIT_BAD_INPUT, str(exc))
+    except LockHeld as exc:
+        fail(EXIT_ENGINE_RUNS, str(exc))
+    except StorageError as exc:
+        fail(EXIT_FAILED, str(exc))
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        fail(EXIT_FAILED, f"{where}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
+
+
+def duration_of(option: str, text: str) -> float:
+    """Return the seconds of an option's value."""
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        fail(EXIT_BAD_INPUT, f"{option}: {exc}")
+
+
+def known(option: str, value: str | None, names: Sequence[str]) -> None:
+    """Leave with a suggestion if an option names what does not exist."""
+    if value is not None and value not in names:
+        fail(EXIT_BAD_INPUT, f"{option}: there is no {value!r}; {nearest(value, names)}")

@@ -1,0 +1,91 @@
+"""``log``."""
+
+import fnmatch
+import json
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from adapters.sqlite import JournalReader
+from engine import history, layout
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, duration_of, fail, known, told
+from engine.config import load, nearest
+from states import EVENT_BY_NAME, Entry, State
+
+FOLLOW_EVERY = 0.25
+"""Seconds between two looks at the journal."""
+FOLLOW_SHOWS = 20
+"""Lines that ``log -f`` begins with."""
+
+
+def _accounts(reader: JournalReader, pattern: str | None) -> list[str] | None:
+    if pattern is None:
+        return None
+    names = list(reader.accounts())
+    fitting = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    if not fitting:
+        fail(EXIT_BAD_INPUT, f"--account: no account is named like {pattern!r}; {nearest(pattern, names)}")
+    return fitting
+
+
+def _show(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
+    """Print entries as they come; return the last one's place."""
+    last = None
+    for entry in entries:
+        if as_json:
+            print(json.dumps(history.as_data(entry), ensure_ascii=False))
+        else:
+            console.print(history.as_text(entry), soft_wrap=True)
+        last = entry.seq
+    sys.stdout.flush()
+    return last
+
+
+def log(
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    follow: Annotated[bool, Parameter(name="-f", negative="", help="Go on with what is added, until Ctrl+C.")] = False,
+    number: Annotated[int | None, Parameter(name="-n", help="Only the last N lines.")] = None,
+    account: Annotated[
+        str | None, Parameter(help="Only accounts whose name fits this pattern, such as 'news*'.")
+    ] = None,
+    state: Annotated[str | None, Parameter(help="Only where this state was entered.")] = None,
+    event: Annotated[str | None, Parameter(help="Only this event, such as NetworkLost.")] = None,
+    since: Annotated[str | None, Parameter(help="Only the last while, such as 1h.")] = None,
+    failed: Annotated[bool, Parameter(negative="", help="Only failures.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the journal of all transitions, oldest first."""
+    known("--state", state, [known.value for known in State])
+    known("--event", event, list(EVENT_BY_NAME))
+    if number is not None and number < 1:
+        fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
+    earliest = time.time() - duration_of("--since", since) if since is not None else None
+    with told():
+        settings = load(config)
+        console = Console(highlight=False)
+        with JournalReader.open(settings.storage.directory / layout.DATABASE) as reader:
+            wanted = partial(
+                reader.entries,
+                accounts=_accounts(reader, account),
+                state=State(state) if state else None,
+                event=event,
+                since=earliest,
+                failed_only=failed,
+            )
+            seen = reader.last_seq()
+            limit = FOLLOW_SHOWS if follow and number is None else number
+            last = _show(wanted(limit=limit), console, as_json=as_json)
+            try:
+                while follow:
+                    seen = max(seen, last or 0)
+                    time.sleep(FOLLOW_EVERY)
+                    last = _show(wanted(after_seq=seen), console, as_json=as_json)
+            except KeyboardInterrupt:
+                return
