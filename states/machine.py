@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from transitions import Event as StockEvent
 from transitions import Machine
 from transitions import State as StockState
@@ -40,16 +40,17 @@ class Row:
     does: tuple[type[Effect], ...]
     quiet: bool
     why: str
+    name: str = field(init=False)
+    """Name of the rule in the journal, as ``healthy.NetworkLost[stable]``."""
+
+    @name.default
+    def _make_name(self) -> str:
+        return f"{self.source}.{self.event.__name__}" + (f"[{self.guard}]" if self.when else "")
 
     @property
     def guard(self) -> str | None:
         """Name of the guard."""
         return self.when.__name__ if self.when else None
-
-    @property
-    def name(self) -> str:
-        """Name of the rule in the journal, as ``healthy.NetworkLost[stable]``."""
-        return f"{self.source}.{self.event.__name__}" + (f"[{self.guard}]" if self.when else "")
 
 
 def expand(rules: Iterable[Rule]) -> tuple[Row, ...]:

@@ -6,7 +6,7 @@ They run before the effects are made up, so that a wait sees the counters that i
 from typing import Any
 
 from states.events import CredentialsReplaced, FloodWait, ProbeAnswered, Started
-from states.guards import Moment, exhausted, streak_after
+from states.guards import Moment, streak_after
 from states.snapshot import Cause, Hold, State
 
 Changes = dict[str, Any]
@@ -23,13 +23,22 @@ def failed(moment: Moment) -> Changes:
         "failures": moment.snapshot.failures + 1,
         "streak": streak_after(moment),
         "cause": cause_of(moment),
-        "exhausted": moment.snapshot.exhausted or exhausted(moment),
     }
+
+
+def failed_and_told(moment: Moment) -> Changes:
+    """Count a failure that a person is told of; the next ones of this run are not worth another alert."""
+    return {**failed(moment), "exhausted": True}
 
 
 def silent(moment: Moment) -> Changes:
     """Count a failure that is a silence, too."""
     return {**failed(moment), "silences": moment.snapshot.silences + 1}
+
+
+def silent_and_told(moment: Moment) -> Changes:
+    """Count a silence that a person is told of."""
+    return {**silent(moment), "exhausted": True}
 
 
 def opened(moment: Moment) -> Changes:

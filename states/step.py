@@ -31,7 +31,7 @@ from states.effects import (
     ReleaseWork,
     Wait,
 )
-from states.events import Event, Failure, FloodWait, TransportFlood
+from states.events import EVENTS, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
 from states.schedules import Policy
@@ -157,6 +157,8 @@ class _Draft:
         return HoldRequests(request=self.moment.event.request, until=held[self.moment.event.request])
 
 
+_FIELDS = {event: tuple(field.name for field in attrs.fields(event)) for event in EVENTS}
+
 _MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
     AskTurn: lambda draft: AskTurn(generation=draft.next.generation),
     Open: _Draft.open,
@@ -199,7 +201,7 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
         at=now,
         source=snapshot.state,
         event=type(event).__name__,
-        payload=attrs.asdict(event),
+        payload={name: getattr(event, name) for name in _FIELDS[type(event)]},
         rule=row.name,
         target=draft.next.state,
         attempt=draft.next.attempt,

@@ -1,0 +1,151 @@
+"""What must always hold, of every decision in every configuration. Each returns what is wrong, or None."""
+
+from collections.abc import Callable
+
+from engine.verify.world import FLOOD_SECONDS, Config
+from states import Event, Policy, Snapshot, State, Step
+from states.effects import AlertExhausted, AlertParked, AskTurn, Close, Finish, HoldWork, Open, Probe, ReleaseWork, Wait
+from states.events import CredentialsReplaced, RetryRequested, Started, StopRequested
+from states.schedules import Backoff
+
+Always = Callable[[Config, Event, Step, Config, Policy], str | None]
+"""Configuration before, event, decision, configuration after, policy."""
+
+SENDING = (AskTurn, Open, Probe)
+FLOODS = ("FloodWait", "TransportFlood")
+
+
+def one_connection(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """There are never two connections open or opening."""
+    link = before.link
+    for effect in decision.effects:
+        if isinstance(effect, Close):
+            link = "none"
+        if isinstance(effect, Open):
+            if link != "none":
+                return "a connection is opened while another one is open"
+            link = "opening"
+    return None
+
+
+def stop_is_final(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+    """A stop leads to ``shutting_down`` at once; nothing leaves it, and nothing but closing happens there."""
+    if isinstance(event, StopRequested) and after.snapshot.state is not State.SHUTTING_DOWN:
+        return f"a stop leads to {after.snapshot.state}"
+    if before.snapshot.state is State.SHUTTING_DOWN:
+        if after.snapshot.state is not State.SHUTTING_DOWN:
+            return f"{after.snapshot.state} is entered after shutting_down"
+        if any(not isinstance(effect, Finish) for effect in decision.effects):
+            return f"after shutting_down there is {decision.record.effects}"
+    elif after.snapshot.state is State.SHUTTING_DOWN:
+        if any(not isinstance(effect, HoldWork | Close) for effect in decision.effects):
+            return f"shutting_down begins with {decision.record.effects}"
+        if after.link != "none" or not after.closing:
+            return "shutting_down does not close the link"
+    return None
+
+
+def dead_is_silent(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+    """In ``auth_failed`` nothing is open and nothing is sent, and only a person leads out of it."""
+    if after.snapshot.state is State.AUTH_FAILED:
+        if after.link != "none" or after.turn:
+            return "auth_failed has a connection, or asks for one"
+        if any(isinstance(effect, SENDING) for effect in decision.effects):
+            return f"in auth_failed there is {decision.record.effects}"
+        if after.snapshot.action is None:
+            return "auth_failed does not say what a person should do"
+    elif before.snapshot.state is State.AUTH_FAILED:
+        person = isinstance(event, CredentialsReplaced | RetryRequested | StopRequested)
+        if not person and not (isinstance(event, Started) and event.credentials != before.snapshot.credentials):
+            return f"{type(event).__name__} leads out of auth_failed"
+    return None
+
+
+def waits_end(_: Config, __: Event, ___: Step, after: Config, ____: Policy) -> str | None:
+    """Whatever waits has something under way that will end the wait, or is parked with an action for a person."""
+    if not after.started:
+        return None
+    at = after.snapshot
+    match at.state:
+        case State.CONNECTING | State.RECONNECTING:
+            waits = after.turn if at.waiting_for_turn else after.link == "opening" and at.deadline is not None
+            return None if waits else "an attempt has neither asked for a turn nor opened a link"
+        case State.HEALTHY:
+            asks = after.probe or any(timer.__name__ == "ProbeDue" for timer in after.timers)
+            return None if after.link == "open" and asks else "healthy has no link, or nobody looks after it"
+        case State.TIMEOUT:
+            fine = after.link == "open" and after.probe and at.deadline is not None
+            return None if fine else "timeout has no probe out"
+        case State.BACKOFF:
+            armed = any(timer.__name__ == "Elapsed" for timer in after.timers)
+            fine = (at.deadline is not None and armed) or (at.parked and at.action is not None)
+            return None if fine and after.link == "none" else "backoff has no end, or a link"
+        case _:
+            return None
+
+
+def work_only_when_healthy(_: Config, __: Event, decision: Step, after: Config, ___: Policy) -> str | None:
+    """Work uses a connection only while it is ``healthy`` and not limited."""
+    at = after.snapshot
+    if not after.held and (at.state is not State.HEALTHY or at.limited):
+        return f"work is not held in {at.state}" + (", though limited" if at.limited else "")
+    if any(isinstance(effect, ReleaseWork) for effect in decision.effects) and at.state is not State.HEALTHY:
+        return f"work is released in {at.state}"
+    return None
+
+
+def delays_fit(_: Config, event: Event, decision: Step, __: Config, policy: Policy) -> str | None:
+    """Every new wait is within the bounds of its schedule; what a server asked for is a floor."""
+    for effect in decision.effects:
+        if not isinstance(effect, Wait) or not hasattr(event, "schedule"):
+            continue
+        schedule = getattr(policy.backoff, event.schedule)
+        if isinstance(schedule, Backoff):
+            low, high = schedule.first * (1 - schedule.jitter), schedule.cap * (1 + schedule.jitter)
+        else:
+            low = high = FLOOD_SECONDS + schedule.slack
+        if not low <= effect.delay <= high:
+            return f"a wait of {effect.delay:g} s is not within {low:g} to {high:g} s"
+    return None
+
+
+def floods_are_floors(before: Config, event: Event, _: Step, after: Config, __: Policy) -> str | None:
+    """A flood wait ends by its time alone: neither a network that is back nor a person cuts it short."""
+    was: Snapshot = before.snapshot
+    flooded = was.state is State.BACKOFF and not was.parked and was.cause is not None and was.cause.event in FLOODS
+    if flooded and after.link == "none" and after.turn and type(event).__name__ != "Elapsed":
+        return f"{type(event).__name__} cuts a flood wait short"
+    return None
+
+
+def quiet_is_routine(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """What the journal leaves out changes no state and counts nothing."""
+    was, now = before.snapshot, decision.snapshot
+    counted = (now.attempt, now.failures, now.streak, now.generation) != (
+        was.attempt, was.failures, was.streak, was.generation,
+    )  # fmt: skip
+    if decision.record.quiet and (now.state is not was.state or counted):
+        return "a quiet decision changes what is counted"
+    return None
+
+
+def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """Who is marked as exhausted was told of in the same decision, and is told of once."""
+    told = any(isinstance(effect, AlertExhausted) for effect in decision.effects)
+    parked = any(isinstance(effect, AlertParked) for effect in decision.effects)
+    if decision.snapshot.exhausted and not before.snapshot.exhausted and not (told or parked):
+        return "the account counts as told of, but nobody was told"
+    return "told of again" if told and before.snapshot.exhausted else None
+
+
+ALWAYS: tuple[Always, ...] = (
+    one_connection,
+    stop_is_final,
+    dead_is_silent,
+    waits_end,
+    work_only_when_healthy,
+    delays_fit,
+    floods_are_floors,
+    quiet_is_routine,
+    told_once,
+)

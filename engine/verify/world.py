@@ -1,0 +1,262 @@
+"""A configuration: one account's snapshot, and what the world around it has under way.
+
+The snapshot is normalised: what no decision depends on is fixed (times, names, totals), and a counter stops where a
+higher one could decide nothing else. So the configurations are finite, and each stands for all that are like it.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+from attrs import frozen
+
+from states import EVENTS, Cause, Event, Policy, Snapshot, State, Step
+from states.effects import AskTurn, Close, Finish, HoldWork, Open, Probe, ReleaseWork, Timer
+from states.events import (
+    AccountBanned,
+    AccountLimited,
+    AuthRejected,
+    Closed,
+    ConfigRefused,
+    Connected,
+    DatabaseCorrupt,
+    DatabaseLocked,
+    DatabaseUnavailable,
+    FloodWait,
+    OfLink,
+    OfVisit,
+    ProbeAnswered,
+    SessionDuplicated,
+    Started,
+    TimedOut,
+    TurnGranted,
+)
+from states.guards import UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
+from states.schedules import Backoff
+
+NOW = 1_000_000.0
+GENERATION = 7
+LINK = 3
+FLOOD_SECONDS = 30.0
+STREAKS = {"Unexpected": UNEXPECTED_TRIES, "AuthKeyUnknown": UNKNOWN_KEY_TRIES}
+"""How far a run of one cause is counted; TransportFlood's depends on the policy, that of the others decides nothing."""
+ALIKE = {
+    "NetworkLost": "NetworkLost",
+    "TimedOut": "NetworkLost",
+    "FloodWait": "FloodWait",
+    "TransportFlood": "TransportFlood",
+    "AuthKeyUnknown": "AuthKeyUnknown",
+    "Unexpected": "Unexpected",
+}
+"""Causes that guards tell apart, and who stands for them; ServerFault stands for all others."""
+
+
+OF_ACCOUNT = (
+    AccountBanned,
+    AccountLimited,
+    AuthRejected,
+    ConfigRefused,
+    DatabaseCorrupt,
+    DatabaseLocked,
+    DatabaseUnavailable,
+    SessionDuplicated,
+)
+"""What can be found out about an account without a link of it."""
+
+
+@frozen
+class Config:
+    """A snapshot, and what is under way: a turn, a link, a probe, timers, a closing."""
+
+    snapshot: Snapshot
+    turn: bool = False
+    """The limiter was asked."""
+    link: str = "none"
+    """``none``, ``opening`` or ``open``."""
+    probe: bool = False
+    """A probe is out."""
+    timers: frozenset[type[OfVisit]] = frozenset()
+    """What armed timers will post."""
+    closing: bool = False
+    """A close was asked for in this visit, and not reported yet."""
+    held: bool = True
+    """Work is held."""
+    started: bool = False
+    finished: bool = False
+
+
+def steps_to_cap(schedule: Backoff) -> int:
+    """Return the number of the failure from which on every wait is the same."""
+    nth = 1
+    while schedule.delay(nth, 0.5) < schedule.cap and schedule.factor > 1:
+        nth += 1
+    return nth
+
+
+@frozen
+class Bounds:
+    """Where counting stops to matter under one policy."""
+
+    attempt: int
+    failures: int
+    flood_streak: int
+
+    @classmethod
+    def of(cls, policy: Policy) -> "Bounds":
+        """Return the bounds of a policy."""
+        schedules = [
+            value for value in attrs.asdict(policy.backoff, recurse=False).values() if isinstance(value, Backoff)
+        ]
+        patience = max(len(policy.connecting.patience), len(policy.reconnecting.patience))
+        return cls(
+            attempt=max(patience, *(steps_to_cap(schedule) for schedule in schedules)),
+            failures=max(schedule.tries for schedule in schedules),
+            flood_streak=steps_to_cap(policy.backoff.transport_flood),
+        )
+
+    def normal(self, snapshot: Snapshot) -> Snapshot:
+        """Return the snapshot that stands for this one."""
+        state, link = snapshot.state, snapshot.link
+        # What an account counted decides nothing once it is out of use: a person's act makes it start from zero, and a
+        # new life after a stop begins as one after a crash at the same moment, which is explored, too.
+        counts = state not in (State.AUTH_FAILED, State.SHUTTING_DOWN)
+        cause = ALIKE.get(snapshot.cause.event, "ServerFault") if snapshot.cause and counts else None
+        streaks = {"TransportFlood": self.flood_streak, **STREAKS}
+        return Snapshot(
+            state=state,
+            since=NOW,
+            generation=GENERATION,
+            life=1,
+            link=LINK if link else 0,
+            links=LINK,
+            attempt=min(snapshot.attempt, self.attempt) if counts else 0,
+            failures=min(snapshot.failures, self.failures) if counts else 0,
+            streak=min(snapshot.streak, streaks.get(cause, 1)) if cause else 0,
+            silences=snapshot.silences if state is State.TIMEOUT else 0,
+            cause=Cause(event=cause) if cause else None,
+            deadline=None if snapshot.deadline is None else NOW + 10,
+            stable=snapshot.stable and link != 0,
+            exhausted=snapshot.exhausted and counts,
+            limited=Cause(event="AccountLimited") if snapshot.limited else None,
+            credentials="one",
+            resumes=snapshot.resumes if state is State.SHUTTING_DOWN else State.CONNECTING,
+        )
+
+
+def after(config: Config, event: Event, decision: Step, bounds: Bounds) -> Config:
+    """Return the configuration that a decision leads to, its effects performed as the runner performs them."""
+    moved = decision.snapshot.generation != config.snapshot.generation
+    turn, timers, closing = config.turn, set(config.timers), config.closing
+    link, probe, held, finished = config.link, config.probe, config.held, config.finished
+    current = not isinstance(event, OfVisit) or event.generation == config.snapshot.generation
+    if current:
+        timers.discard(type(event))
+        turn &= not isinstance(event, TurnGranted)
+        closing &= not isinstance(event, Closed)
+    mine = isinstance(event, OfLink) and event.link == config.snapshot.link != 0
+    if mine and isinstance(event, Connected):
+        link = "open"
+    if mine and (isinstance(event, ProbeAnswered) or (isinstance(event, TimedOut) and event.what == "probe")):
+        probe = False
+    if moved:  # what belongs to a visit dies with it; of what runs, only a link outlives it
+        turn, closing, probe = False, False, False
+        timers.clear()
+    for effect in decision.effects:
+        match effect:
+            case AskTurn():
+                turn = True
+            case Open():
+                link = "opening"
+            case Close():
+                link, probe, closing = "none", False, True
+            case Probe():
+                probe = True
+            case Timer():
+                timers.add(effect.posts)
+            case HoldWork() | ReleaseWork():
+                held = isinstance(effect, HoldWork)
+            case Finish():
+                finished = True
+    if decision.snapshot.state is not State.SHUTTING_DOWN:
+        closing = False  # only there is it waited for; elsewhere it is routine, whenever it comes
+    return Config(
+        bounds.normal(decision.snapshot), turn, link, probe, frozenset(timers), closing, held,
+        config.started or isinstance(event, Started), finished,
+    )  # fmt: skip
+
+
+def _sample(kind: type[Event], link: int) -> Iterator[Event]:
+    if issubclass(kind, FloodWait):
+        yield kind(link=link, seconds=FLOOD_SECONDS)
+    elif issubclass(kind, TimedOut):
+        for what in ("connect", "probe", "request"):
+            yield kind(link=link, what=what)
+    elif issubclass(kind, OfLink):
+        yield kind(link=link)
+
+
+def forms(config: Config) -> Iterator[tuple[Event, bool]]:
+    """Yield every event in every form, and whether the world can bring it about in this configuration.
+
+    Forms: of this visit or an earlier one; of this link, of one that was given up, or of none in particular.
+    """
+    here = config.snapshot.link
+    for kind in EVENTS:
+        if issubclass(kind, OfVisit):
+            yield kind(generation=GENERATION), _is_due(kind, config)
+            yield kind(generation=GENERATION - 1), True
+        elif issubclass(kind, OfLink):
+            for event in _sample(kind, LINK - 1):
+                yield event, True
+            if here:
+                for event in _sample(kind, here):
+                    yield event, _can_say(event, config)
+            for event in _sample(kind, 0):
+                yield event, isinstance(event, OF_ACCOUNT)
+        elif kind is Started:
+            yield Started(credentials="one"), not config.started
+            yield Started(credentials="two"), not config.started
+        else:
+            yield kind(), config.started
+
+
+def _is_due(kind: type[OfVisit], config: Config) -> bool:
+    if kind is TurnGranted:
+        return config.turn
+    if kind is Closed:
+        return config.closing or config.snapshot.state is not State.SHUTTING_DOWN
+    return kind in config.timers
+
+
+def _can_say(event: Event, config: Config) -> bool:
+    """Say whether the present link can report this now."""
+    match event:
+        case Connected() | TimedOut(what="connect"):
+            return config.link == "opening"
+        case ProbeAnswered() | TimedOut(what="probe"):
+            return config.probe
+        case TimedOut():
+            return config.link == "open"
+        case _:
+            return config.link != "none"
+
+
+def benign(config: Config) -> Event | None:
+    """Return what a friendly world does next: it grants, answers and closes, time passes, and a person helps.
+
+    None when the account is where it should be for good: healthy, waiting for credentials, or ended.
+    """
+    snapshot, link = config.snapshot, config.snapshot.link
+    if not config.started:
+        return Started(credentials="one")
+    if snapshot.state in (State.HEALTHY, State.AUTH_FAILED) or config.finished:
+        return None
+    if snapshot.state is State.SHUTTING_DOWN:
+        return Closed(generation=GENERATION) if config.closing else None
+    if config.turn:
+        return TurnGranted(generation=GENERATION)
+    if config.link == "opening":
+        return Connected(link=link)
+    if config.probe:
+        return ProbeAnswered(link=link)
+    timer = next(iter(config.timers), None)
+    return timer(generation=GENERATION) if timer else None
