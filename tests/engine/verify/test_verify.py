@@ -153,10 +153,9 @@ def test_a_mistake_is_found_with_the_way_there(mistake: Callable[..., Step], pro
 
 
 def test_the_way_is_a_shortest_one() -> None:
-    """A mistake at the first failed attempt is shown after exactly: start, turn, failure."""
+    """A mistake that the first failure shows is told with a start and that failure, and nothing else."""
     found = Explorer(POLICIES[0], broken(waits_for_ever), most_findings=1).run().findings
-    assert len(found[0].path) == 4
-    assert [text.split(" ")[0].split("(")[0] for text in found[0].path[1:3]] == ["Started", "TurnGranted"]
+    assert [text.split("(")[0].split(" ")[0] for text in found[0].path] == ["a", "Started", "DatabaseLocked"]
 
 
 def test_a_circle_is_no_rest() -> None:
@@ -181,8 +180,11 @@ def test_what_is_never_taken_is_named() -> None:
     assert found.findings[0].what == f"the rule {min(row.name for row in ROWS)} is never taken"
 
 
-def test_the_command_prints_what_it_covered(capsys: pytest.CaptureFixture[str], report: Report) -> None:
-    """``verify --json`` has the counts, and ``verify`` says them in words."""
+def test_the_command_prints_what_it_covered(
+    capsys: pytest.CaptureFixture[str], report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``verify --json`` has the counts, and ``verify`` says them in words; both leave with 0."""
+    monkeypatch.setattr("engine.cli.verify.explore", lambda: report)
     with pytest.raises(SystemExit) as left:
         app(["verify", "--json"])
     told = json.loads(capsys.readouterr().out)
@@ -190,3 +192,17 @@ def test_the_command_prints_what_it_covered(capsys: pytest.CaptureFixture[str], 
     assert (told["states"], told["events"], told["pairs"]) == (7, 29, 203)
     assert told["configurations"] == report.configurations
     assert told["findings"] == []
+    with pytest.raises(SystemExit) as left:
+        app(["verify"])
+    assert not left.value.code
+    assert "203 of 203 pairs" in capsys.readouterr().out
+
+
+def test_a_finding_fails_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A property that does not hold is printed with its way, and the exit code is 1."""
+    explorer = Explorer(POLICIES[0], broken(waits_for_ever), most_findings=1)
+    monkeypatch.setattr("engine.cli.verify.explore", explorer.run)
+    with pytest.raises(SystemExit) as left:
+        app(["verify"])
+    assert left.value.code == 1
+    assert "❌ always waits_end" in capsys.readouterr().out
