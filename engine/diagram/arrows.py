@@ -1,0 +1,88 @@
+"""The arrows of a drawing: rules that change the state, with what is alike put together."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from engine.diagram.words import RANK, event_names
+from states import ROWS, Row, State
+from states.machine import by_pair
+from states.rules import ALIVE, ATTEMPT
+
+ORDER = {state: number for number, state in enumerate(State)}
+SHARING = (ALIVE, ATTEMPT)
+"""States that may share an arrow, the largest group first."""
+
+Pair = tuple[State, State]
+
+
+@frozen
+class Line:
+    """Rules with the same guard and effects: ``event, event [guard] / effect, effect``."""
+
+    events: tuple[str, ...]
+    guard: str | None
+    effects: tuple[str, ...]
+
+    @property
+    def cause(self) -> str:
+        """What must come, and what must hold."""
+        return ", ".join(event_names(self.events)) + (f" [{self.guard}]" if self.guard else "")
+
+    @property
+    def does(self) -> str:
+        """What is done; empty if nothing is."""
+        return f"/ {', '.join(self.effects)}" if self.effects else ""
+
+
+@frozen
+class Arrow:
+    """All ways from some states, one or several that do alike, to another."""
+
+    sources: tuple[State, ...]
+    target: State
+    lines: tuple[Line, ...]
+
+    @property
+    def pairs(self) -> frozenset[Pair]:
+        """Each way by its source and its target."""
+        return frozenset((source, self.target) for source in self.sources)
+
+
+def _lines(rows: list[Row]) -> tuple[Line, ...]:
+    """Return the lines of one way, sorted by their first event, and for one event as the guards are tried."""
+    tried = {row: place for group in by_pair(ROWS).values() for place, row in enumerate(group)}
+    alike: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
+    for row in rows:
+        alike[row.guard, tuple(effect.__name__ for effect in row.does)].append(row)
+    found = []
+    for (guard, effects), members in alike.items():
+        events = tuple(sorted((row.event.__name__ for row in members), key=RANK.__getitem__))
+        first = next(row for row in members if row.event.__name__ == events[0])
+        found.append((RANK[events[0]], tried[first], Line(events, guard, effects)))
+    return tuple(line for _, _, line in sorted(found, key=lambda item: item[:2]))
+
+
+def _share(ways: dict[Pair, tuple[Line, ...]]) -> Iterator[Arrow]:
+    """Yield the arrows that several states share, and take them out of ``ways``."""
+    for sources in SHARING:
+        for target in State:
+            labels = {ways.get((source, target)) for source in sources}
+            # A frame cannot point at what is inside it.
+            if target in sources or len(labels) != 1 or (lines := labels.pop()) is None:
+                continue
+            for source in sources:
+                del ways[source, target]
+            yield Arrow(sources, target, lines)
+
+
+def arrows() -> list[Arrow]:
+    """Return all arrows, sorted by their states; every rule that changes the state is in exactly one."""
+    rows: dict[Pair, list[Row]] = defaultdict(list)
+    for row in ROWS:
+        if row.target is not None:
+            rows[row.source, row.target].append(row)
+    ways = {pair: _lines(members) for pair, members in rows.items()}
+    found = [*_share(ways), *(Arrow((source,), target, lines) for (source, target), lines in ways.items())]
+    return sorted(found, key=lambda arrow: (ORDER[arrow.sources[0]], -len(arrow.sources), ORDER[arrow.target]))
