@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import FLOOD_SECONDS, Config
+from engine.verify.world import FLOOD_SECONDS, GENERATION, Config
 from states import Event, Policy, Snapshot, State, Step
 from states.effects import AlertExhausted, AlertParked, AskTurn, Close, Finish, HoldWork, Open, Probe, ReleaseWork, Wait
-from states.events import CredentialsReplaced, RetryRequested, Started, StopRequested
-from states.schedules import Backoff
+from states.events import CredentialsReplaced, OfLink, OfVisit, RetryRequested, Started, StopRequested, Unexpected
+from states.guards import UNEXPECTED_TRIES
+from states.rules import FAILED_ATTEMPT
+from states.schedules import Backoff, Then
 
 Always = Callable[[Config, Event, Step, Config, Policy], str | None]
 """Configuration before, event, decision, configuration after, policy."""
@@ -138,6 +140,38 @@ def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy)
     return "told of again" if told and before.snapshot.exhausted else None
 
 
+def late_is_nothing(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+    """What answers an earlier visit, or speaks of a link that was given up, changes nothing at all."""
+    late = isinstance(event, OfVisit) and event.generation != before.snapshot.generation
+    foreign = isinstance(event, OfLink) and event.link not in (0, before.snapshot.link)
+    if (late or foreign) and (decision.effects or after != before):
+        return f"{type(event).__name__} comes late and still does {decision.record.effects or 'something'}"
+    return None
+
+
+def tries_are_kept(_: Config, event: Event, decision: Step, after: Config, policy: Policy) -> str | None:
+    """When the tries of a schedule are used up a person has been told, and where the policy says so it is parked."""
+    at = decision.snapshot
+    if at.state is not State.BACKOFF or type(event) not in FAILED_ATTEMPT or at.link or not after.started:
+        return None
+    schedule = getattr(policy.backoff, getattr(event, "schedule", ""), None)
+    if at.generation == GENERATION or not isinstance(schedule, Backoff) or at.failures < schedule.tries:
+        return None
+    if not at.exhausted:
+        return f"{at.failures} failures in a row, and nobody was told"
+    too_many = isinstance(event, Unexpected) and at.streak >= UNEXPECTED_TRIES
+    return None if at.parked == (schedule.then is Then.PARK or too_many) else "parked or not, against the policy"
+
+
+def person_is_heard(before: Config, event: Event, _: Step, after: Config, __: Policy) -> str | None:
+    """A person who asks for an attempt gets one, wherever one is missing and no flood forbids it."""
+    was, asked = before.snapshot, isinstance(event, RetryRequested)
+    if asked and was.state in (State.BACKOFF, State.AUTH_FAILED) and not after.turn:
+        flooded = was.state is State.BACKOFF and was.cause is not None and was.cause.event in FLOODS
+        return None if flooded else f"retry in {was.state} does nothing"
+    return None
+
+
 ALWAYS: tuple[Always, ...] = (
     one_connection,
     stop_is_final,
@@ -148,4 +182,7 @@ ALWAYS: tuple[Always, ...] = (
     floods_are_floors,
     quiet_is_routine,
     told_once,
+    late_is_nothing,
+    tries_are_kept,
+    person_is_heard,
 )

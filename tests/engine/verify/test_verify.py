@@ -11,8 +11,8 @@ import pytest
 from engine.cli import app
 from engine.verify import POLICIES, Explorer, Report, verify
 from states import EVENTS, ROWS, Event, Snapshot, State, Step, step
-from states.effects import AskTurn, Effect, HoldWork, Open, Probe, ReleaseWork, Wait
-from states.events import CredentialsReplaced, NetworkLost, NetworkRestored, StopRequested
+from states.effects import AlertExhausted, AskTurn, Effect, HoldWork, Open, Probe, ReleaseWork, Wait
+from states.events import CredentialsReplaced, Elapsed, NetworkLost, NetworkRestored, RetryRequested, StopRequested
 
 Decide = Callable[..., Step]
 
@@ -127,6 +127,25 @@ def releases_early(_: Snapshot, __: Event, decision: Step) -> Step:
     return decision
 
 
+def late_timers_count(snapshot: Snapshot, event: Event, decision: Step) -> Step:
+    """Let a timer of an earlier visit do what one of this visit would."""
+    if isinstance(event, Elapsed) and event.generation != snapshot.generation:
+        current = attrs.evolve(event, generation=snapshot.generation)
+        return step(snapshot, current, now=decision.record.at, rng=random.Random(1), policy=POLICIES[0])
+    return decision
+
+
+def never_told(_: Snapshot, __: Event, decision: Step) -> Step:
+    """Forget the alert and its mark."""
+    quiet = attrs.evolve(decision.snapshot, exhausted=False)
+    return attrs.evolve(without(AlertExhausted, decision), snapshot=quiet)
+
+
+def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
+    """Ignore who asks for an attempt."""
+    return attrs.evolve(decision, snapshot=snapshot, effects=()) if isinstance(event, RetryRequested) else decision
+
+
 @pytest.mark.parametrize(
     ("mistake", "property"),
     [
@@ -143,6 +162,9 @@ def releases_early(_: Snapshot, __: Event, decision: Step) -> Step:
         (waits_too_long, "delays_fit"),
         (cuts_floods_short, "floods_are_floors"),
         (tells_nobody, "told_once"),
+        (late_timers_count, "late_is_nothing"),
+        (never_told, "tries_are_kept"),
+        (deaf_to_people, "person_is_heard"),
     ],
 )
 def test_a_mistake_is_found_with_the_way_there(mistake: Callable[..., Step], property: str) -> None:
