@@ -35,7 +35,7 @@ def as_text(entry: Entry) -> Text:
     at = datetime.fromtimestamp(entry.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     moved = entry.target is not entry.source
     icon = ICONS.get(entry.event) or (LOOKS[entry.target][0] if moved else "🔍")
-    line = Text(f"{entry.seq:>6} {at} ", style="dim")
+    line = Text().append(f"{entry.seq:>6} {at} ", style="dim")  # not a style of the whole line
     line.append(f"{icon} {entry.account}  ", style="bold")
     line.append(entry.source.value, style=LOOKS[entry.source][1])
     line.append(f" ─{entry.event}→ ", style="dim")

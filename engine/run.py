@@ -26,6 +26,7 @@ from engine.config import Datacenter as DatacenterConfig
 from engine.config import Sandbox as SandboxConfig
 from engine.fleet import Turnstile
 from engine.narrate import narrate, seconds
+from engine.retention import retain
 from engine.runner import Runner
 from engine.supervisor import Supervisor
 from states import Policy, Snapshot
@@ -242,6 +243,8 @@ async def _serve(config: Config, fleet: Supervisor, stop: Stop, duration: float 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_after, duration, stop)
             tasks.start_soon(alongside)
+            if (keep := config.storage.keep) is not None:
+                tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
             if not await fleet.run():
                 log.error("Not every account could be closed within the grace; its connection was dropped", icon="❌")
             tasks.cancel_scope.cancel()

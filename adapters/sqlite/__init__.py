@@ -14,7 +14,7 @@ from adapters.sqlite.errors import (
 )
 from adapters.sqlite.journal import Journal
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import JournalReader, Life
+from adapters.sqlite.reader import JournalReader, Life, Move
 from adapters.sqlite.writer import GroupWriter, Trouble, Waits
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "JournalReader",
     "JournalTooNew",
     "Life",
+    "Move",
     "Statement",
     "StorageError",
     "Trouble",

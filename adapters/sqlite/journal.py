@@ -11,7 +11,7 @@ from typing import Any, Self
 import anyio.to_thread
 from attrs import define, field
 
-from adapters.sqlite import schema
+from adapters.sqlite import retention, schema
 from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import reading, unusable
@@ -20,9 +20,6 @@ from adapters.sqlite.writer import GroupWriter, Trouble, Waits
 from states.schedules import Policy
 from states.snapshot import Snapshot
 from states.step import Record
-
-SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name, snapshot, seq
-    FROM snapshots ORDER BY name"""
 
 _Row = tuple[Statement, tuple[Any, ...]]
 
@@ -111,6 +108,20 @@ class Journal:
         """
         return await anyio.to_thread.run_sync(_read_snapshots, self.path)
 
+    async def prune(self, before: float) -> int:
+        """Delete the oldest entries if they were written before ``before`` (Unix seconds), at most a few hundred.
+
+        Returns how many, durably; 0 when there is nothing more to delete. Snapshots stay, and so does the newest
+        entry. A life whose entries are all gone goes with them, unless it is the account's last; one that loses its
+        first entries keeps the snapshot after them. Raises what ``snapshots`` and ``GroupWriter.write`` raise.
+        """
+        plan = await anyio.to_thread.run_sync(retention.plan, self.path, before)
+        if plan is None:
+            return 0
+        await self._writer.write_together(plan.statements)
+        await self._writer.flush()
+        return plan.rows
+
     async def aclose(self, patience: float) -> int:
         """Save what is queued and close, within ``patience`` seconds. Returns how many rows could not be saved."""
         return await self._writer.aclose(patience)
@@ -135,7 +146,7 @@ def _read_snapshots(path: Path) -> dict[str, Snapshot]:
     connection = open_read_only(path)
     try:
         with reading(path):
-            return {name: decode_snapshot(text) for name, text, _ in connection.execute(SELECT_SNAPSHOTS)}
+            return {name: decode_snapshot(text) for name, text, _ in connection.execute(schema.SELECT_SNAPSHOTS)}
     except sqlite3.Error as exc:
         if (error := unusable(path, exc)) is None:
             raise

@@ -3,6 +3,8 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,8 +13,7 @@ from attrs import define, frozen
 from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot
 from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.errors import JournalMissing, Undecodable, reading, unusable
-from adapters.sqlite.journal import SELECT_SNAPSHOTS
-from adapters.sqlite.schema import schema_version
+from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
 from states.events import EVENTS, Failure
 from states.schedules import Policy
 from states.snapshot import Snapshot, State
@@ -23,6 +24,8 @@ _PAGE_ROWS = 1000
 _COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
     (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
     (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
+
+_MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 
 _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
 
@@ -36,6 +39,32 @@ class Life:
     at: float
     policy: Policy
     snapshot: Snapshot
+    pruned_to: int = 0
+    """The last ``seq`` that retention has deleted of it, 0 for none."""
+    base: Snapshot | None = None
+    """Where the account was after that entry; None if nothing was deleted, or if nobody could tell."""
+
+    @property
+    def start(self) -> Snapshot | None:
+        """Where the first entry that is left was decided; None if nobody can tell."""
+        return self.base if self.pruned_to else self.snapshot
+
+
+@frozen(kw_only=True)
+class Move:
+    """What statistics need of an entry: times as in ``Entry``, without what is slow to read."""
+
+    seq: int
+    account: str
+    life: int
+    at: float
+    dwell: float
+    source: State
+    target: State
+    event: str
+
+
+_policy = lru_cache(maxsize=8)(decode_policy)  # nearly always all lives share one
 
 
 @define(eq=False)
@@ -48,6 +77,7 @@ class JournalReader:
 
     path: Path
     _connection: sqlite3.Connection
+    _version: int
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -57,12 +87,12 @@ class JournalReader:
             raise JournalMissing(missing)
         connection = open_read_only(path)
         try:
-            if schema_version(connection, path) == 0:
+            if (version := schema_version(connection, path)) == 0:
                 raise JournalMissing(missing)
         except BaseException:
             connection.close()
             raise
-        return cls(path, connection)
+        return cls(path, connection, version)
 
     def close(self) -> None:
         """Close the file."""
@@ -73,6 +103,18 @@ class JournalReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Let all that is read in the block be of one moment, whatever is written and deleted meanwhile.
+
+        Only for what reads as fast as it can: until the end of the block, the WAL cannot be emptied.
+        """
+        self._select("BEGIN")
+        try:
+            yield
+        finally:
+            self._select("ROLLBACK")
 
     def entries(
         self,
@@ -91,6 +133,8 @@ class JournalReader:
         ``failed_only`` asks for errors, ``limit`` for the last so many, ``after_seq`` for what is newer than an entry.
         """
         where, values = self._conditions(accounts, state, event, since, failed_only)
+        if since is not None and not after_seq:
+            after_seq = self.first_since(since) - 1
         if limit is not None:
             newest = self._rows(f"{where} AND seq > ? ORDER BY seq DESC LIMIT ?", [*values, after_seq, max(0, limit)])
             yield from self._entries(reversed(newest))
@@ -106,15 +150,84 @@ class JournalReader:
         with reading(self.path):
             return {name: (decode_snapshot(text), seq) for name, text, seq in rows}
 
-    def lives(self) -> list[Life]:
-        """Return all lives of all accounts, by account and number."""
-        rows = self._select("""SELECT (SELECT name FROM names WHERE id = account) AS name, life, at,
-            (SELECT policy FROM policies WHERE id = lives.policy), snapshot FROM lives ORDER BY name, life""")
+    def lives(self, account: str | None = None, *, from_life: int = 0) -> list[Life]:
+        """Return all lives of all accounts, or of one, by account and number; those before ``from_life`` are left out.
+
+        The journal may no longer have all of a life, see ``Life.pruned_to``.
+        """
+        # A file that was last written by an older version has no such columns yet.
+        pruned = "pruned_to, base" if self._version > 1 else "0, NULL"
+        one = "" if account is None else "AND account = (SELECT id FROM names WHERE name = ?)"
+        rows = self._select(
+            f"""SELECT (SELECT name FROM names WHERE id = account) AS name, life, at,
+            (SELECT policy FROM policies WHERE id = lives.policy), snapshot, {pruned}
+            FROM lives WHERE life >= ? {one} ORDER BY name, life""",
+            [from_life, *([] if account is None else [account])],
+        )
         with reading(self.path):
             return [
-                Life(account=name, life=life, at=at, policy=decode_policy(policy), snapshot=decode_snapshot(snapshot))
-                for name, life, at, policy, snapshot in rows
-            ]
+                Life(
+                    account=name, life=life, at=at, policy=_policy(policy), snapshot=decode_snapshot(snapshot),
+                    pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
+                )
+                for name, life, at, policy, snapshot, pruned_to, base in rows
+            ]  # fmt: skip
+
+    def entry(self, seq: int) -> Entry | None:
+        """Return one entry, None if there is none of this number."""
+        return next(self._entries(self._rows("seq = ?", [seq])), None)
+
+    def before(self, entry: Entry, count: int) -> list[Entry]:
+        """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
+        return list(self._entries(reversed(self._beside("<", "DESC", entry, count))))
+
+    def after(self, entry: Entry, count: int) -> list[Entry]:
+        """Return the next ``count`` entries of the same account after ``entry``, oldest first."""
+        return list(self._entries(self._beside(">", "ASC", entry, count)))
+
+    def life_until(self, entry: Entry) -> list[Entry]:
+        """Return what the journal has of the entry's life up to and with ``entry``, oldest first."""
+        account = "account = (SELECT id FROM names WHERE name = ?)"
+        other = self._select(
+            f"SELECT seq FROM journal WHERE {account} AND seq < ? AND +life <> ? ORDER BY seq DESC LIMIT 1",
+            [entry.account, entry.seq, entry.life],
+        )
+        first = other[0][0] if other else 0
+        rows = self._rows(f"{account} AND seq > ? AND seq <= ? ORDER BY seq", [entry.account, first, entry.seq])
+        return list(self._entries(rows))
+
+    def first_since(self, since: float) -> int:
+        """Return the lowest ``seq`` of what was written at ``since`` (Unix seconds) or later; the next one if none was.
+
+        Found by an index, so it takes no longer in a long journal. Clocks can be set back: some entries after it may
+        be older.
+        """
+        # The plus sign keeps SQLite from walking the whole journal in the order of seq until an entry fits.
+        found = self._select("SELECT min(+seq) FROM journal WHERE at >= ?", [since])[0][0]
+        return self.last_seq() + 1 if found is None else int(found)
+
+    def moves(self, first: int = 1) -> Iterator[Move]:
+        """Yield all entries from the number ``first`` on, oldest first, as moves."""
+        names = dict(self._select("SELECT id, name FROM names"))
+        while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
+            for row in page:
+                yield self._move(names, row)
+            first = page[-1][0] + 1
+
+    def last_moves(self, before: int) -> dict[str, Move]:
+        """Return each account's last entry before the number ``before`` as a move, by name."""
+        names = dict(self._select("SELECT id, name FROM names"))
+        found = {}
+        for (account,) in self._select("SELECT account FROM snapshots"):
+            for row in self._select(
+                f"{_MOVES} WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT 1", [account, before]
+            ):
+                found[names[account]] = self._move(names, row)
+        return found
+
+    def last_signs(self) -> dict[str, float]:
+        """Return when each account was last heard of (Unix seconds), routine included, by name."""
+        return dict(self._select("SELECT (SELECT name FROM names WHERE id = account), at FROM snapshots"))
 
     def accounts(self) -> list[str]:
         """Return the names of all accounts that the journal knows, sorted."""
@@ -123,6 +236,51 @@ class JournalReader:
     def last_seq(self) -> int:
         """Return the ``seq`` of the newest entry, 0 when there is none."""
         return int(self._select("SELECT coalesce(max(seq), 0) FROM journal")[0][0])
+
+    def first_seq(self) -> int:
+        """Return the ``seq`` of the oldest entry, 0 when there is none."""
+        return int(self._select("SELECT coalesce(min(seq), 0) FROM journal")[0][0])
+
+    def oldest(self, count: int) -> list[tuple[int, float]]:
+        """Return ``seq`` and ``at`` of the ``count`` oldest entries, the newest of all never among them."""
+        return self._select(
+            "SELECT seq, at FROM journal WHERE seq < (SELECT max(seq) FROM journal) ORDER BY seq LIMIT ?", [count]
+        )
+
+    def seqs_by_life(self, last: int) -> dict[tuple[str, int], list[int]]:
+        """Return the numbers of the entries up to ``last``, by account and life."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for seq, account, life in self._select(
+            "SELECT seq, (SELECT name FROM names WHERE id = account), life FROM journal WHERE seq <= ? ORDER BY seq",
+            [last],
+        ):
+            found.setdefault((account, life), []).append(seq)
+        return found
+
+    def goes_on(self, account: str, life: int, after_seq: int) -> bool:
+        """Return whether ``life`` has an entry after ``after_seq``; its entries have no other life's between them."""
+        rows = self._select(
+            """SELECT life FROM journal WHERE account = (SELECT id FROM names WHERE name = ?) AND seq > ?
+            ORDER BY seq LIMIT 1""",
+            [account, after_seq],
+        )
+        return rows == [(life,)]
+
+    def _beside(self, side: str, order: str, entry: Entry, count: int) -> list[tuple[Any, ...]]:
+        account = "account = (SELECT id FROM names WHERE name = ?)"
+        return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
+
+    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> Move:
+        seq, account, life, at, dwell, source, target, event = row
+        try:
+            return Move(
+                seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
+                target=State(names[target]), event=names[event],
+            )  # fmt: skip
+        except (LookupError, ValueError) as exc:
+            raise Undecodable(
+                f"{self.path}: entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
+            ) from exc
 
     def _conditions(
         self, accounts: Sequence[str] | None, state: State | None, event: str | None, since: float | None, failed: bool
@@ -141,7 +299,7 @@ class JournalReader:
         if failed:
             conditions.append((f"event IN {numbers}", json.dumps(_FAILURES)))
         if since is not None:
-            conditions.append(("at >= ?", since))
+            conditions.append(("+at >= ?", since))
         return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
 
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
@@ -164,6 +322,8 @@ class JournalReader:
 
 def _entry(row: tuple[Any, ...]) -> Entry:
     seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
+    if account is None:
+        raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
     try:
         return Entry(
             seq=seq, account=account, life=life, at=at, source=State(source), event=event, rule=rule,
@@ -172,3 +332,5 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         )  # fmt: skip
     except ValueError as exc:
         raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc
+    except Undecodable as exc:
+        raise Undecodable(f"entry {seq} of the journal: {exc}") from exc

@@ -5,6 +5,11 @@ numbers are given and found inside the SQL, so they are right whatever was writt
 
 A journal row is found by its ``seq`` or by (account, seq), which is what ``journal_by_account`` holds: SQLite appends
 the ``seq`` to each entry of the index. Order is that of writing, never that of ``at``: a wall clock can be set back.
+``journal_by_time`` finds where a time begins, however long the journal is.
+
+Retention deletes from the front, so the numbers that remain have no gap. A life that loses its first rows keeps the
+snapshot after them: ``pruned_to`` is the last ``seq`` that is gone (0: none), ``base`` the snapshot there (NULL: nobody
+could tell), and a replay begins with it.
 """
 
 import sqlite3
@@ -30,6 +35,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE snapshots (
             account INTEGER PRIMARY KEY REFERENCES names, seq INTEGER NOT NULL, at REAL NOT NULL,
             snapshot TEXT NOT NULL)""",
+    ),
+    (
+        "CREATE INDEX journal_by_time ON journal (at)",
+        "ALTER TABLE lives ADD COLUMN pruned_to INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE lives ADD COLUMN base TEXT",
     ),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that were made."""
@@ -100,6 +110,33 @@ SNAPSHOT = Statement(
     latest=True,
 )
 """(account, at, snapshot as JSON); after ``RECORD``, because it notes the ``seq`` of the account's last record."""
+
+BASE = Statement(
+    "base",
+    f"""{_ROWS} UPDATE lives SET pruned_to = {_cell(2)}, base = {_cell(3)} FROM rows
+    WHERE account = {_name(0)} AND life = {_cell(1)}""",
+    order=5,
+)
+"""(account, life, last seq that is deleted, snapshot after it as JSON or None)"""
+
+PRUNE = Statement(
+    "prune",
+    f"{_ROWS} DELETE FROM journal WHERE seq <= (SELECT max({_cell(0)}) FROM rows)",
+    order=6,
+)
+"""(last seq to delete); all before it go, too."""
+
+FORGET = Statement(
+    "forget",
+    f"""{_ROWS} DELETE FROM lives WHERE rowid IN (
+        SELECT lives.rowid FROM rows JOIN lives ON lives.account = {_name(0)} AND lives.life <= {_cell(1)})""",
+    order=7,
+)
+"""(account, life); all its lives before go, too."""
+
+
+SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name, snapshot, seq
+    FROM snapshots ORDER BY name"""
 
 
 def real(number: float | None) -> str | None:

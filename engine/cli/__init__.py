@@ -3,14 +3,16 @@
 from cyclopts import App
 
 from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
-from engine.cli.log import log as show_log
+from engine.cli.log import app as log_app
 from engine.cli.run import run as run_fleet
 from engine.cli.status import status as show_status
+from engine.cli.verify import verify as check_machine
 
 app = App(
     name="python -m engine",
     help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
     version_flags=[],
 )
-for command in (run_fleet, show_log, show_status, draw):
+for command in (run_fleet, show_status, draw, check_machine):
     app.command(command, name=command.__name__)
+app.command(log_app)

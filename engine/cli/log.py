@@ -1,4 +1,4 @@
-"""``log``."""
+"""``log``, and with it the questions that the journal answers: ``explain``, ``replay``, ``stats``."""
 
 import fnmatch
 import json
@@ -9,14 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from rich.console import Console
 
 from adapters.sqlite import JournalReader
 from engine import history, layout
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, duration_of, fail, known, told
+from engine.cli.log_explain import explain
+from engine.cli.log_replay import replay
+from engine.cli.log_stats import stats
 from engine.config import load, nearest
 from states import EVENT_BY_NAME, Entry, State
+
+app = App(name="log", help="Print the journal of all transitions, or ask it what happened.", version_flags=[])
+for _command in (explain, replay, stats):
+    app.command(_command)
 
 FOLLOW_EVERY = 0.25
 """Seconds between two looks at the journal."""
@@ -47,6 +54,7 @@ def _show(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int |
     return last
 
 
+@app.default
 def log(
     config: ConfigPath = Path("config.yaml"),
     *,

@@ -38,6 +38,11 @@ def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
         raise ValueError(f"{attribute.name} must be a whole number from 1 to {_INT_MAX}")
 
 
+def _more_than_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be more than 0 s; leave the key out to keep everything")
+
+
 def _within(largest: int) -> Any:
     def check(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
         if not 1 <= value <= largest:
@@ -94,9 +99,13 @@ class Telegram:
 
 @frozen(kw_only=True)
 class Storage:
-    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` lie in ``directory`` (absolute)."""
+    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` lie in ``directory`` (absolute).
+
+    ``keep`` is for how long the journal keeps its entries; None is for ever.
+    """
 
     directory: Path = Path("data")
+    keep: float | None = field(default=None, validator=attrs.validators.optional(_more_than_zero))
 
 
 @frozen(kw_only=True)

@@ -8,8 +8,7 @@ import pytest
 
 from adapters.sqlite import Journal
 from engine.cli import app
-from engine.cli.diagram import DIAGRAMS
-from states import EVENTS, ROWS, Policy, State
+from states import Policy
 from states.events import (
     AuthRejected,
     Connected,
@@ -110,13 +109,7 @@ def test_a_missing_config_is_named(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("log", "--state", "helthy"), "did you mean 'healthy'?"),
-        (("log", "--event", "NetworkLots"), "did you mean 'NetworkLost'?"),
-        (("log", "--account", "Newz 1"), "did you mean 'News 1'?"),
-        (("log", "--since", "yesterday"), "duration"),
-        (("log", "-n", "0"), "at least 1"),
         (("status", "config.yaml", "Jobz"), "did you mean 'Jobs'?"),
-        (("diagram", "--format", "mermeid"), "did you mean 'mermaid'?"),
         (("run", "--for", "a while"), "duration"),
         (("rnu",), "run"),
     ],
@@ -129,66 +122,6 @@ def test_a_bad_word_is_answered_with_the_nearest_good_one(
     assert (code, out) == (2, "")
     assert hint in err
     assert "Traceback" not in err
-
-
-def test_log_before_the_first_run_says_what_to_do(run: Run, tmp_path: Path) -> None:
-    """Without a journal there is a sentence, and no journal is made."""
-    (tmp_path / "config.yaml").write_text(GOOD)
-    code, _, err = run("log", "config.yaml")
-    assert code == 1
-    assert "start the engine once" in err
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
-
-
-# --- log -------------------------------------------------------------------------------------------------------------
-
-
-def test_log_json_has_the_promised_fields(run: Run, journal: Path) -> None:
-    """Each line is an object with at least the fields of the contract, oldest first."""
-    code, out, _ = run("log", "--json")
-    told = lines(out)
-    promised = {
-        "seq", "at", "account", "source", "event", "target", "rule", "attempt", "delay", "deadline", "dwell", "detail",
-        "cause",
-    }  # fmt: skip
-    assert code == 0
-    assert len(told) == 9
-    assert all(promised <= entry.keys() for entry in told)
-    assert [entry["seq"] for entry in told] == sorted(entry["seq"] for entry in told)  # type: ignore[type-var]
-    assert str(told[0]["at"]).endswith("+00:00")
-    moved = [(entry["source"], entry["target"]) for entry in told if entry["account"] == "News 2"]
-    assert moved == [("connecting", "connecting"), ("connecting", "connecting"), ("connecting", "healthy")]
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (("--account", "News*"), {"News 1", "News 2"}),
-        (("--account", "Jobs"), {"Jobs"}),
-        (("--state", "backoff"), {"News 1"}),
-        (("--event", "Connected"), {"News 2"}),
-        (("--failed",), {"News 1", "Jobs"}),
-        (("--since", "36500d"), {"News 1", "News 2", "Jobs"}),
-        (("--since", "1h"), set()),
-        (("-n", "3"), {"Jobs"}),
-        (("--failed", "--account", "News*"), {"News 1"}),
-    ],
-)
-def test_each_filter_of_log_keeps_what_it_says(
-    words: tuple[str, ...], expected: set[str], run: Run, journal: Path
-) -> None:
-    """A filter leaves the entries that fit it, and filters add up."""
-    code, out, _ = run("log", "--json", *words)
-    assert code == 0
-    assert {entry["account"] for entry in lines(out)} == expected
-
-
-def test_log_for_people_says_who_moved_where_and_why(run: Run, journal: Path) -> None:
-    """A line has the account, the states, the event, the wait and the cause."""
-    _, out, _ = run("log", "--event", "NetworkLost")
-    assert "News 1" in out
-    assert "connecting ─NetworkLost→ backoff" in out
-    assert "connection reset" in out
 
 
 # --- status ----------------------------------------------------------------------------------------------------------
@@ -220,54 +153,3 @@ def test_status_before_the_first_run_lists_the_config(run: Run, tmp_path: Path) 
     assert code == 3
     assert len(json.loads(out)["accounts"]) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
-
-
-# --- diagram ---------------------------------------------------------------------------------------------------------
-
-
-def test_diagram_json_is_the_table(run: Run) -> None:
-    """Every state, event and rule is in it, and null means stay."""
-    _, out, _ = run("diagram", "--format", "json")
-    told = json.loads(out)
-    assert told["initial"] == "connecting"
-    assert [state["name"] for state in told["states"]] == [state.value for state in State]
-    assert [state["name"] for state in told["states"] if state["final"]] == ["shutting_down"]
-    assert [event["name"] for event in told["events"]] == [event.__name__ for event in EVENTS]
-    assert all(event["doc"] for event in told["events"])
-    assert len(told["rules"]) == len(ROWS)
-    assert {rule["target"] for rule in told["rules"]} == {None, *(state.value for state in State)}
-    assert {"source", "event", "target", "guard", "effects", "why"} == told["rules"][0].keys()
-
-
-def test_diagram_draws_every_way_between_states(run: Run) -> None:
-    """The mermaid text has an edge for each pair of states that a rule connects, and no other."""
-    _, out, _ = run("diagram")
-    edges = {tuple(line.split(":")[0].split(" --> ")) for line in out.splitlines() if " --> " in line}
-    expected = {(f"    {row.source.value}", row.target.value) for row in ROWS if row.target is not None}
-    assert edges == expected | {("    [*]", "connecting"), ("    shutting_down", "[*]")}
-
-
-def test_the_committed_diagrams_are_up_to_date(run: Run) -> None:
-    """``--check`` is content with what is committed."""
-    code, out, _ = run("diagram", "--check")
-    assert code == 0
-    assert "2 diagrams" in out
-
-
-def test_a_stale_diagram_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``--check`` names the file that differs, and how to draw it anew."""
-    for path in DIAGRAMS.glob("machine.*"):
-        (tmp_path / path.name).write_text(path.read_text())
-    (tmp_path / "machine.mmd").write_text("stateDiagram-v2\n")
-    monkeypatch.setattr("engine.cli.diagram.DIAGRAMS", tmp_path)
-    code, _, err = run("diagram", "--check")
-    assert code == 1
-    assert "machine.mmd" in err
-    assert "machine.json" not in err
-
-
-def test_diagram_of_a_config_has_its_schedules(run: Run, tmp_path: Path) -> None:
-    """The numbers in the picture are those that the config sets."""
-    (tmp_path / "config.yaml").write_text(GOOD + "states: {connecting: {patience: [7s]}}\n")
-    _, out, _ = run("diagram", "config.yaml")
-    assert "patience 7 s" in out

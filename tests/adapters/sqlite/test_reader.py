@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from adapters.sqlite import JournalMissing, JournalReader, Undecodable, open_database
-from states import Entry, Snapshot, State
+from states import Entry, Policy, Snapshot, State
 from states.events import AccountLimited, AuthRejected, Connected, Event, NetworkLost, Stable
 from tests.adapters.sqlite.support import a_journal, decide
 
@@ -149,6 +149,7 @@ def test_overview(reader: JournalReader) -> None:
             "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)",
         ),
         ({"limit": 50}, "SEARCH journal USING INTEGER PRIMARY KEY (rowid>?)"),
+        ({"since": 30.0}, "SEARCH journal USING COVERING INDEX journal_by_time (at>?)"),
     ],
 )
 def test_no_scan(reader: JournalReader, query: dict[str, object], plan: str) -> None:
@@ -160,6 +161,69 @@ def test_no_scan(reader: JournalReader, query: dict[str, object], plan: str) -> 
     steps = [row[3] for row in reader._connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}")]
     assert plan in steps
     assert not any("SCAN journal" in step or "TEMP B-TREE" in step for step in steps)
+
+
+def test_since_begins_where_the_index_says(reader: JournalReader) -> None:
+    """The first entry of a time is found without a scan, and then the entries are read from there on."""
+    assert [reader.first_since(at) for at in (0.0, 40.0, 41.0, 1e9)] == [1, 4, 5, 7]
+    asked: list[str] = []
+    reader._connection.set_trace_callback(asked.append)
+    list(reader.entries(since=40.0))
+    reader._connection.set_trace_callback(None)
+    assert [text for text in asked if "AND +at >= 40.0 AND seq > 3 " in text]
+
+
+def test_an_entry_and_its_neighbours(reader: JournalReader) -> None:
+    """Neighbours are of the same account, oldest first."""
+    entry = reader.entry(3)
+    assert entry is not None
+    assert reader.entry(7) is None
+    assert seqs(iter(reader.before(entry, 5))) == [1]
+    assert seqs(iter(reader.after(entry, 1))) == [5]
+    assert seqs(iter(reader.life_until(entry))) == [1, 3]
+
+
+def test_moves(reader: JournalReader) -> None:
+    """Moves are the entries without what is slow to read."""
+    moves, entries = list(reader.moves(2)), list(reader.entries(after_seq=1))
+    for name in ("seq", "account", "life", "at", "dwell", "source", "target", "event"):
+        assert [getattr(move, name) for move in moves] == [getattr(entry, name) for entry in entries]
+    assert {name: move.seq for name, move in reader.last_moves(5).items()} == {"a": 3, "b": 2, "c": 4}
+    assert reader.last_signs() == {"a": 60.0, "b": 20.0, "c": 40.0}
+
+
+def test_one_moment(path: Path, reader: JournalReader) -> None:
+    """What another program writes meanwhile is not seen before the end of the block."""
+    with closing(open_database(path)) as other:
+        with reader.one_moment():
+            assert reader.last_seq() == 6
+            other.execute("INSERT INTO journal SELECT 7, at, account, life, source, event, target, rule, attempt, "
+                          "failures, delay, draw, deadline, dwell, body FROM journal WHERE seq = 6")  # fmt: skip
+            assert reader.last_seq() == 6
+        assert reader.last_seq() == 7
+        other.execute("DELETE FROM journal WHERE seq = 7")
+
+
+async def test_a_journal_of_the_first_schema(tmp_path: Path) -> None:
+    """It can be read before any engine has brought it up to date, and keeps what it has when one does."""
+    path = tmp_path / "engine.db"
+    made = decide(Snapshot(link=1, links=1, attempt=1, life=1), Connected(link=1), 1.0)
+    async with a_journal(path) as journal:
+        await journal.begin_life("a", 0.0, Policy(), Snapshot(life=1))
+        await journal.write("a", made.record, made.snapshot)
+    with closing(open_database(path)) as connection:
+        connection.execute("DROP INDEX journal_by_time")
+        connection.execute("ALTER TABLE lives DROP COLUMN pruned_to")
+        connection.execute("ALTER TABLE lives DROP COLUMN base")
+        connection.execute("PRAGMA user_version = 1")
+    with JournalReader.open(path) as reader:
+        old = (reader.lives(), list(reader.entries(since=1.0)))
+        assert len(old[1]) == 1
+    async with a_journal(path):
+        pass
+    with JournalReader.open(path) as reader:
+        assert (reader.lives(), list(reader.entries(since=1.0))) == old
+        assert reader._connection.execute("PRAGMA user_version").fetchone() == (2,)
 
 
 def test_unreadable_value_names_the_file(tmp_path: Path) -> None:

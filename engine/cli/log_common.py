@@ -1,0 +1,28 @@
+"""What the questions to the journal share."""
+
+from datetime import datetime
+from pathlib import Path
+
+from adapters.sqlite import JournalReader, Undecodable, event_from
+from engine import layout
+from engine.config import load
+from engine.replay import UnreadableEvent
+from states import Entry, Event
+
+
+def opened(config: Path) -> JournalReader:
+    """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
+    return JournalReader.open(load(config).storage.directory / layout.DATABASE)
+
+
+def event_of(entry: Entry) -> Event:
+    """Return the event of an entry. Raises ``UnreadableEvent``."""
+    try:
+        return event_from(entry.event, entry.payload)
+    except Undecodable as exc:
+        raise UnreadableEvent(f"the event of entry {entry.seq} cannot be made from its payload ({exc})") from exc
+
+
+def moment(at: float) -> str:
+    """Return a local time, to the second."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,156 @@
+"""``log explain``."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.text import Text
+
+from adapters.sqlite import JournalReader
+from engine import history
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, told
+from engine.cli.log_common import event_of, moment, opened
+from engine.explain import Asked, Explanation
+from engine.explain import explain as explained
+from engine.status import LOOKS
+from states import Entry
+
+NEIGHBOURS = 3
+"""Entries of the account that are shown before and after."""
+
+
+def explain(
+    seq: Annotated[int, Parameter(help="The number of an entry, as 'log' shows it.")],
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
+    with told():
+        with opened(config) as reader, reader.one_moment():
+            told_of = _asked_of(reader, _entry(reader, seq))
+        if as_json:
+            print(json.dumps(as_data(told_of), ensure_ascii=False, indent=2))
+        else:
+            Console(highlight=False).print(as_text(told_of), soft_wrap=True)
+
+
+def _entry(reader: JournalReader, seq: int) -> Entry:
+    entry = reader.entry(seq) if 0 < seq < 2**63 else None
+    if entry is None:
+        last = reader.last_seq()
+        there = f"there are {reader.first_seq()} to {last}" if last else "there are none yet"
+        fail(EXIT_BAD_INPUT, f"SEQ: the journal has no entry {seq}; {there}")
+    return entry
+
+
+def _asked_of(reader: JournalReader, entry: Entry) -> Explanation:
+    lives = {life.life: life for life in reader.lives(entry.account, from_life=entry.life)}
+    return explained(
+        entry,
+        life=lives.get(entry.life),
+        records=reader.life_until(entry),
+        event_of=event_of,
+        before=reader.before(entry, NEIGHBOURS),
+        after=reader.after(entry, NEIGHBOURS),
+    )
+
+
+def as_data(told_of: Explanation) -> dict[str, Any]:
+    """Return what ``log explain --json`` prints."""
+    row, at = told_of.row, told_of.snapshot
+    return {
+        "entry": history.as_data(told_of.entry),
+        "rule": row
+        and {
+            "name": row.name,
+            "source": row.source.value,
+            "event": row.event.__name__,
+            "guard": row.guard,
+            "target": row.target.value if row.target else None,
+            "effects": [effect.__name__ for effect in row.does],
+            "why": row.why,
+        },
+        "guards": [
+            {
+                "guard": asked.guard,
+                "question": asked.question,
+                "saw": {name: _value(name, value) for name, value in asked.saw.items()},
+                "holds": asked.holds,
+            }
+            for asked in told_of.asked
+        ],
+        "snapshot": at
+        and {
+            name: _value(name, getattr(at, name))
+            for name in ("state", "attempt", "failures", "streak", "silences", "stable", "exhausted", "deadline")
+        }
+        | {"cause": _value("cause", at.cause and at.cause.event), "limited": _value("limited", at.limited)},
+        "schedule": told_of.arithmetic and {"text": told_of.arithmetic.text, **told_of.arithmetic.parts},
+        "doubt": told_of.doubt,
+        "before": [history.as_data(entry) for entry in told_of.before],
+        "after": [history.as_data(entry) for entry in told_of.after],
+    }
+
+
+def as_text(told_of: Explanation) -> Text:
+    """Return the explanation for people."""
+    entry, row = told_of.entry, told_of.row
+    page = Text()
+    page.append_text(history.as_text(entry)).append("\n\n")
+    if row is None:
+        _line(page, "rule", f"{entry.rule}: this version has no such rule")
+    else:
+        _line(page, "rule", row.name, "bold")
+        page.append(" " * 11)
+        page.append(row.source.value, style=LOOKS[row.source][1])
+        page.append(f" ─{row.event.__name__}{f'[{row.guard}]' if row.guard else ''}→ ", style="dim")
+        page.append(f"{row.target.value if row.target else 'stays'}", style=LOOKS[row.target or row.source][1])
+        page.append(f"   does {', '.join(effect.__name__ for effect in row.does) or 'nothing'}\n", style="dim")
+        _line(page, "why", row.why)
+    for number, asked in enumerate(told_of.asked):
+        _line(page, "" if number else "guards", _answer(asked), "" if asked.holds else "dim")
+    if row is not None and row.guard is None and told_of.snapshot is not None:
+        _line(page, "" if told_of.asked else "guards", "then this rule, which has no guard")
+    if told_of.arithmetic is not None:
+        _line(page, "schedule", told_of.arithmetic.text)
+    if entry.deadline is not None:
+        _line(page, "deadline", moment(entry.deadline))
+    for number, cause in enumerate(entry.cause):
+        _line(page, "" if number else "cause", f"{'  ' * number}{cause}")
+    if told_of.doubt:
+        _line(page, "⚠️ note", told_of.doubt, "yellow")
+    page.append("\n")
+    for each in (*told_of.before, entry, *told_of.after):
+        page.append("→ " if each is entry else "  ").append_text(history.as_text(each)).append("\n")
+    page.right_crop(1)
+    return page
+
+
+def _line(page: Text, label: str, text: str, style: str = "") -> None:
+    page.append(f"{label:<11}", style="cyan").append(f"{text}\n", style=style)
+
+
+def _answer(asked: Asked) -> str:
+    saw = ", ".join(f"{name} {_shown(_value(name, value))}" for name, value in asked.saw.items() if value is not None)
+    question = asked.question.removesuffix(".")
+    return f"{'yes' if asked.holds else 'no ':<3}  {asked.guard}: {question}" + (f"  ({saw})" if saw else "")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(_shown, value)) if isinstance(value, list) else f"{value}"
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return a value as JSON has it; of a fingerprint the first digits are enough to compare by eye."""
+    if name.endswith("credentials"):
+        return f"{value[:8]}…" if value else ""
+    if name == "limited":
+        return None if value is None else value.event
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, str) else value

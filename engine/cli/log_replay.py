@@ -1,0 +1,111 @@
+"""``log replay``."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+
+from adapters.sqlite import JournalReader
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, told
+from engine.cli.log_common import event_of, opened
+from engine.config import nearest
+from engine.replay import Difference, Replay, Report
+
+
+def replay(
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    account: Annotated[str | None, Parameter(help="Only this account.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Decide every record of the journal once more by the rules, and compare each with what was written.
+
+    Exit code 0 if all agree, 1 if one does not: the first is shown.
+    """
+    with told():
+        with opened(config) as reader, reader.one_moment():
+            if account is not None and account not in (names := reader.accounts()):
+                fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
+            report = _replayed(reader, account)
+        if as_json:
+            print(json.dumps(as_data(report), ensure_ascii=False))
+        else:
+            print(as_text(report))
+        if report.difference is not None:
+            raise SystemExit(EXIT_FAILED)
+
+
+def _replayed(reader: JournalReader, account: str | None) -> Report:
+    lives = {(life.account, life.life): life for life in reader.lives(account)}
+    stored = {name: at for name, at in reader.snapshots().items() if account in (None, name)}
+    first, last = reader.first_seq(), reader.last_seq()
+    course = Replay(lives, stored, event_of, first=first if account is None else None)
+    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as shown:
+        task = shown.add_task("Replaying", total=last - first + 1)
+        step: Callable[[int], None] = lambda seq: shown.update(task, completed=seq - first)  # noqa: E731
+        difference = _first_difference(course, reader, account, first, step)
+    return course.report(difference)
+
+
+def _first_difference(
+    course: Replay, reader: JournalReader, account: str | None, first: int, progress: Callable[[int], None]
+) -> Difference | None:
+    for entry in reader.entries(accounts=None if account is None else [account]):
+        if (found := course.take(entry)) is not None:
+            return found
+        if entry.seq % 1000 == 0:
+            progress(entry.seq)
+    return course.end(first)
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """Return what ``log replay --json`` prints."""
+    found = report.difference
+    return {
+        "agrees": found is None,
+        "records": report.records,
+        "lives": report.lives,
+        "accounts": report.accounts,
+        "skipped_records": report.skipped_records,
+        "skipped_lives": report.skipped_lives,
+        "difference": found
+        and {
+            "seq": found.seq,
+            "account": found.account,
+            "field": found.field,
+            "journal": _plain(found.journal),
+            "replay": _plain(found.replay),
+        },
+    }
+
+
+def as_text(report: Report) -> str:
+    """Return the outcome for people."""
+    counted = f"{report.records} records of {report.lives} lives of {report.accounts} accounts"
+    said = []
+    if (found := report.difference) is None:
+        said.append(f"✅ The replay agrees with the journal: {counted}")
+    else:
+        said += [
+            f"❌ Record {found.seq} of {found.account} is not what the rules make of it. {found.field}:",
+            f"   the journal has {_plain(found.journal)!r}",
+            f"   the replay has  {_plain(found.replay)!r}",
+            f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",
+        ]
+    if report.skipped_lives:
+        said.append(
+            f"⚠️ Not replayed: {report.skipped_records} records of {report.skipped_lives} lives "
+            "whose beginning retention has deleted"
+        )
+    return "\n".join(said)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return str(value) if isinstance(value, str) else value
+    return list(value) if isinstance(value, tuple) and all(isinstance(item, str) for item in value) else str(value)

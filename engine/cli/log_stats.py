@@ -1,0 +1,170 @@
+"""``log stats``."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from adapters.sqlite import JournalReader
+from adapters.system import Holder, holder_of
+from engine import layout
+from engine.cli.common import AsJson, ConfigPath, duration_of, told
+from engine.cli.log_common import moment
+from engine.config import load
+from engine.narrate import seconds
+from engine.stats import COUNTED, Figures, Past, Stats, measure
+from engine.status import LOOKS, iso
+from states import State
+
+BAR_CELLS = 16
+"""Width of the bar of states on a terminal."""
+CELL = {
+    State.HEALTHY: "█",
+    State.CONNECTING: "▓",
+    State.RECONNECTING: "▓",
+    State.TIMEOUT: "▒",
+    State.BACKOFF: "░",
+    State.AUTH_FAILED: "×",
+    State.SHUTTING_DOWN: " ",
+}
+"""Told apart without colours, too."""
+CAUSES_SHOWN = 8
+
+
+def stats(
+    config: ConfigPath = Path("config.yaml"),
+    *,
+    since: Annotated[str | None, Parameter(help="Only the last while, such as 24h.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print how well each account and the fleet was connected: availability, time per state, outages and causes."""
+    until = time.time()
+    start = until - duration_of("--since", since) if since is not None else None
+    with told():
+        directory = load(config).storage.directory
+        holder = holder_of(directory / layout.LOCK)
+        with JournalReader.open(directory / layout.DATABASE) as reader, reader.one_moment():
+            found = _measured(reader, holder, start, until)
+        if as_json:
+            print(json.dumps(as_data(found), ensure_ascii=False, indent=2))
+        else:
+            Console(highlight=False).print(page(found))
+
+
+def _measured(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
+    first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
+    before = reader.last_moves(first) if since is not None else {}
+    pasts = {}
+    for account, sign in reader.last_signs().items():
+        last = before.get(account)
+        lives = reader.lives(account, from_life=last.life if last else 0)
+        # A life of the running engine goes on; any other ended with its last sign.
+        runs = holder is not None and lives and lives[-1].at >= holder.since
+        pasts[account] = Past(lives=lives, last=last, ends=until if runs else sign)
+    return measure(pasts, reader.moves(first), since=since, until=until)
+
+
+def as_data(found: Stats) -> dict[str, Any]:
+    """Return what ``log stats --json`` prints; times are seconds, shares from 0 to 1."""
+    return {
+        "since": iso(found.since),
+        "until": iso(found.until),
+        "fleet": _figures_data(found.fleet),
+        "accounts": [{"name": name, **_figures_data(figures)} for name, figures in found.accounts.items()],
+    }
+
+
+def _figures_data(figures: Figures) -> dict[str, Any]:
+    return {
+        "availability": figures.availability,
+        "seconds": {state.value: figures.seconds[state] for state in State},
+        "outages": figures.outages,
+        "repaired": len(figures.repairs),
+        "mtbf": figures.mtbf,
+        "mttr": {"median": figures.mttr_median, "p95": figures.mttr_p95},
+        "longest_outage": figures.longest,
+        "causes": [{"event": event, "outages": count, "seconds": spent} for event, count, spent in figures.causes],
+    }
+
+
+def page(found: Stats) -> RenderableType:
+    """Return the numbers for people."""
+    start = f"from {moment(found.since)}" if found.since is not None else "from the beginning"
+    heading = Text(f"{start} to {moment(found.until)}; only while the engine ran", style="dim")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
+    grid.add_column("Healthy", justify="right", no_wrap=True)
+    grid.add_column("States", no_wrap=True)
+    for title in ("Out", "MTBF", "MTTR", "p95", "Longest"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    worst = sorted(found.accounts.items(), key=lambda item: (_or_one(item[1].availability), item[0].casefold()))
+    for name, figures in [*worst, ("all", found.fleet)]:
+        share = figures.availability
+        grid.add_row(
+            Text(name, style="bold" if figures is found.fleet else ""),
+            Text(_percent(share), style="green" if _or_one(share) >= 0.99 else "yellow"),
+            bar(figures),
+            str(figures.outages),
+            *(_time(value) for value in (figures.mtbf, figures.mttr_median, figures.mttr_p95)),
+            _time(figures.longest or None),
+        )
+    return Group(heading, "", grid, "", _states(found.fleet), "", _causes(found.fleet))
+
+
+def bar(figures: Figures) -> Text:
+    """Return a bar of the states, each as wide as its share of the time; what there is at all has a cell."""
+    lived = {state: spent for state, spent in figures.seconds.items() if spent > 0 and state in COUNTED}
+    line = Text()
+    left = BAR_CELLS
+    for index, (state, spent) in enumerate(sorted(lived.items(), key=lambda item: item[1])):
+        last = index == len(lived) - 1
+        cells = left if last else max(1, math.floor(spent / figures.lived * BAR_CELLS))
+        left -= cells
+        line = Text(CELL[state] * cells, style=LOOKS[state][1]).append_text(line)
+    return line
+
+
+def _states(fleet: Figures) -> RenderableType:
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    for state in State:
+        spent = fleet.seconds[state]
+        share = spent / fleet.lived if fleet.lived and state in COUNTED else None
+        cells = 0 if share is None else math.ceil(share * BAR_CELLS)
+        grid.add_row(
+            Text(f"{LOOKS[state][0]} {state.value}", style=LOOKS[state][1]),
+            Text(CELL[state] * cells, style=LOOKS[state][1]),
+            _percent(share),
+            _time(spent or None),
+        )
+    return grid
+
+
+def _causes(fleet: Figures) -> RenderableType:
+    if not fleet.causes:
+        return Text("No outage.", style="green")
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid.add_column("What began outages")
+    grid.add_column("How often", justify="right")
+    grid.add_column("Together", justify="right")
+    for event, count, spent in fleet.causes[:CAUSES_SHOWN]:
+        grid.add_row(event, str(count), _time(spent))
+    return grid
+
+
+def _percent(share: float | None) -> str:
+    """Return a share in per cent, never rounded up to 100."""
+    return "–" if share is None else f"{math.floor(share * 10_000) / 100:.2f} %"
+
+
+def _time(value: float | None) -> str:
+    return "–" if value is None else seconds(value)
+
+
+def _or_one(share: float | None) -> float:
+    return 1.0 if share is None else share

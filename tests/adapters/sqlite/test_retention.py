@@ -1,0 +1,152 @@
+"""Retention: old entries go from the front, in small steps, and what is left can still be replayed."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.sqlite import Journal, JournalReader, event_from
+from adapters.sqlite import retention as module
+from states import Policy, Snapshot, begin, step
+from states.events import Elapsed, Event, NetworkLost, Started, StopRequested, TurnGranted
+from tests.adapters.sqlite.support import a_journal
+from tests.states.life import Life
+
+FAILS: tuple[Event, ...] = (TurnGranted(generation=0), NetworkLost(detail="reset"), Elapsed(generation=0))
+
+
+async def live(journal: Journal, account: str, life: Life, events: tuple[Event, ...]) -> None:
+    """Write down a life; every event takes a second."""
+    await journal.begin_life(account, life.now, life.policy, life.snapshot)
+    for event in events:
+        made = life.take(event)
+        await journal.write(account, made.record, made.snapshot)
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    """Open a journal of two accounts: 1–4 a's first life, 5–14 a's second, 15–18 b's only one."""
+    async with a_journal(tmp_path / "engine.db") as journal:
+        first = Life(Policy())
+        await live(journal, "a", first, (Started(), *FAILS[:2], StopRequested()))
+        second = Life(Policy(), begin(first.snapshot, now=first.now + 100))
+        second.now = first.now + 100
+        await live(journal, "a", second, (Started(), *FAILS[2:], *FAILS * 2, *FAILS[:2]))
+        third = Life(Policy())
+        third.now = second.now
+        await live(journal, "b", third, (Started(), *FAILS))
+        await journal.flush()
+        yield journal
+
+
+def left(journal: Journal) -> list[tuple[int, str, float]]:
+    """Return the entries that are left."""
+    with JournalReader.open(journal.path) as reader:
+        return [(entry.seq, entry.account, entry.at) for entry in reader.entries()]
+
+
+def at(journal: Journal, seq: int) -> float:
+    """Return when an entry was written."""
+    return next(time for number, _, time in left(journal) if number == seq)
+
+
+def replayed(journal: Journal) -> dict[str, Snapshot]:
+    """Walk from the lives' starts through the entries that are left; return where that leads."""
+    with JournalReader.open(journal.path) as reader:
+        lives = {(life.account, life.life): life for life in reader.lives()}
+        walks = {key: life.start for key, life in lives.items()}
+        for entry in reader.entries():
+            key = (entry.account, entry.life)
+            start = walks[key]
+            assert start is not None
+            rng = module._Recorded(entry.draw)
+            event = event_from(entry.event, entry.payload)
+            made = step(start, event, now=entry.at, rng=rng, policy=lives[key].policy)
+            assert (made.record.rule, made.record.delay, made.record.dwell) == (entry.rule, entry.delay, entry.dwell)
+            walks[key] = made.snapshot
+    return {account: snapshot for (account, _), snapshot in walks.items() if snapshot is not None}
+
+
+async def test_only_what_is_older_goes(journal: Journal) -> None:
+    """The entry of the bound itself stays, and so do all after it, with their numbers."""
+    assert await journal.prune(at(journal, 7)) == 6
+    assert [seq for seq, *_ in left(journal)] == list(range(7, 19))
+    assert await journal.prune(at(journal, 7)) == 0
+
+
+async def test_what_is_left_replays_to_the_stored_snapshots(journal: Journal) -> None:
+    """A life that lost its first entries begins where it was after them."""
+    before = await journal.snapshots()
+    for seq in (3, 6, 9, 12, 16):
+        await journal.prune(at(journal, seq))
+        assert replayed(journal) == before
+    assert await journal.snapshots() == before
+
+
+async def test_a_life_without_entries_goes_unless_it_is_the_last(journal: Journal) -> None:
+    """An account's newest life stays, because its next entry needs it."""
+    await journal.prune(at(journal, 16))
+    with JournalReader.open(journal.path) as reader:
+        found = [(life.account, life.life, life.pruned_to) for life in reader.lives()]
+    assert found == [("a", 2, 15), ("b", 1, 15)]
+
+
+async def test_a_number_is_never_given_twice(journal: Journal) -> None:
+    """The newest entry stays however old it is, and snapshots are not touched."""
+    before = await journal.snapshots()
+    while await journal.prune(1e12):
+        pass
+    assert [seq for seq, *_ in left(journal)] == [18]
+    assert await journal.snapshots() == before
+
+
+async def test_a_step_is_small(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step deletes more than its bound, and the steps together delete all."""
+    monkeypatch.setattr(module, "STEP_ROWS", 4)
+    sizes = []
+    while size := await journal.prune(1e12):
+        sizes.append(size)
+    assert sizes == [4, 4, 4, 4, 1]
+    assert replayed(journal)["b"] == (await journal.snapshots())["b"]
+
+
+async def test_records_are_written_between_the_steps(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that writes while old entries go is not held up, and loses nothing."""
+    monkeypatch.setattr(module, "STEP_ROWS", 2)
+    life = Life(Policy())
+    life.now += 1000
+    bound = life.now
+
+    async def prune() -> None:
+        while await journal.prune(bound):
+            pass
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(prune)
+            await live(journal, "c", life, (Started(), *FAILS * 5))
+            await journal.flush()
+    assert [account for _, account, _ in left(journal)] == ["c"] * 16
+
+
+async def test_what_cannot_be_replayed_is_deleted_and_says_so(journal: Journal) -> None:
+    """A damaged entry goes like any other, and its life no longer claims to know where it was."""
+    with closing(sqlite3.connect(journal.path)) as db:
+        db.execute("UPDATE journal SET body = 'x' WHERE seq = 6")
+        db.execute("UPDATE journal SET delay = 1 WHERE seq = 17")
+        db.commit()
+    await journal.prune(at_of(journal.path, 8))
+    with JournalReader.open(journal.path) as reader:
+        assert [(life.pruned_to, life.start) for life in reader.lives("a")] == [(7, None)]
+    await journal.prune(1e12)
+    with JournalReader.open(journal.path) as reader:
+        assert [(life.pruned_to, life.start) for life in reader.lives("b")] == [(17, None)]
+
+
+def at_of(path: Path, seq: int) -> float:
+    """Return when an entry was written, whatever else it holds."""
+    with closing(sqlite3.connect(path)) as db:
+        return float(db.execute("SELECT at FROM journal WHERE seq = ?", [seq]).fetchone()[0])
