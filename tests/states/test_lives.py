@@ -3,10 +3,7 @@
 import pytest
 
 from states import Snapshot, State, begin, step
-from states.effects import (
-    AskTurn,
-    Wait,
-)
+from states.effects import AlertParked, AskTurn, Wait
 from states.events import (
     AuthRejected,
     Closed,
@@ -17,7 +14,7 @@ from states.events import (
     StopRequested,
     TurnGranted,
 )
-from tests.states.life import NOW, Life, effects
+from tests.states.life import NOW, PARKING, Life, effects
 
 
 def stopped(life: Life) -> Snapshot:
@@ -92,3 +89,14 @@ def test_the_life_ends_when_the_link_is_gone() -> None:
     stale = step(life.snapshot, Closed(generation=1), now=life.now, rng=life.rng, policy=life.policy)
     assert not stale.effects
     assert [type(effect).__name__ for effect in life.take(Closed(generation=0)).effects] == ["Finish"]
+
+
+def test_a_parked_account_stays_parked() -> None:
+    """A restart is no person: it says again that the account is parked, and does not try."""
+    life = Life(PARKING)
+    life.take(Started())
+    for _ in range(3):
+        life.fail(NetworkLost())
+    again = Life(PARKING, snapshot=begin(stopped(life), now=NOW + 100))
+    assert effects(again.take(Started())) == [AlertParked]
+    assert again.snapshot.parked
