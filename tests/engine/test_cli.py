@@ -1,14 +1,10 @@
 """The commands' manners: what is wrong is said in a sentence with its place, and nothing is touched."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adapters.sqlite import Journal
-from engine.cli import app
-from states import Policy
 from states.events import (
     AuthRejected,
     Connected,
@@ -17,9 +13,7 @@ from states.events import (
     Started,
     TurnGranted,
 )
-from tests.states.life import Life
-
-Run = Callable[..., tuple[int, str, str]]
+from tests.engine.commands import Run, runs, write_stories
 
 GOOD = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
@@ -33,36 +27,18 @@ accounts:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs a command in an empty directory: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            app(list(words))
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return command
+    return runs(capsys=capsys, within=tmp_path, monkeypatch=monkeypatch)
 
 
 @pytest.fixture
 async def journal(tmp_path: Path) -> Path:
     """Write a config and the journal of three accounts: one came back from a loss, one is fine, one is locked out."""
-    (tmp_path / "config.yaml").write_text(GOOD)
     stories: dict[str, list[Event]] = {
         "News 1": [Started(), TurnGranted(generation=0), NetworkLost(detail="connection reset")],
         "News 2": [Started(), TurnGranted(generation=0), Connected()],
         "Jobs": [Started(), TurnGranted(generation=0), AuthRejected(detail="SESSION_REVOKED (401)")],
     }
-    written = await Journal.open(tmp_path / "data" / "engine.db", on_trouble=lambda *_: None)
-    for name, events in stories.items():
-        life = Life()
-        await written.begin_life(name, life.now, Policy(), life.snapshot)
-        for event in events:
-            decision = life.take(event)
-            await written.write(name, decision.record, decision.snapshot)
-    assert await written.aclose(5) == 0
-    return tmp_path
+    return await write_stories(tmp_path, GOOD, stories)
 
 
 def lines(out: str) -> list[dict[str, object]]:

@@ -1,12 +1,10 @@
 """A journal with a story: three accounts, one of them in two lives, written by the real writer from real steps."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from adapters.sqlite import Journal
-from engine.cli import app
 from states import Event, Policy, begin
 from states.events import (
     AuthRejected,
@@ -19,9 +17,8 @@ from states.events import (
     StopRequested,
     TurnGranted,
 )
+from tests.engine.commands import Run, runs, write_life
 from tests.states.life import Life
-
-Run = Callable[..., tuple[int, str, str]]
 
 CONFIG = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
@@ -41,14 +38,6 @@ STORIES: dict[str, list[Event]] = {
 }  # fmt: skip
 
 
-async def write_life(journal: Journal, name: str, life: Life, events: Sequence[Event]) -> None:
-    """Write down a life that begins now and takes these events."""
-    await journal.begin_life(name, life.now, life.policy, life.snapshot)
-    for event in events:
-        made = life.take(event)
-        await journal.write(name, made.record, made.snapshot)
-
-
 def next_life(life: Life) -> Life:
     """Return the life after ``life``, 100 s later."""
     following = Life(life.policy, begin(life.snapshot, now=life.now + 100))
@@ -59,16 +48,7 @@ def next_life(life: Life) -> Life:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a function that runs ``log`` beside the journal: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def command(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            app(["log", *words])
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return command
+    return runs("log", capsys=capsys, within=tmp_path, monkeypatch=monkeypatch)
 
 
 @pytest.fixture

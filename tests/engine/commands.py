@@ -1,0 +1,46 @@
+"""What the tests of commands share: running one in this process, and a journal written from stories."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite import Journal
+from engine.cli import app
+from states import Event
+from tests.states.life import Life
+
+Run = Callable[..., tuple[int, str, str]]
+"""Runs a command: exit code, stdout, stderr."""
+
+
+def runs(*first: str, capsys: pytest.CaptureFixture[str], within: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs ``first`` and what it is given, within a directory."""
+    monkeypatch.chdir(within)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def command(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as left:
+            app([*first, *words])
+        said = capsys.readouterr()
+        return int(left.value.code or 0), said.out, said.err
+
+    return command
+
+
+async def write_life(journal: Journal, name: str, life: Life, events: Sequence[Event]) -> None:
+    """Write down a life that begins now and takes these events."""
+    await journal.begin_life(name, life.now, life.policy, life.snapshot)
+    for event in events:
+        made = life.take(event)
+        await journal.write(name, made.record, made.snapshot)
+
+
+async def write_stories(directory: Path, config: str, stories: Mapping[str, Sequence[Event]]) -> Path:
+    """Write a config, and the journal of one life for each account; return the directory."""
+    (directory / "config.yaml").write_text(config)
+    journal = await Journal.open(directory / "data" / "engine.db", on_trouble=lambda *_: None)
+    for name, events in stories.items():
+        await write_life(journal, name, Life(), events)
+    assert await journal.aclose(5) == 0
+    return directory
