@@ -6,10 +6,11 @@ from typing import Any
 
 from attrs import field, frozen
 
-from engine.replay import COMPARED, Beginning, EventOf, UnreadableEvent, redo
+from engine.replay import Beginning, EventOf, UnreadableEvent
 from states import ROWS, Entry, Event, Policy, Row, Snapshot, State
 from states.events import Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of, streak_after
+from states.redo import differences, redo
 from states.schedules import Backoff
 
 ROW_BY_NAME = {row.name: row for row in ROWS}
@@ -109,13 +110,13 @@ def explain(
     if snapshot is not None and life is not None:
         try:
             event = event_of(entry)
-            made = redo(snapshot, entry, life.policy, event_of)
+            made = redo(snapshot, entry, event, life.policy)
         except UnreadableEvent as exc:
             doubt = str(exc)
         else:
             asked = _asked(Moment(snapshot, event, entry.at, life.policy))
             arithmetic = arithmetic_of(entry, event, made.snapshot, life.policy)
-            wrong = [name for name in COMPARED if getattr(made.record, name) != getattr(entry, name)]
+            wrong = differences(made.record, entry)
             if wrong:
                 doubt = f"the rules of this version decide otherwise here ({', '.join(wrong)}); 'log replay' says how"
     return Explanation(
@@ -143,7 +144,7 @@ def _reconstructed(
         if record.seq >= entry.seq:
             break
         try:
-            made = redo(snapshot, record, life.policy, event_of)
+            made = redo(snapshot, record, event_of(record), life.policy)
         except UnreadableEvent as exc:
             return None, f"{exc}, so what the guards saw cannot be told"
         if made.record.rule != record.rule or made.record.target != record.target:

@@ -11,13 +11,8 @@ from typing import Any, Protocol
 import attrs
 from attrs import define, field, frozen
 
-from states import Entry, Event, Policy, Snapshot, Step, begin, step
-
-COMPARED = (
-    "source", "rule", "target", "attempt", "failures", "delay", "draw", "deadline", "effects", "detail", "cause",
-    "dwell",
-)  # fmt: skip
-"""What a record must have in common with its replay, exactly."""
+from states import Entry, Event, Policy, Snapshot, begin
+from states.redo import differences, redo
 
 _UNMOVED = ("last_success", "proved_at")
 
@@ -43,22 +38,6 @@ class UnreadableEvent(Exception):
 
 EventOf = Callable[[Entry], Event]
 """Makes the event of a record; raises ``UnreadableEvent``."""
-
-
-@define
-class Recorded:
-    """Gives the number that was drawn then."""
-
-    draw: float | None
-
-    def random(self) -> float:
-        """Return the recorded draw; any number where none was recorded, because the draw itself is compared."""
-        return 0.5 if self.draw is None else self.draw
-
-
-def redo(snapshot: Snapshot, entry: Entry, policy: Policy, event_of: EventOf) -> Step:
-    """Decide once more what ``entry`` is about. Raises ``UnreadableEvent``."""
-    return step(snapshot, event_of(entry), now=entry.at, rng=Recorded(entry.draw), policy=policy)
 
 
 @frozen(kw_only=True)
@@ -129,15 +108,14 @@ class Replay:
             self._skipped_records += 1
             return None
         try:
-            made = redo(walk.snapshot, entry, self.lives[entry.account, entry.life].policy, self.event_of)
+            made = redo(walk.snapshot, entry, self.event_of(entry), self.lives[entry.account, entry.life].policy)
         except UnreadableEvent as exc:
             return Difference(
                 seq=entry.seq, account=entry.account, field="payload", journal=entry.payload, replay=str(exc)
             )
-        for name in COMPARED:
+        for name in differences(made.record, entry):
             there, due = getattr(entry, name), getattr(made.record, name)
-            if there != due:
-                return Difference(seq=entry.seq, account=entry.account, field=name, journal=there, replay=due)
+            return Difference(seq=entry.seq, account=entry.account, field=name, journal=there, replay=due)
         self._records += 1
         walk.snapshot = made.snapshot
         return self._stored_differs(entry.account, walk)

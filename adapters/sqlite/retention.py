@@ -8,20 +8,19 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 
 from adapters.sqlite import schema
 from adapters.sqlite.codec import encode_snapshot, event_from
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader, Life
+from states.redo import differences, redo
 from states.snapshot import Snapshot
-from states.step import Entry, step
+from states.step import Entry
 
 STEP_ROWS = 256
 """Rows that one step deletes at most: a few milliseconds of the writer's time."""
-
-_DECIDED = ("source", "rule", "target", "attempt", "failures", "delay", "draw", "deadline", "effects", "dwell")
 
 
 @frozen
@@ -30,16 +29,6 @@ class Plan:
 
     rows: int
     statements: tuple[tuple[Statement, tuple[Any, ...]], ...]
-
-
-@define
-class _Recorded:
-    """Gives the number that was drawn then."""
-
-    draw: float | None
-
-    def random(self) -> float:
-        return self.draw or 0.0
 
 
 def plan(path: Path, before: float) -> Plan | None:
@@ -83,8 +72,8 @@ def _base(life: Life, entries: Iterable[Entry] | None) -> Snapshot | None:
             event = event_from(entry.event, entry.payload)
         except Undecodable:
             return None
-        made = step(snapshot, event, now=entry.at, rng=_Recorded(entry.draw), policy=life.policy)
-        if any(getattr(made.record, name) != getattr(entry, name) for name in _DECIDED):
+        made = redo(snapshot, entry, event, life.policy)
+        if differences(made.record, entry):
             return None
         snapshot = made.snapshot
     return snapshot

@@ -70,7 +70,7 @@ def log(
     as_json: AsJson = False,
 ) -> None:
     """Print the journal of all transitions, oldest first."""
-    known("--state", state, [known.value for known in State])
+    known("--state", state, [each.value for each in State])
     known("--event", event, list(EVENT_BY_NAME))
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")

@@ -7,7 +7,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from states import Event, Policy, Record, Snapshot, State, step
+from states import Event, Policy, Record, Snapshot, State
 from states.events import (
     AccountLimited,
     AuthKeyUnknown,
@@ -25,6 +25,7 @@ from states.events import (
     TransportFlood,
     Unexpected,
 )
+from states.redo import redo
 from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
 
 FAILURES = st.sampled_from(
@@ -98,17 +99,6 @@ def lives_of(
     return last[0], last[1]
 
 
-class _Drawn:
-    """Gives the recorded number."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def random(self) -> float:
-        """Return what was drawn then."""
-        return 0.5 if self.record.draw is None else self.record.draw
-
-
 def event_of(record: Record) -> Event:
     """Make the event of a record again."""
     from states import EVENT_BY_NAME
@@ -134,7 +124,7 @@ def test_the_replayed_journal_is_the_live_snapshot(actions: list[tuple[str, Any]
             life += 1
             at = begun[life]
         assert at is not None
-        made = step(at, event_of(record), now=record.at, rng=_Drawn(record), policy=policy)
+        made = redo(at, record, event_of(record), policy)
         assert made.record == record
         at = made.snapshot
     assert at is not None

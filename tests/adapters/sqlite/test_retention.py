@@ -10,8 +10,9 @@ import pytest
 
 from adapters.sqlite import Journal, JournalReader, event_from
 from adapters.sqlite import retention as module
-from states import Policy, Snapshot, begin, step
+from states import Policy, Snapshot, begin
 from states.events import Elapsed, Event, NetworkLost, Started, StopRequested, TurnGranted
+from states.redo import redo
 from tests.adapters.sqlite.support import a_journal
 from tests.states.life import Life
 
@@ -62,9 +63,7 @@ def replayed(journal: Journal) -> dict[str, Snapshot]:
             key = (entry.account, entry.life)
             start = walks[key]
             assert start is not None
-            rng = module._Recorded(entry.draw)
-            event = event_from(entry.event, entry.payload)
-            made = step(start, event, now=entry.at, rng=rng, policy=lives[key].policy)
+            made = redo(start, entry, event_from(entry.event, entry.payload), lives[key].policy)
             assert (made.record.rule, made.record.delay, made.record.dwell) == (entry.rule, entry.delay, entry.dwell)
             walks[key] = made.snapshot
     return {account: snapshot for (account, _), snapshot in walks.items() if snapshot is not None}

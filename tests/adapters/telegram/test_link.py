@@ -353,6 +353,7 @@ async def test_a_probe_ends_telethon_s_write_transaction(place: Place) -> None:
         await link.probe(proof=False, patience=1)
         with closing(sqlite3.connect(account.session, timeout=0, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
+            assert other.in_transaction
             other.execute("ROLLBACK")
         await link.close(patience=1)
 
