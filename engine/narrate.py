@@ -114,6 +114,18 @@ def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
     return None
 
 
+def gap_line(account: str, step: Step) -> Line:
+    """Return from when to when an account was away, and what it missed."""
+    assert step.snapshot.offline is not None
+    lost, back = step.snapshot.offline
+    away = f"{account} was away from {of_day(lost)} to {of_day(back)} ({seconds(back - lost)})"
+    count = step.record.payload["recovered"]
+    if step.record.payload["too_long"]:
+        return logging.WARNING, "⚠️", f"{away}, too long for Telegram to list all that it missed; read the chats for it"
+    missed = f"{count} update{'s' if count != 1 else ''} recovered" if count else "nothing was missed"
+    return logging.INFO, "🔍", f"{away}; {missed}"
+
+
 def lines(account: str, step: Step) -> list[Line]:
     """Return the lines of one decision, in order; routine has none."""
     record = step.record
@@ -128,6 +140,8 @@ def lines(account: str, step: Step) -> list[Line]:
         said.append(entry_line(account, record, step.snapshot))
     if record.event == "Started" and record.target is State.BACKOFF and record.delay is not None:
         said.append((logging.INFO, "⏱️", f"{account} goes on waiting, {seconds(record.delay)} more"))
+    if record.event == "CaughtUp" and step.snapshot.offline is not None:
+        said.append(gap_line(account, step))
     if record.event == "Stable":
         said.append((logging.DEBUG, "✅", f"{account} is stable"))
     if record.event == "Closed" and "Finish" in record.effects:

@@ -1,10 +1,10 @@
 """What the engine asks of the outside world. Adapters fit these without knowing them; tests put fakes here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from states import Event, Policy, Record, Snapshot, Step
+from states import Event, Hold, Policy, Record, Snapshot, Step
 
 
 class Link(Protocol):
@@ -20,8 +20,11 @@ class Link(Protocol):
     async def probe(self, *, proof: bool, patience: float) -> Sequence[Event]:
         """Ask for a sign of life within ``patience`` seconds; the last event is the outcome."""
 
-    async def ended(self) -> Sequence[Event]:
-        """Wait until the link ends by itself, and say why."""
+    def events(self) -> AsyncIterator[Event]:
+        """Yield what the link finds, until it ends by itself; what it yields last is why."""
+
+    def hold(self, request: str, until: float) -> None:
+        """Send no request of this kind until then (Unix seconds)."""
 
     async def close(self, *, patience: float) -> None:
         """Close everything within about ``patience`` seconds; never raises."""
@@ -33,8 +36,14 @@ class Connector(Protocol):
     async def credentials(self) -> str:
         """Return a fingerprint of the account's credentials; empty if there are none."""
 
-    def link(self, number: int) -> Link:
-        """Return a link that is not open yet."""
+    def link(self, number: int, holds: tuple[Hold, ...]) -> Link:
+        """Return a link that is not open yet, and that sends no request of a kind that is held."""
+
+    async def deliver(self) -> None:
+        """Give what arrives to the account's handlers, for ever; to be cancelled."""
+
+    async def settle(self) -> None:
+        """Write down what was delivered, when no link is open any more."""
 
 
 class Turns(Protocol):

@@ -31,6 +31,9 @@ from states.events import Closed, Connected, Started, TurnGranted
 MAILBOX_SIZE = 64
 """Events that may wait for an account; whoever posts more waits for room."""
 
+SETTLE_PATIENCE = 5.0
+"""Seconds that the end of a life gets to write down what was delivered."""
+
 CLOSE_MARGIN = 3.0
 """Seconds beyond its patience that a close gets to drop what it could not close."""
 
@@ -76,12 +79,15 @@ class Runner:
         self.snapshot = begin(self.restored, now=now)
         await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
         async with anyio.create_task_group() as self._tasks, self._outbox, self._mailbox:
+            self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
             await self._take(Started(credentials=await self.connector.credentials()))
             async for event in self._mailbox:
                 await self._take(event)
                 if self._over:
                     break
             self._tasks.cancel_scope.cancel()
+        with anyio.move_on_after(SETTLE_PATIENCE, shield=True):
+            await self.connector.settle()
 
     async def _take(self, event: Event) -> None:
         """Decide, write down, show, perform: in this order, so that no effect is ever without its record."""
@@ -120,8 +126,11 @@ class Runner:
                 self.work_held = isinstance(effect, HoldWork)
             case Finish():
                 self._over = True
-            case Alert() | HoldRequests() | HoldDatabase():
-                pass  # the observer has shown them; the snapshot carries the holds
+            case HoldRequests():
+                if self.link is not None:
+                    self.link.hold(effect.request, effect.until)
+            case Alert() | HoldDatabase():
+                pass  # the observer has shown them
             case _:
                 raise AssertionError(f"nobody performs {type(effect).__name__}")
 
@@ -159,14 +168,14 @@ class Runner:
     async def _hold_link(self, effect: Open) -> None:
         """Own a link from its opening to its close; the lock makes sure that there is never a second one."""
         async with self._one_link:
-            link = self.connector.link(effect.link)
+            link = self.connector.link(effect.link, effect.holds)
             try:
                 events = await link.open(patience=effect.patience)
                 self.link = link
                 for event in events:
                     await self.post(event)
                 if isinstance(events[-1], Connected):
-                    for event in await link.ended():
+                    async for event in link.events():
                         await self.post(event)
                 await anyio.sleep_forever()  # a lost link is closed when the machine says so
             finally:

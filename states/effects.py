@@ -5,7 +5,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from states.events import Elapsed, OfVisit, ProbeDue, Stable
-from states.snapshot import Action
+from states.snapshot import Action, Hold
 
 
 @frozen(kw_only=True)
@@ -24,12 +24,14 @@ class AskTurn(Effect):
 class Open(Effect):
     """Open link number ``link`` with a fresh client, all of it within ``patience`` seconds.
 
-    Exactly one of ``Connected`` and an error answers.
+    Exactly one of ``Connected`` and an error answers. ``holds`` are the kinds of request that the client must not send
+    yet: a fresh one knows of no flood wait.
     """
 
     link: int
     attempt: int
     patience: float
+    holds: tuple[Hold, ...] = ()
 
 
 @frozen(kw_only=True)

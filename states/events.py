@@ -121,6 +121,17 @@ class ProbeAnswered(OfLink):
 
 
 @frozen(kw_only=True)
+class CaughtUp(OfLink):
+    """A link that was just proven has fetched what its account missed: ``recovered`` updates.
+
+    ``too_long`` says that the data centre would not list it all: the rest can only be read from the chats.
+    """
+
+    recovered: int = 0
+    too_long: bool = False
+
+
+@frozen(kw_only=True)
 class Failure(OfLink):
     """Base of the errors.
 
@@ -236,7 +247,7 @@ class Unexpected(Failure):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Started, TurnGranted, Connected, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
+    Started, TurnGranted, Connected, CaughtUp, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
     CredentialsReplaced, RetryRequested, StopRequested, Closed,
     NetworkLost, TimedOut, ServerFault, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown, SessionDuplicated,
     AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,

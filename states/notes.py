@@ -48,10 +48,12 @@ def opened(moment: Moment) -> Changes:
 
 
 def connected(moment: Moment) -> Changes:
-    """The link is proven; a link after a loss is a reconnect."""
+    """The link is proven; a link after a loss is a reconnect, and what lies between the two is the gap."""
     again = moment.snapshot.state is State.RECONNECTING
+    heard = moment.snapshot.last_success
     return {
         "reconnects": moment.snapshot.reconnects + again,
+        "offline": None if heard is None else (min(heard, moment.now), moment.now),
         "last_success": moment.now,
         "proved_at": moment.now,
         "silences": 0,

@@ -42,6 +42,7 @@ from states.events import (
     AccountLimited,
     AuthKeyUnknown,
     AuthRejected,
+    CaughtUp,
     ClockJumped,
     Closed,
     ConfigRefused,
@@ -153,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     Rule(ATTEMPT, NetworkRestored, None, why="an attempt is due or under way already"),
     Rule(ATTEMPT, ClockJumped, None, why="the attempt's own patience ends it"),
     Rule(ATTEMPT, Closed, None, quiet=True, why="the link before is gone, as was asked"),
-    Rule(ATTEMPT, ProbeAnswered, None, why="no probe is sent before the link is proven"),
+    Rule(ATTEMPT, (ProbeAnswered, CaughtUp), None, why="no link is asked for anything before it is proven"),
     Rule(ATTEMPT, (ProbeDue, Stable, Elapsed), None, why="no timer runs in an attempt: its patience ends it"),
 
     # healthy: an RPC was answered on this very connection
@@ -228,6 +229,7 @@ RULES: tuple[Rule, ...] = (
          why="cutting the connection of a limited account helps nobody; its work is held"),
     Rule((HEALTHY, TIMEOUT), CredentialsReplaced, RECONNECTING, note=notes.forgiven, does=(HoldWork, Close, AskTurn),
          why="the link speaks with the old credentials"),
+    Rule((HEALTHY, TIMEOUT), CaughtUp, None, why="what was missed while the account was away is on record"),
     Rule((HEALTHY, TIMEOUT), (Started, TurnGranted, Connected), None, why="this link is open and proven already"),
     Rule((HEALTHY, TIMEOUT), Closed, None, quiet=True, why="the link before is gone, as was asked"),
 
@@ -255,7 +257,7 @@ RULES: tuple[Rule, ...] = (
     Rule(BACKOFF, AccountLimited, None, note=notes.marked_limited, does=(AlertLimited,), why="a person must know"),
     Rule(BACKOFF, (*FAILED_ATTEMPT, TransportFlood, AuthKeyUnknown), None,
          why="there is no link that could fail; the wait stands"),
-    Rule(BACKOFF, (TurnGranted, Connected, ProbeAnswered, ProbeDue, Stable), None, why="there is no link"),
+    Rule(BACKOFF, (TurnGranted, Connected, CaughtUp, ProbeAnswered, ProbeDue, Stable), None, why="there is no link"),
     Rule(BACKOFF, Closed, None, quiet=True, why="the link before is gone, as was asked"),
 
     # auth_failed: the credentials are unusable; nothing is sent until a person acts

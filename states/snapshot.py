@@ -112,6 +112,8 @@ class Snapshot:
     holds: tuple[Hold, ...] = ()
     reconnects: int = 0
     last_success: float | None = None
+    offline: tuple[float, float] | None = None
+    """The last gap: when the account was last heard of before the present link, and when that link was proven."""
     proved_at: float | None = None
     """When an authorised RPC was last answered."""
     credentials: str = ""

@@ -128,7 +128,8 @@ class _Draft:
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
         self.next = attrs.evolve(self.next, deadline=self.moment.now + patience)
-        return Open(link=self.next.link, attempt=self.next.attempt, patience=patience)
+        holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
+        return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
     def probe(self) -> Probe:
         """Ping, or prove by an RPC when that is due; in ``timeout`` the patience grows with each silence."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import attrs
 from attrs import frozen
-from telethon import errors
+from telethon import errors, utils
+from telethon.tl import TLRequest
 
 from adapters.sqlite.errors import database_failure
+from adapters.telegram.wire import ProtocolStuck
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -42,8 +44,15 @@ class NotLoggedIn(Exception):
     """The session holds no key: nobody has logged in with it."""
 
 
-class Dropped(Exception):
-    """Telethon cancelled a request that was in flight; nobody here had asked for that."""
+class Dropped(ConnectionError):
+    """Telethon cancelled a request that was in flight, because its link went down; nobody here had asked for that."""
+
+
+class Migrated(Exception):
+    """The account lives in another data centre than the one whose key the session holds."""
+
+    def __init__(self, here: int, there: int) -> None:
+        super().__init__(f"the account lives in data centre {there}, and this session's key is of data centre {here}")
 
 
 class MissedPong(Exception):
@@ -65,16 +74,29 @@ def _transport_code(code: int) -> Callable[[Any], bool]:
 
 
 def _flood(exc: Any) -> dict[str, Any]:
-    return {"seconds": float(exc.seconds), "request": kind_of(exc.request)}
+    # Slow mode belongs to one chat, every other flood wait to all requests of the kind.
+    kind = kind_in_chat if isinstance(exc, errors.SlowModeWaitError) else kind_of
+    return {"seconds": float(exc.seconds), "request": kind(exc.request)}
 
 
 def kind_of(request: Any) -> str:
     """Return the kind of a request as its class name without ``Request``; ``any`` if it is not known."""
+    while isinstance(request, TLRequest) and hasattr(request, "query") and request.query is not None:
+        request = request.query  # invokeWithLayer and the like only wrap what is asked
     return type(request).__name__.removesuffix("Request") if request is not None else "any"
 
 
+def kind_in_chat(request: Any) -> str:
+    """Return the kind of a request to one chat, as ``SendMessage in -1001234``; without a chat, its kind."""
+    peer = getattr(request, "peer", None)
+    try:
+        return f"{kind_of(request)} in {utils.get_peer_id(peer)}"
+    except TypeError:  # no peer, or one that is not resolved yet
+        return kind_of(request)
+
+
 TABLE: tuple[Row, ...] = (
-    Row((NotLoggedIn,), AuthRejected),
+    Row((NotLoggedIn, Migrated), AuthRejected),
     # 1. exactly this class: other 406 errors are not about the key
     Row((errors.AuthKeyDuplicatedError,), SessionDuplicated),
     # 2. before UnauthorizedError, which the first two are
@@ -120,6 +142,7 @@ TABLE: tuple[Row, ...] = (
             errors.BadMessageError,
             errors.TypeNotFoundError,
             errors.InvalidChecksumError,
+            ProtocolStuck,
         ),
         ProtocolBroken,
     ),

@@ -6,13 +6,14 @@ fresh client that may not reconnect; one deadline around the whole attempt; heal
 our own; and a close that is bounded.
 """
 
-import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Awaitable
+import sqlite3
+from collections import deque
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -23,8 +24,10 @@ from telethon.network import ConnectionTcpFull
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.telegram.classify import Dropped, MissedPong, classify
-from adapters.telegram.session import fingerprint, open_session
+from adapters.telegram.classify import MissedPong, chain_of, classify
+from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
+from adapters.telegram.inbox import Handler, Inbox
+from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states
 from states.events import (
     AccountLimited,
     Connected,
@@ -37,11 +40,15 @@ from states.events import (
     NetworkLost,
     ProbeAnswered,
 )
+from states.snapshot import Hold
 
-T = TypeVar("T")
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 ABORT_PATIENCE = 2.0
 """Seconds that a close may take after its socket was aborted."""
+FOUND_LIMIT = 32
+"""Events of one link that may wait to be read."""
+SAVE_SECONDS = 1.0
+"""How far the session file may be behind the updates that were handled."""
 
 
 @frozen
@@ -72,36 +79,31 @@ class _TcpFull(ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no ty
             raise
 
 
-async def _asked(awaitable: Awaitable[T]) -> T:
-    """Await something of Telethon's; a cancellation that nobody asked for becomes ``Dropped``.
-
-    When a client goes down, it cancels what waits for an answer, and that would look like our own cancellation.
-    """
-    task = asyncio.current_task()
-    try:
-        return await awaitable
-    except asyncio.CancelledError as exc:
-        if task is not None and task.cancelling():
-            raise
-        raise Dropped from exc
-
-
-@define
+@define(eq=False)
 class TelegramLink:
-    """A link of one account. ``open`` once, then ``probe`` at will while ``ended`` waits; ``close`` always.
+    """A link of one account. ``open`` once, then ``probe`` at will while ``events`` are read; ``close`` always.
 
     What it found is returned as events; only cancellation is raised.
     """
 
     number: int
     connector: "Connector"
+    holds: tuple[Hold, ...] = ()
     _client: Any = field(default=None, init=False)
+    _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
+    _wake: anyio.Event = field(factory=anyio.Event, init=False)
+    _unsaved: bool = field(default=False, init=False)
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
     @property
     def client(self) -> Any:
         """The Telethon client; None before ``open``."""
         return self._client
+
+    def hold(self, request: str, until: float) -> None:
+        """Send no request of this kind until then (Unix seconds)."""
+        if self._client is not None:
+            self._client.hold(request, until)
 
     async def open(self, *, patience: float) -> list[Event]:
         """Connect and prove it within ``patience`` seconds: session, TCP, key, initConnection and one RPC.
@@ -111,19 +113,32 @@ class TelegramLink:
         notices: list[Event] = []
         try:
             with anyio.fail_after(patience):
-                session = await open_session(self.connector.session, self.connector.address)
-                self._client = self.connector.client(session, timeout=patience + 1)
-                await _asked(self._client.connect())
+                self._client = await self._make_client(patience)
+                await asked(self._client.connect())
                 notices = await self._prove()
         except Exception as exc:
-            sender = getattr(self._client, "_sender", None)
-            if isinstance(exc, ConnectionError) and exc.__cause__ is None:
-                exc.__cause__ = getattr(getattr(sender, "_connection", None), "connect_error", None)
-            failure = classify(exc, link=self.number, what="connect")
-            if isinstance(exc, TimeoutError) and failure.detail == "TimeoutError":
-                failure = classify(TimeoutError(f"no proof within {patience:g} s"), link=self.number, what="connect")
-            return [failure]
+            return [self._failed_attempt(exc, patience)]
+        self.connector.inbox.connected(self._client)
         return [*notices, Connected(link=self.number)]
+
+    async def _make_client(self, patience: float) -> LinkClient:
+        connector = self.connector
+        session = await open_session(connector.session, connector.address, connector.states)
+        client: LinkClient = connector.client(session, timeout=patience + 1)
+        client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_patience)
+        session.trouble = lambda exc: self._report(classify(exc, link=self.number))
+        session.touched = self._touched
+        return client
+
+    def _failed_attempt(self, exc: Exception, patience: float) -> Failure:
+        """Return what an attempt's exception means."""
+        sender = getattr(self._client, "_sender", None)
+        if isinstance(exc, ConnectionError) and exc.__cause__ is None:
+            exc.__cause__ = getattr(getattr(sender, "_connection", None), "connect_error", None)
+        failure = classify(exc, link=self.number, what="connect")
+        if isinstance(exc, TimeoutError) and failure.detail == "TimeoutError":
+            failure = classify(TimeoutError(f"no proof within {patience:g} s"), link=self.number, what="connect")
+        return failure
 
     async def probe(self, *, proof: bool, patience: float) -> list[Event]:
         """Ask for a sign of life within ``patience`` seconds: a ping, or an authorised RPC if ``proof``.
@@ -146,10 +161,30 @@ class TelegramLink:
         self._client.session.save()
         return [*notices, ProbeAnswered(link=self.number, proof=proof)]
 
-    async def ended(self) -> list[Failure]:
-        """Wait until the link ends by itself, and say why."""
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what the link finds, until it ends by itself; what it yields last is why.
+
+        Between events the session file is kept up to date, at most ``SAVE_SECONDS`` behind.
+        """
+        ended = self._client._sender._disconnected
+        ended.add_done_callback(lambda _: self._wake.set())
+        while True:
+            while self._found:
+                yield self._found.popleft()
+            if ended.done():
+                break
+            self._wake = anyio.Event()
+            with anyio.move_on_after(SAVE_SECONDS if self._unsaved else None):
+                await self._wake.wait()
+                continue
+            self._unsaved = False
+            await self._client.save()
+        for event in await self._why_ended():
+            yield event
+
+    async def _why_ended(self) -> list[Failure]:
         try:
-            await _asked(self._client.disconnected)
+            await asked(self._client.disconnected)
         except Exception as exc:
             return [classify(exc, link=self.number, what="probe")]
         # The update loop swallows its error and disconnects as if it had been told to.
@@ -160,15 +195,26 @@ class TelegramLink:
             return [failure, NetworkLost(link=self.number, detail=detail, chain=failure.chain)]
         return [failure]
 
+    def _report(self, event: Event) -> None:
+        """Take note of something that nobody waits for; of too many only the latest are told."""
+        self._found.append(event)
+        self._wake.set()
+
+    def _touched(self) -> None:
+        if not self._unsaved:
+            self._unsaved = True
+            self._wake.set()
+
     async def close(self, *, patience: float) -> None:
         """Close socket, tasks and session; drop the socket when that takes longer than ``patience`` seconds."""
         client = self._client
         if client is None:
             return
+        self.connector.inbox.disconnected(client)
         with anyio.CancelScope(shield=True):
             for limit in (patience, ABORT_PATIENCE):
                 with anyio.move_on_after(limit):
-                    await client.disconnect()
+                    await self._disconnect()
                     break
                 self._abort()
             client.session.close()
@@ -176,10 +222,16 @@ class TelegramLink:
         if ended.done() and not ended.cancelled():
             ended.exception()  # seen: of an attempt that failed nobody asks for it, and asyncio would complain
 
+    async def _disconnect(self) -> None:
+        try:
+            await self._client.disconnect()
+        except Exception as exc:  # the link is over either way; what hindered its end is worth a line
+            TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.session.stem, "; ".join(chain_of(exc)))
+
     async def _prove(self) -> list[Event]:
         """Have an authorised RPC answered; a flood or a limit is an answer, but is it a fresh one?"""
         try:
-            await _asked(self._client(GetStateRequest()))
+            await self._client.ask(GetStateRequest())
         except Exception as exc:
             notice = classify(exc, link=self.number)
             if not isinstance(notice, FloodWait | AccountLimited):
@@ -190,7 +242,7 @@ class TelegramLink:
 
     async def _ping(self) -> None:
         request = PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay)
-        await _asked(self._client(request))
+        await self._client.ask(request)
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
@@ -198,9 +250,9 @@ class TelegramLink:
             writer.transport.abort()
 
 
-@frozen
+@frozen(eq=False)
 class Connector:
-    """What the links of one account have in common."""
+    """What the links of one account have in common, and what outlives each of them."""
 
     session: Path
     api_id: int
@@ -208,6 +260,14 @@ class Connector:
     datacenter: Datacenter | None = None
     disconnect_delay: int = 75
     """Seconds after which the data centre may close a link that sends no ping."""
+    request_patience: float = REQUEST_PATIENCE
+    """Seconds that a request through a link's client may wait for its answer."""
+    inbox: Inbox = field(init=False, repr=False)
+    states: UpdateStates = field(factory=UpdateStates, init=False, repr=False)
+
+    @inbox.default
+    def _make_inbox(self) -> Inbox:
+        return Inbox(self.session.stem)
 
     @property
     def address(self) -> tuple[int, str, int] | None:
@@ -215,24 +275,45 @@ class Connector:
         dc = self.datacenter
         return (dc.id, dc.host, dc.port) if dc else None
 
+    def on(self, handler: Handler, event: Any) -> None:
+        """Call ``handler`` with each event of this kind (of ``telethon.events``), whichever client it comes by.
+
+        Every update reaches it once; one whose handler was cut off by an end of the process reaches it again.
+        """
+        self.inbox.on(handler, event)
+
+    async def deliver(self) -> None:
+        """Run the handlers on what arrives, for ever; to be cancelled."""
+        await self.inbox.deliver()
+
+    async def settle(self) -> None:
+        """Let the session file know what was handled since the last link was closed; never raises.
+
+        When the file cannot be written, what was handled last is delivered once more after a restart.
+        """
+        try:
+            await settle_states(self.session, self.states, self.inbox)
+        except sqlite3.Error as exc:
+            TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.session.stem, exc)
+
     async def credentials(self) -> str:
         """Return a fingerprint of the session's key; empty if there is none."""
         return await anyio.to_thread.run_sync(fingerprint, self.session)
 
-    def link(self, number: int) -> TelegramLink:
-        """Return a link that is not open yet."""
-        return TelegramLink(number, self)
+    def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
+        """Return a link that is not open yet, and that sends no request of a kind that is held."""
+        return TelegramLink(number, self, holds)
 
-    def client(self, session: Any, *, timeout: float, connection_retries: int = 0) -> Any:
+    def client(self, session: Any, *, timeout: float, kind: type[TelegramClient] = LinkClient, retries: int = 0) -> Any:
         """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait."""
-        return TelegramClient(
+        return kind(
             session,
             self.api_id,
             self.api_hash,
             connection=_TcpFull,
             timeout=timeout,
             auto_reconnect=False,
-            connection_retries=connection_retries,
+            connection_retries=retries,
             request_retries=0,
             raise_last_call_error=True,
             flood_sleep_threshold=0,

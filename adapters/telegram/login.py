@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import anyio
 import anyio.to_thread
+from telethon import TelegramClient
 from telethon.sessions import SQLiteSession
 
 from adapters.telegram.link import Connector
@@ -31,7 +32,7 @@ async def log_in_test_account(connector: Connector, phone: str, *, patience: flo
     try:
         session.set_dc(dc_id, host, port)
         # One key exchange in 256 has to be repeated (dh_gen_retry), which Telethon does only when it may retry.
-        client = connector.client(session, timeout=patience, connection_retries=KEY_TRIES)
+        client = connector.client(session, timeout=patience, kind=TelegramClient, retries=KEY_TRIES)
         try:
             with anyio.fail_after(patience):
                 await client.connect()

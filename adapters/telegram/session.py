@@ -2,41 +2,161 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
+from attrs import define, field
 from telethon.sessions import SQLiteSession
 
 from adapters.telegram.classify import NotLoggedIn
+from adapters.telegram.inbox import Inbox
+
+BUSY_SECONDS = 0.1
+"""How long a statement may wait for somebody else's lock; it waits on the event loop."""
+
+States = dict[int, Any]
+"""Update states (``telethon.tl.types.updates.State``): 0 is the account's own, others are channels'."""
 
 
-class RedirectedSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no types
-    """A session file used at another address than the one it names.
+@define(eq=False)
+class UpdateStates:
+    """How far an account has seen its updates: in memory always, in the file only what was handled.
 
-    The address is answered from memory and never written: a file that was pointed at a sandbox by mistake still
-    opens at Telegram afterwards, as its owner left it.
+    It outlives links: the next client goes on where the last one was, whatever the file says.
     """
 
-    def __init__(self, path: str, dc_id: int, host: str, port: int) -> None:
-        self._redirect = (dc_id, host, port)
+    seen: States = field(factory=dict, init=False)
+    _key: bytes = field(default=b"", init=False, repr=False)
+    _captured: tuple[int, States] = field(factory=lambda: (0, {}), init=False)
+    _written: States = field(factory=dict, init=False)
+
+    def belong_to(self, key: bytes) -> None:
+        """Forget everything if another login takes over."""
+        if self._key and key != self._key:
+            self.seen, self._captured, self._written = {}, (0, {}), {}
+        self._key = key
+
+    def see(self, entity: int, state: Any) -> None:
+        """Note how far updates were seen. The date of a channel's state means nothing, and is always another one."""
+        old = self.seen.get(entity)
+        if (
+            old is None
+            or (old.pts, old.qts, old.seq) != (state.pts, state.qts, state.seq)
+            or (entity == 0 and old.date != state.date)
+        ):
+            self.seen[entity] = state
+
+    def due(self, inbox: Inbox) -> States:
+        """Return the states that the file should be brought to; none if it is there, or handlers still run."""
+        if inbox.handled(inbox.last):
+            self._captured = (inbox.last, dict(self.seen))
+        number, states = self._captured
+        if not inbox.handled(number):
+            return {}
+        fresh = {entity: state for entity, state in states.items() if self._written.get(entity) is not state}
+        if number != inbox.last:  # what has come since is looked at the next time
+            self._captured = (inbox.last, dict(self.seen))
+        return fresh
+
+    def written(self, states: States) -> None:
+        """Note that the file has these."""
+        self._written.update(states)
+
+
+class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no types
+    """A session file in the engine's use: its key and address are never written, its trouble is never raised.
+
+    The address can be another than the one in the file (``redirect``): that is answered from memory, so a file that was
+    pointed at a sandbox by mistake still opens at Telegram afterwards. Entities and update states are a help, not a
+    need: when they cannot be written, ``trouble`` hears of it, and the request that brought them goes on. ``touched``
+    hears when there is something to save.
+    """
+
+    _conn: sqlite3.Connection | None
+
+    def __init__(self, path: str, redirect: tuple[int, str, int] | None, states: UpdateStates) -> None:
+        self._redirect = redirect
+        self._states = states
+        self.trouble: Callable[[sqlite3.Error], None] = lambda _: None
+        self.touched: Callable[[], None] = lambda: None
         super().__init__(path)
+        self._execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        self.save()
 
     @property
     def dc_id(self) -> int:
         """Number of the data centre."""
-        return self._redirect[0]
+        return self._redirect[0] if self._redirect else self._dc_id
 
     @property
     def server_address(self) -> str:
         """Where it listens."""
-        return self._redirect[1]
+        return self._redirect[1] if self._redirect else self._server_address
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._redirect[2]
+        return self._redirect[2] if self._redirect else self._port
+
+    @property
+    def auth_key(self) -> Any:
+        """The key; what Telethon sets after each connect is what it has read, so nothing is written."""
+        return self._auth_key
+
+    @auth_key.setter
+    def auth_key(self, value: Any) -> None:
+        assert value is None or self._auth_key is None or value.key == self._auth_key.key, "a link changes no key"
+
+    def process_entities(self, tlo: Any) -> None:
+        """Remember who was named."""
+        self._tolerant(lambda: super(EngineSession, self).process_entities(tlo))
+        self.touched()
+
+    def save(self) -> None:
+        """Commit."""
+        self._tolerant(super().save)
+
+    def set_update_state(self, entity_id: int, state: Any) -> None:
+        """Remember how far updates were seen; the file learns of it by ``keep_states``."""
+        self._states.see(entity_id, state)
+
+    def get_update_states(self) -> list[tuple[int, Any]]:
+        """Return how far updates were seen."""
+        if not self._states.seen:
+            stored = dict(super().get_update_states())
+            self._states.seen.update(stored)
+            self._states.written(stored)
+        return list(self._states.seen.items())
+
+    def keep_states(self, inbox: Inbox) -> None:
+        """Write the update states whose updates have been handled."""
+        states = self._states.due(inbox)
+        write = super().set_update_state
+
+        def keep() -> None:
+            for entity_id, state in states.items():
+                write(entity_id, state)
+
+        if self._tolerant(keep):
+            self._states.written(states)
+
+    def close(self) -> None:
+        """Commit and close; what cannot be committed is given up."""
+        if not self._tolerant(super().close) and self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def _tolerant(self, work: Callable[[], Any]) -> bool:
+        """Do it; report trouble of the file instead of raising it, and return whether there was none."""
+        try:
+            work()
+        except sqlite3.Error as exc:
+            self.trouble(exc)
+            return False
+        return True
 
 
 def fingerprint(path: Path) -> str:
@@ -54,20 +174,40 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(row[0]).hexdigest()[:16] if row and row[0] else ""
 
 
-async def open_session(path: Path, address: tuple[int, str, int] | None) -> Any:
+async def open_session(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:
     """Open a session file that somebody has logged in with; raise ``NotLoggedIn`` or a ``sqlite3`` error.
 
     A file that does not exist is not made: an empty session helps nobody. Opening reads, and may wait for a lock
     (Telethon's own five seconds), so it happens in a thread.
     """
-    return await anyio.to_thread.run_sync(_open, path, address)
+    return await anyio.to_thread.run_sync(_open, path, address, states)
 
 
-def _open(path: Path, address: tuple[int, str, int] | None) -> Any:
+def _open(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:
     if not path.exists():
         raise NotLoggedIn
-    session = SQLiteSession(str(path)) if address is None else RedirectedSession(str(path), *address)
+    session = EngineSession(str(path), address, states)
     if not session.auth_key:
         session.close()
         raise NotLoggedIn
+    states.belong_to(session.auth_key.key)
     return session
+
+
+async def settle_states(path: Path, states: UpdateStates, inbox: Inbox) -> None:
+    """Bring a file that no link uses up to date with what was handled; does nothing if it is, or is gone."""
+    due = states.due(inbox)
+    if due:
+        await anyio.to_thread.run_sync(_write_states, path, due)
+        states.written(due)
+
+
+def _write_states(path: Path, due: States) -> None:
+    if not path.exists():
+        return
+    session = SQLiteSession(str(path))
+    try:
+        for entity_id, state in due.items():
+            session.set_update_state(entity_id, state)
+    finally:
+        session.close()

@@ -12,7 +12,7 @@ import attrs
 from attrs import define, field
 
 from engine.runner import Runner
-from states import Event, Policy, Record, Snapshot, State, Step
+from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
 from states.schedules import Backoff, BackoffSchedules
 
@@ -62,9 +62,11 @@ class FakeLink:
 
     number: int
     world: "World"
-    lost: anyio.Event = field(factory=anyio.Event)
+    changed: anyio.Event = field(factory=anyio.Event)
+    lost: bool = False
     loss: Event = field(factory=NetworkLost)
     client: Any = None
+    found: list[Event] = field(factory=list)
 
     async def open(self, *, patience: float) -> Sequence[Event]:
         """Answer what the world says for this attempt."""
@@ -91,10 +93,20 @@ class FakeLink:
             return [TimedOut(link=self.number, detail=f"no answer within {patience:g} s")]
         return [ProbeAnswered(link=self.number, proof=proof)]
 
-    async def ended(self) -> Sequence[Event]:
-        """Wait for the loss that the test brings about."""
-        await self.lost.wait()
-        return [of_link(self.loss, self.number)]
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield what the test lets the link find, and then the loss that it brings about."""
+        while True:
+            while self.found:
+                yield of_link(self.found.pop(0), self.number)
+            if self.lost:
+                break
+            self.changed = anyio.Event()
+            await self.changed.wait()
+        yield of_link(self.loss, self.number)
+
+    def hold(self, request: str, until: float) -> None:
+        """Remember what is held."""
+        self.world.held[request] = until
 
     async def close(self, *, patience: float) -> None:
         """Take as long as the world says."""
@@ -123,20 +135,39 @@ class World:
     probes: list[tuple[float, bool]] = field(factory=list)
     open_now: int = 0
     most_open: int = 0
+    held: dict[str, float] = field(factory=dict)
+    """Kinds of request that the present link does not send, and until when."""
+    settled: int = 0
 
     async def credentials(self) -> str:
         """Return a fingerprint."""
         return "key"
 
-    def link(self, number: int) -> FakeLink:
+    def link(self, number: int, holds: tuple[Hold, ...] = ()) -> FakeLink:
         """Return the next link."""
+        self.held = {hold.request: hold.until for hold in holds}
         return FakeLink(number, self)
+
+    async def deliver(self) -> None:
+        """Nobody listens."""
+        await anyio.sleep_forever()
+
+    async def settle(self) -> None:
+        """Note that the life is over."""
+        self.settled += 1
 
     def lose(self, loss: Event | None = None) -> None:
         """Let the present link be lost."""
         assert self.current is not None
         self.current.loss = loss or NetworkLost(detail="connection reset")
-        self.current.lost.set()
+        self.current.lost = True
+        self.current.changed.set()
+
+    def find(self, event: Event) -> None:
+        """Let the present link report something and live on."""
+        assert self.current is not None
+        self.current.found.append(event)
+        self.current.changed.set()
 
 
 @define

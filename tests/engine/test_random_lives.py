@@ -56,7 +56,7 @@ async def act(world: World, runner: Any, what: str, given_: Any) -> None:
     match what:
         case "wait":
             await anyio.sleep(given_)
-        case "lose" if world.current is not None and not world.current.lost.is_set():
+        case "lose" if world.current is not None and not world.current.lost:
             world.lose(given_)
         case "tell":
             await runner.post(given_)

@@ -24,6 +24,7 @@ from states.events import (
     Connected,
     DatabaseCorrupt,
     DatabaseLocked,
+    Failure,
     FloodWait,
     NetworkLost,
     ProbeAnswered,
@@ -52,10 +53,10 @@ async def outcome(connector: Connector, *, patience: float = PATIENCE) -> Event:
 
 
 async def loss(link: TelegramLink) -> list[Event]:
-    """Return why a link ended, and close it."""
+    """Return what went wrong until a link ended, and close it."""
     try:
         with anyio.fail_after(PATIENCE):
-            return list(await link.ended())
+            return [event async for event in link.events() if isinstance(event, Failure)]
     finally:
         await link.close(patience=1)
 
@@ -248,7 +249,8 @@ async def test_a_probe_on_a_lost_link_is_a_lost_network(place: Place) -> None:
         link = await opened(place.connector())
         await dc.inject(Fault(FaultKind.RESET))
         with anyio.fail_after(PATIENCE):
-            await link.ended()
+            async for _ in link.events():
+                pass
         event = (await link.probe(proof=False, patience=1))[-1]
         await link.close(patience=1)
         assert isinstance(event, NetworkLost)

@@ -1,0 +1,187 @@
+"""Telethon's client as a link uses it: it does nothing by itself, and keeps nothing to itself.
+
+Every request has a deadline and passes the holds of its account; what a failure says about the account is reported;
+updates go to the account's inbox in the moment in which Telethon counts them.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from telethon import TelegramClient, utils
+from telethon.errors import BadMessageError, FloodWaitError, MultiError
+from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest
+from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
+
+from adapters.telegram.classify import Dropped, Migrated, classify, kind_in_chat, kind_of
+from adapters.telegram.inbox import Inbox
+from adapters.telegram.wire import WireWatch
+from states.events import (
+    AccountBanned,
+    AccountLimited,
+    AuthRejected,
+    CaughtUp,
+    ConfigRefused,
+    Event,
+    FloodWait,
+    ProtocolBroken,
+    SessionDuplicated,
+    TimedOut,
+)
+from states.snapshot import Hold
+
+T = TypeVar("T")
+
+REQUEST_PATIENCE = 60.0
+"""Seconds that any request may wait for its answer."""
+UPDATES_PATIENCE = 15.0
+"""The same for those that fetch missed updates: until they are answered nothing else arrives."""
+DIFFERENCES = (GetDifferenceRequest, GetChannelDifferenceRequest)
+TOO_LONG = (DifferenceTooLong, ChannelDifferenceTooLong)
+TELLING = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait, SessionDuplicated, TimedOut)
+"""What one request's failure says about more than that request. A lost link is told by the link itself."""
+
+
+class Held(FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
+    """The request is of a kind that is held until the flood wait is over; nothing was sent."""
+
+
+async def asked(awaitable: Awaitable[T]) -> T:
+    """Await something of Telethon's; a cancellation that nobody asked for becomes ``Dropped``.
+
+    When a client goes down, it cancels what waits for an answer, and that would look like our own cancellation.
+    """
+    task = asyncio.current_task()
+    try:
+        return await awaitable
+    except asyncio.CancelledError as exc:
+        if task is not None and task.cancelling():
+            raise
+        raise Dropped from exc
+
+
+class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no types
+    """The client of one link. Who holds it uses it like any of Telethon's.
+
+    A request raises what Telethon raises, and besides ``TimeoutError`` after ``request_patience`` seconds, ``Held``
+    while requests of its kind are held, and ``Dropped`` (a ``ConnectionError``) when the link went down under it.
+    """
+
+    number = 0
+    inbox: Inbox
+    report: Callable[[Event], None] = staticmethod(lambda _: None)
+    request_patience = REQUEST_PATIENCE
+    _holds: dict[str, float]
+    _catching_up = True
+    _of_difference = False
+    _recovered = 0
+    _too_long = False
+
+    def serve(
+        self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], patience: float
+    ) -> None:
+        """Belong to a link; to be called once, before connecting."""
+        self.number, self.inbox, self.report, self.request_patience = number, inbox, report, patience
+        self._holds = {hold.request: hold.until for hold in holds}
+        WireWatch(self._sender._state)
+        inbox.attach(self)
+
+    def hold(self, request: str, until: float) -> None:
+        """Send no request of this kind until then (Unix seconds)."""
+        self._holds[request] = until
+
+    # --- requests ---
+
+    async def __call__(self, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None) -> Any:
+        """Send a request, or several at once, and return the answer."""
+        for single in request if utils.is_list_like(request) else (request,):
+            await self._check_holds(single)
+        fetches = isinstance(request, DIFFERENCES)
+        patience = min(UPDATES_PATIENCE, self.request_patience) if fetches else self.request_patience
+        try:
+            async with asyncio.timeout(patience):
+                answer = await self.ask(request, ordered=ordered)
+        except Exception as exc:
+            silence = type(exc) is TimeoutError and not str(exc)
+            said = TimeoutError(f"{kind_of(request)} was not answered within {patience:g} s") if silence else exc
+            self._tell(said)
+            if silence:
+                raise said from None
+            raise
+        if fetches:
+            self._of_difference = True
+            self._too_long |= isinstance(answer, TOO_LONG)
+        return answer
+
+    async def ask(self, request: Any, *, ordered: bool = False) -> Any:
+        """Send a request without looking at holds, without a deadline of its own, and without a report."""
+        return await asked(super().__call__(request, ordered=ordered))
+
+    async def _check_holds(self, request: Any) -> None:
+        if not self._holds:
+            return
+        now = time.time()
+        self._holds = {kind: until for kind, until in self._holds.items() if until > now}
+        until = max((self._holds.get(kind, 0.0) for kind in await self._kinds(request)), default=0.0)
+        if until:
+            raise Held(request, math.ceil(until - now))
+
+    async def _kinds(self, request: Any) -> list[str]:
+        """Return the kinds under which a request may be held; for a chat's slow mode its peer must be known."""
+        kinds = ["any", kind_of(request)]
+        if any(" in " in kind for kind in self._holds) and hasattr(request, "resolve"):
+            await request.resolve(self, utils)
+            kinds.append(kind_in_chat(request))
+        return kinds
+
+    def _tell(self, exc: BaseException) -> None:
+        """Report what a failed request says about the account or the link."""
+        for single in _each(exc):
+            event = classify(single, link=self.number, what="request")
+            broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
+            if (isinstance(event, TELLING) or broken) and not isinstance(single, Held | Dropped):
+                self.report(event)
+
+    # --- what must never happen to a session that is in use ---
+
+    async def _switch_dc(self, new_dc: int) -> None:
+        raise Migrated(self.session.dc_id, new_dc)  # Telethon would throw the key away
+
+    # --- updates ---
+
+    async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
+        """Hand updates over in the very step in which Telethon has counted them; it dispatches none itself."""
+        entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
+        for update in updates:
+            update._entities = entities
+        heard = bool(self._event_builders or self._conversations)
+        self.inbox.add(updates if heard else ())
+        if self._catching_up and self._of_difference:
+            self._recovered += len(updates)
+            if not self._message_box.getting_diff_for:
+                self._catching_up = False
+                self.report(CaughtUp(link=self.number, recovered=self._recovered, too_long=self._too_long))
+        self._of_difference = False
+        await super()._preprocess_updates([], users, chats)
+        await self.inbox.room()
+        return []
+
+    async def _save_states_and_entities(self) -> None:
+        """Keep the update state and entities, as Telethon does each minute and at the end."""
+        await super()._save_states_and_entities()
+        self.session.keep_states(self.inbox)
+
+    async def save(self) -> None:
+        """Bring the session file up to date with what was handled."""
+        await self._save_states_and_entities()
+        self.session.save()
+
+
+def _each(exc: BaseException) -> Iterator[BaseException]:
+    """Yield the failures of a request, or of each of several that were sent together."""
+    if isinstance(exc, MultiError):
+        yield from (single for single in exc.exceptions if single is not None)
+    else:
+        yield exc
