@@ -8,11 +8,13 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from telethon import TelegramClient, utils
 from telethon.errors import BadMessageError, FloodWaitError, MultiError
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest
+from telethon.tl.types import UpdateNewMessage
 from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
 
 from adapters.telegram.classify import Dropped, Migrated, classify, kind_in_chat, kind_of
@@ -44,6 +46,10 @@ TELLING = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait
 """What one request's failure says about more than that request. A lost link is told by the link itself."""
 
 
+class Unanswered(TimeoutError):
+    """A request had no answer within its deadline. The data centre may have carried it out all the same."""
+
+
 class Held(FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
     """The request is of a kind that is held until the flood wait is over; nothing was sent."""
 
@@ -65,8 +71,9 @@ async def asked(awaitable: Awaitable[T]) -> T:
 class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no types
     """The client of one link. Who holds it uses it like any of Telethon's.
 
-    A request raises what Telethon raises, and besides ``TimeoutError`` after ``request_patience`` seconds, ``Held``
-    while requests of its kind are held, and ``Dropped`` (a ``ConnectionError``) when the link went down under it.
+    A request raises what Telethon raises, and besides ``Unanswered`` (a ``TimeoutError``) after ``request_patience``
+    seconds, ``Held`` (a ``FloodWaitError``) while requests of its kind are held, and ``Dropped`` (a
+    ``ConnectionError``) when the link went down under it.
     """
 
     number = 0
@@ -98,22 +105,31 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         """Send a request, or several at once, and return the answer."""
         for single in request if utils.is_list_like(request) else (request,):
             await self._check_holds(single)
-        fetches = isinstance(request, DIFFERENCES)
-        patience = min(UPDATES_PATIENCE, self.request_patience) if fetches else self.request_patience
+        if isinstance(request, DIFFERENCES):
+            return await self._fetch(request)
+        return await self._send(request, self.request_patience, ordered=ordered)
+
+    async def _fetch(self, request: Any) -> Any:
+        """Fetch missed updates, again and again while nothing answers: Telethon asks once, and then for ever waits."""
+        while True:
+            with suppress(Unanswered):
+                answer = await self._send(request, min(UPDATES_PATIENCE, self.request_patience))
+                self._of_difference = True
+                self._too_long |= isinstance(answer, TOO_LONG)
+                return answer
+
+    async def _send(self, request: Any, patience: float, *, ordered: bool = False) -> Any:
+        """Send a request and return its answer; what its failure says of account or link is reported."""
         try:
-            async with asyncio.timeout(patience):
-                answer = await self.ask(request, ordered=ordered)
+            async with asyncio.timeout(patience) as deadline:
+                return await self.ask(request, ordered=ordered)
         except Exception as exc:
-            silence = type(exc) is TimeoutError and not str(exc)
-            said = TimeoutError(f"{kind_of(request)} was not answered within {patience:g} s") if silence else exc
-            self._tell(said)
-            if silence:
-                raise said from None
-            raise
-        if fetches:
-            self._of_difference = True
-            self._too_long |= isinstance(answer, TOO_LONG)
-        return answer
+            if not deadline.expired():
+                self._tell(exc)
+                raise
+        silence = Unanswered(f"{kind_of(request)} was not answered within {patience:g} s")
+        self._tell(silence)
+        raise silence
 
     async def ask(self, request: Any, *, ordered: bool = False) -> Any:
         """Send a request without looking at holds, without a deadline of its own, and without a report."""
@@ -153,6 +169,8 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
 
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
         """Hand updates over in the very step in which Telethon has counted them; it dispatches none itself."""
+        # For an empty list of updates Telethon takes the envelope for one.
+        updates = [update for update in updates if update.SUBCLASS_OF_ID == UpdateNewMessage.SUBCLASS_OF_ID]
         entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
         for update in updates:
             update._entities = entities

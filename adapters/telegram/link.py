@@ -45,6 +45,8 @@ from states.snapshot import Hold
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 ABORT_PATIENCE = 2.0
 """Seconds that a close may take after its socket was aborted."""
+PING_DELAY = 75
+"""Seconds without a ping after which the data centre may close a link, unless the engine pings more slowly."""
 FOUND_LIMIT = 32
 """Events of one link that may wait to be read."""
 SAVE_SECONDS = 1.0
@@ -87,7 +89,7 @@ class TelegramLink:
     """
 
     number: int
-    connector: "Connector"
+    connector: Any  # a Connector; OwnedLink has another kind
     holds: tuple[Hold, ...] = ()
     _client: Any = field(default=None, init=False)
     _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
@@ -157,8 +159,6 @@ class TelegramLink:
             return [classify(silence, link=self.number, what="probe")]
         except Exception as exc:
             return [classify(exc, link=self.number, what="probe")]
-        # Telethon keeps a write transaction open for up to a minute; end it, so that others may write.
-        self._client.session.save()
         return [*notices, ProbeAnswered(link=self.number, proof=proof)]
 
     async def events(self) -> AsyncIterator[Event]:
@@ -226,12 +226,12 @@ class TelegramLink:
         try:
             await self._client.disconnect()
         except Exception as exc:  # the link is over either way; what hindered its end is worth a line
-            TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.session.stem, "; ".join(chain_of(exc)))
+            TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))
 
     async def _prove(self) -> list[Event]:
         """Have an authorised RPC answered; a flood or a limit is an answer, but is it a fresh one?"""
         try:
-            await self._client.ask(GetStateRequest())
+            await self._ask(GetStateRequest())
         except Exception as exc:
             notice = classify(exc, link=self.number)
             if not isinstance(notice, FloodWait | AccountLimited):
@@ -242,7 +242,11 @@ class TelegramLink:
 
     async def _ping(self) -> None:
         request = PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay)
-        await self._client.ask(request)
+        await self._ask(request)
+
+    async def _ask(self, request: Any) -> Any:
+        """Send a request of the engine's own."""
+        return await self._client.ask(request)
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
@@ -258,7 +262,7 @@ class Connector:
     api_id: int
     api_hash: str = field(repr=False)
     datacenter: Datacenter | None = None
-    disconnect_delay: int = 75
+    disconnect_delay: int = PING_DELAY
     """Seconds after which the data centre may close a link that sends no ping."""
     request_patience: float = REQUEST_PATIENCE
     """Seconds that a request through a link's client may wait for its answer."""
@@ -267,7 +271,12 @@ class Connector:
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
-        return Inbox(self.session.stem)
+        return Inbox(self.label)
+
+    @property
+    def label(self) -> str:
+        """What log lines call it."""
+        return self.session.stem
 
     @property
     def address(self) -> tuple[int, str, int] | None:
@@ -294,7 +303,7 @@ class Connector:
         try:
             await settle_states(self.session, self.states, self.inbox)
         except sqlite3.Error as exc:
-            TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.session.stem, exc)
+            TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.label, exc)
 
     async def credentials(self) -> str:
         """Return a fingerprint of the session's key; empty if there is none."""
@@ -318,5 +327,5 @@ class Connector:
             raise_last_call_error=True,
             flood_sleep_threshold=0,
             catch_up=True,
-            base_logger=TELETHON_LOGGER.getChild(self.session.stem),
+            base_logger=TELETHON_LOGGER.getChild(self.label),
         )

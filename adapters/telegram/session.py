@@ -159,6 +159,11 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
         return True
 
 
+def key_fingerprint(key: bytes | None) -> str:
+    """Return what tells a key from another, and tells nothing else; empty for none."""
+    return hashlib.sha256(key).hexdigest()[:16] if key else ""
+
+
 def fingerprint(path: Path) -> str:
     """Return what tells this file's key from another, and tells nothing else; empty if it has none.
 
@@ -171,7 +176,7 @@ def fingerprint(path: Path) -> str:
             row = database.execute("select auth_key from sessions").fetchone()
     except sqlite3.Error:
         return ""
-    return hashlib.sha256(row[0]).hexdigest()[:16] if row and row[0] else ""
+    return key_fingerprint(row[0] if row else None)
 
 
 async def open_session(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:

@@ -1,14 +1,18 @@
 """A data centre in the test's own loop, and session files as Telethon writes them."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 
+import anyio
 from attrs import define, field
 from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
 from adapters.telegram import Connector, Datacenter
+from adapters.telegram.client import REQUEST_PATIENCE
 
 PHONE = "+9996620001"
 
@@ -37,13 +41,39 @@ class Place:
         """Return where the sandbox is, or where the test says."""
         return Datacenter(self.dc.dc_id, "127.0.0.1", port or self.dc.port, self.dc.public_key)
 
-    def connector(self, *, key: bytes | None = b"", port: int | None = None) -> Connector:
+    def connector(
+        self, *, key: bytes | None = b"", port: int | None = None, patience: float = REQUEST_PATIENCE
+    ) -> Connector:
         """Make a session file that Telethon wrote, logged in unless ``key`` is None, and a connector for it."""
         path = self.directory / "account.session"
+        self.write_session(path, key if key is None else key or self.dc.authorize(PHONE))
+        return Connector(
+            session=path,
+            api_id=1,
+            api_hash="0" * 32,
+            datacenter=self.datacenter(port),
+            request_patience=patience,
+        )
+
+    def reopened(self, connector: Connector) -> Connector:
+        """Return the connector that another process would have for the same file."""
+        return Connector(session=connector.session, api_id=1, api_hash="0" * 32, datacenter=connector.datacenter)
+
+    def write_session(self, path: Path, key: bytes | None) -> None:
+        """Write a session file as Telethon does."""
         session = SQLiteSession(str(path))
         session.set_dc(self.dc.dc_id, "127.0.0.9", 443)  # nobody is there: no mistake of ours leads outside
         if key is not None:
-            session.auth_key = AuthKey(key or self.dc.authorize(PHONE))
+            session.auth_key = AuthKey(key)
         session.save()
         session.close()
-        return Connector(session=path, api_id=1, api_hash="0" * 32, datacenter=self.datacenter(port))
+
+    async def pts_in_file(self, connector: Connector, least: int) -> int:
+        """Return the account's update state in its session file, as soon as it is this far."""
+        with anyio.fail_after(5):
+            while True:
+                with closing(sqlite3.connect(connector.session)) as database:
+                    row = database.execute("select pts from update_state where id = 0").fetchone()
+                if row and row[0] >= least:
+                    return int(row[0])
+                await anyio.sleep(0.02)

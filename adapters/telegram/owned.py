@@ -1,0 +1,96 @@
+"""Links of a client that somebody else made and goes on using: it is watched, and reconnected in place.
+
+A fresh client for each attempt would be cleaner, but the script holds this one, with its handlers. So the same object
+is disconnected and connected again, which is safe in that order (and only in that order). While it is watched,
+Telethon's own reconnection is switched off: two who reconnect one client are what makes ten thousand connections.
+"""
+
+from typing import Any
+
+import anyio
+from attrs import define, field
+from telethon import TelegramClient
+
+from adapters.telegram.client import asked
+from adapters.telegram.inbox import Inbox
+from adapters.telegram.link import PING_DELAY, TelegramLink
+from adapters.telegram.session import key_fingerprint
+from states.events import Connected, Event
+from states.snapshot import Hold
+
+
+@define(eq=False)
+class OwnedConnector:
+    """Makes the links of one client that its owner goes on using."""
+
+    client: TelegramClient
+    name: str
+    disconnect_delay: int = PING_DELAY
+    inbox: Inbox = field(factory=Inbox, init=False)
+    """Always empty: what arrives goes to the owner's own handlers."""
+    released: bool = field(default=False, init=False)
+    """Whether the owner has taken the client back."""
+    _own: tuple[bool, int] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        sender = self.client._sender
+        self._own = (sender._auto_reconnect, sender._retries)
+        sender._auto_reconnect, sender._retries = False, 0
+
+    @property
+    def label(self) -> str:
+        """What log lines call it."""
+        return self.name
+
+    def release(self) -> None:
+        """Give the client back as it is, with the reconnection that it had."""
+        self.released = True
+        self.client._sender._auto_reconnect, self.client._sender._retries = self._own
+
+    async def credentials(self) -> str:
+        """Return a fingerprint of the client's key; empty if there is none."""
+        key = self.client.session.auth_key
+        return key_fingerprint(key.key if key else None)
+
+    def link(self, number: int, holds: tuple[Hold, ...] = ()) -> "OwnedLink":
+        """Return a link that is not open yet."""
+        return OwnedLink(number, self, holds)
+
+    async def deliver(self) -> None:
+        """Do nothing for ever: the client calls its owner's handlers."""
+        await anyio.sleep_forever()
+
+    async def settle(self) -> None:
+        """Do nothing: the session is the owner's."""
+
+
+@define(eq=False)
+class OwnedLink(TelegramLink):
+    """One connection of a client that somebody else owns; see ``TelegramLink``."""
+
+    def hold(self, request: str, until: float) -> None:
+        """Do nothing: what the owner sends is the owner's business."""
+
+    async def open(self, *, patience: float) -> list[Event]:
+        """Connect the client if it is not connected, and prove it, within ``patience`` seconds."""
+        self._client = self.connector.client
+        try:
+            with anyio.fail_after(patience):
+                again = not self._client.is_connected()
+                if again:
+                    await asked(self._client.connect())
+                notices = await self._prove()
+                if again:  # the same object asks for nothing by itself, so what was missed would stay missed
+                    await self._client.catch_up()
+        except Exception as exc:
+            return [self._failed_attempt(exc, patience)]
+        return [*notices, Connected(link=self.number)]
+
+    async def close(self, *, patience: float) -> None:
+        """Disconnect the client, unless its owner has taken it back."""
+        if not self.connector.released:
+            await super().close(patience=patience)
+
+    async def _ask(self, request: Any) -> Any:
+        # Past the client's own retries and sleeps, which would hide what is to be seen here.
+        return await asked(self._client._sender.send(request))

@@ -1,0 +1,276 @@
+"""Every update reaches every handler once, whatever becomes of the clients that it came by."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telethon import events
+
+from adapters.sandbox import Fault, FaultKind
+from adapters.telegram import Connector, TelegramLink
+from adapters.telegram.inbox import Inbox
+from states.events import CaughtUp
+from tests.adapters.telegram.place import PHONE, Place
+
+PATIENCE = 5.0
+
+
+@asynccontextmanager
+async def delivering(connector: Connector) -> AsyncIterator[None]:
+    """Let the handlers run for the length of the block."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connector.deliver)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def linked(connector: Connector, number: int = 1) -> AsyncIterator[TelegramLink]:
+    """Keep a link open, with somebody who reads its events."""
+    link = connector.link(number)
+
+    async def read() -> None:
+        async for _ in link.events():
+            pass
+
+    try:
+        assert type((await link.open(patience=PATIENCE))[-1]).__name__ == "Connected"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            yield link
+            tasks.cancel_scope.cancel()
+    finally:
+        await link.close(patience=1)
+
+
+async def until(seen: list[Any], count: int) -> None:
+    """Wait until so much was seen."""
+    with anyio.fail_after(PATIENCE):
+        while len(seen) < count:
+            await anyio.sleep(0.01)
+
+
+def listening(connector: Connector) -> list[str]:
+    """Register a handler, and return the list of texts that it hears."""
+    heard: list[str] = []
+
+    async def note(event: Any) -> None:
+        heard.append(event.raw_text)
+
+    connector.on(note, events.NewMessage())
+    return heard
+
+
+async def test_messages_of_an_outage_arrive_once_and_in_order(place: Place) -> None:
+    """What came live, while away, and after the return is heard once each, over three clients."""
+    async with place as dc:
+        account = place.connector()
+        heard = listening(account)
+        async with delivering(account):
+            for number in range(3):
+                async with linked(account, number + 1):
+                    await dc.push(PHONE, f"live {number}")
+                    await until(heard, 2 * number + 1)
+                await dc.push(PHONE, f"away {number}")
+            async with linked(account, 9):
+                await until(heard, 6)
+                await dc.push(PHONE, "the end")
+                await until(heard, 7)
+    assert heard == ["live 0", "away 0", "live 1", "away 1", "live 2", "away 2", "the end"]
+
+
+async def test_a_reset_in_a_stream_of_messages_skips_and_repeats_none(place: Place) -> None:
+    """A link that is cut again and again while messages pour in costs none and doubles none."""
+    async with place as dc:
+        account = place.connector()
+        heard = listening(account)
+        sent = 0
+        async with delivering(account):
+            for number in range(8):
+                async with linked(account, number + 1):
+                    for _ in range(5):
+                        await dc.push(PHONE, str(sent))
+                        sent += 1
+                    await dc.inject(Fault(FaultKind.RESET))
+            async with linked(account, 99):
+                await until(heard, sent)
+    assert sorted(heard, key=int) == [str(number) for number in range(sent)]
+
+
+async def test_a_handler_outlives_the_client_it_began_with(place: Place) -> None:
+    """A handler that is in the middle of its work when the link goes is not cut off, and not called again."""
+    async with place as dc:
+        account = place.connector()
+        begun, ended = anyio.Event(), anyio.Event()
+        calls: list[str] = []
+
+        async def slow(event: Any) -> None:
+            calls.append(event.raw_text)
+            begun.set()
+            await ended.wait()
+            calls.append("done")
+
+        account.on(slow, events.NewMessage())
+        async with delivering(account):
+            async with linked(account):
+                await dc.push(PHONE, "one")
+                with anyio.fail_after(PATIENCE):
+                    await begun.wait()
+            ended.set()
+            async with linked(account, 2):
+                await until(calls, 2)
+                await anyio.sleep(0.1)
+    assert calls == ["one", "done"]
+
+
+async def test_what_was_not_handled_is_heard_again_after_a_restart(place: Place) -> None:
+    """A process that ends in the middle of a handler leaves the update to the next one; what was handled is over."""
+    async with place as dc:
+        account = place.connector()
+        heard: list[str] = []
+
+        async def stuck(event: Any) -> None:
+            heard.append(event.raw_text)
+            if event.raw_text == "second":
+                await anyio.sleep_forever()
+
+        account.on(stuck, events.NewMessage())
+        async with delivering(account), linked(account):
+            await dc.push(PHONE, "first")
+            await until(heard, 1)
+            await place.pts_in_file(account, 2)  # the state of the first one reaches the file
+            await dc.push(PHONE, "second")
+            await until(heard, 2)
+        await account.settle()
+        after = place.reopened(account)
+        again = listening(after)
+        async with delivering(after), linked(after):
+            await until(again, 1)
+    assert heard == ["first", "second"]
+    assert again == ["second"]
+
+
+async def test_the_file_is_at_most_a_moment_behind(place: Place) -> None:
+    """Without any end of the link, the update state of a handled message is in the session file within seconds."""
+    async with place as dc:
+        account = place.connector()
+        heard = listening(account)
+
+        async with delivering(account), linked(account):
+            await dc.push(PHONE, "one")
+            await until(heard, 1)
+            assert await place.pts_in_file(account, 2) == 2
+
+
+async def test_a_handler_s_exception_is_its_own(place: Place) -> None:
+    """An exception in a handler is logged; the next message and the other handlers know nothing of it."""
+    async with place as dc:
+        account = place.connector()
+
+        async def bad(_: Any) -> None:
+            raise ZeroDivisionError("a bug")
+
+        account.on(bad, events.NewMessage())
+        heard = listening(account)
+        async with delivering(account), linked(account) as link:
+            await dc.push(PHONE, "one")
+            await dc.push(PHONE, "two")
+            await until(heard, 2)
+            assert type((await link.probe(proof=False, patience=1))[-1]).__name__ == "ProbeAnswered"
+    assert sorted(heard) == ["one", "two"]
+
+
+async def test_a_gap_is_told_with_what_was_recovered(place: Place) -> None:
+    """A link that caught up says how many updates it fetched."""
+    async with place as dc:
+        account = place.connector()
+        listening(account)
+        async with delivering(account), linked(account):
+            pass
+        for number in range(3):
+            await dc.push(PHONE, str(number))
+        link = account.link(2)
+        await link.open(patience=PATIENCE)
+        with anyio.fail_after(PATIENCE):
+            told = [event async for event in _first(link)]
+        await link.close(patience=1)
+    assert told == [CaughtUp(link=2, recovered=3)]
+
+
+async def _first(link: TelegramLink) -> AsyncIterator[Any]:
+    async with contextlib.aclosing(link.events()) as found:
+        async for event in found:
+            yield event
+            return
+
+
+async def test_a_lost_difference_is_fetched_again(place: Place) -> None:
+    """A getDifference that a short silence swallows is asked for again by the deadline that requests have."""
+    async with place as dc:
+        account = place.connector(patience=0.3)
+        heard = listening(account)
+        async with delivering(account), linked(account) as link:
+            await dc.inject(Fault(FaultKind.BLACKHOLE))
+            await link.client.catch_up()
+            await anyio.wait_all_tasks_blocked()
+            await dc.push(PHONE, "lost")
+            await dc.clear()
+            await until(heard, 1)
+    assert heard == ["lost"]
+
+
+class Slow:
+    """A client whose dispatching takes as long as the test says."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.gate = anyio.Event()
+
+    async def _dispatch_update(self, update: int) -> None:
+        await self.gate.wait()
+        self.seen.append(update)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(1, 5), max_size=12))
+def test_handled_means_that_nothing_before_is_open(batches: list[int]) -> None:
+    """``handled`` is never true of a number while something up to it waits or runs."""
+
+    async def main() -> None:
+        inbox, client = Inbox(), Slow()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(inbox.deliver)
+            for size in batches:
+                inbox.add(range(size))
+                assert not inbox.handled(inbox.last)
+            inbox.connected(client)
+            await anyio.wait_all_tasks_blocked()
+            assert inbox.handled(0)
+            assert not batches or not inbox.handled(1)
+            client.gate.set()
+            await anyio.wait_all_tasks_blocked()
+            assert inbox.handled(inbox.last)
+            assert len(client.seen) == sum(batches)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+
+
+async def test_a_session_file_of_another_login_starts_anew(place: Place) -> None:
+    """After new credentials took the file's place, nothing that was remembered of the old ones is used."""
+    async with place as dc:
+        account = place.connector()
+        listening(account)
+        async with delivering(account), linked(account):
+            await dc.push(PHONE, "one")
+        old = dict(account.states.seen)
+        account.session.unlink()
+        place.write_session(account.session, dc.authorize("+9996620002"))
+        async with linked(account, 2):
+            pass
+    assert old[0].pts == 2
+    assert account.states.seen[0].pts == 1

@@ -1,0 +1,194 @@
+"""Requests through a link's client: each has a deadline, passes the holds, and its failure is told once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import attrs
+import pytest
+from telethon import errors
+from telethon.tl.functions.messages import GetDialogsRequest, SendMessageRequest
+from telethon.tl.functions.updates import GetStateRequest
+from telethon.tl.types import InputPeerEmpty, InputPeerSelf
+
+from adapters.sandbox import Fault, FaultKind
+from adapters.telegram import TelegramLink
+from adapters.telegram.classify import Dropped, Migrated
+from adapters.telegram.client import Held
+from states import Event, Hold
+from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
+from tests.adapters.telegram.place import Place
+
+DIALOGS = GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
+
+
+@asynccontextmanager
+async def opened(place: Place, *, patience: float = 5.0, holds: tuple[Hold, ...] = ()) -> AsyncIterator[TelegramLink]:
+    """Yield a proven link whose requests wait for ``patience`` seconds, and close it."""
+    link = attrs.evolve(place.connector(), request_patience=patience).link(1, holds)
+    try:
+        assert type((await link.open(patience=5.0))[-1]).__name__ == "Connected"
+        yield link
+    finally:
+        await link.close(patience=1)
+
+
+async def told(link: TelegramLink) -> Event:
+    """Return the next thing that a link reports, besides having caught up."""
+    with anyio.fail_after(5):
+        async for event in link.events():
+            if not isinstance(event, CaughtUp):
+                return event
+    raise AssertionError("the link ended without a word")
+
+
+def refused(error: Exception) -> object:
+    """Return a stand-in for Telethon's send, that answers every request with this error."""
+
+    async def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
+
+
+async def test_a_request_without_an_answer_ends_at_its_deadline(place: Place) -> None:
+    """A request that the server never answers raises ``TimeoutError`` and makes the link suspect."""
+    async with place as dc, opened(place, patience=0.2) as link:
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        began = time.monotonic()
+        with pytest.raises(TimeoutError, match=r"GetDialogs was not answered within 0\.2 s"):
+            await link.client(DIALOGS)
+        assert time.monotonic() - began < 2
+        event = await told(link)
+        assert isinstance(event, TimedOut)
+        assert (event.what, event.link) == ("request", 1)
+
+
+async def test_a_flood_wait_is_told_and_raised(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller gets Telethon's own error, the account learns of its kind and seconds."""
+    async with place, opened(place) as link:
+        monkeypatch.setattr(link.client, "_call", refused(errors.FloodWaitError(DIALOGS, 30)))
+        with pytest.raises(errors.FloodWaitError):
+            await link.client(DIALOGS)
+        event = await told(link)
+        assert isinstance(event, FloodWait)
+        assert (event.seconds, event.request) == (30.0, "GetDialogs")
+
+
+async def test_a_held_kind_is_not_sent(place: Place) -> None:
+    """While a kind is held nothing of it reaches the server, the caller learns how long, and other kinds go on."""
+    until = time.time() + 50
+    async with place as dc, opened(place, holds=(Hold(request="GetDialogs", until=until),)) as link:
+        before = dc.stats()["requests"].get("messages.getDialogs", 0)
+        with pytest.raises(Held) as held:
+            await link.client(DIALOGS)
+        assert 48 <= held.value.seconds <= 50
+        assert dc.stats()["requests"].get("messages.getDialogs", 0) == before
+        await link.client(GetStateRequest())
+
+
+async def test_a_hold_ends_by_itself(place: Place) -> None:
+    """After its time the kind is sent again."""
+    async with place, opened(place) as link:
+        link.hold("GetDialogs", time.time() + 0.2)
+        with pytest.raises(Held):
+            await link.client(DIALOGS)
+        await anyio.sleep(0.3)
+        assert await link.client(DIALOGS)
+
+
+async def test_slow_mode_holds_one_chat(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wait for one chat holds that chat's messages and no other's."""
+    mine = SendMessageRequest(InputPeerSelf(), "text", random_id=1)
+    async with place as dc, opened(place) as link:
+        dc.authorize("+9996620002")
+        other = await link.client.get_input_entity("user9996620002")
+        theirs = SendMessageRequest(other, "text", random_id=2)
+        with monkeypatch.context() as patched:
+            patched.setattr(link.client, "_call", refused(errors.SlowModeWaitError(theirs, 30)))
+            with pytest.raises(errors.SlowModeWaitError):
+                await link.client(theirs)
+        event = await told(link)
+        assert isinstance(event, FloodWait)
+        assert event.request == "SendMessage in 9996620002"
+        link.hold(event.request, time.time() + 30)
+        with pytest.raises(Held):
+            await link.client(theirs)
+        assert await link.client(mine)
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [(errors.SessionRevokedError(DIALOGS), AuthRejected), (errors.PeerFloodError(DIALOGS), AccountLimited)],
+)
+async def test_a_request_that_speaks_of_the_account_is_told(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception, event: type[Event]
+) -> None:
+    """A revoked login or a limit is told whichever request meets it, while the link stays up."""
+    async with place, opened(place) as link:
+        monkeypatch.setattr(link.client, "_call", refused(error))
+        with pytest.raises(type(error)):
+            await link.client(DIALOGS)
+        assert isinstance(await told(link), event)
+
+
+@pytest.mark.parametrize("error", [errors.ChatAdminRequiredError(DIALOGS), errors.RpcCallFailError(DIALOGS)])
+async def test_a_request_s_own_error_is_its_caller_s(
+    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What is wrong with one request says nothing of the link: nothing is told, and the link is proven again."""
+    async with place, opened(place) as link:
+        with monkeypatch.context() as patched:
+            patched.setattr(link.client, "_call", refused(error))
+            with pytest.raises(type(error)):
+                await link.client(DIALOGS)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await told(link)
+        assert type((await link.probe(proof=True, patience=1))[-1]).__name__ == "ProbeAnswered"
+
+
+async def test_a_request_whose_link_goes_down_is_a_connection_error(place: Place) -> None:
+    """The caller is not cancelled when Telethon drops what was in flight: it gets an error that it can handle."""
+    async with place as dc, opened(place) as link:
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        caught: list[BaseException] = []
+
+        async def ask() -> None:
+            try:
+                await link.client(DIALOGS)
+            except ConnectionError as exc:
+                caught.append(exc)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await link.client.disconnect()
+        assert [type(exc) for exc in caught] == [Dropped]
+
+
+async def test_a_cancelled_request_stays_cancelled(place: Place) -> None:
+    """A cancellation that was asked for is not turned into anything else."""
+    async with place as dc, opened(place) as link:
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        asking = asyncio.ensure_future(link.client(DIALOGS))
+        await anyio.wait_all_tasks_blocked()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_a_migration_never_costs_the_key(place: Place) -> None:
+    """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and a person is told."""
+    async with place, opened(place) as link:
+        connector = link.connector
+        before = connector.session.read_bytes()
+        with pytest.raises(Migrated, match="data centre 4"):
+            await link.client._switch_dc(4)
+        assert link.client.session.auth_key.key
+        await link.close(patience=1)
+        fingerprint = await connector.credentials()
+        connector.session.write_bytes(before)
+        assert await connector.credentials() == fingerprint
