@@ -10,10 +10,10 @@ import attrs
 
 from adapters.sandbox import views
 from adapters.sandbox.exchange import DiffieHellman
-from adapters.sandbox.faults import Switchboard
 from adapters.sandbox.keys import DataCentreKey
 from adapters.sandbox.services import Office
 from adapters.sandbox.store import Message, Store
+from adapters.sandbox.switchboard import Switchboard
 
 MOST_NAMES: Final = 500
 """How many different names one counter keeps; what comes after is counted together."""

@@ -75,3 +75,8 @@ def encrypt(key: AuthKey, envelope: Envelope) -> bytes:
     msg_key = sha256(key.data[96:128] + plain).digest()[8:24]
     secret = AES.encrypt_ige(plain, *MTProtoState._calc_key(key.data, msg_key, False))
     return key.id.to_bytes(8, "little") + msg_key + bytes(secret)
+
+
+def spoil(packet: bytes) -> bytes:
+    """The packet with another msg_key, so that it cannot be what was encrypted."""
+    return packet[:8] + bytes([packet[8] ^ 1]) + packet[9:]

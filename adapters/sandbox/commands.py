@@ -1,7 +1,8 @@
 """The commands of the control connection, as values and as JSON objects.
 
-One command is one object: {"do": "reset", "account": "+9996620001"}, {"do": "blackhole", "for": 8}. What is
-wrong with a command is said in a sentence (SandboxError), never shrugged at.
+One command is one object: {"do": "reset", "account": "+9996620001"}, {"do": "blackhole", "for": 8}, {"do":
+"rpc_error", "code": 420, "text": "FLOOD_WAIT_30", "request": "updates.*", "times": 2}. What is wrong with a command
+is said in a sentence (SandboxError), never shrugged at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.faults import Fault, FaultKind
+from adapters.sandbox.faults import OPTION_KEYS, TRAITS, Fault, FaultKind
 
 MOST_STEPS: Final = 1000
 LONGEST_SCENARIO_SECONDS: Final = 24 * 3600.0
@@ -74,7 +75,7 @@ class Scenario:
 Command: TypeAlias = Action | Listen | AskStats | Scenario
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
-    **{kind.value: frozenset({"account", "for"}) for kind in FaultKind},
+    **{kind.value: frozenset({"account", "for"}) | TRAITS[kind].keys for kind in FaultKind},
     "clear": frozenset({"account"}),
     "push": frozenset({"account", "text", "sender"}),
     "listen": frozenset({"account"}),
@@ -105,14 +106,24 @@ def parse(record: object) -> Command:
             return AskStats()
         case "scenario":
             return _scenario(record.get("steps"))
-    return Fault(FaultKind(do), _text_or_none(record, "account"), _seconds_or_none(record, "for"))
+    return Fault(
+        FaultKind(do),
+        account=_text_or_none(record, "account"),
+        duration=_seconds_or_none(record, "for"),
+        times=_whole_or_none(record, "times"),
+        request=_text_or_none(record, "request"),
+        code=_whole_or_none(record, "code"),
+        text=_text_or_none(record, "text"),
+        seconds=_seconds_or_none(record, "seconds"),
+    )
 
 
 def encode(command: Command) -> dict[str, Any]:
     """The JSON object that means this command; the inverse of `parse`."""
     match command:
         case Fault():
-            record = {"do": command.kind.value, "account": command.account, "for": command.duration}
+            options = {key: getattr(command, key) for key in OPTION_KEYS}
+            record = {"do": command.kind.value, "account": command.account, "for": command.duration, **options}
         case Clear():
             record = {"do": "clear", "account": command.account}
         case Push():
@@ -175,3 +186,10 @@ def _seconds_or_none(record: dict[str, object], key: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SandboxError(f"'{key}' is a number of seconds, not {value!r}.")
     return float(value)
+
+
+def _whole_or_none(record: dict[str, object], key: str) -> int | None:
+    value = record.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise SandboxError(f"'{key}' is a whole number, not {value!r}.")
+    return value

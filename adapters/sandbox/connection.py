@@ -1,8 +1,6 @@
 """One connection: packets in, answers out, until either side has had enough."""
 
 import contextlib
-import socket
-import struct
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from hashlib import sha256
 from typing import Any, Final
@@ -15,26 +13,21 @@ from telethon.tl import functions, types
 from adapters.sandbox import cipher, exchange, services, tl, transport, views
 from adapters.sandbox.centre import Centre, log
 from adapters.sandbox.cipher import AuthKey, Envelope
-from adapters.sandbox.errors import BadMessage, ProtocolError, RpcRefusal
+from adapters.sandbox.desk import Desk
+from adapters.sandbox.errors import UNKNOWN_KEY, BadMessage, ProtocolError, RpcRefusal
 from adapters.sandbox.exchange import Exchange
-from adapters.sandbox.faults import FaultKind, Point
-from adapters.sandbox.services import Call
-from adapters.sandbox.session import BAD_SALT, Incoming, Session, check_parity
+from adapters.sandbox.faults import Fault, FaultKind, Point
+from adapters.sandbox.line import CHUNK_BYTES, Line
+from adapters.sandbox.session import BAD_SALT, OF_THE_LAYER, Incoming, Session, check_parity
 from adapters.sandbox.store import Account
 
 IDLE_SECONDS: Final = 600.0
 """A client pings every minute or so; one that is silent for this long is gone."""
-HANG_UP_SECONDS: Final = 2.0
-"""After our FIN, how long we wait for the client's."""
 DARK_SECONDS: Final = 0.25
 """How often a connection that should have been closed looks whether the black hole is over."""
-CHUNK_BYTES: Final = 65536
-SEND_SECONDS: Final = 30.0
-LARGEST_BACKLOG_BYTES: Final = 4 * 1024 * 1024
-"""Answers that a client does not read; with more than this it is cut off."""
 MOST_REQUESTS_IN_FLIGHT: Final = 256
-LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 SALT_LIFETIME_SECONDS: Final = 3600
+ON_REQUESTS: Final = (Point.REQUEST, Point.ANSWER)
 
 
 @attrs.define(eq=False)
@@ -47,17 +40,20 @@ class Connection:
     _port_account: str | None
     """The phone number that the port belongs to, on a port of one account."""
     _tasks: TaskGroup = attrs.field(init=False)
+    _line: Line = attrs.field(init=False)
+    _desk: Desk = attrs.field(init=False)
     _slots: anyio.Semaphore = attrs.field(factory=lambda: anyio.Semaphore(MOST_REQUESTS_IN_FLIGHT))
     _patience: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
-    _framing: transport.Framing | None = None
     _exchange: Exchange | None = None
     _key: AuthKey | None = None
     _session: Session = attrs.field(init=False)
-    _hung_up: bool = False
-    _subscribed: int | None = None
     _disconnect_at: float | None = None
     _proven: bool = False
     _plain_stamp: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._line = Line(self._reader, self._writer)
+        self._desk = Desk(self._centre, self)
 
     @property
     def account(self) -> str | None:
@@ -75,65 +71,68 @@ class Connection:
                     await self._read()
                 self._tasks.cancel_scope.cancel()
         finally:
-            self._unsubscribe()
+            self._desk.leave()
             self._prove()
             self._centre.stats.connections -= 1
-            self._writer.transport.abort()
-            with anyio.move_on_after(1, shield=True), contextlib.suppress(OSError):
-                await self._writer.wait_closed()
+            await self._line.aclose()
 
-    def hurt(self, kind: FaultKind) -> None:
-        """Ends the connection now, with RST for `reset` and FIN for any other kind."""
-        if kind is FaultKind.RESET:
-            self.reset()
-        else:
-            self.hang_up()
-
-    def reset(self) -> None:
-        """RST: closing a socket that lingers for zero seconds."""
-        sock = self._writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        self._hung_up = True
-        self._writer.transport.abort()
-
-    def hang_up(self) -> None:
-        """FIN, then whatever the client still sends is read and dropped: unread bytes would turn it into RST."""
-        if self._hung_up:
-            return
-        self._hung_up = True
-        with contextlib.suppress(OSError):
-            self._writer.write_eof()
-        self._disconnect_at = anyio.current_time() + HANG_UP_SECONDS
-        self._patience.deadline = self._disconnect_at
+    def hurt(self, fault: Fault) -> bool:
+        """Does to the whole connection, now, what the fault does to one; False when there is nothing it could do."""
+        line = self._line
+        if line.over:
+            return False
+        match fault.kind:
+            case FaultKind.RESET | FaultKind.RESET_BEFORE | FaultKind.RESET_AFTER:
+                line.reset()
+            case FaultKind.FORGET_KEY if self._owner() is None:
+                return False
+            case FaultKind.TRANSPORT_ERROR | FaultKind.FORGET_KEY:
+                if line.framing is None:
+                    return False
+                line.refuse(fault.code or UNKNOWN_KEY)
+            case FaultKind.GARBAGE:
+                line.babble()
+            case _:
+                line.hang_up()
+        self._patience.deadline = self._next_deadline()
+        return True
 
     def push(self, update: Any) -> None:
         """Sends an update that nobody asked for."""
-        self._send(tl.dump(update), reply=False, content=True)
+        board = self._centre.switchboard
+        # A login that was revoked is told nothing; what is lost here is in the difference, where it is not.
+        if not board.at(Point.LOGIN, self.account) and not board.strike(Point.UPDATE, self.account):
+            self._send(tl.dump(update), reply=False, content=True)
 
     # Reading
 
     async def _read(self) -> None:
         try:
             with anyio.fail_after(IDLE_SECONDS):
-                self._framing = await transport.detect(self._reader)
+                self._line.framing = await transport.detect(self._reader)
             while True:
-                packet = await self._next_packet(self._framing)
-                if not self._hung_up and not self._hurts(packet):
+                packet = await self._next_packet(self._line.framing)
+                if not self._line.over and not self._hurts(packet):
                     await self._take(packet)
         except ProtocolError as error:
             self._centre.stats.note(self._centre.stats.protocol_errors, error.reason)
             log.warning("protocol error: %s, account %s", error, self.account)
-            await self._refuse(error.code)
+            if self._is_cut_off():
+                self._line.hang_up()
+            else:
+                self._line.refuse(error.code)
+            await self._line.drop_input()
         except TimeoutError:
-            self.hang_up()
-            await self._drain_input()
+            self._line.hang_up()
+            await self._line.drop_input()
+
+    def _next_deadline(self) -> float:
+        limits = (anyio.current_time() + IDLE_SECONDS, self._disconnect_at, self._line.give_up_at)
+        return min(limit for limit in limits if limit is not None)
 
     async def _next_packet(self, framing: transport.Framing) -> bytes:
         """The next packet. Raises TimeoutError when the client was silent for too long, or asked for it."""
-        limits = (anyio.current_time() + IDLE_SECONDS, self._disconnect_at)
-        deadline = min(limit for limit in limits if limit is not None)
-        with anyio.CancelScope(deadline=deadline) as self._patience:
+        with anyio.CancelScope(deadline=self._next_deadline()) as self._patience:
             return await framing.read(self._reader)
         # A FIN would not come through a black hole either, so it is held back until the client can see it.
         while self._is_cut_off() and not self._reader.at_eof():
@@ -141,27 +140,19 @@ class Connection:
                 await self._reader.read(CHUNK_BYTES)
         raise TimeoutError
 
-    async def _refuse(self, code: int) -> None:
-        """A transport error: four bytes in place of a packet."""
-        if self._framing is not None and not self._hung_up and not self._is_cut_off():
-            with contextlib.suppress(OSError):
-                self._writer.write(self._framing.encode(struct.pack("<i", code)))
-        self.hang_up()
-        await self._drain_input()
-
-    async def _drain_input(self) -> None:
-        with anyio.move_on_after(HANG_UP_SECONDS):
-            while await self._reader.read(CHUNK_BYTES):
-                pass
-
     def _hurts(self, packet: bytes) -> bool:
         """Asks the switchboard about a packet; True when it must not be looked at."""
         self._recognise(packet)
-        kind = self._centre.switchboard.at(Point.PACKET, self.account)
-        if kind is None:
+        if self._line.over:
+            return True
+        board = self._centre.switchboard
+        fault = board.strike(Point.PACKET, self.account)
+        if fault is None and self._owner() is not None:
+            fault = board.strike(Point.KEY, self.account)
+        if fault is None:
             return False
-        if kind is not FaultKind.BLACKHOLE:
-            self.hurt(kind)
+        if fault.kind is not FaultKind.BLACKHOLE:
+            self.hurt(fault)
         return True
 
     def _recognise(self, packet: bytes) -> None:
@@ -179,9 +170,10 @@ class Connection:
         if self._port_account is not None:
             return
         board = self._centre.switchboard
-        if board.at(Point.LISTEN, self.account) or board.at(Point.ACCEPT, self.account):
+        listening = board.at(Point.LISTEN, self.account)
+        if (listening and listening.kind is FaultKind.REFUSE) or board.strike(Point.ACCEPT, self.account):
             self._centre.stats.turned_away += 1
-            self.hang_up()
+            self._line.hang_up()
 
     def _use(self, key: AuthKey) -> None:
         seed = self._centre.salt_seed + key.id.to_bytes(8, "little")
@@ -197,8 +189,7 @@ class Connection:
             raise ProtocolError("unknown_auth_key")
         else:
             await self._take_encrypted(cipher.decrypt(self._key, packet))
-        with anyio.fail_after(SEND_SECONDS):
-            await self._writer.drain()
+        await self._line.drain()
 
     def _take_plain(self, packet: bytes) -> None:
         if self._key is not None:
@@ -213,9 +204,13 @@ class Connection:
         self._write(exchange.write_plain(self._plain_stamp, step.answer))
 
     async def _take_encrypted(self, envelope: Envelope) -> None:
-        session = self._session
+        session, board = self._session, self._centre.switchboard
+        session.skew = _seconds(board.at(Point.CLOCK, self.account))
         try:
             session.open(envelope)
+            if board.strike(Point.SALT, self.account):
+                session.change_salt()
+                raise BadMessage(envelope.msg_id, envelope.seq_no, BAD_SALT)
             messages = session.unpack(envelope)
             for message in messages:
                 await self._take_message(message)
@@ -233,29 +228,45 @@ class Connection:
             self._greet(message.msg_id)
             value = tl.read(message.body)
             check_parity(message, value)
+            query = tl.unwrap(value)
         except BadMessage as bad:
             self._reject(bad)
         except RpcRefusal as refusal:
             self._centre.stats.note(self._centre.stats.protocol_errors, "unreadable_request")
             self._send(tl.rpc_error(message.msg_id, refusal), reply=True, content=True)
         else:
-            if self._serve_layer(message.msg_id, value) or not tl.is_request(value):
-                return
+            await self._take_on(message, value, query)
+
+    async def _take_on(self, message: Incoming, value: Any, query: tl.Query) -> None:
+        """Answers at once what is of the message layer, and everything else in a task of its own."""
+        if not tl.is_request(value):
+            self._serve_layer(message.msg_id, value)
+            return
+        board, account, name = self._centre.switchboard, self.account, tl.method_name(query.request)
+        if (fault := board.strike(Point.MESSAGE, account, name)) is not None:
+            self._notify(BadMessage(message.msg_id, message.seq_no, fault.code or 0))
+        elif isinstance(value, OF_THE_LAYER) and not any(board.at(point, account, name) for point in ON_REQUESTS):
+            self._serve_layer(message.msg_id, value)
+        else:
             await self._slots.acquire()
-            self._tasks.start_soon(self._answer, message.msg_id, value)
+            self._tasks.start_soon(self._answer, message.msg_id, value, query)
 
     def _reject(self, bad: BadMessage) -> None:
         if bad.code == BAD_SALT:
             answer = types.BadServerSalt(bad.msg_id, bad.seq_no, bad.code, self._session.salt)
+            self._send(tl.dump(answer), reply=True, content=False)
         else:
             self._centre.stats.note(self._centre.stats.protocol_errors, f"bad_msg_{bad.code}")
-            answer = types.BadMsgNotification(bad.msg_id, bad.seq_no, bad.code)
+            self._notify(bad)
+
+    def _notify(self, bad: BadMessage) -> None:
+        answer = types.BadMsgNotification(bad.msg_id, bad.seq_no, bad.code)
         self._send(tl.dump(answer), reply=True, content=False)
 
     # Answering
 
-    def _serve_layer(self, msg_id: int, value: Any) -> bool:
-        """Answers what belongs to the message layer itself; False when it is not for us."""
+    def _serve_layer(self, msg_id: int, value: Any) -> None:
+        """Answers what belongs to the message layer itself."""
         answer: Any = None
         match value:
             case functions.PingRequest():
@@ -269,70 +280,49 @@ class Connection:
                 answer = types.DestroySessionNone(value.session_id)
             case functions.DestroyAuthKeyRequest():
                 assert self._key is not None
-                self._unsubscribe()
+                self._desk.leave()
                 self._centre.store.remove_key(self._key)
                 answer = types.DestroyAuthKeyOk()
             case functions.RpcDropAnswerRequest():
                 self._send(tl.rpc_result(msg_id, types.RpcAnswerUnknown()), reply=True, content=True)
-                return True
+                return
             case types.MsgsStateReq() | types.MsgResendReq():
                 # 4: received, and no answer will be repeated.
                 answer = types.MsgsStateInfo(msg_id, "\x04" * len(value.msg_ids))
             case _:
-                return False
+                return
         self._send(tl.dump(answer), reply=True, content=False)
-        return True
 
     def _future_salts(self, msg_id: int) -> Any:
         now = int(self._centre.clock())
         since, until = (views.date(second) for second in (now, now + SALT_LIFETIME_SECONDS))
         return types.FutureSalts(msg_id, now, [types.FutureSalt(since, until, self._session.salt)])
 
-    async def _answer(self, msg_id: int, request: Any) -> None:
+    async def _answer(self, msg_id: int, value: Any, query: tl.Query) -> None:
         """One request, in a task of its own: an answer that takes its time must not hold up pings."""
+        board, account, name = self._centre.switchboard, self.account, tl.method_name(query.request)
         try:
-            self._send(self._perform(msg_id, request), reply=True, content=True)
+            fault = board.strike(Point.REQUEST, account, name)
+            if fault is None and services.asks_for_updates(query.request):
+                fault = board.strike(Point.LOGIN, account, name)
+            if fault is not None and fault.kind is FaultKind.RESET_BEFORE:
+                self.hurt(fault)
+                return
+            assert self._key is not None
+            of_the_layer = fault is None and isinstance(value, OF_THE_LAYER)
+            answer = b"" if of_the_layer else self._desk.answer(msg_id, self._key, query, fault)
+            late = board.strike(Point.ANSWER, account, name)
+            if late is not None and late.kind is FaultKind.RESET_AFTER:
+                self.hurt(late)
+                return
+            await anyio.sleep(_seconds(late))
+            if of_the_layer:
+                self._serve_layer(msg_id, value)
+            else:
+                self._send(answer, reply=True, content=True)
             self._prove()
         finally:
             self._slots.release()
-
-    def _perform(self, msg_id: int, request: Any) -> bytes:
-        stats = self._centre.stats
-        try:
-            query = tl.unwrap(request)
-            name = tl.method_name(query.request)
-            stats.note(stats.requests, name)
-            if not services.is_known(query.request):
-                stats.note(stats.unknown_requests, name)
-                log.warning("request %s is not in the sandbox", name)
-            assert self._key is not None
-            call = Call(self._centre.office, self._key, self._owner())
-            value = services.perform(call, query.request)
-            self._follow(call, query)
-            self._centre.deliver(call.deliveries, self)
-            return tl.rpc_result(msg_id, value)
-        except RpcRefusal as refusal:
-            return tl.rpc_error(msg_id, refusal)
-        except Exception:
-            # A mistake of ours must reach the client as an answer, not as a connection that ends.
-            log.exception("request failed")
-            stats.note(stats.protocol_errors, "internal")
-            return tl.rpc_error(msg_id, RpcRefusal(500, "INTERNAL_SERVER_ERROR"))
-
-    def _follow(self, call: Call, query: tl.Query) -> None:
-        """Keeps the subscription to updates in step with who is logged in."""
-        account = call.account.id if call.account else None
-        if self._subscribed is not None and self._subscribed != account:
-            self._unsubscribe()
-        wanted = services.asks_for_updates(query.request) and not query.without_updates
-        if wanted and account is not None and self._subscribed is None:
-            self._subscribed = account
-            self._centre.subscribe(account, self)
-
-    def _unsubscribe(self) -> None:
-        if self._subscribed is not None:
-            self._centre.unsubscribe(self._subscribed, self)
-            self._subscribed = None
 
     def _greet(self, first_msg_id: int) -> None:
         if self._session.greeted:
@@ -351,19 +341,23 @@ class Connection:
 
     def _send(self, body: bytes, *, reply: bool, content: bool) -> None:
         assert self._key is not None
-        self._write(cipher.encrypt(self._key, self._session.seal(body, reply=reply, content=content)))
+        board = self._centre.switchboard
+        self._session.skew = _seconds(board.strike(Point.CLOCK, self.account))
+        packet = cipher.encrypt(self._key, self._session.seal(body, reply=reply, content=content))
+        self._write(cipher.spoil(packet) if board.strike(Point.SEAL, self.account) else packet)
 
     def _write(self, packet: bytes) -> None:
-        """Hands a packet to the kernel; never waits. A client that does not read is cut off in the end."""
-        if self._hung_up or self._is_cut_off() or self._framing is None or self._writer.is_closing():
-            return
-        self._writer.write(self._framing.encode(packet))
-        if self._writer.transport.get_write_buffer_size() > LARGEST_BACKLOG_BYTES:
+        """Hands a packet to the kernel, unless it would fall into a black hole."""
+        if not self._is_cut_off() and not self._line.send(packet):
             log.warning("account %s does not read its answers and was cut off", self.account)
-            self.reset()
 
     def _is_cut_off(self) -> bool:
-        return self._centre.switchboard.at(Point.PACKET, self.account) is FaultKind.BLACKHOLE
+        fault = self._centre.switchboard.at(Point.PACKET, self.account)
+        return fault is not None and fault.kind is FaultKind.BLACKHOLE
 
     def _owner(self) -> Account | None:
         return None if self._key is None else self._centre.store.owner(self._key.id)
+
+
+def _seconds(fault: Fault | None) -> float:
+    return 0 if fault is None or fault.seconds is None else fault.seconds

@@ -1,6 +1,10 @@
 """The errors of the sandbox: each one is a sentence for a person, or an answer for a client."""
 
+from typing import Final
+
 import attrs
+
+UNKNOWN_KEY: Final = -404
 
 
 class SandboxError(Exception):
@@ -20,7 +24,7 @@ class ProtocolError(Exception):
     """
 
     reason: str
-    code: int = -404
+    code: int = UNKNOWN_KEY
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.code})"

@@ -20,89 +20,20 @@ from adapters.sandbox.centre import Centre, log
 from adapters.sandbox.cipher import AUTH_KEY_BYTES, AuthKey
 from adapters.sandbox.connection import Connection
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.faults import Fault, FaultKind, Point, Switchboard
+from adapters.sandbox.faults import STRIKE_AT_ONCE, Fault, FaultKind, Point
 from adapters.sandbox.keys import DataCentreKey
+from adapters.sandbox.listener import Door, Listener
 from adapters.sandbox.phones import normalise
 from adapters.sandbox.services import Office
 from adapters.sandbox.store import SERVICE_ID, Message, Store
+from adapters.sandbox.switchboard import Switchboard
 
 DATABASE: Final = "sandbox.db"
 KEY_FILE: Final = "dc.pem"
-BACKLOG: Final = 1024
 MOST_CONNECTIONS: Final = 10_000
 MOST_LISTENERS: Final = 10_000
-ACCEPT_PAUSE_SECONDS: Final = 0.1
 MOST_DATA_CENTRES: Final = 1000
-
-
-@attrs.define(eq=False)
-class Listener:
-    """One port. While it refuses, the port stays bound (so nobody else gets it) but nothing listens."""
-
-    host: str
-    account: str | None
-    """The account that the port belongs to, or None for the port shared by all."""
-    port: int
-    _socket: socket.socket = attrs.field(init=False)
-    _accepting: anyio.CancelScope | None = None
-    _stopped: anyio.Event = attrs.field(factory=anyio.Event)
-
-    def bind(self) -> None:
-        """Takes the port. Raises SandboxError when somebody else has it."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            self._socket.bind((self.host, self.port))
-        except OSError as error:
-            self._socket.close()
-            where = f"port {self.port} of {self.host}"
-            raise SandboxError(
-                f"The sandbox cannot listen on {where} ({error.strerror}); choose another with --port, or 0 for any."
-            ) from error
-        self.port = self._socket.getsockname()[1]
-
-    @property
-    def is_open(self) -> bool:
-        return self._accepting is not None
-
-    def open(self, tasks: TaskGroup, server: "Sandbox") -> None:
-        """Starts to accept."""
-        self._socket.listen(BACKLOG)
-        self._accepting, self._stopped = anyio.CancelScope(), anyio.Event()
-        tasks.start_soon(self._accept, tasks, server, self._accepting, self._stopped)
-
-    async def refuse(self) -> None:
-        """Stops to accept: from here on connecting fails with ECONNREFUSED."""
-        if self._accepting is None:
-            return
-        self._accepting.cancel()
-        self._accepting = None
-        await self._stopped.wait()
-        self._socket.close()
-        self.bind()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    async def _accept(
-        self, tasks: TaskGroup, server: "Sandbox", scope: anyio.CancelScope, stopped: anyio.Event
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            with scope:
-                while True:
-                    try:
-                        sock, _ = await loop.sock_accept(self._socket)
-                    except OSError as error:
-                        # Out of descriptors, most likely: those that are waiting get their turn later.
-                        log.warning("accepting failed: %s", error)
-                        await anyio.sleep(ACCEPT_PAUSE_SECONDS)
-                        continue
-                    server.welcome(sock, self.account, tasks)
-        finally:
-            stopped.set()
+DOORS: Final = {FaultKind.REFUSE: Door.REFUSING, FaultKind.SYN_DROP: Door.DROPPING}
 
 
 class Sandbox:
@@ -161,7 +92,7 @@ class Sandbox:
             self._shared.bind()
             stack.callback(self._close_sockets)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._shared.open(self._tasks, self)
+            await self._shared.turn(Door.OPEN, self._tasks, self)
             self._tasks.start_soon(self._mind_the_clock)
             self._stack = stack.pop_all()
         return self
@@ -207,13 +138,24 @@ class Sandbox:
         return key.data
 
     async def inject(self, fault: Fault) -> None:
-        """Lets something hurt, from now on."""
-        self._centre.switchboard.add(fault)
+        """Lets something hurt, from now on.
+
+        Raises SandboxError for `syn_drop` of an account without a port of its own: the kernel, which drops the
+        packet, knows no accounts.
+        """
+        if fault.kind is FaultKind.SYN_DROP and fault.account is not None and fault.account not in self._own:
+            raise SandboxError(
+                f"Packets of one account can only be dropped on its own port, and +{fault.account} has none; "
+                "ask for it with listen first, or drop those of all accounts."
+            )
+        board = self._centre.switchboard
+        board.add(fault)
         self._centre.stats.faults[fault.kind] += 1
-        log.info("fault %s, account %s, for %s s", fault.kind, fault.account, fault.duration)
-        if fault.kind in (FaultKind.RESET, FaultKind.CLOSE):
-            for connection in [c for c in self._connections if fault.concerns(c.account)]:
-                connection.hurt(fault.kind)
+        log.info("fault: %s", fault)
+        if fault.kind in STRIKE_AT_ONCE:
+            for connection in tuple(self._connections):
+                if not board.is_over(fault) and fault.concerns(connection.account) and connection.hurt(fault):
+                    board.count(fault)
         await self._adjust_all()
 
     async def clear(self, account: str | None = None) -> None:
@@ -228,6 +170,7 @@ class Sandbox:
             **self._centre.stats.as_dict(),
             "accounts": len(store.accounts()) - 1,
             "messages": store.count_messages(),
+            "acted": dict(self._centre.switchboard.acted),
             "standing_faults": [attrs.asdict(fault) for fault in self._centre.switchboard.standing()],
         }
 
@@ -247,7 +190,7 @@ class Sandbox:
     def welcome(self, sock: socket.socket, account: str | None, tasks: TaskGroup) -> None:
         """Takes a connection that a listener has accepted."""
         self._centre.stats.accepted += 1
-        if self._centre.switchboard.at(Point.ACCEPT, account) or len(self._connections) >= MOST_CONNECTIONS:
+        if len(self._connections) >= MOST_CONNECTIONS or self._centre.switchboard.strike(Point.ACCEPT, account):
             self._centre.stats.turned_away += 1
             sock.close()
             return
@@ -287,11 +230,9 @@ class Sandbox:
 
     async def _adjust(self, listener: Listener) -> None:
         """Opens or closes a port, as the faults that stand want it."""
-        refused = self._centre.switchboard.at(Point.LISTEN, listener.account) is not None
-        if refused and listener.is_open:
-            await listener.refuse()
-        elif not refused and not listener.is_open:
-            listener.open(self._tasks, self)
+        fault = self._centre.switchboard.at(Point.LISTEN, listener.account)
+        door = Door.OPEN if fault is None else DOORS[fault.kind]
+        await listener.turn(door, self._tasks, self)
 
     def _close_sockets(self) -> None:
         for listener in (self._shared, *self._own.values()):

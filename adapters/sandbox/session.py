@@ -4,6 +4,7 @@ Stricter than Telegram on purpose: one connection carries one key and one sessio
 wrong is named. Source of the rules: https://core.telegram.org/mtproto/description
 """
 
+import secrets
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -32,8 +33,9 @@ ODD_EXPECTED: Final = 35
 BAD_SALT: Final = 48
 INVALID_CONTAINER: Final = 64
 
-# Requests of the message layer itself: clients disagree on whether they need an acknowledgement, so both pass.
-EITHER_PARITY: Final = (
+# Requests of the message layer itself. Clients disagree on whether they need an acknowledgement, so either parity
+# passes.
+OF_THE_LAYER: Final = (
     functions.PingRequest,
     functions.PingDelayDisconnectRequest,
     functions.GetFutureSaltsRequest,
@@ -62,10 +64,13 @@ class Session:
     """Chosen by the client in its first message; zero until then."""
     greeted: bool = False
     """Whether new_session_created was sent."""
+    skew: float = 0
+    """Seconds that our own ids are ahead. A client that set its clock by them is understood like any other."""
     _seen: deque[tuple[int, int]] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED_MESSAGES))
     _seen_ids: set[int] = attrs.field(factory=set)
     _newest: tuple[int, int] = (0, 0)
     _last_stamp: int = 0
+    _last_skew: float = 0
     _content_sent: int = 0
 
     def open(self, envelope: Envelope) -> None:
@@ -109,18 +114,23 @@ class Session:
         return True
 
     def seal(self, body: bytes, *, reply: bool, content: bool) -> Envelope:
-        """An outgoing message. Its id is 1 modulo 4 for replies, 3 for pushes, and always grows."""
-        stamp = int(self._clock() * 2**32) & ~3
-        stamp = max(stamp, (self._last_stamp & ~3) + 4) | (1 if reply else 3)
-        self._last_stamp = stamp
+        """An outgoing message. Its id is 1 modulo 4 for replies, 3 for pushes, and grows while the skew stays."""
+        stamp = int((self._clock() + self.skew) * 2**32) & ~3
+        last = self._last_stamp if self._last_skew == self.skew else 0
+        stamp = max(stamp, (last & ~3) + 4) | (1 if reply else 3)
+        self._last_stamp, self._last_skew = stamp, self.skew
         sequence = self._content_sent * 2 + content
         self._content_sent += content
         return Envelope(self.salt, self.id, stamp, sequence, body)
 
+    def change_salt(self) -> None:
+        """From now on the salt is another one, which the client does not know yet."""
+        self.salt = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
+
     def _check_id(self, msg_id: int, seq_no: int) -> None:
         if msg_id % 4:
             raise BadMessage(msg_id, seq_no, NOT_DIVISIBLE_BY_FOUR)
-        age = self._clock() - msg_id / 2**32
+        age = min((self._clock() + skew - msg_id / 2**32 for skew in (0, self.skew)), key=abs)
         if age > OLDEST_MESSAGE_SECONDS:
             raise BadMessage(msg_id, seq_no, TOO_OLD)
         if age < -NEWEST_MESSAGE_SECONDS:
@@ -142,7 +152,7 @@ class Session:
 
 def check_parity(message: Incoming, value: Any) -> None:
     """Requests have odd sequence numbers, acknowledgements even ones. Raises BadMessage."""
-    if isinstance(value, EITHER_PARITY):
+    if isinstance(value, OF_THE_LAYER):
         return
     if tl.is_request(value) and message.seq_no % 2 == 0:
         raise BadMessage(message.msg_id, message.seq_no, ODD_EXPECTED)

@@ -4,12 +4,14 @@ Telethon's table of constructors holds the request classes too, so its reader re
 """
 
 import struct
+from functools import cache
 from typing import Any, Final
 
 import attrs
 from telethon.errors import TypeNotFoundError
 from telethon.extensions import BinaryReader
 from telethon.tl import TLRequest, functions, types
+from telethon.tl.alltlobjects import tlobjects
 from telethon.tl.core import GzipPacked
 
 from adapters.sandbox.errors import RpcRefusal
@@ -118,7 +120,16 @@ def is_request(value: Any) -> bool:
 
 def method_name(request: Any) -> str:
     """The name in the schema: `users.getUsers` for GetUsersRequest of telethon.tl.functions.users."""
-    kind = type(request)
+    return _name_of(type(request))
+
+
+@cache
+def method_names() -> frozenset[str]:
+    """The names of all requests that Telethon knows."""
+    return frozenset(_name_of(kind) for kind in tlobjects.values() if issubclass(kind, TLRequest))
+
+
+def _name_of(kind: type[Any]) -> str:
     name = kind.__name__.removesuffix("Request")
     name = name[:1].lower() + name[1:]
     namespace = kind.__module__.rpartition(".")[2]

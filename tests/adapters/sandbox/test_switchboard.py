@@ -3,7 +3,8 @@
 import pytest
 
 from adapters.sandbox import Fault, FaultKind, SandboxError
-from adapters.sandbox.faults import ACTS_AT, Point, Switchboard
+from adapters.sandbox.faults import TRAITS, Point
+from adapters.sandbox.switchboard import Switchboard
 
 
 class Clock:
@@ -15,14 +16,14 @@ class Clock:
 
 def test_every_kind_acts_somewhere():
     """No fault is without a point at which it acts."""
-    assert set(ACTS_AT) == set(FaultKind)
+    assert set(TRAITS) == set(FaultKind)
 
 
 def test_a_fault_of_one_account_spares_the_others():
     """A fault with an account hurts that account only, also while it is not yet known."""
     board = Switchboard(Clock())
     board.add(Fault(FaultKind.BLACKHOLE, "+999 66 20001"))
-    assert board.at(Point.PACKET, "9996620001") is FaultKind.BLACKHOLE
+    assert board.at(Point.PACKET, "9996620001").kind is FaultKind.BLACKHOLE
     assert board.at(Point.PACKET, "9996620002") is None
     assert board.at(Point.PACKET, None) is None
 
@@ -33,7 +34,7 @@ def test_a_fault_ends_with_its_time():
     board = Switchboard(clock)
     board.add(Fault(FaultKind.REFUSE, duration=5))
     clock.now = 4.9
-    assert (board.at(Point.LISTEN, None), board.next_end()) == (FaultKind.REFUSE, 5)
+    assert (board.at(Point.LISTEN, None).kind, board.next_end()) == (FaultKind.REFUSE, 5)
     clock.now = 5.1
     assert (board.at(Point.LISTEN, None), board.standing(), board.next_end()) == (None, [], None)
 
@@ -44,7 +45,7 @@ def test_a_reset_without_a_time_does_not_stand():
     board.add(Fault(FaultKind.RESET))
     assert board.standing() == []
     board.add(Fault(FaultKind.RESET, duration=1))
-    assert board.at(Point.PACKET, None) is FaultKind.RESET
+    assert board.at(Point.PACKET, None).kind is FaultKind.RESET
 
 
 def test_clearing_one_account_leaves_the_rest():
