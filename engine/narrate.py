@@ -91,12 +91,13 @@ def failure_line(account: str, record: Record) -> Line:
 
 def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
     """Return what entering a state means, if there is something to say."""
+    via = f" via {proxy}" if (proxy := record.payload.get("via")) else ""
     match record.target:
         case State.HEALTHY if record.source is State.CONNECTING:
-            return logging.INFO, "✅", f"Successfully connected {account} in {seconds(record.dwell)}"
+            return logging.INFO, "✅", f"Successfully connected {account} in {seconds(record.dwell)}{via}"
         case State.HEALTHY if record.source is State.RECONNECTING:
             tries = f" at attempt {record.attempt}" if record.attempt > 1 else ""
-            return logging.INFO, "✅", f"Successfully reconnected {account}{tries}"
+            return logging.INFO, "✅", f"Successfully reconnected {account}{tries}{via}"
         case State.HEALTHY:
             return logging.INFO, "✅", f"{account} answers again after {seconds(record.dwell)}"
         case State.TIMEOUT if record.deadline is not None:

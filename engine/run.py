@@ -19,10 +19,11 @@ from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, Sandbox
 from adapters.sandbox import Step as SandboxStep
 from adapters.sqlite import Journal, StorageError
 from adapters.system import EngineLock, SystemClock
-from adapters.telegram import Connector, Datacenter, log_in_test_account
+from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
 from engine import layout, logs, screen, status
 from engine.config import Config, Do, ScenarioStep
 from engine.config import Datacenter as DatacenterConfig
+from engine.config import Proxy as ProxyConfig
 from engine.config import Sandbox as SandboxConfig
 from engine.fleet import Turnstile
 from engine.narrate import narrate, seconds
@@ -92,10 +93,18 @@ def _connectors(config: Config, datacenters: Mapping[str, Datacenter | None]) ->
             api_id=config.telegram.api_id,
             api_hash=config.telegram.api_hash,
             datacenter=datacenters[account.name],
+            failover=Failover(tuple(map(_proxy, account.proxy))),
             disconnect_delay=_ping_patience(config.states),
         )
         for account in config.accounts
     }
+
+
+def _proxy(config: ProxyConfig | None) -> Proxy | None:
+    if config is None:
+        return None
+    user, password, secret = config.user, config.password, config.secret
+    return Proxy(config.scheme.value, config.host, config.port, user=user, password=password, secret=secret)
 
 
 # --- the sandbox -----------------------------------------------------------------------------------------------------

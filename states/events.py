@@ -110,7 +110,12 @@ class OfLink(Event):
 
 @frozen(kw_only=True)
 class Connected(OfLink):
-    """The attempt is complete: TCP, key, initConnection and one authorised RPC that was answered."""
+    """The attempt is complete: TCP, key, initConnection and one authorised RPC that was answered.
+
+    ``via`` names the proxy that the link goes through; empty if there is none.
+    """
+
+    via: str = ""
 
 
 @frozen(kw_only=True)

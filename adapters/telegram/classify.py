@@ -59,6 +59,10 @@ class MissedPong(Exception):
     """Telethon gave the link up without an error, which is what it does when a pong is missing."""
 
 
+class ProxyFailed(ConnectionError):
+    """A proxy did not let us through. Its text names the proxy and says why; no secret is in it."""
+
+
 @frozen
 class Row:
     """Exceptions of these ``classes`` are ``event``, with these fields, if ``test`` does not say otherwise."""
@@ -151,7 +155,7 @@ TABLE: tuple[Row, ...] = (
     Row((errors.ServerError, errors.TimedOutError), ServerFault),
     # 10. silence
     Row((TimeoutError, MissedPong, Dropped, asyncio.CancelledError), TimedOut),
-    # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError
+    # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError; ProxyFailed is an OSError
     Row((OSError, EOFError), NetworkLost),
 )
 """7. migrations (303) are Telethon's business, and what reaches us of them is 13. unexpected. 8. is SQLite's own."""

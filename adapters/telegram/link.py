@@ -20,13 +20,14 @@ import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient
 from telethon.crypto import rsa
-from telethon.network import ConnectionTcpFull
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.telegram.classify import MissedPong, chain_of, classify
 from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
+from adapters.telegram.failover import Failover, named, says_proxy
 from adapters.telegram.inbox import Handler, Inbox
+from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states
 from states.events import (
     AccountLimited,
@@ -68,19 +69,6 @@ class Datacenter:
         rsa.add_key(self.public_key, old=False)
 
 
-class _TcpFull(ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
-    """Telethon's transport, which remembers why it could not connect: the client drops that error."""
-
-    connect_error: BaseException | None = None
-
-    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109  # its own
-        try:
-            await super().connect(timeout=timeout, ssl=ssl)
-        except Exception as exc:
-            self.connect_error = exc
-            raise
-
-
 @define(eq=False)
 class TelegramLink:
     """A link of one account. ``open`` once, then ``probe`` at will while ``events`` are read; ``close`` always.
@@ -91,6 +79,7 @@ class TelegramLink:
     number: int
     connector: Any  # a Connector; OwnedLink has another kind
     holds: tuple[Hold, ...] = ()
+    proxy: Proxy | None = None
     _client: Any = field(default=None, init=False)
     _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
     _wake: anyio.Event = field(factory=anyio.Event, init=False)
@@ -107,6 +96,7 @@ class TelegramLink:
         if self._client is not None:
             self._client.hold(request, until)
 
+    @says_proxy
     async def open(self, *, patience: float) -> list[Event]:
         """Connect and prove it within ``patience`` seconds: session, TCP, key, initConnection and one RPC.
 
@@ -119,14 +109,16 @@ class TelegramLink:
                 await asked(self._client.connect())
                 notices = await self._prove()
         except Exception as exc:
-            return [self._failed_attempt(exc, patience)]
+            failure = self._failed_attempt(exc, patience)
+            self.connector.failover.failed(self.proxy, failure)
+            return [failure]
         self.connector.inbox.connected(self._client)
         return [*notices, Connected(link=self.number)]
 
     async def _make_client(self, patience: float) -> LinkClient:
         connector = self.connector
         session = await open_session(connector.session, connector.address, connector.states)
-        client: LinkClient = connector.client(session, timeout=patience + 1)
+        client: LinkClient = connector.client(session, timeout=patience + 1, proxy=self.proxy)
         client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_patience)
         session.trouble = lambda exc: self._report(classify(exc, link=self.number))
         session.touched = self._touched
@@ -142,6 +134,7 @@ class TelegramLink:
             failure = classify(TimeoutError(f"no proof within {patience:g} s"), link=self.number, what="connect")
         return failure
 
+    @says_proxy
     async def probe(self, *, proof: bool, patience: float) -> list[Event]:
         """Ask for a sign of life within ``patience`` seconds: a ping, or an authorised RPC if ``proof``.
 
@@ -170,7 +163,7 @@ class TelegramLink:
         ended.add_done_callback(lambda _: self._wake.set())
         while True:
             while self._found:
-                yield self._found.popleft()
+                yield named(self._found.popleft(), self.proxy)
             if ended.done():
                 break
             self._wake = anyio.Event()
@@ -182,6 +175,7 @@ class TelegramLink:
         for event in await self._why_ended():
             yield event
 
+    @says_proxy
     async def _why_ended(self) -> list[Failure]:
         try:
             await asked(self._client.disconnected)
@@ -262,6 +256,8 @@ class Connector:
     api_id: int
     api_hash: str = field(repr=False)
     datacenter: Datacenter | None = None
+    failover: Failover = field(factory=Failover)
+    """The proxies of the account, and which of them is next."""
     disconnect_delay: int = PING_DELAY
     """Seconds after which the data centre may close a link that sends no ping."""
     request_patience: float = REQUEST_PATIENCE
@@ -311,15 +307,27 @@ class Connector:
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""
-        return TelegramLink(number, self, holds)
+        return TelegramLink(number, self, holds, self.failover.choose())
 
-    def client(self, session: Any, *, timeout: float, kind: type[TelegramClient] = LinkClient, retries: int = 0) -> Any:
-        """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait."""
+    def client(
+        self,
+        session: Any,
+        *,
+        timeout: float,
+        proxy: Proxy | None,
+        kind: type[TelegramClient] = LinkClient,
+        retries: int = 0,
+    ) -> Any:
+        """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait.
+
+        ``proxy`` has no default, so that nobody goes around the proxies by an oversight.
+        """
         return kind(
             session,
             self.api_id,
             self.api_hash,
-            connection=_TcpFull,
+            connection=connection_class(proxy),
+            proxy=proxy,
             timeout=timeout,
             auto_reconnect=False,
             connection_retries=retries,

@@ -32,7 +32,8 @@ async def log_in_test_account(connector: Connector, phone: str, *, patience: flo
     try:
         session.set_dc(dc_id, host, port)
         # One key exchange in 256 has to be repeated (dh_gen_retry), which Telethon does only when it may retry.
-        client = connector.client(session, timeout=patience, kind=TelegramClient, retries=KEY_TRIES)
+        proxy = connector.failover.choose()
+        client = connector.client(session, timeout=patience, proxy=proxy, kind=TelegramClient, retries=KEY_TRIES)
         try:
             with anyio.fail_after(patience):
                 await client.connect()

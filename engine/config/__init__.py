@@ -1,6 +1,7 @@
 """The config: what it may say, and how it is read."""
 
 from engine.config.load import ConfigError, load
+from engine.config.proxies import Proxy, Scheme
 from engine.config.types import (
     Account,
     Config,
@@ -24,9 +25,11 @@ __all__ = [
     "Datacenter",
     "Do",
     "Fleet",
+    "Proxy",
     "Sandbox",
     "SandboxSection",
     "ScenarioStep",
+    "Scheme",
     "Storage",
     "Telegram",
     "UnknownAccount",

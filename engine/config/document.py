@@ -59,7 +59,9 @@ class Unreadable(Exception):
 
 
 def may_show(text: str) -> bool:
-    """Return False for a text that may be a secret in a wrong place: a phone number, a hash, a token, a key."""
+    """Return False for a text that may be a secret in a wrong place: a phone number, a hash, a token, a key, a URL."""
+    if "://" in text or (":" in text and "@" in text):  # user:password@host
+        return False
     return len(text) <= 64 and text.isprintable() and sum(character.isdigit() for character in text) < 7
 
 

@@ -15,6 +15,7 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
+from engine.config.proxies import Proxy, to_proxy
 from engine.config.types import (
     Account,
     Config,
@@ -78,7 +79,9 @@ def converter_for(folder: Path) -> Converter:
     _register(converter, BackoffSchedules, prepare=_with_own_defaults)
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
     _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
-    _register(converter, Account, session=lambda value, _: to_session(value, folder), phone=to_phone)
+    converter.register_structure_hook(Proxy, to_proxy)
+    proxy = partial(_to_proxies, converter)
+    _register(converter, Account, session=lambda value, _: to_session(value, folder), phone=to_phone, proxy=proxy)
     return converter
 
 
@@ -121,7 +124,7 @@ def _register(converter: Converter, section: type[Any], prepare: Prepare | None 
         field.name: override(
             rename=_KEYS.get(field.name),
             omit=(section, field.name) == (Config, "path"),  # no key: load() sets it
-            struct_hook=_field_reader(field, reads.get(field.name, converter.structure)),
+            struct_hook=_field_reader(field, reads.get(field.name) or _listed(field, converter.structure)),
         )
         for field in fields
     }
@@ -140,11 +143,8 @@ def _register(converter: Converter, section: type[Any], prepare: Prepare | None 
 
 def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
     """Return ``read`` followed by the field's own validator: the constructor would stop at the first bad field."""
-    is_tuple = str(field.type).startswith("tuple[")
 
     def read_field(value: Any, wanted: Any) -> Any:
-        if is_tuple and not isinstance(value, list):
-            raise ValueError(f"must be a list, not {kind(value)}")
         try:
             result = read(value, wanted)
             if field.validator is not None:
@@ -154,6 +154,18 @@ def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
         return result
 
     return read_field
+
+
+def _listed(field: "attrs.Attribute[Any]", read: Read) -> Read:
+    """Return ``read``, which takes nothing but a list where the field is a tuple: cattrs would take text, too."""
+    is_tuple = str(field.type).startswith("tuple[")
+
+    def read_listed(value: Any, wanted: Any) -> Any:
+        if is_tuple and not isinstance(value, list):
+            raise ValueError(f"must be a list, not {kind(value)}")
+        return read(value, wanted)
+
+    return read_listed
 
 
 def _with_own_defaults(schedules: dict[str, Any]) -> dict[str, Any]:
@@ -181,3 +193,16 @@ def _to_datacenter(converter: Converter, value: Any, _: Any) -> Datacenter | San
             raise ValueError(
                 f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
             )
+
+
+def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None, ...]:
+    """Return the proxies of an account: none, one, or a list that is tried from its beginning."""
+    match value:
+        case None:
+            return ()
+        case []:
+            raise ValueError("must have at least one proxy in its list, or be left out")
+        case list():
+            return tuple(converter.structure(value, tuple[Proxy, ...]))
+        case _:
+            return (to_proxy(value),)

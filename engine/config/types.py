@@ -11,6 +11,7 @@ import attrs
 from attrs import field, frozen
 
 from engine.config.document import may_show
+from engine.config.proxies import Proxy
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -110,11 +111,16 @@ class Storage:
 
 @frozen(kw_only=True)
 class Account:
-    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet."""
+    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet.
+
+    ``proxy`` are the ways to Telegram in the order in which they are tried: None is one without a proxy, and with no
+    way given it is the only one.
+    """
 
     name: str = field(validator=_is_name)
     session: Path
     phone: str | None = field(default=None, repr=False)
+    proxy: tuple[Proxy | None, ...] = ()
 
 
 @frozen(kw_only=True)

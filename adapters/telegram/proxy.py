@@ -1,0 +1,168 @@
+"""Proxies: what Telethon needs to go through one, and its failures as sentences that name it.
+
+Measured on Telethon 1.45, and why its own code is not used as it stands:
+
+* Its ``_proxy_connect`` replaces the error classes of python_socks, for the whole process and only where they were not
+  imported before; what a proxy said then arrives as a bare text or as an exception that ends the client.
+* Its ``TcpMTProxy`` waits two seconds after each connect, to see whether the proxy closes; reading sees that, too.
+* Its ``normalize_secret`` takes a plain secret that happens to begin with dd or ee for one of another kind.
+"""
+
+from typing import Any
+
+from attrs import field, frozen
+from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
+from python_socks.async_.asyncio import Proxy as Socks
+from telethon.network import ConnectionTcpFull
+from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
+from telethon.network.connection.tcpmtproxy import TcpMTProxy
+
+from adapters.telegram.classify import ProxyFailed, sentence
+
+MTPROXY = "mtproxy"
+_TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
+_PADDED_SECRET_BYTES = 17
+_SOCKS5_REASONS = {
+    1: "general failure",
+    3: "network unreachable",
+    4: "host unreachable",
+    5: "connection refused",
+    6: "expired on the way",
+}
+
+
+@frozen
+class Proxy:
+    """One proxy; ``scheme`` is ``socks5``, ``socks4``, ``http`` or ``mtproxy``.
+
+    ``secret`` is MTProxy's: 16 bytes, or 17 that begin with 0xdd. ``str`` and ``repr`` show nothing that is secret.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None = field(default=None, repr=False, kw_only=True)
+    password: str | None = field(default=None, repr=False, kw_only=True)
+    secret: bytes = field(default=b"", repr=False, kw_only=True)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def connection_class(proxy: Proxy | None) -> type[Any]:
+    """Return the class of connections that Telethon shall make; it takes the ``proxy`` itself as its ``proxy``."""
+    if proxy is None:
+        return Direct
+    if proxy.scheme != MTPROXY:
+        return ThroughProxy
+    return ThroughPaddedMTProxy if len(proxy.secret) == _PADDED_SECRET_BYTES else ThroughMTProxy
+
+
+class _Remembering:
+    """Remembers why it could not connect: the client drops that error."""
+
+    connect_error: BaseException | None = None
+
+    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109  # its own
+        try:
+            await super().connect(timeout=timeout, ssl=ssl)  # type: ignore[misc]  # of Telethon's connection
+        except Exception as exc:
+            self.connect_error = exc
+            raise
+
+
+class Direct(_Remembering, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
+    """Telethon's transport."""
+
+
+class ThroughProxy(Direct):
+    """The same through a SOCKS or an HTTP proxy."""
+
+    async def _proxy_connect(self, timeout: float | None = None, local_addr: object = None) -> Any:  # noqa: ASYNC109
+        proxy: Proxy = self._proxy
+        way = Socks(_TYPES[proxy.scheme], proxy.host, proxy.port, proxy.user, proxy.password)
+        try:
+            return await way.connect(dest_host=self._ip, dest_port=self._port, timeout=timeout)
+        except Exception as exc:
+            fault = _fault(exc, proxy)
+            # What a proxy answers may repeat the password, so of the error only the system's own part is kept.
+            cause = exc.__cause__ if isinstance(exc, ProxyConnectionError) else None
+        raise ProxyFailed(f"the proxy {proxy} {fault}") from cause
+
+
+class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as above
+    """The way through an MTProxy with a plain secret."""
+
+    packet_codec = IntermediatePacketCodec
+    _answered = False
+
+    def __init__(
+        self, ip: str, port: int, dc_id: int, *, loggers: Any, proxy: Proxy, local_addr: object = None
+    ) -> None:
+        super(TcpMTProxy, self).__init__(proxy.host, proxy.port, dc_id, loggers=loggers)
+        self._secret = proxy.secret
+        self._name = str(proxy)
+
+    @staticmethod
+    def address_info(proxy_info: Proxy) -> tuple[str, int]:
+        """Return what the client tells Telegram about the proxy."""
+        return proxy_info.host, proxy_info.port
+
+    async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109  # its own
+        try:
+            await super(TcpMTProxy, self)._connect(timeout=timeout, ssl=ssl)
+        except OSError as exc:
+            raise ProxyFailed(f"the proxy {self._name} cannot be reached ({sentence(exc)})") from exc
+
+    async def _recv(self) -> Any:
+        try:
+            packet = await super()._recv()
+        except (OSError, EOFError) as exc:
+            if self._answered:
+                raise
+            advice = "closed the connection before the data centre answered; its secret may be wrong"
+            self.connect_error = ProxyFailed(f"the proxy {self._name} {advice}")
+            raise self.connect_error from exc
+        self._answered = True
+        return packet
+
+
+class ThroughPaddedMTProxy(ThroughMTProxy):
+    """The same with a dd-secret: the proxy wants packets padded."""
+
+    packet_codec = RandomizedIntermediatePacketCodec
+
+
+def _fault(exc: Exception, proxy: Proxy) -> str:
+    """Return what the proxy did, as the end of a sentence that begins with its name."""
+    match exc:
+        case ProxyTimeoutError():
+            return "did not answer in time"
+        case ProxyConnectionError():
+            return f"cannot be reached ({sentence(exc.__cause__ or exc)})"
+        case ProxyError(error_code=int(code)):
+            return _refusal(proxy.scheme, code)
+        case ProxyError() if "authentication failure" in str(exc):
+            return "refused the login; check its user and password"
+        case ProxyError() if "No acceptable authentication" in str(exc):
+            return "refused the login; check its user and password" if proxy.user else "wants a user and a password"
+        case ProxyError() | OSError() | EOFError():
+            return f"closed the connection, or is no {proxy.scheme} proxy"
+        case _:
+            return f"could not be used ({type(exc).__name__})"
+
+
+def _refusal(scheme: str, code: int) -> str:
+    """Return what the proxy's own code means."""
+    match scheme, code:
+        case ("http", 407) | ("socks4", 92 | 93):
+            return "refused the login; check its user and password"
+        case ("http", 500 | 502 | 503 | 504):
+            return f"cannot reach the data centre (HTTP {code})"
+        case ("http", _):
+            return f"refuses to connect to the data centre (HTTP {code})"
+        case ("socks5", 2):
+            return "refuses to connect to the data centre (its rules forbid it)"
+        case _:
+            return f"cannot reach the data centre ({_SOCKS5_REASONS.get(code, f'code {code}')})"
