@@ -208,8 +208,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
     ``what`` says what was waited for, if it turns out to be a silence: ``connect``, ``probe`` or ``request``.
     """
     common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": sentence(exc)}
-    # Telethon reports a failed TCP connect in its own words; the socket's own error says more.
-    if isinstance(exc, ConnectionError) and exc.__cause__ is not None:
+    # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says all.
+    if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):
         common["detail"] = sentence(exc.__cause__)
     if (database := database_failure(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])

@@ -78,7 +78,7 @@ def says_proxy(
     """Have the events that a link's method returns say which proxy they came through."""
 
     @wraps(method)
-    async def saying(self: L, *args: P.args, **kwargs: P.kwargs) -> list[E]:
+    async def saying(self: L, /, *args: P.args, **kwargs: P.kwargs) -> list[E]:
         return [named(event, self.proxy) for event in await method(self, *args, **kwargs)]
 
     return saying

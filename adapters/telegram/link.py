@@ -331,6 +331,7 @@ class Connector:
             timeout=timeout,
             auto_reconnect=False,
             connection_retries=retries,
+            retry_delay=0,  # it would sleep a second after a failed connect; who waits here is the engine
             request_retries=0,
             raise_last_call_error=True,
             flood_sleep_threshold=0,

@@ -18,7 +18,7 @@ from engine.config.values import kind
 DIRECT: Final = "direct"
 _FORMS: Final = "socks5://user:password@host:1080, http://host:3128 or mtproxy://secret@host:443"
 _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?P<port>[0-9]{1,5}))?/?")
-_HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
+_HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 _TEXT_MAX: Final = 255  # bytes of a user or a password: SOCKS5 has one byte for the length
