@@ -118,11 +118,12 @@ class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as abov
     async def _recv(self) -> Any:
         try:
             packet = await super()._recv()
-        except (OSError, EOFError) as exc:
+        except Exception as exc:
             if self._answered:
                 raise
-            advice = "closed the connection before the data centre answered; its secret may be wrong"
-            self.connect_error = ProxyFailed(f"the proxy {self._name} {advice}")
+            closed = isinstance(exc, OSError | EOFError)
+            fault = "closed the connection before the data centre answered" if closed else "does not answer as one"
+            self.connect_error = ProxyFailed(f"the proxy {self._name} {fault}; its secret may be wrong")
             raise self.connect_error from exc
         self._answered = True
         return packet

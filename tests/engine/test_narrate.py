@@ -53,6 +53,17 @@ def test_a_first_connection_is_told_once() -> None:
     assert said(attempting(), Connected()) == ["✅ Successfully connected Account 1 in 3 s"]
 
 
+def test_a_connection_through_a_proxy_says_which() -> None:
+    """So that a person sees which one of a list carries the account, at the first connection and after a loss."""
+    via = Connected(via="socks5://127.0.0.1:1081")
+    life = attempting()
+    assert said(life, via) == ["✅ Successfully connected Account 1 in 3 s via socks5://127.0.0.1:1081"]
+    life.take(NetworkLost())
+    life.take(Elapsed(generation=0))
+    life.take(TurnGranted(generation=0))
+    assert said(life, via) == ["✅ Successfully reconnected Account 1 at attempt 2 via socks5://127.0.0.1:1081"]
+
+
 def test_a_failed_attempt_says_what_happened_and_when_it_goes_on() -> None:
     """Two lines: the cause, and the wait."""
     assert said(attempting(), NetworkLost(detail="connection refused")) == [

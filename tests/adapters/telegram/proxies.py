@@ -41,8 +41,8 @@ class Mood(Enum):
     """Says that it cannot reach the data centre."""
     FORBIDS = auto()
     """Says that its rules forbid the data centre."""
-    ECHOES = auto()
-    """Answers with what it was sent, the login with it."""
+    BABBLES = auto()
+    """Answers with nonsense, in which it repeats the login."""
 
 
 @define
@@ -111,8 +111,8 @@ class LocalProxy:
                     pass
             case Mood.CLOSES:
                 await reader.read(1)
-            case Mood.ECHOES:
-                writer.write(b"HTTP/1.1 400 " + (await reader.readuntil(b"\r\n\r\n")).replace(b"\r\n", b" ") + b"\r\n")
+            case Mood.BABBLES if self.scheme != "mtproxy":
+                writer.write(b"HTTP/1.1 400 " + (await reader.read(1024)).replace(b"\r\n", b" ") + b"\r\n")
             case _ if self.scheme == "socks5":
                 await self._socks5(reader, writer)
             case _ if self.scheme == "socks4":
@@ -175,6 +175,9 @@ class LocalProxy:
         tag = bytes(decrypt.encrypt(header))[56:60]
         padded = len(self.secret) == 17
         if tag != (b"\xdd" if padded else b"\xee") * 4:  # keys or padding are not those of our secret
+            return
+        if self.mood is Mood.BABBLES:
+            writer.write(encrypt.encrypt(b"\xff" * 4 + self.secret))  # a length below zero
             return
         client, server = Obfuscated(Intermediate(padded), decrypt, encrypt), Full()
         assert self.target is not None

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from engine.config import (
     Datacenter,
     Do,
+    Proxy,
     Sandbox,
     ScenarioStep,
+    Scheme,
     Telegram,
     parse_duration,
 )
@@ -28,6 +30,7 @@ def test_the_smallest_config_has_the_documented_defaults(good: Load, tmp_path: P
     assert config.storage.directory == (tmp_path / "data").resolve()
     assert config.sandbox.scenario == ()
     assert config.accounts[0].phone is None
+    assert config.accounts[0].proxy == ()
 
 
 def test_loading_creates_nothing(good: Load, tmp_path: Path) -> None:
@@ -138,6 +141,60 @@ def test_the_environment_is_read(good: Load, tmp_path: Path, monkeypatch: pytest
     assert config.accounts[0].name == "x Bo${HF_ID} ${Y}"
     assert type(config.accounts[0].name) is str
     assert config.accounts[0].session == tmp_path.resolve() / "s/77.session"
+
+
+@pytest.mark.parametrize(
+    ("text", "proxy", "shown"),
+    [
+        ("socks5://host:1080", Proxy(scheme=Scheme.SOCKS5, host="host", port=1080), "socks5://host:1080"),
+        (
+            "socks5://us%20er:p%40ss%3a%25@host:1080/",
+            Proxy(scheme=Scheme.SOCKS5, host="host", port=1080, user="us er", password="p@ss:%"),
+            "socks5://host:1080",
+        ),
+        (
+            "socks5://user:a@b:c/d@[::1]:1080",
+            Proxy(scheme=Scheme.SOCKS5, host="::1", port=1080, user="user", password="a@b:c/d"),
+            "socks5://[::1]:1080",
+        ),
+        ("socks4://user@1.2.3.4:9", Proxy(scheme=Scheme.SOCKS4, host="1.2.3.4", port=9, user="user"), "socks4://1.2.3.4:9"),
+        (
+            "http://user@host.example:3128",
+            Proxy(scheme=Scheme.HTTP, host="host.example", port=3128, user="user", password=""),
+            "http://host.example:3128",
+        ),
+        *[
+            (f"mtproxy://{text}@host:443", Proxy(scheme=Scheme.MTPROXY, host="host", port=443, secret=secret), "mtproxy://host:443")
+            for text, secret in (
+                ("0123456789ABCDEF0123456789abcdef", bytes.fromhex(API_HASH)),
+                (f"dd{API_HASH}", b"\xdd" + bytes.fromhex(API_HASH)),
+                (f"ee{API_HASH[2:]}", b"\xee" + bytes.fromhex(API_HASH[2:])),
+                ("3QEjRWeJq83vASNFZ4mrze8", b"\xdd" + bytes.fromhex(API_HASH)),
+            )
+        ],
+    ],
+)  # fmt: skip
+def test_a_proxy_is_read(good: Load, text: str, proxy: Proxy, shown: str) -> None:
+    """Percent-encoding, brackets, and the forms that a secret of an MTProxy has; its text has no secret."""
+    account = good(f"{HEAD}accounts: [{{name: A, session: a, proxy: '{text}'}}]").accounts[0]
+    assert account.proxy == (proxy,)
+    assert str(account.proxy[0]) == shown
+
+
+def test_a_list_of_proxies_keeps_its_order(good: Load) -> None:
+    """``direct`` is an entry like the others, and one without a list is a list of one."""
+    one = Proxy(scheme=Scheme.HTTP, host="host", port=1)
+    text = "accounts: [{name: A, session: a, proxy: ['http://host:1', direct]}, {name: B, session: b, proxy: direct}]"
+    assert [account.proxy for account in good(HEAD + text).accounts] == [(one, None), (None,)]
+
+
+def test_a_proxy_s_login_comes_from_the_environment(good: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the config can be shown to others."""
+    monkeypatch.setenv("HF_PASSWORD", "p%40ss")
+    text = "accounts: [{name: A, session: a, proxy: 'http://user:${HF_PASSWORD}@host:1'}]"
+    (proxy,) = good(HEAD + text).accounts[0].proxy
+    assert proxy is not None
+    assert proxy.password == "p@ss"
 
 
 def test_an_account_is_found_by_name(good: Load) -> None:

@@ -12,11 +12,25 @@ from engine.config import (
     ConfigError,
     load,
 )
-from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SECRETS, Load, Problems
+from tests.engine.config.texts import (
+    API_HASH,
+    HEAD,
+    ONE,
+    PEM,
+    PHONE,
+    PROXY_PASSWORD,
+    PROXY_SECRET,
+    SECRETS,
+    Load,
+    Problems,
+)
 
 FULL: dict[str, Any] = {
     "telegram": {"api_id": 5, "api_hash": API_HASH, "datacenter": {"id": 2, "host": "h", "port": 1, "public_key": PEM}},
-    "accounts": [{"name": "A", "session": "a", "phone": PHONE}, {"name": "B", "session": "b", "phone": int(PHONE)}],
+    "accounts": [
+        {"name": "A", "session": "a", "phone": PHONE, "proxy": f"http://user:{PROXY_PASSWORD}@h:1"},
+        {"name": "B", "session": "b", "phone": int(PHONE), "proxy": [f"mtproxy://{PROXY_SECRET}@h:1", PROXY_SECRET]},
+    ],
     "states": {"backoff": {"server": {"first": "${HF_TOKEN}", "then": "${HF_TOKEN}"}}, "timeout": {"patience": [1]}},
     "sandbox": {"scenario": [{"at": "1s", "do": "${HF_TOKEN}", "for": "x${HF_TOKEN}"}]},
 }
@@ -31,8 +45,10 @@ def test_no_repr_shows_a_secret(good: Load, tmp_path: Path) -> None:
     """A config in a log line or a traceback gives nothing away."""
     (tmp_path / "dc.pem").write_text(PEM)
     text = HEAD.replace("}", ", datacenter: {id: 2, host: h, port: 1, public_key: dc.pem}}")
-    config = good(f'{text}accounts: [{{name: A, session: a, phone: "{PHONE}"}}]')
+    proxy = f"[socks5://user:{PROXY_PASSWORD}@h:1, mtproxy://{PROXY_SECRET}@h:2]"
+    config = good(f'{text}accounts: [{{name: A, session: a, phone: "{PHONE}", proxy: {proxy}}}]')
     assert config.accounts[0].phone == PHONE
+    assert [str(one) for one in config.accounts[0].proxy] == ["socks5://h:1", "mtproxy://h:2"]
     assert not [secret for secret in SECRETS if secret in repr(config) or secret in str(config.telegram)]
 
 
@@ -45,6 +61,14 @@ def test_what_may_be_a_secret_is_quoted_nowhere(bad: Problems) -> None:
         ["config.yaml:5", "…"],
     ]
     assert not [secret for secret in SECRETS if secret in str(problems)]
+
+
+@pytest.mark.parametrize("text", ["socks5://u:secret@h:1", "http://h:1", "u:secret@h:1", "secret@h:1"])
+def test_a_url_in_a_wrong_place_is_not_quoted(bad: Problems, text: str) -> None:
+    """Where a URL or its end slipped to another key, or became one, the login in it is not repeated."""
+    problems = bad(f"{HEAD}{ONE}fleet: {{stagger: '{text}'}}\n'{text}': 1\nstates: {{'{text}': 1}}")
+    assert len(problems) == 3
+    assert text not in str(problems)
 
 
 @pytest.mark.parametrize("content", [b"a: \xff", b"a: [", b"a: 1"])
