@@ -45,7 +45,7 @@ class Listener:
     door: Door = Door.REFUSING
     _socket: socket.socket = attrs.field(init=False)
     _filler: socket.socket | None = None
-    _accepting: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    _accepting: anyio.CancelScope | None = None
     _stopped: anyio.Event = attrs.field(factory=anyio.Event)
 
     def bind(self) -> None:
@@ -67,7 +67,8 @@ class Listener:
         if door is self.door:
             return
         if self.door is Door.OPEN:
-            self._accepting.cancel()
+            if self._accepting is not None:
+                self._accepting.cancel()
             await self._stopped.wait()
         if self.door is not Door.REFUSING:
             self.close()

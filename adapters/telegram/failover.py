@@ -6,9 +6,8 @@ a link that works.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from functools import wraps
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import attrs
 from attrs import define, field
@@ -16,7 +15,6 @@ from attrs import define, field
 from adapters.telegram.proxy import Proxy
 from states.events import Connected, Event, Failure, NetworkLost, ProtocolBroken, TimedOut, TransportFlood
 
-P = ParamSpec("P")
 E = TypeVar("E", bound=Event)
 
 RETURN_AFTER: Final = 600.0
@@ -63,22 +61,3 @@ def named(event: E, proxy: Proxy | None) -> E:
     if isinstance(event, _NAMED) and str(proxy) not in event.detail:
         return attrs.evolve(event, detail=f"{event.detail} via {proxy}")
     return event
-
-
-class _Link(Protocol):
-    proxy: Proxy | None
-
-
-L = TypeVar("L", bound=_Link)
-
-
-def says_proxy(
-    method: Callable[Concatenate[L, P], Coroutine[Any, Any, list[E]]],
-) -> Callable[Concatenate[L, P], Coroutine[Any, Any, list[E]]]:
-    """Have the events that a link's method returns say which proxy they came through."""
-
-    @wraps(method)
-    async def saying(self: L, /, *args: P.args, **kwargs: P.kwargs) -> list[E]:
-        return [named(event, self.proxy) for event in await method(self, *args, **kwargs)]
-
-    return saying

@@ -25,7 +25,7 @@ from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.telegram.classify import MissedPong, chain_of, classify
 from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
-from adapters.telegram.failover import Failover, named, says_proxy
+from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states
@@ -96,7 +96,6 @@ class TelegramLink:
         if self._client is not None:
             self._client.hold(request, until)
 
-    @says_proxy
     async def open(self, *, patience: float) -> list[Event]:
         """Connect and prove it within ``patience`` seconds: session, TCP, key, initConnection and one RPC.
 
@@ -111,9 +110,9 @@ class TelegramLink:
         except Exception as exc:
             failure = self._failed_attempt(exc, patience)
             self.connector.failover.failed(self.proxy, failure)
-            return [failure]
+            return [named(failure, self.proxy)]
         self.connector.inbox.connected(self._client)
-        return [*notices, Connected(link=self.number)]
+        return [*notices, named(Connected(link=self.number), self.proxy)]
 
     async def _make_client(self, patience: float) -> LinkClient:
         connector = self.connector
@@ -134,7 +133,6 @@ class TelegramLink:
             failure = classify(TimeoutError(f"no proof within {patience:g} s"), link=self.number, what="connect")
         return failure
 
-    @says_proxy
     async def probe(self, *, proof: bool, patience: float) -> list[Event]:
         """Ask for a sign of life within ``patience`` seconds: a ping, or an authorised RPC if ``proof``.
 
@@ -149,9 +147,9 @@ class TelegramLink:
                     await self._ping()
         except TimeoutError:
             silence = TimeoutError(f"no answer within {patience:g} s")
-            return [classify(silence, link=self.number, what="probe")]
+            return [named(classify(silence, link=self.number, what="probe"), self.proxy)]
         except Exception as exc:
-            return [classify(exc, link=self.number, what="probe")]
+            return [named(classify(exc, link=self.number, what="probe"), self.proxy)]
         return [*notices, ProbeAnswered(link=self.number, proof=proof)]
 
     async def events(self) -> AsyncIterator[Event]:
@@ -172,10 +170,9 @@ class TelegramLink:
                 continue
             self._unsaved = False
             await self._client.save()
-        for event in await self._why_ended():
-            yield event
+        for failure in await self._why_ended():
+            yield named(failure, self.proxy)
 
-    @says_proxy
     async def _why_ended(self) -> list[Failure]:
         try:
             await asked(self._client.disconnected)
