@@ -10,7 +10,7 @@ import pytest
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import log_in_test_account
-from states.events import Connected, NetworkLost, ProbeAnswered, TimedOut
+from states.events import Connected, Failure, NetworkLost, ProbeAnswered, TimedOut
 from tests.adapters.telegram.place import PHONE, Place
 from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, LocalProxy, Mood
 from tests.adapters.telegram.through import PATIENCE, attempt, failure, opened, refused_port, through
@@ -173,7 +173,7 @@ async def test_a_link_that_the_proxy_drops_names_it(place: Place, kind: str) -> 
         link = await opened(through(place, proxy.address()))
         proxy.cut()
         with anyio.fail_after(PATIENCE):
-            (event,) = await link.ended()
+            (event,) = [found async for found in link.events() if isinstance(found, Failure)]
         await link.close(patience=1)
         assert isinstance(event, NetworkLost)
         assert event.detail == f"the other side closed the connection via {proxy.address()}"
@@ -201,7 +201,7 @@ async def test_no_secret_is_ever_logged(place: Place, caplog: pytest.LogCaptureF
         events = list(await link.open(patience=0.3 if mood is Mood.SILENT else PATIENCE))
         proxy.cut()
         if isinstance(events[-1], Connected):
-            events += await link.ended()
+            events += [found async for found in link.events()]
         shown = [repr(events), repr(link), repr(connector), repr(link.client), str(proxy.address())]
         await link.close(patience=1)
     assert caplog.text
