@@ -2,6 +2,7 @@
 
 import math
 import os
+import secrets
 import signal
 import sys
 import time
@@ -17,11 +18,12 @@ from rich.console import Console
 
 from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
 from adapters.sandbox import Step as SandboxStep
+from adapters.sandbox.chaos import chaos
 from adapters.sqlite import Journal, StorageError
 from adapters.system import EngineLock, SystemClock
 from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
 from engine import layout, logs, screen, status
-from engine.config import Config, Do, ScenarioStep
+from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
 from engine.config import Datacenter as DatacenterConfig
 from engine.config import Proxy as ProxyConfig
 from engine.config import Sandbox as SandboxConfig
@@ -118,7 +120,26 @@ def _sandbox_step(step: ScenarioStep, phones: Mapping[str, str | None]) -> Sandb
         case Do.MESSAGE:
             return SandboxStep(step.at, Push(phone or "", step.text or "Hello"))
         case _:
-            return SandboxStep(step.at, Fault(FaultKind(step.do.value), phone, step.duration))
+            options = {
+                name: getattr(step, name) for name in ("duration", "times", "request", "code", "text", "seconds")
+            }
+            return SandboxStep(step.at, Fault(FaultKind(step.do.value), phone, **options))
+
+
+def _sandbox_scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[SandboxStep]:
+    if isinstance(section.scenario, Chaos):
+        seed = secrets.randbelow(2**32) if section.seed is None else section.seed
+        log.info(
+            f"The sandbox hurts everybody at random for {seconds(section.duration)}; its seed is {seed}", icon="🔍"
+        )
+        return chaos(seed, [phone for phone in phones.values() if phone], section.duration)
+    steps = []
+    for index, step in enumerate(section.scenario):
+        try:
+            steps.append(_sandbox_step(step, phones))
+        except SandboxError as exc:
+            raise SandboxError(f"sandbox.scenario[{index}]: {exc}") from exc
+    return steps
 
 
 async def _in_sandbox(config: Config, sandbox: SandboxProcess) -> dict[str, Connector]:
@@ -161,7 +182,7 @@ async def _data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connecto
                 log.info(f"The sandbox data centre listens on 127.0.0.1:{sandbox.port}", icon="🔍")
                 connectors = await _in_sandbox(config, sandbox)
                 phones = {account.name: account.phone for account in config.accounts}
-                steps = [_sandbox_step(step, phones) for step in config.sandbox.scenario]
+                steps = _sandbox_scenario(config.sandbox, phones)
                 yield connectors, partial(_play, sandbox, steps)
         case DatacenterConfig(id=number, host=host, port=port, public_key=key):
             datacenter = Datacenter(number, host, port, key)

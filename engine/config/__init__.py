@@ -2,15 +2,13 @@
 
 from engine.config.load import ConfigError, load
 from engine.config.proxies import Proxy, Scheme
+from engine.config.scenario import Chaos, Do, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
     Datacenter,
-    Do,
     Fleet,
     Sandbox,
-    SandboxSection,
-    ScenarioStep,
     Storage,
     Telegram,
     UnknownAccount,
@@ -20,6 +18,7 @@ from engine.config.values import parse_duration
 
 __all__ = [
     "Account",
+    "Chaos",
     "Config",
     "ConfigError",
     "Datacenter",

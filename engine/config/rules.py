@@ -1,15 +1,20 @@
 """Rules about more than one value. They read the plain document: one bad value hides no other problem."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from engine.config.document import Problem, may_show
-from engine.config.types import Do, nearest
-from engine.config.values import to_session
+from engine.config.scenario import CODES, EXAMPLES, Do
+from engine.config.types import nearest
+from engine.config.values import to_offset, to_session
 
-_LASTING: Final = frozenset(do for do in Do if do.lasts)
+STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds")
+MISSING: Final = {(Do.MESSAGE, "account"): "a message goes to one account; add account: with its name"}
+ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
+_DELAY_MAX: Final = 3600.0  # s
 
 
 def rule_problems(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
@@ -72,29 +77,68 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
         yield Problem(
             ("sandbox",), "works only with telegram.datacenter: sandbox; set that, or remove the section sandbox"
         )
-    scenario = section.get("scenario") if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        return
+    scenario = section.get("scenario")
+    if scenario == "chaos":
+        if phones and not any(phones.values()):
+            yield Problem(
+                ("sandbox", "scenario"), "the sandbox knows accounts by their phone; give one to at least one"
+            )
+    else:
+        for key in ("seed", "for"):
+            if section.get(key) is not None:
+                yield Problem(("sandbox", key), f"{key} is for scenario: chaos alone; remove it")
     for index, step in _mappings(scenario):
-        for key, text in _step_faults(step, phones):
-            yield Problem(("sandbox", "scenario", index, *key), text)
+        for path, text in _step_faults(step, phones):
+            yield Problem(("sandbox", "scenario", index, *path), text)
 
 
 def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the key (or none, for the step itself) and the text of each fault of one step."""
     do, account = step.get("do"), step.get("account")
     if isinstance(do, str) and do in tuple(Do):
-        if do in _LASTING and step.get("for") is None:
-            yield (), f"{do} lasts, and needs to know how long; add for: 10s"
-        if do not in _LASTING and step.get("for") is not None:
-            yield ("for",), f"{do} happens at once and takes no 'for'; remove it"
-        if do != Do.MESSAGE and step.get("text") is not None:
-            yield ("text",), f"{do} takes no text, only message does; remove it"
-        if do == Do.MESSAGE and account is None:
-            yield (), "a message goes to one account; add account: with its name"
+        yield from _key_faults(Do(do), step)
     if isinstance(account, str) and phones:
         if account not in phones:
             yield ("account",), f"no account has this name; {nearest(account, phones)}"
         elif phones[account] is None:
             yield ("account",), "the sandbox knows accounts by their phone, and this one has none; give it one"
+
+
+def _key_faults(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+    given = {key for key in STEP_KEYS if step.get(key) is not None}
+    if do.lasts and not given & {"for", "times"}:
+        instead = " or times: 3" if "times" in do.takes else ""
+        yield (), f"{do} lasts, and needs to know how long; add for: 10s{instead}"
+    for key in do.needs:
+        if step.get(key) is None:
+            yield (), MISSING.get((do, key)) or f"{do} needs {key}; add {key}: {EXAMPLES[key]}"
+    for key in STEP_KEYS:
+        if key in given and key not in do.takes:
+            at_once = "happens at once and " if key == "for" else ""
+            yield (key,), f"{do} {at_once}takes no '{key}'; remove it"
+    code, text = step.get("code"), step.get("text")
+    if do in CODES and isinstance(code, int) and code not in CODES[do]:
+        yield ("code",), f"must be one of {', '.join(map(str, CODES[do]))} for {do}"
+    if "text" in do.takes and do is not Do.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text):
+        yield ("text",), "must be the text of an error, like FLOOD_WAIT_30: 1 to 128 letters, digits and _"
+    if do is Do.SLOW and _is_no_delay(step.get("seconds")):
+        yield ("seconds",), "must be more than 0 s and at most 1h, because it is a delay"
+    if do is Do.CLOCK_OFFSET and _seconds(step.get("seconds")) == 0:
+        yield ("seconds",), "must not be 0; write 60s for a clock that is ahead, -400s for one that is behind"
+
+
+def _seconds(value: object) -> float | None:
+    try:
+        return to_offset(value)
+    except Exception:  # on record already, by the one who structures it
+        return None
+
+
+def _is_no_delay(value: object) -> bool:
+    seconds = _seconds(value)
+    return seconds is not None and not 0 < seconds <= _DELAY_MAX
 
 
 def _shown(account: dict[str, Any]) -> str:

@@ -16,15 +16,13 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
 from engine.config.proxies import Proxy, to_proxy
+from engine.config.scenario import Chaos, Do, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
     Datacenter,
-    Do,
     Fleet,
     Sandbox,
-    SandboxSection,
-    ScenarioStep,
     Storage,
     Telegram,
     nearest,
@@ -37,6 +35,7 @@ from engine.config.values import (
     to_duration,
     to_int,
     to_number,
+    to_offset,
     to_path,
     to_phone,
     to_public_key,
@@ -69,14 +68,15 @@ def converter_for(folder: Path) -> Converter:
     converter.register_structure_hook(float, to_duration)  # the two that are no duration are named below
     converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
     converter.register_structure_hook(Do, lambda value, _: Do(one_of(tuple(Do))(value)))
-    sections: tuple[type[Any], ...] = (Fleet, SandboxSection, ScenarioStep)
-    sections += (Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
+    sections: tuple[type[Any], ...] = (Fleet, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
         _register(converter, section)
     _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file
     _register(converter, Storage, _with_directory, directory=lambda value, _: to_path(value, folder))
     _register(converter, Backoff, factor=to_number, jitter=to_number)
     _register(converter, BackoffSchedules, prepare=_with_own_defaults)
+    _register(converter, ScenarioStep, seconds=to_offset)
+    _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
     _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
     converter.register_structure_hook(Proxy, to_proxy)
@@ -206,3 +206,11 @@ def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None,
             return tuple(converter.structure(value, tuple[Proxy, ...]))
         case _:
             return (to_proxy(value),)
+
+
+def _to_scenario(converter: Converter, value: Any, _: Any) -> Chaos | tuple[ScenarioStep, ...]:
+    if value == "chaos":
+        return Chaos()
+    if isinstance(value, list):
+        return converter.structure(value, tuple[ScenarioStep, ...])
+    raise ValueError(f"must be chaos, or a list of steps, not {describe(value)}")

@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from attrs import field, frozen
 
 from engine.config.document import may_show
 from engine.config.proxies import Proxy
+from engine.config.scenario import SandboxSection
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -131,44 +131,6 @@ class Fleet:
     stagger: float = 0.1
 
 
-class Do(StrEnum):
-    """What a step of the sandbox's scenario does to an account, or to all."""
-
-    RESET = "reset"
-    CLOSE = "close"
-    BLACKHOLE = "blackhole"
-    REFUSE = "refuse"
-    ACCEPT_THEN_CLOSE = "accept_then_close"
-    CLEAR = "clear"
-    MESSAGE = "message"
-
-    @property
-    def lasts(self) -> bool:
-        """True for what goes on for a while, and so needs a duration."""
-        return self in (Do.BLACKHOLE, Do.REFUSE, Do.ACCEPT_THEN_CLOSE)
-
-
-@frozen(kw_only=True)
-class ScenarioStep:
-    """``at`` seconds after the start the sandbox does ``do``, for ``duration`` seconds (key ``for``) if that lasts.
-
-    ``account`` None means all accounts; ``text`` is for ``message`` alone.
-    """
-
-    at: float
-    do: Do
-    account: str | None = None
-    duration: float | None = None
-    text: str | None = None
-
-
-@frozen(kw_only=True)
-class SandboxSection:
-    """What happens in the sandbox while the engine runs, in the order of the file."""
-
-    scenario: tuple[ScenarioStep, ...] = ()
-
-
 @frozen(kw_only=True)
 class Config:
     """A whole config; ``path`` is the file it was read from."""
@@ -179,7 +141,7 @@ class Config:
     storage: Storage = Storage()
     states: Policy = field(factory=Policy)
     fleet: Fleet = Fleet()
-    sandbox: SandboxSection = SandboxSection()
+    sandbox: SandboxSection = field(factory=SandboxSection)
 
     def account(self, name: str) -> Account:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""

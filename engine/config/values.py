@@ -169,6 +169,17 @@ def to_duration(value: object, _: object = None) -> float:
         raise ValueError(f"must be {_DURATION_FORMS}, not {describe(value)}") from None
 
 
+def to_offset(value: object, _: object = None) -> float | None:
+    """Return the seconds of a duration that may have a minus sign before it."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value.startswith("-"):
+        return -to_duration(type(value)(value[1:]))
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return -to_duration(-value)
+    return to_duration(value)
+
+
 def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     """Return a function that takes one of ``words`` and nothing else."""
 

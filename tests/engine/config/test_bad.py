@@ -122,11 +122,10 @@ def test_a_bad_key_file_is_explained(bad: Problems, tmp_path: Path, content: str
     ("step", "where", "said"),
     [
         *[(f"{{at: 1, do: {do}}}", "", "add for: 10s") for do in ("refuse", "accept_then_close", "blackhole")],
-        *[(f"{{at: 1, do: {do}, for: 1s}}", ".for", "takes no 'for'") for do in ("reset", "close", "clear")],
-        ("{at: 1, do: message, account: A, for: 1s}", ".for", "takes no 'for'"),
+        *[(f"{{at: 1, do: {do}, for: 1s}}", ".for", "takes no 'for'") for do in ("clear", "message, account: A")],
         ("{at: 1, do: message}", "", "a message goes to one account"),
         ("{at: 1, do: reset, account: B}", ".account", "give it one"),
-        ("{at: 1, do: close, text: hello}", ".text", "takes no text"),
+        ("{at: 1, do: close, text: hello}", ".text", "takes no 'text'"),
         ("{at: 1, do: explode}", ".do", "not 'explode'"),
         ("{at: 1, do: close, account: a}", ".account", "there are: A, B"),
         ("{at: 1, do: close, duration: 1s}", ".duration", "unknown key"),

@@ -1,0 +1,118 @@
+"""A Telegram data centre on loopback, until it is told to stop."""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskStatus
+
+from adapters.sandbox.control import Control
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.server import Sandbox
+
+FAILED = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m adapters.sandbox", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=4430, help="for clients; 0 for any (default: %(default)s)")
+    parser.add_argument("--control", type=int, default=0, help="for commands; 0 for any (default: any)")
+    parser.add_argument("--dc", type=int, default=2, help="the number of the data centre (default: %(default)s)")
+    parser.add_argument("--state", type=Path, help="a directory to remember accounts, keys and messages in")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end when standard input does, as a child process should"
+    )
+    return parser
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Runs a sandbox and its control connection until a signal, or the end of stdin."""
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(
+            Sandbox(dc_id=options.dc, host=options.host, port=options.port, state=options.state)
+        )
+        listener = await stack.enter_async_context(await _listen(options.host, options.control))
+        control_port = int(listener.extra(SocketAttribute.local_port))
+        async with anyio.create_task_group() as tasks:
+            control = Control(sandbox, tasks)
+            tasks.start_soon(listener.serve, control.serve, tasks)
+            await tasks.start(_stop_on_signal, tasks.cancel_scope)
+            if options.until_stdin_closes:
+                tasks.start_soon(_stop_with_stdin, tasks.cancel_scope)
+            _announce(sandbox, control_port)
+            if not options.until_stdin_closes:
+                _explain(sandbox, control_port)
+
+
+def main() -> int:
+    """Exit codes: 0 after a clean stop, 2 when it cannot start."""
+    options = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Each packet of each client is told about at debug level only; Telethon's own loggers stay quiet here.
+    logging.getLogger("telethon").setLevel(logging.WARNING)
+    try:
+        anyio.run(serve, options)
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    return 0
+
+
+async def _listen(host: str, port: int) -> Listener[SocketStream]:
+    try:
+        multi = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    except OSError as error:
+        raise SandboxError(
+            f"The sandbox cannot take commands on port {port} of {host} ({error.strerror}); "
+            "choose another with --control."
+        ) from error
+    return multi.listeners[0]
+
+
+async def _stop_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        # Whoever reads the ready line may send a signal at once.
+        task_status.started()
+        async for _ in signals:
+            scope.cancel()
+            return
+
+
+async def _stop_with_stdin(scope: anyio.CancelScope) -> None:
+    """Whoever started us holds the other end of stdin; when it closes, however they went, we go too."""
+    stdin = sys.stdin.fileno()
+    while True:
+        await anyio.wait_readable(stdin)
+        if not os.read(stdin, 4096):
+            scope.cancel()
+            return
+
+
+def _announce(sandbox: Sandbox, control_port: int) -> None:
+    ready = {
+        "ready": True,
+        "dc": sandbox.dc_id,
+        "host": sandbox.host,
+        "port": sandbox.port,
+        "control": control_port,
+        "public_key": sandbox.public_key,
+    }
+    print(json.dumps(ready), flush=True)
+
+
+def _explain(sandbox: Sandbox, control_port: int) -> None:
+    print(
+        f"In Telethon: telethon.crypto.rsa.add_key(<public_key>, old=False) and "
+        f'client.session.set_dc({sandbox.dc_id}, "{sandbox.host}", {sandbox.port}); '
+        "log in as +9996620001 with the code 22222.\n"
+        f'To hurt it: echo \'{{"do": "reset"}}\' | nc -q 1 {sandbox.host} {control_port}',
+        file=sys.stderr,
+    )

@@ -1,0 +1,164 @@
+"""The section ``sandbox``: what its scenario can do to whom, and which keys each of its steps needs and takes."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+_TIMES_MAX: Final = 10_000
+_TEXT_MAX: Final = 128  # characters
+_CHAOS_MIN: Final = 10.0  # s; below, nobody has the time to heal
+_CHAOS_MAX: Final = 86_400.0  # s
+_SEED_MAX: Final = 2**63 - 1
+
+
+class Do(StrEnum):
+    """What a step of the sandbox's scenario does to an account, or to all."""
+
+    RESET = "reset"
+    CLOSE = "close"
+    BLACKHOLE = "blackhole"
+    REFUSE = "refuse"
+    SYN_DROP = "syn_drop"
+    ACCEPT_THEN_CLOSE = "accept_then_close"
+    SLOW = "slow"
+    RPC_ERROR = "rpc_error"
+    RESET_BEFORE = "reset_before"
+    RESET_AFTER = "reset_after"
+    TRANSPORT_ERROR = "transport_error"
+    GARBAGE = "garbage"
+    REVOKE = "revoke"
+    DUPLICATE = "duplicate"
+    FORGET_KEY = "forget_key"
+    BAD_SALT = "bad_salt"
+    BAD_MSG = "bad_msg"
+    CLOCK_OFFSET = "clock_offset"
+    WRONG_MSG_KEY = "wrong_msg_key"
+    LOST_UPDATE = "lost_update"
+    TOO_LONG = "too_long"
+    CLEAR = "clear"
+    MESSAGE = "message"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The keys without which a step means nothing; ``at`` and ``do`` apart."""
+        return _KEYS[self][0]
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The keys that a step may have; ``at``, ``do`` and ``account`` apart."""
+        needs, optional = _KEYS[self]
+        return needs + optional
+
+    @property
+    def lasts(self) -> bool:
+        """True for what goes on for a while, and so needs to be told when to end.
+
+        What a person has to mend (a revoked login, a forgotten key) may last until a step ``clear``.
+        """
+        return self not in _MOMENTARY and self not in _FOR_A_PERSON and "for" in self.takes
+
+
+_KEYS: Final[Mapping[Do, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    Do.RESET: ((), ("for", "times")),
+    Do.CLOSE: ((), ("for", "times")),
+    Do.BLACKHOLE: ((), ("for", "times")),
+    Do.REFUSE: ((), ("for",)),
+    Do.SYN_DROP: ((), ("for",)),
+    Do.ACCEPT_THEN_CLOSE: ((), ("for", "times")),
+    Do.SLOW: (("seconds",), ("for", "times", "request")),
+    Do.RPC_ERROR: (("code", "text"), ("for", "times", "request")),
+    Do.RESET_BEFORE: ((), ("for", "times", "request")),
+    Do.RESET_AFTER: ((), ("for", "times", "request")),
+    Do.TRANSPORT_ERROR: (("code",), ("for", "times")),
+    Do.GARBAGE: ((), ("for", "times")),
+    Do.REVOKE: ((), ("for", "times", "text")),
+    Do.DUPLICATE: ((), ("for", "times")),
+    Do.FORGET_KEY: ((), ("for", "times")),
+    Do.BAD_SALT: ((), ("for", "times")),
+    Do.BAD_MSG: (("code",), ("for", "times", "request")),
+    Do.CLOCK_OFFSET: (("seconds",), ("for", "times")),
+    Do.WRONG_MSG_KEY: ((), ("for", "times")),
+    Do.LOST_UPDATE: ((), ("for", "times")),
+    Do.TOO_LONG: ((), ("for", "times")),
+    Do.CLEAR: ((), ()),
+    Do.MESSAGE: (("account",), ("text",)),
+}
+"""The keys that each step needs, and those that it may have besides."""
+
+_MOMENTARY: Final = frozenset(
+    {Do.RESET, Do.CLOSE, Do.RPC_ERROR, Do.RESET_BEFORE, Do.RESET_AFTER, Do.GARBAGE, Do.BAD_SALT, Do.BAD_MSG}
+)
+_FOR_A_PERSON: Final = frozenset({Do.REVOKE, Do.DUPLICATE, Do.FORGET_KEY})
+
+CODES: Final[Mapping[Do, tuple[int, ...]]] = {
+    Do.TRANSPORT_ERROR: (-404, -429, -444),
+    Do.BAD_MSG: (16, 17, 18, 19, 20, 32, 33, 34, 35, 48, 64),
+}
+"""The codes that exist, for the steps that have a few only."""
+
+EXAMPLES: Final[Mapping[str, str]] = {"code": "420", "text": "FLOOD_WAIT_30", "seconds": "2s"}
+
+
+def _times(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None and not 1 <= value <= _TIMES_MAX:
+        raise ValueError(f"{attribute.name} must be from 1 to {_TIMES_MAX}")
+
+
+def _code(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None and not 1 <= abs(value) <= 999:
+        raise ValueError(f"{attribute.name} must be the code of an error, like 420 or -503")
+
+
+def _words(_: Any, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
+    if value is not None and not (1 <= len(value) <= _TEXT_MAX and value.isprintable()):
+        raise ValueError(f"{attribute.name} must be 1 to {_TEXT_MAX} printable characters")
+
+
+def _seed(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None and not 0 <= value <= _SEED_MAX:
+        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_SEED_MAX}")
+
+
+def _chaos_time(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not _CHAOS_MIN <= value <= _CHAOS_MAX:
+        raise ValueError(f"must be from {_CHAOS_MIN:.0f}s to {_CHAOS_MAX / 3600:.0f}h")
+
+
+@frozen(kw_only=True)
+class ScenarioStep:
+    """``at`` seconds after the start the sandbox does ``do``, for ``duration`` seconds (key ``for``) or ``times``.
+
+    ``account`` None means all accounts. ``request`` is a pattern of method names, such as ``updates.getState``;
+    ``code`` and ``text`` say which error, ``text`` also what a ``message`` says; ``seconds`` how slow an answer or
+    how wrong a clock is.
+    """
+
+    at: float
+    do: Do
+    account: str | None = None
+    duration: float | None = None
+    times: int | None = field(default=None, validator=_times)
+    request: str | None = field(default=None, validator=_words)
+    code: int | None = field(default=None, validator=_code)
+    text: str | None = None
+    seconds: float | None = None
+
+
+@frozen
+class Chaos:
+    """A scenario that the sandbox makes up by itself, from the section's seed."""
+
+
+@frozen(kw_only=True)
+class SandboxSection:
+    """What happens in the sandbox while the engine runs, in the order of the file, or at random.
+
+    ``seed`` and ``duration`` (key ``for``, seconds) belong to :class:`Chaos`; without a seed each run has its own.
+    """
+
+    scenario: Chaos | tuple[ScenarioStep, ...] = ()
+    seed: int | None = field(default=None, validator=_seed)
+    duration: float = field(default=120.0, validator=_chaos_time)
