@@ -157,7 +157,8 @@ class Runner:
 
     async def _take_turn(self, effect: AskTurn) -> None:
         async with self.turns.turn():
-            await self.post(TurnGranted(generation=effect.generation))
+            used = await self.connector.credentials()
+            await self.post(TurnGranted(generation=effect.generation, credentials=used))
             await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state ends it
 
     async def _probe(self, effect: Probe) -> None:

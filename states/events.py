@@ -50,6 +50,9 @@ class ClockJumped(Event):
 class CredentialsReplaced(Event):
     """The session now holds another key than the one that was used so far."""
 
+    credentials: str | None = None
+    """A fingerprint of that key; None if nobody looked."""
+
 
 @frozen(kw_only=True)
 class RetryRequested(Event):
@@ -61,6 +64,8 @@ class StopRequested(Event):
     """The engine stops, or the account is paused."""
 
     reason: str = ""
+    paused: bool = False
+    """Whether the next life waits until a person resumes the account."""
 
 
 # --- answers to what a visit of a state asked for ------------------------------------------------------------------
@@ -76,6 +81,9 @@ class OfVisit(Event):
 @frozen(kw_only=True)
 class TurnGranted(OfVisit):
     """The fleet's limiter lets this account connect now."""
+
+    credentials: str | None = None
+    """A fingerprint of the key that the attempt is made with; None if nobody looked."""
 
 
 @frozen(kw_only=True)

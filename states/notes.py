@@ -5,7 +5,15 @@ They run before the effects are made up, so that a wait sees the counters that i
 
 from typing import Any
 
-from states.events import CredentialsReplaced, FloodWait, ProbeAnswered, Started
+from states.events import (
+    CredentialsReplaced,
+    DatabaseCorrupt,
+    FloodWait,
+    ProbeAnswered,
+    Started,
+    StopRequested,
+    TurnGranted,
+)
 from states.guards import Moment, streak_after
 from states.snapshot import Cause, Hold, State
 
@@ -18,11 +26,12 @@ def cause_of(moment: Moment) -> Cause:
 
 
 def failed(moment: Moment) -> Changes:
-    """Count a failure and remember its cause."""
+    """Count a failure and remember its cause; a damaged file holds no credentials, whatever can be read of it."""
     return {
         "failures": moment.snapshot.failures + 1,
         "streak": streak_after(moment),
         "cause": cause_of(moment),
+        **({"credentials": ""} if isinstance(moment.event, DatabaseCorrupt) else {}),
     }
 
 
@@ -42,9 +51,9 @@ def silent_and_told(moment: Moment) -> Changes:
 
 
 def opened(moment: Moment) -> Changes:
-    """Count an attempt and give its link a number."""
+    """Count an attempt and give its link a number; remember whose key it is made with."""
     links = moment.snapshot.links + 1
-    return {"attempt": moment.snapshot.attempt + 1, "links": links, "link": links, "stable": False}
+    return {"attempt": moment.snapshot.attempt + 1, "links": links, "link": links, "stable": False, **named(moment)}
 
 
 def connected(moment: Moment) -> Changes:
@@ -73,21 +82,21 @@ def settled(moment: Moment) -> Changes:
     }  # fmt: skip
 
 
-def identified(moment: Moment) -> Changes:
-    """Remember whose key this life begins with."""
-    assert isinstance(moment.event, Started)
-    return {"credentials": moment.event.credentials}
+def named(moment: Moment) -> Changes:
+    """Remember whose key the event is about, if it says so: so that one which failed is known again."""
+    event = moment.event
+    assert isinstance(event, Started | TurnGranted | CredentialsReplaced)
+    return {} if event.credentials is None else {"credentials": event.credentials}
 
 
 def renewed(moment: Moment) -> Changes:
-    """Start counting anew with another key."""
-    return {**forgiven(moment), **identified(moment), "limited": None}
+    """Start counting anew with another key, which knows no limit of the old one."""
+    return {**forgiven(moment), **named(moment), "limited": None}
 
 
-def forgiven(moment: Moment) -> Changes:
-    """A person acted: start counting anew. New credentials know no limit of the old ones."""
-    fresh: Changes = {"attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False}
-    return {**fresh, "limited": None} if isinstance(moment.event, CredentialsReplaced) else fresh
+def forgiven(_: Moment) -> Changes:
+    """A person acted: start counting anew."""
+    return {"attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False}
 
 
 def flooded_request(moment: Moment) -> Changes:
@@ -113,8 +122,10 @@ def unlimited(moment: Moment) -> Changes:
 def stopping(moment: Moment) -> Changes:
     """Remember where the next life begins; a wait goes on then, so its deadline is kept."""
     snapshot = moment.snapshot
+    assert isinstance(moment.event, StopRequested)
     goes_on = snapshot.state in (State.BACKOFF, State.AUTH_FAILED)
     return {
         "resumes": snapshot.state if goes_on else State.CONNECTING,
         "deadline": snapshot.deadline if snapshot.state is State.BACKOFF else None,
+        "paused": moment.event.paused,
     }

@@ -120,7 +120,7 @@ RULES: tuple[Rule, ...] = (
          why="a stop is never refused and never waits"),
 
     # connecting, reconnecting: an attempt; first a turn, then a link, then its proof
-    Rule(CONNECTING, Started, None, note=notes.identified, does=(AskTurn,), why="a life begins with asking for a turn"),
+    Rule(CONNECTING, Started, None, note=notes.named, does=(AskTurn,), why="a life begins with asking for a turn"),
     Rule(RECONNECTING, Started, None, why="a life never begins here"),
     Rule(ATTEMPT, TurnGranted, None, when=guards.under_way, why="one attempt at a time"),
     Rule(ATTEMPT, TurnGranted, None, note=notes.opened, does=(Open,), why="patience begins with the turn, not before"),
@@ -148,7 +148,7 @@ RULES: tuple[Rule, ...] = (
     Rule(ATTEMPT, AccountLimited, None, when=guards.limited, why="it is known"),
     Rule(ATTEMPT, AccountLimited, None, note=notes.marked_limited, does=(AlertLimited,),
          why="a limited account may connect; the attempt goes on"),
-    Rule(ATTEMPT, CredentialsReplaced, CONNECTING, note=notes.forgiven, does=(Close, AskTurn),
+    Rule(ATTEMPT, CredentialsReplaced, CONNECTING, note=notes.renewed, does=(Close, AskTurn),
          why="the attempt under way speaks with the old credentials"),
     Rule(ATTEMPT, RetryRequested, None, why="an attempt is due or under way already"),
     Rule(ATTEMPT, NetworkRestored, None, why="an attempt is due or under way already"),
@@ -227,16 +227,16 @@ RULES: tuple[Rule, ...] = (
     Rule((HEALTHY, TIMEOUT), AccountLimited, None, when=guards.limited, why="it is known"),
     Rule((HEALTHY, TIMEOUT), AccountLimited, None, note=notes.marked_limited, does=(HoldWork, AlertLimited),
          why="cutting the connection of a limited account helps nobody; its work is held"),
-    Rule((HEALTHY, TIMEOUT), CredentialsReplaced, RECONNECTING, note=notes.forgiven, does=(HoldWork, Close, AskTurn),
+    Rule((HEALTHY, TIMEOUT), CredentialsReplaced, RECONNECTING, note=notes.renewed, does=(HoldWork, Close, AskTurn),
          why="the link speaks with the old credentials"),
     Rule((HEALTHY, TIMEOUT), CaughtUp, None, why="what was missed while the account was away is on record"),
     Rule((HEALTHY, TIMEOUT), (Started, TurnGranted, Connected), None, why="this link is open and proven already"),
     Rule((HEALTHY, TIMEOUT), Closed, None, quiet=True, why="the link before is gone, as was asked"),
 
     # backoff: no socket; waiting for the deadline that the cause's schedule gave
-    Rule(BACKOFF, Started, None, when=guards.parked, note=notes.identified, does=(AlertParked,),
+    Rule(BACKOFF, Started, None, when=guards.parked, note=notes.named, does=(AlertParked,),
          why="parked is parked, also after a restart"),
-    Rule(BACKOFF, Started, None, note=notes.identified, does=(Wait,), why="the wait goes on where the restart cut it"),
+    Rule(BACKOFF, Started, None, note=notes.named, does=(Wait,), why="the wait goes on where the restart cut it"),
     Rule(BACKOFF, Elapsed, None, when=guards.parked, why="a parked account waits for a person"),
     Rule(BACKOFF, Elapsed, RECONNECTING, does=(AskTurn,), why="the wait is over"),
     Rule(BACKOFF, NetworkRestored, RECONNECTING, when=guards.waits_for_network, does=(AskTurn,),
@@ -246,9 +246,9 @@ RULES: tuple[Rule, ...] = (
     Rule(BACKOFF, RetryRequested, RECONNECTING, note=notes.forgiven, does=(AskTurn,), why="a person asks for it"),
     Rule(BACKOFF, ClockJumped, None, when=guards.parked, why="a parked account waits for a person"),
     Rule(BACKOFF, ClockJumped, None, does=(Wait,), why="look at the deadline again: it is a time of day"),
-    Rule(BACKOFF, CredentialsReplaced, CONNECTING, when=guards.parked, note=notes.forgiven, does=(AskTurn,),
+    Rule(BACKOFF, CredentialsReplaced, CONNECTING, when=guards.parked, note=notes.renewed, does=(AskTurn,),
          why="a person acted"),
-    Rule(BACKOFF, CredentialsReplaced, None, why="the next attempt reads them; the wait stands"),
+    Rule(BACKOFF, CredentialsReplaced, None, note=notes.named, why="the next attempt reads them; the wait stands"),
     Rule(BACKOFF, UNUSABLE, AUTH_FAILED, note=notes.failed, does=(AlertUnusable,),
          why="the credentials are unusable, whoever found out"),
     Rule(BACKOFF, (FloodWait,), None, note=notes.flooded_request, does=(HoldRequests,),
@@ -261,7 +261,7 @@ RULES: tuple[Rule, ...] = (
     Rule(BACKOFF, Closed, None, quiet=True, why="the link before is gone, as was asked"),
 
     # auth_failed: the credentials are unusable; nothing is sent until a person acts
-    Rule(AUTH_FAILED, CredentialsReplaced, CONNECTING, note=notes.forgiven, does=(AskTurn,), why="a person acted"),
+    Rule(AUTH_FAILED, CredentialsReplaced, CONNECTING, note=notes.renewed, does=(AskTurn,), why="a person acted"),
     Rule(AUTH_FAILED, RetryRequested, CONNECTING, note=notes.forgiven, does=(AskTurn,),
          why="a person says that the credentials are good again"),
     Rule(AUTH_FAILED, Started, CONNECTING, when=guards.new_credentials, note=notes.renewed, does=(AskTurn,),

@@ -117,9 +117,11 @@ class Snapshot:
     proved_at: float | None = None
     """When an authorised RPC was last answered."""
     credentials: str = ""
-    """Fingerprint of the key that this life began with."""
+    """Fingerprint of the key that was used last, or is to be used next."""
     resumes: State = State.CONNECTING
     """Where the next life begins."""
+    paused: bool = False
+    """Whether the next life waits until a person resumes the account."""
 
     @property
     def parked(self) -> bool:
@@ -165,4 +167,5 @@ def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
         deadline=previous.deadline if where is State.BACKOFF else None,
         holds=tuple(hold for hold in previous.holds if hold.until > now),
         resumes=where,
+        paused=False,
     )

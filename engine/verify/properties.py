@@ -34,6 +34,10 @@ def stop_is_final(before: Config, event: Event, decision: Step, after: Config, _
     """A stop leads to ``shutting_down`` at once; nothing leaves it, and nothing but closing happens there."""
     if isinstance(event, StopRequested) and after.snapshot.state is not State.SHUTTING_DOWN:
         return f"a stop leads to {after.snapshot.state}"
+    was, now = before.snapshot, decision.snapshot
+    asked = was.state is not State.SHUTTING_DOWN and isinstance(event, StopRequested) and event.paused
+    if now.paused != (was.paused or asked):
+        return "an account is paused otherwise than by a person"
     if before.snapshot.state is State.SHUTTING_DOWN:
         if after.snapshot.state is not State.SHUTTING_DOWN:
             return f"{after.snapshot.state} is entered after shutting_down"

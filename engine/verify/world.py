@@ -27,6 +27,7 @@ from states.events import (
     ProbeAnswered,
     SessionDuplicated,
     Started,
+    StopRequested,
     TimedOut,
     TurnGranted,
 )
@@ -212,6 +213,9 @@ def forms(config: Config) -> Iterator[tuple[Event, bool]]:
                     yield event, _can_say(event, config)
             for event in _sample(kind, 0):
                 yield event, isinstance(event, OF_ACCOUNT)
+        elif kind is StopRequested:
+            yield StopRequested(), config.started
+            yield StopRequested(paused=True), config.started
         elif kind is Started:
             yield Started(credentials="one"), not config.started
             yield Started(credentials="two"), not config.started

@@ -20,6 +20,7 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     int: counts,
     float: reals,
     str: texts,
+    str | None: st.none() | texts,
     bool: st.booleans(),
     State: st.sampled_from(State),
     float | None: st.none() | reals,
