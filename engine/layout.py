@@ -7,6 +7,8 @@ DATABASE: Final = Path("engine.db")
 """Journal and snapshots."""
 LOCK: Final = Path("engine.lock")
 """Names the engine that runs on this data."""
+SOCKET: Final = Path("engine.sock")
+"""Where a running engine hears commands."""
 LOGS: Final = Path("logs")
 SANDBOX: Final = Path("sandbox")
 """State of the data centre of our own."""

@@ -11,7 +11,7 @@ import structlog
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, Failure
-from states.snapshot import ADVICE
+from states.snapshot import ADVICE, SHARED_SETTING
 
 ICONS = {
     "NetworkLost": "🔌",
@@ -82,6 +82,17 @@ def of_day(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
 
 
+def stopped_with_all(at: Snapshot) -> bool:
+    """Say whether the account is stopped because of what all accounts have in common."""
+    cause = at.cause if at.state is State.AUTH_FAILED else None
+    return cause is not None and cause.event == "ConfigRefused" and cause.detail.startswith(SHARED_SETTING)
+
+
+def concerns_all(step: Step) -> bool:
+    """Say whether a decision stops this account for a reason that all share: one alert for all says it better."""
+    return step.record.event in ("ConfigRefused", "Started") and stopped_with_all(step.snapshot)
+
+
 def failure_line(account: str, record: Record) -> Line:
     """Return what went wrong."""
     level = logging.ERROR if record.target is State.AUTH_FAILED else logging.WARNING
@@ -111,7 +122,7 @@ def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
             return logging.INFO, "🔄", f"Connecting {account} anew..."
         case State.SHUTTING_DOWN:
             where = f", {ADVICE[snapshot.action]}" if snapshot.action else ""
-            return logging.INFO, "🔍", f"Disconnecting {account}{where}"
+            return logging.INFO, "🔍", f"{'Pausing' if snapshot.paused else 'Disconnecting'} {account}{where}"
     return None
 
 
@@ -155,7 +166,8 @@ def lines(account: str, step: Step) -> list[Line]:
             advice = f". What to do: {ADVICE[effect.action]}" if effect.action else ""
             sentence = f"{account} is {text.format(failures=record.failures)}{advice}"
             said.append((level, "❌" if level >= logging.ERROR else "⚠️", sentence))
-    return [line for line in said if line is not None]
+    told = [line for line in said if line is not None]
+    return [(logging.INFO, "🔑", sentence) for _, _, sentence in told] if concerns_all(step) else told
 
 
 def narrate(account: str, step: Step) -> None:

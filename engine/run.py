@@ -29,6 +29,7 @@ from engine.config import Proxy as ProxyConfig
 from engine.config import Sandbox as SandboxConfig
 from engine.fleet import Turnstile
 from engine.narrate import narrate, seconds
+from engine.oversight import Oversight
 from engine.retention import retain
 from engine.runner import Runner
 from engine.supervisor import Supervisor
@@ -273,6 +274,8 @@ async def _serve(config: Config, fleet: Supervisor, stop: Stop, duration: float 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_after, duration, stop)
             tasks.start_soon(alongside)
+            sessions = {account.name: account.session for account in config.accounts}
+            tasks.start_soon(Oversight(fleet, config.storage.directory, sessions).run)
             if (keep := config.storage.keep) is not None:
                 tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
             if not await fleet.run():

@@ -96,6 +96,7 @@ def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, An
                 "deadline": iso(at.deadline),
                 "cause": cause_text(at),
                 "action": at.action.value if at.action else None,
+                "paused": at.paused,
                 "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in at.holds],
             }
             for name, at in worst_first(snapshots)
@@ -115,6 +116,8 @@ def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> Exit:
 
 def situation(snapshot: Snapshot, now: float) -> str:
     """Return in a few words what the account does now."""
+    if snapshot.paused:
+        return "paused; resume it to go on"
     if snapshot.action:
         return ADVICE[snapshot.action]
     if snapshot.waiting_for_turn:
@@ -188,7 +191,7 @@ def block(snapshots: Mapping[str, Snapshot]) -> str:
         state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
         parts += [
             f"{LOOKS[state][0]} {name}",
-            f"  Status: {state}",
+            f"  Status: {state}{', paused' if at.paused else ''}",
             f"  Failures: {at.failures}",
             f"  Reconnects: {at.reconnects}",
             f"  Last Success: {last.strftime('%Y-%m-%d %H:%M:%S') if last else 'never'}",

@@ -6,6 +6,7 @@ They run before the effects are made up, so that a wait sees the counters that i
 from typing import Any
 
 from states.events import (
+    ConfigRefused,
     CredentialsReplaced,
     DatabaseCorrupt,
     FloodWait,
@@ -21,8 +22,12 @@ Changes = dict[str, Any]
 
 
 def cause_of(moment: Moment) -> Cause:
-    """Return the event as a cause."""
-    return Cause(event=type(moment.event).__name__, detail=getattr(moment.event, "detail", ""))
+    """Return the event as a cause; of a refused config it names the setting."""
+    event = moment.event
+    detail = getattr(event, "detail", "")
+    if isinstance(event, ConfigRefused) and event.setting:
+        detail = f"{event.setting} ({detail})" if detail else event.setting
+    return Cause(event=type(event).__name__, detail=detail)
 
 
 def failed(moment: Moment) -> Changes:

@@ -50,6 +50,9 @@ ACTION_OF_CAUSE: dict[str, Action] = {
     "ConfigRefused": Action.MEND_CONFIG,
 }
 
+SHARED_SETTING = "telegram.api_id"
+"""The setting that all accounts have in common: what refuses it refuses them all."""
+
 ADVICE: dict[Action, str] = {
     Action.LOG_IN: "log in again",
     Action.STOP_OTHER_COPY: "stop the other program that uses this session, then log in again",

@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from engine.cli.control import pause, resume, retry
 from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
 from engine.cli.log import app as log_app
 from engine.cli.run import run as run_fleet
@@ -13,6 +14,6 @@ app = App(
     help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
     version_flags=[],
 )
-for command in (run_fleet, show_status, draw, check_machine):
+for command in (run_fleet, show_status, pause, resume, retry, draw, check_machine):
     app.command(command, name=command.__name__)
 app.command(log_app)

@@ -16,6 +16,7 @@ from engine.config import ConfigError, nearest, parse_duration
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_ENGINE_RUNS = 3
+EXIT_ENGINE_DOWN = 3
 
 ConfigPath = Annotated[Path, Parameter(help="The config file.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]

@@ -1,0 +1,73 @@
+"""``pause``, ``resume`` and ``retry``: a person's wishes, told to a running engine."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from adapters.system import holder_of
+from engine import layout
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_DOWN, EXIT_FAILED, AsJson, ConfigPath, fail, told
+from engine.config import Config, load, nearest
+from engine.control import EngineSilent, Request, Verb, ask, matching
+from engine.control.wire import LONGEST_PATTERN, Kind
+
+PATIENCE_BEYOND_GRACE = 40.0
+"""Seconds beyond the grace of a closing, after which the engine has given up on any wish itself."""
+
+AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
+
+
+def pause(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+    """Close an account's connection and leave it closed, also over a restart, until it is resumed.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    """
+    _tell(config, Verb.PAUSE, account, as_json)
+
+
+def resume(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+    """Let an account that is paused go on where it was.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    """
+    _tell(config, Verb.RESUME, account, as_json)
+
+
+def retry(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+    """Try an account again now, also one that waits, is parked, or is stopped for its credentials; not a flood wait.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    """
+    _tell(config, Verb.RETRY, account, as_json)
+
+
+def _tell(config: Path, verb: Verb, account: str, as_json: bool) -> None:
+    with told():
+        settings = load(config)
+        _check(settings, account)
+        holder = holder_of(settings.storage.directory / layout.LOCK)
+        if holder is None:
+            fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: python -m engine run {config}")
+        patience = settings.states.shutting_down.grace + PATIENCE_BEYOND_GRACE
+        try:
+            answer = ask(settings.storage.directory / layout.SOCKET, Request(verb, account), patience=patience)
+        except EngineSilent as exc:
+            fail(EXIT_FAILED, f"{exc}; process {holder.pid} runs it: if it is just starting, try again in a moment")
+        if not answer.get("ok"):
+            unknown = answer.get("kind") == Kind.UNKNOWN_ACCOUNT
+            advice = "; if the config is newer than the engine, restart the engine" if unknown else ""
+            fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{answer.get('error')}{advice}")
+        outcomes = answer["accounts"]
+        if as_json:
+            print(json.dumps(outcomes, ensure_ascii=False, indent=2))
+        else:
+            print("\n".join(outcome["said"] for outcome in outcomes))
+        raise SystemExit(0 if all(outcome["done"] for outcome in outcomes) else EXIT_FAILED)
+
+
+def _check(settings: Config, account: str) -> None:
+    names = [each.name for each in settings.accounts]
+    if len(account) > LONGEST_PATTERN or not matching(names, account):
+        fail(EXIT_BAD_INPUT, f"no account is named like {account!r}; {nearest(account, names)}")
