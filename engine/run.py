@@ -20,20 +20,22 @@ from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, Sandbox
 from adapters.sandbox import Step as SandboxStep
 from adapters.sandbox.chaos import chaos
 from adapters.sqlite import Journal, StorageError
-from adapters.system import EngineLock, SystemClock
+from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
 from engine import layout, logs, screen, status
+from engine.clockwatch import watch_clocks
 from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
 from engine.config import Datacenter as DatacenterConfig
 from engine.config import Proxy as ProxyConfig
 from engine.config import Sandbox as SandboxConfig
 from engine.fleet import Turnstile
 from engine.narrate import narrate, seconds
+from engine.network import Network
 from engine.oversight import Oversight
 from engine.retention import retain
 from engine.runner import Runner
 from engine.supervisor import Supervisor
-from states import Policy, Snapshot
+from states import Policy, Snapshot, Step
 from states.events import Failure
 
 FLUSH_PATIENCE = 10.0
@@ -212,9 +214,19 @@ async def _journal(config: Config) -> AsyncIterator[Journal]:
 
 
 def _runners(
-    config: Config, connectors: Mapping[str, Connector], journal: Journal, known: Mapping[str, Snapshot]
+    config: Config,
+    fleet: Supervisor,
+    connectors: Mapping[str, Connector],
+    journal: Journal,
+    known: Mapping[str, Snapshot],
 ) -> dict[str, Runner]:
     turns = Turnstile(config.fleet.connects_at_once, config.fleet.stagger)
+    network = Network(turns, fleet.tell)
+
+    def observe(account: str, step: Step) -> None:
+        narrate(account, step)
+        network.observe(account, step)
+
     return {
         account.name: Runner(
             account=account.name,
@@ -223,7 +235,7 @@ def _runners(
             journal=journal,
             clock=SystemClock(),
             policy=config.states,
-            observer=narrate,
+            observer=observe,
             restored=known.get(account.name),
         )
         for account in config.accounts
@@ -267,7 +279,7 @@ async def _serve(config: Config, fleet: Supervisor, stop: Stop, duration: float 
             journal = await parts.enter_async_context(_journal(config))
             known = await journal.snapshots()
             connectors, alongside = await parts.enter_async_context(_data_centre(config))
-            fleet.runners.update(_runners(config, connectors, journal, known))
+            fleet.runners.update(_runners(config, fleet, connectors, journal, known))
         if not fleet.runners:
             log.info("Stopped before any account was started", icon="✅")
             return
@@ -276,6 +288,7 @@ async def _serve(config: Config, fleet: Supervisor, stop: Stop, duration: float 
             tasks.start_soon(alongside)
             sessions = {account.name: account.session for account in config.accounts}
             tasks.start_soon(Oversight(fleet, config.storage.directory, sessions).run)
+            tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
             if (keep := config.storage.keep) is not None:
                 tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
             if not await fleet.run():

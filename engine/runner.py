@@ -73,6 +73,16 @@ class Runner:
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._outbox.send(event)
 
+    def offer(self, event: Event) -> bool:
+        """Put an event into the mailbox if there is room, without waiting; return whether there was."""
+        try:
+            self._outbox.send_nowait(event)
+        except anyio.WouldBlock:
+            return False
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # the life is over, and nobody needs the event
+        return True
+
     async def live(self) -> None:
         """Live one life: returns when the machine says ``Finish``."""
         now = self.clock.now()

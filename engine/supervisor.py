@@ -1,6 +1,6 @@
 """The supervisor: all accounts side by side, none able to stop another, and an end that is ordered and bounded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import anyio
@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 
 from engine.ports import Observer
 from engine.runner import Runner
-from states import Snapshot, Step
+from states import Event, Snapshot, Step
 from states.events import StopRequested
 
 REBIRTH_DELAY = 10.0
@@ -45,6 +45,16 @@ class Supervisor:
             name: runner.snapshot if runner.snapshot.life else runner.restored or runner.snapshot
             for name, runner in self.runners.items()
         }
+
+    def tell(self, accounts: Iterable[str], event: Event) -> None:
+        """Give accounts an event without waiting for any: a mailbox that is full goes without what is only a hint."""
+        for name in accounts:
+            if not self.runners[name].offer(event):
+                log.debug(f"{name} is too busy to hear {type(event).__name__}")
+
+    def tell_all(self, event: Event) -> None:
+        """Give every account an event, without waiting."""
+        self.tell(self.runners, event)
 
     async def run(self) -> bool:
         """Run the fleet; return whether every account ended by itself within the grace."""

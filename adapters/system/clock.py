@@ -1,4 +1,4 @@
-"""The time of day."""
+"""The time of day, and the time that only goes forward."""
 
 import time
 
@@ -12,3 +12,12 @@ class SystemClock:
     def now(self) -> float:
         """Return Unix time in seconds."""
         return time.time()
+
+
+@frozen
+class SteadyClock:
+    """A clock that nobody sets. It stands still while the machine sleeps (Linux, macOS)."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+        return time.monotonic()
