@@ -37,6 +37,7 @@ class Turnstile:
     stagger: float
     _queue: OrderedDict[_Waiter, None] = field(factory=OrderedDict, init=False)
     _inside: int = field(default=0, init=False)
+    _canaries: int = field(default=0, init=False)
     _next_start: float = field(default=-NEVER, init=False)
     _dark: bool = field(default=False, init=False)
     _failed_canaries: int = field(default=0, init=False)
@@ -51,6 +52,7 @@ class Turnstile:
         """Wait for a turn, and keep it until the block ends."""
         await self._enter()
         canary = self._dark
+        self._canaries += canary
         try:
             yield
         finally:
@@ -90,7 +92,8 @@ class Turnstile:
 
     def _leave(self, canary: bool) -> None:
         self._inside -= 1
-        if canary and self._dark:  # it is still dark, so this one has failed
+        self._canaries -= canary
+        if canary and self._dark and not self._canaries:  # it is dark still, so this one has failed
             pause = CANARY_PAUSES[min(self._failed_canaries, len(CANARY_PAUSES) - 1)]
             self._failed_canaries += 1
             self._next_start = min(self._next_start, anyio.current_time() + pause)

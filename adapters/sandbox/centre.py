@@ -38,6 +38,7 @@ class Stats:
     handshakes: int = 0
     """Connections now that have not had an answer to a request yet."""
     most_handshakes: int = 0
+    """The most at once since the last mark."""
     keys_made: int = 0
     updates_pushed: int = 0
     requests: Counter[str] = attrs.field(factory=Counter)
@@ -52,6 +53,9 @@ class Stats:
     def begin_handshake(self) -> None:
         self.handshakes += 1
         self.most_handshakes = max(self.most_handshakes, self.handshakes)
+
+    def mark(self) -> None:
+        self.most_handshakes = self.handshakes
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

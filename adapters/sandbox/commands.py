@@ -41,6 +41,18 @@ class Listen:
 
 
 @attrs.frozen
+class Authorize:
+    """Make an auth key that is logged in as this account, so that a client needs no login."""
+
+    account: str
+
+
+@attrs.frozen
+class Mark:
+    """Count the most handshakes at once anew, from those that are under way now."""
+
+
+@attrs.frozen
 class AskStats:
     """Tell what happened so far."""
 
@@ -72,13 +84,15 @@ class Scenario:
     steps: tuple[Step, ...]
 
 
-Command: TypeAlias = Action | Listen | AskStats | Scenario
+Command: TypeAlias = Action | Listen | Authorize | Mark | AskStats | Scenario
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     **{kind.value: frozenset({"account", "for"}) | TRAITS[kind].keys for kind in FaultKind},
     "clear": frozenset({"account"}),
     "push": frozenset({"account", "text", "sender"}),
     "listen": frozenset({"account"}),
+    "authorize": frozenset({"account"}),
+    "mark": frozenset(),
     "stats": frozenset(),
     "scenario": frozenset({"steps"}),
 }
@@ -102,6 +116,10 @@ def parse(record: object) -> Command:
             return Push(_text(record, "account"), _text(record, "text"), _text_or_none(record, "sender"))
         case "listen":
             return Listen(_text(record, "account"))
+        case "authorize":
+            return Authorize(_text(record, "account"))
+        case "mark":
+            return Mark()
         case "stats":
             return AskStats()
         case "scenario":
@@ -130,6 +148,10 @@ def encode(command: Command) -> dict[str, Any]:
             record = {"do": "push", "account": command.account, "text": command.text, "sender": command.sender}
         case Listen():
             record = {"do": "listen", "account": command.account}
+        case Authorize():
+            record = {"do": "authorize", "account": command.account}
+        case Mark():
+            record = {"do": "mark"}
         case AskStats():
             record = {"do": "stats"}
         case Scenario():

@@ -11,7 +11,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from adapters.sandbox import commands
 from adapters.sandbox.centre import log
-from adapters.sandbox.commands import AskStats, Clear, Command, Listen, Push, Scenario
+from adapters.sandbox.commands import AskStats, Authorize, Clear, Command, Listen, Mark, Push, Scenario
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import Fault
 from adapters.sandbox.server import Sandbox
@@ -68,6 +68,10 @@ class Control:
                 return {"id": await self._sandbox.push(command.account, command.text, command.sender)}
             case Listen():
                 return {"port": await self._sandbox.listen(command.account)}
+            case Authorize():
+                return {"key": self._sandbox.authorize(command.account).hex()}
+            case Mark():
+                self._sandbox.mark()
             case AskStats():
                 return {"stats": self._sandbox.stats()}
             case Scenario():

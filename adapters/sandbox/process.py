@@ -15,7 +15,7 @@ from anyio.abc import Process, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from adapters.sandbox import commands
-from adapters.sandbox.commands import AskStats, Clear, Command, Listen, Push, Step
+from adapters.sandbox.commands import AskStats, Authorize, Clear, Command, Listen, Mark, Push, Step
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults import Fault
 
@@ -100,6 +100,14 @@ class SandboxProcess:
     async def clear(self, account: str | None = None) -> None:
         """Ends the faults of one account, or every fault."""
         await self._ask(Clear(account))
+
+    async def authorize(self, phone: str) -> bytes:
+        """A new auth key that is logged in as this account, as `Sandbox.authorize`."""
+        return bytes.fromhex((await self._ask(Authorize(phone)))["key"])
+
+    async def mark(self) -> None:
+        """Counts the most handshakes at once anew, from those that are under way now."""
+        await self._ask(Mark())
 
     async def stats(self) -> dict[str, Any]:
         """As `Sandbox.stats`."""

@@ -163,6 +163,10 @@ class Sandbox:
         self._centre.switchboard.clear(None if account is None else normalise(account))
         await self._adjust_all()
 
+    def mark(self) -> None:
+        """Counts the most handshakes at once anew, from those that are under way now."""
+        self._centre.stats.mark()
+
     def stats(self) -> dict[str, Any]:
         """What happened since the start, in values that JSON can hold."""
         store = self._centre.store

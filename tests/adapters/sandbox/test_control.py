@@ -4,9 +4,10 @@ import json
 
 import anyio
 import pytest
+from telethon.crypto import AuthKey
 
 from adapters.sandbox import Clear, Fault, FaultKind, Push, Sandbox, SandboxError, Step, commands
-from adapters.sandbox.commands import AskStats, Listen
+from adapters.sandbox.commands import AskStats, Authorize, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
 
 PHONE = "+9996620001"
@@ -18,6 +19,8 @@ COMMANDS = [
     Clear("9996620001"),
     Push(PHONE, "hello", "9996620002"),
     Listen(PHONE),
+    Authorize(PHONE),
+    Mark(),
     AskStats(),
     commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
 ]
@@ -38,6 +41,7 @@ MISTAKES = [
     ('{"do": "refuse", "for": -1}', "more than 0"),
     ('{"do": "push", "account": "+9996620001"}', "needs the key 'text'"),
     ('{"do": "listen"}', "needs the key 'account'"),
+    ('{"do": "authorize"}', "needs the key 'account'"),
     ('{"do": "listen", "account": "12"}', "test range"),
     ('{"do": "scenario"}', "list of commands"),
     ('{"do": "scenario", "steps": [{"do": "reset"}]}', "Step 1 of the scenario: 'at' is missing"),
@@ -78,6 +82,24 @@ async def test_commands_do_what_they_say():
         assert (standing, stats["messages"]) == ([("blackhole", "9996620001")], 2)
         assert await do(do="clear") == {"ok": True}
         assert dc.stats()["standing_faults"] == []
+
+
+async def test_a_key_made_by_command_is_logged_in(connected, new_session):
+    """`authorize` hands out a key with which a client is the account, without a login."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks:
+        answer = await Control(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
+        session = new_session(dc)
+        session.auth_key = AuthKey(bytes.fromhex(answer["key"]))
+        async with connected(dc, session=session) as client:
+            assert (await client.get_me()).phone == PHONE.lstrip("+")
+
+
+async def test_a_mark_starts_the_peak_anew(connected):
+    """The most handshakes at once are those since the mark."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks, connected(dc, PHONE):
+        assert dc.stats()["handshakes"] == {"now": 0, "most": 1}
+        assert await Control(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}
+        assert dc.stats()["handshakes"]["most"] == 0
 
 
 async def test_a_scenario_keeps_its_times():

@@ -1,0 +1,121 @@
+"""A fleet of runners in virtual time, under a network that the test switches off and on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from attrs import define, field
+
+from engine.fleet import Turnstile
+from engine.network import Network
+from engine.supervisor import Supervisor
+from states import Policy, State, Step
+from states.events import NetworkLost
+from states.schedules import Backoff, BackoffSchedules, Health
+from tests.engine.fakes import MemoryJournal, World, runner_for
+
+STABLE_AFTER = 5.0
+SCHEDULE = Backoff(jitter=0)
+
+
+@define
+class Weather:
+    """What every attempt meets; it takes the place of a list of outcomes."""
+
+    up: bool = True
+    silent: bool = False
+    """Whether attempts hang instead of being refused, while the network is down."""
+
+    def pop(self, _: int) -> Any:
+        """Return the outcome of an attempt."""
+        if self.up:
+            return "ok"
+        return "hang" if self.silent else NetworkLost(detail="connection refused")
+
+
+@define(eq=False)
+class TestFleet:
+    """Accounts side by side, with the manners that they have in the engine."""
+
+    __test__ = False
+    size: int
+    at_once: int = 32
+    stagger: float = 0.0
+    weather: Weather = field(factory=Weather)
+    worlds: dict[str, World] = field(init=False)
+    turns: Turnstile = field(init=False)
+    network: Network = field(init=False)
+    supervisor: Supervisor = field(init=False)
+    journal: MemoryJournal = field(factory=MemoryJournal)
+    under_way: int = 0
+    most: int = 0
+    """Most attempts at once since the test last set it to zero."""
+
+    def __attrs_post_init__(self) -> None:
+        self.worlds = {f"A{number}": World(outcomes=self.weather) for number in range(self.size)}  # type: ignore[arg-type]
+        self.turns = Turnstile(self.at_once, self.stagger)
+
+    @asynccontextmanager
+    async def living(self) -> AsyncIterator["TestFleet"]:
+        """Let the fleet live for the length of the block, from the moment at which all links are stable."""
+        self.supervisor = Supervisor({}, anyio.Event(), grace=15)
+        self.network = Network(self.turns, self.supervisor.tell)
+        policy = Policy(
+            healthy=Health(stable_after=STABLE_AFTER),
+            backoff=BackoffSchedules(network=SCHEDULE),
+        )
+        for name, world in self.worlds.items():
+            self.supervisor.runners[name] = runner_for(
+                world, self.journal, account=name, turns=self, policy=policy, observer=self._observe
+            )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.supervisor.run)
+            await self.until_healthy()
+            await anyio.sleep(STABLE_AFTER + 1)
+            self.most = 0
+            yield self
+            self.supervisor.stop.set()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Count those who have a turn."""
+        async with self.turns.turn():
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            try:
+                yield
+            finally:
+                self.under_way -= 1
+
+    def _observe(self, account: str, step: Step) -> None:
+        self.network.observe(account, step)
+
+    def lose(self, *accounts: str) -> None:
+        """Let these accounts lose their links; without names all of them."""
+        for name in accounts or self.worlds:
+            self.worlds[name].lose()
+
+    def state(self, account: str) -> State:
+        """Where an account is."""
+        return self.supervisor.runners[account].snapshot.state
+
+    def all_healthy(self, *accounts: str) -> bool:
+        """Say whether these accounts are healthy; without names all of them."""
+        return all(self.state(name) is State.HEALTHY for name in accounts or self.worlds)
+
+    async def until_healthy(self, *accounts: str) -> float:
+        """Wait for that, at most a virtual hour; return how long it took."""
+        began = anyio.current_time()
+        with anyio.fail_after(3600):
+            while not self.all_healthy(*accounts):
+                await anyio.sleep(0.01)
+        return anyio.current_time() - began
+
+    def opened_since(self, since: float) -> list[float]:
+        """Return when attempts began, in order."""
+        return sorted(at for world in self.worlds.values() for at, _ in world.opened if at >= since)
+
+    def events(self, name: str) -> list[str]:
+        """Return the accounts that took an event of this name, in order."""
+        return [account for account, record in self.journal.records if record.event == name]
