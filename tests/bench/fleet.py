@@ -1,0 +1,344 @@
+"""The fleet's manners, measured: real clients, real TCP, real session files and a real journal, all on loopback.
+
+    python -m tests.bench.fleet [--clients 500] [--rounds 3] [--limit 32] [--stagger 0] [--outage 30] [--own] [--json]
+
+The sandbox is a process of its own. First as many bare Telethon clients (every setting its default, so they reconnect
+by themselves, without a limit and without a proof of health) lose all their connections by reset; then the engine's
+accounts do. Then the port is refused for ``--outage`` seconds and every connection reset. Times count from the reset,
+or from the end of the outage, until *all* are back: for a bare client, connected again; for an account, ``healthy``.
+
+What their own schedules would still have waited is worked out from the policy: each account tries at once, then after
+waits drawn as ``step`` draws them, and the first try after the end of the outage gets through; the last account counts.
+``--own`` measures it, too, by an outage in which nobody watches the network (adds a minute or two).
+"""
+
+import argparse
+import gc
+import json
+import logging
+import random
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+from attrs import define, field, frozen
+from rich.console import Console
+from rich.table import Table
+from telethon import TelegramClient
+from telethon.crypto import AuthKey
+from telethon.sessions import SQLiteSession
+
+from adapters.sandbox import Fault, FaultKind, SandboxProcess
+from adapters.sqlite import Journal
+from adapters.system import SystemClock
+from adapters.telegram import Connector, Datacenter
+from engine import logs
+from engine.fleet import Turnstile
+from engine.narrate import narrate
+from engine.network import Network
+from engine.runner import Runner
+from engine.supervisor import Supervisor
+from states import Policy, State, Step
+from states.schedules import Health
+
+API = (12345, "0123456789abcdef0123456789abcdef")
+PATIENCE = 300.0
+"""Seconds after which a measurement is given up."""
+DESCRIPTORS_PER_CLIENT = 4
+"""A socket and a session file with its journal; the sandbox is another process."""
+LOOK_EVERY = 0.005
+MOST_TIMES_THE_YARDSTICK = 10.0
+MOST_OF_OWN_WAITS = 1 / 3
+
+
+@frozen
+class Place:
+    """A running sandbox, and session files that are logged in."""
+
+    directory: Path
+    sandbox: SandboxProcess
+    clients: int
+
+    async def session(self, kind: int, number: int) -> Path:
+        """Make a session file as Telethon writes it; ``kind`` 1 is the engine's, 2 the bare clients'."""
+        path = self.directory / f"{kind}-{number}.session"
+        session = SQLiteSession(str(path))
+        session.set_dc(self.sandbox.dc_id, "127.0.0.1", self.sandbox.port)
+        session.auth_key = AuthKey(await self.sandbox.authorize(f"+99966{kind}{number:04}"))
+        session.save()
+        session.close()
+        return path
+
+    async def reset(self) -> None:
+        """Reset every connection; what the server saw counts from here."""
+        await self.sandbox.mark()
+        await self.sandbox.inject(Fault(FaultKind.RESET))
+
+    async def most_handshakes(self) -> int:
+        """Return how many connections at once had no answer yet, since the reset."""
+        return int((await self.sandbox.stats())["handshakes"]["most"])
+
+
+async def until(holds: Callable[[], bool], what: str) -> float:
+    """Wait until something holds; return the seconds it took."""
+    began = time.perf_counter()
+    while not holds():
+        if time.perf_counter() - began > PATIENCE:
+            raise SystemExit(f"Gave up after {PATIENCE:.0f} s: {what}")
+        await anyio.sleep(LOOK_EVERY)
+    return time.perf_counter() - began
+
+
+# --- the yardstick ---------------------------------------------------------------------------------------------------
+
+
+async def bare(place: Place, rounds: int) -> tuple[list[float], int]:
+    """Return how long bare clients need after each mass reset, and the most handshakes at once."""
+    clients = [TelegramClient(str(await place.session(2, number)), *API) for number in range(place.clients)]
+    places = anyio.CapacityLimiter(32)
+
+    async def connect(client: Any) -> None:
+        async with places:
+            await client.connect()
+
+    async with anyio.create_task_group() as tasks:
+        for client in clients:
+            tasks.start_soon(connect, client)
+    took, most = [], 0
+    for _ in range(rounds):
+        await anyio.sleep(2)
+        accepted = (await place.sandbox.stats())["accepted"]
+        await place.reset()
+        began = time.perf_counter()
+        while (await place.sandbox.stats())["accepted"] < accepted + place.clients:
+            if time.perf_counter() - began > PATIENCE:
+                raise SystemExit("Gave up on the bare clients: not all came back")
+            await anyio.sleep(LOOK_EVERY)
+        await until(lambda: not any(client._sender._reconnecting for client in clients), "bare clients reconnect")
+        took.append(time.perf_counter() - began)
+        most = max(most, await place.most_handshakes())
+    for client in clients:
+        await client.disconnect()
+    return took, most
+
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Engine:
+    """The engine's accounts, as ``engine run`` puts them together."""
+
+    place: Place
+    supervisor: Supervisor
+    turns: Turnstile
+    watched: bool = True
+    """Whether somebody watches the network; without, every account keeps to its own schedule."""
+    network: Network = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.network = Network(self.turns, self.supervisor.tell)
+
+    def observe(self, account: str, step: Step) -> None:
+        """Look at a decision."""
+        narrate(account, step)
+        if self.watched:
+            self.network.observe(account, step)
+
+    def all_healthy(self) -> bool:
+        """Say whether every account is."""
+        return all(runner.snapshot.state is State.HEALTHY for runner in self.supervisor.runners.values())
+
+    async def settle(self) -> None:
+        """Wait until every link is stable."""
+        runners = self.supervisor.runners.values()
+        await until(lambda: all(runner.snapshot.stable for runner in runners), "every link stable")
+        gc.collect()
+
+    async def until_back(self) -> float:
+        """Wait until every account has lost its link and is healthy again; return the seconds it took."""
+        runners = list(self.supervisor.runners.values())
+        links = [runner.snapshot.links for runner in runners]
+        return await until(
+            lambda: self.all_healthy() and all(map(lambda at, link: at.snapshot.links > link, runners, links)),
+            "every account healthy",
+        )
+
+
+@asynccontextmanager
+async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> AsyncIterator[Engine]:
+    """Run the engine's accounts for the length of the block."""
+    sandbox = place.sandbox
+    datacenter = Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key)
+    journal = await Journal.open(place.directory / "engine.db", on_trouble=lambda *_: None)
+    supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
+    fleet = Engine(place, supervisor, Turnstile(limit, stagger))
+    for number in range(place.clients):
+        name = f"Account {number}"
+        supervisor.runners[name] = Runner(
+            account=name,
+            connector=Connector(await place.session(1, number), *API, datacenter),
+            turns=fleet.turns,
+            journal=journal,
+            clock=SystemClock(),
+            policy=policy,
+            observer=fleet.observe,
+        )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await until(fleet.all_healthy, "every account healthy for the first time")
+        yield fleet
+        supervisor.stop.set()
+    await journal.aclose(10)
+
+
+async def mass_resets(fleet: Engine, rounds: int) -> tuple[list[float], int]:
+    """Return how long the engine needs after each mass reset, and the most handshakes at once."""
+    took, most = [], 0
+    for _ in range(rounds):
+        await fleet.settle()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fleet.place.reset)
+            took.append(await fleet.until_back())
+        most = max(most, await fleet.place.most_handshakes())
+    return took, most
+
+
+async def outage(fleet: Engine, length: float) -> tuple[float, int, int]:
+    """Refuse the port and reset all; return the seconds from its end to health, most handshakes, and attempts."""
+    await fleet.settle()
+    before = sum(runner.snapshot.attempt + runner.snapshot.links for runner in fleet.supervisor.runners.values())
+    await fleet.place.sandbox.inject(Fault(FaultKind.REFUSE))
+    await fleet.place.reset()
+    await anyio.sleep(length)
+    tries = sum(runner.snapshot.links for runner in fleet.supervisor.runners.values()) - before
+    await fleet.place.sandbox.clear()
+    return await until(fleet.all_healthy, "every account healthy after the outage"), await (
+        fleet.place.most_handshakes()
+    ), tries
+
+
+def own_waits(policy: Policy, clients: int, length: float, rng: random.Random) -> float:
+    """Return how long after the end of an outage the last of ``clients`` tries by its own schedule."""
+    last = 0.0
+    for _ in range(clients):
+        at, nth = 0.0, 0
+        while at < length:
+            nth += 1
+            at += policy.backoff.network.delay(nth, rng.random())
+        last = max(last, at - length)
+    return last
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Run everything."""
+    policy = Policy(healthy=Health(stable_after=options.stable_after))
+    rng = random.Random(1)
+    own = statistics.median(own_waits(policy, options.clients, options.outage, rng) for _ in range(25))
+    with tempfile.TemporaryDirectory(prefix="holdfast-fleet-") as name:
+        directory = Path(name)
+        with logs.opened(directory / "logs", recent=logs.RecentLines()):
+            logging.getLogger("telethon").setLevel(logging.CRITICAL)  # the bare clients' complaints
+            async with SandboxProcess.start() as sandbox:
+                Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
+                place = Place(directory, sandbox, options.clients)
+                yardstick, bare_most = await bare(place, options.rounds)
+                async with engine(place, policy, options.limit, options.stagger) as fleet:
+                    ours, most = await mass_resets(fleet, options.rounds)
+                    healing, outage_most, tries = await outage(fleet, options.outage)
+                    measured = None
+                    if options.own:
+                        fleet.watched = False
+                        measured, _, _ = await outage(fleet, options.outage)
+    return {
+        "clients": options.clients,
+        "limit": options.limit,
+        "stagger": options.stagger,
+        "reset": {
+            "bare": statistics.median(yardstick),
+            "engine": statistics.median(ours),
+            "ratio": statistics.median(ours) / statistics.median(yardstick),
+            "all_bare": yardstick,
+            "all_engine": ours,
+            "most_handshakes": {"bare": bare_most, "engine": most},
+        },
+        "outage": {
+            "length": options.outage,
+            "engine": healing,
+            "own": own,
+            "own_measured": measured,
+            "ratio": healing / own,
+            "tries": tries,
+            "most_handshakes": outage_most,
+        },
+    }
+
+
+def show(result: dict[str, Any]) -> Table:
+    """Return the results as a table."""
+    reset, dark, limit = result["reset"], result["outage"], result["limit"]
+    table = Table(title=f"{result['clients']} clients, {limit} at a time, {result['stagger'] * 1000:g} ms apart")
+    for column in ("", "all healthy after", "against", "ratio", "at most", "most handshakes at once"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row(
+        "mass reset",
+        f"{reset['engine']:.2f} s",
+        f"{reset['bare']:.2f} s: bare Telethon ({reset['most_handshakes']['bare']} handshakes at once)",
+        f"{reset['ratio']:.1f}",
+        f"{MOST_TIMES_THE_YARDSTICK:g}",
+        f"{reset['most_handshakes']['engine']} of {limit}",
+    )
+    measured = f", measured {dark['own_measured']:.1f} s" if dark["own_measured"] else ""
+    table.add_row(
+        f"outage of {dark['length']:g} s ({dark['tries']} tries in it)",
+        f"{dark['engine']:.2f} s",
+        f"{dark['own']:.1f} s: their own schedules{measured}",
+        f"{dark['ratio']:.2f}",
+        f"{MOST_OF_OWN_WAITS:.2f}",
+        f"{dark['most_handshakes']} of {limit}",
+    )
+    return table
+
+
+def main() -> int:
+    """Exit code 0 if every target is met, 1 if not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3, help="mass resets of each kind; the median counts")
+    parser.add_argument("--limit", type=int, default=32, help="connects_at_once")
+    parser.add_argument("--stagger", type=float, default=0.0, help="seconds between starts (the engine's default: 0.1)")
+    parser.add_argument("--outage", type=float, default=30.0, help="seconds")
+    parser.add_argument("--stable-after", type=float, default=10.0, help="seconds; shorter than 60 only to save time")
+    parser.add_argument("--own", action="store_true", help="measure the accounts' own schedules, too")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = options.clients * DESCRIPTORS_PER_CLIENT + 500
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    result = anyio.run(measure, options)
+    if options.json:
+        print(json.dumps(result, indent=2))
+    else:
+        Console().print(show(result))
+    met = (
+        result["reset"]["ratio"] <= MOST_TIMES_THE_YARDSTICK
+        and result["outage"]["ratio"] <= MOST_OF_OWN_WAITS
+        and max(result["reset"]["most_handshakes"]["engine"], result["outage"]["most_handshakes"]) <= options.limit
+    )
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
