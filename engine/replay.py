@@ -2,7 +2,7 @@
 
 Life by life. A life begins where its starting snapshot says, or, when retention has deleted its first records, where it
 was after them; time and chance are the recorded ones. Routine is not in the journal, and moves only ``last_success``
-and ``proved_at``, which no rule depends on: these two are not compared.
+and ``proved_at``, which no rule depends on: these two are not compared, nor is ``offline``, which is made of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from states import Entry, Event, Policy, Snapshot, begin
 from states.redo import differences, redo
 
-_UNMOVED = ("last_success", "proved_at")
+_UNMOVED = ("last_success", "proved_at", "offline")
 
 
 class Beginning(Protocol):

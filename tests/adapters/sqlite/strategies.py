@@ -24,6 +24,7 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     bool: st.booleans(),
     State: st.sampled_from(State),
     float | None: st.none() | reals,
+    tuple[float, float] | None: st.none() | st.tuples(reals, reals),
     Cause | None: st.none() | causes,
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
     tuple[Hold, ...]: st.lists(st.builds(Hold, request=texts, until=reals), max_size=3).map(tuple),

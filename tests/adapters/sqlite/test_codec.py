@@ -64,7 +64,7 @@ def test_neighbouring_versions() -> None:
     """A field that is not known is ignored, and one that is missing takes its default."""
     assert decode_snapshot('{"state": "healthy", "invented": {"a": 1}}') == Snapshot(state=State.HEALTHY)
     assert decode_policy('{"timeout": {"patience": [3], "more": 1}}').timeout.patience == (3.0,)
-    assert event_from("NetworkLost", {"detail": "x", "invented": 1}) == EVENTS[13](detail="x")
+    assert event_from("NetworkLost", {"detail": "x", "invented": 1}) == EVENT_BY_NAME["NetworkLost"](detail="x")
 
 
 @pytest.mark.parametrize("text", ['{"state": "asleep"}', "[]", "{", '{"since": "never"}', '{"cause": {}}'])

@@ -211,7 +211,7 @@ def test_the_command_prints_what_it_covered(
         app(["verify", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert not left.value.code
-    assert (told["states"], told["events"], told["pairs"]) == (7, 29, 203)
+    assert (told["states"], told["events"], told["pairs"]) == (7, 30, 210)
     assert told["configurations"] == report.configurations
     assert told["findings"] == []
     with pytest.raises(SystemExit) as left:
