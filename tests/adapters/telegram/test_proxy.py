@@ -58,9 +58,12 @@ async def test_a_link_without_a_proxy_says_nothing_of_one(place: Place) -> None:
 async def test_an_mtproxy_costs_no_two_seconds(place: Place) -> None:
     """Telethon waits them out after each connect, whatever comes; we do not."""
     async with place, made("mtproxy", place).listening() as proxy:
-        began = time.monotonic()
-        await attempt(through(place, proxy.address()))
-        assert time.monotonic() - began < 1.9
+        took = []
+        for _ in range(3):  # the quickest counts, so that a busy machine proves nothing
+            began = time.monotonic()
+            assert isinstance(await attempt(through(place, proxy.address())), Connected)
+            took.append(time.monotonic() - began)
+        assert min(took) < 1.9
 
 
 async def test_a_login_of_a_test_number_goes_through_the_proxy(place: Place, tmp_path: Path) -> None:
