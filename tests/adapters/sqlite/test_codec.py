@@ -16,7 +16,7 @@ from adapters.sqlite.codec import (
     encode_record,
     encode_snapshot,
 )
-from states import EVENTS, Policy, Record, Snapshot, State
+from states import EVENT_BY_NAME, EVENTS, Policy, Record, Snapshot, State
 from states.events import Event
 from states.schedules import Backoff, BackoffSchedules, Patience, Then
 from tests.adapters.sqlite.strategies import events, records, snapshots
