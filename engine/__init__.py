@@ -1,1 +1,19 @@
-"""The engine: one runner per account, the supervisor, the commands."""
+"""The engine: one runner per account, the supervisor, the commands; and what programs of one's own import."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.monitor import ConnectionMonitor
+
+__all__ = ["ConnectionMonitor", "Engine"]
+
+_HOMES = {"ConnectionMonitor": "engine.monitor", "Engine": "engine.engine"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: Telethon takes a second to import, which commands such as log need not wait for.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

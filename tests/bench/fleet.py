@@ -220,9 +220,11 @@ async def outage(fleet: Engine, length: float) -> tuple[float, int, int]:
     await anyio.sleep(length)
     tries = sum(runner.snapshot.links for runner in fleet.supervisor.runners.values()) - before
     await fleet.place.sandbox.clear()
-    return await until(fleet.all_healthy, "every account healthy after the outage"), await (
-        fleet.place.most_handshakes()
-    ), tries
+    return (
+        await until(fleet.all_healthy, "every account healthy after the outage"),
+        await fleet.place.most_handshakes(),
+        tries,
+    )
 
 
 def own_waits(policy: Policy, clients: int, length: float, rng: random.Random) -> float:

@@ -1,0 +1,137 @@
+"""The data centre that a config names, and a connector to it for each account: a composition root."""
+
+import math
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+
+from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
+from adapters.sandbox import Step as SandboxStep
+from adapters.sandbox.chaos import chaos
+from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
+from engine import layout
+from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
+from engine.config import Datacenter as DatacenterConfig
+from engine.config import Proxy as ProxyConfig
+from engine.config import Sandbox as SandboxConfig
+from engine.narrate import seconds
+from states import Policy
+
+Alongside = Callable[[], Coroutine[Any, Any, None]]
+"""What a data centre of our own does while the fleet runs."""
+
+log = structlog.get_logger()
+
+
+def _ping_patience(policy: Policy) -> int:
+    """Return after how many seconds without a ping the data centre may drop a link: later than we would ourselves."""
+    return max(75, math.ceil(policy.healthy.probe_every + sum(policy.timeout.patience) + 15))
+
+
+def _connectors(config: Config, datacenters: Mapping[str, Datacenter | None]) -> dict[str, Connector]:
+    return {
+        account.name: Connector(
+            session=account.session,
+            api_id=config.telegram.api_id,
+            api_hash=config.telegram.api_hash,
+            datacenter=datacenters[account.name],
+            failover=Failover(tuple(map(_proxy, account.proxy))),
+            disconnect_delay=_ping_patience(config.states),
+        )
+        for account in config.accounts
+    }
+
+
+def _proxy(config: ProxyConfig | None) -> Proxy | None:
+    if config is None:
+        return None
+    user, password, secret = config.user, config.password, config.secret
+    return Proxy(config.scheme.value, config.host, config.port, user=user, password=password, secret=secret)
+
+
+def _sandbox_step(step: ScenarioStep, phones: Mapping[str, str | None]) -> SandboxStep:
+    phone = phones[step.account] if step.account else None
+    match step.do:
+        case Do.CLEAR:
+            return SandboxStep(step.at, Clear(phone))
+        case Do.MESSAGE:
+            return SandboxStep(step.at, Push(phone or "", step.text or "Hello"))
+        case _:
+            options = {
+                name: getattr(step, name) for name in ("duration", "times", "request", "code", "text", "seconds")
+            }
+            return SandboxStep(step.at, Fault(FaultKind(step.do.value), phone, **options))
+
+
+def _sandbox_scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[SandboxStep]:
+    if isinstance(section.scenario, Chaos):
+        seed = secrets.randbelow(2**32) if section.seed is None else section.seed
+        log.info(
+            f"The sandbox hurts everybody at random for {seconds(section.duration)}; its seed is {seed}", icon="🔍"
+        )
+        return chaos(seed, [phone for phone in phones.values() if phone], section.duration)
+    steps = []
+    for index, step in enumerate(section.scenario):
+        try:
+            steps.append(_sandbox_step(step, phones))
+        except SandboxError as exc:
+            raise SandboxError(f"sandbox.scenario[{index}]: {exc}") from exc
+    return steps
+
+
+async def _in_sandbox(config: Config, sandbox: SandboxProcess) -> dict[str, Connector]:
+    """Give each account a port of its own in the sandbox, and log in the test numbers that have no session yet."""
+    datacenters: dict[str, Datacenter | None] = {}
+    for account in config.accounts:
+        port = await sandbox.listen(account.phone) if account.phone else sandbox.port
+        datacenters[account.name] = Datacenter(sandbox.dc_id, "127.0.0.1", port, sandbox.public_key)
+    Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
+    connectors = _connectors(config, datacenters)
+    for account in config.accounts:
+        if account.phone and not account.session.exists():
+            try:
+                await log_in_test_account(connectors[account.name], account.phone)
+            except Exception as exc:  # one account that cannot log in does not keep the others from running
+                log.error(f"{account.name} cannot log in at the sandbox: {exc or type(exc).__name__}", icon="🔑")
+            else:
+                log.info(f"Logged in {account.name} at the sandbox, as a test number", icon="🔑")
+    return connectors
+
+
+async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
+    """Play the scenario, and say so if the sandbox does not live to its end."""
+    try:
+        await sandbox.scenario(steps)
+    except (SandboxDied, SandboxError) as exc:
+        log.error(f"The scenario is not played: {exc}", icon="❌")
+    code = await sandbox.wait()
+    sentence = f"The sandbox data centre ended by itself (exit code {code}); restart the engine to have it again"
+    log.error(sentence, icon="❌")
+
+
+@asynccontextmanager
+async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector], Alongside]]:
+    """Yield the connectors of all accounts, and what the data centre does alongside a running fleet."""
+    match config.telegram.datacenter:
+        case SandboxConfig():
+            log.info("Starting the sandbox data centre; the first time it makes its keys", icon="🔍")
+            async with SandboxProcess.start(config.storage.directory / layout.SANDBOX) as sandbox:
+                log.info(f"The sandbox data centre listens on 127.0.0.1:{sandbox.port}", icon="🔍")
+                connectors = await _in_sandbox(config, sandbox)
+                phones = {account.name: account.phone for account in config.accounts}
+                steps = _sandbox_scenario(config.sandbox, phones)
+                yield connectors, partial(_play, sandbox, steps)
+        case DatacenterConfig(id=number, host=host, port=port, public_key=key):
+            datacenter = Datacenter(number, host, port, key)
+            datacenter.trust()
+            yield _connectors(config, {account.name: datacenter for account in config.accounts}), _nothing
+        case None:
+            yield _connectors(config, {account.name: None for account in config.accounts}), _nothing
+
+
+async def _nothing() -> None:
+    pass

@@ -1,0 +1,254 @@
+"""``Engine``: the whole of it as an object, for ``run`` and for programs of one's own. A composition root."""
+
+import fnmatch
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+from attrs import define, field
+
+from adapters.sandbox import SandboxDied, SandboxError
+from adapters.sqlite import Journal, StorageError
+from adapters.system import EngineLock, SteadyClock, SystemClock
+from adapters.telegram import Connector
+from engine import layout, logs
+from engine.clockwatch import watch_clocks
+from engine.config import Config, load
+from engine.datacentre import data_centre
+from engine.fleet import Turnstile
+from engine.narrate import narrate, seconds
+from engine.network import Network
+from engine.oversight import Oversight
+from engine.retention import retain
+from engine.runner import Runner
+from engine.status import EngineInfo
+from engine.supervisor import Supervisor
+from states import Snapshot, State, Step
+from states.events import Failure
+
+FLUSH_PATIENCE = 10.0
+"""Seconds that the last records get to reach the disk."""
+CANNOT_RUN = (SandboxDied, SandboxError, StorageError)
+"""What ends a run, each with a sentence for people."""
+
+Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
+
+log = structlog.get_logger()
+
+
+class NotReady(Exception):
+    """The account has no client that work may use now."""
+
+
+@define(eq=False)
+class Stop:
+    """The wish to stop: from a signal, from ``--for``, or from the program."""
+
+    wanted: anyio.Event = field(factory=anyio.Event, init=False)
+    startup: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+
+    def now(self) -> None:
+        """Stop; what is still starting is given up."""
+        self.wanted.set()
+        self.startup.cancel()
+
+
+@define(eq=False)
+class Account:
+    """One account of a running engine, for those who work with it."""
+
+    name: str
+    _fleet: Supervisor
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Where the account is now."""
+        return self._fleet.snapshots[self.name]
+
+    @property
+    def client(self) -> Any:
+        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or work is held.
+
+        It changes with every reconnect: ask for it each time, and hold it for one piece of work.
+        """
+        runner = self._fleet.runners.get(self.name)
+        ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
+        if runner is None or not ready or runner.link is None:
+            raise NotReady(f"{self.name} is {self.snapshot.state if runner else 'not started'}; await ready() first")
+        return runner.link.client
+
+    async def ready(self) -> Any:
+        """Wait until work may use the account, and return its client."""
+        while True:
+            with suppress(NotReady):
+                return self.client
+            await self._changed.wait()
+
+    def changed(self) -> None:
+        """Let those who wait look again."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+@define(eq=False)
+class Engine:
+    """Keeps all accounts of a config connected, from ``async with`` to its end.
+
+    Raises ``LockHeld`` if another engine runs on the same data, ``OSError`` if its directory cannot be used, and
+    ``StorageError``, ``SandboxError`` for a file or a sandbox that cannot be used; each message is one sentence.
+    """
+
+    config: Config
+    stop: Stop = field(factory=Stop, init=False)
+    info: EngineInfo = field(init=False)
+    fleet: Supervisor = field(init=False)
+    _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
+    _accounts: dict[str, Account] = field(init=False)
+    _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.info = EngineInfo(running=True, pid=os.getpid(), since=time.time())
+        self.fleet = Supervisor({}, self.stop.wanted, self.config.states.shutting_down.grace)
+        self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
+
+    @classmethod
+    def from_config(cls, path: Path | str) -> Self:
+        """Return the engine of a config file. Raises ``ConfigError`` with everything that is wrong in it."""
+        return cls(load(Path(path)))
+
+    def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
+        """Register the decorated coroutine function for an event of ``telethon.events``, as ``TelegramClient.on`` does.
+
+        It hears of it on all accounts whose name fits the glob ``accounts``, whichever client it comes by: each update
+        once, also those of an outage. One whose handler was cut off by the end of the process is heard again. To be
+        used before the engine runs.
+        """
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.append((accounts, handler, event))
+            return handler
+
+        return register
+
+    def account(self, name: str) -> Account:
+        """Return an account by its name; raises ``UnknownAccount``."""
+        return self._accounts[self.config.account(name).name]
+
+    async def __aenter__(self) -> Self:
+        if not structlog.is_configured():
+            logs.configure()  # to the standard library's loggers, which the program sets up as it likes
+        async with AsyncExitStack() as life:
+            life.enter_context(self.lock())
+            tasks = await life.enter_async_context(anyio.create_task_group())
+            await tasks.start(partial(self._serve, None))
+            self._life = life.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.now()
+        await self._life.__aexit__(kind, exc, trace)
+
+    def lock(self) -> Any:
+        """Make the data directory, and return the lock on it as a context manager."""
+        self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return EngineLock(self.config.storage.directory / layout.LOCK).held(self.info.since or 0.0)
+
+    async def serve(self, duration: float | None = None) -> None:
+        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock."""
+        await self._serve(duration)
+
+    async def _serve(
+        self, duration: float | None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Bring the parts up, run the fleet, and take the parts down in the opposite order."""
+        config, fleet = self.config, self.fleet
+        async with AsyncExitStack() as parts:
+            with self.stop.startup:
+                journal = await parts.enter_async_context(_journal(config))
+                known = await journal.snapshots()
+                connectors, alongside = await parts.enter_async_context(data_centre(config))
+                fleet.runners.update(self._runners(connectors, journal, known))
+            if not fleet.runners:
+                task_status.started()
+                log.info("Stopped before any account was started", icon="✅")
+                return
+            async with anyio.create_task_group() as tasks:
+                sessions = {account.name: account.session for account in config.accounts}
+                tasks.start_soon(self._stop_after, duration)
+                tasks.start_soon(alongside)
+                tasks.start_soon(Oversight(fleet, config.storage.directory, sessions).run)
+                tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
+                if (keep := config.storage.keep) is not None:
+                    tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
+                task_status.started()
+                if not await fleet.run():
+                    log.error(
+                        "Not every account could be closed within the grace; its connection was dropped", icon="❌"
+                    )
+                tasks.cancel_scope.cancel()
+        log.info("Stopped", icon="✅")
+
+    async def _stop_after(self, duration: float | None) -> None:
+        if duration is None:
+            return
+        await anyio.sleep(duration)
+        if not self.stop.wanted.is_set():
+            log.info(f"Ran for {seconds(duration)}, as asked. Initiating graceful shutdown")
+            self.stop.now()
+
+    def _runners(
+        self, connectors: Mapping[str, Connector], journal: Journal, known: Mapping[str, Snapshot]
+    ) -> dict[str, Runner]:
+        config = self.config
+        turns = Turnstile(config.fleet.connects_at_once, config.fleet.stagger)
+        network = Network(turns, self.fleet.tell)
+        self.fleet.listeners += [network.observe, self._observe]
+        for pattern, handler, event in self._handlers:
+            for name in fnmatch.filter(connectors, pattern):
+                connectors[name].on(handler, event)
+        return {
+            account.name: Runner(
+                account=account.name,
+                connector=connectors[account.name],
+                turns=turns,
+                journal=journal,
+                clock=SystemClock(),
+                policy=config.states,
+                observer=narrate,
+                restored=known.get(account.name),
+            )
+            for account in config.accounts
+        }
+
+    def _observe(self, account: str, step: Step) -> None:
+        if not step.record.quiet:
+            self._accounts[account].changed()
+
+
+def _storage_trouble(failure: Failure | None, waiting: int) -> None:
+    if failure is None:
+        log.info("The journal is written again", icon="💾")
+    else:
+        log.error(f"The journal waits with {waiting} rows, and nothing is lost: {failure.detail}", icon="💾")
+
+
+@asynccontextmanager
+async def _journal(config: Config) -> AsyncIterator[Journal]:
+    journal = await Journal.open(config.storage.directory / layout.DATABASE, on_trouble=_storage_trouble)
+    try:
+        yield journal
+    finally:
+        with anyio.CancelScope(shield=True):
+            if lost := await journal.aclose(FLUSH_PATIENCE):
+                log.error(f"{lost} rows of the journal could not be saved in time", icon="💾")
