@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from adapters.system import SystemClock
@@ -19,13 +18,14 @@ from engine.fleet import Turnstile
 from engine.narrate import lines
 from engine.runner import Runner
 from engine.status import block, cause_text
+from engine.supervisor import Supervisor
 from states import Policy, Record, Snapshot, Step
-from states.events import StopRequested
 from states.schedules import Health
 
 CHECK_INTERVAL = 300.0
-STOP_MARGIN = 5.0
-"""Seconds beyond the grace that an end may take."""
+PING_MARGIN = 75
+"""Seconds beyond the interval after which the data centre may drop a connection that sends no ping."""
+CONNECTS_AT_ONCE = 32
 
 log = logging.getLogger("holdfast.monitor")
 
@@ -55,7 +55,7 @@ def _narrate(account: str, step: Step) -> None:
         log.log(level, "%s %s", icon, sentence)
 
 
-@define
+@define(eq=False)
 class ConnectionMonitor:
     """Watches clients of Telethon's, reconnects those that are lost, and says how they are.
 
@@ -67,10 +67,12 @@ class ConnectionMonitor:
 
     check_interval: float = CHECK_INTERVAL
     policy: Policy = field(factory=Policy, kw_only=True)
-    _runners: dict[str, Runner] = field(factory=dict, init=False)
-    _task: "asyncio.Task[None] | None" = field(default=None, init=False)
-    _tasks: TaskGroup | None = field(default=None, init=False)
-    _turns: Turnstile = field(factory=lambda: Turnstile(32, 0.0), init=False)
+    _clients: dict[str, Any] = field(factory=dict, init=False)
+    _fleet: Supervisor | None = field(default=None, init=False)
+    _task: "asyncio.Task[bool] | None" = field(default=None, init=False)
+    _turns: Turnstile = field(factory=lambda: Turnstile(CONNECTS_AT_ONCE, 0.0), init=False)
+    _last: dict[str, Snapshot] = field(factory=dict, init=False)
+    """Where each client was when the monitoring stopped."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 < self.check_interval < float("inf"):
@@ -87,59 +89,59 @@ class ConnectionMonitor:
 
         Raises ``ValueError`` if the name is taken.
         """
-        if name in self._runners:
+        if name in self._clients:
             raise ValueError(f"a client named {name!r} is registered already; choose another name")
-        runner = Runner(
+        self._clients[name] = client
+        if self._fleet is not None:
+            self._fleet.add(self._runner(name))
+
+    def start_monitoring(self) -> None:
+        """Begin to watch, in the running event loop; does nothing if it is watching already."""
+        if self._task is not None:
+            return
+        self._fleet = Supervisor({}, anyio.Event(), self.policy.shutting_down.grace)
+        for name in self._clients:
+            self._fleet.add(self._runner(name))
+        # The one task that is in no group: this call returns, and stop_monitoring ends and awaits it.
+        self._task = asyncio.get_running_loop().create_task(self._fleet.run(), name="ConnectionMonitor")
+
+    async def stop_monitoring(self) -> None:
+        """Stop watching, and give all clients back as they are: connected ones stay connected."""
+        fleet, task = self._fleet, self._task
+        if fleet is None or task is None:
+            return
+        self._last = dict(fleet.snapshots)
+        self._fleet = self._task = None
+        for runner in fleet.runners.values():
+            assert isinstance(runner.connector, OwnedConnector)
+            runner.connector.release()
+        fleet.stop.set()
+        await task
+
+    def get_stats(self) -> dict[str, dict[str, Any]]:
+        """Return for each client its ``status`` (the state's name), ``failures`` in a row, ``reconnects``,
+        ``last_success`` (a local ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take."""
+        return {name: _stats(at) for name, at in self._snapshots().items()}
+
+    def print_status(self) -> None:
+        """Print how all clients are."""
+        print(block(self._snapshots()))
+
+    def _snapshots(self) -> dict[str, Snapshot]:
+        known = self._fleet.snapshots if self._fleet is not None else self._last
+        return {name: known.get(name, Snapshot()) for name in self._clients}
+
+    def _runner(self, name: str) -> Runner:
+        return Runner(
             account=name,
-            connector=OwnedConnector(client, name, disconnect_delay=round(self.check_interval) + 75),
+            connector=OwnedConnector(self._clients[name], name, round(self.check_interval) + PING_MARGIN),
             turns=self._turns,
             journal=_NoJournal(),
             clock=SystemClock(),
             policy=self.policy,
             observer=_narrate,
+            restored=self._last.get(name),
         )
-        self._runners[name] = runner
-        if self._tasks is not None:
-            self._tasks.start_soon(runner.live, name=name)
-
-    def start_monitoring(self) -> None:
-        """Begin to watch, in the running event loop; does nothing if it is watching already."""
-        if self._task is None:
-            # The one task that is not in a group: this call returns, and stop_monitoring ends and awaits it.
-            self._task = asyncio.get_running_loop().create_task(self._watch(), name="ConnectionMonitor")
-
-    async def stop_monitoring(self) -> None:
-        """Stop watching, and give all clients back as they are: connected ones stay connected."""
-        task, self._task = self._task, None
-        for runner in self._runners.values():
-            assert isinstance(runner.connector, OwnedConnector)
-            runner.connector.release()
-        if task is None:
-            return
-        with anyio.move_on_after(self.policy.shutting_down.grace + STOP_MARGIN):
-            for runner in self._runners.values():
-                await runner.post(StopRequested(reason="the monitor stops"))
-            await asyncio.wait({task})
-        task.cancel()
-        await asyncio.wait({task})
-        self._runners.clear()
-        if not task.cancelled():
-            task.result()
-
-    def get_stats(self) -> dict[str, dict[str, Any]]:
-        """Return for each client its ``status`` (the state's name), ``failures`` in a row, ``reconnects``,
-        ``last_success`` (a local ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take."""
-        return {name: _stats(runner.snapshot) for name, runner in self._runners.items()}
-
-    def print_status(self) -> None:
-        """Print how all clients are."""
-        print(block({name: runner.snapshot for name, runner in self._runners.items()}))
-
-    async def _watch(self) -> None:
-        async with anyio.create_task_group() as self._tasks:
-            for name, runner in self._runners.items():
-                self._tasks.start_soon(runner.live, name=name)
-        self._tasks = None
 
 
 def _stats(at: Snapshot) -> dict[str, Any]:

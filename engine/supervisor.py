@@ -5,6 +5,7 @@ from functools import partial
 
 import anyio
 import structlog
+from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from engine.ports import Observer
@@ -37,6 +38,7 @@ class Supervisor:
     """Where each account was when the stop began."""
     stopping: bool = field(default=False, init=False)
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
+    _fleet: TaskGroup | None = field(default=None, init=False)
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
@@ -60,6 +62,7 @@ class Supervisor:
         """Run the fleet; return whether every account ended by itself within the grace."""
         orderly = False
         async with anyio.create_task_group() as fleet:
+            self._fleet = fleet
             for name in self.runners:
                 fleet.start_soon(self._keep, name, name=name)
             await self.stop.wait()
@@ -71,6 +74,12 @@ class Supervisor:
                 orderly = True
             fleet.cancel_scope.cancel()
         return orderly
+
+    def add(self, runner: Runner) -> None:
+        """Take one more account; it begins to live with the others, or at once if they live already."""
+        self.runners[runner.account] = runner
+        if self._fleet is not None and not self.stopping:
+            self._fleet.start_soon(self._keep, runner.account, name=runner.account)
 
     def resume(self, name: str) -> bool:
         """Let a resting account begin its next life; return False if it does not rest."""
