@@ -182,7 +182,7 @@ def sentence(exc: BaseException) -> str:
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror[:TEXT_LIMIT].lower()
     if isinstance(exc, errors.RPCError):
-        text = str(exc).partition(" (caused by ")[0]  # Telethon's own words say more than the message of the whole class
+        text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which is the whole class's
         return f"{text or type(exc).__name__} ({exc.code})"[:TEXT_LIMIT]
     if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
         return "the other side closed the connection"
