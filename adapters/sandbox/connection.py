@@ -205,7 +205,7 @@ class Connection:
 
     async def _take_encrypted(self, envelope: Envelope) -> None:
         session, board = self._session, self._centre.switchboard
-        session.skew = _seconds(board.at(Point.CLOCK, self.account))
+        session.set_clock(_seconds(board.at(Point.CLOCK, self.account)))
         try:
             session.open(envelope)
             if board.strike(Point.SALT, self.account):
@@ -342,8 +342,8 @@ class Connection:
     def _send(self, body: bytes, *, reply: bool, content: bool) -> None:
         assert self._key is not None
         board = self._centre.switchboard
-        self._session.skew = _seconds(board.strike(Point.CLOCK, self.account))
-        packet = cipher.encrypt(self._key, self._session.seal(body, reply=reply, content=content))
+        skew = _seconds(board.strike(Point.CLOCK, self.account))
+        packet = cipher.encrypt(self._key, self._session.seal(body, reply=reply, content=content, skew=skew))
         self._write(cipher.spoil(packet) if board.strike(Point.SEAL, self.account) else packet)
 
     def _write(self, packet: bytes) -> None:

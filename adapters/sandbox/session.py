@@ -64,8 +64,8 @@ class Session:
     """Chosen by the client in its first message; zero until then."""
     greeted: bool = False
     """Whether new_session_created was sent."""
-    skew: float = 0
-    """Seconds that our own ids are ahead. A client that set its clock by them is understood like any other."""
+    _skew: float = 0
+    """Seconds that our clock is ahead. A client that set its own by it is understood like any other."""
     _seen: deque[tuple[int, int]] = attrs.field(factory=lambda: deque(maxlen=REMEMBERED_MESSAGES))
     _seen_ids: set[int] = attrs.field(factory=set)
     _newest: tuple[int, int] = (0, 0)
@@ -113,12 +113,12 @@ class Session:
         self._newest = max(self._newest, (message.msg_id, message.seq_no))
         return True
 
-    def seal(self, body: bytes, *, reply: bool, content: bool) -> Envelope:
+    def seal(self, body: bytes, *, reply: bool, content: bool, skew: float = 0) -> Envelope:
         """An outgoing message. Its id is 1 modulo 4 for replies, 3 for pushes, and grows while the skew stays."""
-        stamp = int((self._clock() + self.skew) * 2**32) & ~3
-        last = self._last_stamp if self._last_skew == self.skew else 0
+        stamp = int((self._clock() + skew) * 2**32) & ~3
+        last = self._last_stamp if self._last_skew == skew else 0
         stamp = max(stamp, (last & ~3) + 4) | (1 if reply else 3)
-        self._last_stamp, self._last_skew = stamp, self.skew
+        self._last_stamp, self._last_skew = stamp, skew
         sequence = self._content_sent * 2 + content
         self._content_sent += content
         return Envelope(self.salt, self.id, stamp, sequence, body)
@@ -127,10 +127,23 @@ class Session:
         """From now on the salt is another one, which the client does not know yet."""
         self.salt = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
 
+    def set_clock(self, skew: float) -> None:
+        """From now on our clock is so many seconds ahead. Ids that lie in its future are forgotten.
+
+        They are of clients that followed a clock that went too fast; nothing that they send now could come after.
+        """
+        if skew == self._skew:
+            return
+        self._skew = skew
+        now = int((self._clock() + max(skew, 0)) * 2**32)
+        self._seen = deque((entry for entry in self._seen if entry[0] <= now), maxlen=REMEMBERED_MESSAGES)
+        self._seen_ids = {msg_id for msg_id, _ in self._seen}
+        self._newest = max(self._seen, default=(0, 0))
+
     def _check_id(self, msg_id: int, seq_no: int) -> None:
         if msg_id % 4:
             raise BadMessage(msg_id, seq_no, NOT_DIVISIBLE_BY_FOUR)
-        age = min((self._clock() + skew - msg_id / 2**32 for skew in (0, self.skew)), key=abs)
+        age = min((self._clock() + skew - msg_id / 2**32 for skew in (0, self._skew)), key=abs)
         if age > OLDEST_MESSAGE_SECONDS:
             raise BadMessage(msg_id, seq_no, TOO_OLD)
         if age < -NEWEST_MESSAGE_SECONDS:

@@ -2,28 +2,12 @@
 
 import asyncio
 
-import anyio
 import pytest
 from telethon import events
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-
-ALICE, BOB = "+9996620001", "+9996620002"
-PING = functions.PingRequest
-
-
-async def end_of(client):
-    """How the client's connection ends."""
-    async with asyncio.timeout(3):
-        return await client.disconnected
-
-
-async def alive(client):
-    """Whether a ping is answered soon."""
-    with anyio.move_on_after(0.3):
-        return (await client(PING(7))).ping_id == 7
-    return False
+from tests.adapters.sandbox.looks import ALICE, BOB, PING, alive, end_of
 
 
 async def test_reset_is_a_connection_reset(connected):

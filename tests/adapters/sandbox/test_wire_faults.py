@@ -1,0 +1,287 @@
+"""The faults of transport, encryption and numbering, as the unmodified client sees them."""
+
+import asyncio
+import contextlib
+
+import anyio
+import pytest
+from telethon.errors import AuthKeyNotFound, InvalidBufferError
+
+from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+from tests.adapters.sandbox.looks import ALICE, BOB, STATE, alive, answered, end_of, inbox_of, next_of
+
+
+def ignored(caplog, words):
+    """Whether Telethon has logged these words."""
+    return any(words in record.getMessage() for record in caplog.records)
+
+
+# Connecting
+
+
+async def test_a_dropped_syn_hangs_until_the_patience_is_over(connected):
+    """Connecting hangs until Telethon's own timeout; connections that exist stay, and the port opens again."""
+    async with Sandbox() as dc, connected(dc, BOB) as bob:
+        port = dc.port
+        await dc.inject(Fault(FaultKind.SYN_DROP))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await asyncio.open_connection("127.0.0.1", port)
+        with pytest.raises(ConnectionError, match="failed"):
+            async with connected(dc, ALICE, timeout=0.3):
+                pass
+        assert await alive(bob)
+        await dc.clear()
+        async with connected(dc, ALICE) as client:
+            assert (dc.port, await alive(client)) == (port, True)
+
+
+async def test_a_dropped_syn_of_one_account(connected):
+    """On its own port one account hangs while the other connects."""
+    async with Sandbox() as dc:
+        mine, other = await dc.listen(ALICE), await dc.listen(BOB)
+        await dc.inject(Fault(FaultKind.SYN_DROP, ALICE))
+        with pytest.raises(ConnectionError, match="failed"):
+            async with connected(dc, ALICE, port=mine, timeout=0.3):
+                pass
+        async with connected(dc, BOB, port=other) as bob:
+            assert await alive(bob)
+
+
+async def test_a_dropped_syn_needs_a_port_of_ones_own():
+    """The kernel knows no accounts: on the shared port nothing could be dropped for one of them."""
+    async with Sandbox() as dc:
+        with pytest.raises(SandboxError, match="ask for it with listen first"):
+            await dc.inject(Fault(FaultKind.SYN_DROP, ALICE))
+
+
+async def test_a_port_changes_from_one_closed_way_to_the_other():
+    """Refusing after dropping, dropping after refusing, and then nothing of both."""
+    async with Sandbox() as dc:
+        await dc.inject(Fault(FaultKind.SYN_DROP))
+        await dc.inject(Fault(FaultKind.REFUSE, duration=0.2))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", dc.port)
+        await asyncio.sleep(0.4)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await asyncio.open_connection("127.0.0.1", dc.port)
+        await dc.clear()
+        _, writer = await asyncio.open_connection("127.0.0.1", dc.port)
+        writer.close()
+        assert dc.stats()["accepted"] <= 1
+
+
+async def test_a_dead_backend_counts_its_connections(connected):
+    """accept_then_close with `times` turns away so many, and the next one gets in."""
+    async with Sandbox() as dc:
+        await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, times=2))
+        for _ in range(2):
+            with pytest.raises(ConnectionError):
+                async with connected(dc, ALICE):
+                    pass
+        async with connected(dc, ALICE) as client:
+            assert await alive(client)
+
+
+async def test_a_reset_counts_its_connections(connected):
+    """A reset with `times` hits the connection that exists and then new ones."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        assert await alive(client)
+        await dc.inject(Fault(FaultKind.RESET, ALICE, times=2))
+        with pytest.raises(ConnectionResetError):
+            await end_of(client)
+        with pytest.raises(ConnectionError):
+            async with connected(dc, ALICE):
+                pass
+        async with connected(dc, ALICE) as again:
+            assert await alive(again)
+
+
+# Packets
+
+
+@pytest.mark.parametrize(("code", "error"), [(-404, AuthKeyNotFound), (-429, None), (-444, None)])
+async def test_a_transport_error(connected, code, error):
+    """In place of a packet: the call, the end of the link and connect() raise; the code is in InvalidBufferError."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client, connected(dc, BOB) as bob:
+        assert await answered(client, STATE())
+        await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, ALICE, code=code))
+        with pytest.raises(error or InvalidBufferError) as ended:
+            await end_of(client)
+        with pytest.raises(error or InvalidBufferError) as refused:
+            async with connected(dc, ALICE):
+                pass
+        if error is None:
+            assert (ended.value.code, refused.value.code) == (-code, -code)
+        assert await alive(bob)
+        assert dc.stats()["protocol_errors"] == {}
+
+
+async def test_a_transport_error_during_the_key_exchange(connected):
+    """There even -404 is an InvalidBufferError, raised from connect()."""
+    async with Sandbox() as dc:
+        await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, code=-404, times=1))
+        with pytest.raises(InvalidBufferError) as caught:
+            async with connected(dc, connection_retries=0):
+                pass
+        assert caught.value.code == 404
+
+
+async def test_a_transport_error_twice(connected):
+    """With `times` the connection that exists and the next one are told; then all is well."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        assert await answered(client, STATE())
+        await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, ALICE, code=-404, times=2))
+        with pytest.raises(AuthKeyNotFound):
+            await end_of(client)
+        with pytest.raises(AuthKeyNotFound):
+            async with connected(dc, ALICE):
+                pass
+        async with connected(dc, ALICE) as again:
+            assert await alive(again)
+
+
+async def test_garbage_is_an_invalid_buffer(connected):
+    """Bytes that are no packet: the link ends in InvalidBufferError with a code that means nothing."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        assert await answered(client, STATE())
+        await dc.inject(Fault(FaultKind.GARBAGE, ALICE))
+        with pytest.raises(InvalidBufferError) as caught:
+            await end_of(client)
+        assert caught.value.code not in (404, 429, 444)
+        async with connected(dc, ALICE) as again:
+            assert await alive(again)
+
+
+async def test_garbage_in_answer_to_a_packet(connected):
+    """With `times` a new connection is answered with it, and connect() raises."""
+    async with Sandbox() as dc:
+        await dc.inject(Fault(FaultKind.GARBAGE, times=1))
+        with pytest.raises(InvalidBufferError):
+            async with connected(dc, ALICE):
+                pass
+
+
+async def test_garbage_is_followed_by_nothing(raw):
+    """After the garbage the connection is open and dead."""
+    async with Sandbox() as dc, raw(dc) as peer:
+        await peer.settle()
+        await dc.inject(Fault(FaultKind.GARBAGE))
+        async with asyncio.timeout(3):
+            assert await peer.reader.read(100) == b"\xde\xad\xbe\xef" * 8
+        peer.send(STATE())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await peer.reader.read(1)
+
+
+async def test_a_forgotten_key(connected, new_session):
+    """-404 to the connection that exists and to new ones, while others and new keys are known; then it is back."""
+    async with Sandbox() as dc, connected(dc, BOB) as bob:
+        session = new_session(dc, ALICE)
+        async with connected(dc, session=session) as client:
+            assert await answered(client, STATE())
+            await dc.inject(Fault(FaultKind.FORGET_KEY, ALICE))
+            with pytest.raises(AuthKeyNotFound):
+                await end_of(client)
+        with pytest.raises(AuthKeyNotFound):
+            async with connected(dc, session=session):
+                pass
+        async with connected(dc) as newcomer:
+            assert await alive(newcomer)
+        assert await alive(bob)
+        await dc.clear()
+        async with connected(dc, session=session) as again:
+            assert await answered(again, STATE())
+
+
+# Encryption and numbering
+
+
+async def test_a_bad_salt_once(connected):
+    """Telethon takes the new salt and sends again; nobody notices."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        await dc.inject(Fault(FaultKind.BAD_SALT, ALICE))
+        assert await answered(client, STATE(), within=3)
+        assert dc.stats()["acted"] == {"bad_salt": 1}
+        assert dc.stats()["protocol_errors"] == {}
+
+
+async def test_a_bad_salt_for_ever_is_a_loop(connected):
+    """Telethon sends again and again without an error; when the fault ends the request is answered."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        await dc.inject(Fault(FaultKind.BAD_SALT, ALICE, duration=60))
+        asking = asyncio.ensure_future(client(STATE()))
+        async with asyncio.timeout(3):
+            while dc.stats()["acted"].get("bad_salt", 0) < 20:
+                await asyncio.sleep(0.02)
+        assert not asking.done()
+        await dc.clear()
+        async with asyncio.timeout(3):
+            assert (await asking).pts == 1
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(-400, "very old"), (60, "very new")])
+async def test_a_wrong_clock_on_a_link_that_exists(connected, caplog, seconds, words):
+    """Telethon ignores the answers with a log line, and the call hangs; when the clock is right again it goes on."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        assert await alive(client)
+        await dc.inject(Fault(FaultKind.CLOCK_OFFSET, ALICE, seconds=seconds))
+        assert not await answered(client, STATE())
+        assert ignored(caplog, words)
+        await dc.clear()
+        assert await answered(client, STATE())
+
+
+@pytest.mark.parametrize("seconds", [-400, 60])
+async def test_a_wrong_clock_before_the_link_is_adopted(connected, seconds):
+    """A new client sets its own clock by the first bad_server_salt, works, and mends it when the clock is right."""
+    async with Sandbox() as dc:
+        await dc.inject(Fault(FaultKind.CLOCK_OFFSET, seconds=seconds))
+        async with connected(dc, ALICE) as client:
+            assert await answered(client, STATE())
+            await dc.clear()
+            assert await answered(client, STATE(), within=3)
+            assert await alive(client)
+
+
+async def test_a_wrong_msg_key_is_a_log_line(connected, caplog):
+    """Telethon throws the answer away with a log line, and the call hangs; the link stays up."""
+    async with Sandbox() as dc, connected(dc, ALICE) as client:
+        await dc.inject(Fault(FaultKind.WRONG_MSG_KEY, ALICE))
+        assert not await answered(client, STATE())
+        assert ignored(caplog, "msg_key doesn't match")
+        await dc.clear()
+        assert await answered(client, STATE())
+
+
+async def test_a_lost_update_is_in_the_difference(connected):
+    """It is not pushed; the next one shows the gap, and Telethon fetches both."""
+    async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
+        texts = inbox_of(client)
+        assert await answered(client, STATE())
+        await dc.inject(Fault(FaultKind.LOST_UPDATE, ALICE))
+        await dc.push(ALICE, "lost")
+        assert await alive(client)
+        assert texts.empty()
+        await dc.clear()
+        await dc.push(ALICE, "found")
+        assert [await next_of(texts), await next_of(texts)] == ["lost", "found"]
+
+
+async def test_what_is_injected_ends_with_the_block(connected):
+    """A sandbox that ends in the midst of every fault leaves nothing behind."""
+    async with Sandbox() as dc, anyio.create_task_group() as tasks:
+        await dc.listen(ALICE)
+        async with connected(dc, ALICE) as client:
+            assert await answered(client, STATE())
+            for fault in (Fault(FaultKind.SLOW, seconds=60), Fault(FaultKind.SYN_DROP), Fault(FaultKind.BLACKHOLE)):
+                await dc.inject(fault)
+
+            async def ask():
+                with contextlib.suppress(asyncio.CancelledError):
+                    assert await answered(client, STATE())
+
+            tasks.start_soon(ask)
+            await asyncio.sleep(0.05)
