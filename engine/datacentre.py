@@ -61,18 +61,23 @@ def _sandbox_step(step: ScenarioStep, phones: Mapping[str, str | None]) -> Sandb
         case Do.MESSAGE:
             return SandboxStep(step.at, Push(phone or "", step.text or "Hello"))
         case _:
-            options = {
-                name: getattr(step, name) for name in ("duration", "times", "request", "code", "text", "seconds")
-            }
-            return SandboxStep(step.at, Fault(FaultKind(step.do.value), phone, **options))
+            fault = Fault(
+                FaultKind(step.do.value),
+                phone,
+                duration=step.duration,
+                times=step.times,
+                request=step.request,
+                code=step.code,
+                text=step.text,
+                seconds=step.seconds,
+            )
+            return SandboxStep(step.at, fault)
 
 
 def _sandbox_scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[SandboxStep]:
     if isinstance(section.scenario, Chaos):
         seed = secrets.randbelow(2**32) if section.seed is None else section.seed
-        log.info(
-            f"The sandbox hurts everybody at random for {seconds(section.duration)}; its seed is {seed}", icon="🔍"
-        )
+        log.info(f"Chaos in the sandbox for {seconds(section.duration)}, with the seed {seed}", icon="🔍")
         return chaos(seed, [phone for phone in phones.values() if phone], section.duration)
     steps = []
     for index, step in enumerate(section.scenario):

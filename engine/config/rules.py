@@ -82,9 +82,8 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
     scenario = section.get("scenario")
     if scenario == "chaos":
         if phones and not any(phones.values()):
-            yield Problem(
-                ("sandbox", "scenario"), "the sandbox knows accounts by their phone; give one to at least one"
-            )
+            text = "chaos hurts accounts by their phone, and none has one; add phone: to one at least"
+            yield Problem(("sandbox", "scenario"), text)
     else:
         for key in ("seed", "for"):
             if section.get(key) is not None:

@@ -48,12 +48,15 @@ async def test_a_client_meets_the_process(connected, tmp_path):
         assert await sandbox.listen(PHONE) != sandbox.port
         with pytest.raises(SandboxError, match="test range"):
             await sandbox.listen("12345")
+        await sandbox.inject(Fault(FaultKind.RPC_ERROR, PHONE, code=400, text="PEER_FLOOD", request="updates.*"))
+        with pytest.raises(errors.PeerFloodError):
+            await client(functions.updates.GetStateRequest())
         await sandbox.scenario([Step(0, Push(PHONE, "again")), Step(0.1, Fault(FaultKind.RESET, PHONE))])
         with pytest.raises(ConnectionResetError):
             async with asyncio.timeout(3):
                 await client.disconnected
         stats = await sandbox.stats()
-        assert (stats["faults"], stats["messages"]) == ({"reset": 1}, 4)
+        assert (stats["faults"], stats["messages"]) == ({"rpc_error": 1, "reset": 1}, 4)
         pid = sandbox.pid
     assert not is_running(pid)
     assert (tmp_path / "sandbox.log").stat().st_size > 0
@@ -97,6 +100,21 @@ async def test_a_signal_ends_it_cleanly():
             assert ready["public_key"].startswith("-----BEGIN RSA PUBLIC KEY-----")
             assert (ready["ready"], ready["dc"], ready["host"]) == (True, 2, "127.0.0.1")
             assert b"set_dc" in said
+
+
+async def test_ctrl_c_while_it_still_starts_is_quiet():
+    """Imports and keys take a second or two; Ctrl+C then ends it with 130 and without a word."""
+    command = [sys.executable, "-X", "importtime", "-m", "adapters.sandbox", "--port", "0"]
+    async with await anyio.open_process(command, cwd=ROOT) as process:
+        said = b""
+        with anyio.fail_after(15):
+            while b"telethon" not in said:  # it is in the midst of its imports
+                said += await process.stderr.receive()
+            process.send_signal(signal.SIGINT)
+            async for chunk in process.stderr:
+                said += chunk
+            assert await process.wait() == 130
+        assert b"Traceback" not in said
 
 
 async def test_a_start_that_fails_says_why(tmp_path):

@@ -19,6 +19,11 @@ def test_every_kind_acts_somewhere():
     assert set(TRAITS) == set(FaultKind)
 
 
+def test_every_point_is_used():
+    """No point of a connection's life is without a fault that acts there."""
+    assert {trait.point for trait in TRAITS.values()} == set(Point)
+
+
 def test_a_fault_of_one_account_spares_the_others():
     """A fault with an account hurts that account only, also while it is not yet known."""
     board = Switchboard(Clock())
@@ -64,3 +69,74 @@ def test_an_impossible_duration_is_refused(duration):
     """A fault lasts for a positive time of at most a day."""
     with pytest.raises(SandboxError, match="lasts more than 0"):
         Fault(FaultKind.REFUSE, duration=duration)
+
+
+def test_a_counted_fault_is_over_after_its_times():
+    """Each act counts, looking does not, and afterwards nothing stands."""
+    board = Switchboard(Clock())
+    board.add(Fault(FaultKind.BAD_SALT, times=2))
+    assert board.at(Point.SALT, None) is not None
+    assert [board.strike(Point.SALT, None) is not None for _ in range(3)] == [True, True, False]
+    assert (board.standing(), board.acted) == ([], {"bad_salt": 2})
+
+
+@pytest.mark.parametrize("kind", [kind for kind, trait in TRAITS.items() if trait.once])
+def test_what_is_momentary_acts_once(kind):
+    """Without `times` and a duration it acts once; with a duration as often as it can."""
+    needed = {"code": 420 if kind is FaultKind.RPC_ERROR else 18} if "code" in TRAITS[kind].needs else {}
+    needed |= {"text": "PEER_FLOOD"} if "text" in TRAITS[kind].needs else {}
+    assert Fault(kind, **needed).limit == 1
+    assert Fault(kind, duration=5, **needed).limit is None
+    assert Fault(kind, duration=5, times=3, **needed).limit == 3
+
+
+def test_the_newest_fault_acts():
+    """Of two at one point the newer one acts, and when it is over the older one again."""
+    board = Switchboard(Clock())
+    board.add(Fault(FaultKind.DUPLICATE))
+    board.add(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_3"))
+    kinds = [board.strike(Point.REQUEST, None, "updates.getState").kind for _ in range(3)]
+    assert kinds == [FaultKind.RPC_ERROR, FaultKind.DUPLICATE, FaultKind.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "hit"),
+    [
+        (None, "updates.getState", True),
+        (None, "ping", False),
+        ("*", "ping", True),
+        ("ping*", "pingDelayDisconnect", True),
+        ("ping*", "updates.getState", False),
+        ("updates.*", "updates.getDifference", True),
+        ("updates.getstate", "updates.getState", True),
+        ("updates.getState", "updates.getDifference", False),
+    ],
+)
+def test_a_request_is_meant_by_its_pattern(pattern, name, hit):
+    """A pattern of method names, whatever the case; none means every request but the message layer's own."""
+    assert Fault(FaultKind.SLOW, seconds=1, request=pattern).means(name) is hit
+
+
+WRONG = [
+    ({"kind": FaultKind.RESET, "request": "*"}, "'reset' has no request"),
+    ({"kind": FaultKind.REFUSE, "times": 2}, "'refuse' has no times"),
+    ({"kind": FaultKind.RESET, "code": 5, "text": "A"}, "has no code and no text"),
+    ({"kind": FaultKind.SLOW}, "'slow' needs seconds"),
+    ({"kind": FaultKind.RPC_ERROR}, "needs code and text; add it, such as code -404 or 420, text FLOOD_WAIT_30"),
+    ({"kind": FaultKind.RESET, "times": 0}, "acts 1 to 10000 times, not 0"),
+    ({"kind": FaultKind.TRANSPORT_ERROR, "code": -405}, "one of the codes -404, -429, -444"),
+    ({"kind": FaultKind.BAD_MSG, "code": 21}, "one of the codes 16, 17"),
+    ({"kind": FaultKind.RPC_ERROR, "code": 0, "text": "A"}, "such as 420, 500 or -503"),
+    ({"kind": FaultKind.RPC_ERROR, "code": 420, "text": ""}, "printable characters"),
+    ({"kind": FaultKind.SLOW, "seconds": -1}, "A delay is more than 0"),
+    ({"kind": FaultKind.SLOW, "seconds": float("nan")}, "A delay is more than 0"),
+    ({"kind": FaultKind.CLOCK_OFFSET, "seconds": 0}, "A clock is at most"),
+    ({"kind": FaultKind.SLOW, "seconds": 1, "request": "updates.getStat"}, "No request is called 'updates.getStat'"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), WRONG)
+def test_a_fault_that_makes_no_sense_is_refused(values, sentence):
+    """What is missing, unknown or out of range is said in a sentence."""
+    with pytest.raises(SandboxError, match=sentence):
+        Fault(**values)

@@ -1,12 +1,15 @@
 """What a good config means."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.sandbox.faults import BAD_MESSAGE_CODES, TRAITS, TRANSPORT_CODES
 from engine.config import (
+    Chaos,
     Datacenter,
     Do,
     Proxy,
@@ -16,6 +19,7 @@ from engine.config import (
     Telegram,
     parse_duration,
 )
+from engine.config.scenario import CODES
 from states.schedules import Backoff, Policy, Then
 from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SANDBOX, Load
 
@@ -119,6 +123,54 @@ def test_a_scenario_is_read(good: Load) -> None:
         ScenarioStep(at=60.0, do=Do.REFUSE, account="A", duration=10.0),
         ScenarioStep(at=120.0, do=Do.MESSAGE, account="A", text="hello"),
     )
+
+
+@pytest.mark.parametrize(
+    ("step", "meant"),
+    [
+        ("do: reset, times: 3", {"do": Do.RESET, "times": 3}),
+        ("do: close, for: 2s", {"do": Do.CLOSE, "duration": 2.0}),
+        ("do: syn_drop, for: 2s", {"do": Do.SYN_DROP, "duration": 2.0}),
+        ("do: slow, for: 5s, seconds: 500ms", {"do": Do.SLOW, "duration": 5.0, "seconds": 0.5}),
+        ("do: revoke", {"do": Do.REVOKE}),
+        ("do: duplicate", {"do": Do.DUPLICATE}),
+        ("do: forget_key", {"do": Do.FORGET_KEY}),
+        ("do: bad_salt", {"do": Do.BAD_SALT}),
+        ("do: transport_error, code: -404, times: 2", {"do": Do.TRANSPORT_ERROR, "code": -404, "times": 2}),
+        ("do: clock_offset, for: 5s, seconds: -400s", {"do": Do.CLOCK_OFFSET, "duration": 5.0, "seconds": -400.0}),
+        ("do: clock_offset, for: 5s, seconds: -1.5", {"do": Do.CLOCK_OFFSET, "duration": 5.0, "seconds": -1.5}),
+        (
+            "do: rpc_error, code: -503, text: Timeout, request: 'updates.*'",
+            {"do": Do.RPC_ERROR, "code": -503, "text": "Timeout", "request": "updates.*"},
+        ),
+    ],
+)
+def test_each_fault_is_read_with_its_keys(good: Load, step: str, meant: dict[str, Any]) -> None:
+    """What is left out is None, and the sandbox has its own idea of it."""
+    (read,) = good(f"{SANDBOX}{ONE}sandbox: {{scenario: [{{at: 1s, {step}}}]}}").sandbox.scenario
+    assert read == ScenarioStep(at=1.0, **meant)
+
+
+def test_the_config_and_the_sandbox_know_the_same_faults() -> None:
+    """The two tables are apart, because the config knows no adapter; they must not say different things."""
+    for kind, trait in TRAITS.items():
+        step = Do(kind.value)
+        assert set(step.needs) == trait.needs
+        assert set(step.takes) == trait.keys | {"for"}
+        assert not (step.lasts and trait.once)
+    assert CODES == {Do.TRANSPORT_ERROR: TRANSPORT_CODES, Do.BAD_MSG: BAD_MESSAGE_CODES}
+    assert {step.value for step in Do} - {kind.value for kind in TRAITS} == {"clear", "message"}
+
+
+@pytest.mark.parametrize(
+    ("section", "seed", "duration"),
+    [("{scenario: chaos}", None, 120.0), ("{scenario: chaos, seed: 7, for: 5m}", 7, 300.0)],
+)
+def test_chaos_is_a_word(good: Load, section: str, seed: int | None, duration: float) -> None:
+    """Seed and time may be left out."""
+    one = f'accounts: [{{name: A, session: a, phone: "{PHONE}"}}]\n'
+    sandbox = good(f"{SANDBOX}{one}sandbox: {section}").sandbox
+    assert (sandbox.scenario, sandbox.seed, sandbox.duration) == (Chaos(), seed, duration)
 
 
 def test_anchors_and_merges_work(good: Load) -> None:
