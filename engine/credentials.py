@@ -84,6 +84,8 @@ class CredentialsWatch:
     async def look(self, *names: str) -> None:
         """Look at the files of these accounts now, and tell those whose credentials are others than before."""
         watched = {name: self.sessions[name] for name in names if name in self.sessions and self._alive(name)}
+        if not watched:
+            return
         found = await anyio.to_thread.run_sync(_all_marks, watched.items())
         async with anyio.create_task_group() as tasks:
             for name, marks in found.items():

@@ -19,6 +19,7 @@ POST_PATIENCE: Final = 10.0
 
 BEGINNINGS: Final = ("Started", "CredentialsReplaced")
 """What leads to an attempt that nobody asked for."""
+OUT_OF_USE: Final = (State.AUTH_FAILED, State.SHUTTING_DOWN)
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 class Refusals:
     """Passes a refused ``api_id`` on to all accounts, so that none asks again, and raises one alert.
 
-    The alert stands until an account connects or a person asks for a retry; the next refusal is news then.
+    The alert stands until a person asks for a retry; the next refusal is news then. Without a retry nobody asks.
     """
 
     fleet: Supervisor
@@ -49,14 +50,15 @@ class Refusals:
                     tasks.start_soon(self._tell, name, refusal)
 
     async def _tell(self, name: str, refusal: ConfigRefused) -> None:
+        if self.fleet.runners[name].snapshot.state in OUT_OF_USE:
+            return  # it has found out by itself meanwhile
         with anyio.move_on_after(POST_PATIENCE):
             await self.fleet.runners[name].post(refusal)
 
     def _listen(self, account: str, step: Step) -> None:
         record = step.record
-        if record.event in ("Connected", "RetryRequested"):
-            if record.target is not record.source:
-                self._standing = None
+        if record.event == "RetryRequested" and record.target is not record.source:
+            self._standing = None
         elif record.target is State.AUTH_FAILED:
             if self._standing is None and concerns_all(step):
                 self._stand(step)
@@ -75,8 +77,7 @@ class Refusals:
         why = cause.detail if cause else SHARED_SETTING
         log.error(f"Telegram refuses {why}, so {count} stopped. What to do: {ADVICE[Action.MEND_CONFIG]}", icon="❌")
         if fresh:
-            stopping = (State.AUTH_FAILED, State.SHUTTING_DOWN)
-            self._pass_on([name for name, at in snapshots.items() if at.state not in stopping], self._standing)
+            self._pass_on(snapshots, self._standing)
 
     def _pass_on(self, names: Iterable[str], refusal: ConfigRefused) -> None:
         self._to_tell.update(dict.fromkeys(names, refusal))

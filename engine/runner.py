@@ -83,6 +83,13 @@ class Runner:
             pass  # the life is over, and nobody needs the event
         return True
 
+    def rest(self) -> None:
+        """Live no life: the account stays where it was left, and takes no event."""
+        self.snapshot = self.restored or self.snapshot
+        self._outbox.close()
+        self._mailbox.close()
+        self.ended.set()
+
     async def live(self) -> None:
         """Live one life: returns when the machine says ``Finish``."""
         now = self.clock.now()

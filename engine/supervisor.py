@@ -98,8 +98,7 @@ class Supervisor:
         runner = self.runners[name]
         runner.observer = partial(self._observe, runner.observer)
         if runner.restored is not None and runner.restored.paused:
-            runner.snapshot = runner.restored
-            runner.ended.set()
+            runner.rest()
         elif await self._live(runner):
             return
         while True:

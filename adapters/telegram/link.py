@@ -6,6 +6,7 @@ fresh client that may not reconnect; one deadline around the whole attempt; heal
 our own; and a close that is bounded.
 """
 
+import hashlib
 import itertools
 import logging
 import os
@@ -299,8 +300,14 @@ class Connector:
             TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.label, exc)
 
     async def credentials(self) -> str:
-        """Return a fingerprint of the session's key; empty if there is none."""
-        return await anyio.to_thread.run_sync(fingerprint, self.session)
+        """Return a fingerprint of the session's key and of whom it is shown to, as what; empty if there is no key.
+
+        A mended ``api_id`` or data centre makes other credentials of the same key; another port does not.
+        """
+        key = await anyio.to_thread.run_sync(fingerprint, self.session)
+        dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
+        shown = f"{key} {self.api_id} {self.api_hash} {dc}"
+        return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""

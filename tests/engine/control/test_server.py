@@ -1,0 +1,175 @@
+"""The server at a real socket: private, bounded, and unhurt by whatever comes."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from attrs import define, field
+
+from engine.control import ControlServer, EngineSilent, Outcome, Request, Verb, ask, server
+from engine.control.wire import LONGEST_REQUEST_BYTES, Kind
+
+PATIENCE = 20.0
+
+
+@define
+class Engine:
+    """Commands that write down what was asked."""
+
+    asked: list[tuple[str, str]] = field(factory=list)
+    names: Sequence[str] = ("News 1", "News 2", "Jobs")
+    patience: float = 5.0
+
+    def info(self) -> dict[str, Any]:
+        """Say who it is."""
+        return {"pid": 1}
+
+    async def pause(self, account: str) -> Outcome:
+        """Do it."""
+        self.asked.append(("pause", account))
+        return Outcome(account, True, f"{account} is paused")
+
+    async def resume(self, account: str) -> Outcome:
+        """Never come back."""
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def retry(self, account: str) -> Outcome:
+        """Fail in a way that nobody foresaw."""
+        raise RuntimeError("a bug")
+
+
+@asynccontextmanager
+async def serving(directory: Path, engine: Engine | None = None) -> AsyncIterator[Path]:
+    """Serve for the length of the block."""
+    path = directory / "engine.sock"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ControlServer(path, engine or Engine()).run)
+        with anyio.fail_after(PATIENCE):
+            while not path.exists():
+                await anyio.sleep(0.01)
+        yield path
+        tasks.cancel_scope.cancel()
+
+
+async def asking(path: Path, verb: Verb, account: str = "") -> dict[str, Any]:
+    """Ask as a command does, in a thread."""
+    return await anyio.to_thread.run_sync(lambda: ask(path, Request(verb, account), patience=PATIENCE))
+
+
+async def saying(path: Path, said: bytes) -> bytes:
+    """Return all that the server answers to raw bytes, until it hangs up or one line has come."""
+    async with await anyio.connect_unix(path) as stream:
+        await stream.send(said)
+        heard = b""
+        with anyio.fail_after(PATIENCE):
+            while not heard.endswith(b"\n"):
+                try:
+                    heard += await stream.receive()
+                except anyio.EndOfStream:
+                    break
+        return heard
+
+
+async def test_each_account_of_a_pattern_is_answered_for(tmp_path: Path) -> None:
+    """A glob is performed for every account that fits, and the answer keeps their order."""
+    engine = Engine()
+    async with serving(tmp_path, engine) as path:
+        answer = await asking(path, Verb.PAUSE, "News *")
+    assert [each["account"] for each in answer["accounts"]] == ["News 1", "News 2"]
+    assert all(each["done"] for each in answer["accounts"])
+    assert sorted(engine.asked) == [("pause", "News 1"), ("pause", "News 2")]
+
+
+async def test_the_socket_is_its_owner_s_and_goes_with_the_engine(tmp_path: Path) -> None:
+    """Nobody else may connect, and no file is left at the end."""
+    async with serving(tmp_path) as path:
+        mode = path.stat().st_mode & 0o777
+        assert (await asking(path, Verb.INFO))["pid"] == 1
+    assert mode == 0o600
+    assert not path.exists()
+
+
+async def test_the_socket_of_a_dead_engine_is_replaced(tmp_path: Path) -> None:
+    """A socket file that a killed engine left behind does not keep the next one from listening."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "engine.sock"))
+    with pytest.raises(EngineSilent, match="refused"):
+        ask(tmp_path / "engine.sock", Request(Verb.INFO), patience=PATIENCE)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ControlServer(tmp_path / "engine.sock", Engine()).run)
+        with anyio.fail_after(PATIENCE):
+            while True:
+                try:
+                    assert (await asking(tmp_path / "engine.sock", Verb.INFO))["ok"]
+                    break
+                except EngineSilent:
+                    await anyio.sleep(0.01)
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_unknown_account_gets_a_suggestion(tmp_path: Path) -> None:
+    """The answer names the account that was probably meant."""
+    async with serving(tmp_path) as path:
+        answer = await asking(path, Verb.PAUSE, "News1")
+    assert answer["kind"] == Kind.UNKNOWN_ACCOUNT
+    assert "did you mean 'News 1'?" in answer["error"]
+
+
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\x00\n", b"{}\n", b"x" * (LONGEST_REQUEST_BYTES + 2)])
+async def test_a_bad_client_is_told_so_and_hurts_nobody(tmp_path: Path, said: bytes) -> None:
+    """Garbage and lines without an end are answered with a sentence, and the next client is served."""
+    async with serving(tmp_path) as path:
+        assert json.loads(await saying(path, said))["kind"] == Kind.BAD_REQUEST
+        assert (await asking(path, Verb.INFO))["ok"]
+
+
+async def test_a_client_that_says_nothing_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a line is not waited for longer than the patience for reading."""
+    monkeypatch.setattr(server, "READ_PATIENCE", 0.1)
+    async with serving(tmp_path) as path:
+        assert await saying(path, b'{"do"') == b""
+
+
+async def test_more_clients_than_there_is_room_for_are_sent_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound is kept, and room that becomes free is used again."""
+    monkeypatch.setattr(server, "MOST_CLIENTS", 1)
+    async with serving(tmp_path) as path:
+        async with await anyio.connect_unix(path) as first:
+            await first.send(b'{"do": "info"}\n')
+            await first.receive()
+            assert json.loads(await saying(path, b""))["kind"] == Kind.BUSY
+        with anyio.fail_after(PATIENCE):
+            while not (await asking(path, Verb.INFO)).get("ok"):
+                await anyio.sleep(0.01)
+
+
+async def test_a_mistake_of_ours_ends_one_command_only(tmp_path: Path) -> None:
+    """An exception in a command hangs up on that client; the server goes on."""
+    async with serving(tmp_path) as path:
+        with pytest.raises(EngineSilent):
+            await asking(path, Verb.RETRY, "Jobs")
+        assert (await asking(path, Verb.INFO))["ok"]
+
+
+async def test_a_command_that_takes_too_long_is_answered_for(tmp_path: Path) -> None:
+    """After the engine's own patience the answer says that nothing came of it."""
+    async with serving(tmp_path, Engine(patience=0.1)) as path:
+        answer = await asking(path, Verb.RESUME, "Jobs")
+    assert [each["done"] for each in answer["accounts"]] == [False]
+
+
+async def test_an_engine_that_cannot_listen_runs_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that takes no socket costs the commands, not the engine: one sentence says so."""
+    with anyio.fail_after(PATIENCE):
+        await ControlServer(tmp_path / "missing" / "engine.sock", Engine()).run()
+    said = capsys.readouterr()
+    assert "pause, resume and retry cannot reach this engine" in said.out + said.err
