@@ -9,6 +9,7 @@ from states import EVENTS
 from states.events import (
     AccountLimited,
     AuthRejected,
+    ConfigRefused,
     Connected,
     Elapsed,
     Event,
@@ -133,6 +134,22 @@ def test_the_end_is_told() -> None:
     life = attempting()
     life.take(Connected())
     assert said(life, StopRequested()) == ["🔍 Disconnecting Account 1"]
+
+
+def test_a_pause_is_told_as_one() -> None:
+    """A stop that a person asked for one account reads as a pause."""
+    life = attempting()
+    life.take(Connected())
+    assert said(life, StopRequested(paused=True)) == ["🔍 Pausing Account 1"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "level"), [("telegram.api_id", logging.INFO), ("telegram.datacenter", logging.ERROR)]
+)
+def test_what_concerns_all_is_no_alert_of_each(setting: str, level: int) -> None:
+    """A refused ``api_id`` is told of each account below the level of an alert; the fleet's own line is the alert."""
+    told = lines("Account 1", attempting().take(ConfigRefused(setting=setting, detail="refused")))
+    assert {each for each, _, _ in told} == {level}
 
 
 def test_every_failure_has_an_icon_and_words() -> None:

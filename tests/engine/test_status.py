@@ -3,7 +3,7 @@
 import pytest
 from attrs import evolve
 
-from engine.status import EngineInfo, Exit, block, exit_code, remark, worst_first
+from engine.status import EngineInfo, Exit, as_data, block, exit_code, remark, worst_first
 from states import Cause, Hold, Snapshot, State
 
 NOW = 1_000_000.0
@@ -44,6 +44,7 @@ def test_the_worst_comes_first() -> None:
         (HEALTHY, ""),
         (WAITING, "next attempt in 40 s; NetworkLost: refused"),
         (DEAD, "stop the other program that uses this session, then log in again; SessionDuplicated"),
+        (evolve(DEAD, state=State.SHUTTING_DOWN, cause=None, paused=True), "paused; resume it to go on"),
         (Snapshot(state=State.CONNECTING), "waiting for a turn"),
         (Snapshot(state=State.CONNECTING, link=1, attempt=2, deadline=NOW + 60), "attempt 2, 1 min left"),
         (Snapshot(state=State.TIMEOUT, link=1, deadline=NOW + 20), "asked again, 20 s left"),
@@ -60,6 +61,14 @@ def test_a_held_request_is_visible() -> None:
     said = remark(evolve(HEALTHY, holds=holds), NOW)
     assert said.startswith("SendMessage held until")
     assert "GetHistory" not in said
+
+
+def test_a_pause_is_data_too() -> None:
+    """``status --json`` says of each account whether a person paused it, and so does the block."""
+    paused = Snapshot(state=State.SHUTTING_DOWN, paused=True)
+    rows = {row["name"]: row["paused"] for row in as_data(RUNS, {"a": HEALTHY, "b": paused})["accounts"]}
+    assert rows == {"a": False, "b": True}
+    assert "  Status: shutting_down, paused" in block({"b": paused}).splitlines()
 
 
 def test_the_block_is_the_guide_s() -> None:

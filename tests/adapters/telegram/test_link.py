@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio
+import attrs
 import pytest
 from telethon import TelegramClient, errors
 from telethon.crypto import AuthKey
@@ -282,6 +283,15 @@ async def test_the_fingerprint_tells_keys_apart(place: Place) -> None:
         assert await first.credentials() not in ("", seen)
         first.session.unlink()
         assert await first.credentials() == ""
+
+
+async def test_the_fingerprint_tells_applications_apart(place: Place) -> None:
+    """A mended ``api_id`` makes other credentials of the same key; another port, as the sandbox has each time, not."""
+    async with place:
+        first = place.connector()
+        seen = await first.credentials()
+        assert await attrs.evolve(first, api_id=2).credentials() != seen
+        assert await attrs.evolve(first, datacenter=place.datacenter(port=1)).credentials() == seen
 
 
 async def test_a_request_that_telethon_drops_is_a_silence(place: Place) -> None:
