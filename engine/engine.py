@@ -20,6 +20,7 @@ from adapters.sqlite import Journal, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import Connector
 from engine import layout, logs
+from engine.beacon import Beacon
 from engine.clockwatch import watch_clocks
 from engine.config import Config, load
 from engine.datacentre import data_centre
@@ -178,7 +179,7 @@ class Engine:
                 journal = await parts.enter_async_context(_journal(config))
                 known = await journal.snapshots()
                 connectors, alongside = await parts.enter_async_context(data_centre(config))
-                fleet.runners.update(self._runners(connectors, journal, known))
+                beacon = self._assemble(connectors, journal, known)
             if not fleet.runners:
                 task_status.started()
                 log.info("Stopped before any account was started", icon="✅")
@@ -189,6 +190,7 @@ class Engine:
                 tasks.start_soon(alongside)
                 tasks.start_soon(Oversight(fleet, config.storage.directory, sessions).run)
                 tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
+                tasks.start_soon(beacon.run)
                 if (keep := config.storage.keep) is not None:
                     tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
                 task_status.started()
@@ -207,18 +209,18 @@ class Engine:
             log.info(f"Ran for {seconds(duration)}, as asked. Initiating graceful shutdown")
             self.stop.now()
 
-    def _runners(
-        self, connectors: Mapping[str, Connector], journal: Journal, known: Mapping[str, Snapshot]
-    ) -> dict[str, Runner]:
+    def _assemble(self, connectors: Mapping[str, Connector], journal: Journal, known: Mapping[str, Snapshot]) -> Beacon:
+        """Make the runners of all accounts, and those who look at all of them together."""
         config = self.config
         turns = Turnstile(config.fleet.connects_at_once, config.fleet.stagger)
         network = Network(turns, self.fleet.tell)
-        self.fleet.listeners += [network.observe, self._observe]
+        beacon = Beacon(connectors, network.seen)
+        self.fleet.listeners += [network.observe, beacon.observe, self._observe]
         for pattern, handler, event in self._handlers:
             for name in fnmatch.filter(connectors, pattern):
                 connectors[name].on(handler, event)
-        return {
-            account.name: Runner(
+        for account in config.accounts:
+            runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
                 turns=turns,
@@ -228,8 +230,8 @@ class Engine:
                 observer=narrate,
                 restored=known.get(account.name),
             )
-            for account in config.accounts
-        }
+            self.fleet.add(runner)
+        return beacon
 
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:

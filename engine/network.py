@@ -35,6 +35,12 @@ def _is_loss(record: Record) -> bool:
     return moved and record.event in LOSS and record.target in (State.BACKOFF, State.RECONNECTING)
 
 
+def waits_for_network(snapshot: Snapshot) -> bool:
+    """Say whether an account waits, for a time, because of the network."""
+    of_network = snapshot.cause is not None and snapshot.cause.event in LOSS
+    return snapshot.state is State.BACKOFF and of_network and not snapshot.parked
+
+
 def _lacks_network(snapshot: Snapshot) -> bool:
     """Say whether the network's last refusal is still why the account has no link."""
     return snapshot.state in WITHOUT_LINK and snapshot.cause is not None and snapshot.cause.event in LOSS
@@ -76,6 +82,12 @@ class Network:
                 self._begin(record.at)
         elif snapshot.state is State.HEALTHY and record.event in ANSWER and snapshot.last_success == record.at:
             self._sign_of_life(account, record)
+
+    def seen(self, accounts: Iterable[str]) -> None:
+        """Hear that the data centre of these accounts answers again: they need not wait any more."""
+        if self.suspected:
+            self.turns.one_by_one()  # the next canary goes at once
+        self.tell(accounts, NetworkRestored())
 
     def _sort(self, account: str, snapshot: Snapshot) -> None:
         """Keep the sets: who is in play, healthy, without network."""

@@ -2,9 +2,12 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from states import Event, Hold, Policy, Record, Snapshot, Step
+
+Reach = Literal["answers", "accepts", "dark"]
+"""The data centre answers; somebody takes connections, but is no data centre that works; or nobody is there."""
 
 
 class Link(Protocol):
@@ -32,6 +35,13 @@ class Link(Protocol):
 
 class Connector(Protocol):
     """Makes the links of one account."""
+
+    @property
+    def route(self) -> str:
+        """Which accounts share a way to the data centre: what reaches it for one reaches it for all of them."""
+
+    async def reach(self, *, patience: float) -> Reach:
+        """Look whether the data centre answers at all, without the account, within ``patience`` seconds."""
 
     async def credentials(self) -> str:
         """Return a fingerprint of the account's credentials; empty if there are none."""

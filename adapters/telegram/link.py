@@ -29,7 +29,8 @@ from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
 from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.proxy import Proxy, connection_class
-from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states
+from adapters.telegram.reach import Reach, reach
+from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states, stored_address
 from states.events import (
     AccountLimited,
     Connected,
@@ -298,6 +299,17 @@ class Connector:
             await settle_states(self.session, self.states, self.inbox)
         except sqlite3.Error as exc:
             TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.label, exc)
+
+    @property
+    def route(self) -> str:
+        """Which accounts share a way to the data centre: what reaches it for one reaches it for all of them."""
+        where = f"{self.datacenter.host}:{self.datacenter.port}" if self.datacenter else "Telegram"
+        return f"{where} through {self.failover.choose() or 'no proxy'}"
+
+    async def reach(self, *, patience: float) -> Reach:
+        """Look whether the data centre answers at all, without the account, within ``patience`` seconds."""
+        address = self.address or await anyio.to_thread.run_sync(stored_address, self.session)
+        return "dark" if address is None else await reach(address, self.failover.choose(), patience=patience)
 
     async def credentials(self) -> str:
         """Return a fingerprint of the session's key and of whom it is shown to, as what; empty if there is no key.

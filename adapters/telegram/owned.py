@@ -14,6 +14,7 @@ from telethon import TelegramClient
 from adapters.telegram.client import asked
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.link import PING_DELAY, TelegramLink
+from adapters.telegram.reach import Reach
 from adapters.telegram.session import key_fingerprint
 from states.events import Connected, Event
 from states.snapshot import Hold
@@ -46,6 +47,15 @@ class OwnedConnector:
         """Give the client back as it is, with the reconnection that it had."""
         self.released = True
         self.client._sender._auto_reconnect, self.client._sender._retries = self._own
+
+    @property
+    def route(self) -> str:
+        """Its own: nothing is known of the way that the owner's client takes."""
+        return self.name
+
+    async def reach(self, *, patience: float) -> Reach:
+        """Return ``dark``: nobody but the client knows its way."""
+        return "dark"
 
     async def credentials(self) -> str:
         """Return a fingerprint of the client's key; empty if there is none."""

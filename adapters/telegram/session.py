@@ -169,14 +169,25 @@ def fingerprint(path: Path) -> str:
 
     Read-only: the file is neither made nor upgraded.
     """
+    row = _read(path, "select auth_key from sessions")
+    return key_fingerprint(row[0] if row else None)
+
+
+def _read(path: Path, question: str) -> Any:
+    """Return the first row of an answer from a session file; None if there is none, or no such file."""
     if not path.exists():
-        return ""
+        return None
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            row = database.execute("select auth_key from sessions").fetchone()
+            return database.execute(question).fetchone()
     except sqlite3.Error:
-        return ""
-    return key_fingerprint(row[0] if row else None)
+        return None
+
+
+def stored_address(path: Path) -> tuple[int, str, int] | None:
+    """Return data centre, host and port that a session file names; None if it names none. Read-only."""
+    row = _read(path, "select dc_id, server_address, port from sessions")
+    return (int(row[0]), str(row[1]), int(row[2])) if row and row[1] else None
 
 
 async def open_session(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:

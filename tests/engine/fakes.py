@@ -139,6 +139,16 @@ class World:
     """Kinds of request that the present link does not send, and until when."""
     settled: int = 0
 
+    route: str = "the only way"
+    reaches: list[tuple[float, str]] = field(factory=list)
+    """When somebody looked whether the data centre is there, and what was found."""
+
+    async def reach(self, *, patience: float) -> Any:
+        """Look at the weather."""
+        found = "answers" if getattr(self.outcomes, "up", True) else "dark"
+        self.reaches.append((anyio.current_time(), found))
+        return found
+
     async def credentials(self) -> str:
         """Return a fingerprint."""
         return "key"

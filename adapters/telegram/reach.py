@@ -1,0 +1,55 @@
+"""Is the data centre there at all? Asked without an account: a nonce goes out, and must come back.
+
+``req_pq_multi`` is the first message of a key exchange. It needs no key and changes nothing, yet only a data centre
+that works can answer it: a port that accepts and a backend that is dead are told apart.
+"""
+
+import asyncio
+import logging
+import secrets
+from typing import Any, Literal
+
+import anyio
+from telethon.network import MTProtoPlainSender
+from telethon.tl.functions import ReqPqMultiRequest
+from telethon.tl.types import ResPQ
+
+from adapters.telegram.proxy import Proxy, connection_class
+
+CLOSE_SECONDS = 1.0
+
+
+class _Quiet(dict[str, logging.Logger]):
+    """Loggers that keep to themselves: that nobody answers is what this is here to find out."""
+
+    def __missing__(self, name: str) -> logging.Logger:
+        logger = logging.getLogger("holdfast.telethon.reach")
+        logger.setLevel(logging.CRITICAL + 1)
+        return logger
+
+
+Reach = Literal["answers", "accepts", "dark"]
+"""The data centre answers; somebody takes the connection, but is no data centre that works; or there is nobody."""
+
+
+async def reach(address: tuple[int, str, int], proxy: Proxy | None, *, patience: float) -> Reach:
+    """Look what is at ``address`` (id, host, port), within ``patience`` seconds."""
+    dc_id, host, port = address
+    loggers = _Quiet()
+    connection: Any = connection_class(proxy)(host, port, dc_id, loggers=loggers, proxy=proxy)
+    nonce = secrets.randbits(127)
+    found: Reach = "dark"
+    try:
+        with anyio.fail_after(patience):
+            await connection.connect(timeout=patience)
+            found = "accepts"
+            answer = await MTProtoPlainSender(connection, loggers=loggers).send(ReqPqMultiRequest(nonce))
+        return "answers" if isinstance(answer, ResPQ) and answer.nonce == nonce else found
+    except Exception:  # whatever came, it is no answer
+        return found
+    finally:
+        with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            await connection.disconnect()
+            # A connection that the other side has closed is disconnecting by itself, in tasks of its own.
+            if tasks := {task for task in (connection._send_task, connection._recv_task) if task is not None}:
+                await asyncio.wait(tasks)
