@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import sqlite3
+import time
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,10 +22,11 @@ import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient
 from telethon.crypto import rsa
+from telethon.errors import UserMigrateError
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.telegram.classify import MissedPong, chain_of, classify
+from adapters.telegram.classify import Migrated, MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
 from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
@@ -50,6 +52,8 @@ ABORT_PATIENCE = 2.0
 """Seconds that a close may take after its socket was aborted."""
 PING_DELAY = 75
 """Seconds without a ping after which the data centre may close a link, unless the engine pings more slowly."""
+PROOF = GetStateRequest()
+"""The authorised RPC that proves a link."""
 FOUND_LIMIT = 32
 """Events of one link that may wait to be read."""
 SAVE_SECONDS = 1.0
@@ -86,7 +90,12 @@ class TelegramLink:
     _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
     _wake: anyio.Event = field(factory=anyio.Event, init=False)
     _unsaved: bool = field(default=False, init=False)
+    _held: dict[str, float] = field(init=False)
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
+
+    @_held.default
+    def _make_held(self) -> dict[str, float]:
+        return {hold.request: hold.until for hold in self.holds}
 
     @property
     def client(self) -> Any:
@@ -95,7 +104,8 @@ class TelegramLink:
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds)."""
-        if self._client is not None:
+        self._held[request] = until
+        if isinstance(self._client, LinkClient):
             self._client.hold(request, until)
 
     async def open(self, *, patience: float) -> list[Event]:
@@ -222,24 +232,28 @@ class TelegramLink:
             TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))
 
     async def _prove(self) -> list[Event]:
-        """Have an authorised RPC answered; a flood or a limit is an answer, but is it a fresh one?"""
+        """Have an authorised RPC answered; a flood or a limit is an answer, too, and while one holds a ping must do."""
+        if self._held.get(kind_of(PROOF), 0.0) > time.time():
+            await self._ping()
+            return []
         try:
-            await self._ask(GetStateRequest())
+            await self._ask(PROOF)
         except Exception as exc:
             notice = classify(exc, link=self.number)
             if not isinstance(notice, FloodWait | AccountLimited):
                 raise
-            await self._ping()  # after one flood wait Telethon refuses the next call by itself, without asking
             return [notice]
         return []
 
     async def _ping(self) -> None:
-        request = PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay)
-        await self._ask(request)
+        await self._ask(PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay))
 
     async def _ask(self, request: Any) -> Any:
-        """Send a request of the engine's own."""
-        return await self._client.ask(request)
+        """Send a request of the engine's own, past Telethon's sleeps after errors: they would look like silence."""
+        try:
+            return await asked(self._client._sender.send(request))
+        except UserMigrateError as exc:
+            raise Migrated(self._client.session.dc_id, exc.new_dc) from exc
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)

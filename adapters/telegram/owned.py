@@ -5,8 +5,6 @@ is disconnected and connected again, which is safe in that order (and only in th
 Telethon's own reconnection is switched off: two who reconnect one client are what makes ten thousand connections.
 """
 
-from typing import Any
-
 import anyio
 from attrs import define, field
 from telethon import TelegramClient
@@ -76,10 +74,10 @@ class OwnedConnector:
 
 @define(eq=False)
 class OwnedLink(TelegramLink):
-    """One connection of a client that somebody else owns; see ``TelegramLink``."""
+    """One connection of a client that somebody else owns; see ``TelegramLink``.
 
-    def hold(self, request: str, until: float) -> None:
-        """Do nothing: what the owner sends is the owner's business."""
+    What the owner sends is the owner's business: a hold concerns only what the engine itself asks.
+    """
 
     async def open(self, *, patience: float) -> list[Event]:
         """Connect the client if it is not connected, and prove it, within ``patience`` seconds."""
@@ -100,7 +98,3 @@ class OwnedLink(TelegramLink):
         """Disconnect the client, unless its owner has taken it back."""
         if not self.connector.released:
             await super().close(patience=patience)
-
-    async def _ask(self, request: Any) -> Any:
-        # Past the client's own retries and sleeps, which would hide what is to be seen here.
-        return await asked(self._client._sender.send(request))

@@ -14,7 +14,6 @@ import pytest
 from telethon import TelegramClient, errors
 from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
-from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import Connector, TelegramLink
@@ -343,16 +342,21 @@ async def test_a_locked_file_that_ended_the_link_is_two_events(place: Place) -> 
     assert [type(event) for event in events] == [DatabaseLocked, NetworkLost]
 
 
-async def test_a_flood_wait_does_not_stand_in_for_a_sign_of_life(place: Place) -> None:
-    """Telethon refuses a flooded request by itself, so a proof that is flooded is followed by a real ping."""
+async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(place: Place) -> None:
+    """A proof that is flooded is a sign of life; while its kind is held it is not sent, and silence is still silence."""
     async with place as dc:
         link = await opened(place.connector())
-        link.client._flood_waited_requests[GetStateRequest.CONSTRUCTOR_ID] = time.time() + 100
+        await dc.inject(Fault(FaultKind.RPC_ERROR, request="updates.getState", code=420, text="FLOOD_WAIT_30"))
+        flooded = await link.probe(proof=True, patience=1)
+        link.hold("GetState", time.time() + 30)
+        asked = dc.stats()["requests"]["updates.getState"]
         alive = await link.probe(proof=True, patience=1)
+        assert dc.stats()["requests"]["updates.getState"] == asked
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         silent = await link.probe(proof=True, patience=0.3)
         await link.close(patience=1)
-    assert [type(event) for event in alive] == [FloodWait, ProbeAnswered]
+    assert [type(event) for event in flooded] == [FloodWait, ProbeAnswered]
+    assert [type(event) for event in alive] == [ProbeAnswered]
     assert [type(event) for event in silent] == [TimedOut]
 
 
