@@ -100,7 +100,7 @@ def kind_in_chat(request: Any) -> str:
 
 
 TABLE: tuple[Row, ...] = (
-    Row((NotLoggedIn, Migrated), AuthRejected),
+    Row((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
     # 1. exactly this class: other 406 errors are not about the key
     Row((errors.AuthKeyDuplicatedError,), SessionDuplicated),
     # 2. before UnauthorizedError, which the first two are
@@ -158,7 +158,7 @@ TABLE: tuple[Row, ...] = (
     # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError; ProxyFailed is an OSError
     Row((OSError, EOFError), NetworkLost),
 )
-"""7. migrations (303) are Telethon's business, and what reaches us of them is 13. unexpected. 8. is SQLite's own."""
+"""7. other migrations (303) are Telethon's business; what reaches us of them is 13. unexpected. 8. is SQLite's own."""
 
 _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (NotLoggedIn, "nobody has logged in with this session file yet"),

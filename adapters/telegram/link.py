@@ -22,11 +22,10 @@ import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient
 from telethon.crypto import rsa
-from telethon.errors import UserMigrateError
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.telegram.classify import Migrated, MissedPong, chain_of, classify, kind_of
+from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
 from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
@@ -250,10 +249,7 @@ class TelegramLink:
 
     async def _ask(self, request: Any) -> Any:
         """Send a request of the engine's own, past Telethon's sleeps after errors: they would look like silence."""
-        try:
-            return await asked(self._client._sender.send(request))
-        except UserMigrateError as exc:
-            raise Migrated(self._client.session.dc_id, exc.new_dc) from exc
+        return await asked(self._client._sender.send(request))
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)

@@ -2,7 +2,8 @@
 
 A message whose key, session or time is wrong is dropped with a log line, and whoever waits for it waits for ever. A
 salt or a number that is refused is mended and the request sent again, thousands of times a second if the server refuses
-for ever. ``WireWatch`` counts both for one client, and ends the connection by an error when they do not stop.
+for ever. ``WireWatch`` hears of both for one client: the first ends its connection by an error, because nobody else
+would ever tell what was lost; the second does when it does not stop.
 """
 
 import time
@@ -12,10 +13,8 @@ from attrs import define, field
 from telethon.errors import SecurityError
 from telethon.tl.types import BadMsgNotification, BadServerSalt
 
-IGNORED_LIMIT = 2
-"""So many messages in a row that had to be ignored are no accident."""
 REFUSED_LIMIT = 4
-"""So many times in a row may a request be refused that was sent after the last correction."""
+"""So many times in a row may something be refused that was sent after the last correction."""
 CORRECTED = frozenset({16, 17, 32, 33})
 """Codes of bad_msg_notification after which Telethon corrects itself and sends the request again."""
 
@@ -26,7 +25,7 @@ class ProtocolStuck(Exception):
 
 @define(eq=False)
 class _Ear:
-    """Stands before the logger of Telethon's message layer, because nothing else says why a message was ignored."""
+    """Stands before the logger of Telethon's message layer: nothing else says that a message's time was impossible."""
 
     _logger: Any
     _watch: "WireWatch"
@@ -35,7 +34,7 @@ class _Ear:
         return getattr(self._logger, name)
 
     def warning(self, text: str, *args: Any) -> None:
-        """Pass a warning on, and count the one about an impossible time; a message that comes twice is no trouble."""
+        """Pass a warning on, and tell of an impossible time; a message that comes twice is no trouble."""
         self._logger.warning(text, *args)
         if args and ("very old" in text or "very new" in text):
             self._watch.misdated(int(args[0]))
@@ -47,10 +46,9 @@ class WireWatch:
 
     _state: Any
     _decrypt: Any = field(init=False)
-    _ignored: int = 0
     _refused: int = 0
     _sent_before: int = 0
-    """Number of the last message that was sent before the last correction."""
+    """Number of the last message that was sent before the correction that was counted last."""
 
     def __attrs_post_init__(self) -> None:
         self._decrypt = self._state.decrypt_message_data
@@ -58,10 +56,10 @@ class WireWatch:
         self._state._log = _Ear(self._state._log, self)
 
     def misdated(self, msg_id: int) -> None:
-        """Count a message that was ignored because of its time. Raises ``ProtocolStuck``."""
+        """Hear of a message that was ignored because of its time. Raises ``ProtocolStuck``."""
         ahead = (msg_id >> 32) - (time.time() + self._state.time_offset)
         where = "ahead of" if ahead > 0 else "behind"
-        self._count_ignored(
+        raise ProtocolStuck(
             f"the data centre's clock is {abs(ahead):.0f} s {where} this machine's; see that the time here is right"
         )
 
@@ -70,8 +68,7 @@ class WireWatch:
         try:
             message = self._decrypt(body)
         except SecurityError as exc:
-            self._count_ignored(f"messages that break the encryption: {exc}")
-            raise
+            raise ProtocolStuck(f"a message breaks the encryption: {exc}") from exc
         if message is None:
             return None
         match message.obj:
@@ -80,18 +77,14 @@ class WireWatch:
             case BadMsgNotification(bad_msg_id=refused, error_code=code) if code in CORRECTED:
                 self._count_refused(refused, f"our message numbers (code {code})")
             case _:
-                self._ignored = self._refused = 0
+                self._refused = 0
         return message
 
-    def _count_ignored(self, what: str) -> None:
-        self._ignored += 1
-        if self._ignored >= IGNORED_LIMIT:
-            raise ProtocolStuck(what)
-
     def _count_refused(self, msg_id: int, what: str) -> None:
-        # Requests that were under way at a correction are refused, too; only what was sent after it counts.
-        if msg_id > self._sent_before:
-            self._refused += 1
+        # All that was under way at a correction is refused, too; only what was sent after it counts as another time.
+        if msg_id <= self._sent_before:
+            return
+        self._refused += 1
         self._sent_before = self._state._last_msg_id or 0
         if self._refused >= REFUSED_LIMIT:
             raise ProtocolStuck(f"the data centre refuses {what} again and again")

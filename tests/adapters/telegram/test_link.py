@@ -343,7 +343,7 @@ async def test_a_locked_file_that_ended_the_link_is_two_events(place: Place) -> 
 
 
 async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(place: Place) -> None:
-    """A proof that is flooded is a sign of life; while its kind is held it is not sent, and silence is still silence."""
+    """A flooded proof is a sign of life; while its kind is held it is not sent, and silence is still silence."""
     async with place as dc:
         link = await opened(place.connector())
         await dc.inject(Fault(FaultKind.RPC_ERROR, request="updates.getState", code=420, text="FLOOD_WAIT_30"))

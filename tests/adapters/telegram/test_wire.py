@@ -9,7 +9,7 @@ from attrs import define, field
 from telethon.errors import SecurityError
 from telethon.tl.types import BadMsgNotification, BadServerSalt, Pong
 
-from adapters.telegram.wire import IGNORED_LIMIT, REFUSED_LIMIT, ProtocolStuck, WireWatch
+from adapters.telegram.wire import REFUSED_LIMIT, ProtocolStuck, WireWatch
 
 
 class Log:
@@ -51,8 +51,6 @@ def read(*coming: Any, sends: bool = True) -> int:
             state._last_msg_id += 4
         try:
             state.decrypt_message_data(b"")
-        except SecurityError:
-            pass
         except ProtocolStuck:
             return number + 1
     return len(coming) + 1
@@ -63,14 +61,14 @@ def salt(sent: int) -> BadServerSalt:
     return BadServerSalt(sent, 0, 48, 77)
 
 
-def test_broken_messages_in_a_row_end_the_link() -> None:
-    """Messages that break the encryption are endured once, not for ever."""
-    assert read(*[SecurityError("wrong key")] * 9) == IGNORED_LIMIT
+def test_a_broken_message_ends_the_link() -> None:
+    """A message that breaks the encryption may have been an answer: the link is not trusted any more."""
+    assert read(Pong(1, 1), SecurityError("wrong key"), Pong(1, 1)) == 2
 
 
-def test_a_good_message_between_forgives() -> None:
+def test_a_good_message_between_refusals_forgives() -> None:
     """Only an unbroken row counts."""
-    assert read(SecurityError("a"), Pong(1, 1), SecurityError("b"), Pong(1, 1), SecurityError("c")) == 6
+    assert read(*[salt(4), Pong(1, 1), salt(12), Pong(1, 1)] * 9) == 37
 
 
 def test_messages_that_come_twice_are_no_trouble() -> None:
@@ -80,10 +78,8 @@ def test_messages_that_come_twice_are_no_trouble() -> None:
 
 def test_a_clock_that_is_off_is_told_with_its_seconds() -> None:
     """A person learns by how much the clocks differ, and which one is behind."""
-    state = State([time.time() - 400.0] * IGNORED_LIMIT)
+    state = State([time.time() - 400.0])
     WireWatch(state)
-    for _ in range(IGNORED_LIMIT - 1):
-        state.decrypt_message_data(b"")
     with pytest.raises(ProtocolStuck, match=r"4\d\d s behind this machine's"):
         state.decrypt_message_data(b"")
 
@@ -96,6 +92,11 @@ def test_a_salt_refused_for_ever_ends_the_link() -> None:
 def test_a_change_of_salt_refuses_all_that_is_under_way_and_that_is_fine() -> None:
     """A hundred requests that were sent before the correction are refused with one salt, and the link lives."""
     assert read(*[salt(0)] * 100, sends=False) == 101
+
+
+def test_several_that_are_refused_side_by_side_for_ever_end_the_link() -> None:
+    """Acknowledgements bounce beside the request: each round of them counts once, and it still ends."""
+    assert read(*[salt(sent) for sent in range(4, 400, 4) for _ in range(3)]) < 100
 
 
 def test_numbers_refused_for_ever_end_the_link() -> None:
