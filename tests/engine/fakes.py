@@ -83,6 +83,8 @@ class FakeLink:
         if isinstance(outcome, Event):
             return [of_link(outcome, self.number)]
         self.world.current = self
+        self.lost = self.world.drops is not None
+        self.loss = self.world.drops or self.loss
         return [Connected(link=self.number)]
 
     async def probe(self, *, proof: bool, patience: float) -> Sequence[Event]:
@@ -127,6 +129,8 @@ class World:
     outcomes: list[Any] = field(factory=list)
     """For each attempt: ``ok``, ``hang``, a failure event, or an exception of ours; ``ok`` when used up."""
     silent: bool = False
+    drops: Event | None = None
+    """How every link is lost as soon as it is proven."""
     connect_takes: float = 0.1
     close_takes: float = 0.1
     current: FakeLink | None = None
