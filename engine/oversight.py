@@ -27,7 +27,7 @@ class Oversight:
     def __attrs_post_init__(self) -> None:
         self._watch = CredentialsWatch(self.fleet, self.sessions)
         self._refusals = Refusals(self.fleet)
-        self._server = ControlServer(self.directory / layout.SOCKET, Desk(self.fleet, self._watch))
+        self._server = ControlServer(self.directory / layout.SOCKET, Desk(self.fleet))
 
     async def run(self) -> None:
         """Look after it until cancelled."""

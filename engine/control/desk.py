@@ -11,7 +11,6 @@ import anyio
 from attrs import define, field
 
 from engine.control.wire import Outcome
-from engine.credentials import CredentialsWatch
 from engine.narrate import of_day
 from engine.runner import Runner
 from engine.supervisor import MARGIN, Supervisor
@@ -48,7 +47,6 @@ class Desk:
     """Does what the commands ask of a running fleet. Wishes for one account are met one after another."""
 
     fleet: Supervisor
-    watch: CredentialsWatch
     since: float = field(factory=time.time)
     """When this engine began (Unix seconds)."""
     _ears: dict[tuple[str, str], _Ear] = field(factory=dict, init=False)
@@ -114,7 +112,6 @@ class Desk:
             if runner.snapshot.paused:
                 return Outcome(account, False, f"{account} is paused; resume it to go on")
             before = runner.snapshot
-            await self.watch.look(account)  # a new login is taken for what it is, not tried as the old one
             with self._ear(account, "RetryRequested") as ear:
                 await runner.post(RetryRequested())
                 step = await ear.decision()
@@ -179,8 +176,6 @@ def _retried(account: str, before: Snapshot, step: Step | None) -> Outcome:
     if before.action is Action.MEND_CONFIG:
         mended = "the config is read at the start only, so if you have mended it, restart the engine"
         return Outcome(account, True, f"{account} is tried again with the config as it was; {mended}")
-    if before.state is State.AUTH_FAILED and source is not State.AUTH_FAILED:
-        return Outcome(account, True, f"{account} is tried with its new login now")
     if source is target:
         return Outcome(account, True, f"{account} is connecting already")
     return Outcome(account, True, f"{account} is tried again now")

@@ -62,7 +62,7 @@ class Commands(Protocol):
 class ControlServer:
     """Answers requests at the socket ``path``, which is its owner's alone and goes away at the end.
 
-    A socket that is there already is of an engine that died: the caller holds the engine's lock.
+    A socket that is there already is of an engine that died, for the caller holds the engine's lock: it is replaced.
     """
 
     path: Path
@@ -72,7 +72,6 @@ class ControlServer:
     async def run(self) -> None:
         """Serve until cancelled. An engine that cannot listen says so, and runs on."""
         try:
-            self.path.unlink(missing_ok=True)  # whatever it is: the name is ours
             with reachable(self.path) as address:
                 listener = await anyio.create_unix_listener(address, mode=0o600)
         except OSError as exc:

@@ -11,7 +11,6 @@ import pytest
 from attrs import define
 
 from engine.control import Desk, Outcome
-from engine.credentials import CredentialsWatch
 from engine.supervisor import REBIRTH_DELAY, Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, ConfigRefused, FloodWait, NetworkLost, TransportFlood
@@ -43,7 +42,7 @@ async def place(
     """Run the fleet for the length of the block."""
     journal = journal or MemoryJournal()
     fleet = Supervisor({"A": runner_for(world, journal, restored=restored)}, anyio.Event(), grace=15)
-    desk = Desk(fleet, CredentialsWatch(fleet, {}))
+    desk = Desk(fleet)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
         yield Place(fleet, desk, journal)
