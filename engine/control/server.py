@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 import structlog
-from anyio.abc import SocketStream
+from anyio.abc import SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import asdict, define, field
 
@@ -69,8 +69,8 @@ class ControlServer:
     commands: Commands
     _clients: int = field(default=0, init=False)
 
-    async def run(self) -> None:
-        """Serve until cancelled. An engine that cannot listen says so, and runs on."""
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; started once it listens. An engine that cannot listen says so, and runs on."""
         try:
             with reachable(self.path) as address:
                 listener = await anyio.create_unix_listener(address, mode=0o600)
@@ -84,6 +84,7 @@ class ControlServer:
             return
         try:
             async with listener, anyio.create_task_group() as clients:
+                task_status.started()
                 while True:
                     try:
                         await listener.serve(self._meet, clients)

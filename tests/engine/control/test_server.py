@@ -50,10 +50,8 @@ async def serving(directory: Path, engine: Engine | None = None) -> AsyncIterato
     """Serve for the length of the block."""
     path = directory / "engine.sock"
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ControlServer(path, engine or Engine()).run)
         with anyio.fail_after(PATIENCE):
-            while not path.exists():
-                await anyio.sleep(0.01)
+            await tasks.start(ControlServer(path, engine or Engine()).run)
         yield path
         tasks.cancel_scope.cancel()
 
@@ -102,16 +100,8 @@ async def test_the_socket_of_a_dead_engine_is_replaced(tmp_path: Path) -> None:
         dead.bind(str(tmp_path / "engine.sock"))
     with pytest.raises(EngineSilent, match="refused"):
         ask(tmp_path / "engine.sock", Request(Verb.INFO), patience=PATIENCE)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ControlServer(tmp_path / "engine.sock", Engine()).run)
-        with anyio.fail_after(PATIENCE):
-            while True:
-                try:
-                    assert (await asking(tmp_path / "engine.sock", Verb.INFO))["ok"]
-                    break
-                except EngineSilent:
-                    await anyio.sleep(0.01)
-        tasks.cancel_scope.cancel()
+    async with serving(tmp_path) as path:
+        assert (await asking(path, Verb.INFO))["ok"]
 
 
 async def test_an_unknown_account_gets_a_suggestion(tmp_path: Path) -> None:
