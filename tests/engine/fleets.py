@@ -42,6 +42,7 @@ class TestFleet:
     size: int
     at_once: int = 32
     stagger: float = 0.0
+    probe_every: float = 20.0
     weather: Weather = field(factory=Weather)
     worlds: dict[str, World] = field(init=False)
     turns: Turnstile = field(init=False)
@@ -62,7 +63,7 @@ class TestFleet:
         self.supervisor = Supervisor({}, anyio.Event(), grace=15)
         self.network = Network(self.turns, self.supervisor.tell)
         policy = Policy(
-            healthy=Health(stable_after=STABLE_AFTER),
+            healthy=Health(stable_after=STABLE_AFTER, probe_every=self.probe_every),
             backoff=BackoffSchedules(network=SCHEDULE),
         )
         for name, world in self.worlds.items():

@@ -191,6 +191,41 @@ def test_a_dead_half_does_not_darken_the_other() -> None:
     assert max(in_fleet(TestFleet(10), play)) < 6
 
 
+def test_one_after_the_other_is_not_together() -> None:
+    """Half the fleet loses its links for good, but others show signs of life in between: nothing is suspected."""
+
+    async def play(fleet: TestFleet) -> bool:
+        suspected = False
+        for name in ("A0", "A1", "A2"):
+            fleet.worlds[name].outcomes = [NetworkLost(detail="proxy refused")] * 1000
+            fleet.lose(name)
+            for _ in range(250):
+                await anyio.sleep(0.1)
+                suspected |= fleet.network.suspected
+        return suspected
+
+    assert not in_fleet(TestFleet(6, probe_every=2), play)
+
+
+def test_who_still_answers_shows_that_it_is_not_the_network(said: list[str]) -> None:
+    """Four of seven lose a shared proxy at once: the next answer of another ends the suspicion, and cuts no wait."""
+
+    async def play(fleet: TestFleet) -> tuple[bool, bool, list[str]]:
+        dead = [f"A{number}" for number in range(4)]
+        for name in dead:
+            fleet.worlds[name].outcomes = [NetworkLost(detail="proxy refused")] * 1000
+        fleet.lose(*dead)
+        await anyio.sleep(0.1)
+        first = fleet.network.suspected
+        await anyio.sleep(3)
+        second = fleet.network.suspected
+        await anyio.sleep(100)
+        return first, second, fleet.events("NetworkRestored")
+
+    assert in_fleet(TestFleet(7, probe_every=2), play) == (True, False, [])
+    assert any("It is not the network" in line for line in said)
+
+
 def test_a_wait_is_cut_once_and_not_again() -> None:
     """Outage after outage ends, and the account whose port is refused for good is told once."""
 
