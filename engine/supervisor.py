@@ -51,7 +51,8 @@ class Supervisor:
     def tell(self, accounts: Iterable[str], event: Event) -> None:
         """Give accounts an event without waiting for any: a mailbox that is full goes without what is only a hint."""
         for name in accounts:
-            if not self.runners[name].offer(event):
+            runner = self.runners.get(name)
+            if runner is not None and not runner.offer(event):
                 log.debug(f"{name} is too busy to hear {type(event).__name__}")
 
     def tell_all(self, event: Event) -> None:
