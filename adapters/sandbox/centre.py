@@ -3,12 +3,13 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 
 from adapters.sandbox import views
+from adapters.sandbox.channels import ChannelMessage
 from adapters.sandbox.exchange import DiffieHellman
 from adapters.sandbox.keys import DataCentreKey
 from adapters.sandbox.services import Office
@@ -97,13 +98,23 @@ class Centre:
         if not receivers:
             self._receivers.pop(account, None)
 
-    def deliver(self, messages: list[Message], origin: Receiver | None = None) -> None:
-        """Pushes each message to its account's sessions, except the one whose request made it."""
+    def deliver(self, messages: Sequence[Message | ChannelMessage], origin: Receiver | None = None) -> None:
+        """Pushes each message to the sessions of all who are to see it, except the one whose request made it."""
         for message in messages:
-            receivers = self._receivers.get(message.account, set()) - {origin}
-            if not receivers:
-                continue
-            update = views.new_message(message, views.users_of(self.store, [message], message.account))
-            for receiver in receivers:
-                receiver.push(update)
-                self.stats.updates_pushed += 1
+            for account, update in self._pushes(message):
+                for receiver in self._receivers[account] - {origin}:
+                    receiver.push(update)
+                    self.stats.updates_pushed += 1
+
+    def _pushes(self, message: Message | ChannelMessage) -> Iterator[tuple[int, Any]]:
+        """The connected accounts that see a message, each with the update that shows it."""
+        if isinstance(message, Message):
+            if message.account in self._receivers:
+                users = views.users_of(self.store, [message], message.account)
+                yield message.account, views.new_message(message, users)
+            return
+        channel = self.store.channels.by_id(message.channel)
+        assert channel is not None, "a message has a channel, and channels are never removed"
+        for member in self.store.channels.members(channel.id):
+            if member.account in self._receivers:
+                yield member.account, views.new_channel_message(self.store, message, channel, member.account)

@@ -6,6 +6,7 @@ import ipaddress
 import secrets
 import socket
 import time
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from anyio.abc import TaskGroup
 
 from adapters.sandbox import keys
 from adapters.sandbox.centre import Centre, log
+from adapters.sandbox.channels import ChannelMessage
 from adapters.sandbox.cipher import AUTH_KEY_BYTES, AuthKey
 from adapters.sandbox.connection import Connection
 from adapters.sandbox.errors import SandboxError
@@ -24,7 +26,8 @@ from adapters.sandbox.faults import STRIKE_AT_ONCE, Fault, FaultKind, Point
 from adapters.sandbox.keys import DataCentreKey
 from adapters.sandbox.listener import Door, Listener
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import Office
+from adapters.sandbox.services import MOST_MISSED, MOST_MISSED_IN_CHANNEL, Office
+from adapters.sandbox.services.messages import LONGEST_TEXT
 from adapters.sandbox.store import SERVICE_ID, Message, Store
 from adapters.sandbox.switchboard import Switchboard
 
@@ -45,6 +48,8 @@ class Sandbox:
         port: The port shared by all accounts; 0 takes a free one.
         state: A directory for its database and key; without one everything is forgotten at the end.
         key: The RSA key; by default the one in `state`, or one made for this process.
+        most_missed: A client that missed more messages than this is told differenceTooLong.
+        most_missed_in_channel: The same for one channel (channelDifferenceTooLong).
 
     Raises SandboxError, with a sentence, when it cannot start.
     """
@@ -57,6 +62,8 @@ class Sandbox:
         port: int = 0,
         state: Path | None = None,
         key: DataCentreKey | None = None,
+        most_missed: int = MOST_MISSED,
+        most_missed_in_channel: int = MOST_MISSED_IN_CHANNEL,
     ) -> None:
         if not 0 < dc_id < MOST_DATA_CENTRES:
             raise SandboxError(f"A data centre has a number from 1 to {MOST_DATA_CENTRES - 1}, not {dc_id}.")
@@ -70,6 +77,8 @@ class Sandbox:
         self.host = host
         self._state = state
         self._given_key = key
+        self._most_missed = most_missed
+        self._most_missed_in_channel = most_missed_in_channel
         self._shared = Listener(host, None, port)
         self._own: dict[str, Listener] = {}
         self._connections: set[Connection] = set()
@@ -86,7 +95,14 @@ class Sandbox:
             key = self._given_key or self._default_key()
             file = None if self._state is None else self._state / DATABASE
             store = stack.enter_context(Store(file, time.time))
-            office = Office(store, self.dc_id, time.time, lambda: (self.host, self.port))
+            office = Office(
+                store,
+                self.dc_id,
+                time.time,
+                lambda: (self.host, self.port),
+                self._most_missed,
+                self._most_missed_in_channel,
+            )
             board = Switchboard(time.monotonic)
             self._centre = Centre(key, store, office, board, secrets.token_bytes(16))
             self._shared.bind()
@@ -173,6 +189,7 @@ class Sandbox:
         return {
             **self._centre.stats.as_dict(),
             "accounts": len(store.accounts()) - 1,
+            "channels": store.channels.count(),
             "messages": store.count_messages(),
             "acted": dict(self._centre.switchboard.acted),
             "standing_faults": [attrs.asdict(fault) for fault in self._centre.switchboard.standing()],
@@ -190,6 +207,49 @@ class Sandbox:
     def messages(self, phone: str) -> list[Message]:
         """The account's box as the data centre knows it, oldest first."""
         return self._centre.store.messages(self._centre.store.account(phone).id)
+
+    async def create_channel(
+        self,
+        username: str,
+        title: str,
+        *,
+        megagroup: bool = False,
+        members: Iterable[str] = (),
+        admins: Iterable[str] = (),
+    ) -> int:
+        """A public channel, in which admins write, or with `megagroup` a group, in which all members do.
+
+        Returns its id. One that is there already gets the title and the members too, so that a program may be
+        started twice on one state. Raises SandboxError for a name that cannot be, or that the other kind has.
+        """
+        store = self._centre.store
+        people = [(store.account(phone).id, False) for phone in members]
+        people += [(store.account(phone).id, True) for phone in admins]
+        channel = store.channels.create(username, title, megagroup=megagroup)
+        for account, admin in people:
+            store.channels.join(channel, account, admin=admin)
+        return channel.id
+
+    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+        """A new message in a channel, from one of its members or from the channel itself; returns its id there.
+
+        Raises SandboxError when there is no such channel, and for a sender who is not in it.
+        """
+        store = self._centre.store
+        channel = store.channels.named(username)
+        author = None if sender is None else store.account(sender).id
+        if author is not None and store.channels.member(channel, author) is None:
+            raise SandboxError(f"{sender} is not in @{channel.username}; let it join first, or name it in members.")
+        if not text.strip() or len(text) > LONGEST_TEXT:
+            raise SandboxError(f"A message has 1 to {LONGEST_TEXT} characters, and not only blanks; not {len(text)}.")
+        sent = store.channels.send(channel, author, text, None)
+        self._centre.deliver([sent])
+        return sent.id
+
+    def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
+        """What was written in the channel after this message, oldest first. Raises SandboxError for no channel."""
+        store = self._centre.store
+        return store.channels.messages(store.channels.named(username), after)
 
     def welcome(self, sock: socket.socket, account: str | None, tasks: TaskGroup) -> None:
         """Takes a connection that a listener has accepted."""

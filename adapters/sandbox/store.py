@@ -1,4 +1,4 @@
-"""What the data centre remembers: accounts, auth keys, messages. One SQLite file, or memory when there is none.
+"""What the data centre remembers: accounts, keys, messages, channels. One SQLite file, or memory when there is none.
 
 Writes are short and synchronous; this is a data centre for tests. WAL with synchronous=NORMAL loses nothing when
 the process is killed (only when the machine is).
@@ -13,15 +13,17 @@ from typing import Final, Self
 
 import attrs
 
+from adapters.sandbox import channels
+from adapters.sandbox.channels import FIRST_PTS, Channels
 from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal, SandboxError
+from adapters.sandbox.paging import Window
 from adapters.sandbox.phones import normalise
 
 SERVICE_ID: Final = 777000
 """The account that Telegram's own notices come from; it exists in every data centre."""
 SERVICE_PHONE: Final = "42777"
-FIRST_PTS: Final = 1
-"""Zero means 'unknown' to a client."""
+MESSAGE: Final = "SELECT account, id, pts, peer, sender, out, text, date, random_id FROM messages"
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS accounts (
@@ -94,17 +96,19 @@ class Store:
     _keys: dict[int, tuple[AuthKey, int | None]] = attrs.field(factory=dict)
     _accounts: dict[int, Account] = attrs.field(factory=dict)
     _db: sqlite3.Connection = attrs.field(init=False)
+    channels: Channels = attrs.field(init=False)
 
     def __enter__(self) -> Self:
         try:
             self._db = sqlite3.connect(self._file or ":memory:", isolation_level=None, timeout=5)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(SCHEMA)
+            self._db.executescript(SCHEMA + channels.SCHEMA)
         except sqlite3.Error as error:
             raise SandboxError(
                 f"The sandbox cannot use {self._file} ({error}); check that no other sandbox has it open, or delete it."
             ) from error
+        self.channels = Channels(self._db, self._clock)
         self._accounts = {id_: Account(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")}
         for data, owner in self._db.execute("SELECT data, account FROM auth_keys"):
             key = AuthKey.of(data)
@@ -182,15 +186,21 @@ class Store:
         """What came after this event, oldest first."""
         return self._select("WHERE account = ? AND pts > ? ORDER BY pts LIMIT ?", (account, pts, limit))
 
-    def history(self, account: int, peer: int) -> list[Message]:
-        """One chat, newest first."""
-        return self._select("WHERE account = ? AND peer = ? ORDER BY id DESC", (account, peer))
+    def message(self, account: int, id_: int) -> Message | None:
+        return next(iter(self._select("WHERE account = ? AND id = ?", (account, id_))), None)
 
-    def tops(self, account: int, limit: int) -> list[Message]:
+    def history(self, account: int, peer: int, window: Window) -> list[Message]:
+        """A part of one chat, newest first."""
+        return [Message(*row) for row in window.read(self._db, MESSAGE, "account = ? AND peer = ?", (account, peer))]
+
+    def count_history(self, account: int, peer: int) -> int:
+        query = "SELECT count(*) FROM messages WHERE account = ? AND peer = ?"
+        return int(self._db.execute(query, (account, peer)).fetchone()[0])
+
+    def tops(self, account: int) -> list[Message]:
         """The last message of each chat, newest first."""
         newest = "SELECT max(id) FROM messages WHERE account = ? GROUP BY peer"
-        where = f"WHERE account = ? AND id IN ({newest}) ORDER BY id DESC LIMIT ?"
-        return self._select(where, (account, account, limit))
+        return self._select(f"WHERE account = ? AND id IN ({newest}) ORDER BY id DESC", (account, account))
 
     def mark_read(self, account: int, peer: int, newest: int) -> None:
         """Everything in the chat up to this message is read."""
@@ -228,7 +238,4 @@ class Store:
         return message
 
     def _select(self, where: str, values: Iterable[int]) -> list[Message]:
-        rows = self._db.execute(
-            f"SELECT account, id, pts, peer, sender, out, text, date, random_id FROM messages {where}", tuple(values)
-        )
-        return [Message(*row) for row in rows]
+        return [Message(*row) for row in self._db.execute(f"{MESSAGE} {where}", tuple(values))]

@@ -1,10 +1,12 @@
-"""What a client is shown of the store: TL objects made from accounts and messages. `Any` is Telethon's."""
+"""What a client is shown of the store: TL objects made from accounts, messages, channels. `Any` is Telethon's."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from telethon.tl import types
 
+from adapters.sandbox.channels import Channel, ChannelMessage, Member
 from adapters.sandbox.store import SERVICE_ID, Account, Message, Store
 
 SEQ: Final = 1
@@ -58,6 +60,10 @@ def config(dc_id: int, address: tuple[str, int], now: datetime) -> Any:
     )
 
 
+def first_name(account: Account) -> str:
+    return "Sandbox" if account.id == SERVICE_ID else f"User {account.phone}"
+
+
 def user(account: Account, viewer: int) -> Any:
     """An account as another one (or itself) sees it."""
     service = account.id == SERVICE_ID
@@ -67,7 +73,7 @@ def user(account: Account, viewer: int) -> Any:
         verified=service,
         support=service,
         access_hash=account.access_hash_for(viewer),
-        first_name="Sandbox" if service else f"User {account.phone}",
+        first_name=first_name(account),
         username=account.username,
         phone=account.phone,
         status=types.UserStatusRecently(),
@@ -80,8 +86,16 @@ def full_user(account: Account) -> Any:
 
 def users_of(store: Store, messages: list[Message], viewer: int) -> list[Any]:
     """Everybody whom the messages name, each once."""
-    ids = dict.fromkeys(id_ for message in messages for id_ in (message.peer, message.sender))
-    accounts = (store.account_by_id(id_) for id_ in ids)
+    return _users(store, [id_ for message in messages for id_ in (message.peer, message.sender)], viewer)
+
+
+def senders_of(store: Store, messages: list[ChannelMessage], viewer: int) -> list[Any]:
+    """Every account that wrote one of these messages of megagroups, each once; a broadcast does not tell."""
+    return _users(store, [message.sender for message in messages if message.sender is not None], viewer)
+
+
+def _users(store: Store, ids: list[int], viewer: int) -> list[Any]:
+    accounts = (store.account_by_id(id_) for id_ in dict.fromkeys(ids))
     return [user(account, viewer) for account in accounts if account is not None]
 
 
@@ -103,3 +117,89 @@ def state(pts: int, now: datetime) -> Any:
 def dialog(top: Message, read_up_to: int, unread: int) -> Any:
     peer = types.PeerUser(top.peer)
     return types.Dialog(peer, top.id, read_up_to, top.id, unread, 0, 0, 0, types.PeerNotifySettings())
+
+
+def channel(store: Store, item: Channel, viewer: int) -> Any:
+    """A channel or a group as a member or a stranger sees it."""
+    member = store.channels.member(item, viewer)
+    return types.Channel(
+        item.id,
+        item.title,
+        types.ChatPhotoEmpty(),
+        date(member.date if member else item.date),
+        left=member is None,
+        broadcast=not item.megagroup,
+        megagroup=item.megagroup,
+        access_hash=item.access_hash_for(viewer),
+        username=item.username,
+        admin_rights=_rights() if member and member.admin else None,
+        participants_count=store.channels.count_members(item),
+    )
+
+
+def full_channel(store: Store, item: Channel, viewer: int) -> Any:
+    member = store.channels.member(item, viewer)
+    members = store.channels.members(item.id)
+    return types.ChannelFull(
+        item.id,
+        about="",
+        read_inbox_max_id=member.read_up_to if member else item.last_message,
+        read_outbox_max_id=item.last_message,
+        unread_count=store.channels.unread(member) if member else 0,
+        chat_photo=types.PhotoEmpty(0),
+        notify_settings=types.PeerNotifySettings(),
+        bot_info=[],
+        pts=item.pts,
+        can_view_participants=item.megagroup or bool(member and member.admin),
+        participants_count=len(members),
+        admins_count=sum(one.admin for one in members),
+    )
+
+
+def participant(member: Member, viewer: int) -> Any:
+    joined = date(member.date)
+    if member.admin:
+        is_self = member.account == viewer
+        return types.ChannelParticipantAdmin(member.account, SERVICE_ID, joined, _rights(), is_self=is_self)
+    if member.account == viewer:
+        return types.ChannelParticipantSelf(member.account, member.account, joined)
+    return types.ChannelParticipant(member.account, joined)
+
+
+def _rights() -> Any:
+    return types.ChatAdminRights(post_messages=True, invite_users=True, other=True)
+
+
+def channel_message(item: ChannelMessage, where: Channel, viewer: int) -> Any:
+    """In a broadcast the channel speaks, whoever wrote; in a megagroup each for himself, or the group itself."""
+    peer = types.PeerChannel(item.channel)
+    sender = None
+    if where.megagroup:
+        sender = peer if item.sender is None else types.PeerUser(item.sender)
+    out = item.sender == viewer
+    return types.Message(item.id, peer, date(item.date), item.text, out=out, post=not where.megagroup, from_id=sender)
+
+
+def channel_messages(
+    store: Store, where: Channel, viewer: int, found: Sequence[tuple[int, ChannelMessage | None]], count: int
+) -> Any:
+    """An answer that holds messages of one channel, each with its id; the ids of none come as empty messages."""
+    present = [item for _, item in found if item]
+    messages = [
+        channel_message(item, where, viewer) if item else types.MessageEmpty(id_, types.PeerChannel(where.id))
+        for id_, item in found
+    ]
+    chats, users = [channel(store, where, viewer)], senders_of(store, present, viewer)
+    return types.messages.ChannelMessages(where.pts, count, messages, [], chats, users)
+
+
+def new_channel_message(store: Store, item: ChannelMessage, where: Channel, viewer: int) -> Any:
+    """The update that pushes a message to a member."""
+    update = types.UpdateNewChannelMessage(channel_message(item, where, viewer), item.pts, 1)
+    chats = [channel(store, where, viewer)]
+    return types.Updates([update], senders_of(store, [item], viewer), chats, date(item.date), 0)
+
+
+def channel_dialog(item: Channel, member: Member, unread: int) -> Any:
+    peer, top = types.PeerChannel(item.id), item.last_message
+    return types.Dialog(peer, top, member.read_up_to, top, unread, 0, 0, 0, types.PeerNotifySettings(), pts=item.pts)

@@ -1,0 +1,65 @@
+"""The services: which request is answered how. The table at the end is the list of what this data centre can do."""
+
+from typing import Any, Final
+
+from telethon.tl import functions
+
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.services import auth, channels, dialogs, messages, people, updates
+from adapters.sandbox.services.call import MOST_MISSED as MOST_MISSED
+from adapters.sandbox.services.call import MOST_MISSED_IN_CHANNEL as MOST_MISSED_IN_CHANNEL
+from adapters.sandbox.services.call import Call as Call
+from adapters.sandbox.services.call import Office as Office
+from adapters.sandbox.services.call import Service
+
+
+def perform(call: Call, request: Any) -> Any:
+    """The answer to a request. Raises RpcRefusal, the answer that says no."""
+    service = SERVICES.get(type(request))
+    if service is None:
+        raise RpcRefusal(400, "METHOD_NOT_IN_SANDBOX")
+    if not service.open and call.account is None:
+        raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
+    return service.handle(call, request)
+
+
+def is_known(request: Any) -> bool:
+    """Whether there is a service for it."""
+    return type(request) in SERVICES
+
+
+def asks_for_updates(request: Any) -> bool:
+    """Whether the request makes its session one that updates are pushed to: any that needs a login."""
+    service = SERVICES.get(type(request))
+    return service is not None and not service.open
+
+
+SERVICES: Final[dict[Any, Service]] = {
+    functions.help.GetConfigRequest: Service(auth.get_config, open=True),
+    functions.help.GetNearestDcRequest: Service(auth.get_nearest_dc, open=True),
+    functions.auth.SendCodeRequest: Service(auth.send_code, open=True),
+    functions.auth.SignInRequest: Service(auth.sign_in, open=True),
+    functions.auth.LogOutRequest: Service(auth.log_out),
+    functions.account.UpdateStatusRequest: Service(auth.update_status),
+    functions.users.GetUsersRequest: Service(people.get_users),
+    functions.users.GetFullUserRequest: Service(people.get_full_user),
+    functions.contacts.GetContactsRequest: Service(people.get_contacts),
+    functions.contacts.ResolvePhoneRequest: Service(people.resolve_phone),
+    functions.contacts.ResolveUsernameRequest: Service(people.resolve_username),
+    functions.updates.GetStateRequest: Service(updates.get_state),
+    functions.updates.GetDifferenceRequest: Service(updates.get_difference),
+    functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),
+    functions.messages.SendMessageRequest: Service(messages.send_message),
+    functions.messages.GetHistoryRequest: Service(messages.get_history),
+    functions.messages.GetMessagesRequest: Service(messages.get_messages),
+    functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs),
+    functions.messages.ReadHistoryRequest: Service(messages.read_history),
+    functions.channels.JoinChannelRequest: Service(channels.join_channel),
+    functions.channels.LeaveChannelRequest: Service(channels.leave_channel),
+    functions.channels.GetChannelsRequest: Service(channels.get_channels),
+    functions.channels.GetFullChannelRequest: Service(channels.get_full_channel),
+    functions.channels.GetMessagesRequest: Service(channels.get_messages),
+    functions.channels.ReadHistoryRequest: Service(channels.read_history),
+    functions.channels.GetParticipantsRequest: Service(channels.get_participants),
+    functions.channels.GetParticipantRequest: Service(channels.get_participant),
+}

@@ -1,0 +1,73 @@
+"""What a service is given: the request's caller, what all requests share, and where pushes are left."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from adapters.sandbox.channels import ChannelMessage
+from adapters.sandbox.cipher import AuthKey
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.store import Account, Message, Store
+
+SLICE: Final = 100
+"""The most messages, or chats, in one answer."""
+MOST_MISSED: Final = 100_000
+MOST_MISSED_IN_CHANNEL: Final = 10_000
+
+
+@attrs.define
+class Office:
+    """What all requests share."""
+
+    store: Store
+    dc_id: int
+    clock: Callable[[], float]
+    address: Callable[[], tuple[str, int]]
+    """Where this data centre can be reached, for help.getConfig."""
+    most_missed: int = MOST_MISSED
+    """A client that missed more messages than this is not told them, but that it is too late."""
+    most_missed_in_channel: int = MOST_MISSED_IN_CHANNEL
+    codes: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+    """Per phone number the hash of the code that was sent last, and until when it holds."""
+
+
+@attrs.define
+class Call:
+    """One request, by whom, and what is to be pushed to others because of it."""
+
+    office: Office
+    key: AuthKey
+    account: Account | None
+    deliveries: list[Message | ChannelMessage] = attrs.field(factory=list)
+
+    @property
+    def me(self) -> Account:
+        """The account that is logged in. Raises RpcRefusal when none is."""
+        if self.account is None:
+            raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
+        return self.account
+
+    @property
+    def store(self) -> Store:
+        return self.office.store
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(int(self.office.clock()), UTC)
+
+
+Handler = Callable[[Call, Any], Any]
+
+
+@attrs.frozen
+class Service:
+    """A handler, and whether it answers clients that are not logged in."""
+
+    handle: Handler
+    open: bool = False
+
+
+def seconds(moment: datetime | None) -> int:
+    """A date of a request as seconds since the epoch; Telegram's 0 is no date, however the reader tells it."""
+    return int(moment.timestamp()) if moment else 0

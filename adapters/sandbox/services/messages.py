@@ -1,0 +1,99 @@
+"""messages: sending, reading and marking as read, in chats of two and in channels."""
+
+from typing import Any, Final
+
+from telethon.tl import types
+
+from adapters.sandbox import views
+from adapters.sandbox.channels import Channel
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.paging import Window
+from adapters.sandbox.services import peers
+from adapters.sandbox.services.call import SLICE, Call, seconds
+from adapters.sandbox.store import Account
+
+LONGEST_TEXT: Final = 4096
+
+
+def send_message(call: Call, request: Any) -> Any:
+    peer = peers.peer(call, request.peer)
+    if not request.message.strip():
+        raise RpcRefusal(400, "MESSAGE_EMPTY")
+    if len(request.message) > LONGEST_TEXT:
+        raise RpcRefusal(400, "MESSAGE_TOO_LONG")
+    if not request.random_id:
+        raise RpcRefusal(400, "RANDOM_ID_EMPTY")
+    if isinstance(peer, Channel):
+        return _send_to_channel(call, peer, request)
+    sent = call.store.send(call.me.id, peer.id, request.message, request.random_id)
+    call.deliveries += [copy for copy in (sent.mine, sent.theirs) if copy is not None]
+    mine = sent.mine
+    return types.UpdateShortSentMessage(mine.id, mine.pts, 1, views.date(mine.date), out=True)
+
+
+def _send_to_channel(call: Call, channel: Channel, request: Any) -> Any:
+    """Members write in a megagroup, admins in a broadcast. All channels here are public, so whoever may not write
+    can still read, and is told CHAT_WRITE_FORBIDDEN (CHANNEL_PRIVATE is for what only members may ask).
+    """
+    member = call.store.channels.member(channel, call.me.id)
+    if member is None or not (channel.megagroup or member.admin):
+        raise RpcRefusal(403, "CHAT_WRITE_FORBIDDEN")
+    sent = call.store.channels.send(channel, call.me.id, request.message, request.random_id)
+    call.deliveries.append(sent)
+    pushed = views.new_channel_message(call.store, sent, channel, call.me.id)
+    pushed.updates.insert(0, types.UpdateMessageID(sent.id, request.random_id))
+    return pushed
+
+
+def get_history(call: Call, request: Any) -> Any:
+    peer = peers.peer(call, request.peer)
+    window = Window(
+        limit=min(request.limit, SLICE) if request.limit > 0 else SLICE,
+        offset_id=request.offset_id,
+        offset_date=seconds(request.offset_date),
+        add_offset=request.add_offset,
+        min_id=request.min_id,
+        max_id=request.max_id,
+    )
+    return _channel_page(call, peer, window) if isinstance(peer, Channel) else _page(call, peer, window)
+
+
+def _page(call: Call, peer: Account, window: Window) -> Any:
+    me = call.me.id
+    page = call.store.history(me, peer.id, window)
+    count = call.store.count_history(me, peer.id)
+    messages = [views.message(m) for m in page]
+    users = views.users_of(call.store, page, me)
+    if len(page) == count:
+        return types.messages.Messages(messages, [], [], users)
+    return types.messages.MessagesSlice(count, messages, [], [], users)
+
+
+def _channel_page(call: Call, channel: Channel, window: Window) -> Any:
+    page = call.store.channels.history(channel, window)
+    count = call.store.channels.count_messages(channel)
+    return views.channel_messages(call.store, channel, call.me.id, [(m.id, m) for m in page], count)
+
+
+def get_messages(call: Call, request: Any) -> Any:
+    """Messages of chats of two by their ids; an id that is not there is answered with an empty message."""
+    me = call.me.id
+    found = [(name, call.store.message(me, number_of(name))) for name in request.id[:SLICE]]
+    messages = [views.message(m) if m else types.MessageEmpty(number_of(name)) for name, m in found]
+    users = views.users_of(call.store, [m for _, m in found if m], me)
+    return types.messages.Messages(messages, [], [], users)
+
+
+def number_of(name: Any) -> int:
+    """The id that an InputMessage carries, or 0: the pinned message and answers are not in the sandbox."""
+    return int(name.id) if isinstance(name, types.InputMessageID) else 0
+
+
+def read_history(call: Call, request: Any) -> Any:
+    peer = peers.peer(call, request.peer)
+    if isinstance(peer, Channel):
+        raise RpcRefusal(400, "PEER_ID_INVALID")  # as in Telegram: channels have a method of their own
+    top = call.store.history(call.me.id, peer.id, Window(limit=1))
+    newest = top[0].id if top else 0
+    call.store.mark_read(call.me.id, peer.id, min(request.max_id, newest) if request.max_id else newest)
+    return types.messages.AffectedMessages(call.store.pts(call.me.id), 0)
