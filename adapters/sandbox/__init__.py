@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from adapters.sandbox.channels import ChannelMessage as ChannelMessage
     from adapters.sandbox.commands import Clear as Clear
+    from adapters.sandbox.commands import Post as Post
     from adapters.sandbox.commands import Push as Push
     from adapters.sandbox.commands import Step as Step
     from adapters.sandbox.errors import SandboxDied as SandboxDied
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from adapters.sandbox.server import Sandbox as Sandbox
 
 _HOMES: Final = {
+    "ChannelMessage": "channels",
     "Clear": "commands",
+    "Post": "commands",
     "Push": "commands",
     "Step": "commands",
     "SandboxDied": "errors",

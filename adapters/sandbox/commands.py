@@ -34,6 +34,34 @@ class Push:
 
 
 @attrs.frozen
+class CreateChannel:
+    """A public channel or, as a megagroup, a group; its members and admins are phone numbers."""
+
+    username: str
+    title: str
+    megagroup: bool = False
+    members: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Post:
+    """A new message in a channel; without a sender the channel itself speaks."""
+
+    username: str
+    text: str
+    sender: str | None = None
+
+
+@attrs.frozen
+class AskHistory:
+    """Tell what was written in a channel after this message, as much as one answer holds."""
+
+    username: str
+    after: int = 0
+
+
+@attrs.frozen
 class Listen:
     """Open the account's own port."""
 
@@ -57,7 +85,7 @@ class AskStats:
     """Tell what happened so far."""
 
 
-Action: TypeAlias = Fault | Clear | Push
+Action: TypeAlias = Fault | Clear | Push | Post
 """What a scenario can do."""
 
 
@@ -68,7 +96,7 @@ class Step:
     at: float
     """Seconds since the scenario was started."""
     fault: Action
-    """What is done then: nearly always a fault; `Clear` and `Push` are allowed too."""
+    """What is done then: nearly always a fault; `Clear`, `Push` and `Post` are allowed too."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.at <= LONGEST_SCENARIO_SECONDS:
@@ -84,12 +112,15 @@ class Scenario:
     steps: tuple[Step, ...]
 
 
-Command: TypeAlias = Action | Listen | Authorize | Mark | AskStats | Scenario
+Command: TypeAlias = Action | CreateChannel | AskHistory | Listen | Authorize | Mark | AskStats | Scenario
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     **{kind.value: frozenset({"account", "for"}) | TRAITS[kind].keys for kind in FaultKind},
     "clear": frozenset({"account"}),
     "push": frozenset({"account", "text", "sender"}),
+    "channel": frozenset({"username", "title", "megagroup", "members", "admins"}),
+    "post": frozenset({"username", "text", "sender"}),
+    "history": frozenset({"username", "after"}),
     "listen": frozenset({"account"}),
     "authorize": frozenset({"account"}),
     "mark": frozenset(),
@@ -114,6 +145,18 @@ def parse(record: object) -> Command:
             return Clear(_text_or_none(record, "account"))
         case "push":
             return Push(_text(record, "account"), _text(record, "text"), _text_or_none(record, "sender"))
+        case "channel":
+            return CreateChannel(
+                _text(record, "username"),
+                _text(record, "title"),
+                _flag(record, "megagroup"),
+                _texts(record, "members"),
+                _texts(record, "admins"),
+            )
+        case "post":
+            return Post(_text(record, "username"), _text(record, "text"), _text_or_none(record, "sender"))
+        case "history":
+            return AskHistory(_text(record, "username"), _number(record, "after"))
         case "listen":
             return Listen(_text(record, "account"))
         case "authorize":
@@ -146,6 +189,12 @@ def encode(command: Command) -> dict[str, Any]:
             record = {"do": "clear", "account": command.account}
         case Push():
             record = {"do": "push", "account": command.account, "text": command.text, "sender": command.sender}
+        case CreateChannel():
+            record = {"do": "channel", **attrs.asdict(command)}
+        case Post():
+            record = {"do": "post", **attrs.asdict(command)}
+        case AskHistory():
+            record = {"do": "history", **attrs.asdict(command)}
         case Listen():
             record = {"do": "listen", "account": command.account}
         case Authorize():
@@ -180,8 +229,8 @@ def _step(number: int, record: object) -> Step:
         if at is None:
             raise SandboxError("'at' is missing; it says after how many seconds.")
         action = parse({key: value for key, value in record.items() if key != "at"})
-        if not isinstance(action, Fault | Clear | Push):
-            raise SandboxError(f"A scenario cannot do '{record['do']}'; it can do faults, clear and push.")
+        if not isinstance(action, Action):
+            raise SandboxError(f"A scenario cannot do '{record['do']}'; it can do faults, clear, push and post.")
         return Step(at, action)
     except SandboxError as error:
         raise SandboxError(f"Step {number} of the scenario: {error}") from error
@@ -198,6 +247,27 @@ def _text_or_none(record: dict[str, object], key: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise SandboxError(f"'{key}' is a text in quotes, not {value!r}.")
+    return value
+
+
+def _texts(record: dict[str, object], key: str) -> tuple[str, ...]:
+    value = record.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise SandboxError(f"'{key}' is a list of texts in quotes, not {value!r}.")
+    return tuple(value)
+
+
+def _flag(record: dict[str, object], key: str) -> bool:
+    value = record.get(key, False)
+    if not isinstance(value, bool):
+        raise SandboxError(f"'{key}' is true or false, not {value!r}.")
+    return value
+
+
+def _number(record: dict[str, object], key: str) -> int:
+    value = record.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise SandboxError(f"'{key}' is a whole number from 0 to {2**31 - 1}, not {value!r}.")
     return value
 
 

@@ -11,12 +11,26 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from adapters.sandbox import commands
 from adapters.sandbox.centre import log
-from adapters.sandbox.commands import AskStats, Authorize, Clear, Command, Listen, Mark, Push, Scenario
+from adapters.sandbox.channels import ChannelMessage
+from adapters.sandbox.commands import (
+    AskHistory,
+    AskStats,
+    Authorize,
+    Clear,
+    Command,
+    CreateChannel,
+    Listen,
+    Mark,
+    Post,
+    Push,
+    Scenario,
+)
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import Fault
 from adapters.sandbox.server import Sandbox
 
 LONGEST_LINE_BYTES: Final = 256 * 1024
+LONGEST_PAGE_BYTES: Final = 512 * 1024
 MOST_SCENARIOS: Final = 16
 ANSWER_SECONDS: Final = 10.0
 
@@ -66,6 +80,16 @@ class Control:
                 await self._sandbox.clear(command.account)
             case Push():
                 return {"id": await self._sandbox.push(command.account, command.text, command.sender)}
+            case CreateChannel():
+                members, admins = command.members, command.admins
+                made = self._sandbox.create_channel(
+                    command.username, command.title, megagroup=command.megagroup, members=members, admins=admins
+                )
+                return {"id": await made}
+            case Post():
+                return {"id": await self._sandbox.post(command.username, command.text, command.sender)}
+            case AskHistory():
+                return _page(self._sandbox.channel_messages(command.username, command.after))
             case Listen():
                 return {"port": await self._sandbox.listen(command.account)}
             case Authorize():
@@ -101,6 +125,19 @@ class Control:
         except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return False
         return True
+
+
+def _page(messages: list[ChannelMessage]) -> dict[str, Any]:
+    """As many messages as one answer may hold, at least one, and whether there are more."""
+    page: list[dict[str, Any]] = []
+    size = 0
+    for message in messages:
+        record = attrs.asdict(message)
+        size += len(json.dumps(record))
+        if page and size > LONGEST_PAGE_BYTES:
+            break
+        page.append(record)
+    return {"messages": page, "more": len(page) < len(messages)}
 
 
 def _no(sentence: str) -> dict[str, Any]:

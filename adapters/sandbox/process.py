@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -15,7 +15,20 @@ from anyio.abc import Process, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from adapters.sandbox import commands
-from adapters.sandbox.commands import AskStats, Authorize, Clear, Command, Listen, Mark, Push, Step
+from adapters.sandbox.channels import ChannelMessage
+from adapters.sandbox.commands import (
+    AskHistory,
+    AskStats,
+    Authorize,
+    Clear,
+    Command,
+    CreateChannel,
+    Listen,
+    Mark,
+    Post,
+    Push,
+    Step,
+)
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults import Fault
 
@@ -116,6 +129,33 @@ class SandboxProcess:
     async def push(self, phone: str, text: str, sender: str | None = None) -> int:
         """A new message for the account; returns its id there."""
         return int((await self._ask(Push(phone, text, sender)))["id"])
+
+    async def create_channel(
+        self,
+        username: str,
+        title: str,
+        *,
+        megagroup: bool = False,
+        members: Iterable[str] = (),
+        admins: Iterable[str] = (),
+    ) -> int:
+        """As `Sandbox.create_channel`."""
+        command = CreateChannel(username, title, megagroup, tuple(members), tuple(admins))
+        return int((await self._ask(command))["id"])
+
+    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+        """As `Sandbox.post`."""
+        return int((await self._ask(Post(username, text, sender)))["id"])
+
+    async def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
+        """As `Sandbox.channel_messages`, fetched in as many answers as it takes."""
+        messages: list[ChannelMessage] = []
+        more = True
+        while more:
+            answer = await self._ask(AskHistory(username, messages[-1].id if messages else after))
+            messages += [ChannelMessage(**record) for record in answer["messages"]]
+            more = answer["more"]
+        return messages
 
     async def scenario(self, steps: Sequence[Step]) -> None:
         """Starts a scenario and returns at once."""

@@ -1,13 +1,15 @@
 """Channels and groups, with the unmodified Telethon client."""
 
 import asyncio
+import sqlite3
 
 import pytest
 from telethon import errors, events
 from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
 
-from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
+from adapters.sandbox.server import DATABASE
 
 ALICE, BOB, CAROL = "+9996620001", "+9996620002", "+9996620003"
 
@@ -45,3 +47,381 @@ async def test_joining_by_username_leads_to_new_messages(connected):
         await join(alice, "news")
         assert await dc.post("news", "hello") == 1
         assert await next_of(told) == (marked(channel), "hello")
+
+
+async def test_strangers_and_those_who_left_are_told_nothing(connected):
+    """Only members are pushed a message; leaving ends it, and cannot be done twice."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
+        await dc.create_channel("news", "News", members=[ALICE])
+        await bob.get_me()
+        await alice(functions.channels.LeaveChannelRequest("news"))
+        await dc.post("news", "hello")
+        with pytest.raises(errors.UserNotParticipantError):
+            await alice(functions.channels.LeaveChannelRequest("news"))
+        assert dc.stats()["updates_pushed"] == 0
+
+
+async def test_a_channel_is_read_newest_first(connected):
+    """iter_messages reads a channel of several pages, each message once; a stranger may, as in all public ones."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News")
+        for number in range(230):
+            await dc.post("news", str(number))
+        texts = [m.text async for m in alice.iter_messages("news", wait_time=0)]
+        assert texts == [str(number) for number in reversed(range(230))]
+        assert (await alice.get_messages("news", limit=0)).total == 230
+
+
+async def test_a_channel_is_read_forwards(connected):
+    """iter_messages(reverse=True, min_id=…) begins behind the id, oldest first, each message once."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News")
+        for number in range(1, 231):
+            await dc.post("news", str(number))
+        ids = [m.id async for m in alice.iter_messages("news", reverse=True, min_id=17, wait_time=0)]
+        assert ids == list(range(18, 231))
+        few = [m.id async for m in alice.iter_messages("news", reverse=True, min_id=17, max_id=30, limit=5)]
+        assert few == list(range(18, 23))
+
+
+async def test_a_chat_of_two_is_read_forwards_too(connected):
+    """The same window reads private chats: reverse=True with min_id, several pages."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        for number in range(1, 131):
+            await dc.push(ALICE, str(number), BOB)
+        ids = [m.id async for m in alice.iter_messages("user9996620002", reverse=True, min_id=10, wait_time=0)]
+        assert ids == list(range(11, 131))
+
+
+async def test_members_write_in_a_megagroup(connected):
+    """A member's message is answered with its id, told to the others with its author, and recorded."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
+        group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
+        heard = asyncio.Queue()
+        bob.add_event_handler(lambda e: heard.put((e.chat_id, e.sender_id, e.is_group)), events.NewMessage())
+        await bob.get_me()
+        sent = await alice.send_message("talk", "hello")
+        assert (sent.id, sent.out, sent.chat_id) == (1, True, marked(group))
+        assert await next_of(heard) == (marked(group), 9996620001, True)
+        assert [(m.id, m.text, m.sender) for m in dc.channel_messages("talk")] == [(1, "hello", 9996620001)]
+
+
+async def test_the_sender_is_not_told_its_own_message_as_news(connected):
+    """The sending client counts its own message, so that the next one fits without a gap."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
+        told = news_of(alice)
+        await alice.send_message("talk", "mine")
+        await dc.post("talk", "theirs")
+        assert await next_of(told) == (marked(group), "theirs")
+        assert "updates.getChannelDifference" not in dc.stats()["requests"]
+
+
+async def test_admins_write_in_a_broadcast_and_the_channel_speaks(connected):
+    """An admin's post is the channel's: readers see no author."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
+        channel = await dc.create_channel("news", "News", members=[BOB], admins=[ALICE])
+        await alice.send_message("news", "official")
+        (message,) = await bob.get_messages("news", limit=1)
+        assert (message.text, message.sender_id, message.post, message.out) == (
+            "official",
+            marked(channel),
+            True,
+            False,
+        )
+
+
+@pytest.mark.parametrize(("megagroup", "members"), [(False, [ALICE]), (False, []), (True, [])])
+async def test_whoever_may_not_write_is_told(connected, megagroup, members):
+    """A member of a broadcast and a stranger in either kind get CHAT_WRITE_FORBIDDEN, and nothing is recorded."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("place", "Place", megagroup=megagroup, members=members)
+        with pytest.raises(errors.ChatWriteForbiddenError):
+            await alice.send_message("place", "hello")
+        assert dc.channel_messages("place") == []
+
+
+async def test_a_random_id_works_once_in_a_channel(connected):
+    """Sending again with the same random_id raises RandomIdDuplicateError, and uses up no number."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
+        peer = await alice.get_input_entity("talk")
+        request = functions.messages.SendMessageRequest(peer, "once", random_id=42)
+        await alice(request)
+        # Past the client, which sleeps for 2 s after every ServerError.
+        with pytest.raises(errors.RandomIdDuplicateError):
+            await alice._sender.send(request)
+        await dc.post("talk", "next")
+        assert [(m.id, m.pts) for m in dc.channel_messages("talk")] == [(1, 2), (2, 3)]
+
+
+def string_session(new_session, dc, _):
+    """One that lives in memory, and is used again as it is."""
+    session = new_session(dc, ALICE)
+    return lambda: session
+
+
+def sqlite_session(new_session, dc, directory):
+    """Telethon's own file, opened anew each time."""
+    file = str(directory / "alice")
+    first, session = SQLiteSession(file), new_session(dc, ALICE)
+    first.set_dc(dc.dc_id, "127.0.0.1", dc.port)
+    first.auth_key = session.auth_key
+    first.save()
+    first.close()
+    return lambda: SQLiteSession(file)
+
+
+@pytest.mark.parametrize("kind", [string_session, sqlite_session])
+@pytest.mark.parametrize("learns_by", ["dialogs", "push"])
+async def test_what_was_missed_in_a_channel_arrives_once(connected, new_session, tmp_path, kind, learns_by):
+    """A message posted while the client was away arrives exactly once after it came back with catch_up.
+
+    The client has the channel's pts from the list of dialogs, or from a message that it was pushed.
+    """
+    async with Sandbox() as dc:
+        channel = await dc.create_channel("news", "News", members=[ALICE])
+        session = kind(new_session, dc, tmp_path)
+        async with connected(dc, session=session()) as first:
+            told = news_of(first)
+            if learns_by == "dialogs":
+                await first.get_dialogs()
+            else:
+                await first.get_me()
+                await dc.post("news", "seen")
+                assert await next_of(told) == (marked(channel), "seen")
+        await dc.post("news", "missed")
+        again = asyncio.Queue()
+        second = connected(dc, session=session())
+        async with second as client:
+            client.add_event_handler(lambda e: again.put(e.raw_text), events.NewMessage())
+            assert await next_of(again) == "missed"
+            await dc.post("news", "later")
+            assert await next_of(again) == "later"
+            assert again.empty()
+
+
+async def difference(client, pts, limit=100):
+    channel = await client.get_input_entity("news")
+    everything = types.ChannelMessagesFilterEmpty()
+    return await client(functions.updates.GetChannelDifferenceRequest(channel, everything, pts, limit))
+
+
+async def test_a_channel_difference_comes_in_slices(connected):
+    """A long absence comes in slices, each leading to the next; the last one is marked, and then there is nothing."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News", members=[ALICE])
+        for number in range(130):
+            await dc.post("news", str(number))
+        first = await difference(alice, 1)
+        rest = await difference(alice, first.pts)
+        assert [bool(slice_.final) for slice_ in (first, rest)] == [False, True]
+        assert [m.message for m in first.new_messages + rest.new_messages] == [str(n) for n in range(130)]
+        empty = await difference(alice, rest.pts)
+        assert isinstance(empty, types.updates.ChannelDifferenceEmpty)
+        assert (empty.final, empty.pts) == (True, rest.pts)
+
+
+async def test_too_far_behind_in_a_channel_leads_to_its_end(connected):
+    """Beyond the limit the client gets the dialog with the current pts; at the limit it still gets the messages."""
+    async with Sandbox(most_missed_in_channel=3) as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News", members=[ALICE])
+        for number in range(4):
+            await dc.post("news", str(number))
+        far = await difference(alice, 1)
+        assert isinstance(far, types.updates.ChannelDifferenceTooLong)
+        assert (far.dialog.pts, far.dialog.unread_count, far.messages[0].message) == (5, 4, "3")
+        assert len((await difference(alice, 2)).new_messages) == 3
+
+
+async def test_a_client_goes_on_after_too_much(connected, new_session):
+    """A client that missed too much in a channel is told the next message all the same."""
+    async with Sandbox(most_missed_in_channel=3) as dc:
+        session = new_session(dc, ALICE)
+        await dc.create_channel("news", "News", members=[ALICE])
+        async with connected(dc, session=session) as first:
+            await first.get_dialogs()
+        for number in range(5):
+            await dc.post("news", str(number))
+        async with connected(dc, session=session) as second:
+            told = news_of(second)
+            async with asyncio.timeout(5):
+                while dc.stats()["requests"].get("updates.getChannelDifference", 0) < 2:
+                    await asyncio.sleep(0.01)
+            await dc.post("news", "next")
+            assert (await next_of(told))[1] == "next"
+            assert told.empty()
+
+
+async def test_a_client_that_is_ahead_in_a_channel_is_brought_back(connected):
+    """A pts that the channel has not reached is answered with ours; 0 is refused, as in Telegram."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News", members=[ALICE])
+        assert (await difference(alice, 1000)).pts == 1
+        with pytest.raises(errors.PersistentTimestampEmptyError):
+            await difference(alice, 0)
+
+
+async def test_strangers_have_no_difference_and_read_nothing_off(connected):
+    """What only members may ask is CHANNEL_PRIVATE to others."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News")
+        with pytest.raises(errors.ChannelPrivateError):
+            await difference(alice, 1)
+        with pytest.raises(errors.ChannelPrivateError):
+            await alice.send_read_acknowledge("news")
+
+
+async def test_too_far_behind_is_told_to_the_account(connected):
+    """More missed messages than the limit are differenceTooLong with the current pts."""
+    async with Sandbox(most_missed=3) as dc, connected(dc, ALICE) as alice:
+        for number in range(4):
+            await dc.push(ALICE, str(number))
+        far = await alice(functions.updates.GetDifferenceRequest(pts=1, date=None, qts=0))
+        assert isinstance(far, types.updates.DifferenceTooLong)
+        assert far.pts == 5
+        near = await alice(functions.updates.GetDifferenceRequest(pts=2, date=None, qts=0))
+        assert len(near.new_messages) == 3
+
+
+async def test_the_difference_names_only_channels_with_news(connected):
+    """updates.getDifference lists the account's channels that were written in since the date, with their pts."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("silent", "Silent", members=[ALICE])
+        await dc.create_channel("foreign", "Foreign")
+        channel = await dc.create_channel("news", "News", members=[ALICE])
+        await dc.post("foreign", "x")
+        await dc.post("news", "x")
+        state = await alice(functions.updates.GetStateRequest())
+        answer = await alice(functions.updates.GetDifferenceRequest(1, state.date, 0))
+        assert answer.other_updates == [types.UpdateChannelTooLong(channel, 2)]
+        assert [(chat.id, chat.title) for chat in answer.chats] == [(channel, "News")]
+
+
+async def test_all_dialogs_are_listed_once(connected):
+    """iter_dialogs goes through several pages of chats of two and channels, empty ones too, the newest first."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        names = [f"channel{number}" for number in range(220)]
+        for number, name in enumerate(names):
+            await dc.create_channel(name, name, members=[ALICE])
+            if number % 2:
+                await dc.post(name, "hello")
+        for number in range(10):
+            await dc.push(ALICE, "hi", f"+99966200{number + 10}")
+        found = [dialog async for dialog in alice.iter_dialogs()]
+        assert len(found) == len({dialog.id for dialog in found}) == 230
+        moments = [dialog.date for dialog in found if dialog.message]
+        assert moments == sorted(moments, reverse=True)
+        assert {dialog.dialog.pts for dialog in found if dialog.is_channel} == {1, 2}
+
+
+async def test_reading_a_channel_counts_it_down(connected):
+    """What came after joining is unread, until channels.readHistory; the past of the channel is not."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News")
+        await dc.post("news", "before")
+        await join(alice, "news")
+        await dc.post("news", "one")
+        await dc.post("news", "two")
+        (dialog,) = await alice.get_dialogs()
+        assert (dialog.unread_count, dialog.name, dialog.message.text) == (2, "News", "two")
+        await alice.send_read_acknowledge("news", max_id=2)
+        assert (await alice.get_dialogs())[0].unread_count == 1
+
+
+async def test_messages_are_found_by_their_ids(connected):
+    """get_messages(ids=…) works in channels and in chats of two; an id of nothing is None."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News")
+        await dc.post("news", "one")
+        await dc.post("news", "two")
+        await dc.push(ALICE, "mine", BOB)
+        assert [m and m.text for m in await alice.get_messages("news", ids=[2, 9, 1])] == ["two", None, "one"]
+        assert (await alice.get_messages("user9996620002", ids=1)).text == "mine"
+
+
+async def test_members_are_listed(connected):
+    """get_participants tells a megagroup's members, a part of them by name, and who is an admin."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB], admins=[CAROL])
+        assert [u.phone for u in await alice.get_participants("talk")] == ["9996620001", "9996620002", "9996620003"]
+        assert [u.phone for u in await alice.get_participants("talk", search="6620002")] == ["9996620002"]
+        admins = await alice.get_participants("talk", filter=types.ChannelParticipantsAdmins)
+        assert [u.phone for u in admins] == ["9996620003"]
+        assert (await alice.get_permissions("talk", "user9996620003")).is_admin
+        full = (await alice(functions.channels.GetFullChannelRequest("talk"))).full_chat
+        assert (full.participants_count, full.admins_count, full.pts) == (3, 1, 1)
+
+
+async def test_readers_of_a_broadcast_are_nobodys_business(connected):
+    """Only admins of a broadcast see its members."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        await dc.create_channel("news", "News", members=[ALICE])
+        with pytest.raises(errors.ChatAdminRequiredError):
+            await alice.get_participants("news")
+
+
+async def test_a_wrong_access_hash_names_no_channel(connected):
+    """A channel with somebody else's access hash is invalid; the own one serves channels.getChannels."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice:
+        channel = await dc.create_channel("news", "News", members=[ALICE])
+        with pytest.raises(errors.ChannelInvalidError):
+            await alice(functions.channels.JoinChannelRequest(types.InputChannel(channel, 1)))
+        chats = (await alice(functions.channels.GetChannelsRequest(["news"]))).chats
+        assert [(chat.title, chat.left, chat.broadcast) for chat in chats] == [("News", False, True)]
+
+
+async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path):
+    """A database of before there were channels is opened, and what is made in it then is kept."""
+    async with Sandbox(state=tmp_path) as dc:
+        await dc.push(ALICE, "old")
+    with sqlite3.connect(tmp_path / DATABASE) as db:
+        for table in ("channel_messages", "channel_members", "channels"):
+            db.execute(f"DROP TABLE {table}")
+    db.close()
+    async with Sandbox(state=tmp_path) as dc:
+        channel = await dc.create_channel("news", "News", members=[ALICE])
+        await dc.post("news", "kept")
+    async with Sandbox(state=tmp_path) as dc:
+        assert await dc.create_channel("@News", "Newer") == channel
+        assert [m.text for m in dc.channel_messages("NEWS")] == ["kept"]
+        assert [m.text for m in dc.messages(ALICE)] == ["old"]
+        assert dc.stats()["channels"] == 1
+
+
+@pytest.mark.parametrize("username", ["x", "9news", "user9996620001", "with blank", "a" * 33])
+async def test_a_username_that_cannot_be_is_refused(username):
+    """Names that Telegram would not take, and those of accounts, are refused in a sentence."""
+    async with Sandbox() as dc:
+        with pytest.raises(SandboxError, match="no username for a channel"):
+            await dc.create_channel(username, "News")
+
+
+async def test_mistakes_with_channels_are_told_in_sentences():
+    """No such channel, the other kind, a stranger as sender, no text, no title: each has its sentence."""
+    async with Sandbox() as dc:
+        with pytest.raises(SandboxError, match="no channel 'news'; create it"):
+            await dc.post("news", "hello")
+        await dc.create_channel("news", "News")
+        with pytest.raises(SandboxError, match="broadcast channel already"):
+            await dc.create_channel("news", "News", megagroup=True)
+        with pytest.raises(SandboxError, match="not in @news"):
+            await dc.post("news", "hello", ALICE)
+        with pytest.raises(SandboxError, match="1 to 4096 characters"):
+            await dc.post("news", " ")
+        with pytest.raises(SandboxError, match="title of @other"):
+            await dc.create_channel("other", "")
+
+
+async def test_a_sandbox_in_its_own_process_has_channels_too(connected):
+    """create_channel, post and channel_messages work through the control connection, in several answers if need be."""
+    async with SandboxProcess.start() as dc:
+        channel = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE], admins=[BOB])
+        assert await dc.post("talk", "hello", ALICE) == 1
+        for _ in range(30):
+            await dc.post("talk", "ö" * 4096)
+        messages = await dc.channel_messages("talk")
+        assert [m.id for m in messages] == list(range(1, 32))
+        assert (messages[0].channel, messages[0].text, messages[0].sender) == (channel, "hello", 9996620001)
+        assert [m.id for m in await dc.channel_messages("talk", after=30)] == [31]
+        assert (await dc.stats())["channels"] == 1

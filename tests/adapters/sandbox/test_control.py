@@ -6,8 +6,8 @@ import anyio
 import pytest
 from telethon.crypto import AuthKey
 
-from adapters.sandbox import Clear, Fault, FaultKind, Push, Sandbox, SandboxError, Step, commands
-from adapters.sandbox.commands import AskStats, Authorize, Listen, Mark
+from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
+from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
 
 PHONE = "+9996620001"
@@ -21,11 +21,17 @@ COMMANDS = [
     Clear(),
     Clear("9996620001"),
     Push(PHONE, "hello", "9996620002"),
+    CreateChannel("news", "News"),
+    CreateChannel("talk", "Talk", True, (PHONE,), ("9996620002",)),
+    Post("news", "hello"),
+    Post("talk", "hello", PHONE),
+    AskHistory("news", 5),
     Listen(PHONE),
     Authorize(PHONE),
     Mark(),
     AskStats(),
     commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
+    commands.scenario([Step(1, Post("news", "hi"))]),
 ]
 
 MISTAKES = [
@@ -51,6 +57,12 @@ MISTAKES = [
     ('{"do": "listen"}', "needs the key 'account'"),
     ('{"do": "authorize"}', "needs the key 'account'"),
     ('{"do": "listen", "account": "12"}', "test range"),
+    ('{"do": "channel", "username": "news"}', "needs the key 'title'"),
+    ('{"do": "channel", "username": "news", "title": "N", "megagroup": 1}', "true or false"),
+    ('{"do": "channel", "username": "news", "title": "N", "members": "+9996620001"}', "list of texts"),
+    ('{"do": "channel", "username": "news", "title": "N", "members": ["12"]}', "test range"),
+    ('{"do": "post", "username": "news", "text": "x"}', "no channel 'news'"),
+    ('{"do": "history", "username": "news", "after": -1}', "whole number"),
     ('{"do": "scenario"}', "list of commands"),
     ('{"do": "scenario", "steps": [{"do": "reset"}]}', "Step 1 of the scenario: 'at' is missing"),
     ('{"do": "scenario", "steps": [{"at": -1, "do": "reset"}]}', "Step 1"),
