@@ -1,0 +1,235 @@
+"""Laws of channels, for any course of events; Telethon's own message box is the client."""
+
+import asyncio
+import logging
+from contextlib import ExitStack
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telethon._updates import EntityCache, MessageBox
+from telethon._updates.messagebox import GapError
+from telethon._updates.session import ChannelState, SessionState
+from telethon.tl import functions, types
+
+from adapters.sandbox import tl
+from adapters.sandbox.centre import Centre
+from adapters.sandbox.cipher import AuthKey
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.faults import Switchboard
+from adapters.sandbox.keys import of_this_process
+from adapters.sandbox.paging import Window
+from adapters.sandbox.services import Call, Office, perform
+from adapters.sandbox.store import Store
+
+ALICE, BOB = 9996620001, 9996620002
+CHANNELS = ("first", "second")
+
+
+@attrs.define
+class Clock:
+    """The data centre's time; it goes on only when it is told to."""
+
+    now: float = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+class House:
+    """A data centre without sockets, with two channels that Alice and Bob are in."""
+
+    def __init__(self, stack):
+        self.clock = Clock()
+        self.store = stack.enter_context(Store(None, self.clock))
+        self.office = Office(self.store, 2, self.clock, lambda: ("127.0.0.1", 1))
+        self.centre = Centre(of_this_process(), self.store, self.office, Switchboard(self.clock), b"")
+        self.key = AuthKey.of(bytes(256))
+        for name in CHANNELS:
+            channel = self.store.channels.create(name, name, megagroup=True)
+            for account in (ALICE, BOB):
+                self.store.channels.join(channel, self.store.account(str(account)).id)
+
+    def ask(self, account, request):
+        """A request and its answer, both as they are on the wire."""
+        call = Call(self.office, self.key, self.store.account_by_id(account))
+        return tl.read(tl.dump(perform(call, tl.read(tl.dump(request)))))
+
+    def post(self, name, text, sender=None, random_id=None):
+        sent = self.store.channels.send(self.store.channels.named(name), sender, text, random_id)
+        self.centre.deliver([sent])
+
+
+class Reader:
+    """Alice's client: Telethon's message box with the loop of `_update_loop` around it, and no waiting.
+
+    It is pushed updates only while it is `online`; every text that a handler would be given is in `told`.
+    """
+
+    def __init__(self, house, page):
+        self.house, self.page, self.online, self.told = house, page, False, []
+        self.box, self.cache = MessageBox(logging.getLogger("box")), EntityCache(self_bot=False)
+        state = self.house.ask(ALICE, functions.updates.GetStateRequest())
+        dialogs = self.house.ask(
+            ALICE, functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), limit=100, hash=0)
+        )
+        self.cache.extend(dialogs.users, dialogs.chats)
+        self.box.load(
+            SessionState(0, 0, False, state.pts, state.qts, int(state.date.timestamp()), state.seq, None),
+            [ChannelState(d.peer.channel_id, d.pts) for d in dialogs.dialogs if d.pts],
+        )
+        self.house.centre.subscribe(ALICE, self)
+
+    def push(self, update):
+        if self.online:
+            self.process(tl.read(tl.dump(update)))
+
+    def process(self, updates):
+        found = []
+        try:
+            self.box.process_updates(updates, self.cache, found)
+        except GapError:
+            return
+        self.note(found)
+
+    def note(self, updates):
+        self.told += [u.message.message for u in updates if hasattr(u, "message")]
+
+    def catch_up(self):
+        self.process(types.UpdatesTooLong())
+        while request := self.box.get_difference():
+            request.pts_limit = self.page
+            answer = self.house.ask(ALICE, request)
+            self.note(self.box.apply_difference(answer, self.cache)[0])
+        while request := self.box.get_channel_difference(self.cache):
+            request.limit = self.page
+            answer = self.house.ask(ALICE, request)
+            self.note(self.box.apply_channel_difference(request, answer, self.cache)[0])
+
+
+def post(house, reader, number):
+    house.post(CHANNELS[number % 2], f"m{number}")
+
+
+def write(house, reader, number):
+    sent = house.store.send(BOB, ALICE, f"m{number}", None)
+    house.centre.deliver([sent.mine, sent.theirs])
+
+
+def go(house, reader, number):
+    reader.online = False
+
+
+def come(house, reader, number):
+    reader.online = True
+    reader.catch_up()
+
+
+def tick(house, reader, number):
+    house.clock.now += 1
+
+
+MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=40)
+
+
+@settings(deadline=None, max_examples=200)
+@given(moves=MOVES, page=st.integers(1, 5))
+def test_every_message_is_told_once_whatever_was_missed(moves, page):
+    """Posts, absences and catching up in any order, slices of any size: each message comes once, a channel's in order."""
+
+    async def live():
+        with ExitStack() as stack:
+            house = House(stack)
+            reader = Reader(house, page)
+            for number, move in enumerate(moves):
+                move(house, reader, number)
+            come(house, reader, 0)
+            sent = [f"m{number}" for number, move in enumerate(moves) if move in (post, write)]
+            assert sorted(reader.told) == sorted(sent)
+            for parity in range(len(CHANNELS)):
+                posted = [number for number, move in enumerate(moves) if move is post and number % 2 == parity]
+                assert [int(text[1:]) for text in reader.told if int(text[1:]) in posted] == posted
+
+    asyncio.run(live())
+
+
+POSTS = st.lists(st.tuples(st.sampled_from(CHANNELS), st.sampled_from([None, ALICE, BOB]), st.integers(1, 4)))
+
+
+@given(POSTS)
+def test_the_numbers_of_a_channel_have_no_gap(posts):
+    """Whoever writes where, and whatever is refused (only a random_id that was used), ids and pts go up by one."""
+    with ExitStack() as stack:
+        house = House(stack)
+        used = set()
+        for name, sender, random_id in posts:
+            if (sender, random_id) in used:
+                with pytest.raises(RpcRefusal, match="RANDOM_ID_DUPLICATE"):
+                    house.post(name, "text", sender, random_id)
+            else:
+                house.post(name, "text", sender, None if sender is None else random_id)
+            if sender is not None:
+                used.add((sender, random_id))
+        for name in CHANNELS:
+            channel = house.store.channels.named(name)
+            numbers = [(m.id, m.pts) for m in house.store.channels.messages(channel)]
+            assert numbers == [(n, n + 1) for n in range(1, len(numbers) + 1)]
+            assert (channel.last_message, channel.pts) == (len(numbers), len(numbers) + 1)
+
+
+@settings(max_examples=200)
+@given(
+    count=st.integers(0, 12),
+    window=st.builds(
+        Window,
+        limit=st.integers(1, 8),
+        offset_id=st.integers(0, 14),
+        add_offset=st.integers(-9, 9),
+        min_id=st.integers(0, 13),
+        max_id=st.integers(0, 13),
+    ),
+)
+def test_a_window_is_a_slice_of_the_chat(count, window):
+    """What a client reads is a slice of the list, newest first, counted from the offset and then bounded."""
+    with ExitStack() as stack:
+        house = House(stack)
+        for number in range(count):
+            house.post("first", str(number))
+        ids = list(range(count, 0, -1))
+        first = sum(id_ >= window.offset_id for id_ in ids) if window.offset_id else 0
+        start, end = (max(first + window.add_offset + size, 0) for size in (0, window.limit))
+        expected = [i for i in ids[start:end] if i > window.min_id and (not window.max_id or i < window.max_id)]
+        found = house.store.channels.history(house.store.channels.named("first"), window)
+        assert [m.id for m in found] == expected
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_dialogs_in_pages_of_any_size_are_all_dialogs(size):
+    """Going on from the last dialog of each page lists every chat, empty channels included, and none twice."""
+    with ExitStack() as stack:
+        house = House(stack)
+        for number in range(8):
+            house.clock.now += number % 3 == 0
+            channel = house.store.channels.create(f"more{number}", "More", megagroup=False)
+            house.store.channels.join(channel, ALICE)
+            if number % 2:
+                house.post(f"more{number}", "hello")
+                house.store.send(house.store.account(f"99966200{number + 10}").id, ALICE, "hi", None)
+        request = functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), limit=size, hash=0)
+        found, last = [], None
+        while True:
+            page = house.ask(ALICE, request)
+            found += [dialog.peer for dialog in page.dialogs]
+            if isinstance(page, types.messages.Dialogs) or len(page.dialogs) < size:
+                break
+            tops = {(str(m.peer_id), m.id): m for m in page.messages}
+            shown = [tops[str(d.peer), d.top_message] for d in page.dialogs if d.top_message]
+            last = shown[-1] if shown else last
+            peer = page.dialogs[-1].peer
+            if isinstance(peer, types.PeerChannel):
+                request.offset_peer = types.InputPeerChannel(peer.channel_id, 0)
+            else:
+                request.offset_peer = types.InputPeerUser(peer.user_id, 0)
+            request.offset_id, request.offset_date = (last.id, last.date) if last else (0, None)
+        assert len(found) == len(set(map(str, found))) == 8 + 4 + len(CHANNELS)
