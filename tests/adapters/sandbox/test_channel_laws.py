@@ -17,11 +17,11 @@ from adapters.sandbox import tl
 from adapters.sandbox.centre import Centre
 from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal
-from adapters.sandbox.faults import Switchboard
 from adapters.sandbox.keys import of_this_process
 from adapters.sandbox.paging import Window
 from adapters.sandbox.services import Call, Office, perform
 from adapters.sandbox.store import Store
+from adapters.sandbox.switchboard import Switchboard
 
 ALICE, BOB = 9996620001, 9996620002
 CHANNELS = ("first", "second")
@@ -136,7 +136,7 @@ MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=
 @settings(deadline=None, max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
 def test_every_message_is_told_once_whatever_was_missed(moves, page):
-    """Posts, absences and catching up in any order, slices of any size: each message comes once, a channel's in order."""
+    """Posts, absences, catching up in any order and slice: each message comes once, those of a channel in order."""
 
     async def live():
         with ExitStack() as stack:
