@@ -107,7 +107,8 @@ def opened(directory: Path, *, recent: RecentLines | None) -> Iterator[None]:
     root.addHandler(entrance)
     root.setLevel(logging.INFO)
     logging.getLogger(TELETHON).setLevel(logging.WARNING)
-    logging.getLogger("transitions").setLevel(logging.WARNING)
+    for chatty in ("transitions", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     listener.start()
     try:
         yield

@@ -36,6 +36,12 @@ from states.events import (
 CHAIN_LIMIT = 8
 """A cause chain longer than this is cut; it has said what there is to say."""
 
+TRANSPORT_ERRORS = (404, 429, 444)
+"""Codes, without their minus, that a data centre puts in place of a packet; any other number is garbage.
+
+Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
+"""
+
 TEXT_LIMIT = 300
 """Characters of one exception's message that are kept."""
 
@@ -172,21 +178,28 @@ _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
 )
 
 
+def _message(exc: BaseException) -> str:
+    """Return what an exception says, without the request that it carries."""
+    if isinstance(exc, errors.BadMessageError):
+        return f"{exc.args[-1]} (bad_msg {exc.code})"
+    return str(exc)
+
+
 def sentence(exc: BaseException) -> str:
     """Return what happened in a few words, without data of the request and bounded in length."""
     for kind, text in _SENTENCES:
         if isinstance(exc, kind):
             return text
     if isinstance(exc, errors.InvalidBufferError):
-        return f"transport error −{exc.code}" if exc.code else "what came is not MTProto"
+        return f"transport error −{exc.code}" if exc.code in TRANSPORT_ERRORS else "what came is not MTProto"
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror[:TEXT_LIMIT].lower()
     if isinstance(exc, errors.RPCError):
         text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which is the whole class's
-        return f"{text or type(exc).__name__} ({exc.code})"[:TEXT_LIMIT]
+        return f"{text.removeprefix(f'RPCError {exc.code}: ') or type(exc).__name__} ({exc.code})"[:TEXT_LIMIT]
     if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
         return "the other side closed the connection"
-    lines = str(exc).strip().splitlines()
+    lines = _message(exc).strip().splitlines()
     return (lines[0] if lines else type(exc).__name__)[:TEXT_LIMIT]
 
 
@@ -197,7 +210,7 @@ def chain_of(exc: BaseException) -> tuple[str, ...]:
     link: BaseException | None = exc
     while link is not None and id(link) not in seen and len(chain) < CHAIN_LIMIT:
         seen.add(id(link))
-        text = " ".join(str(link).split())[:TEXT_LIMIT]
+        text = " ".join(_message(link).split())[:TEXT_LIMIT]
         chain.append(f"{type(link).__name__}: {text}" if text else type(link).__name__)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return tuple(chain)
