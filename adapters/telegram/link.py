@@ -31,7 +31,7 @@ from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.reach import Reach, reach
-from adapters.telegram.session import UpdateStates, fingerprint, open_session, settle_states, stored_address
+from adapters.telegram.session import SessionMemory, fingerprint, open_session, settle_states, stored_address
 from states.events import (
     AccountLimited,
     Connected,
@@ -127,7 +127,7 @@ class TelegramLink:
 
     async def _make_client(self, patience: float) -> LinkClient:
         connector = self.connector
-        session = await open_session(connector.session, connector.address, connector.states)
+        session = await open_session(connector.session, connector.address, connector.memory)
         client: LinkClient = connector.client(session, timeout=patience + 1, proxy=self.proxy)
         client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_patience)
         session.trouble = lambda exc: self._report(classify(exc, link=self.number))
@@ -272,7 +272,7 @@ class Connector:
     request_patience: float = REQUEST_PATIENCE
     """Seconds that a request through a link's client may wait for its answer."""
     inbox: Inbox = field(init=False, repr=False)
-    states: UpdateStates = field(factory=UpdateStates, init=False, repr=False)
+    memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
@@ -306,7 +306,7 @@ class Connector:
         When the file cannot be written, what was handled last is delivered once more after a restart.
         """
         try:
-            await settle_states(self.session, self.states, self.inbox)
+            await settle_states(self.session, self.memory, self.inbox)
         except sqlite3.Error as exc:
             TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.label, exc)
 

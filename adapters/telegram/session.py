@@ -1,8 +1,11 @@
 """Telethon's own session file, opened without harm."""
 
+import datetime
 import hashlib
+import os
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,32 +24,62 @@ States = dict[int, Any]
 """Update states (``telethon.tl.types.updates.State``): 0 is the account's own, others are channels'."""
 
 
-@define(eq=False)
-class UpdateStates:
-    """How far an account has seen its updates: in memory always, in the file only what was handled.
+ENTITIES_REMEMBERED = 5000
+"""Entities of one account that are known to be in its file as they are."""
 
-    It outlives links: the next client goes on where the last one was, whatever the file says.
+
+DATE_MAY_LAG = datetime.timedelta(hours=1)
+"""How old the date in a file may be while the account has seen no update: it moves with every look, and costs a
+commit."""
+
+
+def _differ(old: Any, new: Any) -> bool:
+    """Say whether two update states are of different places in the sequence of updates."""
+    return old is None or (old.pts, old.qts, old.seq) != (new.pts, new.qts, new.seq)
+
+
+def _stale(entity: int, written: Any, state: Any) -> bool:
+    """Say whether the file should learn of a state. Channels' dates mean nothing."""
+    return _differ(written, state) or (entity == 0 and state.date - written.date > DATE_MAY_LAG)
+
+
+@define(eq=False)
+class SessionMemory:
+    """What is known of one session file: whom it names, and how far its account has seen its updates.
+
+    Update states are in memory always, and in the file only when they were handled. All of it outlives links: the next
+    client goes on where the last one was, whatever the file says.
     """
 
     seen: States = field(factory=dict, init=False)
     _key: bytes = field(default=b"", init=False, repr=False)
     _captured: tuple[int, States] = field(factory=lambda: (0, {}), init=False)
     _written: States = field(factory=dict, init=False)
+    _entities: dict[int, tuple[Any, ...]] = field(factory=dict, init=False)
 
     def belong_to(self, key: bytes) -> None:
         """Forget everything if another login takes over."""
         if self._key and key != self._key:
-            self.seen, self._captured, self._written = {}, (0, {}), {}
+            self.seen, self._captured, self._written, self._entities = {}, (0, {}), {}, {}
         self._key = key
+
+    def fresh(self, rows: Iterable[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
+        """Return the rows of entities that the file has not, or has otherwise."""
+        return [row for row in rows or () if self._entities.get(row[0]) != row]
+
+    def wrote(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Note that the file has these rows of entities."""
+        if len(self._entities) > ENTITIES_REMEMBERED:
+            self._entities.clear()
+        self._entities.update((row[0], row) for row in rows)
+
+    def doubt(self) -> None:
+        """Note that nobody knows what the file has of entities."""
+        self._entities.clear()
 
     def see(self, entity: int, state: Any) -> None:
         """Note how far updates were seen. The date of a channel's state means nothing, and is always another one."""
-        old = self.seen.get(entity)
-        if (
-            old is None
-            or (old.pts, old.qts, old.seq) != (state.pts, state.qts, state.seq)
-            or (entity == 0 and old.date != state.date)
-        ):
+        if _differ(self.seen.get(entity), state) or (entity == 0 and self.seen[entity].date != state.date):
             self.seen[entity] = state
 
     def due(self, inbox: Inbox) -> States:
@@ -56,7 +89,7 @@ class UpdateStates:
         number, states = self._captured
         if not inbox.handled(number):
             return {}
-        fresh = {entity: state for entity, state in states.items() if self._written.get(entity) is not state}
+        fresh = {entity: state for entity, state in states.items() if _stale(entity, self._written.get(entity), state)}
         if number != inbox.last:  # what has come since is looked at the next time
             self._captured = (inbox.last, dict(self.seen))
         return fresh
@@ -77,9 +110,9 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
 
     _conn: sqlite3.Connection | None
 
-    def __init__(self, path: str, redirect: tuple[int, str, int] | None, states: UpdateStates) -> None:
+    def __init__(self, path: str, redirect: tuple[int, str, int] | None, memory: SessionMemory) -> None:
         self._redirect = redirect
-        self._states = states
+        self._memory = memory
         self.trouble: Callable[[sqlite3.Error], None] = lambda _: None
         self.touched: Callable[[], None] = lambda: None
         super().__init__(path)
@@ -111,9 +144,14 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
         assert value is None or self._auth_key is None or value.key == self._auth_key.key, "a link changes no key"
 
     def process_entities(self, tlo: Any) -> None:
-        """Remember who was named."""
-        self._tolerant(lambda: super(EngineSession, self).process_entities(tlo))
-        self.touched()
+        """Remember who was named; a commit costs the disk a moment, so what the file has already is not written."""
+        fresh = self._memory.fresh(self._entities_to_rows(tlo))
+        if fresh:
+            now = int(time.time())
+            statement = "insert or replace into entities values (?,?,?,?,?,?)"
+            if self._tolerant(lambda: self._cursor().executemany(statement, [(*row, now) for row in fresh])):
+                self._memory.wrote(fresh)
+            self.touched()
 
     def save(self) -> None:
         """Commit."""
@@ -121,19 +159,19 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
 
     def set_update_state(self, entity_id: int, state: Any) -> None:
         """Remember how far updates were seen; the file learns of it by ``keep_states``."""
-        self._states.see(entity_id, state)
+        self._memory.see(entity_id, state)
 
     def get_update_states(self) -> list[tuple[int, Any]]:
         """Return how far updates were seen."""
-        if not self._states.seen:
+        if not self._memory.seen:
             stored = dict(super().get_update_states())
-            self._states.seen.update(stored)
-            self._states.written(stored)
-        return list(self._states.seen.items())
+            self._memory.seen.update(stored)
+            self._memory.written(stored)
+        return list(self._memory.seen.items())
 
     def keep_states(self, inbox: Inbox) -> None:
         """Write the update states whose updates have been handled."""
-        states = self._states.due(inbox)
+        states = self._memory.due(inbox)
         write = super().set_update_state
 
         def keep() -> None:
@@ -141,7 +179,7 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
                 write(entity_id, state)
 
         if self._tolerant(keep):
-            self._states.written(states)
+            self._memory.written(states)
 
     def close(self) -> None:
         """Commit and close; what cannot be committed is given up."""
@@ -154,9 +192,15 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
         try:
             work()
         except sqlite3.Error as exc:
+            self._memory.doubt()
             self.trouble(exc)
             return False
         return True
+
+
+FINGERPRINTS_REMEMBERED = 20_000
+_FINGERPRINTS: dict[Path, tuple[tuple[object, ...], str]] = {}
+"""For each session file its marks, and the fingerprint that was read when it had them."""
 
 
 def key_fingerprint(key: bytes | None) -> str:
@@ -167,10 +211,29 @@ def key_fingerprint(key: bytes | None) -> str:
 def fingerprint(path: Path) -> str:
     """Return what tells this file's key from another, and tells nothing else; empty if it has none.
 
-    Read-only: the file is neither made nor upgraded.
+    Read-only: the file is neither made nor upgraded. A file that has not changed since is not opened again.
     """
+    marks = tuple(map(_marks, (path, path.with_name(f"{path.name}-wal"))))
+    known, found = _FINGERPRINTS.get(path, (None, ""))
+    if known == marks and marks[0] is not None:
+        return found
     row = _read(path, "select auth_key from sessions")
-    return key_fingerprint(row[0] if row else None)
+    found = key_fingerprint(row[0] if row else None)
+    if not found:
+        return ""  # it may be locked for a moment
+    if len(_FINGERPRINTS) >= FINGERPRINTS_REMEMBERED:
+        _FINGERPRINTS.clear()
+    _FINGERPRINTS[path] = (marks, found)
+    return found
+
+
+def _marks(path: Path) -> tuple[int, int, int, int] | None:
+    """Return what changes when a file does."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _read(path: Path, question: str) -> Any:
@@ -190,32 +253,32 @@ def stored_address(path: Path) -> tuple[int, str, int] | None:
     return (int(row[0]), str(row[1]), int(row[2])) if row and row[1] else None
 
 
-async def open_session(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:
+async def open_session(path: Path, address: tuple[int, str, int] | None, memory: SessionMemory) -> EngineSession:
     """Open a session file that somebody has logged in with; raise ``NotLoggedIn`` or a ``sqlite3`` error.
 
     A file that does not exist is not made: an empty session helps nobody. Opening reads, and may wait for a lock
     (Telethon's own five seconds), so it happens in a thread.
     """
-    return await anyio.to_thread.run_sync(_open, path, address, states)
+    return await anyio.to_thread.run_sync(_open, path, address, memory)
 
 
-def _open(path: Path, address: tuple[int, str, int] | None, states: UpdateStates) -> EngineSession:
+def _open(path: Path, address: tuple[int, str, int] | None, memory: SessionMemory) -> EngineSession:
     if not path.exists():
         raise NotLoggedIn
-    session = EngineSession(str(path), address, states)
+    session = EngineSession(str(path), address, memory)
     if not session.auth_key:
         session.close()
         raise NotLoggedIn
-    states.belong_to(session.auth_key.key)
+    memory.belong_to(session.auth_key.key)
     return session
 
 
-async def settle_states(path: Path, states: UpdateStates, inbox: Inbox) -> None:
+async def settle_states(path: Path, memory: SessionMemory, inbox: Inbox) -> None:
     """Bring a file that no link uses up to date with what was handled; does nothing if it is, or is gone."""
-    due = states.due(inbox)
+    due = memory.due(inbox)
     if due:
         await anyio.to_thread.run_sync(_write_states, path, due)
-        states.written(due)
+        memory.written(due)
 
 
 def _write_states(path: Path, due: States) -> None:

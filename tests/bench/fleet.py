@@ -40,6 +40,7 @@ from adapters.sqlite import Journal
 from adapters.system import SystemClock
 from adapters.telegram import Connector, Datacenter
 from engine import logs
+from engine.beacon import Beacon
 from engine.fleet import Turnstile
 from engine.narrate import narrate
 from engine.network import Network
@@ -141,16 +142,20 @@ class Engine:
     turns: Turnstile
     watched: bool = True
     """Whether somebody watches the network; without, every account keeps to its own schedule."""
+    connectors: dict[str, Connector] = field(factory=dict)
     network: Network = field(init=False)
+    beacon: Beacon = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.turns, self.supervisor.tell)
+        self.beacon = Beacon(self.connectors, self.network.seen)
 
     def observe(self, account: str, step: Step) -> None:
         """Look at a decision."""
         narrate(account, step)
         if self.watched:
             self.network.observe(account, step)
+            self.beacon.observe(account, step)
 
     def all_healthy(self) -> bool:
         """Say whether every account is."""
@@ -182,9 +187,10 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
     fleet = Engine(place, supervisor, Turnstile(limit, stagger))
     for number in range(place.clients):
         name = f"Account {number}"
+        fleet.connectors[name] = Connector(await place.session(1, number), *API, datacenter)
         supervisor.runners[name] = Runner(
             account=name,
-            connector=Connector(await place.session(1, number), *API, datacenter),
+            connector=fleet.connectors[name],
             turns=fleet.turns,
             journal=journal,
             clock=SystemClock(),
@@ -193,9 +199,12 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
         )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
+        tasks.start_soon(fleet.beacon.run)
         await until(fleet.all_healthy, "every account healthy for the first time")
         yield fleet
         supervisor.stop.set()
+        await until(lambda: all(runner.ended.is_set() for runner in supervisor.runners.values()), "every life over")
+        tasks.cancel_scope.cancel()
     await journal.aclose(10)
 
 

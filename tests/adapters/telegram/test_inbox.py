@@ -267,10 +267,10 @@ async def test_a_session_file_of_another_login_starts_anew(place: Place) -> None
         listening(account)
         async with delivering(account), linked(account):
             await dc.push(PHONE, "one")
-        old = dict(account.states.seen)
+        old = dict(account.memory.seen)
         account.session.unlink()
         place.write_session(account.session, dc.authorize("+9996620002"))
         async with linked(account, 2):
             pass
     assert old[0].pts == 2
-    assert account.states.seen[0].pts == 1
+    assert account.memory.seen[0].pts == 1
