@@ -11,6 +11,13 @@ from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
 from tests.adapters.sandbox.looks import ALICE, BOB, STATE, alive, answered, end_of, inbox_of, next_of
 
 
+async def lives_on(client):
+    """Whether the client still has its connection."""
+    with contextlib.suppress(ConnectionError):
+        return await alive(client)
+    return False
+
+
 def ignored(caplog, words):
     """Whether Telethon has logged these words."""
     return any(words in record.getMessage() for record in caplog.records)
@@ -96,6 +103,15 @@ async def test_a_reset_counts_its_connections(connected):
                 pass
         async with connected(dc, ALICE) as again:
             assert await alive(again)
+
+
+async def test_times_are_counted_over_all_accounts(connected):
+    """A fault of everybody with `times` hits so many in all, not each of them."""
+    async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
+        assert await alive(alice)
+        assert await alive(bob)
+        await dc.inject(Fault(FaultKind.RESET, times=1))
+        assert sorted([await lives_on(alice), await lives_on(bob)]) == [False, True]
 
 
 # Packets
@@ -196,6 +212,14 @@ async def test_a_forgotten_key(connected, new_session):
             assert await answered(again, STATE())
 
 
+async def test_only_keys_that_are_logged_in_are_forgotten(connected):
+    """Whoever is about to log in keeps the connection, also when all keys are forgotten."""
+    async with Sandbox() as dc, connected(dc) as newcomer:
+        assert await alive(newcomer)
+        await dc.inject(Fault(FaultKind.FORGET_KEY))
+        assert await alive(newcomer)
+
+
 # Encryption and numbering
 
 
@@ -206,6 +230,19 @@ async def test_a_bad_salt_once(connected):
         assert await answered(client, STATE(), within=3)
         assert dc.stats()["acted"] == {"bad_salt": 1}
         assert dc.stats()["protocol_errors"] == {}
+
+
+async def test_each_bad_salt_names_another_one(raw):
+    """While it stands the salt that was just told is refused again, and there is a new one each time."""
+    async with Sandbox() as dc, raw(dc) as peer:
+        await peer.settle()
+        await dc.inject(Fault(FaultKind.BAD_SALT, ALICE, times=3))
+        salts = {peer.salt}
+        for _ in range(3):
+            peer.send(STATE())
+            peer.salt = (await peer.receive()).new_server_salt
+            salts.add(peer.salt)
+        assert len(salts) == 4
 
 
 async def test_a_bad_salt_for_ever_is_a_loop(connected):
