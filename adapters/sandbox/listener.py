@@ -45,6 +45,7 @@ class Listener:
     door: Door = Door.REFUSING
     _socket: socket.socket = attrs.field(init=False)
     _filler: socket.socket | None = None
+    # None until it is opened: a sandbox may be made where no loop runs yet, and no scope can be.
     _accepting: anyio.CancelScope | None = None
     _stopped: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -66,9 +67,9 @@ class Listener:
         """Opens the port or closes it in this way. Connections that exist stay."""
         if door is self.door:
             return
-        if self.door is Door.OPEN:
-            if self._accepting is not None:
-                self._accepting.cancel()
+        if self._accepting is not None:
+            self._accepting.cancel()
+            self._accepting = None
             await self._stopped.wait()
         if self.door is not Door.REFUSING:
             self.close()

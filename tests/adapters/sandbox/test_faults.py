@@ -200,3 +200,8 @@ async def test_handshakes_are_counted(connected):
         await asyncio.sleep(0.05)
         stats = dc.stats()
         assert (stats["accepted"], stats["connections"], stats["handshakes"]) == (2, 0, {"now": 0, "most": 1})
+
+
+def test_a_sandbox_can_be_made_before_any_loop_runs():
+    """Only entering it needs a loop; fixtures make one without."""
+    assert "0 connections" in repr(Sandbox(port=4430))
