@@ -136,7 +136,7 @@ MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=
 @settings(deadline=None, max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
 def test_every_message_is_told_once_whatever_was_missed(moves, page):
-    """Posts, absences, catching up in any order and slice: each message comes once, those of a channel in order."""
+    """Posts, absences, catching up in slices of any size: each message is told once, and a channel's in order."""
 
     async def live():
         with ExitStack() as stack:
