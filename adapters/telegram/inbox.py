@@ -96,7 +96,7 @@ class Inbox:
     async def room(self) -> None:
         """Wait until the backlog is small enough to take more."""
         while len(self._waiting) > BACKLOG:
-            await self._changed.wait()
+            await self._change()
 
     async def deliver(self) -> None:
         """Run the handlers, for ever; to be cancelled. What was begun and not ended then is begun again next time."""
@@ -106,7 +106,7 @@ class Inbox:
         async with anyio.create_task_group() as tasks:
             while True:
                 while not (self._waiting and self.client):
-                    await self._changed.wait()
+                    await self._change()
                 await places.acquire()
                 if not (self._waiting and self.client):  # the client went while a place was awaited
                     places.release()
@@ -127,4 +127,9 @@ class Inbox:
 
     def _wake(self) -> None:
         self._changed.set()
-        self._changed = anyio.Event()
+
+    async def _change(self) -> None:
+        """Wait until something happens from now on."""
+        if self._changed.is_set():
+            self._changed = anyio.Event()
+        await self._changed.wait()

@@ -31,7 +31,14 @@ from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.reach import Reach, reach
-from adapters.telegram.session import SessionMemory, fingerprint, open_session, settle_states, stored_address
+from adapters.telegram.session import (
+    SessionMemory,
+    fingerprint,
+    known_fingerprint,
+    open_session,
+    settle_states,
+    stored_address,
+)
 from states.events import (
     AccountLimited,
     Connected,
@@ -175,7 +182,8 @@ class TelegramLink:
                 yield named(self._found.popleft(), self.proxy)
             if ended.done():
                 break
-            self._wake = anyio.Event()
+            if self._wake.is_set():
+                self._wake = anyio.Event()
             with anyio.move_on_after(SAVE_SECONDS if self._unsaved else None):
                 await self._wake.wait()
                 continue
@@ -326,7 +334,7 @@ class Connector:
 
         A mended ``api_id`` or data centre makes other credentials of the same key; another port does not.
         """
-        key = await anyio.to_thread.run_sync(fingerprint, self.session)
+        key = known_fingerprint(self.session) or await anyio.to_thread.run_sync(fingerprint, self.session)
         dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
         shown = f"{key} {self.api_id} {self.api_hash} {dc}"
         return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""

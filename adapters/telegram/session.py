@@ -17,6 +17,8 @@ from telethon.sessions import SQLiteSession
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 
+OPENING_SECONDS = 5.0
+"""How long the opening of a file may wait for somebody else's lock; it waits in a thread."""
 BUSY_SECONDS = 0.1
 """How long a statement may wait for somebody else's lock; it waits on the event loop."""
 
@@ -56,11 +58,16 @@ class SessionMemory:
     _captured: tuple[int, States] = field(factory=lambda: (0, {}), init=False)
     _written: States = field(factory=dict, init=False)
     _entities: dict[int, tuple[Any, ...]] = field(factory=dict, init=False)
+    hashes: dict[int, int] = field(factory=dict, init=False)
+    """Access hashes of entities that are in the file."""
+    session: "EngineSession | None" = field(default=None, init=False)
+    """The session as it was last opened. Links come one after another, so one at a time uses it."""
 
     def belong_to(self, key: bytes) -> None:
         """Forget everything if another login takes over."""
         if self._key and key != self._key:
-            self.seen, self._captured, self._written, self._entities = {}, (0, {}), {}, {}
+            self.seen, self._captured, self._written = {}, (0, {}), {}
+            self.doubt()
         self._key = key
 
     def fresh(self, rows: Iterable[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
@@ -70,12 +77,14 @@ class SessionMemory:
     def wrote(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Note that the file has these rows of entities."""
         if len(self._entities) > ENTITIES_REMEMBERED:
-            self._entities.clear()
+            self.doubt()
         self._entities.update((row[0], row) for row in rows)
+        self.hashes.update((row[0], row[1]) for row in rows)
 
     def doubt(self) -> None:
         """Note that nobody knows what the file has of entities."""
         self._entities.clear()
+        self.hashes.clear()
 
     def see(self, entity: int, state: Any) -> None:
         """Note how far updates were seen. The date of a channel's state means nothing, and is always another one."""
@@ -113,11 +122,23 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
     def __init__(self, path: str, redirect: tuple[int, str, int] | None, memory: SessionMemory) -> None:
         self._redirect = redirect
         self._memory = memory
+        self._patience = OPENING_SECONDS
         self.trouble: Callable[[sqlite3.Error], None] = lambda _: None
         self.touched: Callable[[], None] = lambda: None
         super().__init__(path)
+        self._patience = BUSY_SECONDS
         self._execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
         self.save()
+
+    def _cursor(self) -> sqlite3.Cursor:
+        if self._conn is None:  # never made where it was deleted
+            where = f"{Path(self.filename).absolute().as_uri()}?mode=rw"
+            self._conn = sqlite3.connect(where, uri=True, timeout=self._patience, check_same_thread=False)
+        return self._conn.cursor()
+
+    def is_current(self) -> bool:
+        """Say whether the file still holds the key that was read from it. Looks at the file's marks only."""
+        return bool(self._auth_key) and known_fingerprint(Path(self.filename)) == key_fingerprint(self._auth_key.key)
 
     @property
     def dc_id(self) -> int:
@@ -153,6 +174,16 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
                 self._memory.wrote(fresh)
             self.touched()
 
+    def get_entity_rows_by_id(self, id: int, exact: bool = True) -> Any:
+        """Return id and access hash, from memory if they are known there."""
+        known = self._memory.hashes.get(id) if exact else None
+        if known is not None:
+            return id, known
+        row = super().get_entity_rows_by_id(id, exact)
+        if exact and row:
+            self._memory.hashes[row[0]] = row[1]
+        return row
+
     def save(self) -> None:
         """Commit."""
         self._tolerant(super().save)
@@ -182,7 +213,7 @@ class EngineSession(SQLiteSession):  # type: ignore[misc]  # Telethon ships no t
             self._memory.written(states)
 
     def close(self) -> None:
-        """Commit and close; what cannot be committed is given up."""
+        """Commit and close the file; what cannot be committed is given up. It is opened again when it is needed."""
         if not self._tolerant(super().close) and self._conn is not None:
             self._conn.close()
             self._conn = None
@@ -208,23 +239,32 @@ def key_fingerprint(key: bytes | None) -> str:
     return hashlib.sha256(key).hexdigest()[:16] if key else ""
 
 
+def known_fingerprint(path: Path) -> str:
+    """Return what ``fingerprint`` found when the file was last looked at, if it has not changed since; else nothing.
+
+    Costs two looks at the directory, and reads nothing.
+    """
+    marks, found = _FINGERPRINTS.get(path, (None, ""))
+    return found if marks == _all_marks(path) else ""
+
+
 def fingerprint(path: Path) -> str:
     """Return what tells this file's key from another, and tells nothing else; empty if it has none.
 
-    Read-only: the file is neither made nor upgraded. A file that has not changed since is not opened again.
+    Read-only: the file is neither made nor upgraded.
     """
-    marks = tuple(map(_marks, (path, path.with_name(f"{path.name}-wal"))))
-    known, found = _FINGERPRINTS.get(path, (None, ""))
-    if known == marks and marks[0] is not None:
-        return found
+    marks = _all_marks(path)
     row = _read(path, "select auth_key from sessions")
     found = key_fingerprint(row[0] if row else None)
-    if not found:
-        return ""  # it may be locked for a moment
-    if len(_FINGERPRINTS) >= FINGERPRINTS_REMEMBERED:
-        _FINGERPRINTS.clear()
-    _FINGERPRINTS[path] = (marks, found)
+    if found:  # otherwise it may be locked for a moment
+        if len(_FINGERPRINTS) >= FINGERPRINTS_REMEMBERED:
+            _FINGERPRINTS.clear()
+        _FINGERPRINTS[path] = (marks, found)
     return found
+
+
+def _all_marks(path: Path) -> tuple[object, ...]:
+    return _marks(path), _marks(path.with_name(f"{path.name}-wal"))
 
 
 def _marks(path: Path) -> tuple[int, int, int, int] | None:
@@ -256,13 +296,16 @@ def stored_address(path: Path) -> tuple[int, str, int] | None:
 async def open_session(path: Path, address: tuple[int, str, int] | None, memory: SessionMemory) -> EngineSession:
     """Open a session file that somebody has logged in with; raise ``NotLoggedIn`` or a ``sqlite3`` error.
 
-    A file that does not exist is not made: an empty session helps nobody. Opening reads, and may wait for a lock
-    (Telethon's own five seconds), so it happens in a thread.
+    A file that does not exist is not made: an empty session helps nobody. Opening reads, and may wait for a lock, so it
+    happens in a thread; what was opened before, and holds the same key still, is used again.
     """
-    return await anyio.to_thread.run_sync(_open, path, address, memory)
+    if memory.session is None or not memory.session.is_current():
+        memory.session = await anyio.to_thread.run_sync(_open, path, address, memory)
+    return memory.session
 
 
 def _open(path: Path, address: tuple[int, str, int] | None, memory: SessionMemory) -> EngineSession:
+    memory.session = None
     if not path.exists():
         raise NotLoggedIn
     session = EngineSession(str(path), address, memory)
