@@ -33,6 +33,8 @@ class Stats:
     """What happened since the start."""
 
     accepted: int = 0
+    accepted_by_account: Counter[str] = attrs.field(factory=Counter)
+    """Of those, the ones on each account's own port, by phone number."""
     turned_away: int = 0
     """Accepted by the kernel and closed by a fault before the first byte."""
     connections: int = 0
@@ -62,6 +64,7 @@ class Stats:
         """Plain values, ready for JSON."""
         return {
             "accepted": self.accepted,
+            "accepted_by_account": dict(self.accepted_by_account),
             "turned_away": self.turned_away,
             "connections": self.connections,
             "handshakes": {"now": self.handshakes, "most": self.most_handshakes},

@@ -254,6 +254,8 @@ class Sandbox:
     def welcome(self, sock: socket.socket, account: str | None, tasks: TaskGroup) -> None:
         """Takes a connection that a listener has accepted."""
         self._centre.stats.accepted += 1
+        if account is not None:
+            self._centre.stats.accepted_by_account[account] += 1  # no more names than MOST_LISTENERS
         if len(self._connections) >= MOST_CONNECTIONS or self._centre.switchboard.strike(Point.ACCEPT, account):
             self._centre.stats.turned_away += 1
             sock.close()

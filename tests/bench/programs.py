@@ -1,0 +1,225 @@
+"""The two programs that are compared, each on one account: the engine's runner, and a bare Telethon client."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+from attrs import define, field, frozen
+from telethon import TelegramClient, events
+from telethon.network import ConnectionTcpFull
+from telethon.tl.functions.updates import GetStateRequest
+
+from adapters.sqlite import Journal
+from adapters.system import SystemClock
+from adapters.telegram import Connector, Datacenter
+from adapters.telegram.client import asked
+from engine.fleet import Turnstile
+from engine.network import Network
+from engine.ports import Link
+from engine.runner import Runner
+from engine.supervisor import Supervisor
+from states import Policy, State, Step
+
+API = (12345, "0123456789abcdef0123456789abcdef")
+CONNECTS_AT_ONCE, STAGGER = 32, 0.1
+"""The defaults of ``fleet``."""
+SETTLE_SECONDS = 0.1
+"""How long the bare client is left alone before it is hurt again."""
+CLOSE_SECONDS = 5.0
+
+
+@frozen
+class Account:
+    """An account that is logged in, and where its program connects."""
+
+    session: Path
+    phone: str
+    datacenter: Datacenter
+
+
+class Program(Protocol):
+    """A program that listens to one account, and asks something when the benchmark wants to know whether it can.
+
+    All times are ``time.perf_counter``'s.
+    """
+
+    heard: list[tuple[float, str]]
+    """What reached its NewMessage handler."""
+
+    @property
+    def tries(self) -> int:
+        """How often it tried to connect."""
+
+    @property
+    def noticed(self) -> float | None:
+        """When the program could tell, without asking, that its login is dead or its connection gone for good."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it has given up for good."""
+
+    async def settle(self) -> None:
+        """Return when it is in order, and may be hurt again."""
+
+    async def ask(self) -> bool:
+        """Send an authorised request as soon as the program may; return whether it was answered."""
+
+
+# --- the engine ------------------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Holdfast:
+    """The engine with one account, put together as ``engine run`` does it."""
+
+    heard: list[tuple[float, str]] = field(factory=list, init=False)
+    noticed: float | None = field(default=None, init=False)
+    over: bool = field(default=False, init=False)
+    runner: Runner = field(init=False)
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, account: Account, journal: Journal, policy: Policy) -> AsyncIterator["Holdfast"]:
+        """Run it for the length of the block; it is healthy when the block begins."""
+        program = cls()
+        turns = Turnstile(CONNECTS_AT_ONCE, STAGGER)
+        supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
+        supervisor.listeners += [Network(turns, supervisor.tell).observe, program._observe]
+        connector = Connector(account.session, *API, account.datacenter)
+        connector.on(program._hear, events.NewMessage())
+        program.runner = supervisor.runners[account.phone] = Runner(
+            account=account.phone,
+            connector=connector,
+            turns=turns,
+            journal=journal,
+            clock=SystemClock(),
+            policy=policy,
+            observer=lambda *_: None,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(supervisor.run)
+            await program.settle()
+            yield program
+            supervisor.stop.set()
+
+    @property
+    def tries(self) -> int:
+        """How often it opened a link; each makes one connection at the most."""
+        return self.runner.snapshot.links
+
+    async def settle(self) -> None:
+        """Return when the link is stable, so that its loss is not counted as another failure in a row."""
+        while not (self._ready and self.runner.snapshot.stable):
+            await self._changed.wait()
+
+    async def ask(self) -> bool:
+        """Wait until work may use the account, and send a request through its client; give up with that client."""
+        while not self._ready:
+            await self._changed.wait()
+        link = self.runner.link
+        assert link is not None
+        answered = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._until_replaced, link, tasks.cancel_scope)
+            answered = await _answered(link.client)
+            tasks.cancel_scope.cancel()
+        return answered
+
+    async def _until_replaced(self, link: Link, asking: anyio.CancelScope) -> None:
+        while self.runner.link in (link, None):
+            await self._changed.wait()
+        asking.cancel()
+
+    @property
+    def _ready(self) -> bool:
+        runner = self.runner
+        return runner.snapshot.state is State.HEALTHY and not runner.work_held and runner.link is not None
+
+    def _observe(self, _: str, step: Step) -> None:
+        if step.snapshot.state is State.AUTH_FAILED:
+            self.noticed, self.over = self.noticed or time.perf_counter(), True
+        # The effects of a decision are performed after it was shown.
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _hear(self, event: Any) -> None:
+        self.heard.append((time.perf_counter(), event.raw_text))
+
+
+# --- the yardstick ---------------------------------------------------------------------------------------------------
+
+
+@define(eq=False)
+class Bare:
+    """A Telethon client with every setting its default, so that it reconnects by itself."""
+
+    heard: list[tuple[float, str]] = field(factory=list, init=False)
+    tries: int = field(default=0, init=False)
+    noticed: float | None = field(default=None, init=False)
+    client: Any = field(init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, account: Account, journal: Journal, policy: Policy) -> AsyncIterator["Bare"]:
+        """Run it for the length of the block; it has no use for the journal and the policy."""
+        program = cls()
+        program.client = TelegramClient(str(account.session), *API, connection=_counted(program._tried))
+        program.client.add_event_handler(program._hear, events.NewMessage())
+        await program.client.connect()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(program._watch)
+                yield program
+                tasks.cancel_scope.cancel()
+        finally:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True), suppress(Exception):
+                await program.client.disconnect()
+
+    @property
+    def over(self) -> bool:
+        """Whether the client has disconnected itself: from then on nothing connects it again."""
+        return self.noticed is not None
+
+    async def settle(self) -> None:
+        """Return when a request is answered, and a moment later."""
+        while not await self.ask():
+            await anyio.sleep(SETTLE_SECONDS)
+        await anyio.sleep(SETTLE_SECONDS)
+
+    async def ask(self) -> bool:
+        """Send a request at once: the client keeps it until it is connected."""
+        return await _answered(self.client)
+
+    async def _watch(self) -> None:
+        with suppress(Exception):  # why it ended does not matter here, only that the program can tell
+            await self.client.disconnected
+        self.noticed = time.perf_counter()
+
+    def _tried(self) -> None:
+        self.tries += 1
+
+    async def _hear(self, event: Any) -> None:
+        self.heard.append((time.perf_counter(), event.raw_text))
+
+
+def _counted(tried: Callable[[], None]) -> type[ConnectionTcpFull]:
+    """Return Telethon's default kind of connection, which tells how often it connects."""
+
+    class Counted(ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
+        async def connect(self, *args: Any, **kwargs: Any) -> None:
+            tried()
+            await super().connect(*args, **kwargs)
+
+    return Counted
+
+
+async def _answered(client: Any) -> bool:
+    try:
+        await asked(client(GetStateRequest()))
+    except Exception:  # whatever it is (the connection went, most likely), it is no answer
+        return False
+    return True
