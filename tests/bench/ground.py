@@ -3,7 +3,7 @@
 import itertools
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -41,12 +41,15 @@ class Outcome:
     """Those that the data centre accepted."""
     times: int = 0
     """How often what was measured happened."""
+    expelled: bool = False
+    """The sandbox refused a session that changed on a connection, which the protocol allows, and this program was over
+    then: whether it would have recovered is not known."""
 
 
 Outcomes = Mapping[str, list[Outcome]]
 
 
-def median(outcomes: list[Outcome], value: Callable[[Outcome], float]) -> float:
+def median(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> float:
     """Return the median of a value, which may be infinite."""
     return float(statistics.median_low([value(outcome) for outcome in outcomes]))
 
@@ -62,10 +65,11 @@ class Seat:
     _began: float = field(default=0.0, init=False)
     _tries: int = field(default=0, init=False)
     _accepted: int = field(default=0, init=False)
+    _refused: int = field(default=0, init=False)
 
     async def begin(self) -> None:
         """Count from now on; to be called before the fault."""
-        self._tries, self._accepted = self.program.tries, await self._accepted_so_far()
+        self._tries, (self._accepted, self._refused) = self.program.tries, await self._counts()
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -114,12 +118,21 @@ class Seat:
 
     async def outcome(self, at: float, times: int = 0) -> Outcome:
         """Say what became of the program, and when."""
-        tries, accepted = self.program.tries - self._tries, await self._accepted_so_far() - self._accepted
-        return Outcome(at - self._began, self.program.over, tries, accepted, times)
+        accepted, refused = await self._counts()
+        return Outcome(
+            seconds=at - self._began,
+            over=self.program.over,
+            tries=self.program.tries - self._tries,
+            accepted=accepted - self._accepted,
+            times=times,
+            expelled=self.program.over and refused > self._refused,
+        )
 
-    async def _accepted_so_far(self) -> int:
-        counts = (await self._sandbox.stats())["accepted_by_account"]
-        return int(counts.get(self.phone.lstrip("+"), 0))
+    async def _counts(self) -> tuple[int, int]:
+        """Return how many connections this account's port accepted, and how many changed sessions were refused."""
+        stats = await self._sandbox.stats()
+        accepted = stats["accepted_by_account"].get(self.phone.lstrip("+"), 0)
+        return accepted, stats["protocol_errors"].get("wrong_session", 0)
 
 
 @define(eq=False)

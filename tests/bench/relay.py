@@ -26,7 +26,10 @@ class Relay:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Relay"]:
         """Listen; at the end every connection is closed."""
-        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        async with (
+            await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+            anyio.create_task_group() as tasks,
+        ):
             self.port = listener.extra(SocketAttribute.local_port)
             tasks.start_soon(listener.serve, self._serve)
             yield self

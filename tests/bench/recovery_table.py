@@ -1,0 +1,124 @@
+"""The recovery benchmark's table, its legend, and its judgement."""
+
+from collections.abc import Mapping, Sequence
+from math import isinf
+
+from attrs import asdict
+
+from tests.bench.ground import Outcome, Outcomes, median
+from tests.bench.programs import Bare, Holdfast
+from tests.bench.rows import Row, Scale
+
+OURS, THEIRS = Holdfast.__name__, Bare.__name__
+EQUAL = 1.1
+"""Up to this ratio two medians are called equal."""
+HEAD = ("fault", "measured until", "engine", "bare Telethon", "ratio", "connections: engine", "bare Telethon", "ratio")
+UNDECIDED = "not known †"
+MEASURED = {
+    "answered": "**answered**: from the end of the fault (from its beginning, if it lasts no time or for ever) until an"
+    " authorised request is answered.",
+    "noticed": "**noticed**: from the fault until the program can tell without asking: the engine's `auth_failed`,"
+    " Telethon's `client.disconnected`.",
+    "heard": "**heard**: from the end of the outage until the NewMessage handler has the message, and how often.",
+}
+
+
+def seconds_of(outcomes: Sequence[Outcome]) -> float:
+    """Return the median time."""
+    return median(outcomes, lambda outcome: outcome.seconds)
+
+
+def tries_of(outcomes: Sequence[Outcome]) -> float:
+    """Return the median number of connections that were tried."""
+    return median(outcomes, lambda outcome: outcome.tries)
+
+
+def markdown(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> list[str]:
+    """Return the lines of the table."""
+    lines = ["| " + " | ".join(HEAD) + " |", "|---" * 2 + "|---:" * 6 + "|"]
+    lines += ["| " + " | ".join(_cells(row, found[row.key], scale)) + " |" for row in rows]
+    return lines
+
+
+def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> list[str]:
+    """Return what a reader must know to read the table."""
+    lines = [
+        "Medians, in brackets the least and the most; ratios are Telethon's figure by the engine's, so more than 1 is"
+        " better for the engine. Connections are those that were tried meanwhile; all but the refused ones reached the"
+        " data centre, which counted as many.",
+        *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
+        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: nobody waited longer.",
+    ]
+    if any(_undecided(outcomes[THEIRS]) for outcomes in found.values()):
+        lines.append(
+            "† In its storm Telethon changed the session on a connection. MTProto ties a session to a key and not to a"
+            " connection, but the sandbox refuses that with −404, whereupon Telethon gives up: this says nothing of"
+            " what it does at Telegram."
+        )
+    return lines
+
+
+def behind(row: Row, outcomes: Outcomes) -> str | None:
+    """Return in a sentence where the engine is slower or tries more often; None if it is ahead or equal."""
+    ours, theirs = (seconds_of(outcomes[kind]) for kind in (OURS, THEIRS))
+    if _undecided(outcomes[THEIRS]):
+        return f"{row.key}: undecided, because the sandbox expelled the bare client."
+    if isinf(ours):
+        return f"{row.key}: the engine did not get there at all."
+    if ours > theirs * EQUAL and ours > theirs + row.slack:
+        return f"{row.key}: the engine needs {_time(ours)}, bare Telethon {_time(theirs)}."
+    if not isinf(theirs) and tries_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
+        return f"{row.key}: the engine tries more often."
+    return None
+
+
+def _undecided(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.expelled for outcome in outcomes)
+
+
+def _cells(row: Row, outcomes: Outcomes, scale: Scale) -> list[str]:
+    ours, theirs = outcomes[OURS], outcomes[THEIRS]
+    bound = row.bound(scale)
+    undecided = _undecided(theirs)
+    return [
+        row.fault.format(**asdict(scale)),
+        row.measured,
+        _spread(ours, bound) + _times(row, ours),
+        UNDECIDED if undecided else _spread(theirs, bound) + _times(row, theirs),
+        "–" if undecided else _ratio(seconds_of(theirs), seconds_of(ours)),
+        f"{tries_of(ours):,.0f}",
+        f"{tries_of(theirs):,.0f}",
+        _ratio(tries_of(theirs), tries_of(ours)),
+    ]
+
+
+def _spread(outcomes: Sequence[Outcome], bound: float) -> str:
+    """Return the median with the least and the most."""
+    middle = seconds_of(outcomes)
+    if isinf(middle):
+        return "never" if all(outcome.over for outcome in outcomes if isinf(outcome.seconds)) else f"> {bound:g} s"
+    if len(outcomes) == 1:
+        return _time(middle)
+    times = [outcome.seconds for outcome in outcomes]
+    return f"{_time(middle)} ({_time(min(times))}–{_time(max(times))})"
+
+
+def _times(row: Row, outcomes: Sequence[Outcome]) -> str:
+    """Return how often the message was heard, if it was."""
+    often = sorted({outcome.times for outcome in outcomes})
+    return "" if row.measured != "heard" or often == [0] else f", {'–'.join(map(str, often))}×"
+
+
+def _time(seconds: float) -> str:
+    if isinf(seconds):
+        return "never"
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _ratio(theirs: float, ours: float) -> str:
+    if isinf(ours) or (theirs == 0 and ours == 0):
+        return "–"
+    if isinf(theirs) or ours == 0:
+        return "∞"
+    ratio = theirs / ours
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.2g}"

@@ -1,0 +1,83 @@
+"""The recovery benchmark measures what it says. Nothing here judges by a clock."""
+
+from math import inf, isinf
+
+import anyio
+from attrs import evolve
+
+from adapters.sandbox import FaultKind
+from tests.bench.ground import Outcome
+from tests.bench.programs import Bare, Holdfast
+from tests.bench.recovery import QUICK, QUICK_POLICY, prepared, run
+from tests.bench.recovery_table import UNDECIDED, behind, legend, markdown
+from tests.bench.rows import LONG, QUIET, STORMS
+
+PATIENCE = 30.0
+[RESET] = [row for row in QUIET if row.key == "reset"]
+[STORM] = [row for row in STORMS if row.key == "accept-then-close"]
+ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
+
+
+async def test_both_programs_come_back_from_each_reset_with_one_connection() -> None:
+    """A row, end to end: each program is hurt as often as the scale says, and is counted alone."""
+    async with prepared(QUICK_POLICY) as ground:
+        found = await run(ground, evolve(QUICK, strokes=2, bound=PATIENCE), only=["reset"])
+    assert list(found) == ["reset"]
+    assert set(found["reset"]) == {"Holdfast", "Bare"}
+    for outcomes in found["reset"].values():
+        assert [(one.over, one.tries, one.accepted) for one in outcomes] == [(False, 1, 1)] * 2
+        assert not any(isinf(one.seconds) for one in outcomes)
+
+
+async def test_a_program_hears_and_each_port_counts_alone() -> None:
+    """A message reaches the handlers of both kinds of program, and what one account does is not counted for another."""
+    async with prepared(QUICK_POLICY) as ground, ground.seat(Holdfast) as ours, ground.seat(Bare) as theirs:
+        for seat in (ours, theirs):
+            await seat.begin()
+            await seat.push("hello")
+        await theirs.hurt(FaultKind.RESET)
+        assert not isinf((await theirs.answered(PATIENCE)).seconds)
+        with anyio.fail_after(PATIENCE):
+            while not (ours.program.heard and theirs.program.heard):
+                await anyio.sleep(0.01)
+        assert [text for _, text in ours.program.heard] == ["hello"]
+        assert ((await ours.outcome(inf)).accepted, (await theirs.outcome(inf)).accepted) == (0, 1)
+
+
+async def test_a_frozen_relay_keeps_the_connection_and_lets_new_ones_through() -> None:
+    """A half-open link: the engine finds out and comes back by one new connection."""
+    async with prepared(QUICK_POLICY) as ground, ground.seat(Holdfast, relayed=True) as seat:
+        await seat.program.settle()
+        await seat.begin()
+        seat.relay.freeze()
+        outcome = await seat.answered(PATIENCE)
+    assert (outcome.tries, outcome.accepted, isinf(outcome.seconds)) == (1, 1, False)
+
+
+def test_the_engine_is_behind_when_it_is_slower_or_tries_more_often() -> None:
+    """The judgement: equal is fine, and so is the slack of a row; more of either is told."""
+
+    def verdict(ours: Outcome, theirs: Outcome) -> str:
+        return behind(RESET, {"Holdfast": [ours], "Bare": [theirs]}) or ""
+
+    assert not verdict(ANSWERED, ANSWERED)
+    assert not verdict(evolve(ANSWERED, seconds=0.05), evolve(ANSWERED, seconds=0.01))
+    assert "needs 70 ms" in verdict(evolve(ANSWERED, seconds=0.07), evolve(ANSWERED, seconds=0.01))
+    assert "more often" in verdict(evolve(ANSWERED, tries=2), ANSWERED)
+    assert not verdict(evolve(ANSWERED, tries=2), evolve(ANSWERED, seconds=inf))
+    assert "not get there" in verdict(evolve(ANSWERED, seconds=inf), evolve(ANSWERED, seconds=inf))
+
+
+def test_what_the_sandbox_did_to_a_client_is_not_held_against_it() -> None:
+    """A client that was expelled has no figure, the legend says why, and the row counts as undecided."""
+    expelled = evolve(ANSWERED, seconds=inf, over=True, expelled=True)
+    found = {STORM.key: {"Holdfast": [ANSWERED], "Bare": [expelled]}}
+    assert UNDECIDED in markdown([STORM], found, QUICK)[-1]
+    assert "†" in legend([STORM], found, QUICK)[-1]
+    assert "undecided" in (behind(STORM, found[STORM.key]) or "")
+
+
+def test_every_row_has_a_name_of_its_own() -> None:
+    """`--only` can name each row."""
+    keys = [row.key for row in (*QUIET, *LONG, *STORMS)]
+    assert len(set(keys)) == len(keys)
