@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from math import isinf
+from statistics import fmean
 
 from attrs import asdict
 
@@ -67,6 +68,10 @@ def behind(row: Row, outcomes: Outcomes) -> str | None:
         return f"{row.key}: the engine did not get there at all."
     if ours > theirs * EQUAL and ours > theirs + row.slack:
         return f"{row.key}: the engine needs {_time(ours)}, bare Telethon {_time(theirs)}."
+    ours, theirs = (fmean(one.seconds for one in outcomes[kind]) for kind in (OURS, THEIRS))
+    if ours > theirs * EQUAL and ours > theirs + row.slack:
+        return f"{row.key}: the engine needs {_time(ours)} on average, bare Telethon {_time(theirs)}."
+    theirs = seconds_of(outcomes[THEIRS])
     if not isinf(theirs) and tries_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
         return f"{row.key}: the engine tries more often."
     return None

@@ -28,6 +28,8 @@ class Scale:
     """Resets, and FINs."""
     samples: int = 5
     """Programs side by side under the same long fault: what they do depends on chance and on the phase of timers."""
+    spell_samples: int = 20
+    """The engine's, where it waits by its back-off: whether a try comes just before the end of a fault is chance."""
     spell: float = 30.0
     flood: float = 10.0
     outage: float = 5.0
@@ -86,11 +88,11 @@ async def spell(
         await seat.hurt(fault, **options)
         await seat.hurt(FaultKind.RESET)
         # Telethon tries once a second: whether the end falls just before a try or just after must not matter.
-        await anyio.sleep(length(scale) + PHASE_OF_TRIES * (nth + 0.5) / scale.samples)
+        await anyio.sleep(length(scale) + PHASE_OF_TRIES * ((nth + 0.5) / scale.samples % 1))
         await seat.heal()
         return await seat.answered(scale.bound)
 
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: 1 if few else scale.samples}, act)
+    return await ground.side_by_side({Holdfast: scale.spell_samples, Bare: 1 if few else scale.samples}, act)
 
 
 async def blackout(ground: Ground, scale: Scale) -> Outcomes:
