@@ -20,7 +20,8 @@ MEASURED = {
     " authorised request is answered.",
     "noticed": "**noticed**: from the fault until the program can tell without asking: the engine's `auth_failed`,"
     " Telethon's `client.disconnected`.",
-    "heard": "**heard**: from the end of the outage until the NewMessage handler has the message, and how often.",
+    "heard": "**heard**: from the end of the outage until the NewMessage handler has the message, and how often."
+    " Telethon asks for what it missed when the next message comes, or after 15 minutes without one.",
 }
 
 
