@@ -14,6 +14,9 @@ from engine import layout, logs, screen, status
 from engine.config import Config
 from engine.engine import CANNOT_RUN, Engine, Stop
 
+COLLECTIONS = (20_000, 20, 100)
+"""How many new objects bring about a collection, and how rarely it looks at older ones: clients come and go in bulk."""
+
 log = structlog.get_logger()
 
 
@@ -48,6 +51,7 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
             # each collection, while a thousand clients are made anew.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(*COLLECTIONS)
             try:
                 await engine.serve(duration)
                 code = 0

@@ -65,9 +65,10 @@ class Line:
         self.give_up_at = anyio.current_time() + HANG_UP_SECONDS
 
     def refuse(self, code: int) -> None:
-        """A transport error: four bytes in place of a packet, then FIN."""
-        with contextlib.suppress(OSError):
-            self.send(struct.pack("<i", code))
+        """A transport error in place of a packet, then FIN."""
+        if not (self.over or self.framing is None or self._writer.is_closing()):
+            with contextlib.suppress(OSError):
+                self._writer.write(transport.error_of(self.framing, code))
         self.hang_up()
 
     def babble(self) -> None:

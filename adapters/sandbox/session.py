@@ -1,6 +1,6 @@
 """The message layer of one connection: identifiers, sequence numbers, salt, containers.
 
-Stricter than Telegram on purpose: one connection carries one key and one session, and whatever a client gets
+Stricter than Telegram on purpose: one connection carries one key, and whatever a client gets
 wrong is named. Source of the rules: https://core.telegram.org/mtproto/description
 """
 
@@ -76,11 +76,15 @@ class Session:
     def open(self, envelope: Envelope) -> None:
         """Checks what concerns the packet as a whole.
 
-        Raises ProtocolError for a foreign session and BadMessage for an id that is out of time, or (code 48)
+        Raises ProtocolError for a session without a number and BadMessage for an id that is out of time, or (code 48)
         when the salt is not ours. That names the outer message: all of the packet is to be sent again.
         """
-        if envelope.session_id == 0 or self.id not in (0, envelope.session_id):
+        if envelope.session_id == 0:
             raise ProtocolError("wrong_session")
+        if self.id not in (0, envelope.session_id):  # another session on the same connection: it begins anew
+            self.greeted, self._content_sent, self._newest = False, 0, (0, 0)
+            self._seen.clear()
+            self._seen_ids.clear()
         self.id = envelope.session_id
         self._check_id(envelope.msg_id, envelope.seq_no)
         if envelope.salt != self.salt:

@@ -16,6 +16,7 @@ from telethon.crypto import AESModeCTR
 from adapters.sandbox.errors import ProtocolError
 
 # Telegram closes the connection on anything above a mebibyte; containers stop a little below.
+FLOOD: Final = -429
 LARGEST_PACKET_BYTES: Final = 2 * 1024 * 1024
 ABRIDGED_TAG: Final = b"\xef"
 INTERMEDIATE_TAG: Final = b"\xee" * 4
@@ -160,6 +161,16 @@ def _obfuscated(header: bytes) -> Framing:
 def _check_length(length: int) -> None:
     if not 4 <= length <= LARGEST_PACKET_BYTES or length % 4:
         raise ProtocolError("transport_length")
+
+
+def error_of(framing: Framing, code: int) -> bytes:
+    """A transport error on the wire. The full framing's flood has been seen as three bare numbers, not as a packet.
+
+    Source: https://github.com/LonamiWebs/Telethon/issues/4042
+    """
+    if isinstance(framing, Full) and code == FLOOD:
+        return struct.pack("<iii", code, code, code)
+    return framing.encode(struct.pack("<i", code))
 
 
 def source_of(data: bytes) -> asyncio.StreamReader:

@@ -187,7 +187,13 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         return []
 
     async def _save_states_and_entities(self) -> None:
-        """Keep the update state and entities, as Telethon does each minute and at the end."""
+        """Keep the update state and entities, as Telethon does each minute and at the end.
+
+        A client that never got as far as loading its state has none: what it would keep says that nothing was seen,
+        and the next client would begin at the present instead of where the last one was.
+        """
+        if self._message_box.is_empty():
+            return
         await super()._save_states_and_entities()
         self.session.keep_states(self.inbox)
 

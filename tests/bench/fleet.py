@@ -45,6 +45,7 @@ from engine.beacon import Beacon
 from engine.fleet import Turnstile
 from engine.narrate import narrate
 from engine.network import Network
+from engine.run import COLLECTIONS
 from engine.runner import Runner
 from engine.supervisor import Supervisor
 from states import Policy, State, Step
@@ -117,8 +118,8 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], int]:
     for _ in range(rounds):
         await anyio.sleep(2)
         accepted = (await place.sandbox.stats())["accepted"]
+        began = time.perf_counter()  # before the reset, as for the engine: clients are lost while it is carried out
         await place.reset()
-        began = time.perf_counter()
         while (await place.sandbox.stats())["accepted"] < accepted + place.clients:
             if time.perf_counter() - began > PATIENCE:
                 raise SystemExit("Gave up on the bare clients: not all came back")
@@ -199,7 +200,8 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
             observer=fleet.observe,
         )
     gc.collect()
-    gc.freeze()  # as engine run does
+    gc.freeze()  # both as engine run does
+    gc.set_threshold(*COLLECTIONS)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
         tasks.start_soon(fleet.beacon.run)

@@ -16,9 +16,9 @@ from adapters.sqlite import Journal
 from adapters.system import SystemClock
 from adapters.telegram import Connector, Datacenter
 from adapters.telegram.client import asked
+from engine.beacon import Beacon
 from engine.fleet import Turnstile
 from engine.network import Network
-from engine.ports import Link
 from engine.runner import Runner
 from engine.supervisor import Supervisor
 from states import Policy, State, Step
@@ -88,8 +88,10 @@ class Holdfast:
         program = cls()
         turns = Turnstile(CONNECTS_AT_ONCE, STAGGER)
         supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
-        supervisor.listeners += [Network(turns, supervisor.tell).observe, program._observe]
         connector = Connector(account.session, *API, account.datacenter)
+        network = Network(turns, supervisor.tell)
+        beacon = Beacon({account.phone: connector}, network.seen)
+        supervisor.listeners += [network.observe, beacon.observe, program._observe]
         connector.on(program._hear, events.NewMessage())
         program.runner = supervisor.runners[account.phone] = Runner(
             account=account.phone,
@@ -102,9 +104,12 @@ class Holdfast:
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(supervisor.run)
+            tasks.start_soon(beacon.run)
             await program.settle()
             yield program
             supervisor.stop.set()
+            await program.runner.ended.wait()
+            tasks.cancel_scope.cancel()
 
     @property
     def tries(self) -> int:
@@ -117,22 +122,11 @@ class Holdfast:
             await self._changed.wait()
 
     async def ask(self) -> bool:
-        """Wait until work may use the account, and send a request through its client; give up with that client."""
+        """Wait until work may use the account, and send a request through its client."""
         while not self._ready:
             await self._changed.wait()
-        link = self.runner.link
-        assert link is not None
-        answered = False
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._until_replaced, link, tasks.cancel_scope)
-            answered = await _answered(link.client)
-            tasks.cancel_scope.cancel()
-        return answered
-
-    async def _until_replaced(self, link: Link, asking: anyio.CancelScope) -> None:
-        while self.runner.link in (link, None):
-            await self._changed.wait()
-        asking.cancel()
+        assert self.runner.link is not None
+        return await _answered(self.runner.link.client)
 
     @property
     def _ready(self) -> bool:

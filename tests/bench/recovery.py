@@ -40,9 +40,7 @@ FLUSH_SECONDS = 10.0
 
 FULL = Scale()
 FULL_POLICY = Policy(healthy=Health(stable_after=STABLE_AFTER))
-QUICK = Scale(
-    strokes=3, samples=2, spell_samples=2, spell=3, flood=2, outage=1.5, blackout=4, bound=8, silence=8, phase=2
-)
+QUICK = Scale(strokes=3, samples=2, spell_samples=2, spell=3, flood=2, outage=1.5, bound=8, silence=8, phase=2)
 QUICK_POLICY = Policy(
     healthy=Health(stable_after=STABLE_AFTER, probe_every=1, prove_every=2),
     timeout=Suspicion(patience=(0.5, 1)),

@@ -33,7 +33,6 @@ class Scale:
     spell: float = 30.0
     flood: float = 10.0
     outage: float = 5.0
-    blackout: float = 60.0
     bound: float = 100.0
     silence: float = 125.0
     """The bound of a half-open link, which Telethon notices after 60 to 120 s."""
@@ -93,21 +92,6 @@ async def spell(
         return await seat.answered(scale.bound)
 
     return await ground.side_by_side({Holdfast: scale.spell_samples, Bare: 1 if few else scale.samples}, act)
-
-
-async def blackout(ground: Ground, scale: Scale) -> Outcomes:
-    """Let nothing through for a while; from its end until a request is answered."""
-
-    async def act(seat: Seat, nth: int) -> Outcome:
-        await anyio.sleep(scale.phase / 3 * nth / scale.samples)
-        await seat.program.settle()
-        await seat.begin()
-        await seat.hurt(FaultKind.BLACKHOLE)
-        await anyio.sleep(scale.blackout)
-        await seat.heal()
-        return await seat.answered(scale.bound)
-
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act)
 
 
 async def half_open(ground: Ground, scale: Scale) -> Outcomes:
@@ -179,7 +163,7 @@ async def refused_difference(ground: Ground, scale: Scale) -> Outcomes:
 
 QUIET = (
     Row("reset", "reset", "answered", partial(strokes, FaultKind.RESET), slack=0.05),
-    Row("fin", "FIN", "answered", partial(strokes, FaultKind.CLOSE)),
+    Row("fin", "FIN", "answered", partial(strokes, FaultKind.CLOSE), slack=0.05),
 )
 LONG = (
     Row(
@@ -189,7 +173,6 @@ LONG = (
         partial(spell, FaultKind.REFUSE, lambda scale: scale.spell, False),
     ),
     Row("half-open", "blackhole: the link is half-open, new ones work", "answered", half_open, lambda s: s.silence),
-    Row("blackout", "blackhole for {blackout:g} s, also of new links", "answered", blackout),
     Row("revoked", "login revoked", "noticed", revoked),
     Row("update-401", "401 in the update loop", "noticed", refused_difference),
     Row("lost-update", "message during an outage of {outage:g} s", "heard", lost_update),

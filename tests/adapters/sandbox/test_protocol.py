@@ -52,14 +52,15 @@ async def test_an_unknown_key_raises_auth_key_not_found(new_session, connected):
         assert dc.stats()["protocol_errors"] == {"unknown_auth_key": 1}
 
 
-async def test_another_session_on_the_same_connection_is_refused(raw):
-    """One connection carries one session."""
+async def test_another_session_on_the_same_connection_begins_anew(raw):
+    """Sessions belong to keys, not to connections: a new one is greeted, and its numbers start again."""
     async with Sandbox() as dc, raw(dc) as peer:
         await peer.settle()
         peer.session_id += 1
-        peer.send(functions.PingRequest(1))
-        assert await peer.receive() == -404
-        assert dc.stats()["protocol_errors"] == {"wrong_session": 1}
+        peer.send(functions.PingRequest(1), seq_no=1)
+        assert isinstance(await peer.receive(), types.NewSessionCreated)
+        assert isinstance(await peer.receive(), types.Pong)
+        assert dc.stats()["protocol_errors"] == {}
 
 
 async def test_a_wrong_salt_names_the_container(raw):

@@ -274,3 +274,23 @@ async def test_a_session_file_of_another_login_starts_anew(place: Place) -> None
             pass
     assert old[0].pts == 2
     assert account.memory.seen[0].pts == 1
+
+
+async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) -> None:
+    """A client that never connected knows of no update, and must not say so to the next one."""
+    async with place as dc:
+        account = place.connector()
+        heard = listening(account)
+        async with delivering(account):
+            async with linked(account):
+                await dc.push(PHONE, "first")
+                await until(heard, 1)
+            await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE))
+            await dc.push(PHONE, "missed")
+            failed = account.link(2)
+            assert type((await failed.open(patience=PATIENCE))[-1]).__name__ == "NetworkLost"
+            await failed.close(patience=1)
+            await dc.clear()
+            async with linked(account, 3):
+                await until(heard, 2)
+    assert heard == ["first", "missed"]

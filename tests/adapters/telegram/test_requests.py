@@ -192,3 +192,23 @@ async def test_a_migration_never_costs_the_key(place: Place) -> None:
         fingerprint = await connector.credentials()
         connector.session.write_bytes(before)
         assert await connector.credentials() == fingerprint
+
+
+async def test_a_request_that_was_never_sent_ends_with_its_link(place: Place) -> None:
+    """What still waits to be sent when the link is closed does not wait for its whole deadline."""
+    async with place, opened(place) as link:
+        link.client._sender._send_loop_handle.cancel()  # nothing is sent any more
+        caught: list[BaseException] = []
+
+        async def ask() -> None:
+            try:
+                await link.client(DIALOGS)
+            except ConnectionError as exc:
+                caught.append(exc)
+
+        with anyio.fail_after(2):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                await link.close(patience=1)
+        assert [type(exc) for exc in caught] == [Dropped]
