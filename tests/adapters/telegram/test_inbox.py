@@ -285,7 +285,7 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) 
             async with linked(account):
                 await dc.push(PHONE, "first")
                 await until(heard, 1)
-            await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE))
+            await dc.inject(Fault(FaultKind.REFUSE))
             await dc.push(PHONE, "missed")
             failed = account.link(2)
             assert type((await failed.open(patience=PATIENCE))[-1]).__name__ == "NetworkLost"
