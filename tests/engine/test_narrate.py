@@ -9,6 +9,7 @@ from states import EVENTS
 from states.events import (
     AccountLimited,
     AuthRejected,
+    CaughtUp,
     ConfigRefused,
     Connected,
     Elapsed,
@@ -174,3 +175,32 @@ def test_every_failure_has_an_icon_and_words() -> None:
 def test_durations_are_told_in_words(value: float, words: str) -> None:
     """A duration reads as a person would say it."""
     assert seconds(value) == words
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        (CaughtUp(recovered=0), "; nothing was missed"),
+        (CaughtUp(recovered=1), "; 1 update recovered"),
+        (CaughtUp(recovered=3), "; 3 updates recovered"),
+        (CaughtUp(too_long=True), ", too long for Telegram to list all that it missed; read the chats for it"),
+    ],
+)
+def test_a_gap_is_told_with_its_length_and_what_it_cost(told: CaughtUp, end: str) -> None:
+    """Who comes back says from when to when the account was away, and what was fetched."""
+    life = attempting()
+    life.take(Connected())
+    life.take(NetworkLost())
+    life.take(Elapsed(generation=0))
+    life.take(TurnGranted(generation=0))
+    life.take(Connected())
+    (line,) = said(life, told)
+    assert "Account 1 was away from " in line
+    assert line.endswith(end)
+
+
+def test_a_first_connection_has_no_gap() -> None:
+    """An account that was never heard of before has missed nothing that anybody could name."""
+    life = attempting()
+    life.take(Connected())
+    assert said(life, CaughtUp(recovered=0)) == []

@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from engine.runner import MAILBOX_SIZE
-from states import Snapshot, State
-from states.events import NetworkLost, RetryRequested
+from states import Hold, Snapshot, State
+from states.events import FloodWait, NetworkLost, RetryRequested
 from tests.engine.fakes import EPOCH, MemoryJournal, World, living, until, virtually
 
 
@@ -166,3 +166,45 @@ def test_a_restored_wait_goes_on() -> None:
 
     virtually(main)
     assert round(world.opened[0][0]) == 50
+
+
+def test_holds_survive_a_restart_and_reach_the_next_client() -> None:
+    """A flood wait that the server gave before a restart is still held by the first client after it."""
+    world, journal = World(), MemoryJournal()
+    stored = Snapshot(life=1, generation=3, holds=(Hold(request="SendMessage", until=EPOCH + 500),))
+
+    async def main() -> None:
+        async with living(world, journal, restored=stored) as runner:
+            await until(runner, State.HEALTHY)
+            assert world.held == {"SendMessage": EPOCH + 500}
+
+    virtually(main)
+
+
+def test_a_flood_wait_is_held_by_the_present_client_and_the_link_stays() -> None:
+    """What a link reports of a flood is held at once, until the server's time and a little more."""
+    world, journal = World(), MemoryJournal()
+
+    async def main() -> None:
+        async with living(world, journal) as runner:
+            await until(runner, State.HEALTHY)
+            world.find(FloodWait(seconds=30.0, request="SendMessage"))
+            await anyio.sleep(0.1)
+            assert runner.snapshot.state is State.HEALTHY
+            assert world.held["SendMessage"] >= EPOCH + anyio.current_time() - 0.1 + 30
+
+    virtually(main)
+    assert len(world.opened) == 1
+
+
+def test_the_end_of_a_life_settles_what_was_delivered() -> None:
+    """When the last link is closed, the connector may write down what it knows."""
+    world, journal = World(), MemoryJournal()
+
+    async def main() -> None:
+        async with living(world, journal) as runner:
+            await until(runner, State.HEALTHY)
+            assert world.settled == 0
+
+    virtually(main)
+    assert world.settled == 1

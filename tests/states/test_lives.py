@@ -6,6 +6,7 @@ from states import Snapshot, State, begin, step
 from states.effects import AlertParked, AskTurn, Wait
 from states.events import (
     AuthRejected,
+    CaughtUp,
     Closed,
     Connected,
     FloodWait,
@@ -100,3 +101,16 @@ def test_a_parked_account_stays_parked() -> None:
     again = Life(PARKING, snapshot=begin(stopped(life), now=NOW + 100))
     assert effects(again.take(Started())) == [AlertParked]
     assert again.snapshot.parked
+
+
+def test_a_gap_lasts_from_the_last_sign_of_life_to_the_proof() -> None:
+    """What a link that returns has missed lies between the last answer before it and its own proof."""
+    life = Life().connect()
+    assert life.snapshot.offline is None
+    heard = life.snapshot.last_success
+    life.take(NetworkLost())
+    life.connect()
+    assert life.snapshot.offline == (heard, life.now)
+    before = life.snapshot
+    assert not life.take(CaughtUp(recovered=3)).effects
+    assert life.snapshot == before
