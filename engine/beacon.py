@@ -35,6 +35,8 @@ class Beacon:
 
     connectors: Mapping[str, Connector]
     restored: Callable[[Iterable[str]], None]
+    looks: int = field(default=0, init=False)
+    """How often it looked."""
     _waiting: dict[str, set[str]] = field(factory=dict, init=False)
     """For each way the accounts that wait there."""
     _way: dict[str, str] = field(factory=dict, init=False)
@@ -83,6 +85,7 @@ class Beacon:
                     break
                 connector = self.connectors[min(waiting)]
                 async with places:
+                    self.looks += 1
                     found = await connector.reach(patience=PATIENCE)
                 self._heard(way, answers=found == "answers")
                 least = FIRST_PAUSE if found == "dark" else ACCEPTED_PAUSE

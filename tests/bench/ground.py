@@ -41,9 +41,8 @@ class Outcome:
     """Those that the data centre accepted."""
     times: int = 0
     """How often what was measured happened."""
-    expelled: bool = False
-    """The sandbox refused a session that changed on a connection, which the protocol allows, and this program was over
-    then: whether it would have recovered is not known."""
+    looks: int = 0
+    """How often the beacon looked for the data centre meanwhile."""
 
 
 Outcomes = Mapping[str, list[Outcome]]
@@ -65,11 +64,11 @@ class Seat:
     _began: float = field(default=0.0, init=False)
     _tries: int = field(default=0, init=False)
     _accepted: int = field(default=0, init=False)
-    _refused: int = field(default=0, init=False)
+    _looks: int = field(default=0, init=False)
 
     async def begin(self) -> None:
         """Count from now on; to be called before the fault."""
-        self._tries, (self._accepted, self._refused) = self.program.tries, await self._counts()
+        self._tries, self._looks, self._accepted = self.program.tries, self.program.looks, await self._count()
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -118,21 +117,20 @@ class Seat:
 
     async def outcome(self, at: float, times: int = 0) -> Outcome:
         """Say what became of the program, and when."""
-        accepted, refused = await self._counts()
+        accepted = await self._count()
         return Outcome(
             seconds=at - self._began,
             over=self.program.over,
             tries=self.program.tries - self._tries,
             accepted=accepted - self._accepted,
             times=times,
-            expelled=self.program.over and refused > self._refused,
+            looks=self.program.looks - self._looks,
         )
 
-    async def _counts(self) -> tuple[int, int]:
-        """Return how many connections this account's port accepted, and how many changed sessions were refused."""
+    async def _count(self) -> int:
+        """Return how many connections this account's port accepted."""
         stats = await self._sandbox.stats()
-        accepted = stats["accepted_by_account"].get(self.phone.lstrip("+"), 0)
-        return accepted, stats["protocol_errors"].get("wrong_session", 0)
+        return int(stats["accepted_by_account"].get(self.phone.lstrip("+"), 0))
 
 
 @define(eq=False)

@@ -54,6 +54,10 @@ class Program(Protocol):
         """How often it tried to connect."""
 
     @property
+    def looks(self) -> int:
+        """How often it looked, without its account, whether the data centre is there."""
+
+    @property
     def noticed(self) -> float | None:
         """When the program could tell, without asking, that its login is dead or its connection gone for good."""
 
@@ -79,6 +83,7 @@ class Holdfast:
     noticed: float | None = field(default=None, init=False)
     over: bool = field(default=False, init=False)
     runner: Runner = field(init=False)
+    beacon: Beacon = field(init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
 
     @classmethod
@@ -90,8 +95,8 @@ class Holdfast:
         supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
         connector = Connector(account.session, *API, account.datacenter)
         network = Network(turns, supervisor.tell)
-        beacon = Beacon({account.phone: connector}, network.seen)
-        supervisor.listeners += [network.observe, beacon.observe, program._observe]
+        program.beacon = Beacon({account.phone: connector}, network.seen)
+        supervisor.listeners += [network.observe, program.beacon.observe, program._observe]
         connector.on(program._hear, events.NewMessage())
         program.runner = supervisor.runners[account.phone] = Runner(
             account=account.phone,
@@ -104,7 +109,7 @@ class Holdfast:
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(supervisor.run)
-            tasks.start_soon(beacon.run)
+            tasks.start_soon(program.beacon.run)
             await program.settle()
             yield program
             supervisor.stop.set()
@@ -115,6 +120,11 @@ class Holdfast:
     def tries(self) -> int:
         """How often it opened a link; each makes one connection at the most."""
         return self.runner.snapshot.links
+
+    @property
+    def looks(self) -> int:
+        """How often the beacon looked."""
+        return self.beacon.looks
 
     async def settle(self) -> None:
         """Return when the link is stable, so that its loss is not counted as another failure in a row."""
@@ -153,6 +163,7 @@ class Bare:
 
     heard: list[tuple[float, str]] = field(factory=list, init=False)
     tries: int = field(default=0, init=False)
+    looks: int = field(default=0, init=False)
     noticed: float | None = field(default=None, init=False)
     client: Any = field(init=False)
 

@@ -14,7 +14,6 @@ OURS, THEIRS = Holdfast.__name__, Bare.__name__
 EQUAL = 1.1
 """Up to this ratio two medians are called equal."""
 HEAD = ("fault", "measured until", "engine", "bare Telethon", "ratio", "connections: engine", "bare Telethon", "ratio")
-UNDECIDED = "not known †"
 MEASURED = {
     "answered": "**answered**: from the end of the fault (from its beginning, if it lasts no time or for ever) until an"
     " authorised request is answered.",
@@ -46,25 +45,17 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
     """Return what a reader must know to read the table."""
     lines = [
         "Medians, in brackets the least and the most; ratios are Telethon's figure by the engine's, so more than 1 is"
-        " better for the engine. Connections are those that were tried meanwhile; all but the refused ones reached the"
-        " data centre, which counted as many.",
+        " better for the engine. Connections are those that were tried meanwhile. Looks are the beacon's: a connection"
+        " and one message that needs no account, once for all accounts on the same way.",
         *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
         f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: nobody waited longer.",
     ]
-    if any(_undecided(outcomes[THEIRS]) for outcomes in found.values()):
-        lines.append(
-            "† In its storm Telethon changed the session on a connection. MTProto ties a session to a key and not to a"
-            " connection, but the sandbox refuses that with −404, whereupon Telethon gives up: this says nothing of"
-            " what it does at Telegram."
-        )
     return lines
 
 
 def behind(row: Row, outcomes: Outcomes) -> str | None:
     """Return in a sentence where the engine is slower or tries more often; None if it is ahead or equal."""
     ours, theirs = (seconds_of(outcomes[kind]) for kind in (OURS, THEIRS))
-    if _undecided(outcomes[THEIRS]):
-        return f"{row.key}: undecided, because the sandbox expelled the bare client."
     if isinf(ours):
         return f"{row.key}: the engine did not get there at all."
     if ours > theirs * EQUAL and ours > theirs + row.slack:
@@ -78,21 +69,16 @@ def behind(row: Row, outcomes: Outcomes) -> str | None:
     return None
 
 
-def _undecided(outcomes: Sequence[Outcome]) -> bool:
-    return any(outcome.expelled for outcome in outcomes)
-
-
 def _cells(row: Row, outcomes: Outcomes, scale: Scale) -> list[str]:
     ours, theirs = outcomes[OURS], outcomes[THEIRS]
     bound = row.bound(scale)
-    undecided = _undecided(theirs)
     return [
         row.fault.format(**asdict(scale)),
         row.measured,
         _spread(ours, bound) + _times(row, ours),
-        UNDECIDED if undecided else _spread(theirs, bound) + _times(row, theirs),
-        "–" if undecided else _ratio(seconds_of(theirs), seconds_of(ours)),
-        f"{tries_of(ours):,.0f}",
+        _spread(theirs, bound) + _times(row, theirs),
+        _ratio(seconds_of(theirs), seconds_of(ours)),
+        f"{tries_of(ours):,.0f}" + _looks(ours),
         f"{tries_of(theirs):,.0f}",
         _ratio(tries_of(theirs), tries_of(ours)),
     ]
@@ -113,6 +99,12 @@ def _times(row: Row, outcomes: Sequence[Outcome]) -> str:
     """Return how often the message was heard, if it was."""
     often = sorted({outcome.times for outcome in outcomes})
     return "" if row.measured != "heard" or often == [0] else f", {'–'.join(map(str, often))}×"
+
+
+def _looks(outcomes: Sequence[Outcome]) -> str:
+    """Return how often the beacon looked, if it did."""
+    looks = median(outcomes, lambda outcome: outcome.looks)
+    return f" + {looks:,.0f} looks" if looks else ""
 
 
 def _time(seconds: float) -> str:

@@ -9,7 +9,7 @@ from adapters.sandbox import FaultKind
 from tests.bench.ground import Outcome
 from tests.bench.programs import Bare, Holdfast
 from tests.bench.recovery import QUICK, QUICK_POLICY, prepared, run
-from tests.bench.recovery_table import UNDECIDED, behind, legend, markdown
+from tests.bench.recovery_table import behind, markdown
 from tests.bench.rows import LONG, QUIET, STORMS
 
 PATIENCE = 30.0
@@ -68,13 +68,11 @@ def test_the_engine_is_behind_when_it_is_slower_or_tries_more_often() -> None:
     assert "not get there" in verdict(evolve(ANSWERED, seconds=inf), evolve(ANSWERED, seconds=inf))
 
 
-def test_what_the_sandbox_did_to_a_client_is_not_held_against_it() -> None:
-    """A client that was expelled has no figure, the legend says why, and the row counts as undecided."""
-    expelled = evolve(ANSWERED, seconds=inf, over=True, expelled=True)
-    found = {STORM.key: {"Holdfast": [ANSWERED], "Bare": [expelled]}}
-    assert UNDECIDED in markdown([STORM], found, QUICK)[-1]
-    assert "†" in legend([STORM], found, QUICK)[-1]
-    assert "undecided" in (behind(STORM, found[STORM.key]) or "")
+def test_the_looks_of_the_beacon_are_told_beside_the_tries() -> None:
+    """What the engine asks without its account is in the table, and is no try of the account."""
+    found = {STORM.key: {"Holdfast": [evolve(ANSWERED, looks=12)], "Bare": [ANSWERED]}}
+    assert "| 1 + 12 looks |" in markdown([STORM], found, QUICK)[-1]
+    assert not behind(STORM, found[STORM.key])
 
 
 def test_every_row_has_a_name_of_its_own() -> None:
