@@ -150,7 +150,7 @@ class Engine:
         async with AsyncExitStack() as life:
             life.enter_context(self.lock())
             tasks = await life.enter_async_context(anyio.create_task_group())
-            await tasks.start(partial(self._serve, None))
+            await tasks.start(self.serve)
             self._life = life.pop_all()
         return self
 
@@ -165,14 +165,13 @@ class Engine:
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return EngineLock(self.config.storage.directory / layout.LOCK).held(self.info.since or 0.0)
 
-    async def serve(self, duration: float | None = None) -> None:
-        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock."""
-        await self._serve(duration)
-
-    async def _serve(
-        self, duration: float | None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    async def serve(
+        self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Bring the parts up, run the fleet, and take the parts down in the opposite order."""
+        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock.
+
+        Brings the parts up, runs the fleet, and takes the parts down in the opposite order.
+        """
         config, fleet = self.config, self.fleet
         async with AsyncExitStack() as parts:
             with self.stop.startup:
