@@ -117,7 +117,8 @@ def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
             tries = f" after {record.failures} failures in a row" if record.failures > 1 else ""
             return logging.INFO, "⏱️", f"Retrying {account} in {seconds(record.delay)}{tries}"
         case State.RECONNECTING:
-            return logging.INFO, "🔄", f"Attempting to reconnect {account}..."
+            why = "The network is back. " if record.event == "NetworkRestored" else ""
+            return logging.INFO, "🔄", f"{why}Attempting to reconnect {account}..."
         case State.CONNECTING:
             return logging.INFO, "🔄", f"Connecting {account} anew..."
         case State.SHUTTING_DOWN:

@@ -17,6 +17,7 @@ from states.events import (
     Failure,
     FloodWait,
     NetworkLost,
+    NetworkRestored,
     ProbeAnswered,
     ProbeDue,
     Stable,
@@ -204,3 +205,10 @@ def test_a_first_connection_has_no_gap() -> None:
     life = attempting()
     life.take(Connected())
     assert said(life, CaughtUp(recovered=0)) == []
+
+
+def test_a_wait_that_was_cut_short_says_why() -> None:
+    """Who reads 'retrying in 10 s' and sees an attempt after two learns that the network is back."""
+    life = attempting()
+    life.take(NetworkLost())
+    assert said(life, NetworkRestored()) == ["🔄 The network is back. Attempting to reconnect Account 1..."]
