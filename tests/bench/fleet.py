@@ -35,6 +35,7 @@ from rich.table import Table
 from telethon import TelegramClient
 from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
+from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.sandbox import Fault, FaultKind, SandboxProcess
 from adapters.sqlite import Journal
@@ -102,8 +103,9 @@ async def until(holds: Callable[[], bool], what: str) -> float:
 # --- the yardstick ---------------------------------------------------------------------------------------------------
 
 
-async def bare(place: Place, rounds: int) -> tuple[list[float], int]:
-    """Return how long bare clients need after each mass reset, and the most handshakes at once."""
+async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int]:
+    """Return how long bare clients need after each mass reset until all are connected, and until all have an answer to
+    a request that was made then; and the most handshakes at once."""
     clients = [TelegramClient(str(await place.session(2, number)), *API) for number in range(place.clients)]
     places = anyio.CapacityLimiter(32)
 
@@ -114,7 +116,7 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], int]:
     async with anyio.create_task_group() as tasks:
         for client in clients:
             tasks.start_soon(connect, client)
-    took, most = [], 0
+    took, answered, most = [], [], 0
     for _ in range(rounds):
         await anyio.sleep(2)
         accepted = (await place.sandbox.stats())["accepted"]
@@ -127,9 +129,16 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], int]:
         await until(lambda: not any(client._sender._reconnecting for client in clients), "bare clients reconnect")
         took.append(time.perf_counter() - began)
         most = max(most, await place.most_handshakes())
+        await anyio.sleep(2)
+        began = time.perf_counter()
+        await place.reset()
+        async with anyio.create_task_group() as tasks:
+            for client in clients:
+                tasks.start_soon(client, GetStateRequest())
+        answered.append(time.perf_counter() - began)
     for client in clients:
         await client.disconnect()
-    return took, most
+    return took, answered, most
 
 
 # --- the engine ------------------------------------------------------------------------------------------------------
@@ -268,7 +277,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             async with SandboxProcess.start() as sandbox:
                 Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
                 place = Place(directory, sandbox, options.clients)
-                yardstick, bare_most = await bare(place, options.rounds)
+                yardstick, answered, bare_most = await bare(place, options.rounds)
                 async with engine(place, policy, options.limit, options.stagger) as fleet:
                     ours, most = await mass_resets(fleet, options.rounds)
                     healing, outage_most, tries = await outage(fleet, options.outage)
@@ -282,9 +291,11 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "stagger": options.stagger,
         "reset": {
             "bare": statistics.median(yardstick),
+            "bare_answered": statistics.median(answered),
             "engine": statistics.median(ours),
             "ratio": statistics.median(ours) / statistics.median(yardstick),
             "all_bare": yardstick,
+            "all_answered": answered,
             "all_engine": ours,
             "most_handshakes": {"bare": bare_most, "engine": most},
         },
@@ -313,6 +324,12 @@ def show(result: dict[str, Any]) -> Table:
         f"{reset['ratio']:.1f}",
         f"{MOST_TIMES_THE_YARDSTICK:g}",
         f"{reset['most_handshakes']['engine']} of {limit}",
+    )
+    table.add_row(
+        "",
+        "",
+        f"{reset['bare_answered']:.2f} s: the same until each had a request answered",
+        f"{reset['engine'] / reset['bare_answered']:.1f}",
     )
     measured = f", measured {dark['own_measured']:.1f} s" if dark["own_measured"] else ""
     table.add_row(
