@@ -5,9 +5,10 @@ account goes through, and how long all of it may take. ``facts`` about Telethon 
 comments of ``adapters/telegram``.
 """
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 
 import anyio
@@ -96,9 +97,10 @@ CONNECTED = (
     Row("a bad salt", [fault("bad_salt")], [], []),
     Row("bad salts for ever", [fault("bad_salt", times=25)], ["ProtocolBroken", "ProtocolBroken…"], HARD,
         detail="salt"),
-    *(Row(f"bad_msg {code}, corrected", [fault("bad_msg", code=code, request="*")], [], []) for code in (16, 17, 32)),
+    *(Row(f"bad_msg {code}, corrected", [fault("bad_msg", code=code, request="*")], [], [])
+      for code in (16, 17, 32, 33)),
     *(Row(f"bad_msg {code}", [fault("bad_msg", code=code, request="*")], ["ProtocolBroken"], LOST)
-      for code in (18, 19, 20, 34, 35, 64)),
+      for code in (18, 19, 20, 34, 35, 48, 64)),
     Row("bad_msg 16 for ever", [fault("bad_msg", code=16, request="*", times=25)],
         ["ProtocolBroken", "ProtocolBroken…"], HARD, detail="again and again"),
     Row("a wrong msg_key", [fault("wrong_msg_key", times=1)], ["ProtocolBroken"], LOST, detail="encryption"),
@@ -303,6 +305,33 @@ async def test_a_connecting_account(tmp_path: Any, row: Row) -> None:
             check(row, runner, journal, 0)
             assert took < BOUND
             assert dc.stats()["accepted"] + dc.stats()["turned_away"] <= 12
+
+
+async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path: Any) -> None:
+    """A locked file is told as what it is; the account stays healthy, hears what comes, and writes when it may."""
+    place = Place(tmp_path)
+    async with place as dc, account(place, dc, Row("", [], [], [])) as (runner, journal):
+        with anyio.fail_after(BOUND):
+            while not (runner.snapshot.stable and runner.snapshot.state is State.HEALTHY):
+                await anyio.sleep(0.005)
+            since = len(journal.records)
+            assert isinstance(runner.connector, Connector)
+            file = runner.connector.session
+            with closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as other:
+                while not other.in_transaction:
+                    with suppress(sqlite3.OperationalError):
+                        other.execute("BEGIN IMMEDIATE")
+                    await anyio.sleep(0.02)
+                await dc.push(PHONE, "hello", sender="+9996620002")  # somebody new, to be remembered in the file
+                while "DatabaseLocked" not in seen(journal, since)[0]:
+                    await anyio.sleep(0.005)
+                other.execute("ROLLBACK")
+            await dc.push(PHONE, "hello again", sender="+9996620003")
+            while await place.pts_in_file(runner.connector, 3) < 3:
+                await anyio.sleep(0.02)
+        told, _, path = seen(journal, since)
+    assert set(told) == {"DatabaseLocked"}
+    assert path == []
 
 
 def test_the_pattern_of_a_row_can_fail() -> None:

@@ -294,3 +294,19 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) 
             async with linked(account, 3):
                 await until(heard, 2)
     assert heard == ["first", "missed"]
+
+
+async def test_a_gap_that_is_too_long_says_so(place: Place) -> None:
+    """When the data centre will not list what was missed, a person learns that the chats must be read."""
+    async with place as dc:
+        account = place.connector()
+        async with linked(account):
+            pass
+        await dc.push(PHONE, "missed")
+        await dc.inject(Fault(FaultKind.TOO_LONG))
+        link = account.link(2)
+        await link.open(patience=PATIENCE)
+        with anyio.fail_after(PATIENCE):
+            told = [event async for event in _first(link)]
+        await link.close(patience=1)
+    assert told == [CaughtUp(link=2, recovered=0, too_long=True)]
