@@ -76,8 +76,6 @@ class Row:
     """What the first failure's sentence says."""
     limited: bool = False
     holds: Sequence[str] = field(factory=tuple)
-    cleared_in: str = ""
-    """The state whose entry ends the faults; without one they end by themselves, or stand."""
     request: bool = False
     """Whether a request of somebody's is what meets the fault."""
 
@@ -85,8 +83,7 @@ class Row:
 CONNECTED = (
     Row("RST", [fault("reset")], ["NetworkLost"], LOST, detail="connection reset"),
     Row("FIN", [fault("close")], ["NetworkLost"], LOST, detail="closed the connection"),
-    Row("a short blackhole", [fault("blackhole")], ["TimedOut"], ["timeout", "healthy"], patience=1.0,
-        cleared_in="timeout"),
+    Row("a short blackhole", [fault("blackhole", times=1)], ["TimedOut"], ["timeout", "healthy"], patience=0.8),
     Row("a long blackhole", [fault("blackhole", duration=1.0)], ["TimedOut", "TimedOut", "TimedOut…"],
         ["timeout", "reconnecting", "…", "healthy"], patience=SHORT),
     Row("garbage on the wire", [fault("garbage")], ["ProtocolBroken"], LOST),
@@ -233,7 +230,7 @@ def fits(found: Sequence[str], wanted: Sequence[str]) -> bool:
     return bool(found) and found[0] == first and fits(found[1:], rest)
 
 
-async def until_settled(runner: Runner, journal: MemoryJournal, dc: Sandbox, since: int, row: Row) -> None:
+async def until_settled(runner: Runner, journal: MemoryJournal, since: int, row: Row) -> None:
     """Wait until all that the row wants has come to pass; what it does not want is found afterwards."""
     with anyio.move_on_after(BOUND):
         while True:
@@ -241,8 +238,6 @@ async def until_settled(runner: Runner, journal: MemoryJournal, dc: Sandbox, sin
             held = {hold.request for hold in runner.snapshot.holds} >= set(row.holds)
             if fits(told, row.told) and fits(path, row.path) and held:
                 return
-            if row.cleared_in and row.cleared_in in path:
-                await dc.clear()
             await anyio.sleep(0.005)
 
 
@@ -286,7 +281,7 @@ async def test_a_connected_account(tmp_path: Any, row: Row) -> None:
         since = len(journal.records)
         began = time.monotonic()
         await hurt(runner, dc, row)
-        await until_settled(runner, journal, dc, since, row)
+        await until_settled(runner, journal, since, row)
         took = time.monotonic() - began
         if not row.path:
             await anyio.sleep(0.4)  # nothing more comes of it, at two more proofs
@@ -305,7 +300,7 @@ async def test_a_connecting_account(tmp_path: Any, row: Row) -> None:
             await dc.inject(each)
         began = time.monotonic()
         async with account(place, dc, row) as (runner, journal):
-            await until_settled(runner, journal, dc, 0, row)
+            await until_settled(runner, journal, 0, row)
             took = time.monotonic() - began
             check(row, runner, journal, 0)
             assert took < BOUND
