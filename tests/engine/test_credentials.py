@@ -269,4 +269,5 @@ async def test_it_looks_by_itself(tmp_path: Path) -> None:
         await there.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(there.session, NEW)
         await there.until(lambda at: at.snapshot.state is State.HEALTHY)
+        assert "B" not in there.fleet.runners
         tasks.cancel_scope.cancel()
