@@ -165,6 +165,16 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     async def _switch_dc(self, new_dc: int) -> None:
         raise Migrated(self.session.dc_id, new_dc)  # Telethon would throw the key away
 
+    # --- the end ---
+
+    async def _disconnect_coro(self) -> None:
+        """Disconnect for good. Telethon drops what was sent; what was still to be sent it would leave waiting."""
+        try:
+            await super()._disconnect_coro()
+        finally:
+            for state in self._sender._send_queue._deque:
+                state.future.cancel()
+
     # --- updates ---
 
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:

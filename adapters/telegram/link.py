@@ -237,9 +237,6 @@ class TelegramLink:
             await self._client.disconnect()
         except Exception as exc:  # the link is over either way; what hindered its end is worth a line
             TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))
-        # Telethon drops what was sent and has no answer; what was still to be sent it would leave waiting for ever.
-        for state in self._client._sender._send_queue._deque:
-            state.future.cancel()
 
     async def _prove(self) -> list[Event]:
         """Have an authorised RPC answered; a flood or a limit is an answer, too, and while one holds a ping must do."""
