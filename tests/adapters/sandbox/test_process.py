@@ -107,13 +107,17 @@ async def test_ctrl_c_while_it_still_starts_is_quiet():
     command = [sys.executable, "-X", "importtime", "-m", "adapters.sandbox", "--port", "0"]
     async with await anyio.open_process(command, cwd=ROOT) as process:
         said = b""
-        with anyio.fail_after(15):
-            while b"telethon" not in said:  # it is in the midst of its imports
-                said += await process.stderr.receive()
-            process.send_signal(signal.SIGINT)
-            async for chunk in process.stderr:
-                said += chunk
-            assert await process.wait() == 130
+        try:
+            with anyio.fail_after(15):
+                while b"telethon" not in said:  # it is in the midst of its imports
+                    said += await process.stderr.receive()
+                process.send_signal(signal.SIGINT)
+                async for chunk in process.stderr:
+                    said += chunk
+                assert await process.wait() == 130
+        finally:
+            if process.returncode is None:
+                process.kill()  # or a signal that it did not hear would keep the test for ever
         assert b"Traceback" not in said
 
 
