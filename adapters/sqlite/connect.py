@@ -25,7 +25,7 @@ def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> 
     Raises ``DatabaseUnusable`` when the file is locked, cannot be written, is damaged or is no database.
     """
     try:
-        _create_privately(path)
+        create_privately(path)
         # An absolute path can be taken neither for a URI nor for ":memory:".
         connection = sqlite3.connect(
             os.path.abspath(path), timeout=busy_timeout, isolation_level=None, check_same_thread=False
@@ -63,7 +63,7 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) ->
     return connection
 
 
-def _create_privately(path: Path) -> None:
+def create_privately(path: Path) -> None:
     """Create the file and the missing directories above it with permissions for this user alone.
 
     ``O_EXCL``, because a descriptor of an existing database must not be opened and closed here: that would drop the

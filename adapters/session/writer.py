@@ -1,0 +1,153 @@
+"""Write-behind: hundreds of session files, a few threads, and no transaction open between two commits.
+
+    loop    change memory, mark it ──▶ wake(file) ──▶ threads, by due time    BEGIN IMMEDIATE; rows; COMMIT
+      ▲                                                 │
+      └────────────── futures, reports ◀────────────────┘
+
+A thread never waits for a lock: SQLite refuses at once, the file is put back to be visited again in a moment, and the
+other files have their turn. What could not be written stays marked in memory, so nothing is lost or written twice.
+"""
+
+import atexit
+import heapq
+import itertools
+import logging
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from attrs import define, field
+
+THREADS: Final = 2
+IDLE_SECONDS: Final = 10.0
+"""How long a thread stays without work."""
+MISTAKE_SECONDS: Final = 5.0
+"""How long a file rests after a visit that ended by a mistake of ours."""
+EXIT_SECONDS: Final = 5.0
+"""How long the end of the process waits for what is not written yet."""
+
+log = logging.getLogger("holdfast.session")
+
+
+class Visited(Protocol):
+    """A file that is visited by a thread when it is due, by one at a time."""
+
+    def visit(self) -> float | None:
+        """Do what is to be done now; return in how many seconds the next visit is due, None for no more."""
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something still waits to be written."""
+
+
+@define(eq=False)
+class _Place:
+    """Where a file stands in the queue."""
+
+    file: Visited
+    due: float | None = None
+    busy: bool = False
+
+
+@define(eq=False)
+class WriteBehind:
+    """The threads. Use ``shared``: one for the process."""
+
+    threads: int = THREADS
+    _places: dict[int, _Place] = field(factory=dict, init=False)
+    _queue: list[tuple[float, int, _Place]] = field(factory=list, init=False)
+    _numbers: Any = field(factory=itertools.count, init=False)
+    _changed: threading.Condition = field(factory=threading.Condition, init=False)
+    _running: int = field(default=0, init=False)
+    _idle: int = field(default=0, init=False)
+    _draining: bool = field(default=False, init=False)
+
+    def wake(self, file: Visited, after: float = 0.0) -> None:
+        """Have a file visited in ``after`` seconds, or earlier if it is due earlier already."""
+        with self._changed:
+            place = self._places.setdefault(id(file), _Place(file))
+            self._put(place, time.monotonic() + after)
+
+    def drain(self, patience: float) -> int:
+        """Visit what still has something to write, for ``patience`` seconds; return how many files still have."""
+        end = time.monotonic() + patience
+        with self._changed:
+            self._draining = True
+            for place in list(self._places.values()):
+                self._put(place, time.monotonic())
+            while (left := end - time.monotonic()) > 0 and any(self._unsaved()):
+                self._changed.wait(min(left, 0.05))
+                for place in self._unsaved():  # what was refused is tried again soon, not in seconds
+                    self._put(place, time.monotonic() + 0.05)
+            self._draining = False
+            return len(self._unsaved())
+
+    def _unsaved(self) -> list[_Place]:
+        return [place for place in self._places.values() if place.busy or place.file.unsaved]
+
+    def _put(self, place: _Place, due: float) -> None:
+        if place.due is not None and place.due <= due:
+            return
+        place.due = due
+        if not place.busy:
+            self._push(place, due)
+
+    def _push(self, place: _Place, due: float) -> None:
+        heapq.heappush(self._queue, (due, next(self._numbers), place))
+        if not self._idle and self._running < self.threads:
+            self._running += 1
+            name = f"session writer {self._running}"
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._changed.notify()
+
+    def _work(self) -> None:
+        while (place := self._next()) is not None:
+            try:
+                again = place.file.visit()
+            except Exception:
+                log.exception("❌ A mistake in the engine itself kept a session file from being written")
+                again = MISTAKE_SECONDS
+            self._visited(place, again)
+
+    def _next(self) -> _Place | None:
+        """Wait for a file that is due; return None when there has been none for a while."""
+        with self._changed:
+            give_up = time.monotonic() + IDLE_SECONDS
+            while True:
+                now = time.monotonic()
+                while self._queue and self._queue[0][2].due != self._queue[0][0]:
+                    heapq.heappop(self._queue)  # it became due earlier, and was visited then
+                if self._queue and self._queue[0][0] <= now:
+                    place = heapq.heappop(self._queue)[2]
+                    place.due, place.busy = None, True
+                    return place
+                if not self._queue and now >= give_up:
+                    self._running -= 1
+                    return None
+                until = self._queue[0][0] if self._queue else give_up
+                self._idle += 1
+                self._changed.wait(until - now)
+                self._idle -= 1
+
+    def _visited(self, place: _Place, again: float | None) -> None:
+        with self._changed:
+            place.busy = False
+            if again is not None and (place.due is None or place.due > time.monotonic() + again):
+                place.due = time.monotonic() + again
+            if place.due is not None:
+                self._push(place, place.due)
+            else:
+                del self._places[id(place.file)]
+            if self._draining:
+                self._changed.notify_all()
+
+
+shared: Final = WriteBehind()
+"""The threads of this process."""
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Write what is not written yet: threads that are daemons do not keep a process alive."""
+    if files := shared.drain(EXIT_SECONDS):
+        log.error("❌ %d session files could not be written in time before the end of the process", files)
