@@ -49,6 +49,7 @@ SEES: dict[str, tuple[tuple[str, Look], ...]] = {
     "flooded": (_CAUSE,),
     "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
     "limited": (_of_snapshot("limited"),),
+    "worth_telling": (_of_event("waited"), _of_snapshot("database")),
 }
 """What each guard looks at."""
 

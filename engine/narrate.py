@@ -10,7 +10,7 @@ import structlog
 
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
-from states.events import EVENT_BY_NAME, Failure
+from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 from states.snapshot import ADVICE, SHARED_SETTING
 
 ICONS = {
@@ -53,7 +53,7 @@ ALERTS = {
     "exhausted": (logging.ERROR, "still failing after {failures} failures in a row; it keeps trying"),
     "parked": (logging.ERROR, "parked after {failures} failures in a row"),
     "limited": (logging.WARNING, "limited by Telegram; it stays connected and its work is held"),
-    "database": (logging.ERROR, "its session file cannot be written; it stays connected"),
+    "database": (logging.ERROR, "connected, but its session file cannot be written; see what holds it, or the disk"),
     "auth_failed": (logging.ERROR, "stopped: its credentials cannot be used"),
 }
 Line = tuple[int, str, str]
@@ -98,6 +98,16 @@ def failure_line(account: str, record: Record) -> Line:
     level = logging.ERROR if record.target is State.AUTH_FAILED else logging.WARNING
     detail = f": {record.detail}" if record.detail else ""
     return level, ICONS.get(record.event, "⚠️"), f"{WORDS.get(record.event, record.event)} for {account}{detail}"
+
+
+def waiting_line(account: str, record: Record) -> Line:
+    """Return what keeps a session file from being written, while the account stays connected."""
+    word = "locked" if record.event == "DatabaseLocked" else "not written"
+    lasts = f" for {seconds(record.payload['waited'])}" if record.payload["waited"] else ""
+    unsaved = record.payload["unsaved"]
+    rows = f"{unsaved} row{'s' if unsaved != 1 else ''}"
+    said = f"Session file of {account} is {word}{lasts}: {record.detail}; nothing is lost, {rows} wait in memory"
+    return logging.WARNING, "💾", said
 
 
 def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
@@ -147,8 +157,13 @@ def lines(account: str, step: Step) -> list[Line]:
     said: list[Line | None] = []
     event = EVENT_BY_NAME[record.event]
     again = record.target is State.TIMEOUT and record.source is State.TIMEOUT
-    if issubclass(event, Failure):
+    if issubclass(event, DatabaseLocked | DatabaseUnavailable) and record.target in (State.HEALTHY, State.TIMEOUT):
+        said.append(waiting_line(account, record))
+    elif issubclass(event, Failure):
         said.append(failure_line(account, record))
+    if event is DatabaseRecovered:
+        waited = seconds(record.payload["waited"])
+        said.append((logging.INFO, "💾", f"Session file of {account} is written again after {waited}"))
     if record.target is not record.source or again:
         said.append(entry_line(account, record, step.snapshot))
     if record.event == "Started" and record.target is State.BACKOFF and record.delay is not None:

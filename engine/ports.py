@@ -49,11 +49,14 @@ class Connector(Protocol):
     def link(self, number: int, holds: tuple[Hold, ...]) -> Link:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""
 
+    def trouble(self) -> AsyncIterator[Event]:
+        """Yield what keeps the account's session from being written, and when it is again, for ever."""
+
     async def deliver(self) -> None:
         """Give what arrives to the account's handlers, for ever; to be cancelled."""
 
     async def settle(self) -> None:
-        """Write down what was delivered, when no link is open any more."""
+        """Write down what was delivered and give the session up, when no link is open any more."""
 
 
 class Turns(Protocol):

@@ -23,6 +23,7 @@ from states.effects import (
     HoldWork,
     Open,
     Probe,
+    Release,
     ReleaseWork,
     Timer,
 )
@@ -97,14 +98,14 @@ class Runner:
         await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
         async with anyio.create_task_group() as self._tasks, self._outbox, self._mailbox:
             self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
+            self._tasks.start_soon(self._hear_trouble, name=f"{self.account}: trouble")
             await self._take(Started(credentials=await self.connector.credentials()))
             async for event in self._mailbox:
                 await self._take(event)
                 if self._over:
                     break
             self._tasks.cancel_scope.cancel()
-        with anyio.move_on_after(SETTLE_PATIENCE, shield=True):
-            await self.connector.settle()
+        await self._settle()
 
     async def _take(self, event: Event) -> None:
         """Decide, write down, show, perform: in this order, so that no effect is ever without its record."""
@@ -137,6 +138,8 @@ class Runner:
             case Close():
                 self._cancel("link")
                 self._start("closing", partial(self._report_closed, effect))
+            case Release():
+                self._start("release", self._release)
             case Timer():
                 self._start(type(effect).__name__, partial(self._wait, effect))
             case HoldWork() | ReleaseWork():
@@ -172,6 +175,10 @@ class Runner:
         await anyio.sleep(timer.delay)
         await self.post(timer.posts(generation=timer.generation))
 
+    async def _hear_trouble(self) -> None:
+        async for event in self.connector.trouble():
+            await self.post(event)
+
     async def _take_turn(self, effect: AskTurn) -> None:
         async with self.turns.turn():
             used = await self.connector.credentials()
@@ -201,6 +208,14 @@ class Runner:
                 grace = self.policy.shutting_down.grace
                 with anyio.move_on_after(grace + CLOSE_MARGIN, shield=True):
                     await link.close(patience=grace)
+
+    async def _release(self) -> None:
+        async with self._one_link:  # free when the link is gone
+            await self._settle()
+
+    async def _settle(self) -> None:
+        with anyio.move_on_after(SETTLE_PATIENCE, shield=True):
+            await self.connector.settle()
 
     async def _report_closed(self, effect: Close) -> None:
         async with self._one_link:  # free when the last link is gone

@@ -97,11 +97,18 @@ def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, An
                 "cause": cause_text(at),
                 "action": at.action.value if at.action else None,
                 "paused": at.paused,
+                "database": _trouble(at),
                 "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in at.holds],
             }
             for name, at in worst_first(snapshots)
         ],
     }
+
+
+def _trouble(at: Snapshot) -> dict[str, Any] | None:
+    if (trouble := at.database) is None:
+        return None
+    return {"event": trouble.event, "detail": trouble.detail, "since": iso(trouble.since)}
 
 
 def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> Exit:
@@ -122,6 +129,9 @@ def situation(snapshot: Snapshot, now: float) -> str:
         return ADVICE[snapshot.action]
     if snapshot.waiting_for_turn:
         return "waiting for a turn"
+    if snapshot.state is State.HEALTHY and snapshot.database:
+        lasts = seconds(max(0, round(now - snapshot.database.since)))
+        return f"session file not written for {lasts}: {snapshot.database.detail}"
     held = [hold for hold in snapshot.holds if hold.until > now]
     if snapshot.state is State.HEALTHY and held:
         return ", ".join(f"{hold.request} held until {of_day(hold.until)}" for hold in held)

@@ -55,6 +55,11 @@ class Close(Effect):
 
 
 @frozen(kw_only=True)
+class Release(Effect):
+    """Give the session's file up once the link is closed, so that a person can log in with it elsewhere."""
+
+
+@frozen(kw_only=True)
 class HoldWork(Effect):
     """Let no work use the connection."""
 
@@ -74,7 +79,7 @@ class HoldRequests(Effect):
 
 @frozen(kw_only=True)
 class HoldDatabase(Effect):
-    """Hold what needs the session's file, and try it again after ``delay`` seconds."""
+    """Hold what needs the session's file, and try it again and again, ``delay`` seconds apart at the most."""
 
     delay: float
 

@@ -68,6 +68,17 @@ class StopRequested(Event):
     """Whether the next life waits until a person resumes the account."""
 
 
+@frozen(kw_only=True)
+class DatabaseRecovered(Event):
+    """The session's file is written again, after ``waited`` seconds: all ``written`` rows that had to wait.
+
+    Of no link: a trouble of the file can outlive the link in which it began.
+    """
+
+    waited: float = 0.0
+    written: int = 0
+
+
 # --- answers to what a visit of a state asked for ------------------------------------------------------------------
 
 
@@ -233,16 +244,23 @@ class ProtocolBroken(Failure):
 
 @frozen(kw_only=True)
 class DatabaseLocked(Failure):
-    """Somebody else holds the session's file."""
+    """Somebody else holds the session's file.
+
+    While it is in use: for ``waited`` seconds already, and ``unsaved`` rows wait in memory to be written.
+    """
 
     schedule: ClassVar[str] = "database"
+    waited: float = 0.0
+    unsaved: int = 0
 
 
 @frozen(kw_only=True)
 class DatabaseUnavailable(Failure):
-    """The session's file cannot be written: full disk, read-only, I/O error."""
+    """The session's file cannot be written: full disk, read-only, I/O error, deleted. See ``DatabaseLocked``."""
 
     schedule: ClassVar[str] = "database"
+    waited: float = 0.0
+    unsaved: int = 0
 
 
 @frozen(kw_only=True)
@@ -261,7 +279,7 @@ class Unexpected(Failure):
 
 EVENTS: tuple[type[Event], ...] = (
     Started, TurnGranted, Connected, CaughtUp, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
-    CredentialsReplaced, RetryRequested, StopRequested, Closed,
+    CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
     NetworkLost, TimedOut, ServerFault, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown, SessionDuplicated,
     AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,
     DatabaseCorrupt, Unexpected,

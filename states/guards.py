@@ -2,7 +2,19 @@
 
 from attrs import field, frozen
 
-from states.events import Event, FloodWait, NetworkLost, OfLink, OfVisit, Started, TimedOut, TransportFlood, Unexpected
+from states.events import (
+    DatabaseLocked,
+    DatabaseUnavailable,
+    Event,
+    FloodWait,
+    NetworkLost,
+    OfLink,
+    OfVisit,
+    Started,
+    TimedOut,
+    TransportFlood,
+    Unexpected,
+)
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
@@ -11,6 +23,9 @@ UNKNOWN_KEY_TRIES = 3
 
 UNEXPECTED_TRIES = 10
 """This many unforeseen errors in a row are not bad luck: a person should look."""
+
+DATABASE_PATIENCE = 30.0
+"""A lock that stands for so many seconds is no passing one: a person should look."""
 
 
 @frozen
@@ -110,3 +125,10 @@ def waits_for_network(moment: Moment) -> bool:
 def limited(moment: Moment) -> bool:
     """Telegram limits the account, as is known."""
     return moment.snapshot.limited is not None
+
+
+def worth_telling(moment: Moment) -> bool:
+    """The session's file cannot be written, or is locked for half a minute, and nobody was told yet."""
+    event, known = moment.event, moment.snapshot.database
+    lasts = isinstance(event, DatabaseLocked) and event.waited >= DATABASE_PATIENCE
+    return (lasts or isinstance(event, DatabaseUnavailable)) and not (known is not None and known.told)

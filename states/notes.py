@@ -5,10 +5,14 @@ They run before the effects are made up, so that a wait sees the counters that i
 
 from typing import Any
 
+from attrs import evolve
+
 from states.events import (
     ConfigRefused,
     CredentialsReplaced,
     DatabaseCorrupt,
+    DatabaseLocked,
+    DatabaseUnavailable,
     FloodWait,
     ProbeAnswered,
     Started,
@@ -16,7 +20,7 @@ from states.events import (
     TurnGranted,
 )
 from states.guards import Moment, streak_after
-from states.snapshot import Cause, Hold, State
+from states.snapshot import Cause, Hold, State, Trouble
 
 Changes = dict[str, Any]
 
@@ -122,6 +126,25 @@ def marked_limited(moment: Moment) -> Changes:
 def unlimited(moment: Moment) -> Changes:
     """A person says that the limit is over."""
     return {"limited": None}
+
+
+def hindered(moment: Moment) -> Changes:
+    """Remember what keeps the session's file from being written."""
+    event, known = moment.event, moment.snapshot.database
+    assert isinstance(event, DatabaseLocked | DatabaseUnavailable)
+    told = known is not None and known.told
+    since = moment.now - event.waited
+    return {"database": Trouble(event=type(event).__name__, detail=event.detail, since=since, told=told)}
+
+
+def hindered_and_told(moment: Moment) -> Changes:
+    """Remember it, and that a person was told."""
+    return {"database": evolve(hindered(moment)["database"], told=True)}
+
+
+def unhindered(_: Moment) -> Changes:
+    """The session's file is written again."""
+    return {"database": None}
 
 
 def stopping(moment: Moment) -> Changes:

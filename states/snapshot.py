@@ -80,6 +80,17 @@ class Hold:
 
 
 @frozen(kw_only=True)
+class Trouble:
+    """What keeps the session's file from being written, since when (Unix seconds)."""
+
+    event: str
+    detail: str = ""
+    since: float
+    told: bool = False
+    """Whether a person was told."""
+
+
+@frozen(kw_only=True)
 class Snapshot:
     """One account's connection. Times are wall-clock Unix seconds, so that they mean something after a restart."""
 
@@ -113,6 +124,7 @@ class Snapshot:
     limited: Cause | None = None
     """Set while Telegram limits the account."""
     holds: tuple[Hold, ...] = ()
+    database: Trouble | None = None
     reconnects: int = 0
     last_success: float | None = None
     offline: tuple[float, float] | None = None
@@ -169,6 +181,7 @@ def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
         stable=False,
         deadline=previous.deadline if where is State.BACKOFF else None,
         holds=tuple(hold for hold in previous.holds if hold.until > now),
+        database=None,
         resumes=where,
         paused=False,
     )

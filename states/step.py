@@ -28,6 +28,7 @@ from states.effects import (
     HoldWork,
     Open,
     Probe,
+    Release,
     ReleaseWork,
     Wait,
 )
@@ -170,6 +171,7 @@ _MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
     ArmStable: lambda draft: ArmStable(
         generation=draft.next.generation, delay=draft.moment.policy.healthy.stable_after
     ),
+    Release: lambda _: Release(),
     HoldWork: lambda _: HoldWork(),
     ReleaseWork: lambda _: ReleaseWork(),
     HoldRequests: _Draft.hold_requests,

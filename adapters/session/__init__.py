@@ -10,8 +10,10 @@ from adapters.session.errors import (
     SessionTooNew,
 )
 from adapters.session.owner import Owner, OwnerLock, owner_of
+from adapters.session.session import HoldfastSession
 
 __all__ = [
+    "HoldfastSession",
     "NotASession",
     "Owner",
     "OwnerLock",

@@ -31,6 +31,9 @@ TABLES: Final = (
     "create table update_state (id integer primary key, pts integer, qts integer, date integer, seq integer)",
 )
 
+_SMALLEST_BYTES: Final = 512
+"""SQLite's smallest page: a database is at least one of these."""
+
 _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
     1: (),
     2: ("drop table if exists sent_files", TABLES[3]),
@@ -101,17 +104,21 @@ def version_of(database: sqlite3.Connection, path: Path) -> int:
 
     Raises ``NotASession`` or ``SessionTooNew`` for a file that is none of ours, and ``sqlite3`` errors.
     """
-    if os.stat(path).st_size == 0:
+    size = os.stat(path).st_size
+    if size == 0:
         raise NotASession(f"{path}: the file is empty; restore a backup of it, or move it away and log in again")
+    nothing = NotASession(
+        f"{path}: the file is no session and no SQLite database at all; name the right file, or move it away and log "
+        "in again"
+    )
+    if size < _SMALLEST_BYTES:  # SQLite takes it for an empty database
+        raise nothing
     try:
         tables = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
     except sqlite3.DatabaseError as exc:
         if exc.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
-        raise NotASession(
-            f"{path}: the file is no session and no SQLite database at all; name the right file, or move it away and "
-            "log in again"
-        ) from exc
+        raise nothing from exc
     if {"sessions", "peers"} <= tables:
         raise NotASession(
             f"{path}: this is a session of Pyrogram, not of Telethon; give another name and log in there once"

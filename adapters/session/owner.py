@@ -85,6 +85,10 @@ class OwnerLock:
         os.close(self._descriptor)
         self._descriptor = None
 
+    def __del__(self) -> None:
+        # Nobody can give it back any more: a session that was forgotten, not closed.
+        self.release()
+
 
 def owner_of(session: Path) -> Owner | None:
     """Return who uses a session now; None if nobody does. Reads only, and takes the lock for a moment."""

@@ -14,7 +14,8 @@ from attrs import frozen
 from telethon import errors, utils
 from telethon.tl import TLRequest
 
-from adapters.sqlite.errors import database_failure
+from adapters.session.errors import SessionError, SessionHeld
+from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.telegram.wire import ProtocolStuck
 from states.events import (
     AccountBanned,
@@ -22,6 +23,8 @@ from states.events import (
     AuthKeyUnknown,
     AuthRejected,
     ConfigRefused,
+    DatabaseCorrupt,
+    DatabaseLocked,
     Failure,
     FloodWait,
     NetworkLost,
@@ -216,6 +219,17 @@ def chain_of(exc: BaseException) -> tuple[str, ...]:
     return tuple(chain)
 
 
+def _of_storage(exc: BaseException) -> Failure | None:
+    """Return what trouble with the session file means."""
+    if isinstance(exc, SessionHeld):  # somebody uses it now, and will not for ever
+        return DatabaseLocked(detail=str(exc))
+    if isinstance(exc, SessionError):
+        return DatabaseCorrupt(detail=str(exc))
+    if isinstance(exc, DatabaseUnusable):
+        return attrs.evolve(exc.failure, detail=str(exc))
+    return database_failure(exc)
+
+
 def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Failure:
     """Return the event that ``exc`` means; never raises.
 
@@ -225,7 +239,7 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
     # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says all.
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):
         common["detail"] = sentence(exc.__cause__)
-    if (database := database_failure(exc)) is not None:
+    if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
     for row in TABLE:
         if isinstance(exc, row.classes) and row.test(exc):

@@ -79,6 +79,8 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     number = 0
     inbox: Inbox
     report: Callable[[Event], None] = staticmethod(lambda _: None)
+    touched: Callable[[], None] = staticmethod(lambda: None)
+    """Hears when the session file falls behind the account."""
     request_patience = REQUEST_PATIENCE
     _holds: dict[str, float]
     _catching_up = True
@@ -186,6 +188,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
             update._entities = entities
         heard = bool(self._event_builders or self._conversations)
         self.inbox.add(updates if heard else ())
+        self.touched()
         if self._catching_up and self._of_difference:
             self._recovered += len(updates)
             if not self._message_box.getting_diff_for:
@@ -207,10 +210,10 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         await super()._save_states_and_entities()
         self.session.keep_states(self.inbox)
 
-    async def save(self) -> None:
-        """Bring the session file up to date with what was handled."""
+    async def save(self) -> bool:
+        """Bring the session file up to date with what was handled; return whether that is everything."""
         await self._save_states_and_entities()
-        self.session.save()
+        return self.inbox.handled(self.inbox.last)
 
 
 def _each(exc: BaseException) -> Iterator[BaseException]:

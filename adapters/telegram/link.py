@@ -10,7 +10,6 @@ import hashlib
 import itertools
 import logging
 import os
-import sqlite3
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,10 +24,12 @@ from telethon.crypto import rsa
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
+from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
 from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
+from adapters.telegram.notices import Notices
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.reach import Reach, reach
 from adapters.telegram.session import (
@@ -36,7 +37,6 @@ from adapters.telegram.session import (
     fingerprint,
     known_fingerprint,
     open_session,
-    settle_states,
     stored_address,
 )
 from states.events import (
@@ -134,11 +134,11 @@ class TelegramLink:
 
     async def _make_client(self, patience: float) -> LinkClient:
         connector = self.connector
-        session = await open_session(connector.session, connector.address, connector.memory)
+        session = await open_session(connector)
+        session.trouble = connector.notices.put
         client: LinkClient = connector.client(session, timeout=patience + 1, proxy=self.proxy)
         client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_patience)
-        session.trouble = lambda exc: self._report(classify(exc, link=self.number))
-        session.touched = self._touched
+        client.touched = self._touched
         return client
 
     def _failed_attempt(self, exc: Exception, patience: float) -> Failure:
@@ -187,8 +187,7 @@ class TelegramLink:
             with anyio.move_on_after(SAVE_SECONDS if self._unsaved else None):
                 await self._wake.wait()
                 continue
-            self._unsaved = False
-            await self._client.save()
+            self._unsaved = not await self._client.save()
         for failure in await self._why_ended():
             yield named(failure, self.proxy)
 
@@ -227,7 +226,6 @@ class TelegramLink:
                     await self._disconnect()
                     break
                 self._abort()
-            client.session.close()
         ended = client._sender._disconnected
         if ended.done() and not ended.cancelled():
             ended.exception()  # seen: of an attempt that failed nobody asks for it, and asyncio would complain
@@ -279,8 +277,21 @@ class Connector:
     """Seconds after which the data centre may close a link that sends no ping."""
     request_patience: float = REQUEST_PATIENCE
     """Seconds that a request through a link's client may wait for its answer."""
+    backups: Path = field()
+    """Where a copy of the session goes before it is upgraded."""
+    name: str = field()
+    """What its backups are called."""
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
+    notices: Notices = field(factory=Notices, init=False, repr=False)
+
+    @backups.default
+    def _beside(self) -> Path:
+        return self.session.parent / "backups"
+
+    @name.default
+    def _stem(self) -> str:
+        return self.session.stem
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
@@ -309,14 +320,22 @@ class Connector:
         await self.inbox.deliver()
 
     async def settle(self) -> None:
-        """Let the session file know what was handled since the last link was closed; never raises.
+        """Write everything into the session file and give it up, so that others may use it; bounded, never raises.
 
-        When the file cannot be written, what was handled last is delivered once more after a restart.
+        When the file cannot be written, it is tried until the process ends; what was handled last is then delivered
+        once more after a restart.
         """
+        if self.memory.session is None:
+            return
+        self.memory.session.keep_states(self.inbox)
         try:
-            await settle_states(self.session, self.memory, self.inbox)
-        except sqlite3.Error as exc:
-            TELETHON_LOGGER.warning("%s: the update state could not be saved: %s", self.label, exc)
+            await self.memory.session.give_up()
+        except StorageError as exc:
+            TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
+
+    def trouble(self) -> AsyncIterator[Event]:
+        """Yield what keeps the session file from being written, and when it is written again, for ever."""
+        return self.notices.events()
 
     @property
     def route(self) -> str:
@@ -334,13 +353,15 @@ class Connector:
 
         A mended ``api_id`` or data centre makes other credentials of the same key; another port does not.
         """
-        key = known_fingerprint(self.session) or await anyio.to_thread.run_sync(fingerprint, self.session)
+        key = self.memory.fingerprint() or known_fingerprint(self.session)
+        key = key or await anyio.to_thread.run_sync(fingerprint, self.session)
         dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
         shown = f"{key} {self.api_id} {self.api_hash} {dc}"
         return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""
+        self.notices.link = number
         return TelegramLink(number, self, holds, self.failover.choose())
 
     def client(

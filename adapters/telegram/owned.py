@@ -5,6 +5,8 @@ is disconnected and connected again, which is safe in that order (and only in th
 Telethon's own reconnection is switched off: two who reconnect one client are what makes ten thousand connections.
 """
 
+from collections.abc import AsyncIterator
+
 import anyio
 from attrs import define, field
 from telethon import TelegramClient
@@ -14,7 +16,7 @@ from adapters.telegram.inbox import Inbox
 from adapters.telegram.link import PING_DELAY, TelegramLink
 from adapters.telegram.reach import Reach
 from adapters.telegram.session import key_fingerprint
-from states.events import Connected, Event
+from states.events import Connected, Event, Started
 from states.snapshot import Hold
 
 
@@ -67,6 +69,11 @@ class OwnedConnector:
     async def deliver(self) -> None:
         """Do nothing for ever: the client calls its owner's handlers."""
         await anyio.sleep_forever()
+
+    async def trouble(self) -> AsyncIterator[Event]:
+        """Yield nothing, for ever: the session is the owner's."""
+        await anyio.sleep_forever()
+        yield Started()  # never; it makes this a generator
 
     async def settle(self) -> None:
         """Do nothing: the session is the owner's."""

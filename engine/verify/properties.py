@@ -4,8 +4,29 @@ from collections.abc import Callable
 
 from engine.verify.world import FLOOD_SECONDS, GENERATION, Config
 from states import Event, Policy, Snapshot, State, Step
-from states.effects import AlertExhausted, AlertParked, AskTurn, Close, Finish, HoldWork, Open, Probe, ReleaseWork, Wait
-from states.events import CredentialsReplaced, OfLink, OfVisit, RetryRequested, Started, StopRequested, Unexpected
+from states.effects import (
+    AlertDatabase,
+    AlertExhausted,
+    AlertParked,
+    AskTurn,
+    Close,
+    Finish,
+    HoldWork,
+    Open,
+    Probe,
+    ReleaseWork,
+    Wait,
+)
+from states.events import (
+    CredentialsReplaced,
+    DatabaseRecovered,
+    OfLink,
+    OfVisit,
+    RetryRequested,
+    Started,
+    StopRequested,
+    Unexpected,
+)
 from states.guards import UNEXPECTED_TRIES
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff, Then
@@ -144,6 +165,17 @@ def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy)
     return "told of again" if told and before.snapshot.exhausted else None
 
 
+def file_is_told_once(before: Config, event: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """Of one trouble of a session file a person is told at most once."""
+    told = any(isinstance(effect, AlertDatabase) for effect in decision.effects)
+    was = before.snapshot.database
+    if told and was is not None and was.told:
+        return "told of a session file again"
+    if isinstance(event, DatabaseRecovered) and decision.snapshot.database is not None:
+        return "a session file that is written again counts as one that is not"
+    return None
+
+
 def late_is_nothing(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
     """What answers an earlier visit, or speaks of a link that was given up, changes nothing at all."""
     late = isinstance(event, OfVisit) and event.generation != before.snapshot.generation
@@ -186,6 +218,7 @@ ALWAYS: tuple[Always, ...] = (
     floods_are_floors,
     quiet_is_routine,
     told_once,
+    file_is_told_once,
     late_is_nothing,
     tries_are_kept,
     person_is_heard,

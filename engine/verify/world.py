@@ -31,7 +31,7 @@ from states.events import (
     TimedOut,
     TurnGranted,
 )
-from states.guards import UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
+from states.guards import DATABASE_PATIENCE, UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
 from states.schedules import Backoff
 
 NOW = 1_000_000.0
@@ -138,6 +138,10 @@ class Bounds:
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
+            # It decides nothing but whether a person is told, and that only where the link is up.
+            database=attrs.evolve(snapshot.database, event="", detail="", since=NOW)
+            if snapshot.database and state in (State.HEALTHY, State.TIMEOUT)
+            else None,
             credentials="one",
             resumes=snapshot.resumes if state is State.SHUTTING_DOWN else State.CONNECTING,
         )
@@ -191,6 +195,9 @@ def _sample(kind: type[Event], link: int) -> Iterator[Event]:
     elif issubclass(kind, TimedOut):
         for what in ("connect", "probe", "request"):
             yield kind(link=link, what=what)
+    elif issubclass(kind, DatabaseLocked):
+        for waited in (0.0, DATABASE_PATIENCE):
+            yield kind(link=link, waited=waited)
     elif issubclass(kind, OfLink):
         yield kind(link=link)
 

@@ -162,6 +162,11 @@ class World:
         self.held = {hold.request: hold.until for hold in holds}
         return FakeLink(number, self)
 
+    async def trouble(self) -> AsyncIterator[Event]:
+        """Yield nothing: a test posts what a file has to say."""
+        await anyio.sleep_forever()
+        yield Connected()
+
     async def deliver(self) -> None:
         """Nobody listens."""
         await anyio.sleep_forever()

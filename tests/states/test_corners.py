@@ -16,6 +16,7 @@ from states.effects import (
     HoldRequests,
     HoldWork,
     Probe,
+    Release,
     Wait,
 )
 from states.events import (
@@ -238,7 +239,7 @@ def test_dead_credentials_end_a_wait(event: Failure) -> None:
     life = Life()
     life.take(Started())
     life.fail(NetworkLost())
-    assert effects(life.take(event)) == [AlertUnusable]
+    assert effects(life.take(event)) == [Release, AlertUnusable]
     assert life.snapshot.state is State.AUTH_FAILED
 
 

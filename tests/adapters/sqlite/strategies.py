@@ -6,7 +6,7 @@ import attrs
 from hypothesis import strategies as st
 
 from states.events import Event
-from states.snapshot import Cause, Hold, Snapshot, State
+from states.snapshot import Cause, Hold, Snapshot, State, Trouble
 from states.step import Record
 
 texts = st.text(max_size=20)  # with NUL, quotes, and half surrogates: what exceptions can say
@@ -26,6 +26,7 @@ _FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     float | None: st.none() | reals,
     tuple[float, float] | None: st.none() | st.tuples(reals, reals),
     Cause | None: st.none() | causes,
+    Trouble | None: st.none() | st.builds(Trouble, event=texts, detail=texts, since=reals, told=st.booleans()),
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
     tuple[Hold, ...]: st.lists(st.builds(Hold, request=texts, until=reals), max_size=3).map(tuple),
 }

@@ -23,6 +23,7 @@ async def attempt(connector: Connector, *, patience: float = PATIENCE) -> Event:
         return (await link.open(patience=patience))[-1]
     finally:
         await link.close(patience=1)
+        await connector.settle()
 
 
 async def failure(connector: Connector, *, patience: float = PATIENCE) -> Failure:

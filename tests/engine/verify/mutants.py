@@ -17,7 +17,7 @@ from states.guards import Moment
 from states.machine import RulesBroken, by_pair, check, expand
 from states.rules import RULES, Rule
 
-PROMISES = ("tests.states.test_states", "tests.states.test_corners", "tests.states.test_lives")
+PROMISES = tuple(f"tests.states.test_{name}" for name in ("states", "corners", "lives", "session_file"))
 """Test modules whose functions are promises of the law, and take no fixtures."""
 
 
