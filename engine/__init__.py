@@ -4,12 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adapters.session import HoldfastSession
     from engine.engine import Engine
     from engine.monitor import ConnectionMonitor
 
-__all__ = ["ConnectionMonitor", "Engine"]
+__all__ = ["ConnectionMonitor", "Engine", "HoldfastSession"]
 
-_HOMES = {"ConnectionMonitor": "engine.monitor", "Engine": "engine.engine"}
+_HOMES = {
+    "ConnectionMonitor": "engine.monitor",
+    "Engine": "engine.engine",
+    "HoldfastSession": "adapters.session",
+}
 
 
 def __getattr__(name: str) -> Any:

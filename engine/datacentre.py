@@ -41,6 +41,8 @@ def _connectors(config: Config, datacenters: Mapping[str, Datacenter | None]) ->
             datacenter=datacenters[account.name],
             failover=Failover(tuple(map(_proxy, account.proxy))),
             disconnect_delay=_ping_patience(config.states),
+            backups=config.storage.directory / layout.BACKUPS,
+            name=account.name,
         )
         for account in config.accounts
     }

@@ -10,5 +10,7 @@ LOCK: Final = Path("engine.lock")
 SOCKET: Final = Path("engine.sock")
 """Where a running engine hears commands."""
 LOGS: Final = Path("logs")
+BACKUPS: Final = Path("backups")
+"""Copies of session files."""
 SANDBOX: Final = Path("sandbox")
 """State of the data centre of our own."""

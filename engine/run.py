@@ -2,6 +2,7 @@
 
 import gc
 import os
+import resource
 import signal
 import sys
 from contextlib import ExitStack
@@ -31,11 +32,21 @@ async def _watch_signals(stop: Stop) -> None:
             stop.now()
 
 
+def _open_files(accounts: int) -> None:
+    """Let this process open as many files as the fleet needs: a socket and a lock for each, and what is written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, 4 * accounts + 256)
+    if soft != resource.RLIM_INFINITY and wanted > soft:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def run(config: Config, *, duration: float | None, console: Console) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
 
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
+    _open_files(len(config.accounts))
     engine = Engine(config)
     fleet = engine.fleet
     with ExitStack() as files:

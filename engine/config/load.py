@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 from cattrs import BaseValidationError
 
+from engine.config.brought import expand
 from engine.config.document import SIZE_MAX, Broken, Document, Problem, Unreadable, read_yaml
 from engine.config.rules import rule_problems
 from engine.config.structure import converter_for, problems_of
@@ -35,6 +36,7 @@ def load(path: Path) -> Config:
     problems = list(document.problems)
     plain = substitute(document.value, (), problems)
     if isinstance(plain, dict):
+        problems += expand(plain, folder)
         config, faults = _structure(plain, folder)
         problems += faults
         problems += rule_problems(plain, folder)

@@ -348,3 +348,19 @@ def test_a_bad_duration_says_what_is_accepted(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration such as 10s, 100ms"):
         parse_duration(text)
+
+
+def test_a_wildcard_has_its_own_mistakes(tmp_path: Path) -> None:
+    """One that fits nothing, one with a key of a single account, and names that exist already: a sentence each."""
+    (tmp_path / "one.session").touch()
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        "accounts:\n- session: none/*.session\n- {name: A, session: o*}\n- {name: one, session: other}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    said = "\n".join(caught.value.problems)
+    assert "accounts[0].session: no session file fits this wildcard" in said
+    assert "accounts[1].name: belongs to one account" in said
+    assert "accounts[1] and accounts[2] have the same name" in said
