@@ -9,6 +9,7 @@ our own; and a close that is bounded.
 import hashlib
 import itertools
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -62,8 +63,8 @@ PROOF = GetStateRequest()
 """The authorised RPC that proves a link."""
 FOUND_LIMIT = 32
 """Events of one link that may wait to be read."""
-SAVE_SECONDS = 1.0
-"""How far the session file may be behind the updates that were handled."""
+SAVE_SECONDS = 0.5
+"""How long after an update the session hears how far updates were handled; its file has it a moment later."""
 
 
 @frozen
@@ -95,7 +96,7 @@ class TelegramLink:
     _client: Any = field(default=None, init=False)
     _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
     _wake: anyio.Event = field(factory=anyio.Event, init=False)
-    _unsaved: bool = field(default=False, init=False)
+    _save_at: float = field(default=math.inf, init=False)
     _held: dict[str, float] = field(init=False)
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
@@ -173,7 +174,7 @@ class TelegramLink:
     async def events(self) -> AsyncIterator[Event]:
         """Yield what the link finds, until it ends by itself; what it yields last is why.
 
-        Between events the session file is kept up to date, at most ``SAVE_SECONDS`` behind.
+        Meanwhile the session is kept up to date, at most ``SAVE_SECONDS`` behind.
         """
         ended = self._client._sender._disconnected
         ended.add_done_callback(lambda _: self._wake.set())
@@ -182,12 +183,14 @@ class TelegramLink:
                 yield named(self._found.popleft(), self.proxy)
             if ended.done():
                 break
+            if time.monotonic() >= self._save_at:
+                self._save_at = math.inf
+                if not await self._client.save():  # handlers still run: look again
+                    self._touched()
             if self._wake.is_set():
                 self._wake = anyio.Event()
-            with anyio.move_on_after(SAVE_SECONDS if self._unsaved else None):
+            with anyio.move_on_after(None if self._save_at == math.inf else self._save_at - time.monotonic()):
                 await self._wake.wait()
-                continue
-            self._unsaved = not await self._client.save()
         for failure in await self._why_ended():
             yield named(failure, self.proxy)
 
@@ -210,8 +213,8 @@ class TelegramLink:
         self._wake.set()
 
     def _touched(self) -> None:
-        if not self._unsaved:
-            self._unsaved = True
+        if self._save_at == math.inf:
+            self._save_at = time.monotonic() + SAVE_SECONDS
             self._wake.set()
 
     async def close(self, *, patience: float) -> None:
