@@ -21,12 +21,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
 from attrs import define, field, frozen
 
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
+from adapters.sqlite.gate import Gate
 from adapters.sqlite.queue import Piece, Queue, Statement, Unit, gather
 from states.events import DatabaseLocked, Failure, Unexpected
 
@@ -86,9 +88,14 @@ class GroupWriter:
     # Shared with the thread; each is safe by itself.
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _queue: Queue = field(factory=Queue, init=False)
+    _gate: Gate = field(init=False)
     _closing: threading.Event = field(factory=threading.Event, init=False)
     _deadline: float | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
+
+    @_gate.default
+    def _before_the_file(self) -> Gate:
+        return Gate(Path(self.path))
 
     def __attrs_post_init__(self) -> None:
         self._thread = threading.Thread(target=self._work, name=f"writer of {self.path}", daemon=False)
@@ -214,6 +221,7 @@ class GroupWriter:
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.close()
+            self._gate.close()
             self._post(self._end, bug)
 
     def _save(self, units: list[Unit]) -> bool:
@@ -237,7 +245,11 @@ class GroupWriter:
 
     def _store(self, batch: list[tuple[str, str]]) -> None:
         """Store one batch in one transaction: all of it or, with an exception, nothing."""
-        self._begin()
+        with self._gate.turn(self._is_closing):
+            self._begin()
+            self._fill(batch)
+
+    def _fill(self, batch: list[tuple[str, str]]) -> None:
         try:
             for sql, rows in batch:
                 self.connection.execute(sql, (rows,))

@@ -1,7 +1,7 @@
 """Kills a program that writes, again and again, and looks whether all that it called durable is there.
 
-Besides, while it is stopped, its files are copied: what a machine without power would find, with the log whole, and
-with the log cut off anywhere.
+Besides, while it is stopped, its files are copied: what a machine without power would find, with and without half a
+write at the end of the log.
 """
 
 import os
@@ -104,10 +104,31 @@ def copied(directory: Path, to: Path) -> Path:
     return to
 
 
+def committed_bytes(log: bytes) -> int:
+    """Return where the last commit in a write-ahead log ends (https://sqlite.org/fileformat2.html#walformat)."""
+    if len(log) < 32:
+        return 0
+    size, salts = int.from_bytes(log[8:12]), log[16:24]
+    end = at = 32
+    while (frame := log[at : at + 24]) and len(log) >= at + 24 + size and frame[8:16] == salts:
+        at += 24 + size
+        if frame[4:8] != bytes(4):
+            end = at
+    return end
+
+
 def tear(directory: Path, chance: random.Random) -> None:
-    """Cut each log off somewhere, as a disk does that was not told to write the rest."""
+    """Leave half of a write, or of nothing, behind the last commit of each log, as a disk does that lost its power."""
     for path in directory.glob("*-wal"):
-        os.truncate(path, chance.randint(0, path.stat().st_size))
+        log = path.read_bytes()
+        end = committed_bytes(log)
+        path.write_bytes(log[:end] + chance.randbytes(chance.randint(0, 10_000)))
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """Stop a process, and return when none of its threads runs any more."""
+    process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
 
 
 def kill_again_and_again(directory: Path, kills: int, seed: int) -> Durable:
@@ -116,14 +137,14 @@ def kill_again_and_again(directory: Path, kills: int, seed: int) -> Durable:
     for number in range(kills):
         with victim(directory, durable) as process:
             threading.Event().wait(chance.uniform(0, LONGEST))
-            process.send_signal(signal.SIGSTOP)
+            stop(process)
             before = deepcopy(durable)
             copy = copied(directory, directory / f"copy{number}")
+            torn = copied(directory, directory / f"torn{number}")
         check(copy, before)
         shutil.rmtree(copy)
-        torn = copied(directory, directory / f"torn{number}")
         tear(torn, chance)
-        check(torn, Durable())
+        check(torn, before)
         shutil.rmtree(torn)
         check(directory, durable)
     return durable
