@@ -231,7 +231,7 @@ async def test_close_saves_everything(bench: OpenWriter) -> None:
             await b.writer.write(ROW, row)
         assert await b.writer.aclose(5) == 0
         assert b.stored() == numbered(1500)
-        assert [file.name for file in files(b.path)] == ["rows.db"]
+        assert [file.name for file in files(b.path)] == ["rows.db", "rows.db.queue"]
         with pytest.raises(WriterClosed):
             await b.writer.write(ROW, ("a", 0))
         assert await b.writer.aclose(5) == 0
