@@ -7,9 +7,11 @@ that works can answer it: a port that accepts and a backend that is dead are tol
 import asyncio
 import logging
 import secrets
+import time
 from typing import Any, Literal
 
 import anyio
+from attrs import frozen
 from telethon.network import MTProtoPlainSender
 from telethon.tl.functions import ReqPqMultiRequest
 from telethon.tl.types import ResPQ
@@ -32,21 +34,54 @@ Reach = Literal["answers", "accepts", "dark"]
 """The data centre answers; somebody takes the connection, but is no data centre that works; or there is nobody."""
 
 
+@frozen
+class Seen:
+    """What was found; ``clock`` is the data centre's time less ours, in seconds, if it answered."""
+
+    reach: Reach
+    clock: float | None = None
+
+
+class _Heard:
+    """A connection that remembers the last packet that came."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self.packet = b""
+
+    async def send(self, data: bytes) -> None:
+        await self._connection.send(data)
+
+    async def recv(self) -> bytes:
+        self.packet = await self._connection.recv()
+        return self.packet
+
+
 async def reach(address: tuple[int, str, int], proxy: Proxy | None, *, patience: float) -> Reach:
     """Look what is at ``address`` (id, host, port), within ``patience`` seconds."""
+    return (await look(address, proxy, patience=patience)).reach
+
+
+async def look(address: tuple[int, str, int], proxy: Proxy | None, *, patience: float) -> Seen:
+    """Look what is at ``address``, and what time it is there.
+
+    The number of an answer begins with the time (core.telegram.org/mtproto/description#message-identifier-msg-id).
+    """
     dc_id, host, port = address
     loggers = _Quiet()
     connection: Any = connection_class(proxy)(host, port, dc_id, loggers=loggers, proxy=proxy)
-    nonce = secrets.randbits(127)
+    heard, nonce = _Heard(connection), secrets.randbits(127)
     found: Reach = "dark"
     try:
         with anyio.fail_after(patience):
             await connection.connect(timeout=patience)
             found = "accepts"
-            answer = await MTProtoPlainSender(connection, loggers=loggers).send(ReqPqMultiRequest(nonce))
-        return "answers" if isinstance(answer, ResPQ) and answer.nonce == nonce else found
+            answer = await MTProtoPlainSender(heard, loggers=loggers).send(ReqPqMultiRequest(nonce))
+        if not isinstance(answer, ResPQ) or answer.nonce != nonce:
+            return Seen(found)
+        return Seen("answers", (int.from_bytes(heard.packet[8:16], "little") >> 32) - time.time())
     except Exception:  # whatever came, it is no answer
-        return found
+        return Seen(found)
     finally:
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await connection.disconnect()

@@ -1,0 +1,196 @@
+"""The whole path of an event: decided, durable, logged; a hundred accounts, each waits for its own."""
+
+import asyncio
+import itertools
+import json
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+
+import aiosqlite
+import anyio
+import anyio.lowlevel
+import attrs
+from transitions import Machine
+
+from adapters.sqlite import Journal
+from adapters.sqlite.codec import encode_body, encode_snapshot
+from engine import logs
+from engine.narrate import narrate
+from states import Event, Policy, State, begin, step
+from states.events import Connected, Elapsed, NetworkLost, Stable, Started, TurnGranted
+from tests.bench.storage.producers import GUIDE
+from tests.bench.storage.table import Table, Target, middle, number, ratio
+
+ACCOUNTS = 100
+Path_ = Callable[[str, Event], Awaitable[None]]
+"""Take an event of an account; returns when the decision is durable and logged."""
+Contender = Callable[[Path], AbstractAsyncContextManager[Path_]]
+MAKE = "create table if not exists log (account text, at real, source text, event text, target text, body text)"
+INSERT = "insert into log values (?, ?, ?, ?, ?, ?)"
+SAVE = "insert or replace into latest values (?, ?)"
+
+
+def life() -> Iterator[Event]:
+    """Yield what happens to an account, for ever: it connects, holds, loses the network, waits."""
+    yield Started(credentials="key")
+    for link in itertools.count(1):
+        yield TurnGranted(generation=0)
+        yield Connected(link=link)
+        yield Stable(generation=0)
+        yield NetworkLost(link=link, detail="connection reset", chain=("ConnectionResetError: reset",))
+        if link == 1:
+            continue  # a stable link is lost: the next attempt comes at once
+        yield Elapsed(generation=0)
+
+
+def decided(accounts: dict[str, list[object]], account: str, event: Event) -> object:
+    """Decide an event as the runner does, and return the step."""
+    memory = accounts.setdefault(account, [begin(None, now=time.time()), random.Random(1)])
+    snapshot, rng = memory
+    if "generation" in attrs.fields_dict(type(event)):
+        event = attrs.evolve(event, generation=snapshot.generation)  # type: ignore[attr-defined, call-arg]
+    decision = step(snapshot, event, now=time.time(), rng=rng, policy=POLICY)  # type: ignore[arg-type]
+    memory[0] = decision.snapshot
+    return decision
+
+
+POLICY = Policy()
+
+
+@asynccontextmanager
+async def ours(place: Path) -> AsyncIterator[Path_]:
+    """``step``, the journal, the engine's own log."""
+    accounts: dict[str, list[object]] = {}
+    journal = await Journal.open(place / "ours.db", on_trouble=lambda *_: None)
+    with logs.opened(place / "logs", recent=logs.RecentLines()):
+
+        async def take(account: str, event: Event) -> None:
+            decision = decided(accounts, account, event)
+            await journal.write(account, decision.record, decision.snapshot)  # type: ignore[attr-defined]
+            narrate(account, decision)  # type: ignore[arg-type]
+            await journal.flush()
+
+        yield take
+    await journal.aclose(10)
+
+
+@asynccontextmanager
+async def with_aiosqlite(place: Path) -> AsyncIterator[Path_]:
+    """The same, with aiosqlite and the guide's settings in the journal's place."""
+    accounts: dict[str, list[object]] = {}
+    async with aiosqlite.connect(place / "aiosqlite.db", timeout=30.0, isolation_level=None) as database:
+        for pragma in (*GUIDE, MAKE, "create table latest (account text primary key, snapshot text)"):
+            await database.execute(pragma)
+        with logs.opened(place / "logs", recent=logs.RecentLines()):
+            turn = asyncio.Lock()  # a transaction of one connection belongs to one task
+
+            async def take(account: str, event: Event) -> None:
+                decision = decided(accounts, account, event)
+                record = decision.record  # type: ignore[attr-defined]
+                row = (account, record.at, record.source, record.event, record.target, encode_body(record))
+                async with turn:
+                    await database.execute("begin immediate")
+                    await database.execute(INSERT, row)
+                    await database.execute(SAVE, (account, encode_snapshot(decision.snapshot)))  # type: ignore[attr-defined]
+                    await database.execute("commit")
+                narrate(account, decision)  # type: ignore[arg-type]
+
+            yield take
+
+
+TRANSITIONS = [
+    {"trigger": "Started", "source": "connecting", "dest": None},
+    {"trigger": "TurnGranted", "source": ["connecting", "reconnecting"], "dest": None},
+    {"trigger": "Connected", "source": ["connecting", "reconnecting"], "dest": "healthy"},
+    {"trigger": "Stable", "source": "healthy", "dest": None},
+    {"trigger": "NetworkLost", "source": "healthy", "dest": "reconnecting"},
+    {"trigger": "Elapsed", "source": ["backoff", "reconnecting"], "dest": "reconnecting"},
+]
+
+
+@asynccontextmanager
+async def naive(place: Path) -> AsyncIterator[Path_]:
+    """A ``Machine`` per account, ``sqlite3`` as it comes on the loop, the standard library's log."""
+    machines: dict[str, Machine] = {}
+    log = logging.getLogger("naive")
+    log.propagate = False
+    log.setLevel(logging.INFO)
+    handler = logging.FileHandler(place / "naive.log")
+    handler.setFormatter(logs.FORMAT)
+    log.addHandler(handler)
+    with closing(sqlite3.connect(place / "naive.db")) as database:
+        database.execute(MAKE)
+        database.execute("create table latest (account text primary key, snapshot text)")
+
+        async def take(account: str, event: Event) -> None:
+            machine = machines.get(account)
+            if machine is None:
+                states = [state.value for state in State]
+                machine = machines[account] = Machine(states=states, transitions=TRANSITIONS, initial="connecting")
+            source, name = machine.state, type(event).__name__
+            machine.trigger(name)
+            row = (account, time.time(), source, name, machine.state, json.dumps({"event": name}))
+            database.execute(INSERT, row)
+            database.execute(SAVE, (account, json.dumps({"state": machine.state})))
+            database.commit()
+            log.info("%s: %s -> %s by %s", account, source, machine.state, name)
+            await anyio.lowlevel.checkpoint()
+
+        yield take
+    log.removeHandler(handler)
+    handler.close()
+
+
+CONTENDERS: dict[str, Contender] = {
+    "Holdfast": ours,
+    "a Machine per account, `sqlite3` as it comes, stdlib logging": naive,
+    "Holdfast with aiosqlite": with_aiosqlite,
+}
+
+
+async def rate(contender: Contender, place: Path, seconds: float) -> float:
+    """Return events per second."""
+    place.mkdir()
+    done = 0
+    async with contender(place) as take:
+        began = time.perf_counter()
+        end = began + seconds
+
+        async def live(account: str) -> None:
+            nonlocal done
+            for event in life():
+                if time.perf_counter() >= end:
+                    break
+                await take(account, event)
+                done += 1
+
+        async with anyio.create_task_group() as tasks:
+            for index in range(ACCOUNTS):
+                tasks.start_soon(live, f"Account {index}")
+        took = time.perf_counter() - began
+    return done / took
+
+
+def run(place: Path, *, seconds: float, rounds: int) -> Table:
+    """Measure all contenders, in turn, and return the table."""
+    found: dict[str, list[float]] = {}
+    for turn in range(rounds):
+        for name, contender in CONTENDERS.items():
+            where = place / f"path-{turn}-{contender.__name__}"
+            found.setdefault(name, []).append(anyio.run(rate, contender, where, seconds))
+    mine, plain, threaded = (middle(found[name]) for name in CONTENDERS)
+    rows = [[name, number(middle(found[name])), number(ratio(middle(found[name]), plain))] for name in CONTENDERS]
+    return Table(
+        f"An event's whole path, {ACCOUNTS} accounts: decided, durable, logged",
+        ["", "events per second", "ratio"],
+        rows,
+        [
+            Target("against the naive one", ratio(mine, plain), least=20),
+            Target("against aiosqlite", ratio(mine, threaded), least=4),
+        ],
+    )
