@@ -242,6 +242,12 @@ def stored_address(path: Path) -> tuple[int, str, int] | None:
     return (int(row[0]), str(row[1]), int(row[2])) if row and row[1] else None
 
 
+def stored_user(path: Path) -> int | None:
+    """Return the id of the user whose session a file is; None if it does not say. Read-only."""
+    row = _read(path, "select hash from entities where id = 0")  # where Telethon keeps it
+    return int(row[0]) if row else None
+
+
 async def open_session(connector: "Account") -> EngineSession:
     """Own and open a session file that somebody has logged in with.
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from engine.config.document import Problem
 
-OF_ONE: Final = ("name", "phone")
+OF_ONE: Final = ("name", "phone", "bot_token")
 """Keys that belong to one account, and so not beside a wildcard."""
 
 

@@ -21,6 +21,7 @@ def rule_problems(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
     """Yield what is wrong between values: names, session files and the sandbox's scenario."""
     accounts = list(_mappings(document.get("accounts")))
     yield from _equal_names(accounts)
+    yield from _two_logins(accounts)
     yield from _shared_sessions(accounts, folder)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     yield from _sandbox(document, names)
@@ -39,6 +40,13 @@ def _equal_names(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem
         if isinstance(name, str) and (earlier := first.setdefault(name, index)) != index:
             text = f"accounts[{earlier}] and accounts[{index}] have the same name{_shown(account)}; rename one of them"
             yield Problem(("accounts", index, "name"), text)
+
+
+def _two_logins(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
+    for index, account in accounts:
+        if account.get("phone") is not None and account.get("bot_token") is not None:
+            text = "a bot logs in with its token, and has no phone; remove one of the two"
+            yield Problem(("accounts", index, "bot_token"), text)
 
 
 def _shared_sessions(accounts: list[tuple[int, dict[str, Any]]], folder: Path) -> Iterator[Problem]:

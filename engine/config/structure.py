@@ -36,6 +36,7 @@ from engine.config.values import (
     to_int,
     to_number,
     to_offset,
+    to_optional_text,
     to_path,
     to_phone,
     to_public_key,
@@ -81,7 +82,8 @@ def converter_for(folder: Path) -> Converter:
     _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
     converter.register_structure_hook(Proxy, to_proxy)
     proxy = partial(_to_proxies, converter)
-    _register(converter, Account, session=lambda value, _: to_session(value, folder), phone=to_phone, proxy=proxy)
+    session = partial(_to_session, folder)
+    _register(converter, Account, session=session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     return converter
 
 
@@ -193,6 +195,10 @@ def _to_datacenter(converter: Converter, value: Any, _: Any) -> Datacenter | San
             raise ValueError(
                 f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
             )
+
+
+def _to_session(folder: Path, value: Any, _: Any) -> Path:
+    return to_session(value, folder)
 
 
 def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None, ...]:

@@ -15,6 +15,7 @@ from engine.config.scenario import SandboxSection
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
+_BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
 _INT_MAX: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
 _NAME_MAX: Final = 64  # characters
 
@@ -55,6 +56,11 @@ def _within(largest: int) -> Any:
 def _is_api_hash(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not _API_HASH.fullmatch(value):
         raise ValueError(f"{attribute.name} must be 32 hex digits; copy it from https://my.telegram.org/apps")
+
+
+def _is_bot_token(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not _BOT_TOKEN.fullmatch(value):
+        raise ValueError(f"{attribute.name} must be a number, a colon and a key; copy it from @BotFather")
 
 
 def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -113,6 +119,7 @@ class Storage:
 class Account:
     """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet.
 
+    ``phone`` is asked for a code at a login, ``bot_token`` makes it a bot's.
     ``proxy`` are the ways to Telegram in the order in which they are tried: None is one without a proxy, and with no
     way given it is the only one.
     """
@@ -120,6 +127,7 @@ class Account:
     name: str = field(validator=_is_name)
     session: Path
     phone: str | None = field(default=None, repr=False)
+    bot_token: str | None = field(default=None, repr=False, validator=attrs.validators.optional(_is_bot_token))
     proxy: tuple[Proxy | None, ...] = ()
 
 

@@ -129,6 +129,11 @@ def to_text(value: object, _: object = None) -> str:
     raise ValueError(f"must be text, not {kind(value)}{advice}")
 
 
+def to_optional_text(value: object, _: object = None) -> str | None:
+    """Return ``value``, which must be text or left out."""
+    return None if value is None else to_text(value)
+
+
 def to_phone(value: object, _: object = None) -> str | None:
     """Return a phone number; YAML takes one without quotes for a number and drops its plus sign and zeros."""
     if value is None or isinstance(value, str):
