@@ -1,9 +1,11 @@
 """The data centre that a config names, and a connector to it for each account: a composition root."""
 
+import json
 import math
+import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -14,7 +16,7 @@ from adapters.sandbox import Step as SandboxStep
 from adapters.sandbox.chaos import chaos
 from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
 from engine import layout
-from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
+from engine.config import Account, Chaos, Config, Do, SandboxSection, ScenarioStep
 from engine.config import Datacenter as DatacenterConfig
 from engine.config import Proxy as ProxyConfig
 from engine.config import Sandbox as SandboxConfig
@@ -32,20 +34,22 @@ def _ping_patience(policy: Policy) -> int:
     return max(75, math.ceil(policy.healthy.probe_every + sum(policy.timeout.patience) + 15))
 
 
+def connector_of(config: Config, account: Account, datacenter: Datacenter | None) -> Connector:
+    """Return the connector of an account to a data centre; None is Telegram itself."""
+    return Connector(
+        session=account.session,
+        api_id=config.telegram.api_id,
+        api_hash=config.telegram.api_hash,
+        datacenter=datacenter,
+        failover=Failover(tuple(map(_proxy, account.proxy))),
+        disconnect_delay=_ping_patience(config.states),
+        backups=config.storage.directory / layout.BACKUPS,
+        name=account.name,
+    )
+
+
 def _connectors(config: Config, datacenters: Mapping[str, Datacenter | None]) -> dict[str, Connector]:
-    return {
-        account.name: Connector(
-            session=account.session,
-            api_id=config.telegram.api_id,
-            api_hash=config.telegram.api_hash,
-            datacenter=datacenters[account.name],
-            failover=Failover(tuple(map(_proxy, account.proxy))),
-            disconnect_delay=_ping_patience(config.states),
-            backups=config.storage.directory / layout.BACKUPS,
-            name=account.name,
-        )
-        for account in config.accounts
-    }
+    return {account.name: connector_of(config, account, datacenters[account.name]) for account in config.accounts}
 
 
 def _proxy(config: ProxyConfig | None) -> Proxy | None:
@@ -90,13 +94,43 @@ def _sandbox_scenario(section: SandboxSection, phones: Mapping[str, str | None])
     return steps
 
 
+def at_sandbox(dc_id: int, port: int, public_key: str) -> Datacenter:
+    """Return a sandbox as a data centre, which Telethon accepts from now on."""
+    datacenter = Datacenter(dc_id, "127.0.0.1", port, public_key)
+    datacenter.trust()
+    return datacenter
+
+
+@contextmanager
+def _findable(config: Config, sandbox: SandboxProcess) -> Iterator[None]:
+    """Say in a file where the sandbox listens, while it does: a login beside the engine goes there, too."""
+    path = config.storage.directory / layout.SANDBOX_ADDRESS
+    said = {"engine": os.getpid(), "dc": sandbox.dc_id, "port": sandbox.port, "public_key": sandbox.public_key}
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(said), encoding="utf-8")
+    unfinished.rename(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def sandbox_of(config: Config, engine: int) -> Datacenter | None:
+    """Return the sandbox of the engine that is process ``engine``; None if it has none now."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        said = json.loads((config.storage.directory / layout.SANDBOX_ADDRESS).read_text("utf-8"))
+        if said["engine"] == engine:
+            return at_sandbox(int(said["dc"]), int(said["port"]), str(said["public_key"]))
+    return None
+
+
 async def _in_sandbox(config: Config, sandbox: SandboxProcess) -> dict[str, Connector]:
     """Give each account a port of its own in the sandbox, and log in the test numbers that have no session yet."""
     datacenters: dict[str, Datacenter | None] = {}
     for account in config.accounts:
         port = await sandbox.listen(account.phone) if account.phone else sandbox.port
         datacenters[account.name] = Datacenter(sandbox.dc_id, "127.0.0.1", port, sandbox.public_key)
-    Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
+    at_sandbox(sandbox.dc_id, sandbox.port, sandbox.public_key)
     connectors = _connectors(config, datacenters)
     for account in config.accounts:
         if account.phone and not account.session.exists():
@@ -131,7 +165,8 @@ async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector
                 connectors = await _in_sandbox(config, sandbox)
                 phones = {account.name: account.phone for account in config.accounts}
                 steps = _sandbox_scenario(config.sandbox, phones)
-                yield connectors, partial(_play, sandbox, steps)
+                with _findable(config, sandbox):
+                    yield connectors, partial(_play, sandbox, steps)
         case DatacenterConfig(id=number, host=host, port=port, public_key=key):
             datacenter = Datacenter(number, host, port, key)
             datacenter.trust()

@@ -14,3 +14,5 @@ BACKUPS: Final = Path("backups")
 """Copies of session files."""
 SANDBOX: Final = Path("sandbox")
 """State of the data centre of our own."""
+SANDBOX_ADDRESS: Final = SANDBOX / "running.json"
+"""Where the sandbox of the running engine listens."""

@@ -75,7 +75,7 @@ class Person(Protocol):
         """Return the account's phone number."""
 
     async def ask_code(self, where: str) -> str:
-        """Return the code, which came ``where`` says; empty to have it sent again."""
+        """Return the code, which was sent ``where`` says; empty to have it sent again."""
 
     async def ask_password(self, hint: str) -> str:
         """Return the password of the two-step verification; the hint may be empty."""
@@ -263,10 +263,10 @@ class Conversation:
 
 
 def _where(sent: Any) -> str:
-    """Return where a code came, as the end of a sentence."""
+    """Return where a code was sent, as the end of a sentence."""
     match sent.type:
         case types.auth.SentCodeTypeApp():
-            return "in Telegram, on a device where the account is logged in"
+            return "to the account's other devices, in Telegram"
         case types.auth.SentCodeTypeCall():
             return "by a phone call"
         case types.auth.SentCodeTypeFlashCall():
@@ -276,7 +276,7 @@ def _where(sent: Any) -> str:
         case types.auth.SentCodeTypeEmailCode():
             return "by e-mail"
         case types.auth.SentCodeTypeFragmentSms():
-            return "at fragment.com"
+            return "to fragment.com"
         case _:
             return "by SMS"
 

@@ -34,7 +34,7 @@ CLOSE_SECONDS: Final = 5.0
 OWNING_SECONDS: Final = 5.0
 """How long the session file may still be in use: an engine that was just told to let go of it needs a moment."""
 COMPANIONS: Final = ("", "-wal", "-shm", "-journal")
-LOGGED_OUT: Final = "{} (logged out)"
+LOGGED_OUT: Final = "{}.logged-out"
 """What copies of sessions are called that are good for nothing but their contents."""
 
 

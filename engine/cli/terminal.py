@@ -1,0 +1,107 @@
+"""A person at a terminal, or a script at the other end of a pipe: asked line by line, told on stderr."""
+
+import os
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import anyio
+from attrs import define, field
+
+from engine.cli import qr
+
+LONGEST_LINE_BYTES: Final = 4096
+
+
+class InputEnded(Exception):
+    """Nobody answers any more."""
+
+
+@define(eq=False)
+class Terminal:
+    """Asks and tells whoever sits there; what is asked is read from stdin, a line each."""
+
+    yes: bool = False
+    """Whether everything is confirmed beforehand."""
+    _read: bytearray = field(factory=bytearray, init=False, repr=False)
+    _drawn: int = field(default=0, init=False)
+    """Lines of the QR code that the cursor stands under."""
+
+    async def ask_phone(self) -> str:
+        """Ask for the phone number."""
+        return await self._ask("Phone number, with its country's code: ")
+
+    async def ask_code(self, where: str) -> str:
+        """Ask for the code."""
+        return await self._ask(f"Code, sent {where} (Enter to have it sent again): ")
+
+    async def ask_password(self, hint: str) -> str:
+        """Ask for the password, which is not shown."""
+        with _unseen():
+            return await self._ask(f"Password of the two-step verification{f' (hint: {hint})' if hint else ''}: ")
+
+    async def show_qr(self, url: str) -> None:
+        """Draw the QR code, over the last one where that is possible."""
+        coloured = sys.stderr.isatty()
+        if not self._drawn:
+            self._write("On your phone: Telegram, Settings, Devices, Link Desktop Device; then scan this.\n")
+        elif coloured:
+            self._write(f"\x1b[{self._drawn}A")
+        drawn = qr.lines(url, coloured=coloured)
+        self._write("".join(f"{line}\n" for line in drawn))
+        self._drawn = len(drawn)
+
+    async def say(self, sentence: str) -> None:
+        """Print a sentence."""
+        self._drawn = 0
+        self._write(f"{sentence}\n")
+
+    async def confirm(self, question: str) -> bool:
+        """Ask for a yes; where nobody can be asked, the answer is no."""
+        if self.yes:
+            return True
+        if not sys.stdin.isatty():
+            await self.say(f"{question} There is no terminal to ask at; add --yes if it shall.")
+            return False
+        return (await self._ask(f"{question} [y/N] ")).strip().lower() in ("y", "yes")
+
+    async def _ask(self, prompt: str) -> str:
+        self._drawn = 0
+        self._write(prompt)
+        while b"\n" not in self._read:
+            with suppress(PermissionError):  # a file, which never lets wait
+                await anyio.wait_readable(sys.stdin.fileno())
+            chunk = os.read(sys.stdin.fileno(), LONGEST_LINE_BYTES)
+            self._read += chunk
+            if not chunk or len(self._read) > LONGEST_LINE_BYTES:
+                self._write("\n")
+                raise InputEnded
+        line, _, rest = bytes(self._read).partition(b"\n")
+        self._read = bytearray(rest)
+        return line.decode(errors="replace").rstrip("\r")
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Have what is typed not shown, and shown again afterwards however it ends."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+    hidden = list(before)
+    hidden[3] &= ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, hidden)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        sys.stderr.write("\n")
+        sys.stderr.flush()
