@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from adapters.sandbox.commands import Post as Post
     from adapters.sandbox.commands import Push as Push
     from adapters.sandbox.commands import Step as Step
+    from adapters.sandbox.credentials import NumberStatus as NumberStatus
     from adapters.sandbox.errors import SandboxDied as SandboxDied
     from adapters.sandbox.errors import SandboxError as SandboxError
     from adapters.sandbox.faults import Fault as Fault
@@ -25,6 +26,7 @@ _HOMES: Final = {
     "Post": "commands",
     "Push": "commands",
     "Step": "commands",
+    "NumberStatus": "credentials",
     "SandboxDied": "errors",
     "SandboxError": "errors",
     "Fault": "faults",

@@ -10,8 +10,11 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from adapters.sandbox import login_commands
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import OPTION_KEYS, TRAITS, Fault, FaultKind
+from adapters.sandbox.login_commands import LoginCommand
+from adapters.sandbox.reading import flag, number, seconds_or_none, text, text_or_none, texts, whole_or_none
 
 MOST_STEPS: Final = 1000
 LONGEST_SCENARIO_SECONDS: Final = 24 * 3600.0
@@ -112,7 +115,9 @@ class Scenario:
     steps: tuple[Step, ...]
 
 
-Command: TypeAlias = Action | CreateChannel | AskHistory | Listen | Authorize | Mark | AskStats | Scenario
+Command: TypeAlias = (
+    Action | CreateChannel | AskHistory | Listen | Authorize | Mark | AskStats | LoginCommand | Scenario
+)
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     **{kind.value: frozenset({"account", "for"}) | TRAITS[kind].keys for kind in FaultKind},
@@ -123,6 +128,7 @@ KEYS: Final[Mapping[str, frozenset[str]]] = {
     "history": frozenset({"username", "after"}),
     "listen": frozenset({"account"}),
     "authorize": frozenset({"account"}),
+    **login_commands.KEYS,
     "mark": frozenset(),
     "stats": frozenset(),
     "scenario": frozenset({"steps"}),
@@ -140,27 +146,29 @@ def parse(record: object) -> Command:
     if unknown := sorted(str(key) for key in record.keys() - KEYS[do] - {"do"}):
         known = ", ".join(sorted(KEYS[do])) or "no other key"
         raise SandboxError(f"'{do}' has no key {', '.join(unknown)}; it knows {known}.")
+    if do in login_commands.KEYS:
+        return login_commands.parse(do, record)
     match do:
         case "clear":
-            return Clear(_text_or_none(record, "account"))
+            return Clear(text_or_none(record, "account"))
         case "push":
-            return Push(_text(record, "account"), _text(record, "text"), _text_or_none(record, "sender"))
+            return Push(text(record, "account"), text(record, "text"), text_or_none(record, "sender"))
         case "channel":
             return CreateChannel(
-                _text(record, "username"),
-                _text(record, "title"),
-                _flag(record, "megagroup"),
-                _texts(record, "members"),
-                _texts(record, "admins"),
+                text(record, "username"),
+                text(record, "title"),
+                flag(record, "megagroup"),
+                texts(record, "members"),
+                texts(record, "admins"),
             )
         case "post":
-            return Post(_text(record, "username"), _text(record, "text"), _text_or_none(record, "sender"))
+            return Post(text(record, "username"), text(record, "text"), text_or_none(record, "sender"))
         case "history":
-            return AskHistory(_text(record, "username"), _number(record, "after"))
+            return AskHistory(text(record, "username"), number(record, "after"))
         case "listen":
-            return Listen(_text(record, "account"))
+            return Listen(text(record, "account"))
         case "authorize":
-            return Authorize(_text(record, "account"))
+            return Authorize(text(record, "account"))
         case "mark":
             return Mark()
         case "stats":
@@ -169,13 +177,13 @@ def parse(record: object) -> Command:
             return _scenario(record.get("steps"))
     return Fault(
         FaultKind(do),
-        account=_text_or_none(record, "account"),
-        duration=_seconds_or_none(record, "for"),
-        times=_whole_or_none(record, "times"),
-        request=_text_or_none(record, "request"),
-        code=_whole_or_none(record, "code"),
-        text=_text_or_none(record, "text"),
-        seconds=_seconds_or_none(record, "seconds"),
+        account=text_or_none(record, "account"),
+        duration=seconds_or_none(record, "for"),
+        times=whole_or_none(record, "times"),
+        request=text_or_none(record, "request"),
+        code=whole_or_none(record, "code"),
+        text=text_or_none(record, "text"),
+        seconds=seconds_or_none(record, "seconds"),
     )
 
 
@@ -203,6 +211,8 @@ def encode(command: Command) -> dict[str, Any]:
             record = {"do": "mark"}
         case AskStats():
             record = {"do": "stats"}
+        case LoginCommand():
+            record = login_commands.encode(command)
         case Scenario():
             return {"do": "scenario", "steps": [{"at": step.at, **encode(step.fault)} for step in command.steps]}
     return {key: value for key, value in record.items() if value is not None}
@@ -225,7 +235,7 @@ def _step(number: int, record: object) -> Step:
     try:
         if not isinstance(record, dict):
             raise SandboxError('A step is a command with a time, such as {"at": 5, "do": "reset"}.')
-        at = _seconds_or_none(record, "at")
+        at = seconds_or_none(record, "at")
         if at is None:
             raise SandboxError("'at' is missing; it says after how many seconds.")
         action = parse({key: value for key, value in record.items() if key != "at"})
@@ -234,54 +244,3 @@ def _step(number: int, record: object) -> Step:
         return Step(at, action)
     except SandboxError as error:
         raise SandboxError(f"Step {number} of the scenario: {error}") from error
-
-
-def _text(record: dict[str, object], key: str) -> str:
-    value = _text_or_none(record, key)
-    if value is None:
-        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
-    return value
-
-
-def _text_or_none(record: dict[str, object], key: str) -> str | None:
-    value = record.get(key)
-    if value is not None and not isinstance(value, str):
-        raise SandboxError(f"'{key}' is a text in quotes, not {value!r}.")
-    return value
-
-
-def _texts(record: dict[str, object], key: str) -> tuple[str, ...]:
-    value = record.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise SandboxError(f"'{key}' is a list of texts in quotes, not {value!r}.")
-    return tuple(value)
-
-
-def _flag(record: dict[str, object], key: str) -> bool:
-    value = record.get(key, False)
-    if not isinstance(value, bool):
-        raise SandboxError(f"'{key}' is true or false, not {value!r}.")
-    return value
-
-
-def _number(record: dict[str, object], key: str) -> int:
-    value = record.get(key, 0)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
-        raise SandboxError(f"'{key}' is a whole number from 0 to {2**31 - 1}, not {value!r}.")
-    return value
-
-
-def _seconds_or_none(record: dict[str, object], key: str) -> float | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SandboxError(f"'{key}' is a number of seconds, not {value!r}.")
-    return float(value)
-
-
-def _whole_or_none(record: dict[str, object], key: str) -> int | None:
-    value = record.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise SandboxError(f"'{key}' is a whole number, not {value!r}.")
-    return value

@@ -300,7 +300,9 @@ class Connection:
 
     async def _answer(self, msg_id: int, value: Any, query: tl.Query) -> None:
         """One request, in a task of its own: an answer that takes its time must not hold up pings."""
-        board, account, name = self._centre.switchboard, self.account, tl.method_name(query.request)
+        board, name = self._centre.switchboard, tl.method_name(query.request)
+        # Whoever is nobody yet may say who they want to be.
+        account = self.account or services.named_number(query.request)
         try:
             fault = board.strike(Point.REQUEST, account, name)
             if fault is None and services.asks_for_updates(query.request):

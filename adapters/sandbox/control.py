@@ -27,6 +27,7 @@ from adapters.sandbox.commands import (
 )
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import Fault
+from adapters.sandbox.login_commands import ExpireCodes, LoginCommand, SetNumberStatus, SetPassword
 from adapters.sandbox.server import Sandbox
 
 LONGEST_LINE_BYTES: Final = 256 * 1024
@@ -94,6 +95,8 @@ class Control:
                 return {"port": await self._sandbox.listen(command.account)}
             case Authorize():
                 return {"key": self._sandbox.authorize(command.account).hex()}
+            case LoginCommand():
+                return await self._register(command)
             case Mark():
                 self._sandbox.mark()
             case AskStats():
@@ -103,6 +106,16 @@ class Control:
                     raise SandboxError(f"{MOST_SCENARIOS} scenarios are running already; wait until one is over.")
                 self._running += 1
                 self._tasks.start_soon(self._run, command, self._clock())
+        return {}
+
+    async def _register(self, command: LoginCommand) -> dict[str, Any]:
+        match command:
+            case SetNumberStatus():
+                self._sandbox.set_number_status(command.account, command.status)
+            case SetPassword():
+                await self._sandbox.set_password(command.account, command.password, command.hint or "")
+            case ExpireCodes():
+                return {"expired": self._sandbox.expire_codes(command.account)}
         return {}
 
     async def _run(self, scenario: Scenario, start: float) -> None:

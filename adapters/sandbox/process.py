@@ -31,6 +31,7 @@ from adapters.sandbox.commands import (
 )
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults import Fault
+from adapters.sandbox.login_commands import ExpireCodes, SetNumberStatus, SetPassword
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
@@ -156,6 +157,18 @@ class SandboxProcess:
             messages += [ChannelMessage(**record) for record in answer["messages"]]
             more = answer["more"]
         return messages
+
+    async def set_number_status(self, phone: str, status: str) -> None:
+        """As `Sandbox.set_number_status`."""
+        await self._ask(SetNumberStatus(phone, str(status)))
+
+    async def set_password(self, phone: str, password: str | None, hint: str = "") -> None:
+        """As `Sandbox.set_password`."""
+        await self._ask(SetPassword(phone, password, hint or None))
+
+    async def expire_codes(self, phone: str | None = None) -> int:
+        """As `Sandbox.expire_codes`."""
+        return int((await self._ask(ExpireCodes(phone)))["expired"])
 
     async def scenario(self, steps: Sequence[Step]) -> None:
         """Starts a scenario and returns at once."""

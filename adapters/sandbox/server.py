@@ -26,6 +26,7 @@ from adapters.sandbox.faults import STRIKE_AT_ONCE, Fault, FaultKind, Point
 from adapters.sandbox.keys import DataCentreKey
 from adapters.sandbox.listener import Door, Listener
 from adapters.sandbox.phones import normalise
+from adapters.sandbox.registrar import Registrar
 from adapters.sandbox.services import MOST_MISSED, MOST_MISSED_IN_CHANNEL, Office
 from adapters.sandbox.services.messages import LONGEST_TEXT
 from adapters.sandbox.store import SERVICE_ID, Message, Store
@@ -39,7 +40,7 @@ MOST_DATA_CENTRES: Final = 1000
 DOORS: Final = {FaultKind.REFUSE: Door.REFUSING, FaultKind.SYN_DROP: Door.DROPPING}
 
 
-class Sandbox:
+class Sandbox(Registrar):
     """A Telegram data centre on loopback, for as long as the `async with` block lasts.
 
     Args:

@@ -13,9 +13,10 @@ from typing import Final, Self
 
 import attrs
 
-from adapters.sandbox import channels
+from adapters.sandbox import channels, credentials
 from adapters.sandbox.channels import FIRST_PTS, Channels
 from adapters.sandbox.cipher import AuthKey
+from adapters.sandbox.credentials import Credentials, NumberStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.paging import Window
 from adapters.sandbox.phones import normalise
@@ -97,18 +98,20 @@ class Store:
     _accounts: dict[int, Account] = attrs.field(factory=dict)
     _db: sqlite3.Connection = attrs.field(init=False)
     channels: Channels = attrs.field(init=False)
+    credentials: Credentials = attrs.field(init=False)
 
     def __enter__(self) -> Self:
         try:
             self._db = sqlite3.connect(self._file or ":memory:", isolation_level=None, timeout=5)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(SCHEMA + channels.SCHEMA)
+            self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA)
         except sqlite3.Error as error:
             raise SandboxError(
                 f"The sandbox cannot use {self._file} ({error}); check that no other sandbox has it open, or delete it."
             ) from error
         self.channels = Channels(self._db, self._clock)
+        self.credentials = Credentials(self._db)
         self._accounts = {id_: Account(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")}
         for data, owner in self._db.execute("SELECT data, account FROM auth_keys"):
             key = AuthKey.of(data)
@@ -123,8 +126,13 @@ class Store:
         self._db.close()
 
     def account(self, phone: str) -> Account:
-        """The account of a test number, which is created when it is first asked for. Raises SandboxError otherwise."""
+        """The account of a test number, which is created when it is first asked for.
+
+        Raises SandboxError for any other number, and for one that is to have no account.
+        """
         digits = normalise(phone)
+        if self.credentials.status(digits) is NumberStatus.UNOCCUPIED:
+            raise SandboxError(f"+{digits} is unoccupied: it has no account; make the number usual again first.")
         return self._accounts.get(int(digits)) or self._create(Account(int(digits), digits))
 
     def account_by_id(self, id_: int) -> Account | None:

@@ -4,8 +4,9 @@ from typing import Any, Final
 
 from telethon.tl import functions
 
-from adapters.sandbox.errors import RpcRefusal
-from adapters.sandbox.services import auth, channels, dialogs, messages, people, updates
+from adapters.sandbox.errors import RpcRefusal, SandboxError
+from adapters.sandbox.phones import normalise
+from adapters.sandbox.services import auth, channels, dialogs, messages, password, people, updates
 from adapters.sandbox.services.call import MOST_MISSED as MOST_MISSED
 from adapters.sandbox.services.call import MOST_MISSED_IN_CHANNEL as MOST_MISSED_IN_CHANNEL
 from adapters.sandbox.services.call import Call as Call
@@ -28,6 +29,17 @@ def is_known(request: Any) -> bool:
     return type(request) in SERVICES
 
 
+def named_number(request: Any) -> str | None:
+    """The phone number that a request of a login names, normalised; None when it names none that can be."""
+    phone = getattr(request, "phone_number", None)
+    if not isinstance(phone, str):
+        return None
+    try:
+        return normalise(phone)
+    except SandboxError:
+        return None
+
+
 def asks_for_updates(request: Any) -> bool:
     """Whether the request makes its session one that updates are pushed to: any that needs a login."""
     service = SERVICES.get(type(request))
@@ -39,6 +51,10 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.help.GetNearestDcRequest: Service(auth.get_nearest_dc, open=True),
     functions.auth.SendCodeRequest: Service(auth.send_code, open=True),
     functions.auth.SignInRequest: Service(auth.sign_in, open=True),
+    functions.auth.ResendCodeRequest: Service(auth.resend_code, open=True),
+    functions.auth.CancelCodeRequest: Service(auth.cancel_code, open=True),
+    functions.auth.CheckPasswordRequest: Service(password.check_password, open=True),
+    functions.account.GetPasswordRequest: Service(password.get_password, open=True),
     functions.auth.LogOutRequest: Service(auth.log_out),
     functions.account.UpdateStatusRequest: Service(auth.update_status),
     functions.users.GetUsersRequest: Service(people.get_users),

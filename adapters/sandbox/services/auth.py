@@ -1,17 +1,25 @@
-"""help, auth and account: what a client asks before, while and after it logs in."""
+"""help, auth and account: what a client asks before, while and after it logs in with a code.
 
-import secrets
-from hmac import compare_digest
+Source: https://core.telegram.org/api/auth
+"""
+
 from typing import Any, Final
 
 from telethon.tl import types
 
 from adapters.sandbox import views
+from adapters.sandbox.credentials import NumberStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
-from adapters.sandbox.phones import CODE_LENGTH, login_code
+from adapters.sandbox.logins import Code
+from adapters.sandbox.phones import CODE_LENGTH, login_code, normalise
+from adapters.sandbox.services import entrance
 from adapters.sandbox.services.call import Call
 
-CODE_LIFETIME_SECONDS: Final = 300.0
+WAYS: Final = (types.auth.SentCodeTypeApp, types.auth.SentCodeTypeSms, types.auth.SentCodeTypeCall)
+"""How a code is sent: first to the app, then, when it is asked for again, in the other ways."""
+NEXT_WAYS: Final = (types.auth.CodeTypeSms, types.auth.CodeTypeCall, None)
+RESEND_SECONDS: Final = 60
+"""After how long a client may ask for the next way; nobody checks."""
 
 
 def get_config(call: Call, _: Any) -> Any:
@@ -23,33 +31,34 @@ def get_nearest_dc(call: Call, _: Any) -> Any:
 
 
 def send_code(call: Call, request: Any) -> Any:
-    try:
-        account = call.store.account(request.phone_number)
-    except SandboxError as error:
-        raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
-    code_hash = secrets.token_hex(9)
-    call.office.codes[account.phone] = (code_hash, call.office.clock() + CODE_LIFETIME_SECONDS)
-    return types.auth.SentCode(types.auth.SentCodeTypeApp(CODE_LENGTH), code_hash)
+    phone = _number(call, request.phone_number)
+    return _sent(call.office.logins.new_code(phone))
+
+
+def resend_code(call: Call, request: Any) -> Any:
+    _, code = _code(call, request)
+    if code.repeats == len(WAYS) - 1:
+        raise RpcRefusal(406, "SEND_CODE_UNAVAILABLE")
+    code.repeats += 1
+    return _sent(code)
+
+
+def cancel_code(call: Call, request: Any) -> Any:
+    phone, _ = _code(call, request)
+    call.office.logins.end_code(phone)
+    return True
 
 
 def sign_in(call: Call, request: Any) -> Any:
     if not request.phone_code:
         raise RpcRefusal(400, "PHONE_CODE_EMPTY")
-    if not request.phone_code_hash:
-        raise RpcRefusal(400, "PHONE_CODE_HASH_EMPTY")
-    try:
-        account = call.store.account(request.phone_number)
-    except SandboxError as error:
-        raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
-    code_hash, until = call.office.codes.get(account.phone, ("", 0.0))
-    if not compare_digest(code_hash, request.phone_code_hash) or call.office.clock() > until:
-        raise RpcRefusal(400, "PHONE_CODE_EXPIRED")
-    if request.phone_code != login_code(account.phone):
+    phone, _ = _code(call, request)
+    if request.phone_code != login_code(phone):
         raise RpcRefusal(400, "PHONE_CODE_INVALID")
-    del call.office.codes[account.phone]
-    call.store.log_in(call.key, account.id)
-    call.account = account
-    return types.auth.Authorization(views.user(account, account.id))
+    call.office.logins.end_code(phone)
+    if call.store.credentials.status(phone) is NumberStatus.UNOCCUPIED:
+        return types.auth.AuthorizationSignUpRequired()
+    return entrance.enter(call, call.store.account(phone))
 
 
 def log_out(call: Call, _: Any) -> Any:
@@ -60,3 +69,31 @@ def log_out(call: Call, _: Any) -> Any:
 
 def update_status(_: Call, __: Any) -> Any:
     return True
+
+
+def _number(call: Call, phone: str) -> str:
+    """The number, normalised. Raises RpcRefusal when nobody can log in with it."""
+    try:
+        digits = normalise(phone)
+    except SandboxError as error:
+        raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
+    if call.store.credentials.status(digits) is NumberStatus.BANNED:
+        raise RpcRefusal(400, "PHONE_NUMBER_BANNED")
+    return digits
+
+
+def _code(call: Call, request: Any) -> tuple[str, Code]:
+    """The number and the code that was sent to it. Raises RpcRefusal when that is over."""
+    if not request.phone_code_hash:
+        raise RpcRefusal(400, "PHONE_CODE_HASH_EMPTY")
+    phone = _number(call, request.phone_number)
+    code = call.office.logins.code(phone, request.phone_code_hash)
+    if code is None:
+        raise RpcRefusal(400, "PHONE_CODE_EXPIRED")
+    return phone, code
+
+
+def _sent(code: Code) -> Any:
+    following = NEXT_WAYS[code.repeats]
+    way = WAYS[code.repeats](CODE_LENGTH)
+    return types.auth.SentCode(way, code.hash, following and following(), RESEND_SECONDS if following else None)

@@ -9,6 +9,7 @@ import attrs
 from adapters.sandbox.channels import ChannelMessage
 from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.logins import Logins
 from adapters.sandbox.store import Account, Message, Store
 
 SLICE: Final = 100
@@ -29,8 +30,10 @@ class Office:
     most_missed: int = MOST_MISSED
     """A client that missed more messages than this is not told them, but that it is too late."""
     most_missed_in_channel: int = MOST_MISSED_IN_CHANNEL
-    codes: dict[str, tuple[str, float]] = attrs.field(factory=dict)
-    """Per phone number the hash of the code that was sent last, and until when it holds."""
+    logins: Logins = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.logins = Logins(self.clock)
 
 
 @attrs.define

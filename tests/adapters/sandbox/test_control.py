@@ -9,6 +9,7 @@ from telethon.crypto import AuthKey
 from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
 from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
+from adapters.sandbox.login_commands import ExpireCodes, SetNumberStatus, SetPassword
 
 PHONE = "+9996620001"
 
@@ -30,6 +31,11 @@ COMMANDS = [
     Authorize(PHONE),
     Mark(),
     AskStats(),
+    SetNumberStatus(PHONE, "banned"),
+    SetPassword(PHONE, "secret", "hint"),
+    SetPassword(PHONE),
+    ExpireCodes(),
+    ExpireCodes(PHONE),
     commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
     commands.scenario([Step(1, Post("news", "hi"))]),
 ]
@@ -63,6 +69,13 @@ MISTAKES = [
     ('{"do": "channel", "username": "news", "title": "N", "members": ["12"]}', "test range"),
     ('{"do": "post", "username": "news", "text": "x"}', "no channel 'news'"),
     ('{"do": "history", "username": "news", "after": -1}', "whole number"),
+    ('{"do": "number", "account": "+9996620001"}', "needs the key 'status'"),
+    ('{"do": "number", "account": "+9996620001", "status": "odd"}', "usual, unoccupied, banned, not 'odd'"),
+    ('{"do": "number", "account": "12", "status": "usual"}', "test range"),
+    ('{"do": "password", "account": "12", "password": "x"}', "test range"),
+    ('{"do": "password", "account": "+9996620001", "password": ""}', "1 to 256 characters"),
+    ('{"do": "password", "account": "+9996620001", "password": 12345}', "'password' is a text in quotes.$"),
+    ('{"do": "expire_codes", "account": "12"}', "test range"),
     ('{"do": "scenario"}', "list of commands"),
     ('{"do": "scenario", "steps": [{"do": "reset"}]}', "Step 1 of the scenario: 'at' is missing"),
     ('{"do": "scenario", "steps": [{"at": -1, "do": "reset"}]}', "Step 1"),

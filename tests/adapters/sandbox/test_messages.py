@@ -157,5 +157,5 @@ async def test_a_request_that_is_not_there_is_named_and_counted(connected):
     """A method that the sandbox lacks is a clear RPC error and shows in the statistics."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         with pytest.raises(errors.BadRequestError, match="METHOD_NOT_IN_SANDBOX"):
-            await alice(functions.account.GetPasswordRequest())
-        assert dc.stats()["unknown_requests"] == {"account.getPassword": 1}
+            await alice(functions.account.GetWallPapersRequest(0))
+        assert dc.stats()["unknown_requests"] == {"account.getWallPapers": 1}

@@ -1,0 +1,64 @@
+"""What accounts log in with, as the data centre remembers it: numbers, and the verifiers of passwords."""
+
+import sqlite3
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+from adapters.sandbox.srp import Verifier
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS numbers (phone TEXT PRIMARY KEY, status TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS passwords (
+    account INTEGER PRIMARY KEY REFERENCES accounts (id),
+    salt1 BLOB NOT NULL, salt2 BLOB NOT NULL, verifier BLOB NOT NULL, hint TEXT NOT NULL
+) STRICT;
+"""
+
+
+class NumberStatus(StrEnum):
+    """What is the matter with a phone number."""
+
+    USUAL = "usual"
+    """It has an account, or gets one when it is first asked for."""
+    UNOCCUPIED = "unoccupied"
+    """It has no account: whoever logs in is told to sign up."""
+    BANNED = "banned"
+    """No code is sent. Logins that exist are untouched; the fault `revoke` ends them."""
+
+
+@attrs.frozen
+class Password:
+    """The second step of an account's login. The password itself is nowhere."""
+
+    verifier: Verifier
+    hint: str
+
+
+@attrs.define
+class Credentials:
+    """The part of the store that holds them; it shares the store's database."""
+
+    _db: sqlite3.Connection
+
+    def status(self, phone: str) -> NumberStatus:
+        """What is the matter with a normalised number."""
+        row = self._db.execute("SELECT status FROM numbers WHERE phone = ?", (phone,)).fetchone()
+        return NumberStatus(row[0]) if row else NumberStatus.USUAL
+
+    def set_status(self, phone: str, status: NumberStatus) -> None:
+        self._db.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (phone, status.value))
+
+    def password(self, account: int) -> Password | None:
+        """The account's second step; None when it has none."""
+        query = "SELECT salt1, salt2, verifier, hint FROM passwords WHERE account = ?"
+        row = self._db.execute(query, (account,)).fetchone()
+        return Password(Verifier(*row[:3]), row[3]) if row else None
+
+    def set_password(self, account: int, password: Password | None) -> None:
+        """Sets the second step of the account, or with None takes it away."""
+        self._db.execute("DELETE FROM passwords WHERE account = ?", (account,))
+        if password is not None:
+            values = (account, *attrs.astuple(password.verifier), password.hint)
+            self._db.execute("INSERT INTO passwords VALUES (?, ?, ?, ?, ?)", values)

@@ -1,0 +1,65 @@
+"""The commands about logging in, as values and as JSON objects.
+
+{"do": "password", "account": "+9996620001", "password": "...", "hint": "..."}; without `password` there is none any
+more. What a value may be is the registrar's to say.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from adapters.sandbox import reading
+
+
+class LoginCommand:
+    """Any of those below."""
+
+
+@attrs.frozen
+class SetNumberStatus(LoginCommand):
+    """As `Sandbox.set_number_status`."""
+
+    account: str
+    status: str
+
+
+@attrs.frozen
+class SetPassword(LoginCommand):
+    """As `Sandbox.set_password`."""
+
+    account: str
+    password: str | None = attrs.field(default=None, repr=False)
+    hint: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class ExpireCodes(LoginCommand):
+    """As `Sandbox.expire_codes`."""
+
+    account: str | None = None
+
+
+Reader = Callable[[dict[str, object], str], Any]
+COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Reader]]]] = {
+    "number": (SetNumberStatus, {"account": reading.text, "status": reading.text}),
+    "password": (
+        SetPassword,
+        {"account": reading.text, "password": reading.secret_or_none, "hint": reading.text_or_none},
+    ),
+    "expire_codes": (ExpireCodes, {"account": reading.text_or_none}),
+}
+"""Each command's value, and how each of its keys is read."""
+KEYS: Final = {do: frozenset(readers) for do, (_, readers) in COMMANDS.items()}
+
+
+def parse(do: str, record: dict[str, object]) -> LoginCommand:
+    """The value of a command that is in `COMMANDS`. Raises SandboxError for a key that cannot be read."""
+    kind, readers = COMMANDS[do]
+    return kind(**{key: read(record, key) for key, read in readers.items()})
+
+
+def encode(command: Any) -> dict[str, Any]:
+    """The JSON object that means this command."""
+    (do,) = (do for do, (kind, _) in COMMANDS.items() if kind is type(command))
+    return {"do": do, **attrs.asdict(command)}

@@ -1,0 +1,31 @@
+"""What can be said about logins, across the border of the sandbox's process."""
+
+import pytest
+from telethon import errors
+
+from adapters.sandbox import NumberStatus, SandboxError, SandboxProcess
+
+PHONE, OTHER = "+9996620001", "+9996620002"
+CODE = "22222"
+
+
+async def test_each_command_about_logins_crosses_the_border(connected, tmp_path):
+    """A password, an expired code and a banned number meet the client; a refusal comes back; no secret is logged."""
+    async with SandboxProcess.start(tmp_path) as sandbox, connected(sandbox) as client:
+        await sandbox.set_number_status(OTHER, NumberStatus.BANNED)
+        with pytest.raises(errors.PhoneNumberBannedError):
+            await client.send_code_request(OTHER)
+        await sandbox.set_password(PHONE, "correct horse", "horse")
+        await client.send_code_request(PHONE)
+        assert await sandbox.expire_codes(PHONE) == 1
+        with pytest.raises(errors.PhoneCodeExpiredError):
+            await client.sign_in(PHONE, CODE)
+        await client.send_code_request(PHONE)
+        with pytest.raises(errors.SessionPasswordNeededError):
+            await client.sign_in(PHONE, CODE)
+        assert await client.sign_in(password="correct horse")
+        with pytest.raises(SandboxError, match="1 to 256"):
+            await sandbox.set_password(PHONE, "")
+    log = (tmp_path / "sandbox.log").read_text()
+    assert "correct horse" not in log
+    assert CODE not in log
