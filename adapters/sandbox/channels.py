@@ -20,7 +20,7 @@ FIRST_CHANNEL_ID: Final = 1_000_000_001
 FIRST_PTS: Final = 1
 """Zero means 'unknown' to a client."""
 USERNAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
-ACCOUNT_USERNAME: Final = re.compile(r"user\d+", re.IGNORECASE)
+ACCOUNT_USERNAME: Final = re.compile(r"user\d+|bot\d+_bot", re.IGNORECASE)
 LONGEST_TITLE: Final = 128
 
 SCHEMA: Final = """

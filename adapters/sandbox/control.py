@@ -27,7 +27,14 @@ from adapters.sandbox.commands import (
 )
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import Fault
-from adapters.sandbox.login_commands import ExpireCodes, LoginCommand, SetNumberStatus, SetPassword
+from adapters.sandbox.login_commands import (
+    ExpireBotToken,
+    ExpireCodes,
+    LoginCommand,
+    MakeBot,
+    SetNumberStatus,
+    SetPassword,
+)
 from adapters.sandbox.server import Sandbox
 
 LONGEST_LINE_BYTES: Final = 256 * 1024
@@ -116,6 +123,10 @@ class Control:
                 await self._sandbox.set_password(command.account, command.password, command.hint or "")
             case ExpireCodes():
                 return {"expired": self._sandbox.expire_codes(command.account)}
+            case MakeBot():
+                return {"id": self._sandbox.make_bot(command.token)}
+            case ExpireBotToken():
+                self._sandbox.expire_bot_token(command.token)
         return {}
 
     async def _run(self, scenario: Scenario, start: float) -> None:

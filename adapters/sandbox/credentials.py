@@ -1,7 +1,12 @@
-"""What accounts log in with, as the data centre remembers it: numbers, and the verifiers of passwords."""
+"""What accounts log in with, as the data centre remembers it: numbers, passwords, tokens of bots.
+
+Of passwords and tokens only what verifies them is kept.
+"""
 
 import sqlite3
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Final
 
 import attrs
@@ -13,6 +18,9 @@ CREATE TABLE IF NOT EXISTS numbers (phone TEXT PRIMARY KEY, status TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS passwords (
     account INTEGER PRIMARY KEY REFERENCES accounts (id),
     salt1 BLOB NOT NULL, salt2 BLOB NOT NULL, verifier BLOB NOT NULL, hint TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS bots (
+    account INTEGER PRIMARY KEY REFERENCES accounts (id), token BLOB NOT NULL, expired INTEGER NOT NULL
 ) STRICT;
 """
 
@@ -34,6 +42,14 @@ class Password:
 
     verifier: Verifier
     hint: str
+
+
+class TokenStatus(Enum):
+    """What a bot's token is worth."""
+
+    GOOD = auto()
+    EXPIRED = auto()
+    WRONG = auto()
 
 
 @attrs.define
@@ -62,3 +78,18 @@ class Credentials:
         if password is not None:
             values = (account, *attrs.astuple(password.verifier), password.hint)
             self._db.execute("INSERT INTO passwords VALUES (?, ?, ?, ?, ?)", values)
+
+    def set_bot_token(self, account: int, token: str, *, expired: bool) -> None:
+        """The token of a bot; another one that it had is worth nothing from now on."""
+        self._db.execute("INSERT OR REPLACE INTO bots VALUES (?, ?, ?)", (account, _digest(token), expired))
+
+    def token_status(self, account: int, token: str) -> TokenStatus:
+        """What the token is worth for this bot, or for an account that is none."""
+        row = self._db.execute("SELECT token, expired FROM bots WHERE account = ?", (account,)).fetchone()
+        if row is None or not compare_digest(row[0], _digest(token)):
+            return TokenStatus.WRONG
+        return TokenStatus.EXPIRED if row[1] else TokenStatus.GOOD
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()

@@ -40,6 +40,20 @@ class ExpireCodes(LoginCommand):
     account: str | None = None
 
 
+@attrs.frozen
+class MakeBot(LoginCommand):
+    """As `Sandbox.make_bot`."""
+
+    token: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ExpireBotToken(LoginCommand):
+    """As `Sandbox.expire_bot_token`."""
+
+    token: str = attrs.field(repr=False)
+
+
 Reader = Callable[[dict[str, object], str], Any]
 COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Reader]]]] = {
     "number": (SetNumberStatus, {"account": reading.text, "status": reading.text}),
@@ -48,6 +62,8 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Rea
         {"account": reading.text, "password": reading.secret_or_none, "hint": reading.text_or_none},
     ),
     "expire_codes": (ExpireCodes, {"account": reading.text_or_none}),
+    "bot": (MakeBot, {"token": reading.secret}),
+    "expire_bot": (ExpireBotToken, {"token": reading.secret}),
 }
 """Each command's value, and how each of its keys is read."""
 KEYS: Final = {do: frozenset(readers) for do, (_, readers) in COMMANDS.items()}

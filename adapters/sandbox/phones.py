@@ -1,5 +1,6 @@
-"""Phone numbers. Only Telegram's test range exists here: 99966XYYYY, where X is the digit of a data centre.
+"""How accounts are named: people by their phone numbers, bots as bot7000000001.
 
+Only Telegram's test range of numbers exists here: 99966XYYYY, where X is the digit of a data centre.
 Source: https://core.telegram.org/api/auth#test-accounts
 """
 
@@ -8,11 +9,22 @@ from typing import Final
 
 from adapters.sandbox.errors import SandboxError
 
-TEST_NUMBER: Final = re.compile(r"99966\d{5}")
+TEST_NUMBER: Final = re.compile(r"99966\d{5}", re.ASCII)
+BOT: Final = "bot"
+BOT_ID: Final = re.compile(r"\d{5,10}", re.ASCII)
+BOT_NAME: Final = re.compile(r"bot\d{5,10}", re.ASCII)
 CODE_LENGTH: Final = 5
 
 
-def normalise(phone: str) -> str:
+def normalise(name: str) -> str:
+    """The name of an account: the digits of a test number, without plus sign, spaces and dashes, or that of a bot.
+
+    Raises SandboxError for any other.
+    """
+    return name if BOT_NAME.fullmatch(name) else number(name)
+
+
+def number(phone: str) -> str:
     """The digits of a test number, without plus sign, spaces and dashes. Raises SandboxError for any other."""
     digits = re.sub(r"[+\s()-]", "", phone)
     if not TEST_NUMBER.fullmatch(digits):

@@ -31,7 +31,7 @@ from adapters.sandbox.commands import (
 )
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults import Fault
-from adapters.sandbox.login_commands import ExpireCodes, SetNumberStatus, SetPassword
+from adapters.sandbox.login_commands import ExpireBotToken, ExpireCodes, MakeBot, SetNumberStatus, SetPassword
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
@@ -169,6 +169,14 @@ class SandboxProcess:
     async def expire_codes(self, phone: str | None = None) -> int:
         """As `Sandbox.expire_codes`."""
         return int((await self._ask(ExpireCodes(phone)))["expired"])
+
+    async def make_bot(self, token: str) -> int:
+        """As `Sandbox.make_bot`."""
+        return int((await self._ask(MakeBot(token)))["id"])
+
+    async def expire_bot_token(self, token: str) -> None:
+        """As `Sandbox.expire_bot_token`."""
+        await self._ask(ExpireBotToken(token))
 
     async def scenario(self, steps: Sequence[Step]) -> None:
         """Starts a scenario and returns at once."""

@@ -19,7 +19,7 @@ from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.credentials import Credentials, NumberStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.paging import Window
-from adapters.sandbox.phones import normalise
+from adapters.sandbox.phones import BOT, normalise
 
 SERVICE_ID: Final = 777000
 """The account that Telegram's own notices come from; it exists in every data centre."""
@@ -53,10 +53,15 @@ class Account:
 
     id: int
     phone: str
+    """Its digits. A bot has none and is named by its id (`bot7000000001`)."""
+
+    @property
+    def is_bot(self) -> bool:
+        return self.phone.startswith(BOT)
 
     @property
     def username(self) -> str:
-        return f"user{self.phone}"
+        return f"{self.phone}_bot" if self.is_bot else f"user{self.phone}"
 
     def access_hash_for(self, viewer: int) -> int:
         """The number with which this viewer may name the account; as in Telegram, each viewer has an own one."""
@@ -126,14 +131,21 @@ class Store:
         self._db.close()
 
     def account(self, phone: str) -> Account:
-        """The account of a test number, which is created when it is first asked for.
+        """The account of a test number, which is created when it is first asked for, or that of a bot.
 
-        Raises SandboxError for any other number, and for one that is to have no account.
+        Raises SandboxError for any other number, for one that is to have no account, and for a bot not yet made.
         """
-        digits = normalise(phone)
-        if self.credentials.status(digits) is NumberStatus.UNOCCUPIED:
-            raise SandboxError(f"+{digits} is unoccupied: it has no account; make the number usual again first.")
-        return self._accounts.get(int(digits)) or self._create(Account(int(digits), digits))
+        name = normalise(phone)
+        id_ = int(name.removeprefix(BOT))
+        if self.credentials.status(name) is NumberStatus.UNOCCUPIED:
+            raise SandboxError(f"+{name} is unoccupied: it has no account; make the number usual again first.")
+        if name.startswith(BOT) and id_ not in self._accounts:
+            raise SandboxError(f"There is no bot {name}; make it with its token first.")
+        return self._accounts.get(id_) or self._create(Account(id_, name))
+
+    def bot(self, id_: int) -> Account:
+        """The bot with this id, which is created when it is first asked for."""
+        return self._accounts.get(id_) or self._create(Account(id_, f"{BOT}{id_}"))
 
     def account_by_id(self, id_: int) -> Account | None:
         return self._accounts.get(id_)

@@ -61,6 +61,8 @@ def config(dc_id: int, address: tuple[str, int], now: datetime) -> Any:
 
 
 def first_name(account: Account) -> str:
+    if account.is_bot:
+        return f"Bot {account.id}"
     return "Sandbox" if account.id == SERVICE_ID else f"User {account.phone}"
 
 
@@ -70,13 +72,15 @@ def user(account: Account, viewer: int) -> Any:
     return types.User(
         account.id,
         is_self=account.id == viewer,
+        bot=account.is_bot,
         verified=service,
         support=service,
         access_hash=account.access_hash_for(viewer),
         first_name=first_name(account),
         username=account.username,
-        phone=account.phone,
-        status=types.UserStatusRecently(),
+        phone=None if account.is_bot else account.phone,
+        status=None if account.is_bot else types.UserStatusRecently(),
+        bot_info_version=1 if account.is_bot else None,
     )
 
 

@@ -21,6 +21,8 @@ def perform(call: Call, request: Any) -> Any:
         raise RpcRefusal(400, "METHOD_NOT_IN_SANDBOX")
     if not service.open and call.account is None:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
+    if not service.bots and call.account is not None and call.account.is_bot:
+        raise RpcRefusal(400, "BOT_METHOD_INVALID")
     return service.handle(call, request)
 
 
@@ -55,27 +57,28 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.CancelCodeRequest: Service(auth.cancel_code, open=True),
     functions.auth.CheckPasswordRequest: Service(password.check_password, open=True),
     functions.account.GetPasswordRequest: Service(password.get_password, open=True),
+    functions.auth.ImportBotAuthorizationRequest: Service(auth.import_bot_authorization, open=True),
     functions.auth.LogOutRequest: Service(auth.log_out),
-    functions.account.UpdateStatusRequest: Service(auth.update_status),
+    functions.account.UpdateStatusRequest: Service(auth.update_status, bots=False),
     functions.users.GetUsersRequest: Service(people.get_users),
     functions.users.GetFullUserRequest: Service(people.get_full_user),
-    functions.contacts.GetContactsRequest: Service(people.get_contacts),
-    functions.contacts.ResolvePhoneRequest: Service(people.resolve_phone),
+    functions.contacts.GetContactsRequest: Service(people.get_contacts, bots=False),
+    functions.contacts.ResolvePhoneRequest: Service(people.resolve_phone, bots=False),
     functions.contacts.ResolveUsernameRequest: Service(people.resolve_username),
     functions.updates.GetStateRequest: Service(updates.get_state),
     functions.updates.GetDifferenceRequest: Service(updates.get_difference),
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),
     functions.messages.SendMessageRequest: Service(messages.send_message),
-    functions.messages.GetHistoryRequest: Service(messages.get_history),
+    functions.messages.GetHistoryRequest: Service(messages.get_history, bots=False),
     functions.messages.GetMessagesRequest: Service(messages.get_messages),
-    functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs),
-    functions.messages.ReadHistoryRequest: Service(messages.read_history),
-    functions.channels.JoinChannelRequest: Service(channels.join_channel),
+    functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs, bots=False),
+    functions.messages.ReadHistoryRequest: Service(messages.read_history, bots=False),
+    functions.channels.JoinChannelRequest: Service(channels.join_channel, bots=False),
     functions.channels.LeaveChannelRequest: Service(channels.leave_channel),
     functions.channels.GetChannelsRequest: Service(channels.get_channels),
     functions.channels.GetFullChannelRequest: Service(channels.get_full_channel),
     functions.channels.GetMessagesRequest: Service(channels.get_messages),
-    functions.channels.ReadHistoryRequest: Service(channels.read_history),
+    functions.channels.ReadHistoryRequest: Service(channels.read_history, bots=False),
     functions.channels.GetParticipantsRequest: Service(channels.get_participants),
     functions.channels.GetParticipantRequest: Service(channels.get_participant),
 }

@@ -1,4 +1,4 @@
-"""help, auth and account: what a client asks before, while and after it logs in with a code.
+"""help, auth and account: what a client asks before, while and after it logs in with a code or a token of a bot.
 
 Source: https://core.telegram.org/api/auth
 """
@@ -8,10 +8,10 @@ from typing import Any, Final
 from telethon.tl import types
 
 from adapters.sandbox import views
-from adapters.sandbox.credentials import NumberStatus
+from adapters.sandbox.credentials import NumberStatus, TokenStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.logins import Code
-from adapters.sandbox.phones import CODE_LENGTH, login_code, normalise
+from adapters.sandbox.phones import BOT_ID, CODE_LENGTH, login_code, number
 from adapters.sandbox.services import entrance
 from adapters.sandbox.services.call import Call
 
@@ -61,6 +61,17 @@ def sign_in(call: Call, request: Any) -> Any:
     return entrance.enter(call, call.store.account(phone))
 
 
+def import_bot_authorization(call: Call, request: Any) -> Any:
+    id_ = request.bot_auth_token.partition(":")[0]
+    bot = call.store.account_by_id(int(id_)) if BOT_ID.fullmatch(id_) else None
+    status = call.store.credentials.token_status(bot.id, request.bot_auth_token) if bot else TokenStatus.WRONG
+    if bot is None or status is TokenStatus.WRONG:
+        raise RpcRefusal(400, "ACCESS_TOKEN_INVALID")
+    if status is TokenStatus.EXPIRED:
+        raise RpcRefusal(400, "ACCESS_TOKEN_EXPIRED")
+    return entrance.admit(call, bot)
+
+
 def log_out(call: Call, _: Any) -> Any:
     call.store.log_in(call.key, None)
     call.account = None
@@ -74,7 +85,7 @@ def update_status(_: Call, __: Any) -> Any:
 def _number(call: Call, phone: str) -> str:
     """The number, normalised. Raises RpcRefusal when nobody can log in with it."""
     try:
-        digits = normalise(phone)
+        digits = number(phone)
     except SandboxError as error:
         raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
     if call.store.credentials.status(digits) is NumberStatus.BANNED:

@@ -65,10 +65,12 @@ Handler = Callable[[Call, Any], Any]
 
 @attrs.frozen
 class Service:
-    """A handler, and whether it answers clients that are not logged in."""
+    """A handler, and whom it answers besides people who are logged in."""
 
     handle: Handler
     open: bool = False
+    """Clients that are not logged in, too."""
+    bots: bool = True
 
 
 def seconds(moment: datetime | None) -> int:

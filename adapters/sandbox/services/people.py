@@ -23,14 +23,15 @@ def get_full_user(call: Call, request: Any) -> Any:
 
 
 def get_contacts(call: Call, _: Any) -> Any:
-    others = [a for a in call.store.accounts() if a.id != call.me.id][:MOST_USERS]
+    others = [a for a in call.store.accounts() if a.id != call.me.id and not a.is_bot][:MOST_USERS]
     contacts = [types.Contact(account.id, mutual=True) for account in others]
     return types.contacts.Contacts(contacts, 0, [views.user(account, call.me.id) for account in others])
 
 
 def resolve_phone(call: Call, request: Any) -> Any:
     digits = request.phone.lstrip("+")
-    return _resolved(call, [a for a in call.store.accounts() if a.phone == digits], "PHONE_NOT_OCCUPIED")
+    found = [a for a in call.store.accounts() if a.phone == digits and not a.is_bot]
+    return _resolved(call, found, "PHONE_NOT_OCCUPIED")
 
 
 def resolve_username(call: Call, request: Any) -> Any:

@@ -9,7 +9,7 @@ from telethon.crypto import AuthKey
 from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
 from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
-from adapters.sandbox.login_commands import ExpireCodes, SetNumberStatus, SetPassword
+from adapters.sandbox.login_commands import ExpireBotToken, ExpireCodes, MakeBot, SetNumberStatus, SetPassword
 
 PHONE = "+9996620001"
 
@@ -36,6 +36,8 @@ COMMANDS = [
     SetPassword(PHONE),
     ExpireCodes(),
     ExpireCodes(PHONE),
+    MakeBot("7000000001:abcdefghijklmnop"),
+    ExpireBotToken("7000000001:abcdefghijklmnop"),
     commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
     commands.scenario([Step(1, Post("news", "hi"))]),
 ]
@@ -76,6 +78,14 @@ MISTAKES = [
     ('{"do": "password", "account": "+9996620001", "password": ""}', "1 to 256 characters"),
     ('{"do": "password", "account": "+9996620001", "password": 12345}', "'password' is a text in quotes.$"),
     ('{"do": "expire_codes", "account": "12"}', "test range"),
+    ('{"do": "password", "account": "bot7000000001", "password": "x"}', "test range"),
+    ('{"do": "bot"}', "needs the key 'token'"),
+    ('{"do": "bot", "token": 7}', "'token' is a text in quotes.$"),
+    ('{"do": "bot", "token": "7000000001:short"}', "token is its id, a colon and"),
+    ('{"do": "bot", "token": "1000000001:abcdefghijklmnop"}', "1000000001 can be no bot"),
+    ('{"do": "bot", "token": "9996620001:abcdefghijklmnop"}', "9996620001 can be no bot"),
+    ('{"do": "expire_bot", "token": "7000000001:abcdefghijklmnop"}', "does not exist or has another token"),
+    ('{"do": "push", "account": "bot7000000001", "text": "x"}', "There is no bot bot7000000001"),
     ('{"do": "scenario"}', "list of commands"),
     ('{"do": "scenario", "steps": [{"do": "reset"}]}', "Step 1 of the scenario: 'at' is missing"),
     ('{"do": "scenario", "steps": [{"at": -1, "do": "reset"}]}', "Step 1"),

@@ -7,6 +7,7 @@ from adapters.sandbox import NumberStatus, SandboxError, SandboxProcess
 
 PHONE, OTHER = "+9996620001", "+9996620002"
 CODE = "22222"
+TOKEN = "7000000001:a-token_of_a_bot-in-tests"
 
 
 async def test_each_command_about_logins_crosses_the_border(connected, tmp_path):
@@ -24,8 +25,14 @@ async def test_each_command_about_logins_crosses_the_border(connected, tmp_path)
         with pytest.raises(errors.SessionPasswordNeededError):
             await client.sign_in(PHONE, CODE)
         assert await client.sign_in(password="correct horse")
+        assert await sandbox.make_bot(TOKEN) == 7000000001
+        await sandbox.expire_bot_token(TOKEN)
+        async with connected(sandbox) as bot:
+            with pytest.raises(errors.AccessTokenExpiredError):
+                await bot.sign_in(bot_token=TOKEN)
         with pytest.raises(SandboxError, match="1 to 256"):
             await sandbox.set_password(PHONE, "")
     log = (tmp_path / "sandbox.log").read_text()
     assert "correct horse" not in log
     assert CODE not in log
+    assert TOKEN not in log

@@ -1,0 +1,100 @@
+"""Bots: a token in place of number, code and password."""
+
+import sqlite3
+
+import pytest
+from telethon import errors
+from telethon.tl import functions
+
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sandbox.server import DATABASE
+from tests.adapters.sandbox.looks import ALICE, STATE, inbox_of, next_of
+
+BOT = 7000000001
+TOKEN = f"{BOT}:a-token_of_a_bot-in-tests"
+OTHER_TOKEN = f"{BOT}:another-token_of_that_bot"
+
+
+async def test_a_bot_logs_in_with_its_token(connected):
+    """Telethon's start() with a token gives an account that is a bot, has no number, and gets its state."""
+    async with Sandbox() as dc, connected(dc) as client:
+        assert dc.make_bot(TOKEN) == BOT
+        await client.start(bot_token=TOKEN)
+        me = await client.get_me()
+        assert (me.id, me.bot, me.phone) == (BOT, True, None)
+        assert await client.is_bot()
+        assert (await client(STATE())).pts == 1
+
+
+@pytest.mark.parametrize("token", [OTHER_TOKEN, "7000000002:a-token_of_a_bot-in-tests", "nonsense", "9996620001:x"])
+async def test_a_token_that_is_nobodys_is_refused(connected, token):
+    """A wrong secret, an unknown bot, no token at all and the id of a person raise AccessTokenInvalidError."""
+    async with Sandbox() as dc, connected(dc) as client:
+        dc.make_bot(TOKEN)
+        await dc.push(ALICE, "exists")
+        with pytest.raises(errors.AccessTokenInvalidError):
+            await client.sign_in(bot_token=token)
+        assert await client.get_me() is None
+
+
+async def test_an_expired_token_says_so_and_can_be_made_good_again(connected):
+    """After expire_bot_token it raises AccessTokenExpiredError, until the bot is made with it once more."""
+    async with Sandbox() as dc, connected(dc) as client:
+        dc.make_bot(TOKEN)
+        dc.expire_bot_token(TOKEN)
+        with pytest.raises(errors.AccessTokenExpiredError):
+            await client.sign_in(bot_token=TOKEN)
+        dc.make_bot(TOKEN)
+        assert (await client.sign_in(bot_token=TOKEN)).bot
+
+
+async def test_a_new_token_takes_the_place_of_the_old_one(connected):
+    """Making a bot anew keeps its id, and its old token is worth nothing."""
+    async with Sandbox() as dc, connected(dc) as client:
+        assert dc.make_bot(TOKEN) == dc.make_bot(OTHER_TOKEN)
+        with pytest.raises(errors.AccessTokenInvalidError):
+            await client.sign_in(bot_token=TOKEN)
+        assert await client.sign_in(bot_token=OTHER_TOKEN)
+
+
+async def test_a_bot_survives_a_restart_without_its_token(connected, tmp_path):
+    """What is kept knows the token again, and does not hold it."""
+    async with Sandbox(state=tmp_path) as dc:
+        dc.make_bot(TOKEN)
+    with sqlite3.connect(tmp_path / DATABASE) as db:
+        assert not any(TOKEN in line or TOKEN.encode().hex() in line.lower() for line in db.iterdump())
+    db.close()
+    async with Sandbox(state=tmp_path) as dc, connected(dc) as client:
+        assert (await client.sign_in(bot_token=TOKEN)).id == BOT
+
+
+async def test_a_bot_is_an_account_like_others(connected):
+    """It is named by its id: it can be sent to, hurt, and logged in without its token."""
+    async with Sandbox() as dc:
+        dc.make_bot(TOKEN)
+        name = f"bot{BOT}"
+        async with connected(dc, name) as client:
+            heard = inbox_of(client)
+            await client(STATE())
+            await dc.push(name, "hello", ALICE)
+            assert await next_of(heard) == "hello"
+            await dc.inject(Fault(FaultKind.RPC_ERROR, name, code=400, text="PEER_FLOOD", request="updates.getState"))
+            with pytest.raises(errors.PeerFloodError):
+                await client(STATE())
+
+
+async def test_what_bots_may_not_do_is_refused(connected):
+    """A request that is for people raises BotMethodInvalidError."""
+    async with Sandbox() as dc, connected(dc) as client:
+        dc.make_bot(TOKEN)
+        await client.sign_in(bot_token=TOKEN)
+        with pytest.raises(errors.BotMethodInvalidError):
+            await client(functions.contacts.GetContactsRequest(0))
+
+
+async def test_a_bot_has_no_number_to_log_in_with(connected):
+    """Its name is no phone number."""
+    async with Sandbox() as dc, connected(dc) as client:
+        dc.make_bot(TOKEN)
+        with pytest.raises(errors.PhoneNumberInvalidError):
+            await client(functions.auth.SignInRequest(f"bot{BOT}", "hash", "22222"))
