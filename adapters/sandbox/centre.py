@@ -90,16 +90,27 @@ class Centre:
     half: DiffieHellman = attrs.field(factory=DiffieHellman.fresh)
     stats: Stats = attrs.field(factory=Stats)
     _receivers: dict[int, set[Receiver]] = attrs.field(factory=dict)
+    _waiting: dict[int, set[Receiver]] = attrs.field(factory=dict)
 
     def subscribe(self, account: int, receiver: Receiver) -> None:
         """From now on the receiver is pushed what happens to the account."""
         self._receivers.setdefault(account, set()).add(receiver)
 
     def unsubscribe(self, account: int, receiver: Receiver) -> None:
-        receivers = self._receivers.get(account, set())
-        receivers.discard(receiver)
-        if not receivers:
-            self._receivers.pop(account, None)
+        _discard(self._receivers, account, receiver)
+
+    def wait(self, key: int, receiver: Receiver) -> None:
+        """From now on the receiver, whose client is nobody yet, is pushed what happens to its login."""
+        self._waiting.setdefault(key, set()).add(receiver)
+
+    def wait_no_more(self, key: int, receiver: Receiver) -> None:
+        _discard(self._waiting, key, receiver)
+
+    def notify(self, key: int, update: Any) -> None:
+        """Pushes an update to the clients with this key that wait to be logged in."""
+        for receiver in tuple(self._waiting.get(key, ())):
+            receiver.push(update)
+            self.stats.updates_pushed += 1
 
     def deliver(self, messages: Sequence[Message | ChannelMessage], origin: Receiver | None = None) -> None:
         """Pushes each message to the sessions of all who are to see it, except the one whose request made it."""
@@ -121,3 +132,10 @@ class Centre:
         for member in self.store.channels.members(channel.id):
             if member.account in self._receivers:
                 yield member.account, views.new_channel_message(self.store, message, channel, member.account)
+
+
+def _discard(table: dict[int, set[Receiver]], key: int, receiver: Receiver) -> None:
+    receivers = table.get(key, set())
+    receivers.discard(receiver)
+    if not receivers:
+        table.pop(key, None)

@@ -28,12 +28,15 @@ from adapters.sandbox.commands import (
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import Fault
 from adapters.sandbox.login_commands import (
+    AcceptToken,
     ExpireBotToken,
     ExpireCodes,
+    ExpireTokens,
     LoginCommand,
     MakeBot,
     SetNumberStatus,
     SetPassword,
+    SetTokenLifetime,
 )
 from adapters.sandbox.server import Sandbox
 
@@ -123,6 +126,12 @@ class Control:
                 await self._sandbox.set_password(command.account, command.password, command.hint or "")
             case ExpireCodes():
                 return {"expired": self._sandbox.expire_codes(command.account)}
+            case AcceptToken():
+                self._sandbox.accept_token(command.account, command.token)
+            case ExpireTokens():
+                return {"expired": self._sandbox.expire_tokens()}
+            case SetTokenLifetime():
+                self._sandbox.set_token_lifetime(command.seconds)
             case MakeBot():
                 return {"id": self._sandbox.make_bot(command.token)}
             case ExpireBotToken():

@@ -21,6 +21,8 @@ class Desk:
     _receiver: Receiver
     """Who is pushed the updates of the account that is logged in."""
     _subscribed: int | None = None
+    _waiting: int | None = None
+    """The key under which the client waits to be logged in."""
 
     def answer(self, msg_id: int, key: AuthKey, query: tl.Query, fault: Fault | None) -> bytes:
         """The answer to a request: what the service says, or what a fault that strikes here makes of it."""
@@ -44,14 +46,22 @@ class Desk:
         if self._subscribed is not None:
             self._centre.unsubscribe(self._subscribed, self._receiver)
             self._subscribed = None
+        if self._waiting is not None:
+            self._centre.wait_no_more(self._waiting, self._receiver)
+            self._waiting = None
 
     def _perform(self, call: Call, query: tl.Query, name: str) -> Any:
         if not services.is_known(query.request):
             self._centre.stats.note(self._centre.stats.unknown_requests, name)
             log.warning("request %s is not in the sandbox", name)
+        if services.waits_for_login(query.request) and not query.without_updates and self._waiting is None:
+            self._waiting = call.key.id
+            self._centre.wait(call.key.id, self._receiver)
         value = services.perform(call, query.request)
         self._follow(call, query)
         self._centre.deliver(call.deliveries, self._receiver)
+        for key, update in call.notices:
+            self._centre.notify(key, update)
         return value
 
     def _follow(self, call: Call, query: tl.Query) -> None:

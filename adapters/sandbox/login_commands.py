@@ -41,6 +41,26 @@ class ExpireCodes(LoginCommand):
 
 
 @attrs.frozen
+class AcceptToken(LoginCommand):
+    """As `Sandbox.accept_token`, with the token as text."""
+
+    account: str
+    token: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ExpireTokens(LoginCommand):
+    """As `Sandbox.expire_tokens`."""
+
+
+@attrs.frozen
+class SetTokenLifetime(LoginCommand):
+    """As `Sandbox.set_token_lifetime`."""
+
+    seconds: float
+
+
+@attrs.frozen
 class MakeBot(LoginCommand):
     """As `Sandbox.make_bot`."""
 
@@ -62,6 +82,9 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Rea
         {"account": reading.text, "password": reading.secret_or_none, "hint": reading.text_or_none},
     ),
     "expire_codes": (ExpireCodes, {"account": reading.text_or_none}),
+    "accept_token": (AcceptToken, {"account": reading.text, "token": reading.secret}),
+    "expire_tokens": (ExpireTokens, {}),
+    "token_lifetime": (SetTokenLifetime, {"seconds": reading.seconds}),
     "bot": (MakeBot, {"token": reading.secret}),
     "expire_bot": (ExpireBotToken, {"token": reading.secret}),
 }

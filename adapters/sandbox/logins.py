@@ -1,4 +1,7 @@
-"""Logins under way: codes that were sent, and passwords that are awaited. A restart ends them."""
+"""Logins under way: codes that were sent, passwords that are awaited, QR codes that are shown.
+
+A restart ends them.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -10,6 +13,8 @@ import attrs
 from adapters.sandbox.srp import Challenge
 
 CODE_LIFETIME_SECONDS: Final = 300.0
+TOKEN_LIFETIME_SECONDS: Final = 30.0
+TOKEN_BYTES: Final = 24
 MOST_UNDER_WAY: Final = 10_000
 """Of each kind; the oldest makes room."""
 
@@ -28,16 +33,38 @@ class Code:
     """How often it was sent again, each time in another way."""
 
 
+@attrs.define(repr=False)
+class LoginToken:
+    """What a QR code says."""
+
+    value: bytes
+    key: int
+    """Of the client that shows it."""
+    api_id: int
+    spared: frozenset[int]
+    """Accounts that may not accept it, because the client is logged in as them already."""
+    until: float
+    """Seconds since the epoch."""
+    account: int | None = None
+    """Who accepted it."""
+    used: bool = False
+
+
 @attrs.define
 class Logins:
     """See the module's docstring."""
 
     _clock: Callable[[], float]
+    token_lifetime: float = TOKEN_LIFETIME_SECONDS
+    """Seconds that a QR code is good for."""
     _codes: dict[str, Code] = attrs.field(factory=dict, repr=False)
     _awaiting: dict[int, int] = attrs.field(factory=dict)
     """Keys of which a code was right, each with its account: only the password is missing."""
     _challenges: dict[int, Challenge] = attrs.field(factory=dict, repr=False)
     """Per key the one that was told last; it is good for one answer."""
+    _tokens: dict[bytes, LoginToken] = attrs.field(factory=dict, repr=False)
+    _accepted: dict[int, LoginToken] = attrs.field(factory=dict, repr=False)
+    """Per key the one that was accepted and has led to nothing yet."""
 
     def new_code(self, phone: str) -> Code:
         """A code for a normalised number; one that was sent before is over."""
@@ -79,6 +106,41 @@ class Logins:
         """The challenge that is being answered, which is used up by that; None when it is not the last one."""
         challenge = self._challenges.pop(key, None)
         return challenge if challenge is not None and challenge.id == id_ else None
+
+    def new_token(self, key: int, api_id: int, spared: frozenset[int]) -> LoginToken:
+        """A QR code for the client with this key; those that it showed before stay good until their time is over."""
+        token = LoginToken(secrets.token_bytes(TOKEN_BYTES), key, api_id, spared, self._clock() + self.token_lifetime)
+        _put(self._tokens, token.value, token)
+        return token
+
+    def token(self, value: bytes) -> LoginToken | None:
+        """The QR code that says this, even when its time is over; None when nobody ever showed it."""
+        return self._tokens.get(value)
+
+    def is_over(self, token: LoginToken) -> bool:
+        """Whether it can be accepted no more, because nobody did in time."""
+        return token.account is None and self._clock() > token.until
+
+    def accept(self, token: LoginToken, account: int) -> None:
+        """Somebody who is logged in as this account has scanned it."""
+        token.account = account
+        _put(self._accepted, token.key, token)
+
+    def accepted(self, key: int) -> LoginToken | None:
+        """The QR code of the client with this key that was accepted and has led to nothing yet."""
+        return self._accepted.get(key)
+
+    def use(self, token: LoginToken) -> None:
+        """It has logged somebody in, or led to the question for the password."""
+        token.used = True
+        self._accepted.pop(token.key, None)
+
+    def expire_tokens(self) -> int:
+        """Ends all QR codes that nobody has accepted yet; returns how many there were."""
+        over = [token for token in self._tokens.values() if token.account is None and not self.is_over(token)]
+        for token in over:
+            token.until = 0
+        return len(over)
 
     def finish(self, key: int) -> None:
         """The login of this key is over, for better or worse."""

@@ -1,5 +1,6 @@
 """The sandbox as a process of its own, seen from the program that started it."""
 
+import base64
 import json
 import os
 import subprocess
@@ -31,7 +32,16 @@ from adapters.sandbox.commands import (
 )
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults import Fault
-from adapters.sandbox.login_commands import ExpireBotToken, ExpireCodes, MakeBot, SetNumberStatus, SetPassword
+from adapters.sandbox.login_commands import (
+    AcceptToken,
+    ExpireBotToken,
+    ExpireCodes,
+    ExpireTokens,
+    MakeBot,
+    SetNumberStatus,
+    SetPassword,
+    SetTokenLifetime,
+)
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
@@ -169,6 +179,19 @@ class SandboxProcess:
     async def expire_codes(self, phone: str | None = None) -> int:
         """As `Sandbox.expire_codes`."""
         return int((await self._ask(ExpireCodes(phone)))["expired"])
+
+    async def accept_token(self, phone: str, token: bytes | str) -> None:
+        """As `Sandbox.accept_token`."""
+        text = token if isinstance(token, str) else base64.urlsafe_b64encode(token).decode()
+        await self._ask(AcceptToken(phone, text))
+
+    async def expire_tokens(self) -> int:
+        """As `Sandbox.expire_tokens`."""
+        return int((await self._ask(ExpireTokens()))["expired"])
+
+    async def set_token_lifetime(self, seconds: float) -> None:
+        """As `Sandbox.set_token_lifetime`."""
+        await self._ask(SetTokenLifetime(seconds))
 
     async def make_bot(self, token: str) -> int:
         """As `Sandbox.make_bot`."""

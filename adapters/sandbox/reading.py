@@ -38,6 +38,13 @@ def number(record: dict[str, object], key: str) -> int:
     return value
 
 
+def seconds(record: dict[str, object], key: str) -> float:
+    value = seconds_or_none(record, key)
+    if value is None:
+        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
+    return value
+
+
 def seconds_or_none(record: dict[str, object], key: str) -> float | None:
     value = record.get(key)
     if value is None:

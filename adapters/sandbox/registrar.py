@@ -1,19 +1,24 @@
 """The registrar: what can be said about how accounts log in. `Sandbox` is one."""
 
+import base64
 import re
+from datetime import UTC, datetime
 from typing import Final
 
 import anyio.to_thread
 
 from adapters.sandbox.centre import Centre
 from adapters.sandbox.credentials import NumberStatus, Password, TokenStatus
-from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import TEST_NUMBER, number
+from adapters.sandbox.services import qr
 from adapters.sandbox.srp import Verifier
 from adapters.sandbox.store import SERVICE_ID
 
 LONGEST_PASSWORD: Final = 256
 LONGEST_HINT: Final = 128
+LONGEST_LIFETIME_SECONDS: Final = 24 * 3600.0
+LOGIN_URL: Final = "tg://login?token="
 BOT_TOKEN: Final = re.compile(r"([1-9]\d{4,9}):[A-Za-z0-9_-]{16,64}", re.ASCII)
 FIRST_CHANNELS: Final = range(10**9, 2 * 10**9)
 """Ids that channels get; clients keep them and bots in one table."""
@@ -54,6 +59,31 @@ class Registrar:
         """Ends the login code that was sent to a number, or to all; returns how many there were."""
         return self._centre.office.logins.expire_codes(None if phone is None else number(phone))
 
+    def accept_token(self, phone: str, token: bytes | str) -> None:
+        """The account scans a QR code: a token as its bytes, or as the text that the code holds
+        (`tg://login?token=...`, or what follows it).
+
+        The client that shows it is told. Raises SandboxError, with Telegram's own text, for one that is worth nothing.
+        """
+        account = self._centre.store.account(number(phone))
+        try:
+            key = qr.accept(self._centre.office, account, _token_of(token)).key
+        except RpcRefusal as refusal:
+            raise SandboxError(f"The login token is refused ({refusal.text}); show a fresh one.") from refusal
+        self._centre.notify(key, qr.scanned(datetime.now(UTC)))
+
+    def expire_tokens(self) -> int:
+        """Ends all QR codes that nobody has accepted yet; returns how many there were."""
+        return self._centre.office.logins.expire_tokens()
+
+    def set_token_lifetime(self, seconds: float) -> None:
+        """How long QR codes that are shown from now on are good for. Raises SandboxError for a time out of range."""
+        if not 0 < seconds <= LONGEST_LIFETIME_SECONDS:
+            raise SandboxError(
+                f"A login token is good for more than 0 and at most {LONGEST_LIFETIME_SECONDS:.0f} s, not {seconds} s."
+            )
+        self._centre.office.logins.token_lifetime = seconds
+
     def make_bot(self, token: str) -> int:
         """A bot that logs in with this token; returns its id, the number before the colon.
 
@@ -70,6 +100,18 @@ class Registrar:
         if credentials.token_status(id_, token) is TokenStatus.WRONG:
             raise SandboxError(f"Bot {id_} does not exist or has another token; make it with this one first.")
         credentials.set_bot_token(id_, token, expired=True)
+
+
+def _token_of(token: bytes | str) -> bytes:
+    if isinstance(token, bytes):
+        return token
+    text = token.removeprefix(LOGIN_URL)
+    if not re.fullmatch(r"[A-Za-z0-9_-]+={0,2}", text, re.ASCII):
+        raise SandboxError(f"A login token is the text of a QR code, {LOGIN_URL} and letters of base64url.")
+    try:
+        return base64.urlsafe_b64decode(text.rstrip("=") + "=" * (-len(text.rstrip("=")) % 4))
+    except ValueError as error:
+        raise SandboxError("The login token is cut off; copy the whole text of the QR code.") from error
 
 
 def _bot_of(token: str) -> int:

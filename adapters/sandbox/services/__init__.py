@@ -6,7 +6,7 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, messages, password, people, updates
+from adapters.sandbox.services import auth, channels, dialogs, messages, password, people, qr, updates
 from adapters.sandbox.services.call import MOST_MISSED as MOST_MISSED
 from adapters.sandbox.services.call import MOST_MISSED_IN_CHANNEL as MOST_MISSED_IN_CHANNEL
 from adapters.sandbox.services.call import Call as Call
@@ -48,6 +48,11 @@ def asks_for_updates(request: Any) -> bool:
     return service is not None and not service.open
 
 
+def waits_for_login(request: Any) -> bool:
+    """Whether its client is to be told when it can log in."""
+    return isinstance(request, functions.auth.ExportLoginTokenRequest)
+
+
 SERVICES: Final[dict[Any, Service]] = {
     functions.help.GetConfigRequest: Service(auth.get_config, open=True),
     functions.help.GetNearestDcRequest: Service(auth.get_nearest_dc, open=True),
@@ -58,6 +63,9 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.CheckPasswordRequest: Service(password.check_password, open=True),
     functions.account.GetPasswordRequest: Service(password.get_password, open=True),
     functions.auth.ImportBotAuthorizationRequest: Service(auth.import_bot_authorization, open=True),
+    functions.auth.ExportLoginTokenRequest: Service(qr.export_login_token, open=True),
+    functions.auth.ImportLoginTokenRequest: Service(qr.import_login_token, open=True),
+    functions.auth.AcceptLoginTokenRequest: Service(qr.accept_login_token, bots=False),
     functions.auth.LogOutRequest: Service(auth.log_out),
     functions.account.UpdateStatusRequest: Service(auth.update_status, bots=False),
     functions.users.GetUsersRequest: Service(people.get_users),

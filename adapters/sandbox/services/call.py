@@ -44,6 +44,8 @@ class Call:
     key: AuthKey
     account: Account | None
     deliveries: list[Message | ChannelMessage] = attrs.field(factory=list)
+    notices: list[tuple[int, Any]] = attrs.field(factory=list)
+    """Updates for clients that wait to be logged in, each with the id of the client's key."""
 
     @property
     def me(self) -> Account:

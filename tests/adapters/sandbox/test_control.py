@@ -9,7 +9,16 @@ from telethon.crypto import AuthKey
 from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
 from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
-from adapters.sandbox.login_commands import ExpireBotToken, ExpireCodes, MakeBot, SetNumberStatus, SetPassword
+from adapters.sandbox.login_commands import (
+    AcceptToken,
+    ExpireBotToken,
+    ExpireCodes,
+    ExpireTokens,
+    MakeBot,
+    SetNumberStatus,
+    SetPassword,
+    SetTokenLifetime,
+)
 
 PHONE = "+9996620001"
 
@@ -36,6 +45,9 @@ COMMANDS = [
     SetPassword(PHONE),
     ExpireCodes(),
     ExpireCodes(PHONE),
+    AcceptToken(PHONE, "tg://login?token=abcd"),
+    ExpireTokens(),
+    SetTokenLifetime(1.5),
     MakeBot("7000000001:abcdefghijklmnop"),
     ExpireBotToken("7000000001:abcdefghijklmnop"),
     commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
@@ -79,6 +91,14 @@ MISTAKES = [
     ('{"do": "password", "account": "+9996620001", "password": 12345}', "'password' is a text in quotes.$"),
     ('{"do": "expire_codes", "account": "12"}', "test range"),
     ('{"do": "password", "account": "bot7000000001", "password": "x"}', "test range"),
+    ('{"do": "accept_token", "account": "+9996620001"}', "needs the key 'token'"),
+    ('{"do": "accept_token", "account": "12", "token": "abcd"}', "test range"),
+    ('{"do": "accept_token", "account": "+9996620001", "token": "tg://login"}', "text of a QR code"),
+    ('{"do": "accept_token", "account": "+9996620001", "token": "abcde"}', "is cut off"),
+    ('{"do": "accept_token", "account": "+9996620001", "token": "abcd"}', "AUTH_TOKEN_INVALID"),
+    ('{"do": "token_lifetime"}', "needs the key 'seconds'"),
+    ('{"do": "token_lifetime", "seconds": 0}', "more than 0"),
+    ('{"do": "token_lifetime", "seconds": "1h"}', "number of seconds"),
     ('{"do": "bot"}', "needs the key 'token'"),
     ('{"do": "bot", "token": 7}', "'token' is a text in quotes.$"),
     ('{"do": "bot", "token": "7000000001:short"}', "token is its id, a colon and"),
