@@ -167,12 +167,18 @@ async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector
                 steps = _sandbox_scenario(config.sandbox, phones)
                 with _findable(config, sandbox):
                     yield connectors, partial(_play, sandbox, steps)
-        case DatacenterConfig(id=number, host=host, port=port, public_key=key):
-            datacenter = Datacenter(number, host, port, key)
-            datacenter.trust()
-            yield _connectors(config, {account.name: datacenter for account in config.accounts}), _nothing
-        case None:
-            yield _connectors(config, {account.name: None for account in config.accounts}), _nothing
+        case _:
+            yield connectors_outside(config), _nothing
+
+
+def connectors_outside(config: Config) -> dict[str, Connector]:
+    """Return the connectors of all accounts to a data centre that is not the engine's own: Telegram, or one's own."""
+    datacenter = None
+    if isinstance(config.telegram.datacenter, DatacenterConfig):
+        given = config.telegram.datacenter
+        datacenter = Datacenter(given.id, given.host, given.port, given.public_key)
+        datacenter.trust()
+    return _connectors(config, {account.name: datacenter for account in config.accounts})
 
 
 async def _nothing() -> None:

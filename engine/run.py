@@ -6,11 +6,13 @@ import resource
 import signal
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import anyio
 import structlog
 from rich.console import Console
 
+from adapters.session.inspect import loose_permissions
 from engine import layout, logs, screen, status
 from engine.config import Config
 from engine.engine import CANNOT_RUN, Engine, Stop
@@ -41,6 +43,16 @@ def _open_files(accounts: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _private(config: Config) -> list[Path]:
+    """Return what nobody else should be able to use: session files and their directories."""
+    sessions = [account.session for account in config.accounts]
+    return [*sessions, *dict.fromkeys(path.parent for path in sessions)]
+
+
+def _more(paths: list[Path]) -> str:
+    return f" and {len(paths) - 1} more session files or directories" if len(paths) > 1 else ""
+
+
 async def run(config: Config, *, duration: float | None, console: Console) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
 
@@ -54,6 +66,8 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
         recent = logs.RecentLines() if console.is_terminal else None
         files.enter_context(logs.opened(config.storage.directory / layout.LOGS, recent=recent))
         log.info(f"Starting {len(config.accounts)} accounts from {config.path}", icon="🔍")
+        if loose := [path for path in _private(config) if loose_permissions(path)]:
+            log.warning(f"Others can use {loose[0]}{_more(loose)}; python -m engine doctor --fix mends that", icon="⚠️")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:

@@ -43,6 +43,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that were made."""
+VERSION = len(MIGRATIONS)
+"""The schema that this version writes."""
 
 
 # Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.

@@ -79,7 +79,7 @@ async def look(address: tuple[int, str, int], proxy: Proxy | None, *, patience: 
             answer = await MTProtoPlainSender(heard, loggers=loggers).send(ReqPqMultiRequest(nonce))
         if not isinstance(answer, ResPQ) or answer.nonce != nonce:
             return Seen(found)
-        return Seen("answers", (int.from_bytes(heard.packet[8:16], "little") >> 32) - time.time())
+        return Seen("answers", int.from_bytes(heard.packet[8:16], "little") / 2**32 - time.time())
     except Exception:  # whatever came, it is no answer
         return Seen(found)
     finally:

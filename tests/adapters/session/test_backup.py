@@ -1,0 +1,181 @@
+"""Backups: whole, private, rotated, and never at the expense of a good one."""
+
+import shutil
+import sqlite3
+import stat
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telethon.sessions import SQLiteSession
+
+from adapters.session import HoldfastSession, SessionDamaged, SessionError
+from adapters.session.backup import back_up, backups_of, last_good, put_in_place, safe_name, set_aside
+from tests.adapters.session.support import KEY, program, rows, telethons, user
+from tests.adapters.session.test_trouble import damage
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a session file of Telethon's, with somebody in it."""
+    return telethons(tmp_path / "account1.session", entities=3)
+
+
+def test_a_backup_is_a_single_private_file_that_telethon_opens(path: Path) -> None:
+    """Login and entities are in it, it is its owner's alone, and so is its directory."""
+    copy = back_up(path, path.parent / "backups")
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert stat.S_IMODE(copy.parent.stat().st_mode) == 0o700
+    assert rows(copy, "pragma journal_mode") == ["delete"]
+    opened = SQLiteSession(str(copy))
+    assert (opened.auth_key.key, opened.get_entity_rows_by_id(3)) == (KEY, (3, 21))
+    opened.close()
+    assert [entry.name for entry in copy.parent.iterdir()] == [copy.name]
+
+
+def test_a_backup_has_what_is_still_in_the_log_of_a_file_in_use(path: Path) -> None:
+    """The engine need not stop: what was written a moment ago is in the copy."""
+    session = HoldfastSession(path)
+    session.process_entities([user(9)])
+    session.flush().wait()
+    assert path.with_name("account1.session-wal").stat().st_size > 0
+    assert rows(back_up(path, path.parent / "backups")) == [1, 2, 3, 9]
+    session.close()
+
+
+WRITES = """
+import sys
+from adapters.session import HoldfastSession
+from telethon.tl.types import User
+session = HoldfastSession(sys.argv[1])
+number = 100
+while True:
+    number += 1
+    session.process_entities([User(id=number, access_hash=1, first_name="A")])
+    session.flush().wait()
+    print(number, flush=True)
+"""
+
+
+def test_a_backup_while_another_process_writes_is_whole(path: Path) -> None:
+    """Whatever the moment, the copy is sound and has all that was durable before it."""
+    with program(WRITES, path) as other:
+        for _ in range(5):
+            last = int(other.say())
+            copy = back_up(path, path.parent / "backups")
+            assert rows(copy, "pragma integrity_check") == ["ok"]
+            assert last in rows(copy)
+
+
+@pytest.mark.parametrize("source", ["damaged", "without a login", "empty", "missing"])
+def test_what_is_not_worth_a_backup_takes_no_good_ones_place(path: Path, source: str) -> None:
+    """A bad source is refused in a sentence, and the backups are what they were."""
+    directory = path.parent / "backups"
+    good = [back_up(path, directory, keep=1)]
+    path.unlink()
+    match source:
+        case "damaged":
+            damage(telethons(path, entities=500))
+        case "without a login":
+            telethons(path, key=None)
+        case "empty":
+            path.touch()
+    with pytest.raises(SessionError, match=r"account1\.session: "):
+        back_up(path, directory, keep=1)
+    assert [copy.path for copy in backups_of(directory, "account1")] == good
+    assert [entry for entry in directory.iterdir() if entry not in good] == []
+
+
+@settings(deadline=None, max_examples=20)
+@given(steps=st.lists(st.sampled_from(["good", "damaged", "empty"]), max_size=8), keep=st.integers(1, 3))
+def test_rotation_keeps_the_newest_and_always_a_good_one(steps: list[str], keep: int) -> None:
+    """After any history there are at most ``keep``, all good, and one if there ever was a good source."""
+    with tempfile.TemporaryDirectory() as name:
+        path, directory = Path(name, "account1.session"), Path(name, "backups")
+        made = []
+        for number, step in enumerate(steps):
+            path.unlink(missing_ok=True)
+            if step == "empty":
+                path.touch()
+            else:
+                telethons(path, bytes([number]) * 256, entities=200)
+            if step == "damaged":
+                damage(path)
+            try:
+                made.append(back_up(path, directory, keep=keep))
+            except SessionError:
+                continue
+        found = backups_of(directory, "account1")
+        assert [copy.path for copy in found] == made[::-1][:keep]
+        assert all(copy.good for copy in found)
+
+
+def test_accounts_do_not_share_backups(path: Path) -> None:
+    """Whatever their names, the backups of two accounts are told apart, and no name leaves the directory."""
+    directory, names = path.parent / "backups", ["A", "A-20260101T000000Z", "../A", "Ä/B", "a b"]
+    for name in names:
+        back_up(path, directory, name=name)
+    assert [len(backups_of(directory, name)) for name in names] == [1] * len(names)
+    assert len({safe_name(name) for name in names}) == len(names)
+    assert len(list(directory.iterdir())) == len(names)
+
+
+def test_content_is_put_in_place_under_who_has_the_file_open(path: Path) -> None:
+    """A reader of the present content sees the new one afterwards, and no lock or log does any harm."""
+    source = telethons(path.parent / "new.session", b"n" * 256)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("pragma journal_mode = wal")
+        reader.execute("update sessions set dc_id = 4")
+        reader.commit()
+        put_in_place(source, path)
+        assert reader.execute("select auth_key from sessions").fetchone() == (b"n" * 256,)
+    assert rows(path, "pragma integrity_check") == ["ok"]
+
+
+def test_a_missing_file_is_made_and_a_damaged_one_set_aside(path: Path) -> None:
+    """Where nothing good is, the source becomes the file; what was damaged is beside it, byte by byte."""
+    source = telethons(path.parent / "new.session", b"n" * 256)
+    path.write_bytes(b"junk" * 1000)
+    put_in_place(source, path)
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    (aside,) = path.parent.glob("account1.session.damaged-*")
+    assert aside.read_bytes() == b"junk" * 1000
+    path.unlink()
+    put_in_place(source, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_bad_source_changes_nothing(path: Path) -> None:
+    """What is no good is not put anywhere."""
+    before = path.read_bytes()
+    bad = path.parent / "bad.session"
+    bad.write_bytes(b"junk" * 1000)
+    with pytest.raises(SessionDamaged, match="choose another one"):
+        put_in_place(bad, path)
+    assert path.read_bytes() == before
+
+
+def test_setting_aside_never_overwrites(path: Path) -> None:
+    """Two damaged files of one second are both kept, with what belongs to them."""
+    kept = []
+    for number in range(3):
+        path.write_bytes(bytes([number]))
+        path.with_name("account1.session-wal").write_bytes(b"log")
+        kept.append(set_aside(path))
+    assert [one.read_bytes() for one in kept] == [b"\0", b"\1", b"\2"]
+    assert all(one.with_name(f"{one.name}-wal").exists() for one in kept)
+
+
+def test_the_last_good_one_is_found_behind_a_bad_one(path: Path) -> None:
+    """A backup that was damaged afterwards is passed over."""
+    directory = path.parent / "backups"
+    good = back_up(path, directory)
+    bad = directory / good.name.replace("-2", "-9", 1)
+    shutil.copy(good, bad)
+    damage(bad)
+    found = last_good(directory, "account1")
+    assert found is not None
+    assert found.path == good
