@@ -37,6 +37,8 @@ class Connection:
     _centre: Centre
     _reader: StreamReader
     _writer: StreamWriter
+    _dc_id: int
+    """The data centre that the client takes us for."""
     _port_account: str | None
     """The phone number that the port belongs to, on a port of one account."""
     _tasks: TaskGroup = attrs.field(init=False)
@@ -53,7 +55,11 @@ class Connection:
 
     def __attrs_post_init__(self) -> None:
         self._line = Line(self._reader, self._writer)
-        self._desk = Desk(self._centre, self)
+        self._desk = Desk(self._centre, self, self._dc_id)
+
+    @property
+    def _place(self) -> int | None:
+        return self._centre.office.place(self._dc_id)
 
     @property
     def account(self) -> str | None:
@@ -163,7 +169,7 @@ class Connection:
         key_id = cipher.key_id_of(packet)
         if key_id == 0 or self._key is not None:
             return
-        key = self._centre.store.key(key_id)
+        key = self._centre.store.key(key_id, self._place)
         if key is None:
             raise ProtocolError("unknown_auth_key")
         self._use(key)
@@ -185,7 +191,7 @@ class Connection:
             self._take_plain(packet)
         elif self._key is None or cipher.key_id_of(packet) != self._key.id:
             raise ProtocolError("other_auth_key")
-        elif self._centre.store.key(self._key.id) is None:
+        elif self._centre.store.key(self._key.id, self._place) is None:
             raise ProtocolError("unknown_auth_key")
         else:
             await self._take_encrypted(cipher.decrypt(self._key, packet))
@@ -198,7 +204,7 @@ class Connection:
             self._exchange = Exchange(self._centre.key, self._centre.half, self._centre.clock)
         step = self._exchange.proceed(exchange.read_plain(packet))
         if step.key is not None:
-            self._centre.store.add_key(step.key)
+            self._centre.store.add_key(step.key, place=self._place)
             self._centre.stats.keys_made += 1
         self._plain_stamp = max(int(self._centre.clock() * 2**32) & ~3, self._plain_stamp) + 5 & ~3 | 1
         self._write(exchange.write_plain(self._plain_stamp, step.answer))

@@ -34,6 +34,7 @@ from adapters.sandbox.login_commands import (
     ExpireTokens,
     LoginCommand,
     MakeBot,
+    OpenDataCentre,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
@@ -133,7 +134,9 @@ class Control:
             case SetTokenLifetime():
                 self._sandbox.set_token_lifetime(command.seconds)
             case MakeBot():
-                return {"id": self._sandbox.make_bot(command.token)}
+                return {"id": self._sandbox.make_bot(command.token, command.dc)}
+            case OpenDataCentre():
+                return {"port": await self._sandbox.open_dc(command.dc, command.port)}
             case ExpireBotToken():
                 self._sandbox.expire_bot_token(command.token)
         return {}

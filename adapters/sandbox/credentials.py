@@ -20,7 +20,8 @@ CREATE TABLE IF NOT EXISTS passwords (
     salt1 BLOB NOT NULL, salt2 BLOB NOT NULL, verifier BLOB NOT NULL, hint TEXT NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS bots (
-    account INTEGER PRIMARY KEY REFERENCES accounts (id), token BLOB NOT NULL, expired INTEGER NOT NULL
+    account INTEGER PRIMARY KEY REFERENCES accounts (id), token BLOB NOT NULL, expired INTEGER NOT NULL,
+    dc INTEGER
 ) STRICT;
 """
 
@@ -79,9 +80,17 @@ class Credentials:
             values = (account, *attrs.astuple(password.verifier), password.hint)
             self._db.execute("INSERT INTO passwords VALUES (?, ?, ?, ?, ?)", values)
 
-    def set_bot_token(self, account: int, token: str, *, expired: bool) -> None:
-        """The token of a bot; another one that it had is worth nothing from now on."""
-        self._db.execute("INSERT OR REPLACE INTO bots VALUES (?, ?, ?)", (account, _digest(token), expired))
+    def set_bot(self, account: int, token: str, dc_id: int | None) -> None:
+        """The token and the home of a bot; another token that it had is worth nothing from now on."""
+        self._db.execute("INSERT OR REPLACE INTO bots VALUES (?, ?, 0, ?)", (account, _digest(token), dc_id))
+
+    def expire_bot_token(self, account: int) -> None:
+        self._db.execute("UPDATE bots SET expired = 1 WHERE account = ?", (account,))
+
+    def bot_home(self, account: int) -> int | None:
+        """The data centre that a bot was made for."""
+        row = self._db.execute("SELECT dc FROM bots WHERE account = ?", (account,)).fetchone()
+        return row[0] if row else None
 
     def token_status(self, account: int, token: str) -> TokenStatus:
         """What the token is worth for this bot, or for an account that is none."""

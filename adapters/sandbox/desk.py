@@ -20,6 +20,7 @@ class Desk:
     _centre: Centre
     _receiver: Receiver
     """Who is pushed the updates of the account that is logged in."""
+    _dc_id: int
     _subscribed: int | None = None
     _waiting: int | None = None
     """The key under which the client waits to be logged in."""
@@ -29,7 +30,7 @@ class Desk:
         stats = self._centre.stats
         name = tl.method_name(query.request)
         stats.note(stats.requests, name)
-        call = Call(self._centre.office, key, self._centre.store.owner(key.id))
+        call = Call(self._centre.office, self._dc_id, key, self._centre.store.owner(key.id))
         try:
             value = self._perform(call, query, name) if fault is None else _spoiled(call, fault)
             return tl.rpc_result(msg_id, value)

@@ -31,7 +31,7 @@ class Door(Enum):
 class Host(Protocol):
     """Whoever takes the connections."""
 
-    def welcome(self, sock: socket.socket, account: str | None, tasks: TaskGroup) -> None: ...
+    def welcome(self, sock: socket.socket, listener: "Listener", tasks: TaskGroup) -> None: ...
 
 
 @attrs.define(eq=False)
@@ -42,6 +42,8 @@ class Listener:
     account: str | None
     """The account that the port belongs to, or None for the port shared by all."""
     port: int
+    dc_id: int
+    """The data centre that a port shared by all belongs to; that of an account belongs to the account's home."""
     door: Door = Door.REFUSING
     _socket: socket.socket = attrs.field(init=False)
     _filler: socket.socket | None = None
@@ -112,6 +114,6 @@ class Listener:
                         log.warning("accepting failed: %s", error)
                         await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                         continue
-                    host.welcome(sock, self.account, tasks)
+                    host.welcome(sock, self, tasks)
         finally:
             stopped.set()

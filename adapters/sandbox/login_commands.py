@@ -65,6 +65,15 @@ class MakeBot(LoginCommand):
     """As `Sandbox.make_bot`."""
 
     token: str = attrs.field(repr=False)
+    dc: int | None = None
+
+
+@attrs.frozen
+class OpenDataCentre(LoginCommand):
+    """As `Sandbox.open_dc`."""
+
+    dc: int
+    port: int = 0
 
 
 @attrs.frozen
@@ -85,7 +94,8 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Rea
     "accept_token": (AcceptToken, {"account": reading.text, "token": reading.secret}),
     "expire_tokens": (ExpireTokens, {}),
     "token_lifetime": (SetTokenLifetime, {"seconds": reading.seconds}),
-    "bot": (MakeBot, {"token": reading.secret}),
+    "bot": (MakeBot, {"token": reading.secret, "dc": reading.whole_or_none}),
+    "data_centre": (OpenDataCentre, {"dc": reading.whole, "port": reading.number}),
     "expire_bot": (ExpireBotToken, {"token": reading.secret}),
 }
 """Each command's value, and how each of its keys is read."""

@@ -38,6 +38,7 @@ from adapters.sandbox.login_commands import (
     ExpireCodes,
     ExpireTokens,
     MakeBot,
+    OpenDataCentre,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
@@ -193,9 +194,13 @@ class SandboxProcess:
         """As `Sandbox.set_token_lifetime`."""
         await self._ask(SetTokenLifetime(seconds))
 
-    async def make_bot(self, token: str) -> int:
+    async def open_dc(self, dc_id: int, port: int = 0) -> int:
+        """As `Sandbox.open_dc`."""
+        return int((await self._ask(OpenDataCentre(dc_id, port)))["port"])
+
+    async def make_bot(self, token: str, dc_id: int | None = None) -> int:
         """As `Sandbox.make_bot`."""
-        return int((await self._ask(MakeBot(token)))["id"])
+        return int((await self._ask(MakeBot(token, dc_id)))["id"])
 
     async def expire_bot_token(self, token: str) -> None:
         """As `Sandbox.expire_bot_token`."""

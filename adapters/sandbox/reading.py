@@ -54,6 +54,13 @@ def seconds_or_none(record: dict[str, object], key: str) -> float | None:
     return float(value)
 
 
+def whole(record: dict[str, object], key: str) -> int:
+    value = whole_or_none(record, key)
+    if value is None:
+        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
+    return value
+
+
 def whole_or_none(record: dict[str, object], key: str) -> int | None:
     value = record.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):

@@ -84,14 +84,17 @@ class Registrar:
             )
         self._centre.office.logins.token_lifetime = seconds
 
-    def make_bot(self, token: str) -> int:
-        """A bot that logs in with this token; returns its id, the number before the colon.
+    def make_bot(self, token: str, dc_id: int | None = None) -> int:
+        """A bot that logs in with this token, at this data centre; returns its id, the number before the colon.
 
         One that is there already gets the token, and its old one is worth nothing. Only a digest is kept. Raises
-        SandboxError for a token that cannot be.
+        SandboxError for a token that cannot be, and for a data centre that is not open.
         """
-        bot = self._centre.store.bot(_bot_of(token))
-        self._centre.store.credentials.set_bot_token(bot.id, token, expired=False)
+        id_ = _bot_of(token)
+        if dc_id is not None and dc_id not in self._centre.office.addresses():
+            raise SandboxError(f"Data centre {dc_id} is not open; open it before it becomes the home of a bot.")
+        bot = self._centre.store.bot(id_)
+        self._centre.store.credentials.set_bot(bot.id, token, dc_id)
         return bot.id
 
     def expire_bot_token(self, token: str) -> None:
@@ -99,7 +102,7 @@ class Registrar:
         credentials, id_ = self._centre.store.credentials, _bot_of(token)
         if credentials.token_status(id_, token) is TokenStatus.WRONG:
             raise SandboxError(f"Bot {id_} does not exist or has another token; make it with this one first.")
-        credentials.set_bot_token(id_, token, expired=True)
+        credentials.expire_bot_token(id_)
 
 
 def _token_of(token: bytes | str) -> bytes:

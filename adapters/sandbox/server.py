@@ -37,6 +37,7 @@ KEY_FILE: Final = "dc.pem"
 MOST_CONNECTIONS: Final = 10_000
 MOST_LISTENERS: Final = 10_000
 MOST_DATA_CENTRES: Final = 1000
+MOST_OPEN: Final = 10
 DOORS: Final = {FaultKind.REFUSE: Door.REFUSING, FaultKind.SYN_DROP: Door.DROPPING}
 
 
@@ -66,21 +67,19 @@ class Sandbox(Registrar):
         most_missed: int = MOST_MISSED,
         most_missed_in_channel: int = MOST_MISSED_IN_CHANNEL,
     ) -> None:
-        if not 0 < dc_id < MOST_DATA_CENTRES:
-            raise SandboxError(f"A data centre has a number from 1 to {MOST_DATA_CENTRES - 1}, not {dc_id}.")
+        _check_dc(dc_id)
         if not _is_loopback(host):
             raise SandboxError(
                 f"The sandbox serves this machine only and {host} is no loopback address; use 127.0.0.1."
             )
-        if not 0 <= port < 2**16:
-            raise SandboxError(f"A port is a number from 0 to 65535, not {port}.")
+        _check_port(port)
         self.dc_id = dc_id
         self.host = host
         self._state = state
         self._given_key = key
         self._most_missed = most_missed
         self._most_missed_in_channel = most_missed_in_channel
-        self._shared = Listener(host, None, port)
+        self._shared = {dc_id: Listener(host, None, port, dc_id)}
         self._own: dict[str, Listener] = {}
         self._connections: set[Connection] = set()
         # Accepted, their task not yet begun; a task that is cancelled before it begins closes nothing.
@@ -100,16 +99,17 @@ class Sandbox(Registrar):
                 store,
                 self.dc_id,
                 time.time,
-                lambda: (self.host, self.port),
+                self._addresses,
                 self._most_missed,
                 self._most_missed_in_channel,
             )
             board = Switchboard(time.monotonic)
             self._centre = Centre(key, store, office, board, secrets.token_bytes(16))
-            self._shared.bind()
+            main = self._shared[self.dc_id]
+            main.bind()
             stack.callback(self._close_sockets)
             self._tasks = await stack.enter_async_context(anyio.create_task_group())
-            await self._shared.turn(Door.OPEN, self._tasks, self)
+            await main.turn(Door.OPEN, self._tasks, self)
             self._tasks.start_soon(self._mind_the_clock)
             self._stack = stack.pop_all()
         return self
@@ -125,13 +125,32 @@ class Sandbox(Registrar):
 
     @property
     def port(self) -> int:
-        """The port shared by all accounts."""
-        return self._shared.port
+        """The port shared by all accounts, of the data centre that is always open."""
+        return self._shared[self.dc_id].port
 
     @property
     def public_key(self) -> str:
         """PKCS#1 PEM for `telethon.crypto.rsa.add_key(pem, old=False)`."""
         return self._centre.key.public_pem
+
+    async def open_dc(self, dc_id: int, port: int = 0) -> int:
+        """Another data centre with the same accounts, opened when first asked for; returns its port.
+
+        From now on the numbers with its digit, and the bots that are made for it, live there: elsewhere they are
+        told to migrate. Each auth key is known where it was made only. Raises SandboxError for a number or a port
+        that cannot be.
+        """
+        _check_dc(dc_id)
+        _check_port(port)
+        async with self._lock:
+            if dc_id not in self._shared:
+                if len(self._shared) >= MOST_OPEN:
+                    raise SandboxError(f"{MOST_OPEN} data centres are open already; use one of them.")
+                listener = Listener(self.host, None, port, dc_id)
+                listener.bind()
+                self._shared[dc_id] = listener
+                await self._adjust(listener)
+        return self._shared[dc_id].port
 
     async def listen(self, phone: str) -> int:
         """The port of this account alone, opened when first asked for. Faults of connecting can hurt it alone."""
@@ -142,16 +161,17 @@ class Sandbox(Registrar):
                     raise SandboxError(
                         f"{MOST_LISTENERS} accounts have a port of their own already; use the shared one."
                     )
-                listener = Listener(self.host, account, 0)
+                listener = Listener(self.host, account, 0, self.dc_id)
                 listener.bind()
                 self._own[account] = listener
                 await self._adjust(listener)
         return self._own[account].port
 
     def authorize(self, phone: str) -> bytes:
-        """Registers a random auth key that is logged in as this account, and returns its 256 bytes."""
+        """Registers a random auth key that is logged in as this account, at its home, and returns its 256 bytes."""
         key = AuthKey.of(secrets.token_bytes(AUTH_KEY_BYTES))
-        self._centre.store.add_key(key, self._centre.store.account(phone).id)
+        account, office = self._centre.store.account(phone), self._centre.office
+        self._centre.store.add_key(key, account.id, office.place(office.home(account.phone)))
         return key.data
 
     async def inject(self, fault: Fault) -> None:
@@ -252,8 +272,9 @@ class Sandbox(Registrar):
         store = self._centre.store
         return store.channels.messages(store.channels.named(username), after)
 
-    def welcome(self, sock: socket.socket, account: str | None, tasks: TaskGroup) -> None:
+    def welcome(self, sock: socket.socket, listener: Listener, tasks: TaskGroup) -> None:
         """Takes a connection that a listener has accepted."""
+        account = listener.account
         self._centre.stats.accepted += 1
         if account is not None:
             self._centre.stats.accepted_by_account[account] += 1  # no more names than MOST_LISTENERS
@@ -263,16 +284,17 @@ class Sandbox(Registrar):
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._fresh.add(sock)
-        tasks.start_soon(self._serve, sock, account)
+        dc_id = listener.dc_id if account is None else self._centre.office.home(account)
+        tasks.start_soon(self._serve, sock, dc_id, account)
 
-    async def _serve(self, sock: socket.socket, account: str | None) -> None:
+    async def _serve(self, sock: socket.socket, dc_id: int, account: str | None) -> None:
         self._fresh.discard(sock)
         try:
             reader, writer = await asyncio.open_connection(sock=sock)
         except OSError:
             sock.close()
             return
-        connection = Connection(self._centre, reader, writer, account)
+        connection = Connection(self._centre, reader, writer, dc_id, account)
         self._connections.add(connection)
         try:
             await connection.serve()
@@ -291,7 +313,7 @@ class Sandbox(Registrar):
 
     async def _adjust_all(self) -> None:
         async with self._lock:
-            for listener in (self._shared, *self._own.values()):
+            for listener in self._listeners():
                 await self._adjust(listener)
         self._changed.set()
 
@@ -302,13 +324,29 @@ class Sandbox(Registrar):
         await listener.turn(door, self._tasks, self)
 
     def _close_sockets(self) -> None:
-        for listener in (self._shared, *self._own.values()):
+        for listener in self._listeners():
             listener.close()
         for sock in self._fresh:
             sock.close()
 
+    def _listeners(self) -> Iterable[Listener]:
+        return (*self._shared.values(), *self._own.values())
+
+    def _addresses(self) -> dict[int, tuple[str, int]]:
+        return {dc_id: (self.host, listener.port) for dc_id, listener in self._shared.items()}
+
     def _default_key(self) -> DataCentreKey:
         return keys.of_this_process() if self._state is None else keys.load_or_generate(self._state / KEY_FILE)
+
+
+def _check_dc(dc_id: int) -> None:
+    if not 0 < dc_id < MOST_DATA_CENTRES:
+        raise SandboxError(f"A data centre has a number from 1 to {MOST_DATA_CENTRES - 1}, not {dc_id}.")
+
+
+def _check_port(port: int) -> None:
+    if not 0 <= port < 2**16:
+        raise SandboxError(f"A port is a number from 0 to 65535, not {port}.")
 
 
 def _is_loopback(host: str) -> bool:

@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 CREATE TABLE IF NOT EXISTS auth_keys (
     data BLOB PRIMARY KEY, account INTEGER REFERENCES accounts (id)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS keys_elsewhere (data BLOB PRIMARY KEY, dc INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS messages (
     account INTEGER NOT NULL REFERENCES accounts (id), id INTEGER NOT NULL, pts INTEGER NOT NULL,
     peer INTEGER NOT NULL, sender INTEGER NOT NULL, out INTEGER NOT NULL, text TEXT NOT NULL,
@@ -93,13 +94,20 @@ class Sent:
     theirs: Message | None
 
 
+@attrs.frozen(repr=False)
+class _Entry:
+    key: AuthKey
+    owner: int | None
+    place: int | None
+
+
 @attrs.define
 class Store:
     """See the module's docstring. Raises SandboxError when the file cannot be opened."""
 
     _file: Path | None
     _clock: Callable[[], float]
-    _keys: dict[int, tuple[AuthKey, int | None]] = attrs.field(factory=dict)
+    _keys: dict[int, _Entry] = attrs.field(factory=dict)
     _accounts: dict[int, Account] = attrs.field(factory=dict)
     _db: sqlite3.Connection = attrs.field(init=False)
     channels: Channels = attrs.field(init=False)
@@ -118,9 +126,10 @@ class Store:
         self.channels = Channels(self._db, self._clock)
         self.credentials = Credentials(self._db)
         self._accounts = {id_: Account(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")}
-        for data, owner in self._db.execute("SELECT data, account FROM auth_keys"):
+        query = "SELECT k.data, k.account, e.dc FROM auth_keys k LEFT JOIN keys_elsewhere e ON e.data = k.data"
+        for data, owner, place in self._db.execute(query):
             key = AuthKey.of(data)
-            self._keys[key.id] = (key, owner)
+            self._keys[key.id] = _Entry(key, owner, place)
         if SERVICE_ID not in self._accounts:
             self._create(Account(SERVICE_ID, SERVICE_PHONE))
         return self
@@ -154,29 +163,35 @@ class Store:
         """All accounts, the oldest first."""
         return list(self._accounts.values())
 
-    def add_key(self, key: AuthKey, owner: int | None = None) -> None:
-        """Remembers an auth key, logged in as the owner if there is one."""
+    def add_key(self, key: AuthKey, owner: int | None = None, place: int | None = None) -> None:
+        """Remembers an auth key, logged in as the owner if there is one. It is known at one place only: the data
+        centre with that number, or with None the one that is always there.
+        """
         self._db.execute("INSERT INTO auth_keys VALUES (?, ?)", (key.data, owner))
-        self._keys[key.id] = (key, owner)
+        if place is not None:
+            self._db.execute("INSERT INTO keys_elsewhere VALUES (?, ?)", (key.data, place))
+        self._keys[key.id] = _Entry(key, owner, place)
 
     def remove_key(self, key: AuthKey) -> None:
         """Forgets an auth key: its packets are answered with -404 from now on."""
-        self._db.execute("DELETE FROM auth_keys WHERE data = ?", (key.data,))
+        for table in ("auth_keys", "keys_elsewhere"):
+            self._db.execute(f"DELETE FROM {table} WHERE data = ?", (key.data,))
         self._keys.pop(key.id, None)
 
-    def key(self, key_id: int) -> AuthKey | None:
+    def key(self, key_id: int, place: int | None = None) -> AuthKey | None:
+        """The key, if it is known at this place."""
         entry = self._keys.get(key_id)
-        return entry and entry[0]
+        return entry.key if entry and entry.place == place else None
 
     def owner(self, key_id: int) -> Account | None:
         """The account that is logged in with this key."""
-        _, owner = self._keys.get(key_id, (None, None))
-        return None if owner is None else self._accounts[owner]
+        entry = self._keys.get(key_id)
+        return None if entry is None or entry.owner is None else self._accounts[entry.owner]
 
     def log_in(self, key: AuthKey, owner: int | None) -> None:
         """Binds a key to an account; None logs it out."""
         self._db.execute("UPDATE auth_keys SET account = ? WHERE data = ?", (owner, key.data))
-        self._keys[key.id] = (key, owner)
+        self._keys[key.id] = attrs.evolve(self._keys[key.id], owner=owner)
 
     def pts(self, account: int) -> int:
         """The number of the account's last event."""

@@ -18,9 +18,8 @@ def date(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def config(dc_id: int, address: tuple[str, int], now: datetime) -> Any:
-    """help.getConfig: one data centre, and limits that only the clients of people care about."""
-    host, port = address
+def config(dc_id: int, addresses: dict[int, tuple[str, int]], now: datetime) -> Any:
+    """help.getConfig: the data centres, and limits that only the clients of people care about."""
     limits = {
         "chat_size_max": 200,
         "megagroup_size_max": 200000,
@@ -47,13 +46,16 @@ def config(dc_id: int, address: tuple[str, int], now: datetime) -> Any:
         "message_length_max": 4096,
         "webfile_dc_id": dc_id,
     }
-    option = types.DcOption(dc_id, host, port, ipv6=":" in host, static=True, this_port_only=True)
+    options = [
+        types.DcOption(id_, host, port, ipv6=":" in host, static=True, this_port_only=True)
+        for id_, (host, port) in addresses.items()
+    ]
     return types.Config(
         date=now,
         expires=now + CONFIG_LIFETIME,
         test_mode=True,
         this_dc=dc_id,
-        dc_options=[option],
+        dc_options=options,
         dc_txt_domain_name="",
         me_url_prefix="https://t.me/",
         **limits,

@@ -23,11 +23,11 @@ RESEND_SECONDS: Final = 60
 
 
 def get_config(call: Call, _: Any) -> Any:
-    return views.config(call.office.dc_id, call.office.address(), call.now())
+    return views.config(call.dc_id, call.office.addresses(), call.now())
 
 
 def get_nearest_dc(call: Call, _: Any) -> Any:
-    return types.NearestDc("ZZ", call.office.dc_id, call.office.dc_id)
+    return types.NearestDc("ZZ", call.dc_id, call.dc_id)
 
 
 def send_code(call: Call, request: Any) -> Any:
@@ -69,11 +69,14 @@ def import_bot_authorization(call: Call, request: Any) -> Any:
         raise RpcRefusal(400, "ACCESS_TOKEN_INVALID")
     if status is TokenStatus.EXPIRED:
         raise RpcRefusal(400, "ACCESS_TOKEN_EXPIRED")
+    if (home := call.office.home(bot.phone)) != call.dc_id:
+        raise RpcRefusal(303, f"USER_MIGRATE_{home}")
     return entrance.admit(call, bot)
 
 
 def log_out(call: Call, _: Any) -> Any:
     call.store.log_in(call.key, None)
+    call.office.logins.finish(call.key.id)
     call.account = None
     return types.auth.LoggedOut()
 
@@ -83,13 +86,15 @@ def update_status(_: Call, __: Any) -> Any:
 
 
 def _number(call: Call, phone: str) -> str:
-    """The number, normalised. Raises RpcRefusal when nobody can log in with it."""
+    """The number, normalised. Raises RpcRefusal when nobody can log in with it, or not here."""
     try:
         digits = number(phone)
     except SandboxError as error:
         raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
     if call.store.credentials.status(digits) is NumberStatus.BANNED:
         raise RpcRefusal(400, "PHONE_NUMBER_BANNED")
+    if (home := call.office.home(digits)) != call.dc_id:
+        raise RpcRefusal(303, f"PHONE_MIGRATE_{home}")
     return digits
 
 

@@ -10,6 +10,7 @@ from adapters.sandbox.channels import ChannelMessage
 from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.logins import Logins
+from adapters.sandbox.phones import BOT
 from adapters.sandbox.store import Account, Message, Store
 
 SLICE: Final = 100
@@ -24,9 +25,10 @@ class Office:
 
     store: Store
     dc_id: int
+    """The data centre that is always open."""
     clock: Callable[[], float]
-    address: Callable[[], tuple[str, int]]
-    """Where this data centre can be reached, for help.getConfig."""
+    addresses: Callable[[], dict[int, tuple[str, int]]]
+    """Where each data centre that is open can be reached, for help.getConfig."""
     most_missed: int = MOST_MISSED
     """A client that missed more messages than this is not told them, but that it is too late."""
     most_missed_in_channel: int = MOST_MISSED_IN_CHANNEL
@@ -35,12 +37,27 @@ class Office:
     def __attrs_post_init__(self) -> None:
         self.logins = Logins(self.clock)
 
+    def home(self, name: str) -> int:
+        """The data centre where an account, by its normalised name, lives.
+
+        For a number it is the one of its digit X, for a bot the one that it was made for; where that is not open,
+        the one that always is.
+        """
+        wanted = self.store.credentials.bot_home(int(name.removeprefix(BOT))) if name.startswith(BOT) else int(name[5])
+        return wanted if wanted in self.addresses() else self.dc_id
+
+    def place(self, dc_id: int) -> int | None:
+        """A data centre as the store names the places of keys."""
+        return None if dc_id == self.dc_id else dc_id
+
 
 @attrs.define
 class Call:
     """One request, by whom, and what is to be pushed to others because of it."""
 
     office: Office
+    dc_id: int
+    """The data centre that was asked."""
     key: AuthKey
     account: Account | None
     deliveries: list[Message | ChannelMessage] = attrs.field(factory=list)

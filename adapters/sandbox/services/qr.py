@@ -51,7 +51,7 @@ def accept_login_token(call: Call, request: Any) -> Any:
         app_version="",
         date_created=call.now(),
         date_active=call.now(),
-        ip=call.office.address()[0],
+        ip=call.office.addresses()[call.dc_id][0],
         country="",
         region="",
     )
@@ -88,9 +88,11 @@ def _shown(token: LoginToken) -> Any:
 
 
 def _redeem(call: Call, token: LoginToken) -> Any:
-    """An accepted token logs the caller in, once."""
+    """An accepted token logs the caller in, once, where the account lives."""
     assert token.account is not None
     account = call.store.account_by_id(token.account)
     assert account is not None, "accounts are never removed"
+    if (home := call.office.home(account.phone)) != call.dc_id:
+        return types.auth.LoginTokenMigrateTo(home, token.value)
     call.office.logins.use(token)
     return types.auth.LoginTokenSuccess(entrance.enter(call, account))

@@ -24,11 +24,11 @@ from adapters.sandbox.transport import Full
 PATIENCE = 5.0
 
 
-def session_for(dc: Any, phone: str | None = None, port: int | None = None) -> StringSession:
+def session_for(dc: Any, phone: str | None = None, port: int | None = None, dc_id: int | None = None) -> StringSession:
     """A session that points at the sandbox; with a phone number it is logged in already."""
     rsa.add_key(dc.public_key, old=False)
     session = StringSession()
-    session.set_dc(dc.dc_id, "127.0.0.1", port or dc.port)
+    session.set_dc(dc_id or dc.dc_id, "127.0.0.1", port or dc.port)
     if phone is not None:
         session.auth_key = ClientKey(dc.authorize(phone))
     return session
@@ -173,6 +173,12 @@ def raw() -> Callable[[Sandbox], AbstractAsyncContextManager[Raw]]:
                 await writer.wait_closed()
 
     return open_raw
+
+
+@pytest.fixture(autouse=True)
+def no_known_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Telethon keeps the addresses of data centres for the whole process, and each sandbox has others."""
+    monkeypatch.setattr(TelegramClient, "_config", None)
 
 
 @pytest.fixture(autouse=True)

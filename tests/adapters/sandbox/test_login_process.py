@@ -35,7 +35,11 @@ async def test_each_command_about_logins_crosses_the_border(connected, tmp_path)
             await login.recreate()
             await sandbox.accept_token(PHONE, login.token)
             tokens.append(login.url.removeprefix("tg://login?token="))
-        assert await sandbox.make_bot(TOKEN) == 7000000001
+        port = await sandbox.open_dc(4)
+        async with connected(sandbox, request_retries=1) as elsewhere:
+            await elsewhere.send_code_request("+9996640001")
+            assert (elsewhere.session.dc_id, elsewhere.session.port) == (4, port)
+        assert await sandbox.make_bot(TOKEN, 4) == 7000000001
         await sandbox.expire_bot_token(TOKEN)
         async with connected(sandbox) as bot:
             with pytest.raises(errors.AccessTokenExpiredError):

@@ -1,0 +1,192 @@
+"""Two data centres in one sandbox: each account lives at one of them, and whoever asks the other is sent there."""
+
+import asyncio
+
+import pytest
+from telethon import errors
+from telethon.errors import AuthKeyNotFound
+from telethon.tl import functions, types
+
+from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+
+HERE, THERE = "+9996620001", "+9996640001"
+CODE_HERE, CODE_THERE = "22222", "44444"
+TOKEN = "7000000001:a-token_of_a_bot-in-tests"
+PASSWORD = "correct horse"
+NEAREST = functions.help.GetNearestDcRequest
+
+
+async def migrate_by_qr(dc, client):
+    """The client shows a code that an account of the other data centre scans; what wait() returns."""
+    login = await client.qr_login()
+    task = asyncio.create_task(login.wait(5))
+    await asyncio.sleep(0)
+    dc.accept_token(THERE, login.url)
+    return await task
+
+
+async def test_both_are_in_the_config(connected):
+    """help.getConfig names the data centre that answers, and lists both with their ports, at either of them."""
+    async with Sandbox() as dc:
+        port = await dc.open_dc(4)
+        assert await dc.open_dc(4) == port
+        for id_, where in ((2, dc.port), (4, port)):
+            async with connected(dc, port=where) as client:
+                config = await client(functions.help.GetConfigRequest())
+                assert config.this_dc == (await client(NEAREST())).this_dc == id_
+                assert {o.id: (o.ip_address, o.port) for o in config.dc_options} == {
+                    2: ("127.0.0.1", dc.port),
+                    4: ("127.0.0.1", port),
+                }
+
+
+async def test_a_client_follows_its_number(connected):
+    """sendCode at the wrong place is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
+    async with Sandbox() as dc, connected(dc, request_retries=1) as client:
+        port = await dc.open_dc(4)
+        await client.send_code_request(THERE)
+        assert (client.session.dc_id, client.session.port) == (4, port)
+        assert (await client.sign_in(THERE, CODE_THERE)).phone == THERE.lstrip("+")
+        assert dc.stats()["keys_made"] == 2
+
+
+async def test_without_a_retry_the_error_is_raised(connected):
+    """A client that repeats no request raises PhoneMigrateError, and is at the right place afterwards."""
+    async with Sandbox() as dc, connected(dc) as client:
+        await dc.open_dc(4)
+        with pytest.raises(errors.PhoneMigrateError) as caught:
+            await client.send_code_request(THERE)
+        assert (caught.value.new_dc, client.session.dc_id) == (4, 4)
+        await client.send_code_request(THERE)
+        assert await client.sign_in(THERE, CODE_THERE)
+
+
+async def test_a_client_that_is_logged_in_stays(connected):
+    """Telethon does not leave an account for the number of another one."""
+    async with Sandbox() as dc, connected(dc, HERE, request_retries=1) as client:
+        await dc.open_dc(4)
+        with pytest.raises(errors.PhoneMigrateError):
+            await client.send_code_request(THERE)
+        assert (await client.get_me()).phone == HERE.lstrip("+")
+
+
+async def test_without_the_other_everybody_lives_here(connected):
+    """A number whose data centre is not open logs in at the one that is."""
+    async with Sandbox() as dc, connected(dc) as client:
+        await client.send_code_request(THERE)
+        assert await client.sign_in(THERE, CODE_THERE)
+
+
+async def test_a_bot_is_followed_home(connected):
+    """importBotAuthorization at the wrong place is answered USER_MIGRATE_4, and Telethon logs in there."""
+    async with Sandbox() as dc, connected(dc, request_retries=1) as client:
+        await dc.open_dc(4)
+        dc.make_bot(TOKEN, 4)
+        assert (await client.sign_in(bot_token=TOKEN)).bot
+        assert client.session.dc_id == 4
+
+
+async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected):
+    """Only who has the token is told to migrate."""
+    async with Sandbox() as dc, connected(dc) as client:
+        await dc.open_dc(4)
+        dc.make_bot(TOKEN, 4)
+        with pytest.raises(errors.AccessTokenInvalidError):
+            await client.sign_in(bot_token=TOKEN + "x")
+
+
+async def test_a_qr_code_is_followed_home(connected):
+    """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token at the right place."""
+    async with Sandbox() as dc, connected(dc) as client:
+        await dc.open_dc(4)
+        assert (await migrate_by_qr(dc, client)).phone == THERE.lstrip("+")
+        assert client.session.dc_id == 4
+        assert dc.stats()["requests"]["auth.importLoginToken"] == 1
+
+
+async def test_a_password_is_asked_for_at_the_right_place(connected):
+    """An imported token of an account with a password is its first step."""
+    async with Sandbox() as dc, connected(dc) as client:
+        await dc.open_dc(4)
+        await dc.set_password(THERE, PASSWORD)
+        with pytest.raises(errors.SessionPasswordNeededError):
+            await migrate_by_qr(dc, client)
+        assert (await client.sign_in(password=PASSWORD)).phone == THERE.lstrip("+")
+
+
+async def test_a_token_that_nobody_scanned_is_only_told_again(connected):
+    """importLoginToken before the code was scanned answers with the token, wherever it is asked."""
+    async with Sandbox() as dc, connected(dc) as client:
+        login = await client.qr_login()
+        told = await client(functions.auth.ImportLoginTokenRequest(login.token))
+        assert isinstance(told, types.auth.LoginToken)
+        assert (told.token, told.expires) == (login.token, login.expires)
+
+
+async def test_a_key_is_known_where_it_was_made(connected, new_session):
+    """A key that is logged in at its account's home is unknown (-404) at the other data centre."""
+    async with Sandbox() as dc:
+        port = await dc.open_dc(4)
+        session = new_session(dc, THERE, port, 4)
+        async with connected(dc, session=session) as client:
+            assert (await client.get_me()).phone == THERE.lstrip("+")
+        session.set_dc(2, "127.0.0.1", dc.port)
+        with pytest.raises(AuthKeyNotFound):
+            async with connected(dc, session=session):
+                pass
+
+
+async def test_a_port_of_an_account_is_one_of_its_home(connected):
+    """What `listen` opens calls itself the data centre where the account lives, however early it was asked for."""
+    async with Sandbox() as dc:
+        port = await dc.listen(THERE)
+        await dc.open_dc(4)
+        async with connected(dc, port=port) as client:
+            assert (await client(NEAREST())).this_dc == 4
+
+
+async def test_faults_of_connecting_hurt_both(connected):
+    """Connecting to either data centre is refused while a fault for all stands, and both open again."""
+    async with Sandbox() as dc:
+        ports = (dc.port, await dc.open_dc(4))
+        await dc.inject(Fault(FaultKind.REFUSE))
+        for port in ports:
+            with pytest.raises(ConnectionError):
+                await asyncio.open_connection("127.0.0.1", port)
+        await dc.clear()
+        for port in ports:
+            async with connected(dc, port=port) as client:
+                assert client.is_connected()
+
+
+async def test_homes_survive_a_restart(connected, new_session, tmp_path):
+    """Logins at the other data centre and the home of a bot are kept; it has to be opened again."""
+    async with Sandbox(state=tmp_path) as dc:
+        port = await dc.open_dc(4)
+        session = new_session(dc, THERE, port, 4)
+        dc.make_bot(TOKEN, 4)
+    async with Sandbox(state=tmp_path) as dc:
+        port = await dc.open_dc(4)
+        session.set_dc(4, "127.0.0.1", port)
+        async with connected(dc, session=session) as client:
+            assert (await client.get_me()).phone == THERE.lstrip("+")
+        async with connected(dc, request_retries=1) as client:
+            await client.sign_in(bot_token=TOKEN)
+            assert client.session.dc_id == 4
+
+
+async def test_a_taken_port_opens_nothing():
+    """A data centre whose port somebody else has is not open, and can be opened at another."""
+    async with Sandbox() as dc:
+        with pytest.raises(SandboxError, match="cannot listen"):
+            await dc.open_dc(4, dc.port)
+        assert await dc.open_dc(4) != dc.port
+
+
+async def test_there_are_only_so_many():
+    """The number of open data centres is bounded."""
+    async with Sandbox() as dc:
+        for id_ in range(3, 12):
+            await dc.open_dc(id_)
+        with pytest.raises(SandboxError, match="10 data centres are open"):
+            await dc.open_dc(12)
