@@ -1,6 +1,6 @@
 """What the engine asks of the outside world. Adapters fit these without knowing them; tests put fakes here."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -49,8 +49,8 @@ class Connector(Protocol):
     def link(self, number: int, holds: tuple[Hold, ...]) -> Link:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""
 
-    def trouble(self) -> AsyncIterator[Event]:
-        """Yield what keeps the account's session from being written, and when it is again, for ever."""
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Call ``hear`` from now on with what keeps the account's session from being written, and when it is again."""
 
     async def deliver(self) -> None:
         """Give what arrives to the account's handlers, for ever; to be cancelled."""

@@ -102,6 +102,8 @@ class Inbox:
         """Run the handlers, for ever; to be cancelled. What was begun and not ended then is begun again next time."""
         self._waiting.extendleft(sorted(self._running.items(), reverse=True))
         self._running.clear()
+        while not self._waiting:  # most accounts of most fleets hear little, and a task group is no small thing
+            await self._change()
         places = anyio.Semaphore(AT_ONCE)
         async with anyio.create_task_group() as tasks:
             while True:

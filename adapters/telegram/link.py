@@ -13,9 +13,9 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
@@ -266,6 +266,18 @@ class TelegramLink:
             writer.transport.abort()
 
 
+class _OneLogger(logging.Logger):
+    """Telethon asks for a logger for each of its modules, a dozen for each account: here they are one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parent = TELETHON_LOGGER
+
+    def getChild(self, suffix: str) -> Self:
+        """Return itself."""
+        return self
+
+
 @frozen(eq=False)
 class Connector:
     """What the links of one account have in common, and what outlives each of them."""
@@ -287,6 +299,11 @@ class Connector:
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     notices: Notices = field(factory=Notices, init=False, repr=False)
+    logger: _OneLogger = field(init=False, repr=False)
+
+    @logger.default
+    def _make_logger(self) -> _OneLogger:
+        return _OneLogger(f"{TELETHON_LOGGER.name}.{self.label}")
 
     @backups.default
     def _beside(self) -> Path:
@@ -336,9 +353,9 @@ class Connector:
         except StorageError as exc:
             TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
 
-    def trouble(self) -> AsyncIterator[Event]:
-        """Yield what keeps the session file from being written, and when it is written again, for ever."""
-        return self.notices.events()
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Call ``hear``, on this event loop, with what keeps the session file from being written, and when it is."""
+        self.notices.listen(hear)
 
     @property
     def route(self) -> str:
@@ -394,5 +411,5 @@ class Connector:
             raise_last_call_error=True,
             flood_sleep_threshold=0,
             catch_up=True,
-            base_logger=TELETHON_LOGGER.getChild(self.label),
+            base_logger=self.logger,
         )

@@ -5,7 +5,7 @@ is disconnected and connected again, which is safe in that order (and only in th
 Telethon's own reconnection is switched off: two who reconnect one client are what makes ten thousand connections.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 
 import anyio
 from attrs import define, field
@@ -16,7 +16,7 @@ from adapters.telegram.inbox import Inbox
 from adapters.telegram.link import PING_DELAY, TelegramLink
 from adapters.telegram.reach import Reach
 from adapters.telegram.session import key_fingerprint
-from states.events import Connected, Event, Started
+from states.events import Connected, Event
 from states.snapshot import Hold
 
 
@@ -70,10 +70,8 @@ class OwnedConnector:
         """Do nothing for ever: the client calls its owner's handlers."""
         await anyio.sleep_forever()
 
-    async def trouble(self) -> AsyncIterator[Event]:
-        """Yield nothing, for ever: the session is the owner's."""
-        await anyio.sleep_forever()
-        yield Started()  # never; it makes this a generator
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Say nothing: the session is the owner's."""
 
     async def settle(self) -> None:
         """Do nothing: the session is the owner's."""

@@ -162,10 +162,8 @@ class World:
         self.held = {hold.request: hold.until for hold in holds}
         return FakeLink(number, self)
 
-    async def trouble(self) -> AsyncIterator[Event]:
-        """Yield nothing: a test posts what a file has to say."""
-        await anyio.sleep_forever()
-        yield Connected()
+    def listen(self, hear: Callable[[Event], None]) -> None:
+        """Say nothing: a test posts what a file has to say."""
 
     async def deliver(self) -> None:
         """Nobody listens."""

@@ -84,7 +84,7 @@ def test_nobody_looks_while_nobody_waits() -> None:
 
 
 def test_the_looks_of_a_long_outage_are_few() -> None:
-    """Looks grow rarer: an hour without network costs no more than one each five seconds."""
+    """Looks grow rarer: an hour without network costs little more than one each five seconds, at its beginning."""
     weather = Weather()
     only = world(weather)
 
@@ -95,7 +95,7 @@ def test_the_looks_of_a_long_outage_are_few() -> None:
             await anyio.sleep(3600)
 
     virtually(main)
-    assert 3600 / LONGEST_PAUSE * 0.9 < len(only.reaches) < 3600 / LONGEST_PAUSE * 1.25
+    assert 3600 / LONGEST_PAUSE * 0.9 < len(only.reaches) < 3600 / LONGEST_PAUSE * 1.3
 
 
 def test_one_looks_for_all_on_the_same_way() -> None:
