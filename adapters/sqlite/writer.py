@@ -9,7 +9,8 @@ is one statement per kind of row, not one per row.
 
 The thread never waits for long where it cannot be told to stop. The connection's own busy timeout is a short *slice*
 (``Waits.slice``); the patience of 30 s is a loop of slices around ``BEGIN IMMEDIATE``, the only statement that waits
-for a lock in WAL mode, and closing is noticed between two slices. ``sqlite3_interrupt`` is no alternative: it does not
+for a lock in WAL mode, and closing is noticed between two slices. Each slice is a turn of its own in the queue of the
+processes that write to the file (``gate.py``). ``sqlite3_interrupt`` is no alternative: it does not
 end the sleep of a busy handler, and it could hit a transaction that is about to succeed.
 """
 
@@ -244,10 +245,24 @@ class GroupWriter:
                 return False
 
     def _store(self, batch: list[tuple[str, str]]) -> None:
-        """Store one batch in one transaction: all of it or, with an exception, nothing."""
-        with self._gate.turn(self._is_closing):
-            self._begin()
-            self._fill(batch)
+        """Store one batch in one transaction: all of it or, with an exception, nothing.
+
+        The turn is given up between two tries: while another program, which does not queue, keeps its lock, a neighbour
+        must not wait behind this thread.
+        """
+        give_up = time.monotonic() + self.waits.busy
+        while True:
+            try:
+                with self._gate.turn(lambda: self._is_closing() or time.monotonic() >= give_up):
+                    self.connection.execute("BEGIN IMMEDIATE")
+                    self._fill(batch)
+                return
+            except sqlite3.Error as exc:
+                if not isinstance(database_failure(exc), DatabaseLocked) or time.monotonic() >= give_up:
+                    raise
+                # Some locks are refused without a wait: without this pause the loop could spin.
+                if not self._pause(_CLOSING_RETRY_SECONDS):
+                    raise
 
     def _fill(self, batch: list[tuple[str, str]]) -> None:
         try:
@@ -259,19 +274,6 @@ class GroupWriter:
                 with contextlib.suppress(sqlite3.Error):
                     self.connection.execute("ROLLBACK")
             raise
-
-    def _begin(self) -> None:
-        give_up = time.monotonic() + self.waits.busy
-        while True:
-            try:
-                self.connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.Error as exc:
-                if not isinstance(database_failure(exc), DatabaseLocked) or time.monotonic() >= give_up:
-                    raise
-                # Some locks are refused without a wait: without this pause the loop could spin.
-                if not self._pause(_CLOSING_RETRY_SECONDS):
-                    raise
 
     def _pause(self, seconds: float) -> bool:
         """Wait; closing cuts it short. Return whether there is time for another try."""

@@ -1,7 +1,10 @@
 """The queue in front of a database that several processes write to."""
 
+import errno
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -10,10 +13,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
+from adapters.sqlite import Waits
 from adapters.sqlite import gate as module
 from adapters.sqlite.gate import Gate
+from tests.adapters.sqlite.support import ROW, OpenWriter, locked
 
 ROOT = Path(__file__).resolve().parents[3]
 TURNS = """
@@ -39,6 +46,23 @@ gate = Gate(Path(sys.argv[1]))
 with gate.turn(lambda: False):
     print("in", flush=True)
     sys.stdin.read()
+"""
+
+AT_THE_DOOR = """
+import fcntl, os, sys
+file = os.open(sys.argv[1] + ".queue", os.O_RDWR | os.O_CREAT)
+fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
+print("in", flush=True)
+sys.stdin.read()
+"""
+
+COMES_IN = """
+import sys
+from pathlib import Path
+from adapters.sqlite import gate
+gate.PATIENCE_SECONDS = 60.0
+with gate.Gate(Path(sys.argv[1])).turn(lambda: False):
+    print("in", flush=True)
 """
 
 
@@ -152,6 +176,118 @@ def test_the_order_is_the_one_in_which_they_came(tmp_path: Path) -> None:
     assert path.read_text() == "".join(f"<{name}>" for name in names)
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL], ids=errno.errorcode.get)
+def test_where_locks_do_not_exist_there_is_no_queue(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system without locks is asked once, and nobody waits for a neighbour that cannot be seen."""
+    asked = 0
+
+    def refuse(*_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
+    gate = Gate(tmp_path / "x.db")
+    for _ in range(3):
+        with gate.turn(never):
+            pass
+    assert asked == 1
+
+
+def test_a_neighbour_stopped_at_the_door_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    gate, path = Gate(tmp_path / "x.db"), tmp_path / "x.db"
+    with process(AT_THE_DOOR, path) as other:
+        says(other, "in")
+        other.send_signal(signal.SIGSTOP)
+        with gate.turn(never):
+            pass
+        monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited again"))
+        with gate.turn(never):
+            pass
+    before = drawn(path)
+    monkeypatch.setattr(module, "REST_SECONDS", 0.0)
+    with gate.turn(never):
+        assert drawn(path) != before
+
+
+@pytest.mark.parametrize("last", [2**63 - 1, 2**63 - 2, 2**62, -1], ids=hex)
+def test_a_damaged_file_starts_the_numbers_anew(last: int, tmp_path: Path) -> None:
+    """Numbers that no writer can have drawn are not gone on with, and break nothing."""
+    path = tmp_path / "x.db"
+    path.with_name("x.db.queue").write_bytes(struct.pack("<qq", last, last))
+    gate = Gate(path)
+    for number in (2, 3):
+        with gate.turn(never):
+            assert struct.unpack("<q", drawn(path)) == (number,)
+
+
+def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An input/output error of the queue's file is no error of the writer."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.1)
+    real = os.pread
+    with process(HOLDS, tmp_path / "x.db") as other:
+        says(other, "in")
+        reads = 0
+
+        def pread(descriptor: int, size: int, at: int) -> bytes:
+            nonlocal reads
+            reads += 1
+            if reads > 1:  # the first one is the drawing of the number
+                raise OSError(errno.EIO, "Input/output error")
+            return real(descriptor, size, at)
+
+        monkeypatch.setattr(os, "pread", pread)
+        with Gate(tmp_path / "x.db").turn(never):
+            assert reads > 1
+
+
+def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has many before it waits as long as they come to their turns, however long that takes together."""
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.3)
+    path = tmp_path / "x.db"
+    with process(HOLDS, path) as other:
+        says(other, "in")
+        turns = 0
+
+        def somebody_was_served() -> bool:
+            nonlocal turns
+            turns += 1
+            with path.with_name("x.db.queue").open("r+b") as file:
+                file.seek(8)
+                file.write(struct.pack("<q", turns))
+            if turns * 0.1 > 0.6:
+                other.kill()
+                other.wait()
+            time.sleep(0.1)
+            return False
+
+        began = time.monotonic()
+        with Gate(path).turn(somebody_was_served):
+            assert time.monotonic() - began > 0.6
+
+
+async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(bench: OpenWriter) -> None:
+    """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
+    async with bench(waits=Waits(busy=60, slice=0.02, retry=0.05)) as b:
+        async with locked(b.path):
+            await b.writer.write(ROW, ("a", 0))
+            queue = b.path.with_name("rows.db.queue")
+            with anyio.fail_after(10):
+                # Not read: closing it here would drop the locks of the writer, which is in this process.
+                while not queue.exists() or not queue.stat().st_size:
+                    await anyio.sleep(0.01)
+                with process(COMES_IN, b.path) as other:
+                    await anyio.to_thread.run_sync(says, other, "in", abandon_on_cancel=True)
+        await b.writer.flush()
+        assert b.stored() == [("a", 0)]
+        assert b.told == []
+
+
 def drawn(path: Path) -> bytes:
     """Return the number that was drawn last."""
-    return path.with_name("x.db.queue").read_bytes()[:8]
+    return path.with_name(f"{path.name}.queue").read_bytes()[:8]
