@@ -1,4 +1,8 @@
-"""The whole path of an event: decided, durable, logged; a hundred accounts, each waits for its own."""
+"""The whole path of an event: decided, durable, logged; a hundred accounts, each waits for its own.
+
+Everybody stores each event. The engine logs what a person wants to know, three lines for five of these events; the
+naive program logs one line for each.
+"""
 
 import asyncio
 import itertools
@@ -11,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
-import aiosqlite
 import anyio
 import anyio.lowlevel
 import attrs
@@ -82,6 +85,8 @@ async def ours(place: Path) -> AsyncIterator[Path_]:
 @asynccontextmanager
 async def with_aiosqlite(place: Path) -> AsyncIterator[Path_]:
     """The same, with aiosqlite and the guide's settings in the journal's place."""
+    import aiosqlite  # of the group ``bench``: the tests run without it
+
     accounts: dict[str, list[object]] = {}
     async with aiosqlite.connect(place / "aiosqlite.db", timeout=30.0, isolation_level=None) as database:
         for pragma in (*GUIDE, MAKE, "create table latest (account text primary key, snapshot text)"):

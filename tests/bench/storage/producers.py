@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
-import aiosqlite
 import anyio
 import anyio.lowlevel
 
@@ -55,6 +54,8 @@ async def guide(path: Path) -> AsyncIterator[Put]:
 @asynccontextmanager
 async def in_a_thread(path: Path) -> AsyncIterator[Put]:
     """aiosqlite, with the guide's settings."""
+    import aiosqlite  # of the group ``bench``: the tests run without it
+
     async with aiosqlite.connect(path, timeout=30.0, isolation_level=None) as database:
         for pragma in GUIDE:
             await database.execute(pragma)

@@ -1,0 +1,134 @@
+"""The storage benchmark stores what it counts, and compares like with like. Nothing here judges by a clock."""
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite import open_database
+from tests.bench.storage import busy, path, processes, producers
+from tests.bench.storage.table import Table, Target
+
+EVENTS, LINES = 13, 7
+"""Of a life's first events, and the lines that the engine logs of them: a connection has one, a loss two."""
+
+
+def ask(file: Path, question: str) -> list[tuple[object, ...]]:
+    """Return what a database answers to another connection."""
+    with closing(sqlite3.connect(file)) as database:
+        return database.execute(question).fetchall()
+
+
+def with_its_library(name: str) -> None:
+    """Skip what needs the group ``bench``, where it is not installed."""
+    if "aiosqlite" in name:
+        pytest.importorskip("aiosqlite")
+
+
+@pytest.mark.parametrize("name", producers.CONTENDERS)
+async def test_every_operation_that_was_counted_is_there(name: str, tmp_path: Path) -> None:
+    """A row is in its file before its producer goes on: another connection sees it at once."""
+    with_its_library(name)
+    file = tmp_path / "x.db"
+    async with producers.CONTENDERS[name](file) as put:
+        for number in range(5):
+            await put(number)
+            assert ask(file, "select value from rows order by rowid") == [(value,) for value in range(number + 1)]
+
+
+async def test_the_rate_of_producers_counts_rows(tmp_path: Path) -> None:
+    """``rate`` compares what it counted with the file by itself, and has counted something."""
+    assert await producers.rate(producers.ours, tmp_path / "x.db", producers=10, seconds=0.05) > 0
+
+
+@pytest.mark.parametrize("pragmas", [(), producers.GUIDE], ids=["as it comes", "guide"])
+def test_synchronous_is_full_everywhere(pragmas: tuple[str, ...], tmp_path: Path) -> None:
+    """Nobody is faster because its last commits could be lost with the power."""
+    with closing(sqlite3.connect(tmp_path / "x.db")) as theirs, closing(open_database(tmp_path / "y.db")) as ours:
+        for pragma in pragmas:
+            theirs.execute(pragma)
+        for database in (theirs, ours):
+            assert database.execute("pragma synchronous").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("name", path.CONTENDERS)
+async def test_every_event_of_the_path_is_durable(name: str, tmp_path: Path) -> None:
+    """The whole path: when ``take`` returns, the event is in the database, each account's latest state beside it."""
+    with_its_library(name)
+    tables = ("journal", "snapshots") if name == "Holdfast" else ("log", "latest")
+    async with path.CONTENDERS[name](tmp_path) as take:
+        [file] = tmp_path.glob("*.db")
+        for count, event in enumerate(islice(path.life(), EVENTS), 1):
+            await take("Account 1", event)
+            await take("Account 2", event)
+            assert [ask(file, f"select count(*) from {table}") for table in tables] == [[(count * 2,)], [(2,)]]
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "lines"),
+    [
+        ("Holdfast", "logs/engine.log", LINES),
+        ("Holdfast with aiosqlite", "logs/engine.log", LINES),
+        ("a Machine per account, `sqlite3` as it comes, stdlib logging", "naive.log", EVENTS),
+    ],
+)
+async def test_the_path_is_logged(name: str, log: str, lines: int, tmp_path: Path) -> None:
+    """No line is dropped. The engine has three for five events, where the naive program has one for each."""
+    with_its_library(name)
+    async with path.CONTENDERS[name](tmp_path) as take:
+        for event in islice(path.life(), EVENTS):
+            await take("Account 1", event)
+    assert len((tmp_path / log).read_text().splitlines()) == lines
+
+
+def test_both_machines_walk_the_same_way(tmp_path: Path) -> None:
+    """The law and the naive machine are in the same state after each event, and no event is ignored."""
+    accounts: dict[str, list[object]] = {}
+    naive = path.Machine(
+        states=[state.value for state in path.State], transitions=path.TRANSITIONS, initial="connecting"
+    )
+    for event in islice(path.life(), 200):
+        record = path.decided(accounts, "Account 1", event).record  # type: ignore[attr-defined]
+        naive.trigger(record.event)
+        assert (record.target.value, record.quiet) == (naive.state, False)
+
+
+def test_both_ways_of_a_busy_loop_store_the_same_rows(tmp_path: Path) -> None:
+    """One statement for a batch and ``executemany`` leave the same table behind."""
+    found = []
+    for name, store in busy.CONTENDERS.items():
+        with closing(open_database(tmp_path / f"{store.__name__}.db")) as database:
+            database.execute(busy.MAKE)
+            store(database)
+            found.append((name, database.execute("select * from people").fetchall()))
+    assert [rows for _, rows in found] == [busy.ROWS, busy.ROWS]
+
+
+def test_a_busy_loop_and_its_writer_both_get_on(tmp_path: Path) -> None:
+    """What is reported are rows of whole batches and turns of the loop, and there are some of both."""
+    rows, kept = busy.rate(busy.one_statement, tmp_path / "x.db", 0.2)
+    ((stored,),) = ask(tmp_path / "x.db", "select count(*) from people")
+    assert kept > 0
+    assert stored >= rows * 0.2 > 0
+
+
+@pytest.mark.parametrize("name", processes.CONTENDERS)
+def test_processes_lose_nothing(name: str, tmp_path: Path) -> None:
+    """Each commit of each process is one row of its own number; nobody has an error."""
+    outcomes = processes.together(name, tmp_path / "x.db", writers=2, seconds=0.2)
+    rows = Counter(value for (value,) in ask(tmp_path / "x.db", "select value from rows"))
+    assert [outcome.errors for outcome in outcomes] == [0, 0]
+    assert sorted(rows.values()) == sorted(outcome.commits for outcome in outcomes if outcome.commits)
+
+
+def test_a_missed_target_is_told() -> None:
+    """A bound is kept at the bound itself, and the table says which were not."""
+    assert Target("x", 40.0, least=40).kept
+    assert not Target("x", 39.9, least=40).kept
+    assert not Target("x", 1.5, most=1.4).kept
+    lines = Table("Title", ["", "per second"], [["ours", "1"]], [Target("x", 39.9, least=40)]).lines()
+    assert lines[:5] == ["**Title**", "", "|  | per second |", "|---|---:|", "| ours | 1 |"]
+    assert "❌ x: 39.9 (target: at least 40)" in lines
