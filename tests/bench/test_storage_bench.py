@@ -44,6 +44,14 @@ async def test_the_rate_of_producers_counts_rows(tmp_path: Path) -> None:
     assert await producers.rate(producers.ours, tmp_path / "x.db", producers=10, seconds=0.05) > 0
 
 
+def test_each_round_of_each_contender_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody writes into what another left behind, in the second round neither; the table has a row for each."""
+    monkeypatch.delitem(producers.CONTENDERS, "aiosqlite")
+    table = producers.run(tmp_path, counts=(1, 2), seconds=0.02, rounds=2)
+    assert [row[0] for row in table.rows] == list(producers.CONTENDERS)
+    assert len(list(tmp_path.glob("*.db"))) == 2 * 2 * len(producers.CONTENDERS)
+
+
 @pytest.mark.parametrize("pragmas", [(), producers.GUIDE], ids=["as it comes", "guide"])
 def test_synchronous_is_full_everywhere(pragmas: tuple[str, ...], tmp_path: Path) -> None:
     """Nobody is faster because its last commits could be lost with the power."""

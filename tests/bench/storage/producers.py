@@ -121,8 +121,8 @@ def run(place: Path, *, counts: tuple[int, ...], seconds: float, rounds: int) ->
     found: dict[tuple[str, int], list[float]] = {}
     for turn in range(rounds):
         for count in counts:
-            for name, contender in CONTENDERS.items():
-                path = place / f"producers-{turn}-{count}-{len(found)}.db"
+            for index, (name, contender) in enumerate(CONTENDERS.items()):
+                path = place / f"producers-{turn}-{count}-{index}.db"
                 found.setdefault((name, count), []).append(anyio.run(rate, contender, path, count, seconds))
     rows = []
     for name in CONTENDERS:
