@@ -43,7 +43,7 @@ class House:
     def __init__(self, stack):
         self.clock = Clock()
         self.store = stack.enter_context(Store(None, self.clock))
-        self.office = Office(self.store, 2, self.clock, lambda: ("127.0.0.1", 1))
+        self.office = Office(self.store, 2, self.clock, lambda: {2: ("127.0.0.1", 1)})
         self.centre = Centre(of_this_process(), self.store, self.office, Switchboard(self.clock), b"")
         self.key = AuthKey.of(bytes(256))
         for name in CHANNELS:
@@ -53,7 +53,7 @@ class House:
 
     def ask(self, account, request):
         """A request and its answer, both as they are on the wire."""
-        call = Call(self.office, self.key, self.store.account_by_id(account))
+        call = Call(self.office, 2, self.key, self.store.account_by_id(account))
         return tl.read(tl.dump(perform(call, tl.read(tl.dump(request)))))
 
     def post(self, name, text, sender=None, random_id=None):

@@ -1,5 +1,7 @@
 """What survives a restart of the sandbox."""
 
+import sqlite3
+
 import pytest
 from telethon import errors
 from telethon.errors import AuthKeyNotFound
@@ -45,6 +47,21 @@ async def test_the_private_key_is_for_its_owner_only(tmp_path):
     """The key file can be read by nobody else."""
     async with Sandbox(state=tmp_path):
         assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_state_of_before_there_were_passwords_and_bots_is_read(connected, new_session, tmp_path):
+    """A database without the tables that logins brought gets them, and its keys are known where they were."""
+    async with Sandbox(state=tmp_path) as dc:
+        session = new_session(dc, PHONE)
+    with sqlite3.connect(tmp_path / DATABASE) as db:
+        for table in ("numbers", "passwords", "bots", "keys_elsewhere"):
+            db.execute(f"DROP TABLE {table}")
+    db.close()
+    async with Sandbox(state=tmp_path) as dc:
+        session.set_dc(dc.dc_id, "127.0.0.1", dc.port)
+        await dc.set_password(PHONE, "correct horse")
+        async with connected(dc, session=session) as client:
+            assert (await client.get_me()).phone == PHONE.lstrip("+")
 
 
 @pytest.mark.parametrize("name", [KEY_FILE, DATABASE])
