@@ -105,6 +105,8 @@ class Connection:
 
     def push(self, update: Any) -> None:
         """Sends an update that nobody asked for."""
+        if not self._desk.is_for(self._owner()):
+            return
         board = self._centre.switchboard
         # A login that was revoked is told nothing; what is lost here is in the difference, where it is not.
         if not board.at(Point.LOGIN, self.account) and not board.strike(Point.UPDATE, self.account):

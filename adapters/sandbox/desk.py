@@ -11,6 +11,7 @@ from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.faults import Fault, FaultKind
 from adapters.sandbox.services import Call
+from adapters.sandbox.store import Account
 
 
 @attrs.define(eq=False)
@@ -41,6 +42,13 @@ class Desk:
             log.exception("request failed")
             stats.note(stats.protocol_errors, "internal")
             return tl.rpc_error(msg_id, RpcRefusal(500, "INTERNAL_SERVER_ERROR"))
+
+    def is_for(self, owner: Account | None) -> bool:
+        """Whether the client, whose key is the owner's, may still be pushed what it once asked for.
+
+        The key may have been logged out, or in as somebody else, on another connection.
+        """
+        return self._subscribed is None or (owner is not None and owner.id == self._subscribed)
 
     def leave(self) -> None:
         """Nothing is pushed any more."""

@@ -5,7 +5,7 @@ from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.looks import ALICE, STATE
+from tests.adapters.sandbox.looks import ALICE, BOB, STATE, inbox_of, next_of
 
 
 async def test_the_other_sessions_stay(connected, new_session):
@@ -42,3 +42,27 @@ async def test_a_second_step_ends_with_the_logout(connected):
         await client(functions.auth.LogOutRequest())
         with pytest.raises(errors.AuthKeyUnregisteredError):
             await client(functions.account.GetPasswordRequest())
+
+
+@pytest.mark.parametrize("next_owner", [None, BOB])
+async def test_no_connection_of_the_key_is_told_anything_more(connected, new_session, next_owner):
+    """A second connection of a key that was logged out, or in as another account, hears nothing of the first."""
+    async with Sandbox() as dc, connected(dc, ALICE) as watch:
+        session, second = new_session(dc, ALICE), new_session(dc)
+        second.auth_key = session.auth_key
+        async with (
+            connected(dc, session=session, catch_up=False) as client,
+            connected(dc, session=second, catch_up=False) as other,
+        ):
+            heard, heard_by_watch = inbox_of(other), inbox_of(watch)
+            await other(STATE())
+            await watch(STATE())
+            await client(functions.auth.LogOutRequest())
+            if next_owner is not None:
+                await client.send_code_request(next_owner)
+                await client.sign_in(next_owner, "22222")
+            await dc.push(ALICE, "not for this key")
+            assert await next_of(heard_by_watch) == "not for this key"
+            # What was pushed before this answer has been read by now.
+            await other(functions.help.GetNearestDcRequest())
+            assert heard.empty()
