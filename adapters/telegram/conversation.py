@@ -255,11 +255,19 @@ class Conversation:
         """Connect the client if it is not: a person takes time, and meanwhile links break."""
         if not self.client.is_connected():
             await self.client.disconnect()
-            await asked(self.client.connect())
+            await connect(self.client)
 
     async def _move(self, dc_id: int) -> None:
         with anyio.fail_after(self.patience):
             await asked(self.client._switch_dc(dc_id))
+
+
+async def connect(client: Any) -> None:
+    """Connect a client. What it raises says why it could not, which Telethon's own words do not."""
+    try:
+        await asked(client.connect())
+    except ConnectionError as exc:
+        raise exc from getattr(client._sender._connection, "connect_error", None)
 
 
 def _where(sent: Any) -> str:

@@ -21,7 +21,7 @@ from adapters.session.backup import back_up, put_in_place, set_aside
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import NotLoggedIn, classify
 from adapters.telegram.client import asked
-from adapters.telegram.conversation import ByCode, Conversation, LoginFailed, Person, Way, told
+from adapters.telegram.conversation import ByCode, Conversation, LoginFailed, Person, Way, connect, told
 from adapters.telegram.link import Connector
 from adapters.telegram.session import open_session, stored_user
 from states.events import AuthRejected
@@ -117,7 +117,7 @@ class Login:
         """Have the new session answered on a connection of its own; return whose it is."""
         async with self._client(path) as client:
             with told(self.name), anyio.fail_after(self.patience):
-                await asked(client.connect())
+                await connect(client)
                 await asked(client._sender.send(GetStateRequest()))
                 me = await asked(client.get_me())
             dc_id = client.session.dc_id
@@ -140,7 +140,7 @@ class Login:
             return
         with anyio.move_on_after(self.patience), suppress(errors.RPCError, OSError):
             async with self._client(unfinished) as client:
-                await asked(client.connect())
+                await connect(client)
                 await asked(client._sender.send(LogOutRequest()))
         raise LoginFailed(f"{self.name} is as it was: another user logged in, and was logged out again")
 
@@ -210,7 +210,7 @@ async def _log_out(connector: Connector, session: Any, patience: float) -> None:
     client = connector.client(session, timeout=patience, proxy=proxy, kind=TelegramClient)
     try:
         with anyio.fail_after(patience):
-            await asked(client.connect())
+            await connect(client)
             await asked(client._sender.send(LogOutRequest()))
     except Exception as exc:
         failure = classify(exc)

@@ -1,0 +1,246 @@
+"""A login changes nothing until it is proven, and then everything at once; a log-out leaves a copy."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.session import OwnerLock, SessionHeld
+from adapters.telegram import ByCode, Connector, Login, LoginFailed, log_out
+from states.events import AuthRejected, Connected
+from tests.adapters.telegram.asking import CODE, Scripted
+from tests.adapters.telegram.place import PHONE, Place
+
+OTHER = "+9996620002"
+PATIENCE = 20.0
+
+
+async def outcome(connector: Connector) -> str:
+    """Return how an attempt with the session ends."""
+    link = connector.link(1)
+    events = await link.open(patience=PATIENCE)
+    await link.close(patience=1)
+    await connector.settle()
+    return type(events[-1]).__name__
+
+
+def key_in(path: Path) -> bytes:
+    """Return the key that a session file holds."""
+    with closing(sqlite3.connect(path)) as database:
+        return bytes(database.execute("select auth_key from sessions").fetchone()[0])
+
+
+def left_over(account: Connector) -> list[str]:
+    """Return what a login has left beside the session, besides backups."""
+    names = {path.name for path in account.session.parent.iterdir()}
+    return sorted(names - {account.session.name, "backups"})
+
+
+async def test_the_old_session_is_kept_and_open_readers_see_the_new_one(place: Place) -> None:
+    """The same file gets the new key in one transaction, and the backup has the old one."""
+    async with place:
+        account = place.connector()
+        old = key_in(account.session)
+        with closing(sqlite3.connect(account.session)) as reader:
+            reader.execute("select * from sessions").fetchall()
+            backup = (await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))).backup
+            new = bytes(reader.execute("select auth_key from sessions").fetchone()[0])
+        assert backup is not None
+        assert (key_in(backup), key_in(account.session)) == (old, new)
+        assert old != new
+        assert (account.session.stat().st_mode | backup.stat().st_mode) & 0o077 == 0
+        assert left_over(account) == []
+        assert await outcome(account) == Connected.__name__
+
+
+class Gone(Exception):
+    """The person went away."""
+
+
+async def test_a_person_who_goes_away_changes_nothing(place: Place) -> None:
+    """What the person raises ends the login, and the session is as it was to the byte."""
+    async with place:
+        account = place.connector()
+        before = account.session.read_bytes()
+        login = Login(account, Scripted(["11111", Gone()]), PATIENCE)
+        with pytest.raises(Gone):
+            await login.run(ByCode(PHONE))
+        assert account.session.read_bytes() == before
+        assert left_over(account) == []
+        assert not login.placed
+
+
+async def test_a_login_that_is_cancelled_changes_nothing(place: Place) -> None:
+    """Ctrl+C while the person is asked leaves the session to the byte, and nobody owns it."""
+    async with place:
+        account = place.connector()
+        before = account.session.read_bytes()
+        with anyio.CancelScope() as scope:
+
+            async def stop() -> str:
+                scope.cancel()
+                await anyio.sleep_forever()
+                return ""
+
+            await Login(account, Scripted([stop]), PATIENCE).run(ByCode(PHONE))
+        assert scope.cancelled_caught
+        assert account.session.read_bytes() == before
+        assert left_over(account) == []
+
+
+async def test_a_login_that_does_not_hold_is_not_put_in_place(place: Place) -> None:
+    """The proof is another connection: what is refused there replaces nothing."""
+    async with place as dc:
+        account = place.connector()
+        before = account.session.read_bytes()
+
+        async def code() -> str:
+            fault = Fault(
+                FaultKind.RPC_ERROR, code=401, text="AUTH_KEY_UNREGISTERED", request="updates.getState", duration=60
+            )
+            await dc.inject(fault)
+            return CODE
+
+        with pytest.raises(LoginFailed, match="is not logged in"):
+            await Login(account, Scripted([code]), PATIENCE).run(ByCode(PHONE))
+        assert account.session.read_bytes() == before
+        assert left_over(account) == []
+
+
+async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(place: Place) -> None:
+    """Whoever owns the session is named before anything is asked."""
+    async with place as dc:
+        account = place.connector()
+        owner = OwnerLock(account.session)
+        owner.acquire()
+        try:
+            with pytest.raises(SessionHeld, match="already"):
+                await Login(account, Scripted(), PATIENCE).run(ByCode(PHONE))
+        finally:
+            owner.release()
+        assert dc.stats()["accepted"] == 0
+
+
+async def _of_somebody(place: Place) -> Connector:
+    account = place.connector()
+    await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+    return account
+
+
+async def test_another_user_is_asked_about_and_logged_out_again(place: Place) -> None:
+    """A no leaves the old session to the byte, and no login behind at the data centre."""
+    async with place as dc:
+        account = await _of_somebody(place)
+        before = account.session.read_bytes()
+        person = Scripted([CODE])
+        with pytest.raises(LoginFailed, match="logged out again"):
+            await Login(account, person, PATIENCE).run(ByCode(OTHER))
+        assert person.heard[-1].startswith("This is another user than account was logged in as")
+        assert PHONE[1:] not in person.heard[-1]
+        assert account.session.read_bytes() == before
+        assert dc.stats()["requests"]["auth.logOut"] == 1
+        assert await outcome(account) == Connected.__name__
+
+
+async def test_another_user_takes_the_place_after_a_yes(place: Place) -> None:
+    """A yes puts the other user's session in place; the same user is not asked about."""
+    async with place:
+        account = await _of_somebody(place)
+        same = Scripted([CODE])
+        await Login(account, same, PATIENCE).run(ByCode(PHONE))
+        assert len(same.heard) == 1
+        before = key_in(account.session)
+        await Login(account, Scripted([CODE], yes=True), PATIENCE).run(ByCode(OTHER))
+        assert key_in(account.session) != before
+
+
+async def test_what_is_no_session_is_set_aside_and_never_overwritten(place: Place) -> None:
+    """Another program's database, named by mistake, is whole under another name."""
+    async with place:
+        account = place.connector()
+        account.session.unlink()
+        with closing(sqlite3.connect(account.session)) as database, database:
+            database.execute("create table precious (value text)")
+        before = account.session.read_bytes()
+        aside = (await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))).backup
+        assert aside is not None
+        assert aside.read_bytes() == before
+        assert await outcome(account) == Connected.__name__
+
+
+async def test_a_login_that_cannot_be_put_in_place_is_kept(place: Place) -> None:
+    """Where no backup can be made the old session stays, and the sentence names the file with the new one."""
+    async with place:
+        account = place.connector()
+        before = account.session.read_bytes()
+        account.backups.write_text("this is in the way")
+        with pytest.raises(LoginFailed, match=r"the new login is in .*/\.account\.login\.session"):
+            await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+        assert account.session.read_bytes() == before
+        kept = account.session.with_name(".account.login.session")
+        assert len(key_in(kept)) == 256
+        assert kept.stat().st_mode & 0o077 == 0
+
+
+async def test_what_a_killed_login_left_behind_is_no_hindrance(place: Place) -> None:
+    """The next login begins with a file of its own."""
+    async with place:
+        account = place.connector()
+        account.session.with_name(".account.login.session").write_bytes(os.urandom(5000))
+        await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+        assert left_over(account) == []
+
+
+async def test_a_log_out_ends_the_login_and_keeps_a_copy(place: Place) -> None:
+    """The data centre forgets the key, the session is gone, and its copy is no backup that would be restored."""
+    async with place:
+        account = await _of_somebody(place)
+        key = key_in(account.session)
+        copy = await log_out(account, patience=PATIENCE)
+        assert left_over(account) == []
+        assert not account.session.exists()
+        assert (copy.parent, key_in(copy)) == (account.backups, key)
+        assert copy.name.startswith("account.logged-out-")
+        assert await outcome(account) == AuthRejected.__name__
+        place.write_session(account.session, key)
+        assert await outcome(place.reopened(account)) == AuthRejected.__name__
+
+
+async def test_a_log_out_of_a_dead_login_moves_it_away(place: Place) -> None:
+    """A key that is nobody's any more is as good as logged out."""
+    async with place:
+        account = place.connector(key=os.urandom(256))
+        place.write_session(account.session, await _dead_key(place.dc))
+        await log_out(account, patience=PATIENCE)
+        assert not account.session.exists()
+
+
+async def _dead_key(dc: Sandbox) -> bytes:
+    key = dc.authorize(OTHER)
+    await dc.inject(Fault(FaultKind.REVOKE, account=OTHER))
+    return key
+
+
+async def test_a_log_out_that_nobody_hears_changes_nothing(place: Place) -> None:
+    """Without the data centre the login stays, and so does its file."""
+    async with place as dc:
+        account = place.connector()
+        key = key_in(account.session)
+        await dc.inject(Fault(FaultKind.REFUSE, duration=60))
+        with pytest.raises(LoginFailed, match="is still logged in: connection refused"):
+            await log_out(account, patience=PATIENCE)
+        assert key_in(account.session) == key
+        assert left_over(account) == []
+
+
+async def test_there_is_nothing_to_log_out(place: Place) -> None:
+    """A session that does not exist is said to be logged out already."""
+    async with place:
+        account = place.connector()
+        account.session.unlink()
+        with pytest.raises(LoginFailed, match="nothing to log out"):
+            await log_out(account, patience=PATIENCE)

@@ -1,0 +1,297 @@
+"""Every way to log in and every way to be refused: the real client, the real sandbox, a person with answers."""
+
+import time
+from collections.abc import Callable
+
+import anyio
+import pytest
+from telethon.client import telegrambaseclient
+from telethon.tl import types
+
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.telegram import AsBot, ByCode, ByQr, Connector, LoggedIn, Login, LoginFailed, Person, Way
+from states.events import Connected
+from tests.adapters.telegram.asking import CODE, Asking, Scripted
+from tests.adapters.telegram.place import PHONE, Place
+
+OTHER = "+9996620002"
+BOT = "12345:bot-token-bot-token-bot-token"
+PATIENCE = 20.0
+
+
+def newcomer(place: Place) -> Connector:
+    """Return a connector whose session does not exist yet."""
+    return Connector(
+        session=place.directory / "new.session", api_id=1, api_hash="0" * 32, datacenter=place.datacenter()
+    )
+
+
+async def log_in(connector: Connector, person: Person, way: Way | None = None) -> LoggedIn:
+    """Log in by code, or another way."""
+    return await Login(connector, person, PATIENCE).run(way or ByCode(PHONE))
+
+
+async def connects(connector: Connector) -> bool:
+    """Return whether a link with the session proves itself."""
+    link = connector.link(1)
+    events = await link.open(patience=PATIENCE)
+    await link.close(patience=1)
+    await connector.settle()
+    return events == [Connected(link=1)]
+
+
+def files(place: Place) -> list[str]:
+    """Return what is in the directory."""
+    return sorted(path.name for path in place.directory.iterdir())
+
+
+async def test_a_wrong_code_is_said_and_asked_for_again(place: Place, asking: Asking) -> None:
+    """The second, right code logs in; spaces and dashes in it do not matter."""
+    async with place:
+        person = Scripted([PHONE, "11111", "2 22-22"])
+        account = newcomer(place)
+        assert (await log_in(account, person, ByCode())).backup is None
+        assert person.heard == [
+            "phone",
+            "code to the account's other devices, in Telegram",
+            "That is not the code that Telegram sent; look again.",
+            "code to the account's other devices, in Telegram",
+        ]
+        assert await connects(account)
+        assert account.session.stat().st_mode & 0o077 == 0
+
+
+async def test_three_wrong_codes_end_it(place: Place, asking: Asking) -> None:
+    """Nobody is asked a fourth time, and no file is left."""
+    async with place:
+        person = Scripted(["1", "2", "3", CODE])
+        with pytest.raises(LoginFailed, match="3 codes were not right"):
+            await log_in(newcomer(place), person)
+        assert list(person.answers) == [CODE]
+        assert files(place) == []
+
+
+async def test_enter_has_the_code_sent_another_way(place: Place, asking: Asking) -> None:
+    """An empty answer uses auth.resendCode where Telegram has another way."""
+    asking.next_type = types.auth.CodeTypeSms()
+    async with place:
+        person = Scripted(["", CODE])
+        await log_in(newcomer(place), person)
+        assert asking.sent == ["app", "sms"]
+        assert person.heard[-1] == "code by SMS"
+
+
+async def test_enter_where_there_is_no_other_way_asks_for_a_new_code(place: Place, asking: Asking) -> None:
+    """Without a next type a code is asked for anew, five times at most."""
+    async with place:
+        with pytest.raises(LoginFailed, match="sent 5 times"):
+            await log_in(newcomer(place), Scripted([""] * 9))
+        assert asking.sent == ["app"] * 5
+
+
+async def test_an_expired_code_is_replaced_at_enter(place: Place, asking: Asking) -> None:
+    """The person hears that it has expired, and gets a new one for Enter."""
+    async with place as dc:
+
+        async def late() -> str:
+            dc._centre.office.codes.clear()
+            return CODE
+
+        person = Scripted([late, "", CODE])
+        await log_in(newcomer(place), person)
+        assert person.heard[1] == "The code has expired; press Enter to have a new one sent."
+        assert asking.sent == ["app", "app"]
+
+
+async def test_the_second_step_shows_its_hint_and_forgives_two_passwords(place: Place, asking: Asking) -> None:
+    """Wrong passwords are asked for again; real SRP decides."""
+    asking.password, asking.hint = "correct horse", "a battery"
+    async with place:
+        account = newcomer(place)
+        person = Scripted([CODE, "wrong", "", "correct horse"])
+        await log_in(account, person)
+        assert person.heard[1:] == ["password a battery", "That is not the password."] * 2 + ["password a battery"]
+        assert await connects(account)
+
+
+async def test_three_wrong_passwords_end_it(place: Place, asking: Asking) -> None:
+    """Nobody is asked a fourth time, and no file is left."""
+    asking.password = "correct horse"
+    async with place:
+        with pytest.raises(LoginFailed, match="3 passwords were wrong"):
+            await log_in(newcomer(place), Scripted([CODE, "a", "b", "c", "correct horse"]))
+        assert files(place) == []
+
+
+async def test_a_qr_code_is_renewed_and_scanned(place: Place, asking: Asking) -> None:
+    """One that expired is shown anew; scanning the second logs in."""
+    asking.qr_seconds = 0.0
+    async with place:
+        urls: list[str] = []
+
+        def shown(url: str) -> None:
+            urls.append(url)
+            if len(urls) == 2:
+                asking.scan(url)
+
+        account = newcomer(place)
+        await log_in(account, Scripted(shown=shown), ByQr())
+        assert len(set(urls)) == 2
+        assert urls[0].startswith("tg://login?token=")
+        assert await connects(account)
+
+
+async def test_a_qr_code_can_need_the_password_too(place: Place, asking: Asking) -> None:
+    """After the scan the second step is asked for."""
+    asking.password = "correct horse"
+    async with place:
+        account = newcomer(place)
+        person = Scripted(["correct horse"], shown=asking.scan)
+        await log_in(account, person, ByQr())
+        assert person.heard == ["qr", "password "]
+        assert await connects(account)
+
+
+async def test_nobody_scans(place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A QR code is not shown for ever."""
+    monkeypatch.setattr("adapters.telegram.conversation.QR_SECONDS", 0.1)
+    asking.qr_seconds = 0.0
+    async with place:
+        with pytest.raises(LoginFailed, match="nobody scanned"):
+            await log_in(newcomer(place), Scripted(), ByQr())
+
+
+async def test_a_bot_logs_in_by_its_token(place: Place, asking: Asking) -> None:
+    """Nothing is asked."""
+    asking.bots = {BOT: OTHER}
+    async with place:
+        account, person = newcomer(place), Scripted()
+        await log_in(account, person, AsBot(BOT))
+        assert person.heard == []
+        assert await connects(account)
+
+
+async def test_a_wrong_token_is_not_repeated(place: Place, asking: Asking) -> None:
+    """The sentence says where to get the right one, and not what the wrong one was."""
+    async with place:
+        with pytest.raises(LoginFailed, match="BotFather") as caught:
+            await log_in(newcomer(place), Scripted(), AsBot(BOT))
+        assert BOT not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "said"),
+    [
+        (400, "PHONE_NUMBER_BANNED", "banned"),
+        (400, "PHONE_NUMBER_INVALID", "no phone number"),
+        (400, "PHONE_NUMBER_UNOCCUPIED", "register it in an official app"),
+        (406, "PHONE_NUMBER_FLOOD", "try again tomorrow"),
+        (406, "PHONE_PASSWORD_FLOOD", "try again tomorrow"),
+        (400, "API_ID_INVALID", "mend telegram.api_id"),
+        (406, "UPDATE_APP_TO_LOGIN", "update Holdfast"),
+        (400, "SOMETHING_NEW", "Telegram says no: SOMETHING_NEW"),
+    ],
+)
+async def test_a_refusal_is_one_sentence(place: Place, code: int, text: str, said: str) -> None:
+    """It names the account and what to do, and has neither number nor class in it; nothing was made."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=code, text=text, request="auth.sendCode", duration=60))
+        with pytest.raises(LoginFailed, match=said) as caught:
+            await log_in(newcomer(place), Scripted())
+        sentence = str(caught.value)
+        assert sentence.startswith("new is not logged in: ")
+        assert PHONE[1:] not in sentence
+        assert "Error" not in sentence
+        assert files(place) == []
+
+
+async def test_a_flood_says_until_when_and_asks_once(place: Place) -> None:
+    """FLOOD_WAIT is not waited for: one request, and a time."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_7200", request="auth.*", duration=60))
+        until = time.strftime("%Y-%m-%d %H:", time.localtime(time.time() + 7200))
+        with pytest.raises(LoginFailed, match=f"wait until {until}"):
+            await log_in(newcomer(place), Scripted())
+        assert dc.stats()["requests"]["auth.sendCode"] == 1
+
+
+async def test_a_number_without_an_account_is_not_signed_up(
+    place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """signUpRequired, which is an answer and no error, is told as a refusal."""
+    monkeypatch.setattr(Asking, "_sign_in", lambda *_: types.auth.AuthorizationSignUpRequired())
+    asking.put_in(monkeypatch)
+    async with place:
+        with pytest.raises(LoginFailed, match="register it in an official app"):
+            await log_in(newcomer(place), Scripted([CODE]))
+
+
+async def test_phone_migrate_is_followed(place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number of another data centre logs in there, and its session says so."""
+    async with place as dc, Sandbox(dc_id=4) as there:
+        Place(place.directory, there).datacenter().trust()
+        asking.elsewhere = (4, "127.0.0.1", there.port)
+        asking.moves = {_request("auth.SendCodeRequest"): "PHONE_MIGRATE_4"}
+        monkeypatch.setattr(telegrambaseclient, "DEFAULT_IPV4_IP", "127.0.0.1")
+        monkeypatch.setattr(telegrambaseclient, "DEFAULT_PORT", dc.port)
+        account = Connector(session=place.directory / "new.session", api_id=1, api_hash="0" * 32)
+        await log_in(account, Scripted([CODE]))
+        assert "auth.signIn" not in dc.stats()["requests"]
+        assert await connects(account)
+        assert there.stats()["requests"]["updates.getState"] >= 2
+
+
+async def test_an_account_of_another_data_centre_than_the_configs_is_refused(place: Place, asking: Asking) -> None:
+    """A config that names a data centre of its own cannot hold an account of another."""
+    async with place, Sandbox(dc_id=4) as there:
+        Place(place.directory, there).datacenter().trust()
+        asking.elsewhere = (4, "127.0.0.1", there.port)
+        asking.moves = {_request("auth.SendCodeRequest"): "PHONE_MIGRATE_4"}
+        with pytest.raises(LoginFailed, match="lives in data centre 4, and telegram"):
+            await log_in(newcomer(place), Scripted([CODE]))
+        assert files(place) == []
+
+
+async def test_auth_restart_begins_anew(place: Place) -> None:
+    """AUTH_RESTART is asked again at once."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=500, text="AUTH_RESTART", request="auth.sendCode", times=1))
+        await log_in(newcomer(place), Scripted([CODE]))
+
+
+async def test_a_link_that_breaks_while_the_person_looks_for_the_code(place: Place) -> None:
+    """The login goes on, on a new connection with the same key."""
+    async with place as dc:
+
+        async def slowly() -> str:
+            await dc.inject(Fault(FaultKind.CLOSE))
+            await _until(lambda: dc.stats()["connections"] == 0)
+            return CODE
+
+        account = newcomer(place)
+        await log_in(account, Scripted([slowly]))
+        assert dc.stats()["keys_made"] == 1
+        assert await connects(account)
+
+
+async def test_an_unreachable_data_centre_is_one_sentence(place: Place) -> None:
+    """A refused port says so, and leaves nothing."""
+    async with place as dc:
+        await dc.inject(Fault(FaultKind.REFUSE, duration=60))
+        with pytest.raises(LoginFailed, match="connection refused; see that the data centre can be reached"):
+            await log_in(newcomer(place), Scripted())
+        assert files(place) == []
+
+
+def _request(name: str) -> type:
+    from telethon.tl import functions
+
+    space, _, kind = name.partition(".")
+    found: type = getattr(getattr(functions, space), kind)
+    return found
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(PATIENCE):
+        while not holds():
+            await anyio.sleep(0.01)
