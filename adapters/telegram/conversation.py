@@ -148,11 +148,7 @@ class Conversation:
         )
 
     async def _send_code(self, phone: str) -> Any:
-        if self._sent >= SENDINGS:
-            raise LoginFailed(
-                f"{self.name} is not logged in: the code was sent {SENDINGS} times; wait some hours, then log in again"
-            )
-        self._sent += 1
+        self._count_sending()
         settings = types.CodeSettings()
         return self._usable(await self._ask(SendCodeRequest(phone, self.client.api_id, self.client.api_hash, settings)))
 
@@ -160,7 +156,7 @@ class Conversation:
         """Have the code sent once more, another way if Telegram has another."""
         if expired or sent.next_type is None:
             return await self._send_code(phone)
-        self._sent += 1
+        self._count_sending()
         try:
             return self._usable(await self._ask(ResendCodeRequest(phone, sent.phone_code_hash)))
         except errors.PhoneCodeExpiredError:
@@ -168,6 +164,13 @@ class Conversation:
         except errors.SendCodeUnavailableError:
             await self.person.say("Telegram has no other way to send the code; use the one that was sent.")
             return sent
+
+    def _count_sending(self) -> None:
+        if self._sent >= SENDINGS:
+            raise LoginFailed(
+                f"{self.name} is not logged in: the code was sent {SENDINGS} times; wait some hours, then log in again"
+            )
+        self._sent += 1
 
     def _usable(self, sent: Any) -> Any:
         if not isinstance(sent, types.auth.SentCode) or isinstance(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.telegram.asking import Asking
 from tests.adapters.telegram.place import Place
 
 
@@ -14,14 +13,6 @@ from tests.adapters.telegram.place import Place
 def place(tmp_path: Path) -> Place:
     """Return a place that is not open yet."""
     return Place(tmp_path)
-
-
-@pytest.fixture
-def asking(monkeypatch: pytest.MonkeyPatch) -> Asking:
-    """Return what Telegram can ask, put into the sandbox."""
-    asking = Asking()
-    asking.put_in(monkeypatch)
-    return asking
 
 
 @pytest.fixture(autouse=True)

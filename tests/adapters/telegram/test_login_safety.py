@@ -12,7 +12,7 @@ from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.session import OwnerLock, SessionHeld
 from adapters.telegram import ByCode, Connector, Login, LoginFailed, log_out
 from states.events import AuthRejected, Connected
-from tests.adapters.telegram.asking import CODE, Scripted
+from tests.adapters.telegram.person import CODE, Scripted
 from tests.adapters.telegram.place import PHONE, Place
 
 OTHER = "+9996620002"
@@ -111,8 +111,11 @@ async def test_a_login_that_does_not_hold_is_not_put_in_place(place: Place) -> N
         assert left_over(account) == []
 
 
-async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(place: Place) -> None:
+async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever owns the session is named before anything is asked."""
+    monkeypatch.setattr("adapters.telegram.login.OWNING_SECONDS", 0.1)
     async with place as dc:
         account = place.connector()
         owner = OwnerLock(account.session)

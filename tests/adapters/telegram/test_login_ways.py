@@ -2,20 +2,24 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 import pytest
+from telethon import TelegramClient
 from telethon.client import telegrambaseclient
-from telethon.tl import types
 
-from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import AsBot, ByCode, ByQr, Connector, LoggedIn, Login, LoginFailed, Person, Way
+from adapters.telegram.session import stored_address
 from states.events import Connected
-from tests.adapters.telegram.asking import CODE, Asking, Scripted
+from tests.adapters.telegram.person import CODE, Scripted
 from tests.adapters.telegram.place import PHONE, Place
 
 OTHER = "+9996620002"
-BOT = "12345:bot-token-bot-token-bot-token"
+BOT = "7000000001:a-token_of_a_bot-in-tests"
+THERE, CODE_THERE = "+9996640001", "44444"
+"""A number of data centre 4, once that is open."""
 PATIENCE = 20.0
 
 
@@ -45,7 +49,7 @@ def files(place: Place) -> list[str]:
     return sorted(path.name for path in place.directory.iterdir())
 
 
-async def test_a_wrong_code_is_said_and_asked_for_again(place: Place, asking: Asking) -> None:
+async def test_a_wrong_code_is_said_and_asked_for_again(place: Place) -> None:
     """The second, right code logs in; spaces and dashes in it do not matter."""
     async with place:
         person = Scripted([PHONE, "11111", "2 22-22"])
@@ -61,7 +65,7 @@ async def test_a_wrong_code_is_said_and_asked_for_again(place: Place, asking: As
         assert account.session.stat().st_mode & 0o077 == 0
 
 
-async def test_three_wrong_codes_end_it(place: Place, asking: Asking) -> None:
+async def test_three_wrong_codes_end_it(place: Place) -> None:
     """Nobody is asked a fourth time, and no file is left."""
     async with place:
         person = Scripted(["1", "2", "3", CODE])
@@ -71,42 +75,54 @@ async def test_three_wrong_codes_end_it(place: Place, asking: Asking) -> None:
         assert files(place) == []
 
 
-async def test_enter_has_the_code_sent_another_way(place: Place, asking: Asking) -> None:
-    """An empty answer uses auth.resendCode where Telegram has another way."""
-    asking.next_type = types.auth.CodeTypeSms()
-    async with place:
-        person = Scripted(["", CODE])
+async def test_enter_has_the_code_sent_another_way(place: Place) -> None:
+    """Empty answers use auth.resendCode while Telegram has another way, and then begin anew."""
+    async with place as dc:
+        person = Scripted(["", "", "", CODE])
         await log_in(newcomer(place), person)
-        assert asking.sent == ["app", "sms"]
-        assert person.heard[-1] == "code by SMS"
+        app = "code to the account's other devices, in Telegram"
+        assert person.heard == [app, "code by SMS", "code by a phone call", app]
+        requests = dc.stats()["requests"]
+        assert (requests["auth.sendCode"], requests["auth.resendCode"]) == (2, 2)
 
 
-async def test_enter_where_there_is_no_other_way_asks_for_a_new_code(place: Place, asking: Asking) -> None:
-    """Without a next type a code is asked for anew, five times at most."""
-    async with place:
+async def test_a_code_is_not_sent_for_ever(place: Place) -> None:
+    """Five times, however it is sent."""
+    async with place as dc:
         with pytest.raises(LoginFailed, match="sent 5 times"):
             await log_in(newcomer(place), Scripted([""] * 9))
-        assert asking.sent == ["app"] * 5
+        requests = dc.stats()["requests"]
+        assert requests["auth.sendCode"] + requests["auth.resendCode"] == 5
 
 
-async def test_an_expired_code_is_replaced_at_enter(place: Place, asking: Asking) -> None:
+async def test_where_there_is_no_other_way_the_code_that_was_sent_still_counts(place: Place) -> None:
+    """SEND_CODE_UNAVAILABLE is told, and is not the end."""
+    async with place as dc:
+        fault = Fault(FaultKind.RPC_ERROR, code=406, text="SEND_CODE_UNAVAILABLE", request="auth.resendCode", times=1)
+        await dc.inject(fault)
+        person = Scripted(["", CODE])
+        await log_in(newcomer(place), person)
+        assert person.heard[1] == "Telegram has no other way to send the code; use the one that was sent."
+
+
+async def test_an_expired_code_is_replaced_at_enter(place: Place) -> None:
     """The person hears that it has expired, and gets a new one for Enter."""
     async with place as dc:
 
         async def late() -> str:
-            dc._centre.office.codes.clear()
+            assert dc.expire_codes() == 1
             return CODE
 
         person = Scripted([late, "", CODE])
         await log_in(newcomer(place), person)
         assert person.heard[1] == "The code has expired; press Enter to have a new one sent."
-        assert asking.sent == ["app", "app"]
+        assert dc.stats()["requests"]["auth.sendCode"] == 2
 
 
-async def test_the_second_step_shows_its_hint_and_forgives_two_passwords(place: Place, asking: Asking) -> None:
+async def test_the_second_step_shows_its_hint_and_forgives_two_passwords(place: Place) -> None:
     """Wrong passwords are asked for again; real SRP decides."""
-    asking.password, asking.hint = "correct horse", "a battery"
-    async with place:
+    async with place as dc:
+        await dc.set_password(PHONE, "correct horse", "a battery")
         account = newcomer(place)
         person = Scripted([CODE, "wrong", "", "correct horse"])
         await log_in(account, person)
@@ -114,25 +130,26 @@ async def test_the_second_step_shows_its_hint_and_forgives_two_passwords(place: 
         assert await connects(account)
 
 
-async def test_three_wrong_passwords_end_it(place: Place, asking: Asking) -> None:
+async def test_three_wrong_passwords_end_it(place: Place) -> None:
     """Nobody is asked a fourth time, and no file is left."""
-    asking.password = "correct horse"
-    async with place:
+    async with place as dc:
+        await dc.set_password(PHONE, "correct horse")
         with pytest.raises(LoginFailed, match="3 passwords were wrong"):
             await log_in(newcomer(place), Scripted([CODE, "a", "b", "c", "correct horse"]))
         assert files(place) == []
 
 
-async def test_a_qr_code_is_renewed_and_scanned(place: Place, asking: Asking) -> None:
+async def test_a_qr_code_is_renewed_and_scanned(place: Place) -> None:
     """One that expired is shown anew; scanning the second logs in."""
-    asking.qr_seconds = 0.0
-    async with place:
+    async with place as dc:
+        dc.set_token_lifetime(0.1)
         urls: list[str] = []
 
         def shown(url: str) -> None:
             urls.append(url)
+            dc.set_token_lifetime(60)
             if len(urls) == 2:
-                asking.scan(url)
+                dc.accept_token(PHONE, url)
 
         account = newcomer(place)
         await log_in(account, Scripted(shown=shown), ByQr())
@@ -141,39 +158,43 @@ async def test_a_qr_code_is_renewed_and_scanned(place: Place, asking: Asking) ->
         assert await connects(account)
 
 
-async def test_a_qr_code_can_need_the_password_too(place: Place, asking: Asking) -> None:
+async def test_a_qr_code_can_need_the_password_too(place: Place) -> None:
     """After the scan the second step is asked for."""
-    asking.password = "correct horse"
-    async with place:
+    async with place as dc:
+        await dc.set_password(PHONE, "correct horse")
         account = newcomer(place)
-        person = Scripted(["correct horse"], shown=asking.scan)
+        person = Scripted(["correct horse"], shown=partial(dc.accept_token, PHONE))
         await log_in(account, person, ByQr())
         assert person.heard == ["qr", "password "]
         assert await connects(account)
 
 
-async def test_nobody_scans(place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_scans(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A QR code is not shown for ever."""
     monkeypatch.setattr("adapters.telegram.conversation.QR_SECONDS", 0.1)
-    asking.qr_seconds = 0.0
-    async with place:
+    async with place as dc:
+        dc.set_token_lifetime(0.1)
         with pytest.raises(LoginFailed, match="nobody scanned"):
             await log_in(newcomer(place), Scripted(), ByQr())
 
 
-async def test_a_bot_logs_in_by_its_token(place: Place, asking: Asking) -> None:
+async def test_a_bot_logs_in_by_its_token(place: Place) -> None:
     """Nothing is asked."""
-    asking.bots = {BOT: OTHER}
-    async with place:
+    async with place as dc:
+        dc.make_bot(BOT)
         account, person = newcomer(place), Scripted()
         await log_in(account, person, AsBot(BOT))
         assert person.heard == []
         assert await connects(account)
 
 
-async def test_a_wrong_token_is_not_repeated(place: Place, asking: Asking) -> None:
+@pytest.mark.parametrize("expired", [False, True])
+async def test_a_wrong_token_is_not_repeated(place: Place, expired: bool) -> None:
     """The sentence says where to get the right one, and not what the wrong one was."""
-    async with place:
+    async with place as dc:
+        if expired:
+            dc.make_bot(BOT)
+            dc.expire_bot_token(BOT)
         with pytest.raises(LoginFailed, match="BotFather") as caught:
             await log_in(newcomer(place), Scripted(), AsBot(BOT))
         assert BOT not in str(caught.value)
@@ -215,40 +236,63 @@ async def test_a_flood_says_until_when_and_asks_once(place: Place) -> None:
         assert dc.stats()["requests"]["auth.sendCode"] == 1
 
 
-async def test_a_number_without_an_account_is_not_signed_up(
-    place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """signUpRequired, which is an answer and no error, is told as a refusal."""
-    monkeypatch.setattr(Asking, "_sign_in", lambda *_: types.auth.AuthorizationSignUpRequired())
-    asking.put_in(monkeypatch)
-    async with place:
-        with pytest.raises(LoginFailed, match="register it in an official app"):
-            await log_in(newcomer(place), Scripted([CODE]))
+@pytest.mark.parametrize(
+    ("status", "answers", "said"),
+    [("unoccupied", [CODE], "register it in an official app"), ("banned", [], "recover@telegram.org")],
+)
+async def test_a_number_that_cannot_log_in(place: Place, status: str, answers: list[str], said: str) -> None:
+    """Nobody is signed up (signUpRequired is an answer and no error), and no code is sent to a banned number."""
+    async with place as dc:
+        dc.set_number_status(PHONE, status)
+        with pytest.raises(LoginFailed, match=said):
+            await log_in(newcomer(place), Scripted(answers))
+        assert files(place) == []
 
 
-async def test_phone_migrate_is_followed(place: Place, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+async def at_telegram(place: Place, monkeypatch: pytest.MonkeyPatch) -> Connector:
+    """Return a connector without a data centre of its own: it begins where Telethon does, and may be sent elsewhere."""
+    await place.dc.open_dc(4)
+    monkeypatch.setattr(TelegramClient, "_config", None)  # Telethon keeps the first one for the whole process
+    monkeypatch.setattr(telegrambaseclient, "DEFAULT_IPV4_IP", "127.0.0.1")
+    monkeypatch.setattr(telegrambaseclient, "DEFAULT_PORT", place.dc.port)
+    return Connector(session=place.directory / "new.session", api_id=1, api_hash="0" * 32)
+
+
+async def test_phone_migrate_is_followed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A number of another data centre logs in there, and its session says so."""
-    async with place as dc, Sandbox(dc_id=4) as there:
-        Place(place.directory, there).datacenter().trust()
-        asking.elsewhere = (4, "127.0.0.1", there.port)
-        asking.moves = {_request("auth.SendCodeRequest"): "PHONE_MIGRATE_4"}
-        monkeypatch.setattr(telegrambaseclient, "DEFAULT_IPV4_IP", "127.0.0.1")
-        monkeypatch.setattr(telegrambaseclient, "DEFAULT_PORT", dc.port)
-        account = Connector(session=place.directory / "new.session", api_id=1, api_hash="0" * 32)
-        await log_in(account, Scripted([CODE]))
-        assert "auth.signIn" not in dc.stats()["requests"]
+    async with place:
+        account = await at_telegram(place, monkeypatch)
+        await log_in(account, Scripted([CODE_THERE]), ByCode(THERE))
+        assert stored_address(account.session) == (4, "127.0.0.1", await place.dc.open_dc(4))
         assert await connects(account)
-        assert there.stats()["requests"]["updates.getState"] >= 2
 
 
-async def test_an_account_of_another_data_centre_than_the_configs_is_refused(place: Place, asking: Asking) -> None:
+async def test_a_qr_code_is_followed_to_the_account(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LoginTokenMigrateTo, and there the second step."""
+    async with place as dc:
+        account = await at_telegram(place, monkeypatch)
+        await dc.set_password(THERE, "correct horse")
+        await log_in(account, Scripted(["correct horse"], shown=partial(dc.accept_token, THERE)), ByQr())
+        assert await connects(account)
+
+
+async def test_a_bot_is_followed_home(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """USER_MIGRATE is followed, too."""
+    async with place as dc:
+        account = await at_telegram(place, monkeypatch)
+        dc.make_bot(BOT, 4)
+        await log_in(account, Scripted(), AsBot(BOT))
+        assert await connects(account)
+
+
+async def test_an_account_of_another_data_centre_than_the_configs_is_refused(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A config that names a data centre of its own cannot hold an account of another."""
-    async with place, Sandbox(dc_id=4) as there:
-        Place(place.directory, there).datacenter().trust()
-        asking.elsewhere = (4, "127.0.0.1", there.port)
-        asking.moves = {_request("auth.SendCodeRequest"): "PHONE_MIGRATE_4"}
+    async with place:
+        await at_telegram(place, monkeypatch)
         with pytest.raises(LoginFailed, match="lives in data centre 4, and telegram"):
-            await log_in(newcomer(place), Scripted([CODE]))
+            await log_in(newcomer(place), Scripted([CODE_THERE]), ByCode(THERE))
         assert files(place) == []
 
 
@@ -281,14 +325,6 @@ async def test_an_unreachable_data_centre_is_one_sentence(place: Place) -> None:
         with pytest.raises(LoginFailed, match="connection refused; see that the data centre can be reached"):
             await log_in(newcomer(place), Scripted())
         assert files(place) == []
-
-
-def _request(name: str) -> type:
-    from telethon.tl import functions
-
-    space, _, kind = name.partition(".")
-    found: type = getattr(getattr(functions, space), kind)
-    return found
 
 
 async def _until(holds: Callable[[], bool]) -> None:

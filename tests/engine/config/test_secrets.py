@@ -14,6 +14,7 @@ from engine.config import (
 )
 from tests.engine.config.texts import (
     API_HASH,
+    BOT_TOKEN,
     HEAD,
     ONE,
     PEM,
@@ -29,6 +30,7 @@ FULL: dict[str, Any] = {
     "telegram": {"api_id": 5, "api_hash": API_HASH, "datacenter": {"id": 2, "host": "h", "port": 1, "public_key": PEM}},
     "accounts": [
         {"name": "A", "session": "a", "phone": PHONE, "proxy": f"http://user:{PROXY_PASSWORD}@h:1"},
+        {"name": "C", "session": "c", "bot_token": BOT_TOKEN},
         {"name": "B", "session": "b", "phone": int(PHONE), "proxy": [f"mtproxy://{PROXY_SECRET}@h:1", PROXY_SECRET]},
     ],
     "states": {"backoff": {"server": {"first": "${HF_TOKEN}", "then": "${HF_TOKEN}"}}, "timeout": {"patience": [1]}},
@@ -61,6 +63,19 @@ def test_what_may_be_a_secret_is_quoted_nowhere(bad: Problems) -> None:
         ["config.yaml:5", "…"],
     ]
     assert not [secret for secret in SECRETS if secret in str(problems)]
+
+
+def test_a_bot_token_is_shown_nowhere(good: Load, bad: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the environment or the file; neither a repr nor a problem with it repeats it."""
+    monkeypatch.setenv("BOT_TOKEN", BOT_TOKEN)
+    config = good(HEAD + "accounts: [{name: A, session: a, bot_token: '${BOT_TOKEN}'}]")
+    assert config.accounts[0].bot_token == BOT_TOKEN
+    assert BOT_TOKEN not in repr(config)
+    (wrong,) = bad(HEAD + f"accounts: [{{name: A, session: a, bot_token: '{BOT_TOKEN} '}}]")
+    assert "accounts[0].bot_token: must be a number, a colon and a key; copy it from @BotFather" in wrong
+    (both,) = bad(HEAD + f"accounts: [{{name: A, session: a, bot_token: '{BOT_TOKEN}', phone: '{PHONE}'}}]")
+    assert "remove one of the two" in both
+    assert not [secret for secret in SECRETS if secret in wrong + both]
 
 
 @pytest.mark.parametrize("text", ["socks5://u:secret@h:1", "http://h:1", "u:secret@h:1", "secret@h:1"])
