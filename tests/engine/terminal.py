@@ -66,7 +66,8 @@ class Seat:
         try:
             chunk = os.read(self.screen, 65536)
         except OSError as exc:
-            assert exc.errno == errno.EIO  # how Linux says that nobody has the terminal open any more
+            if exc.errno != errno.EIO:  # how Linux says that nobody has the terminal open any more
+                raise
             return False
         self._shown += chunk
         return bool(chunk)
@@ -88,7 +89,7 @@ async def seated(workplace: Workplace, *words: str) -> AsyncIterator[Seat]:
         cwd=workplace.directory,
         env=workplace.environment,
         start_new_session=True,
-        preexec_fn=_take_terminal,
+        preexec_fn=_take_terminal,  # noqa: PLW1509  # no other way makes a terminal a process's own
     )
     os.close(line)
     try:
