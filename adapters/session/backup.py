@@ -4,8 +4,13 @@ All copies go through SQLite's backup API: it sees what is still in the log of a
 one transaction, so that other programs that have it open see the old content or the new one.
 """
 
+import filecmp
+import glob
+import hashlib
+import os
 import re
 import sqlite3
+import tempfile
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime
@@ -16,15 +21,21 @@ from attrs import frozen
 
 from adapters.session import file as files
 from adapters.session.errors import NotASession, SessionDamaged, SessionError
-from adapters.sqlite.connect import create_privately
+from adapters.sqlite.connect import create_directories, create_privately
 from adapters.sqlite.errors import database_failure, unusable
 from states.events import DatabaseCorrupt
 
 KEEP: Final = 7
 """How many backups of a session are kept."""
+UNFINISHED: Final = ".unfinished"
+LEFT_SECONDS: Final = 3600.0
+"""After which a copy that is unfinished still is taken for what a process that died has left."""
 _STAMP: Final = "%Y%m%dT%H%M%S"
-_NAME: Final = re.compile(r"(?P<name>.+)-(?P<at>\d{8}T\d{6})(?:-\d+)?Z\.session")
+_BACKUP: Final = re.compile(r"(?P<name>.+)-(?P<at>\d{8}T\d{6})(?:-(?P<number>\d+))?Z\.session")
 _COMPANIONS: Final = ("-wal", "-shm", "-journal")
+_NAME_BYTES: Final = 160
+"""How long an account's part of a file name may be: file systems have 255 for the whole."""
+NO_LOGIN: Final = "nobody has logged in with it"
 
 
 @frozen
@@ -33,8 +44,13 @@ class Backup:
 
     path: Path
     at: datetime
+    """When it was made."""
+    number: int
+    """Its place among those of the same second."""
     size: int
     """In bytes."""
+    seen: datetime
+    """When the session was last found to be like it."""
 
     @property
     def good(self) -> bool:
@@ -44,19 +60,29 @@ class Backup:
 
 def safe_name(name: str) -> str:
     """Return a name for files that stands for an account and for no other: letters, digits, and the rest encoded."""
-    return "".join(letter if letter.isalnum() or letter in " ._-" else f"%{ord(letter):02X}" for letter in name)
+    safe = "".join(
+        letter if letter.isalnum() or letter in " ._-" else "".join(f"%{byte:02X}" for byte in letter.encode())
+        for letter in name
+    )
+    if len(safe.encode()) <= _NAME_BYTES:
+        return safe
+    return f"{safe.encode()[:_NAME_BYTES].decode(errors='ignore')}%{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def backups_of(directory: Path, name: str) -> list[Backup]:
     """Return the backups of a session, newest first."""
-    found = []
+    found, safe = [], safe_name(name)
     with suppress(FileNotFoundError):
         for path in directory.iterdir():
-            match = _NAME.fullmatch(path.name)
-            if match and match["name"] == safe_name(name):
+            match = _BACKUP.fullmatch(path.name)
+            if match is None or match["name"] != safe:
+                continue
+            with suppress(OSError, ValueError):  # somebody deletes it now, or it has a date that does not exist
                 at = datetime.strptime(match["at"], _STAMP).replace(tzinfo=UTC)
-                found.append((at, path.stat().st_mtime_ns, path))
-    return [Backup(path, at, path.stat().st_size) for at, _, path in sorted(found, reverse=True)]
+                status = path.stat()
+                seen = max(at, datetime.fromtimestamp(status.st_mtime, UTC))
+                found.append(Backup(path, at, int(match["number"] or 1), status.st_size, seen))
+    return sorted(found, key=lambda backup: (backup.at, backup.number), reverse=True)
 
 
 def last_good(directory: Path, name: str) -> Backup | None:
@@ -67,53 +93,51 @@ def last_good(directory: Path, name: str) -> Backup | None:
 def back_up(session: Path, directory: Path, *, name: str | None = None, keep: int = KEEP) -> Path:
     """Copy a session, also one in use, and return the copy. The oldest copies beyond ``keep`` are deleted.
 
-    Nothing is deleted for a copy that is no good. Raises ``SessionDamaged`` or ``NotASession`` for a source that is not
-    worth a copy, ``DatabaseUnusable`` if it cannot be read or the copy not be written.
+    A session that is as it was at the newest backup needs no other one, and that is returned. Nothing is deleted for a
+    copy that is no good. Raises ``SessionDamaged`` or ``NotASession`` for a source that is not worth a copy,
+    ``DatabaseUnusable`` if it cannot be read or the copy not be written.
     """
     name = name or session.stem
     if not session.exists():
         raise NotASession(f"{session}: there is no such session file; nothing is backed up")
+    unfinished: Path | None = None
     try:
-        unfinished = directory / f".{safe_name(name)}.unfinished"
-        unfinished.unlink(missing_ok=True)
-        create_privately(unfinished)
-        _copy(session, unfinished)
+        unfinished = _unfinished(directory, safe_name(name))
+        _copy(session, unfinished)  # whose mode stays: a single file, wherever it is carried
         if (flaw := _flaw(unfinished)) is not None:
-            unfinished.unlink()
             raise SessionDamaged(f"{session}: {flaw}, so it is not backed up; the backups that there are stay")
-        backup = _named(directory, safe_name(name))
-        unfinished.rename(backup)
-        files.sync_directory(directory)
-        for old in backups_of(directory, name)[keep:]:
-            old.path.unlink(missing_ok=True)
+        return _publish(unfinished, directory, name, keep)
     except (sqlite3.Error, OSError) as exc:
+        if isinstance(database_failure(exc), DatabaseCorrupt):
+            text = f"{session}: the file is damaged, so it is not backed up; the backups that there are stay"
+            raise SessionDamaged(text) from exc
         raise _sentence(session, exc) from exc
-    return backup
+    finally:
+        if unfinished is not None:
+            for suffix in ("", *_COMPANIONS):
+                unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
 
 
-def put_in_place(source: Path, session: Path) -> None:
+def put_in_place(source: Path, session: Path) -> Path | None:
     """Give a session file the content of another one, in one transaction; make it if it is missing.
 
-    A file that is damaged is set aside first. The directory entry is as before, and so is what others have open. Raises
+    What is there now is overwritten if it is a session; anything else (damaged, another program's, a newer Telethon's)
+    is set aside first, and where it is then is returned. A session that others have open stays the same file. Raises
     ``SessionDamaged`` if the source is no good, and ``DatabaseUnusable``.
     """
     if (flaw := _flaw(source)) is not None:
         raise SessionDamaged(f"{source}: {flaw}; choose another one")
     try:
-        if session.exists() and _flaw(session) is not None and not _is_database(session):
-            set_aside(session)
+        aside = set_aside(session) if session.exists() and _verdict(session) not in (None, NO_LOGIN) else None
         if session.exists():
             _copy(source, session)
         else:
-            unfinished = session.with_name(f".{session.name}.new")
-            unfinished.unlink(missing_ok=True)
-            create_privately(unfinished)
-            _copy(source, unfinished)
-            unfinished.rename(session)
+            _make(source, session)
         session.chmod(0o600)
         files.sync_directory(session.parent)
     except (sqlite3.Error, OSError) as exc:
         raise _sentence(session, exc) from exc
+    return aside
 
 
 def set_aside(session: Path) -> Path:
@@ -134,17 +158,85 @@ def set_aside(session: Path) -> Path:
     return aside
 
 
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def _unfinished(directory: Path, safe: str) -> Path:
+    """Make a file for a copy, of its own: two programs may back the same session up. Remove what dead ones left."""
+    create_directories(directory)
+    for left in directory.glob(f".{glob.escape(safe)}-*{UNFINISHED}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                left.unlink()
+    descriptor, name = tempfile.mkstemp(prefix=f".{safe}-", suffix=UNFINISHED, dir=directory)
+    os.close(descriptor)
+    return Path(name)
+
+
+def _publish(unfinished: Path, directory: Path, name: str, keep: int) -> Path:
+    """Give a good copy its name, and delete the oldest ones; return the newest if the copy says nothing new."""
+    known = backups_of(directory, name)
+    if known and filecmp.cmp(unfinished, known[0].path, shallow=False):
+        os.utime(known[0].path)
+        return known[0].path
+    backup = _named(directory, safe_name(name), known[0] if known else None)
+    unfinished.rename(backup)
+    files.sync_directory(directory)
+    for old in known[max(keep, 1) - 1 :]:
+        old.path.unlink(missing_ok=True)
+    return backup
+
+
+def _named(directory: Path, safe: str, newest: Backup | None) -> Path:
+    """Take a name that comes after all others of this session, also after the clock was set back."""
+    at, number = datetime.now(UTC).replace(microsecond=0), 1
+    if newest is not None and at <= newest.at:
+        at, number = newest.at, newest.number + 1
+    while True:
+        path = directory / f"{safe}-{at.strftime(_STAMP)}{f'-{number}' if number > 1 else ''}Z.session"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:  # another program's, of this moment
+            number += 1
+        else:
+            return path
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open a file for reading; if whoever wrote it last was killed, have SQLite undo the half of a transaction."""
+    database = files.connect(path, mode="ro", timeout=files.OPENING_SECONDS)
+    try:
+        database.execute("select count(*) from sqlite_master").fetchone()
+    except sqlite3.DatabaseError as exc:
+        if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            return database  # there is a better sentence for it
+        database.close()
+        if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+            raise
+        return files.connect(path, mode="rw", timeout=files.OPENING_SECONDS)
+    return database
+
+
 def _copy(source: Path, target: Path) -> None:
-    """Copy a database into an existing file, whatever is in that, and make it durable; raises ``sqlite3.Error``."""
+    """Copy a session into an existing file, which is a database or empty, and make it durable.
+
+    Raises ``sqlite3.Error``, and ``SessionError`` for a source that is no session.
+    """
     with (
-        closing(files.connect(source, mode="ro", timeout=files.OPENING_SECONDS)) as read,
+        closing(_open(source)) as read,
         closing(files.connect(target, mode="rw", timeout=files.OPENING_SECONDS)) as written,
     ):
+        files.version_of(read, source)
         written.execute("pragma synchronous = full")
+        mode = written.execute("pragma journal_mode").fetchone()[0]
+        sizes = [database.execute("pragma page_size").fetchone()[0] for database in (read, written)]
+        if mode == "wal" and sizes[0] != sizes[1]:  # under a write-ahead log, pages keep their size
+            written.execute("pragma journal_mode = delete")
         _page_through(read, written)
-        if not target.name.startswith("."):
-            return
-        written.execute("pragma journal_mode = delete")  # a single file, wherever it is carried
+        written.execute(f"pragma journal_mode = {mode}")
 
 
 def _page_through(read: sqlite3.Connection, written: sqlite3.Connection) -> None:
@@ -162,20 +254,34 @@ def _page_through(read: sqlite3.Connection, written: sqlite3.Connection) -> None
             time.sleep(0.02)
 
 
-def _named(directory: Path, name: str) -> Path:
-    stamp = datetime.now(UTC).strftime(_STAMP)
-    path = directory / f"{name}-{stamp}Z.session"
-    number = 1
-    while path.exists():
-        number += 1
-        path = directory / f"{name}-{stamp}-{number}Z.session"
-    return path
+def _make(source: Path, session: Path) -> None:
+    """Make a session file, which has its name only when it is whole. Raises as ``_copy`` does."""
+    unfinished = session.with_name(f".{session.name}.new")
+    unfinished.unlink(missing_ok=True)
+    create_privately(unfinished)
+    _copy(source, unfinished)
+    with closing(files.connect(unfinished, mode="rw", timeout=files.OPENING_SECONDS)) as database:
+        database.execute("pragma journal_mode = wal")
+    for companion in _COMPANIONS:  # of a file that is gone: SQLite would take them for this one's
+        session.with_name(session.name + companion).unlink(missing_ok=True)
+    unfinished.rename(session)
+
+
+# --- judgement -------------------------------------------------------------------------------------------------------
 
 
 def _flaw(path: Path) -> str | None:
     """Return why a file cannot serve as a session; None if it can."""
     try:
-        with closing(files.connect(path, mode="ro", timeout=files.OPENING_SECONDS)) as database:
+        return _verdict(path)
+    except (sqlite3.Error, OSError) as exc:
+        return f"the file cannot be read ({exc})"
+
+
+def _verdict(path: Path) -> str | None:
+    """Return what is wrong with a session; None if it is whole and has a key. Raises if that cannot be found out."""
+    try:
+        with closing(_open(path)) as database:
             files.version_of(database, path)
             if database.execute("pragma quick_check(1)").fetchone()[0] != "ok":
                 return "the file is damaged"
@@ -183,19 +289,10 @@ def _flaw(path: Path) -> str | None:
     except SessionError as exc:
         return str(exc).partition(": ")[2].partition(";")[0]
     except sqlite3.Error as exc:
-        failure = database_failure(exc)
-        return "the file is damaged" if isinstance(failure, DatabaseCorrupt) else f"the file cannot be read ({exc})"
-    return None if row and row[0] else "nobody has logged in with it"
-
-
-def _is_database(path: Path) -> bool:
-    """Say whether its content can be replaced where it is."""
-    try:
-        with closing(files.connect(path, mode="ro", timeout=files.OPENING_SECONDS)) as database:
-            database.execute("select count(*) from sqlite_master").fetchone()
-            return bool(database.execute("pragma quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.Error as exc:
-        return not isinstance(database_failure(exc), DatabaseCorrupt)
+        if not isinstance(database_failure(exc), DatabaseCorrupt):
+            raise
+        return "the file is damaged"
+    return None if row and row[0] else NO_LOGIN
 
 
 def _sentence(session: Path, exc: sqlite3.Error | OSError) -> Exception:

@@ -63,15 +63,20 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) ->
     return connection
 
 
+def create_directories(directory: Path) -> None:
+    """Create a directory, and what is missing above it, for this user alone. Raises ``OSError``."""
+    for path in reversed([directory.absolute(), *directory.absolute().parents]):
+        if not path.exists():
+            path.mkdir(mode=0o700, exist_ok=True)
+
+
 def create_privately(path: Path) -> None:
     """Create the file and the missing directories above it with permissions for this user alone.
 
     ``O_EXCL``, because a descriptor of an existing database must not be opened and closed here: that would drop the
     POSIX locks that another connection of this process holds. SQLite gives the WAL the permissions of the file.
     """
-    for directory in reversed(path.absolute().parents):
-        if not directory.exists():
-            directory.mkdir(mode=0o700, exist_ok=True)
+    create_directories(path.parent)
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
