@@ -13,6 +13,7 @@ import attrs
 
 from adapters.sandbox.srp import Verifier
 
+LONGEST_HINT: Final = 128
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS numbers (phone TEXT PRIMARY KEY, status TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS passwords (

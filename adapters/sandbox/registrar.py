@@ -8,7 +8,7 @@ from typing import Final
 import anyio.to_thread
 
 from adapters.sandbox.centre import Centre
-from adapters.sandbox.credentials import NumberStatus, Password, TokenStatus
+from adapters.sandbox.credentials import LONGEST_HINT, NumberStatus, Password, TokenStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import TEST_NUMBER, number
 from adapters.sandbox.services import qr
@@ -16,7 +16,6 @@ from adapters.sandbox.srp import Verifier
 from adapters.sandbox.store import SERVICE_ID
 
 LONGEST_PASSWORD: Final = 256
-LONGEST_HINT: Final = 128
 LONGEST_LIFETIME_SECONDS: Final = 24 * 3600.0
 LOGIN_URL: Final = "tg://login?token="
 BOT_TOKEN: Final = re.compile(r"([1-9]\d{4,9}):[A-Za-z0-9_-]{16,64}", re.ASCII)

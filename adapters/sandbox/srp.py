@@ -26,6 +26,9 @@ PRIME: Final = bytes.fromhex(
 """Telegram's own safe prime. Clients know it; any other they would have to prove prime, which takes minutes."""
 SALT1_BYTES: Final = 8
 SALT2_BYTES: Final = 16
+OWN_SALT_BYTES: Final = 32
+"""How much randomness of its own a client adds to the first salt of a new password, at least."""
+LONGEST_SALT_BYTES: Final = 256
 _P: Final = int.from_bytes(PRIME, "big")
 
 
@@ -64,6 +67,17 @@ def algorithm(salt1: bytes, salt2: bytes) -> Any:
     """How clients make the hash of a password, as a TL object."""
     kind = types.PasswordKdfAlgoSHA256SHA256PBKDF2HMACSHA512iter100000SHA256ModPow
     return kind(salt1, salt2, G, PRIME)
+
+
+def verifier_of(algo: Any, value: bytes) -> Verifier | None:
+    """The verifier of a new password that a client has computed; None unless it did so as it was told to."""
+    if not isinstance(algo, types.PasswordKdfAlgoSHA256SHA256PBKDF2HMACSHA512iter100000SHA256ModPow):
+        return None
+    ours = (algo.g, algo.p, len(algo.salt2)) == (G, PRIME, SALT2_BYTES)
+    salted = SALT1_BYTES + OWN_SALT_BYTES <= len(algo.salt1) <= LONGEST_SALT_BYTES
+    if not ours or not salted or len(value) != SIZE or not 1 < int.from_bytes(value, "big") < _P - 1:
+        return None
+    return Verifier(algo.salt1, algo.salt2, value)
 
 
 def fresh_salts() -> tuple[bytes, bytes]:

@@ -62,6 +62,7 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.CancelCodeRequest: Service(auth.cancel_code, open=True),
     functions.auth.CheckPasswordRequest: Service(password.check_password, open=True),
     functions.account.GetPasswordRequest: Service(password.get_password, open=True),
+    functions.account.UpdatePasswordSettingsRequest: Service(password.update_password_settings, bots=False),
     functions.auth.ImportBotAuthorizationRequest: Service(auth.import_bot_authorization, open=True),
     functions.auth.ExportLoginTokenRequest: Service(qr.export_login_token, open=True),
     functions.auth.ImportLoginTokenRequest: Service(qr.import_login_token, open=True),

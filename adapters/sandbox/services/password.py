@@ -1,4 +1,4 @@
-"""account.getPassword and auth.checkPassword: the second step of a login.
+"""account.getPassword and auth.checkPassword: the second step of a login; account.updatePasswordSettings: changing it.
 
 Source: https://core.telegram.org/api/srp
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 from telethon.tl import types
 
 from adapters.sandbox import srp
-from adapters.sandbox.credentials import Password
+from adapters.sandbox.credentials import LONGEST_HINT, Password
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.services import entrance
 from adapters.sandbox.services.call import Call
@@ -45,6 +45,26 @@ def check_password(call: Call, request: Any) -> Any:
     if password is not None:
         _check(call, password, request.password)
     return entrance.admit(call, account)
+
+
+def update_password_settings(call: Call, request: Any) -> Any:
+    """Sets, changes or takes away the password of whoever is logged in; it takes the old one, if there is one."""
+    credentials, account, wanted = call.store.credentials, call.me, request.new_settings
+    old = credentials.password(account.id)
+    if old is not None:
+        _check(call, old, request.password)
+    if wanted.email:
+        raise RpcRefusal(400, "EMAIL_INVALID")  # there is no mail here
+    if wanted.new_password_hash is None:
+        raise RpcRefusal(400, "NEW_SETTINGS_EMPTY")
+    if not wanted.new_password_hash:
+        credentials.set_password(account.id, None)
+        return True
+    verifier, hint = srp.verifier_of(wanted.new_algo, wanted.new_password_hash), wanted.hint or ""
+    if verifier is None or len(hint) > LONGEST_HINT:
+        raise RpcRefusal(400, "NEW_SETTINGS_INVALID")
+    credentials.set_password(account.id, Password(verifier, hint))
+    return True
 
 
 def _check(call: Call, password: Password, answer: Any) -> None:
