@@ -156,7 +156,7 @@ async def test_a_data_directory_with_a_long_name(tmp_path: Path) -> None:
 def log_out(dc: Sandbox, workplace: Workplace) -> None:
     """Revoke the login that the account's file holds."""
     with closing(SQLiteSession(str(session_of(workplace)))) as session:
-        key = next(key for key, _ in dc._centre.store._keys.values() if key.data == session.auth_key.key)
+        key = next(one.key for one in dc._centre.store._keys.values() if one.key.data == session.auth_key.key)
     dc._centre.store.log_in(key, None)
 
 
@@ -215,7 +215,7 @@ def damage(dc: Sandbox, workplace: Workplace) -> None:
 
 def forget(dc: Sandbox, workplace: Workplace) -> None:
     """Let the data centre forget every key."""
-    for key, _ in list(dc._centre.store._keys.values()):
+    for key in [one.key for one in dc._centre.store._keys.values()]:
         dc._centre.store.remove_key(key)
 
 
