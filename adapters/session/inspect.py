@@ -43,6 +43,8 @@ class Inspection:
     """Whether somebody has logged in with it."""
     login: str = field(default="", repr=False)
     """What tells this login from another, and nothing else; empty for none."""
+    address: tuple[int, str, int] | None = None
+    """Number, host and port of the data centre that it names."""
     owner: Owner | None = None
     locked: bool = False
     """Whether a program that is no owner holds SQLite's lock."""
@@ -75,12 +77,15 @@ def _look(path: Path, *, probe: bool) -> Inspection:
         version = files.version_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
         sound = is_sound(database, patience=PATIENCE_SECONDS)
-        row = database.execute("select auth_key from sessions").fetchone()
+        row = database.execute("select auth_key, dc_id, server_address, port from sessions").fetchone()
         locked = probe and is_locked(path)
     key = bytes(row[0]) if row and row[0] else b""
     whole = len(key) == KEY_BYTES
     login = hashlib.sha256(key).hexdigest()[:16] if whole else ""
-    return Inspection(version=version, journal=journal, sound=sound, key=whole, login=login, locked=locked)
+    address = (int(row[1]), str(row[2]), int(row[3])) if row and row[1] and row[2] and row[3] else None
+    return Inspection(
+        version=version, journal=journal, sound=sound, key=whole, login=login, address=address, locked=locked
+    )
 
 
 @contextmanager

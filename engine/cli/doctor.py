@@ -1,6 +1,8 @@
 """``doctor``."""
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +12,6 @@ from cyclopts import Parameter
 
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, told
 from engine.config import load
-
-ICONS = {True: "✅", False: "❌", None: "⚠️"}
 
 
 def doctor(
@@ -24,20 +24,14 @@ def doctor(
 
     Changes nothing without --fix. Exit code 0 if all is well, 1 if something is wrong, 2 for a bad config.
     """
-    from engine.doctor import examine  # noqa: PLC0415  # Telethon takes a second to import
+    from engine.doctor import examine, verdict  # noqa: PLC0415  # Telethon takes a second to import
 
     with told():
         settings = load(config)
-
-        async def look() -> None:
-            findings = await examine(settings, fix=fix)
-            if as_json:
-                print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
-            else:
-                for finding in findings:
-                    mend = f"\n     → {finding.mend}" if finding.mend else ""
-                    print(f"{ICONS[finding.well]} {finding.about}: {finding.text}{mend}")
-            if any(finding.well is False for finding in findings):
-                raise SystemExit(EXIT_FAILED)
-
-        anyio.run(look)
+        findings = anyio.run(partial(examine, settings, fix=fix))
+        if as_json:
+            print(json.dumps([attrs.asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
+        else:
+            print("\n".join(map(str, findings)), flush=True)
+            print(verdict(findings), file=sys.stderr)
+        raise SystemExit(EXIT_FAILED if any(finding.well is False for finding in findings) else 0)
