@@ -1,5 +1,7 @@
 """Sessions that never lock and never lose: Telethon's own files, in memory for reading, written behind by threads."""
 
+from typing import TYPE_CHECKING, Any
+
 from adapters.session.errors import (
     NotASession,
     SessionDamaged,
@@ -10,7 +12,9 @@ from adapters.session.errors import (
     SessionTooNew,
 )
 from adapters.session.owner import Owner, OwnerLock, owner_of
-from adapters.session.session import HoldfastSession
+
+if TYPE_CHECKING:
+    from adapters.session.session import HoldfastSession
 
 __all__ = [
     "HoldfastSession",
@@ -25,3 +29,12 @@ __all__ = [
     "SessionTooNew",
     "owner_of",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import Telethon, which takes a second, only for who wants the session itself: files are looked at without it."""
+    if name == "HoldfastSession":
+        from adapters.session.session import HoldfastSession  # noqa: PLC0415  # as above
+
+        return HoldfastSession
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
-from engine.config import ConfigError, nearest, parse_duration
+from engine.config import Account, Config, ConfigError, UnknownAccount, load, nearest, parse_duration
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -19,6 +19,10 @@ EXIT_ENGINE_RUNS = 3
 EXIT_ENGINE_DOWN = 3
 
 ConfigPath = Annotated[Path, Parameter(help="The config file.")]
+Where = Annotated[
+    str,
+    Parameter(name="[CONFIG] ACCOUNT", negative="", help="The config file (config.yaml), and an account's name."),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
@@ -47,6 +51,17 @@ def told() -> Iterator[None]:
     except OSError as exc:
         where = f"{exc.filename}: " if exc.filename else ""
         fail(EXIT_FAILED, f"{where}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
+
+
+def account_of(where: tuple[str, ...]) -> tuple[Config, Account]:
+    """Return the config and the account of it that ``[CONFIG] ACCOUNT`` names, or leave."""
+    if len(where) not in (1, 2):
+        fail(EXIT_BAD_INPUT, "name one account, after the config if that is not config.yaml")
+    config = load(Path(where[0] if len(where) == 2 else "config.yaml"))
+    try:
+        return config, config.account(where[-1])
+    except UnknownAccount as exc:
+        fail(EXIT_BAD_INPUT, str(exc))
 
 
 def duration_of(option: str, text: str) -> float:

@@ -5,25 +5,19 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 from cyclopts import Parameter
 
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, fail, told
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, Where, account_of, fail, told
 from engine.cli.terminal import InputEnded, Terminal
-from engine.config import Account, Config, UnknownAccount, load
 
 if TYPE_CHECKING:  # Telethon takes a second or two to import, which the other commands need not wait for
     from engine.login import Outcome, Visit
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Where = Annotated[
-    str,
-    Parameter(name="[CONFIG] ACCOUNT", negative="", help="The config file (config.yaml), and an account's name."),
-]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Ask for no confirmation.")]
 
 
@@ -43,7 +37,7 @@ def login(
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
     with told():
-        config, account = _account(where)
+        config, account = account_of(where)
         if qr and (code or phone is not None):
             fail(EXIT_BAD_INPUT, "--qr needs neither a code nor a phone number; leave out one or the other")
         if account.bot_token is not None and (qr or code or phone is not None):
@@ -66,7 +60,7 @@ def logout(*where: Where, yes: Yes = False) -> None:
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
     with told():
-        config, account = _account(where)
+        config, account = account_of(where)
         from engine.login import Visit  # noqa: PLC0415  # as above
 
         terminal = Terminal(yes)
@@ -77,16 +71,6 @@ def logout(*where: Where, yes: Yes = False) -> None:
             return await visit.log_out() if await terminal.confirm(question) else None
 
         _run(visit, confirmed)
-
-
-def _account(where: tuple[str, ...]) -> tuple[Config, Account]:
-    if len(where) not in (1, 2):
-        fail(EXIT_BAD_INPUT, "name one account, after the config if that is not config.yaml")
-    config = load(Path(where[0] if len(where) == 2 else "config.yaml"))
-    try:
-        return config, config.account(where[-1])
-    except UnknownAccount as exc:
-        fail(EXIT_BAD_INPUT, str(exc))
 
 
 def _run(visit: "Visit", work: Callable[[], Awaitable["Outcome | None"]]) -> None:

@@ -2,17 +2,22 @@
 
 import fnmatch
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from adapters.session import OwnerLock
-from adapters.session.backup import Backup, back_up, backups_of, last_good, put_in_place
+from adapters.session import OwnerLock, SessionError, SessionHeld
+from adapters.session.backup import Backup, back_up, backups_of, put_in_place
+from adapters.session.owner import owner_of
 from adapters.sqlite import StorageError
+from adapters.sqlite.connect import create_directories
+from adapters.system import holder_of
 from engine import layout
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, told
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, Where, account_of, fail, told
 from engine.config import Account, Config, load, nearest
+from engine.shell import engine_command
 
 app = App(name="session", help="Backups of session files.")
 
@@ -25,6 +30,8 @@ def backup(
     as_json: AsJson = False,
 ) -> None:
     """Copy session files into the backups, also while the engine runs; the seven newest of each are kept.
+
+    A session that has not changed since its newest backup needs no other one, and that is named again.
 
     Exit code 0 if all are copied, 1 if one could not be, 2 for an unknown account.
     """
@@ -48,72 +55,105 @@ def backup(
 
 @app.command
 def restore(
-    config: ConfigPath,
-    account: Annotated[str, Parameter(help="An account's name.")],
-    *,
+    *where: Where,
     source: Annotated[
-        Path | None, Parameter(name="--from", help="A backup, or any session file; the last good backup if left out.")
+        str | None,
+        Parameter(
+            name="--from",
+            help="A backup or any session file, or a time (2026-11-24T10:30, UTC): the last good backup of until then. "
+            "Left out, the last good one.",
+        ),
     ] = None,
     show: Annotated[bool, Parameter(name="--list", negative="", help="Only list the backups.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup in the place of an account's session file; what is there now is backed up, or set aside if damaged.
+    """Put a backup in the place of an account's session file.
 
-    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account.
+    What is there now is backed up first; what is no session, or a damaged one, is set aside.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account or a bad --from.
     """
     with told():
-        settings = load(config)
-        one = _account(settings, account)
-        found = backups_of(_directory(settings), one.name)
+        settings, one = account_of(where)
         if show:
-            for copy in found:
-                _say(
-                    as_json, _data(copy), f"{'✅' if copy.good else '❌'} {copy.at:%Y-%m-%d %H:%M:%S} UTC  {copy.path}"
-                )
+            for copy in backups_of(_directory(settings), one.name):
+                _say(as_json, *_line(copy))
             return
-        chosen = source or getattr(last_good(_directory(settings), one.name), "path", None)
-        if chosen is None:
-            fail(EXIT_FAILED, f"{one.name} has no good backup in {_directory(settings)}; log in again")
-        if not chosen.exists():
-            fail(EXIT_BAD_INPUT, f"{chosen}: there is no such file; see: python -m engine session restore --list")
-        _put(settings, one, chosen, as_json)
+        _put(settings, one, _chosen(settings, one, source), as_json)
+
+
+def _chosen(settings: Config, one: Account, source: str | None) -> Path:
+    """Return the file to restore, or leave with what is wrong with the choice."""
+    listed = engine_command("session", "restore", settings.path, one.name, "--list")
+    if source is not None and Path(source).exists():
+        return Path(source)
+    until = _time(source) if source is not None else None
+    if source is not None and until is None:
+        fail(EXIT_BAD_INPUT, f"--from: {source} is neither a file nor a time like 2026-11-24T10:30; see: {listed}")
+    for copy in backups_of(_directory(settings), one.name):
+        if (until is None or copy.at <= until) and copy.good:
+            return copy.path
+    of_then = f" of {source} UTC or before" if until else ""
+    advice = f"see: {listed}" if until else f"log in again: {engine_command('login', settings.path, one.name)}"
+    fail(EXIT_FAILED, f"{one.name} has no good backup{of_then} in {_directory(settings)}; {advice}")
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time in ISO 8601, which is UTC if it does not say; None for what is no time."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _put(settings: Config, one: Account, chosen: Path, as_json: bool) -> None:
-    one.session.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_directories(one.session.parent)
     lock = OwnerLock(one.session)
-    lock.acquire()
+    try:
+        lock.acquire()
+    except SessionHeld as exc:
+        fail(EXIT_FAILED, f"{exc}{_pause_first(settings, one)}")
     try:
         kept = _keep(settings, one)
-        put_in_place(chosen, one.session)
+        aside = put_in_place(chosen, one.session)
     finally:
         lock.release()
     text = f"✅ {one.name}: {one.session} has the content of {chosen}"
-    text += f"; what was there is in {kept}" if kept else ""
-    _say(as_json, {"account": one.name, "restored": str(chosen), "kept": str(kept) if kept else None}, text)
+    text += f"; what was there was no good session, and was set aside as {aside}" if aside else ""
+    text += f"; what was there is in {kept}" if kept and not aside else ""
+    data = {"account": one.name, "restored": str(chosen), "kept": kept and str(kept), "aside": aside and str(aside)}
+    _say(as_json, data, text)
+
+
+def _pause_first(settings: Config, one: Account) -> str:
+    """Return how the engine gives a session up, if it is the engine that has it."""
+    engine, owner = holder_of(settings.storage.directory / layout.LOCK), owner_of(one.session)
+    if engine is None or owner is None or engine.pid != owner.pid:
+        return ""
+    pause, resume = (engine_command(verb, settings.path, one.name) for verb in ("pause", "resume"))
+    return f"\nThat is the engine: {pause}\nrestores are possible then, and afterwards: {resume}"
 
 
 def _keep(settings: Config, one: Account) -> Path | None:
-    """Back up what is there now, if it is worth it: a damaged file is set aside when it is replaced."""
+    """Back up what is there now, if it is a session that somebody has logged in with.
+
+    Raises ``DatabaseUnusable`` when that cannot be done: then nothing is put in its place either.
+    """
     try:
         return back_up(one.session, _directory(settings), name=one.name) if one.session.exists() else None
-    except StorageError:
+    except SessionError:
         return None
-
-
-def _account(settings: Config, name: str) -> Account:
-    for one in settings.accounts:
-        if one.name == name:
-            return one
-    fail(EXIT_BAD_INPUT, f"there is no account {name!r}; {nearest(name, [one.name for one in settings.accounts])}")
 
 
 def _directory(settings: Config) -> Path:
     return settings.storage.directory / layout.BACKUPS
 
 
-def _data(copy: Backup) -> dict[str, Any]:
-    return {"path": str(copy.path), "at": copy.at.isoformat(), "size": copy.size, "good": copy.good}
+def _line(copy: Backup) -> tuple[dict[str, Any], str]:
+    good = copy.good
+    data = {"path": str(copy.path), "at": copy.at.isoformat(), "size": copy.size, "good": good}
+    return data, f"{'✅' if good else '❌'} {copy.at:%Y-%m-%d %H:%M:%S} UTC  {copy.path}"
 
 
 def _say(as_json: bool, data: dict[str, Any], text: str) -> None:

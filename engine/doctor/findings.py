@@ -1,11 +1,12 @@
 """What ``doctor`` finds: values, and their lines."""
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
+
+from engine.shell import command
 
 ICONS: Final = {True: "✅", False: "❌", None: "⚠️"}
 
@@ -31,16 +32,6 @@ def verdict(findings: Iterable[Finding]) -> str:
     wrong, advice = wells.count(False), wells.count(None)
     notes = f"; {_counted(advice, 'more is', 'more are')} worth a look" if advice else ""
     return f"{_counted(wrong, 'thing is', 'things are')} wrong{notes}" if wrong else f"all is well{notes}"
-
-
-def command(*words: object) -> str:
-    """Return a command as one types it in a shell."""
-    return shlex.join(map(str, words))
-
-
-def engine_command(*words: object) -> str:
-    """Return a command of the engine's."""
-    return command("python", "-m", "engine", *words)
 
 
 def unfinished(about: str, seconds: float) -> Finding:

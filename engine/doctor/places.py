@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from adapters.session.inspect import belongs_to_many, loose_permissions
-from engine.doctor.findings import Finding, command
+from engine.doctor.findings import Finding
+from engine.shell import command
 
 SPACE_LEAST: Final = 100 * 10**6
 """Bytes that should be free."""

@@ -13,8 +13,9 @@ from adapters.sqlite import StorageError
 from engine import layout
 from engine.config import Account, Config, Sandbox
 from engine.doctor import places
-from engine.doctor.findings import Finding, engine_command
+from engine.doctor.findings import Finding
 from engine.narrate import seconds
+from engine.shell import engine_command
 
 
 @define(eq=False)

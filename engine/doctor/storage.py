@@ -15,7 +15,8 @@ from adapters.system import Holder, holder_of
 from engine import layout
 from engine.config import Config
 from engine.doctor import places
-from engine.doctor.findings import Finding, engine_command
+from engine.doctor.findings import Finding
+from engine.shell import engine_command
 from states.events import DatabaseCorrupt
 
 BUSY_SECONDS: Final = 3.0
