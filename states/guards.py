@@ -24,9 +24,6 @@ UNKNOWN_KEY_TRIES = 3
 UNEXPECTED_TRIES = 10
 """This many unforeseen errors in a row are not bad luck: a person should look."""
 
-DATABASE_PATIENCE = 30.0
-"""A lock that stands for so many seconds is no passing one: a person should look."""
-
 
 @frozen
 class Moment:
@@ -128,7 +125,7 @@ def limited(moment: Moment) -> bool:
 
 
 def worth_telling(moment: Moment) -> bool:
-    """The session's file cannot be written, or is locked for half a minute, and nobody was told yet."""
+    """The file cannot be written, or was locked for ``backoff.database.alert_after``, and nobody was told yet."""
     event, known = moment.event, moment.snapshot.database
-    lasts = isinstance(event, DatabaseLocked) and event.waited >= DATABASE_PATIENCE
+    lasts = isinstance(event, DatabaseLocked) and event.waited >= moment.policy.backoff.database.alert_after
     return (lasts or isinstance(event, DatabaseUnavailable)) and not (known is not None and known.told)

@@ -71,6 +71,16 @@ class Backoff:
 
 
 @frozen(kw_only=True)
+class FileBackoff(Backoff):
+    """The waits for a session's file.
+
+    A lock on it mostly passes by itself: a person is told with the first report of it after ``alert_after`` seconds.
+    """
+
+    alert_after: float = field(default=30.0, validator=_not_negative)
+
+
+@frozen(kw_only=True)
 class ServerGiven:
     """The wait that the server asked for and ``slack`` more; what the server says is a floor."""
 
@@ -115,7 +125,7 @@ class BackoffSchedules:
 
     network: Backoff = Backoff()
     server: Backoff = Backoff()
-    database: Backoff = Backoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)
+    database: FileBackoff = FileBackoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)
     flood: ServerGiven = ServerGiven()
     transport_flood: Backoff = Backoff(first=30.0, cap=900.0)
     auth_key: Backoff = Backoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)

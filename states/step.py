@@ -150,7 +150,9 @@ class _Draft:
         """Say what a person should know: this failure, or the one that a restart found."""
         cause = self.next.limited if kind is AlertLimited else self.next.cause
         told = self.moment.event if isinstance(self.moment.event, Failure) else cause
-        return kind(detail=told.detail if told else "", action=self.next.action)
+        # What a limited account asks of a person says nothing about its file.
+        action = None if kind is AlertDatabase else self.next.action
+        return kind(detail=told.detail if told else "", action=action)
 
     def hold_requests(self) -> HoldRequests:
         """Hold the kind of request that the server named."""

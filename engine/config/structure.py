@@ -46,6 +46,7 @@ from engine.config.values import (
 from states.schedules import (
     Backoff,
     BackoffSchedules,
+    FileBackoff,
     Health,
     Patience,
     Policy,
@@ -74,7 +75,8 @@ def converter_for(folder: Path) -> Converter:
         _register(converter, section)
     _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file
     _register(converter, Storage, _with_directory, directory=lambda value, _: to_path(value, folder))
-    _register(converter, Backoff, factor=to_number, jitter=to_number)
+    for back_off in (Backoff, FileBackoff):
+        _register(converter, back_off, factor=to_number, jitter=to_number)
     _register(converter, BackoffSchedules, prepare=_with_own_defaults)
     _register(converter, ScenarioStep, seconds=to_offset)
     _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import define, field, frozen
 
 from engine.verify.properties import ALWAYS, Always
-from engine.verify.world import GENERATION, LINK, NOW, Bounds, Config, after, benign, forms
+from engine.verify.world import ALERT_AFTER, GENERATION, LINK, NOW, Bounds, Config, after, benign, forms
 from states import EVENTS, ROWS, Event, Policy, Row, State, Step, begin, step
-from states.schedules import Backoff, BackoffSchedules, Patience, Suspicion, Then
+from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, Suspicion, Then
 
 Decide = Callable[..., Step]
 """``states.step.step``, or a mutant of it."""
@@ -30,7 +30,7 @@ def _small(then: Then) -> Policy:
         backoff=BackoffSchedules(
             network=growing,
             server=growing,
-            database=fixed,
+            database=FileBackoff(first=5, factor=1, cap=5, jitter=0, tries=2, then=then, alert_after=ALERT_AFTER),
             auth_key=fixed,
             transport_flood=Backoff(first=30, factor=30, cap=900, tries=2),
             unexpected=growing,

@@ -31,13 +31,14 @@ from states.events import (
     TimedOut,
     TurnGranted,
 )
-from states.guards import DATABASE_PATIENCE, UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
+from states.guards import UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
 from states.schedules import Backoff
 
 NOW = 1_000_000.0
 GENERATION = 7
 LINK = 3
 FLOOD_SECONDS = 30.0
+ALERT_AFTER = 30.0
 STREAKS = {"Unexpected": UNEXPECTED_TRIES, "AuthKeyUnknown": UNKNOWN_KEY_TRIES}
 """How far a run of one cause is counted; TransportFlood's depends on the policy, that of the others decides nothing."""
 ALIKE = {
@@ -138,7 +139,8 @@ class Bounds:
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
-            # It decides nothing but whether a person is told, and that only where the link is up.
+            # It decides only whether a person is told, and that only where the link is up. A link that comes up again
+            # with a trouble of before is like one that meets it there; that losing a link keeps it is a property.
             database=attrs.evolve(snapshot.database, event="", detail="", since=NOW)
             if snapshot.database and state in (State.HEALTHY, State.TIMEOUT)
             else None,
@@ -196,7 +198,7 @@ def _sample(kind: type[Event], link: int) -> Iterator[Event]:
         for what in ("connect", "probe", "request"):
             yield kind(link=link, what=what)
     elif issubclass(kind, DatabaseLocked):
-        for waited in (0.0, DATABASE_PATIENCE):
+        for waited in (0.0, ALERT_AFTER):
             yield kind(link=link, waited=waited)
     elif issubclass(kind, OfLink):
         yield kind(link=link)

@@ -20,7 +20,7 @@ from adapters.telegram import Connector
 from engine.runner import Runner
 from states import EVENT_BY_NAME, Policy, State
 from states.events import Failure, StopRequested
-from states.schedules import Backoff, BackoffSchedules, Health, Patience, ServerGiven, Suspicion
+from states.schedules import Backoff, BackoffSchedules, FileBackoff, Health, Patience, ServerGiven, Suspicion
 from tests.adapters.telegram.place import PHONE, Place
 from tests.engine.fakes import FreeTurns, MemoryJournal
 
@@ -43,7 +43,8 @@ def policy(patience: float) -> Policy:
         healthy=Health(probe_every=0.1, prove_every=0.2, stable_after=0.3),
         timeout=Suspicion(patience=(patience, patience)),
         backoff=BackoffSchedules(
-            network=quick, server=quick, database=quick, auth_key=quick, unexpected=quick,
+            network=quick, server=quick, auth_key=quick, unexpected=quick,
+            database=FileBackoff(first=0.1, cap=0.2, jitter=0),
             transport_flood=Backoff(first=0.3, cap=0.6, jitter=0), flood=ServerGiven(slack=0.0),
         ),
     )  # fmt: skip

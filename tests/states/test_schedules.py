@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from states.schedules import Backoff, BackoffSchedules, Health, Patience, ServerGiven, ShuttingDown, Suspicion
+from states.schedules import (
+    Backoff,
+    BackoffSchedules,
+    FileBackoff,
+    Health,
+    Patience,
+    ServerGiven,
+    ShuttingDown,
+    Suspicion,
+)
 
 MIDDLE = 0.5
 """The draw that jitter does not shift."""
@@ -74,6 +83,8 @@ def test_what_a_server_asks_for_is_a_floor(seconds: float, slack: float) -> None
         lambda: Backoff(factor=0.5),
         lambda: Backoff(jitter=1),
         lambda: Backoff(tries=0),
+        lambda: FileBackoff(alert_after=-1),
+        lambda: FileBackoff(first=200),
         lambda: ServerGiven(slack=-1),
         lambda: Patience(patience=()),
         lambda: Patience(patience=(1, 0)),
@@ -92,6 +103,7 @@ def test_each_cause_has_a_schedule() -> None:
     """The defaults are those of the design."""
     schedules = BackoffSchedules()
     assert (schedules.database.first, schedules.database.factor, schedules.database.jitter) == (5, 1, 0)
+    assert schedules.database.alert_after == 30
     assert (schedules.auth_key.first, schedules.auth_key.factor) == (5, 1)
     assert (schedules.transport_flood.first, schedules.transport_flood.cap) == (30, 900)
     assert schedules.flood.slack == 1

@@ -1,27 +1,32 @@
 """What the law makes of a session file that cannot be written."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from states import Event, State, begin
+from states import Cause, Event, Policy, State, begin
 from states.effects import AlertDatabase, Close, HoldDatabase, Release
 from states.events import (
     AccountBanned,
     AuthRejected,
+    Connected,
     DatabaseCorrupt,
     DatabaseLocked,
     DatabaseRecovered,
     DatabaseUnavailable,
+    Elapsed,
     NetworkLost,
     Started,
     TimedOut,
+    TurnGranted,
 )
-from states.guards import DATABASE_PATIENCE
+from states.schedules import BackoffSchedules, FileBackoff
 from tests.states.life import NOW, Life, effects, in_state
 
 PASSING = DatabaseLocked(detail="locked", waited=2.0, unsaved=3)
-LASTING = DatabaseLocked(detail="locked", waited=DATABASE_PATIENCE, unsaved=3)
+LASTING = DatabaseLocked(detail="locked", waited=30.0, unsaved=3)
+FULL = DatabaseUnavailable(detail="the disk is full")
 
 
 @pytest.mark.parametrize("state", [State.HEALTHY, State.TIMEOUT])
@@ -35,14 +40,39 @@ def test_a_lock_that_passes_is_remembered_and_nobody_is_told(state: State) -> No
 
 
 @pytest.mark.parametrize("state", [State.HEALTHY, State.TIMEOUT])
-@pytest.mark.parametrize("event", [LASTING, DatabaseUnavailable(detail="the disk is full")])
+@pytest.mark.parametrize("event", [LASTING, FULL])
 def test_a_person_is_told_once_of_what_lasts(state: State, event: Event) -> None:
     """A lock that stands for half a minute, and a file that cannot be written at all; not again until it recovered."""
     life = Life(snapshot=in_state(state))
     assert effects(life.take(event)) == [HoldDatabase, AlertDatabase]
-    assert effects(life.take(event)) == [HoldDatabase]
+    assert [effects(life.take(event)) for _ in range(3)] == [[HoldDatabase]] * 3
     life.take(DatabaseRecovered(waited=60))
     assert effects(life.take(event)) == [HoldDatabase, AlertDatabase]
+
+
+@pytest.mark.parametrize(("waited", "told"), [(89.9, False), (90.0, True)])
+def test_how_long_a_lock_may_last_is_a_number_of_the_policy(waited: float, told: bool) -> None:
+    """``backoff.database.alert_after`` decides, and the moment itself counts as passed."""
+    policy = Policy(backoff=BackoffSchedules(database=FileBackoff(alert_after=90.0)))
+    decision = Life(policy, in_state(State.HEALTHY)).take(evolve(PASSING, waited=waited))
+    assert (AlertDatabase in effects(decision)) is told
+
+
+def test_the_alert_is_about_the_file_alone() -> None:
+    """What a limited account asks of a person is no advice about its session file."""
+    life = Life(snapshot=evolve(in_state(State.HEALTHY), limited=Cause(event="AccountLimited")))
+    (alert,) = (effect for effect in life.take(FULL).effects if isinstance(effect, AlertDatabase))
+    assert (alert.detail, alert.action) == ("the disk is full", None)
+
+
+def test_a_new_link_does_not_tell_of_the_same_trouble_again() -> None:
+    """A person who was told stays told while the account is away, comes back, and meets the file as it was."""
+    life = Life(snapshot=in_state(State.HEALTHY))
+    life.take(FULL)
+    life.take(NetworkLost())
+    life.connect()
+    assert life.snapshot.state is State.HEALTHY
+    assert effects(life.take(evolve(LASTING, waited=300.0))) == [HoldDatabase]
 
 
 @pytest.mark.parametrize("state", list(State))
@@ -81,7 +111,17 @@ def test_whoever_must_log_in_again_can_have_the_file(state: State, event: Event)
     assert Close not in done or done.index(Close) < done.index(Release)
 
 
-@given(st.lists(st.sampled_from([PASSING, LASTING, DatabaseUnavailable(), DatabaseRecovered(), TimedOut(), Started()])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(PASSING, LASTING, FULL, DatabaseRecovered()),
+                *(Started(), TurnGranted(generation=0), Connected(), TimedOut(), NetworkLost(), Elapsed(generation=0)),
+            ]
+        ),
+        max_size=60,
+    )
+)
 def test_nobody_is_told_twice_of_one_trouble(events: list[Event]) -> None:
     """Between two recoveries there is at most one alert, whatever else happens."""
     life, told = Life(snapshot=in_state(State.HEALTHY)), 0

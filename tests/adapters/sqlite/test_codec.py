@@ -18,7 +18,7 @@ from adapters.sqlite.codec import (
 )
 from states import EVENT_BY_NAME, EVENTS, Policy, Record, Snapshot, State
 from states.events import Event
-from states.schedules import Backoff, BackoffSchedules, Patience, Then
+from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, Then
 from tests.adapters.sqlite.strategies import events, records, snapshots
 
 
@@ -55,7 +55,10 @@ def test_policy_comes_back() -> None:
     """A policy with other numbers than the defaults equals itself after the journey."""
     policy = Policy(
         connecting=Patience(patience=(1.5, 2.25)),
-        backoff=BackoffSchedules(network=Backoff(first=0.1, cap=0.3, jitter=0.0, tries=2, then=Then.PARK)),
+        backoff=BackoffSchedules(
+            network=Backoff(first=0.1, cap=0.3, jitter=0.0, tries=2, then=Then.PARK),
+            database=FileBackoff(alert_after=12.5),
+        ),
     )
     assert decode_policy(encode_policy(policy)) == policy
 
@@ -65,6 +68,18 @@ def test_neighbouring_versions() -> None:
     assert decode_snapshot('{"state": "healthy", "invented": {"a": 1}}') == Snapshot(state=State.HEALTHY)
     assert decode_policy('{"timeout": {"patience": [3], "more": 1}}').timeout.patience == (3.0,)
     assert event_from("NetworkLost", {"detail": "x", "invented": 1}) == EVENT_BY_NAME["NetworkLost"](detail="x")
+
+
+def test_what_was_stored_before_a_file_s_trouble_was_known_is_read() -> None:
+    """Snapshots, policies and events of the journal that lack the newer fields decode, with nothing made up."""
+    snapshot = json.loads(encode_snapshot(Snapshot(state=State.HEALTHY, link=3)))
+    del snapshot["database"]
+    assert decode_snapshot(json.dumps(snapshot)) == Snapshot(state=State.HEALTHY, link=3)
+    policy = json.loads(encode_policy(Policy()))
+    del policy["backoff"]["database"]["alert_after"]
+    assert decode_policy(json.dumps(policy)) == Policy()
+    locked = event_from("DatabaseLocked", {"link": 3, "detail": "locked", "chain": []})
+    assert locked == EVENT_BY_NAME["DatabaseLocked"](link=3, detail="locked")
 
 
 @pytest.mark.parametrize("text", ['{"state": "asleep"}', "[]", "{", '{"since": "never"}', '{"cause": {}}'])

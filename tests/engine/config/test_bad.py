@@ -96,6 +96,17 @@ WRONG: list[tuple[str, str, str]] = [
     (HEAD + ONE + "states: {backoff: {server: {jitter: 10ms}}}", "states.backoff.server.jitter", "must be a number"),
     (HEAD + ONE + "states: {backoff: {server: {first: 200}}}", "states.backoff.server", "cap (120 s)"),
     (HEAD + ONE + "states: {backoff: {flood: {first: 1}}}", "states.backoff.flood.first", "there are: slack"),
+    (HEAD + ONE + "states: {backoff: {database: {alert_after: -1}}}", "states.backoff.database.alert_after", "not -1"),
+    (
+        HEAD + ONE + "states: {backoff: {database: {alert_after: no}}}",
+        "states.backoff.database.alert_after",
+        "not true or",
+    ),
+    (
+        HEAD + ONE + "states: {backoff: {network: {alert_after: 1}}}",
+        "states.backoff.network.alert_after",
+        "unknown key",
+    ),
     (HEAD + ONE + "states: {shutting_down: {grace: 0}}", "states.shutting_down.grace", "grace: must be more than 0 s"),
 ]
 

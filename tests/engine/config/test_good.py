@@ -21,7 +21,7 @@ from engine.config import (
     parse_duration,
 )
 from engine.config.scenario import CODES
-from states.schedules import Backoff, Policy, Then
+from states.schedules import Backoff, FileBackoff, Policy, Then
 from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SANDBOX, Load
 
 
@@ -55,7 +55,7 @@ def test_the_example_of_the_design_is_the_default_policy(good: Load) -> None:
       backoff:
         network:  {long}
         server:   {long}
-        database: {{first: 5s, factor: 1, cap: 5s, jitter: 0}}
+        database: {{first: 5s, factor: 1, cap: 5s, jitter: 0, alert_after: 30s}}
         flood:    {{slack: 1s}}
       shutting_down: {{grace: 15s}}
     """
@@ -71,7 +71,8 @@ def test_an_optional_section_with_nothing_in_it_is_as_if_left_out(good: Load, se
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        ("database", "{first: 3s}", Backoff(first=3, factor=1, cap=5, jitter=0)),
+        ("database", "{first: 3s}", FileBackoff(first=3, factor=1, cap=5, jitter=0, alert_after=30)),
+        ("database", "{alert_after: 2m}", FileBackoff(first=5, factor=1, cap=5, jitter=0, alert_after=120)),
         ("transport_flood", "{factor: 3}", Backoff(first=30, factor=3, cap=900)),
         ("auth_key", "", Backoff(first=5, factor=1, cap=5, jitter=0)),
         ("network", "{tries: 2, then: park}", Backoff(tries=2, then=Then.PARK)),
