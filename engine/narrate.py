@@ -53,9 +53,14 @@ ALERTS = {
     "exhausted": (logging.ERROR, "still failing after {failures} failures in a row; it keeps trying"),
     "parked": (logging.ERROR, "parked after {failures} failures in a row"),
     "limited": (logging.WARNING, "limited by Telegram; it stays connected and its work is held"),
-    "database": (logging.ERROR, "connected, but its session file cannot be written; see what holds it, or the disk"),
+    "database": (logging.ERROR, "connected, but its session file cannot be written. What to do: {remedy}"),
     "auth_failed": (logging.ERROR, "stopped: its credentials cannot be used"),
 }
+REMEDIES = {
+    "DatabaseLocked": "close the program that holds it",
+    "DatabaseUnavailable": "see to the file and its disk",
+}
+"""What a person should do about a session file that cannot be written."""
 Line = tuple[int, str, str]
 """Level, icon, sentence."""
 
@@ -104,10 +109,11 @@ def waiting_line(account: str, record: Record) -> Line:
     """Return what keeps a session file from being written, while the account stays connected."""
     word = "locked" if record.event == "DatabaseLocked" else "not written"
     lasts = f" for {seconds(record.payload['waited'])}" if record.payload["waited"] else ""
+    detail = f": {record.detail}" if record.detail else ""
     unsaved = record.payload["unsaved"]
-    rows = f"{unsaved} row{'s' if unsaved != 1 else ''}"
-    said = f"Session file of {account} is {word}{lasts}: {record.detail}; nothing is lost, {rows} wait in memory"
-    return logging.WARNING, "💾", said
+    rows = f", {unsaved} row{'s wait' if unsaved != 1 else ' waits'} in memory" if unsaved else ""
+    remedy = "" if "AlertDatabase" in record.effects else f"; {REMEDIES[record.event]}"  # the alert's own line says it
+    return logging.WARNING, "💾", f"Session file of {account} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
 
 
 def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
@@ -156,7 +162,7 @@ def lines(account: str, step: Step) -> list[Line]:
         return []
     said: list[Line | None] = []
     event = EVENT_BY_NAME[record.event]
-    again = record.target is State.TIMEOUT and record.source is State.TIMEOUT
+    again = record.target is State.TIMEOUT and record.source is State.TIMEOUT and "Probe" in record.effects
     if issubclass(event, DatabaseLocked | DatabaseUnavailable) and record.target in (State.HEALTHY, State.TIMEOUT):
         said.append(waiting_line(account, record))
     elif issubclass(event, Failure):
@@ -180,7 +186,8 @@ def lines(account: str, step: Step) -> list[Line]:
         if isinstance(effect, Alert):
             level, text = ALERTS[effect.kind]
             advice = f". What to do: {ADVICE[effect.action]}" if effect.action else ""
-            sentence = f"{account} is {text.format(failures=record.failures)}{advice}"
+            text = text.format(failures=record.failures, remedy=REMEDIES.get(record.event, ""))
+            sentence = f"{account} is {text}{advice}"
             said.append((level, "❌" if level >= logging.ERROR else "⚠️", sentence))
     told = [line for line in said if line is not None]
     return [(logging.INFO, "🔑", sentence) for _, _, sentence in told] if concerns_all(step) else told

@@ -62,9 +62,12 @@ def iso(at: float | None) -> str | None:
 
 def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]:
     """Return the accounts, those in trouble first; a person's matter comes before the engine's."""
-    return sorted(
-        snapshots.items(), key=lambda item: (item[1].action is None, SEVERITY.index(item[1].state), item[0].casefold())
-    )
+
+    def rank(item: tuple[str, Snapshot]) -> tuple[bool, int, bool, str]:
+        name, at = item
+        return at.action is None, SEVERITY.index(at.state), at.database is None, name.casefold()
+
+    return sorted(snapshots.items(), key=rank)
 
 
 def chosen(snapshots: Mapping[str, Snapshot], pattern: str | None) -> dict[str, Snapshot]:

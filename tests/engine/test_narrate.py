@@ -12,6 +12,9 @@ from states.events import (
     CaughtUp,
     ConfigRefused,
     Connected,
+    DatabaseLocked,
+    DatabaseRecovered,
+    DatabaseUnavailable,
     Elapsed,
     Event,
     Failure,
@@ -143,6 +146,66 @@ def test_a_pause_is_told_as_one() -> None:
     life = attempting()
     life.take(Connected())
     assert said(life, StopRequested(paused=True)) == ["🔍 Pausing Account 1"]
+
+
+def connected(*, silent: bool = False) -> Life:
+    """Return an account that is connected, or whose link is suspect."""
+    life = attempting()
+    life.take(Connected())
+    if silent:
+        life.take(TimedOut())
+    return life
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_locked_file_says_how_long_what_waits_and_what_to_do(silent: bool) -> None:
+    """One line for each report, with 💾, and no other line: a suspect link is asked nothing because of it."""
+    locked = DatabaseLocked(detail="the database is locked", waited=4.0, unsaved=3)
+    assert said(connected(silent=silent), locked) == [
+        "💾 Session file of Account 1 is locked for 4 s: the database is locked; nothing is lost, "
+        "3 rows wait in memory; close the program that holds it"
+    ]
+
+
+@pytest.mark.parametrize(("unsaved", "words"), [(0, "nothing is lost"), (1, "nothing is lost, 1 row waits in memory")])
+def test_what_waits_is_counted_in_words(unsaved: int, words: str) -> None:
+    """None is not counted, and one is no plural."""
+    (line,) = said(connected(), DatabaseLocked(waited=1.0, unsaved=unsaved))
+    assert line == f"💾 Session file of Account 1 is locked for 1 s; {words}; close the program that holds it"
+
+
+@pytest.mark.parametrize(
+    ("event", "reported", "remedy"),
+    [
+        (DatabaseLocked(detail="locked", waited=32.0, unsaved=3), "locked for 32 s: locked", "close the program"),
+        (DatabaseUnavailable(detail="the disk is full", unsaved=3), "not written: the disk is full", "see to the file"),
+    ],
+)
+def test_a_file_that_a_person_must_see_to_is_an_error_once(event: Event, reported: str, remedy: str) -> None:
+    """The alert says what to do, so the report beside it does not; reports that follow are no alerts."""
+    life = connected()
+    report, alert = lines("Account 1", life.take(event))
+    assert report[2] == f"Session file of Account 1 is {reported}; nothing is lost, 3 rows wait in memory"
+    assert alert[:2] == (logging.ERROR, "❌")
+    assert f"cannot be written. What to do: {remedy}" in alert[2]
+    assert [level for level, _, _ in lines("Account 1", life.take(event))] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_file_that_is_written_again_is_told(silent: bool) -> None:
+    """With how long it took, and nothing else."""
+    life = connected(silent=silent)
+    life.take(DatabaseLocked(waited=8.0, unsaved=3))
+    expected = ["💾 Session file of Account 1 is written again after 12 s"]
+    assert said(life, DatabaseRecovered(waited=12.0, written=3)) == expected
+
+
+def test_a_failed_attempt_for_a_locked_file_is_told_as_one() -> None:
+    """Before there is a link nothing waits in memory: it is a failure like any other."""
+    assert said(attempting(), DatabaseLocked(detail="locked")) == [
+        "💾 Session file locked for Account 1: locked",
+        "⏱️ Retrying Account 1 in 5 s",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from attrs import evolve
 
 from engine.status import EngineInfo, Exit, as_data, block, exit_code, remark, worst_first
 from states import Cause, Hold, Snapshot, State
+from states.snapshot import Trouble
 
 NOW = 1_000_000.0
 RUNS = EngineInfo(running=True, pid=1, since=NOW)
@@ -14,6 +15,7 @@ WAITING = Snapshot(
 )
 DEAD = Snapshot(state=State.AUTH_FAILED, since=NOW, cause=Cause(event="SessionDuplicated"))
 LIMITED = evolve(HEALTHY, limited=Cause(event="AccountLimited"))
+HINDERED = evolve(HEALTHY, database=Trouble(event="DatabaseLocked", detail="locked", since=NOW - 12))
 
 
 @pytest.mark.parametrize(
@@ -38,10 +40,23 @@ def test_the_worst_comes_first() -> None:
     assert [name for name, _ in worst_first(fleet)] == ["d", "c", "b", "e", "a"]
 
 
+def test_who_cannot_write_comes_before_who_can() -> None:
+    """Of healthy accounts those with trouble are above the others, whatever their names."""
+    assert [name for name, _ in worst_first({"a": HEALTHY, "b": HINDERED, "c": WAITING})] == ["c", "b", "a"]
+
+
+def test_a_file_that_is_not_written_is_data_too() -> None:
+    """``status --json`` has what keeps it from being written and since when, in UTC; null where nothing does."""
+    rows = {row["name"]: row["database"] for row in as_data(RUNS, {"a": HEALTHY, "b": HINDERED})["accounts"]}
+    since = "1970-01-12T13:46:28.000+00:00"
+    assert rows == {"a": None, "b": {"event": "DatabaseLocked", "detail": "locked", "since": since}}
+
+
 @pytest.mark.parametrize(
     ("snapshot", "words"),
     [
         (HEALTHY, ""),
+        (HINDERED, "session file not written for 12 s: locked"),
         (WAITING, "next attempt in 40 s; NetworkLost: refused"),
         (DEAD, "stop the other program that uses this session, then log in again; SessionDuplicated"),
         (evolve(DEAD, state=State.SHUTTING_DOWN, cause=None, paused=True), "paused; resume it to go on"),
