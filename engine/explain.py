@@ -49,7 +49,12 @@ SEES: dict[str, tuple[tuple[str, Look], ...]] = {
     "flooded": (_CAUSE,),
     "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
     "limited": (_of_snapshot("limited"),),
-    "worth_telling": (_of_event("waited"), _of_snapshot("database")),
+    "worth_telling": (
+        _of_event("waited"),
+        ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),
+        ("database", lambda moment: moment.snapshot.database and moment.snapshot.database.event),
+        ("database.told", lambda moment: moment.snapshot.database and moment.snapshot.database.told),
+    ),
 }
 """What each guard looks at."""
 

@@ -6,10 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from attrs import asdict, field, frozen
 
-from engine.explain import SEES, arithmetic_of
-from states import ROWS, Event, Policy, Record, Snapshot, step
-from states.events import FloodWait, NetworkLost, TransportFlood
+from engine.cli.log_explain import as_data, as_text
+from engine.explain import SEES, arithmetic_of, explain
+from states import ROWS, Entry, Event, Policy, Record, Snapshot, State, step
+from states.events import DatabaseLocked, FloodWait, NetworkLost, TransportFlood
 from states.schedules import Backoff, BackoffSchedules
 from tests.engine.log.conftest import Run
 
@@ -54,6 +56,41 @@ def test_json_has_the_same(run: Run, path: Path) -> None:
 def test_every_guard_says_what_it_looks_at() -> None:
     """No rule of the table asks a question that the explanation has no values for."""
     assert {row.when.__name__ for row in ROWS if row.when} == set(SEES)
+
+
+@frozen
+class Begun:
+    """The beginning of a life, as the journal has it."""
+
+    snapshot: Snapshot
+    policy: Policy = field(factory=Policy)
+    at: float = 0.0
+    pruned_to: int = 0
+
+    @property
+    def start(self) -> Snapshot:
+        """Where it began."""
+        return self.snapshot
+
+
+def test_an_alert_about_a_file_is_explained_by_the_limit_that_passed() -> None:
+    """The guard shows how long it lasted, the limit, and that nobody was told; for programs as plain values."""
+    reports = [DatabaseLocked(link=1, waited=8.0), DatabaseLocked(link=1, waited=32.0)]
+    start = at = Snapshot(state=State.HEALTHY, link=1, links=1)
+    entries: list[Entry] = []
+    for seq, event in enumerate(reports, 1):
+        made = step(at, event, now=100.0 * seq, rng=Fixed(), policy=Policy())
+        values = asdict(made.record, recurse=False)
+        entries.append(Entry(**values, seq=seq, account="A", life=1))
+        at = made.snapshot
+    told = explain(entries[-1], life=Begun(start), records=entries, event_of=lambda entry: reports[entry.seq - 1])
+    assert json.loads(json.dumps(as_data(told)))["guards"][-1]["saw"] == {
+        "event.waited": 32.0,
+        "backoff.database.alert_after": 30.0,
+        "database": "DatabaseLocked",
+        "database.told": False,
+    }
+    assert "event.waited 32.0, backoff.database.alert_after 30.0, database DatabaseLocked" in as_text(told).plain
 
 
 def test_a_journal_that_parts_from_the_rules_is_explained_with_a_doubt(run: Run, path: Path) -> None:
