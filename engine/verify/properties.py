@@ -19,7 +19,9 @@ from states.effects import (
 )
 from states.events import (
     CredentialsReplaced,
+    DatabaseLocked,
     DatabaseRecovered,
+    DatabaseUnavailable,
     OfLink,
     OfVisit,
     RetryRequested,
@@ -165,15 +167,39 @@ def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy)
     return "told of again" if told and before.snapshot.exhausted else None
 
 
-def file_is_told_once(before: Config, event: Event, decision: Step, __: Config, ___: Policy) -> str | None:
-    """Of one trouble of a session file a person is told at most once."""
-    told = any(isinstance(effect, AlertDatabase) for effect in decision.effects)
-    was = before.snapshot.database
-    if told and was is not None and was.told:
+def file_is_told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """Of one trouble of a session file a person is told at most once, and who counts as told was told."""
+    alerts = sum(isinstance(effect, AlertDatabase) for effect in decision.effects)
+    was, now = before.snapshot.database, decision.snapshot.database
+    known = was is not None and was.told
+    if alerts > (0 if known else 1):
         return "told of a session file again"
-    if isinstance(event, DatabaseRecovered) and decision.snapshot.database is not None:
-        return "a session file that is written again counts as one that is not"
+    if now is None or now.told == (known or alerts == 1):
+        return None
+    return "what is known of a session file does not say whether a person was told"
+
+
+def file_is_told_in_time(before: Config, event: Event, decision: Step, __: Config, policy: Policy) -> str | None:
+    """A link that is up tells of a file that cannot be written, and of a lock that has lasted."""
+    was = before.snapshot
+    if was.state not in (State.HEALTHY, State.TIMEOUT):
+        return None
+    match event:
+        case DatabaseLocked(waited=waited) if waited < policy.backoff.database.alert_after:
+            return None
+        case DatabaseLocked(link=link) | DatabaseUnavailable(link=link) if link in (0, was.link):
+            known = decision.snapshot.database
+            return None if known is not None and known.told else "a session file is not written, and nobody was told"
     return None
+
+
+def file_trouble_ends(before: Config, event: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+    """A trouble of a session file ends when everything is written, and by nothing else in a life."""
+    recovered = isinstance(event, DatabaseRecovered)
+    if recovered and decision.snapshot.database is not None:
+        return "a session file that is written again counts as one that is not"
+    forgotten = before.snapshot.database is not None and decision.snapshot.database is None
+    return "a session file counts as written, and nobody wrote it" if forgotten and not recovered else None
 
 
 def late_is_nothing(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
@@ -219,6 +245,8 @@ ALWAYS: tuple[Always, ...] = (
     quiet_is_routine,
     told_once,
     file_is_told_once,
+    file_is_told_in_time,
+    file_trouble_ends,
     late_is_nothing,
     tries_are_kept,
     person_is_heard,

@@ -11,8 +11,27 @@ import pytest
 from engine.cli import app
 from engine.verify import POLICIES, Explorer, Report, verify
 from states import EVENTS, ROWS, Event, Snapshot, State, Step, step
-from states.effects import AlertExhausted, AskTurn, Effect, HoldWork, Open, Probe, ReleaseWork, Wait
-from states.events import CredentialsReplaced, Elapsed, NetworkLost, NetworkRestored, RetryRequested, StopRequested
+from states.effects import (
+    AlertDatabase,
+    AlertExhausted,
+    AskTurn,
+    Effect,
+    HoldWork,
+    Open,
+    Probe,
+    ReleaseWork,
+    Wait,
+)
+from states.events import (
+    CredentialsReplaced,
+    DatabaseRecovered,
+    DatabaseUnavailable,
+    Elapsed,
+    NetworkLost,
+    NetworkRestored,
+    RetryRequested,
+    StopRequested,
+)
 
 Decide = Callable[..., Step]
 
@@ -141,6 +160,41 @@ def never_told(_: Snapshot, __: Event, decision: Step) -> Step:
     return attrs.evolve(without(AlertExhausted, decision), snapshot=quiet)
 
 
+def tells_of_the_file_again(_: Snapshot, event: Event, decision: Step) -> Step:
+    """Raise the alert at every report."""
+    if isinstance(event, DatabaseUnavailable) and decision.snapshot.database is not None:
+        alert = AlertDatabase(detail="", action=None)
+        return attrs.evolve(decision, effects=(*without(AlertDatabase, decision).effects, alert))
+    return decision
+
+
+def counts_the_file_as_told(_: Snapshot, __: Event, decision: Step) -> Step:
+    """Forget the alert, not its mark."""
+    return without(AlertDatabase, decision)
+
+
+def never_tells_of_the_file(_: Snapshot, __: Event, decision: Step) -> Step:
+    """Forget the alert and its mark."""
+    if (known := decision.snapshot.database) is None:
+        return decision
+    quiet = attrs.evolve(decision.snapshot, database=attrs.evolve(known, told=False))
+    return attrs.evolve(without(AlertDatabase, decision), snapshot=quiet)
+
+
+def file_stays_bad(snapshot: Snapshot, event: Event, decision: Step) -> Step:
+    """Ignore that a session file is written again."""
+    if isinstance(event, DatabaseRecovered):
+        return attrs.evolve(decision, snapshot=attrs.evolve(decision.snapshot, database=snapshot.database))
+    return decision
+
+
+def file_is_forgotten(_: Snapshot, event: Event, decision: Step) -> Step:
+    """Let a lost link make a session file good."""
+    if isinstance(event, NetworkLost):
+        return attrs.evolve(decision, snapshot=attrs.evolve(decision.snapshot, database=None))
+    return decision
+
+
 def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
     """Ignore who asks for an attempt."""
     return attrs.evolve(decision, snapshot=snapshot, effects=()) if isinstance(event, RetryRequested) else decision
@@ -162,6 +216,11 @@ def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
         (waits_too_long, "delays_fit"),
         (cuts_floods_short, "floods_are_floors"),
         (tells_nobody, "told_once"),
+        (tells_of_the_file_again, "file_is_told_once"),
+        (counts_the_file_as_told, "file_is_told_once"),
+        (never_tells_of_the_file, "file_is_told_in_time"),
+        (file_stays_bad, "file_trouble_ends"),
+        (file_is_forgotten, "file_trouble_ends"),
         (late_timers_count, "late_is_nothing"),
         (never_told, "tries_are_kept"),
         (deaf_to_people, "person_is_heard"),
