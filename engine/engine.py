@@ -3,8 +3,8 @@
 import fnmatch
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from anyio.abc import TaskStatus
 from attrs import define, field
 
 from adapters.sandbox import SandboxDied, SandboxError
+from adapters.session.owner import held_by, owner_of
 from adapters.sqlite import Journal, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import Connector
@@ -37,6 +38,8 @@ from states.events import Failure
 
 FLUSH_PATIENCE = 10.0
 """Seconds that the last records get to reach the disk."""
+ENGINE = "engine"
+"""What ``python -m engine`` is called in the lock of a session that it uses."""
 CANNOT_RUN = (SandboxDied, SandboxError, StorageError)
 """What ends a run, each with a sentence for people."""
 
@@ -160,10 +163,20 @@ class Engine:
         self.stop.now()
         await self._life.__aexit__(kind, exc, trace)
 
-    def lock(self) -> Any:
-        """Make the data directory, and return the lock on it as a context manager."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
+
+        A session that another engine uses ends it here: two engines with one account are a mistake. One that a script
+        uses does not: that account waits for it.
+        """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return EngineLock(self.config.storage.directory / layout.LOCK).held(self.info.since or 0.0)
+        with EngineLock(self.config.storage.directory / layout.LOCK).held(self.info.since or 0.0):
+            for account in self.config.accounts:
+                owner = owner_of(account.session)
+                if owner is not None and owner.program == ENGINE:
+                    raise held_by(account.session, owner)
+            yield
 
     async def serve(
         self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED

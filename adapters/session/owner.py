@@ -68,7 +68,7 @@ class OwnerLock:
         give_up = time.monotonic() + patience
         while (descriptor := _take(lock_path(self.session))) is None:
             if time.monotonic() >= give_up:
-                raise _held(self.session)
+                raise held_by(self.session, _read(lock_path(self.session)))
             time.sleep(_POLL_SECONDS)
         owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
         with suppress(OSError):  # a full disk: the lock holds without a name in it
@@ -133,8 +133,8 @@ def _read(path: Path) -> Owner | None:
     return None
 
 
-def _held(session: Path) -> SessionHeld:
-    owner = _read(lock_path(session))
+def held_by(session: Path, owner: Owner | None) -> SessionHeld:
+    """Return the error that says who has a session."""
     who = f"is used by {owner}" if owner else "is used by another program"
     if owner and owner.pid == os.getpid() and owner.host == socket.gethostname():
         who = "is open in this very program already"

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
+from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
 from engine.config import Account, Config, ConfigError, UnknownAccount, load, nearest, parse_duration
@@ -40,7 +41,7 @@ def told() -> Iterator[None]:
         yield
     except ConfigError as exc:
         fail(EXIT_BAD_INPUT, str(exc))
-    except LockHeld as exc:
+    except (LockHeld, SessionHeld) as exc:
         fail(EXIT_ENGINE_RUNS, str(exc))
     except StorageError as exc:
         fail(EXIT_FAILED, str(exc))
