@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 from cattrs import BaseValidationError
 
-from engine.config.brought import expand
+from engine.config.brought import at_origin, expand
 from engine.config.document import SIZE_MAX, Broken, Document, Problem, Unreadable, read_yaml
 from engine.config.rules import rule_problems
 from engine.config.structure import converter_for, problems_of
@@ -36,10 +36,10 @@ def load(path: Path) -> Config:
     problems = list(document.problems)
     plain = substitute(document.value, (), problems)
     if isinstance(plain, dict):
-        problems += expand(plain, folder)
-        config, faults = _structure(plain, folder)
+        faults, origin = expand(plain, folder)
         problems += faults
-        problems += rule_problems(plain, folder)
+        config, faults = _structure(plain, folder)
+        problems += [at_origin(problem, origin) for problem in (*faults, *rule_problems(plain, folder, origin))]
     else:
         config = None
         problems += _top_level_problem(plain)

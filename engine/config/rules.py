@@ -17,12 +17,15 @@ ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
 _DELAY_MAX: Final = 3600.0  # s
 
 
-def rule_problems(document: dict[str, Any], folder: Path) -> Iterator[Problem]:
-    """Yield what is wrong between values: names, session files and the sandbox's scenario."""
+def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
+    """Yield what is wrong between values: names, session files and the sandbox's scenario.
+
+    ``origin`` has for each account the number of the entry in the file that it comes from.
+    """
     accounts = list(_mappings(document.get("accounts")))
-    yield from _equal_names(accounts)
+    yield from _equal_names(accounts, origin)
     yield from _two_logins(accounts)
-    yield from _shared_sessions(accounts, folder)
+    yield from _shared_sessions(accounts, folder, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     yield from _sandbox(document, names)
 
@@ -33,12 +36,15 @@ def _mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
             yield index, item
 
 
-def _equal_names(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
+def _equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[int]) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, account in accounts:
         name = account.get("name")
         if isinstance(name, str) and (earlier := first.setdefault(name, index)) != index:
-            text = f"accounts[{earlier}] and accounts[{index}] have the same name{_shown(account)}; rename one of them"
+            if origin[earlier] == origin[index]:
+                continue  # files of one wildcard, on record already
+            both = f"accounts[{origin[earlier]}] and accounts[{origin[index]}]"
+            text = f"{both} have the same name{_shown(account)}; rename one of them"
             yield Problem(("accounts", index, "name"), text)
 
 
@@ -49,17 +55,15 @@ def _two_logins(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]
             yield Problem(("accounts", index, "bot_token"), text)
 
 
-def _shared_sessions(accounts: list[tuple[int, dict[str, Any]]], folder: Path) -> Iterator[Problem]:
+def _shared_sessions(accounts: list[tuple[int, dict[str, Any]]], folder: Path, origin: list[int]) -> Iterator[Problem]:
     first: dict[object, tuple[int, dict[str, Any]]] = {}
     for index, account in accounts:
         for identity in _identities(account.get("session"), folder):
             earlier, other = first.setdefault(identity, (index, account))
             if earlier != index:
-                yield Problem(
-                    ("accounts", index, "session"),
-                    f"accounts[{earlier}]{_shown(other)} and accounts[{index}]{_shown(account)} use the same file; "
-                    "give each account a session of its own",
-                )
+                both = f"accounts[{origin[earlier]}]{_shown(other)} and accounts[{origin[index]}]{_shown(account)}"
+                text = f"{both} use the same file; give each account a session of its own"
+                yield Problem(("accounts", index, "session"), text)
                 break
 
 

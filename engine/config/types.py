@@ -68,8 +68,13 @@ def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
         raise ValueError(f"{attribute.name} must be a host name or an IP address, like 127.0.0.1")
 
 
+def is_name(text: str) -> bool:
+    """Say whether an account can be called so."""
+    return 1 <= len(text) <= _NAME_MAX and text.isprintable() and text == text.strip()
+
+
 def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not 1 <= len(value) <= _NAME_MAX or not value.isprintable() or value != value.strip():
+    if not is_name(value):
         raise ValueError(f"{attribute.name} must be 1 to {_NAME_MAX} printable characters, with no space at either end")
 
 

@@ -375,3 +375,47 @@ def test_a_wildcard_has_its_own_mistakes(tmp_path: Path) -> None:
     assert "accounts[0].session: no session file fits this wildcard" in said
     assert "accounts[1].name: belongs to one account" in said
     assert "accounts[1] and accounts[2] have the same name" in said
+
+
+@pytest.mark.parametrize(
+    ("files", "entry", "says"),
+    [
+        (["a/x", "b/x"], "{session: '*/*'}", "'a/x.session' and 'b/x.session' would be accounts of the same name"),
+        (["a/" + "x" * 70], "{session: 'a/*'}", "an account is called as its file"),
+        (["a/ x"], "{session: 'a/*'}", "'a/ x.session' is no name"),
+        ([], "{session: '~nobody-is-called-so/*'}", "no session file fits"),
+    ],
+)
+def test_files_that_make_no_names_are_named(tmp_path: Path, files: list[str], entry: str, says: str) -> None:
+    """What a wildcard finds must give each account a name of its own; the one problem is at the wildcard."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.session").touch()
+    path = tmp_path / "config.yaml"
+    path.write_text(f"telegram: {{api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}}\naccounts:\n- {entry}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (problem,) = caught.value.problems
+    assert problem.startswith("config.yaml:3: accounts[0].session: ")
+    assert says in problem
+
+
+def test_a_mistake_beside_a_wildcard_is_told_once_and_where_it_is(tmp_path: Path) -> None:
+    """However many files fit, the entry in the config has one number, one line and one problem."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.session").touch()
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        "accounts:\n- {session: '*', fone: 1}\n- {name: c, session: d}\n- session: none/*\n- session: no/*\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    said = caught.value.problems
+    assert [problem.partition(": ")[2].partition(": ")[0] for problem in said] == [
+        "accounts[0].fone",
+        "accounts[0].name",
+        "accounts[2].session",
+        "accounts[3].session",
+    ]
+    assert "accounts[1] and accounts[0] have the same name ('c')" in said[1]

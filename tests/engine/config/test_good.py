@@ -298,3 +298,31 @@ def test_a_wildcard_stands_for_every_session_that_fits(tmp_path: Path) -> None:
     accounts = load(path).accounts
     assert [account.name for account in accounts] == ["news 1", "Own", "news 2", "shop"]
     assert accounts[0].session == brought / "news 1.session"
+
+
+def test_brackets_are_brackets(tmp_path: Path) -> None:
+    """Only ``*`` and ``?`` stand for others: a directory or a session with brackets in its name is found as it is."""
+    folder = tmp_path / "[prod]"
+    (folder / "[old]").mkdir(parents=True)
+    (folder / "[old]" / "a.session").touch()
+    path = folder / "config.yaml"
+    path.write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        "accounts:\n- session: '[old]/*'\n- {name: B, session: 'b [1]'}\n"
+    )
+    accounts = load(path).accounts
+    assert [account.session for account in accounts] == [folder / "[old]" / "a.session", folder / "b [1].session"]
+
+
+@pytest.mark.parametrize("storage", ["", "storage: {directory: kept}\n"])
+def test_backups_are_no_accounts(tmp_path: Path, storage: str) -> None:
+    """``**`` goes through all directories, but a copy of a session is not run beside it: that would end both."""
+    for name in ("s/a.session", f"{'kept' if storage else 'data'}/backups/a-20260101T000000Z.session"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
+        f"{storage}accounts:\n- session: '**/*.session'\n"
+    )
+    assert [account.name for account in load(path).accounts] == ["a"]
