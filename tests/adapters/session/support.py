@@ -121,3 +121,42 @@ print("held", flush=True)
 sys.stdin.read()
 """
 """A program that opens a session and keeps it."""
+
+
+KILLED = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute(f"pragma journal_mode = {sys.argv[2]}")
+database.execute("pragma cache_size = 1")
+database.execute("begin immediate")
+database.execute("insert into entities with recursive some(n) as (select 1000 union all select n + 1 from some "
+                 "where n < 9000) select n, n, '', '', '', 0 from some")
+if sys.argv[2] == "wal":
+    database.execute("commit")
+os.kill(os.getpid(), 9)
+"""
+"""A program that dies while it writes to a session: in a transaction, or before what it committed left the log."""
+
+
+def killed(path: Path, mode: str) -> Path:
+    """Have a program killed while it writes to a file, whose journal mode is delete or wal."""
+    subprocess.run([sys.executable, "-c", KILLED, str(path), mode], check=False)
+    assert path.with_name(path.name + ("-wal" if mode == "wal" else "-journal")).stat().st_size > 0
+    return path
+
+
+def change(path: Path, *statements: str) -> Path:
+    """Change a file as some other program does."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        for statement in statements:
+            database.execute(statement)
+    return path
+
+
+def marks(path: Path) -> dict[str, tuple[bytes, int]]:
+    """Return what a file and what belongs to it hold, and when each was written; the memory of a log is none of it."""
+    found = {}
+    for one in path.parent.glob(f"{path.name}*"):
+        if not one.name.endswith("-shm"):
+            found[one.name] = one.read_bytes(), one.stat().st_mtime_ns
+    return found

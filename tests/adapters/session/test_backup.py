@@ -1,10 +1,12 @@
 """Backups: whole, private, rotated, and never at the expense of a good one."""
 
+import os
 import shutil
 import sqlite3
 import stat
 import tempfile
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from telethon.sessions import SQLiteSession
 
 from adapters.session import HoldfastSession, SessionDamaged, SessionError
 from adapters.session.backup import back_up, backups_of, last_good, put_in_place, safe_name, set_aside
-from tests.adapters.session.support import KEY, program, rows, telethons, user
+from tests.adapters.session.support import KEY, change, killed, marks, program, rows, telethons, user
 from tests.adapters.session.test_trouble import damage
 
 
@@ -42,7 +44,9 @@ def test_a_backup_has_what_is_still_in_the_log_of_a_file_in_use(path: Path) -> N
     session.process_entities([user(9)])
     session.flush().wait()
     assert path.with_name("account1.session-wal").stat().st_size > 0
-    assert rows(back_up(path, path.parent / "backups")) == [1, 2, 3, 9]
+    copy = back_up(path, path.parent / "backups")
+    assert rows(copy) == [1, 2, 3, 9]
+    assert rows(copy, "pragma journal_mode") == ["delete"]
     session.close()
 
 
@@ -115,7 +119,7 @@ def test_rotation_keeps_the_newest_and_always_a_good_one(steps: list[str], keep:
 
 def test_accounts_do_not_share_backups(path: Path) -> None:
     """Whatever their names, the backups of two accounts are told apart, and no name leaves the directory."""
-    directory, names = path.parent / "backups", ["A", "A-20260101T000000Z", "../A", "Ä/B", "a b"]
+    directory, names = path.parent / "backups", ["A", "A-20260101T000000Z", "../A", "Ä/B", "a b", "!22", "™", "😀" * 64]
     for name in names:
         back_up(path, directory, name=name)
     assert [len(backups_of(directory, name)) for name in names] == [1] * len(names)
@@ -179,3 +183,114 @@ def test_the_last_good_one_is_found_behind_a_bad_one(path: Path) -> None:
     found = last_good(directory, "account1")
     assert found is not None
     assert found.path == good
+
+
+def test_what_has_not_changed_needs_no_other_backup(path: Path) -> None:
+    """A backup a minute keeps what there was before; the one that still holds says when that was last seen."""
+    directory = path.parent / "backups"
+    first = back_up(path, directory)
+    change(path, "update sessions set dc_id = 4")
+    second = back_up(path, directory)
+    os.utime(second, (0, 0))
+    assert [back_up(path, directory, keep=2) for _ in range(5)] == [second] * 5
+    assert [copy.path for copy in backups_of(directory, "account1")] == [second, first]
+    newest = backups_of(directory, "account1")[0]
+    assert (datetime.now(UTC) - newest.seen).total_seconds() < 60
+
+
+def test_a_clock_that_was_set_back_makes_no_backup_an_old_one(path: Path) -> None:
+    """The one that was made last is the newest, and never the one that goes."""
+    directory = path.parent / "backups"
+    earlier = back_up(path, directory)
+    earlier = earlier.rename(directory / "account1-20990101T000000Z.session")
+    change(path, "update sessions set dc_id = 4")
+    latest = back_up(path, directory, keep=1)
+    assert [copy.path for copy in backups_of(directory, "account1")] == [latest]
+
+
+BACKS_UP = """
+import sqlite3, sys
+from pathlib import Path
+from adapters.session.backup import back_up
+path = Path(sys.argv[1])
+for number in range(8):
+    database = sqlite3.connect(path, timeout=30)
+    database.execute("insert or replace into entities values (?, 0, '', '', '', 0)", (int(sys.argv[2]) + number,))
+    database.commit()
+    database.close()
+    back_up(path, path.parent / "backups", keep=1000)
+print("done", flush=True)
+"""
+
+
+def test_two_programs_may_back_up_the_same_session_at_once(path: Path) -> None:
+    """Neither hurts the other's copy, takes its name, or leaves anything behind."""
+    with program(BACKS_UP, path, 1000) as one, program(BACKS_UP, path, 2000) as other:
+        assert (one.say(), other.say()) == ("done", "done")
+    directory = path.parent / "backups"
+    copies = backups_of(directory, "account1")
+    assert len(copies) >= 8
+    assert all(copy.good for copy in copies)
+    assert len(list(directory.iterdir())) == len(copies)
+
+
+def test_what_a_dead_program_left_unfinished_goes(path: Path) -> None:
+    """An old unfinished copy is removed by the next backup; one of just now may be somebody's."""
+    directory = path.parent / "backups"
+    directory.mkdir()
+    old, new = directory / ".account1-old.unfinished", directory / ".account1-new.unfinished"
+    for left in (old, new):
+        left.touch()
+    os.utime(old, (0, 0))
+    back_up(path, directory)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_a_file_whose_writer_was_killed_is_backed_up_and_replaced(path: Path) -> None:
+    """Half a transaction is in no backup, and none comes over what is put in place."""
+    source = telethons(path.parent / "new.session", b"n" * 256)
+    assert rows(back_up(killed(path, "delete"), path.parent / "backups")) == [1, 2, 3]
+    put_in_place(source, killed(path, "delete"))
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    assert rows(path, "pragma integrity_check") == ["ok"]
+
+
+def test_pages_of_another_size_fit_in(path: Path) -> None:
+    """An SQLite of before 2016 made smaller pages, which cannot be changed under a write-ahead log."""
+    source = telethons(path.parent / "new.session", b"n" * 256)
+    change(source, "pragma page_size = 1024", "vacuum")
+    change(path, "pragma journal_mode = wal")
+    put_in_place(source, path)
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    assert rows(path, "pragma journal_mode") == ["wal"]
+
+
+@pytest.mark.parametrize("there", ["database", "pyrogram", "newer", "junk", "empty"])
+def test_what_is_no_session_is_never_overwritten(path: Path, there: str) -> None:
+    """Another program's database at that place, or a newer Telethon's session, is set aside byte by byte."""
+    source = telethons(path.parent / "new.session", b"n" * 256)
+    match there:
+        case "newer":
+            change(path, "update version set version = 99")
+        case "junk" | "empty":
+            path.write_bytes(b"junk" * 1000 if there == "junk" else b"")
+        case _:
+            path.unlink()
+            tables = ["sessions", "peers", "version"] if there == "pyrogram" else ["precious"]
+            change(path, *(f"create table {table} (number)" for table in tables))
+    before = path.read_bytes()
+    aside = put_in_place(source, path)
+    assert aside is not None
+    assert aside.read_bytes() == before
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+
+
+def test_a_bad_source_of_a_backup_is_not_touched(path: Path) -> None:
+    """Whatever is refused stays as it was, with what belongs to it."""
+    directory = path.parent / "backups"
+    for bad in (b"", b"junk" * 1000):
+        path.write_bytes(bad)
+        before = marks(path)
+        with pytest.raises(SessionError):
+            back_up(path, directory)
+        assert marks(path) == before
