@@ -21,6 +21,7 @@ from attrs import frozen
 
 from adapters.session import file as files
 from adapters.session.errors import NotASession, SessionDamaged, SessionError
+from adapters.session.inspect import open_quietly
 from adapters.sqlite.connect import create_directories, create_privately
 from adapters.sqlite.errors import database_failure, unusable
 from states.events import DatabaseCorrupt
@@ -207,7 +208,7 @@ def _named(directory: Path, safe: str, newest: Backup | None) -> Path:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open a file for reading; if whoever wrote it last was killed, have SQLite undo the half of a transaction."""
-    database = files.connect(path, mode="ro", timeout=files.OPENING_SECONDS)
+    database = open_quietly(path, timeout=files.OPENING_SECONDS)
     try:
         database.execute("select count(*) from sqlite_master").fetchone()
     except sqlite3.DatabaseError as exc:

@@ -6,8 +6,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -73,7 +72,7 @@ def inspect(path: Path) -> Inspection:
 
 def _look(path: Path, *, probe: bool) -> Inspection:
     """Read what there is to know; raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
-    with _open(path) as database:
+    with closing(open_quietly(path, timeout=PATIENCE_SECONDS)) as database:
         version = files.version_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
         sound = is_sound(database, patience=PATIENCE_SECONDS)
@@ -88,18 +87,18 @@ def _look(path: Path, *, probe: bool) -> Inspection:
     )
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file so that it is afterwards as it was, and nothing new is beside it.
+def open_quietly(path: Path, *, timeout: float) -> sqlite3.Connection:
+    """Open a file for reading so that it is afterwards as it was, and nothing new is beside it.
 
     A reader that may not write leaves an empty log behind, where there was none; one that may write moves what a log
-    holds into the file, when it is the last to leave, and undoes what a dead program has half written.
+    holds into the file, when it is the last to leave, and undoes what a dead program has half written. Raises
+    ``sqlite3`` errors.
     """
     log, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
     mode = "ro" if _has_content(log) or journal.exists() else "rw"
-    with closing(files.connect(path, mode=mode, timeout=PATIENCE_SECONDS)) as database:
-        database.execute("pragma query_only = on")
-        yield database
+    database = files.connect(path, mode=mode, timeout=timeout)
+    database.execute("pragma query_only = on")
+    return database
 
 
 def _has_content(path: Path) -> bool:

@@ -138,10 +138,14 @@ def _pause_first(settings: Config, one: Account) -> str:
 def _keep(settings: Config, one: Account) -> Path | None:
     """Back up what is there now, if it is a session that somebody has logged in with.
 
-    Raises ``DatabaseUnusable`` when that cannot be done: then nothing is put in its place either.
+    No other backup goes for it: it may be the one that was chosen. Raises ``DatabaseUnusable`` when it cannot be done;
+    then nothing is put in its place either.
     """
+    if not one.session.exists():
+        return None
+    directory = _directory(settings)
     try:
-        return back_up(one.session, _directory(settings), name=one.name) if one.session.exists() else None
+        return back_up(one.session, directory, name=one.name, keep=len(backups_of(directory, one.name)) + 1)
     except SessionError:
         return None
 

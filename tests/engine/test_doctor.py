@@ -1,7 +1,12 @@
 """``doctor``, ``session backup`` and ``session restore``: the real commands on real files."""
 
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,9 +16,17 @@ import rsa
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
+from adapters.session.backup import backups_of
+from adapters.sqlite import open_database
+from adapters.sqlite.schema import migrate
+from adapters.telegram.reach import Seen
+from engine import doctor as doctoring
 from engine.cli import app
-from tests.adapters.session.support import HOLDS, KEY, program, telethons
-from tests.engine.workplace import Workplace
+from engine.config import Account, Config, Telegram
+from engine.doctor import network, places, sessions
+from tests.adapters.session.support import HOLDS, KEY, change, killed, marks, program, rows, telethons
+from tests.adapters.session.test_trouble import damage
+from tests.engine.workplace import COMPLAINTS, ROOT, Workplace, all_are
 
 WELL = (
     "the data centre answers",
@@ -221,3 +234,255 @@ def test_a_key_that_is_none_is_told(place: Workplace, capsys: Any) -> None:
     code, findings = doctor(place, capsys)
     assert code == 1
     assert "could not be looked at" in wrong(findings, "network")[0]
+
+
+# --- more of what can be wrong ---------------------------------------------------------------------------------------
+
+
+def test_each_directory_is_told_once(place: Workplace, capsys: Any) -> None:
+    """A directory of many session files that others can read is one thing to mend, not one for each."""
+    place.directory.chmod(0o755)
+    _, findings = doctor(place, capsys)
+    loose = [one for one in findings if "can be used by others" in one["text"]]
+    assert [one["mend"] for one in loose] == [f"chmod 700 {place.directory}"]
+    _, findings = doctor(place, capsys, "--fix")
+    assert [one["text"] for one in findings if one["fixed"]] == [f"{place.directory} is its owner's alone now"]
+    assert place.directory.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_of_everybody_is_not_closed(place: Workplace, capsys: Any) -> None:
+    """Sessions in a place like /tmp are advised to move; ``--fix`` does not take the place away from others."""
+    place.directory.chmod(0o1777)
+    _, findings = doctor(place, capsys, "--fix")
+    (told,) = [one for one in findings if "can be used by others" in one["text"]]
+    assert told["well"] is None
+    assert place.directory.stat().st_mode & 0o7777 == 0o1777
+
+
+def test_two_files_of_one_login_are_told(place: Workplace, capsys: Any) -> None:
+    """A copy of a session beside it would have the data centre end both; nothing of the key is shown."""
+    change(place.directory / "account2.session", f"update sessions set auth_key = x'{(b'o' * 256).hex()}'")
+    assert not any("same login" in one["text"] for one in doctor(place, capsys)[1])
+    change(place.directory / "account2.session", f"update sessions set auth_key = x'{KEY.hex()}'")
+    assert any(
+        text.startswith("has the same login as Account 1 (") for text in wrong(doctor(place, capsys)[1], "Account 2")
+    )
+
+
+def test_every_proxy_of_every_account_is_looked_at(place: Workplace, capsys: Any) -> None:
+    """Also the second of a list, which a run needs only when the first one fails; each way once, and no password."""
+    text = place.config.read_text()
+    proxies = 'session: account1, proxy: ["socks5://me:secret@127.0.0.1:9", "http://127.0.0.1:9", direct]'
+    place.config.write_text(text.replace("session: account1", proxies))
+    _, findings = doctor(place, capsys)
+    ways = [one["text"] for one in findings if one["about"] == "network"]
+    assert ways == [
+        "127.0.0.1:9 through http://127.0.0.1:9: nobody is there",
+        "127.0.0.1:9 through no proxy: nobody is there",
+        "127.0.0.1:9 through socks5://127.0.0.1:9: nobody is there",
+    ]
+
+
+async def test_telegram_itself_is_looked_for_where_the_files_say() -> None:
+    """Without a data centre in the config each file names its own, and a new login goes where Telethon goes."""
+    account = Account(name="A", session=Path("/nowhere/a.session"))
+    other = Account(name="B", session=Path("/nowhere/b.session"))
+    telegram = Telegram(api_id=1, api_hash="0" * 32)
+    looked: list[Any] = []
+
+    async def look(address: Any, proxy: Any, *, patience: float) -> Seen:
+        looked.append(address)
+        return Seen("answers", 400.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "look", look)
+        config = Config(telegram=telegram, accounts=(account, other))
+        found = await network.examine(config, {"A": (4, "149.154.167.91", 443), "B": None})
+    assert sorted(looked) == [(2, "149.154.167.51", 443), (4, "149.154.167.91", 443)]
+    assert (found[-1].about, found[-1].well) == ("clock", False)
+
+
+def test_a_session_of_a_killed_program_is_advice(place: Workplace, capsys: Any) -> None:
+    """What it left is told, its login is found, and not a byte is changed."""
+    path = killed(place.directory / "account1.session", "delete")
+    before = marks(path)
+    _, findings = doctor(place, capsys)
+    texts = {one["text"]: one["well"] for one in findings if one["about"] == "Account 1"}
+    assert texts["who wrote it last was killed; the next who opens it undoes what was half written"] is None
+    assert texts["has a login"] is True
+    assert marks(path) == before
+
+
+def test_a_locked_session_is_not_to_be_restored(place: Workplace, capsys: Any) -> None:
+    """A file that cannot be read for somebody's lock is whole: no command offers to replace it."""
+    command(capsys, "session", "backup", str(place.config))
+    path = change(place.directory / "account1.session", "pragma journal_mode = delete")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        _, findings = doctor(place, capsys)
+    (told,) = [one for one in findings if one["about"] == "Account 1" and one["well"] is False]
+    assert "locked by another program" in told["text"]
+    assert told["mend"] == ""
+
+
+@pytest.mark.parametrize("kind", ["junk", "newer", "loose", "not wal", "damaged"])
+def test_what_is_wrong_with_the_journal_is_told(place: Workplace, capsys: Any, kind: str) -> None:
+    """Each fault is one line with what mends it, and the command that is given works."""
+    path = place.directory / "data" / "engine.db"
+    with closing(open_database(path)) as database:
+        migrate(database, path)
+    match kind:
+        case "junk":
+            path.write_bytes(b"junk" * 2000)
+        case "newer":
+            change(path, "pragma user_version = 99")
+        case "loose":
+            path.chmod(0o640)
+        case "not wal":
+            change(path, "pragma journal_mode = delete")
+        case _:
+            damage(path)
+    _, findings = doctor(place, capsys)
+    (told,) = [one for one in findings if one["about"] == "journal" and one["well"] is False]
+    if kind in ("junk", "damaged"):
+        subprocess.run(told["mend"], shell=True, check=True)
+        assert not list(path.parent.glob("engine.db*"))
+        assert (path.parent / "damaged" / "engine.db").exists()
+    elif kind != "newer":
+        assert told["mend"] in (f"chmod 600 {path}", f"python -m engine doctor {place.config} --fix")
+        doctor(place, capsys, "--fix")
+    if kind != "newer":
+        assert wrong(doctor(place, capsys)[1], "journal") == []
+
+
+def test_a_check_that_fails_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever happens in one look, it is told, and the others are as ever."""
+    real = sessions.inspect
+
+    def inspect(path: Path) -> Any:
+        if path.stem == "account1":
+            raise RuntimeError("never thought of")
+        return real(path)
+
+    monkeypatch.setattr(sessions, "inspect", inspect)
+    _, findings = doctor(place, capsys)
+    assert wrong(findings, "Account 1") == ["could not be looked at (RuntimeError: never thought of)"]
+    assert any(one["about"] == "Account 2" and one["text"] == "has a login" for one in findings)
+
+
+def test_what_hangs_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer holds one look up, for a time, and keeps nobody from the rest."""
+    over = threading.Event()
+    monkeypatch.setattr(doctoring, "CHECK_PATIENCE", 0.3)
+    monkeypatch.setattr(places, "space", lambda _: (over.wait(10), iter(()))[1])
+    try:
+        _, findings = doctor(place, capsys)
+    finally:
+        over.set()
+    assert wrong(findings, "storage") == ["could not be looked at within 0.3 s"]
+    assert any(one["text"] == "does not run on this data" for one in findings)
+    assert any(one["about"] == "Account 2" for one in findings)
+
+
+def test_a_directory_that_cannot_be_made_is_told(place: Workplace, capsys: Any) -> None:
+    """A file stands where the data directory should be, or above it."""
+    (place.directory / "data").write_text("")
+    assert "is a file where a directory should be" in wrong(doctor(place, capsys)[1], "storage")[0]
+    text = place.config.read_text()
+    place.config.write_text(text + "storage: {directory: data/below}\n")
+    assert "cannot be made in" in wrong(doctor(place, capsys)[1], "storage")[0]
+
+
+def test_a_disk_that_is_almost_full_is_told(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much is free is said, once for all directories of one disk."""
+    monkeypatch.setattr(places, "SPACE_LEAST", 10**18)
+    _, findings = doctor(place, capsys)
+    (told,) = wrong(findings, "disk")
+    assert told.endswith(f"MB are free for {place.directory}")
+
+
+def test_commands_start_without_telethon() -> None:
+    """Its import takes a second, which ``status`` and ``log`` need not wait for."""
+    code = "import sys, engine.cli, engine.cli.session; sys.exit('telethon' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
+
+
+# --- backups ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_backup_survives_its_own_restore(place: Workplace, capsys: Any) -> None:
+    """What is there now is backed up first, and pushes none out: it may be the one that is wanted."""
+    path, config = place.directory / "account1.session", str(place.config)
+    for number in range(8):
+        change(path, f"update sessions set auth_key = x'{bytes([number + 1] * 256).hex()}'")
+        if number < 7:
+            command(capsys, "session", "backup", config, "Account 1")
+    oldest = backups_of(place.directory / "data" / "backups", "Account 1")[-1].path
+    code, said = command(capsys, "session", "restore", config, "Account 1", "--from", str(oldest))
+    assert code == 0, said
+    assert rows(path, "select auth_key from sessions") == [b"\1" * 256]
+
+
+def test_a_time_chooses_the_backup_of_then(place: Workplace, capsys: Any) -> None:
+    """The last good one of until then; with none of then, or what is neither time nor file, nothing is changed."""
+    path, config = place.directory / "account1.session", str(place.config)
+    directory = place.directory / "data" / "backups"
+    for stamp, key in (("20260101T100000Z", b"a"), ("20260102T100000Z", b"b"), ("20260103T100000Z", b"c")):
+        change(path, f"update sessions set auth_key = x'{(key * 256).hex()}'")
+        command(capsys, "session", "backup", config, "Account 1")
+        backups_of(directory, "Account 1")[0].path.rename(directory / f"Account 1-{stamp}.session")
+    for wrong_time, code in (("2025-12-31", 1), ("yesterday", 2)):
+        before = marks(path)
+        assert command(capsys, "session", "restore", config, "Account 1", "--from", wrong_time)[0] == code
+        assert marks(path) == before
+    code, said = command(capsys, "session", "restore", config, "Account 1", "--from", "2026-01-02T12:00", "--json")
+    assert (code, json.loads(said)["restored"]) == (0, str(directory / "Account 1-20260102T100000Z.session"))
+    assert rows(path, "select auth_key from sessions") == [b"b" * 256]
+
+
+def test_what_is_no_session_is_set_aside_by_a_restore(place: Workplace, capsys: Any) -> None:
+    """Another program's database at that place is not lost, and where it is now is said."""
+    path, config = place.directory / "account1.session", str(place.config)
+    command(capsys, "session", "backup", config)
+    assert sorted(one.name for one in place.directory.glob("account1*")) == ["account1.session"]
+    path.unlink()
+    change(path, "create table precious (number)", "insert into precious values (7)")
+    code, said = command(capsys, "session", "restore", config, "Account 1")
+    (aside,) = place.directory.glob("account1.session.damaged-*")
+    assert (code, str(aside) in said) == (0, True)
+    assert rows(aside, "select number from precious") == [7]
+
+
+def test_backups_that_are_for_everybody_to_read_are_told(place: Workplace, capsys: Any) -> None:
+    """They hold the same keys as the sessions."""
+    command(capsys, "session", "backup", str(place.config))
+    (place.directory / "data" / "backups").chmod(0o755)
+    assert "can be used by others" in wrong(doctor(place, capsys)[1], "backups")[0]
+
+
+async def test_a_running_engine_is_told_to_pause_first(tmp_path: Path) -> None:
+    """Backups go on beside it; a restore needs a pause, as it says; resumed, the account is well again."""
+    tmp_path.chmod(0o700)
+    place = Workplace(tmp_path)
+    async with Sandbox() as dc:
+        place.at(dc, "+9996620001")
+        (tmp_path / "account1.session").chmod(0o600)
+        async with place.running() as process:
+            await place.until(all_are("healthy", 1))
+            code, said = await place.command("session", "backup")
+            assert code == 0, said
+            code, said = await place.command("doctor")
+            assert f"engine: runs as process {process.pid} since" in said
+            assert f"Account 1: is used by process {process.pid} " in said
+            assert (code, "❌" in said) == (0, False), said
+            code, said = await place.command("session", "restore", "Account 1")
+            assert code == 1
+            assert "python -m engine pause config.yaml 'Account 1'" in said
+            assert (await place.command("pause", "config.yaml", "Account 1"))[0] == 0
+            code, said = await place.command("session", "restore", "Account 1")
+            assert code == 0, said
+            assert (await place.command("resume", "config.yaml", "Account 1"))[0] == 0
+            await place.until(all_are("healthy", 1))
+            assert await place.finish(process, signal.SIGINT) == 0
+    assert COMPLAINTS.search(place.text) is None
