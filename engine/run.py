@@ -12,10 +12,11 @@ import anyio
 import structlog
 from rich.console import Console
 
-from adapters.session.inspect import loose_permissions
+from adapters.session.inspect import belongs_to_many, loose_permissions
 from engine import layout, logs, screen, status
 from engine.config import Config
 from engine.engine import CANNOT_RUN, Engine, Stop
+from engine.shell import engine_command
 
 COLLECTIONS = (20_000, 20, 100)
 """How many new objects bring about a collection, and how rarely it looks at older ones: clients come and go in bulk."""
@@ -46,7 +47,8 @@ def _open_files(accounts: int) -> None:
 def _private(config: Config) -> list[Path]:
     """Return what nobody else should be able to use: session files and their directories."""
     sessions = [account.session for account in config.accounts]
-    return [*sessions, *dict.fromkeys(path.parent for path in sessions)]
+    directories = dict.fromkeys(path.parent for path in sessions)
+    return [*sessions, *(path for path in directories if not belongs_to_many(path))]
 
 
 def _more(paths: list[Path]) -> str:
@@ -67,7 +69,8 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
         files.enter_context(logs.opened(config.storage.directory / layout.LOGS, recent=recent))
         log.info(f"Starting {len(config.accounts)} accounts from {config.path}", icon="🔍")
         if loose := [path for path in _private(config) if loose_permissions(path)]:
-            log.warning(f"Others can use {loose[0]}{_more(loose)}; python -m engine doctor --fix mends that", icon="⚠️")
+            mend = engine_command("doctor", config.path, "--fix")
+            log.warning(f"Others can use {loose[0]}{_more(loose)}; this mends it: {mend}", icon="⚠️")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:

@@ -27,9 +27,10 @@ def directory(about: str, path: Path, *, fix: bool) -> Iterator[Finding]:
     if not path.is_dir():
         yield Finding(about, False, f"{path} is a file where a directory should be", command("ls", "-ld", path))
         return
-    if not os.access(path, os.W_OK | os.X_OK):
-        yield Finding(about, False, f"{path} cannot be written", _writable(path))
-    yield from private(about, path, fix=fix)
+    faults = list(private(about, path, fix=fix))
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        faults.append(Finding(about, False, f"{path} cannot be written by this user", _writable(path)))
+    yield from faults or [Finding(about, True, f"{path} can be written, and is its owner's alone")]
 
 
 def private(about: str, path: Path, *, fix: bool) -> Iterator[Finding]:

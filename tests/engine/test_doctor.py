@@ -486,3 +486,20 @@ async def test_a_running_engine_is_told_to_pause_first(tmp_path: Path) -> None:
             await place.until(all_are("healthy", 1))
             assert await place.finish(process, signal.SIGINT) == 0
     assert COMPLAINTS.search(place.text) is None
+
+
+async def test_a_run_says_once_what_others_can_use(tmp_path: Path) -> None:
+    """One line for all files and directories, with the command that mends it; nothing is changed, and all goes on."""
+    tmp_path.chmod(0o755)
+    place = Workplace(tmp_path)
+    async with Sandbox() as dc:
+        place.at(dc, "+9996620001", "+9996620002")
+        for number in (1, 2):
+            (tmp_path / f"account{number}.session").chmod(0o644)
+        async with place.running() as process:
+            await place.until(all_are("healthy", 2))
+            assert await place.finish(process, signal.SIGINT) == 0
+    (line,) = [line for line in place.text.splitlines() if "Others can use" in line]
+    assert "account1.session and 2 more" in line
+    assert line.endswith(f"python -m engine doctor {place.config} --fix")
+    assert (tmp_path / "account1.session").stat().st_mode & 0o777 == 0o644
