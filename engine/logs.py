@@ -31,6 +31,14 @@ class _BoundedHandler(QueueHandler):
 
     dropped = 0
 
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Make a line ready for the thread; the copy that is usually made costs more than the line itself."""
+        if record.exc_info or record.exc_text:
+            prepared: logging.LogRecord = super().prepare(record)
+            return prepared
+        record.msg, record.args = record.getMessage(), None
+        return record
+
     def enqueue(self, record: logging.LogRecord) -> None:
         try:
             self.queue.put_nowait(record)

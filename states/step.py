@@ -36,7 +36,7 @@ from states.events import EVENTS, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
 from states.schedules import Policy
-from states.snapshot import Snapshot, State
+from states.snapshot import Snapshot, State, changed
 
 
 class Rng(Protocol):
@@ -120,7 +120,7 @@ class _Draft:
             self.draw = self.rng.random()
             self.delay = schedule.delay(self.next.streak if flooded else max(1, self.next.attempt), self.draw)
         deadline = self.moment.now + self.delay
-        self.next = attrs.evolve(self.next, deadline=deadline)
+        self.next = changed(self.next, {"deadline": deadline})
         return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)
 
     def open(self) -> Open:
@@ -128,7 +128,7 @@ class _Draft:
         policy = self.moment.policy
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
-        self.next = attrs.evolve(self.next, deadline=self.moment.now + patience)
+        self.next = changed(self.next, {"deadline": self.moment.now + patience})
         holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
@@ -136,14 +136,14 @@ class _Draft:
         """Ping, or prove by an RPC when that is due; in ``timeout`` the patience grows with each silence."""
         patience = self.moment.policy.timeout.nth(self.next.silences + 1)
         if self.next.state is State.TIMEOUT:
-            self.next = attrs.evolve(self.next, deadline=self.moment.now + patience)
+            self.next = changed(self.next, {"deadline": self.moment.now + patience})
         proved_at, every = self.next.proved_at, self.moment.policy.healthy.prove_every
         proven = proved_at is not None and 0 <= self.moment.now - proved_at < every
         return Probe(link=self.next.link, proof=not proven, patience=patience)
 
     def close(self) -> Close:
         """Close the link; whatever it says from now on is foreign."""
-        self.next = attrs.evolve(self.next, link=0)
+        self.next = changed(self.next, {"link": 0})
         return Close(generation=self.next.generation, patience=self.moment.policy.shutting_down.grace)
 
     def alert(self, kind: type[Alert]) -> Alert:
@@ -200,7 +200,7 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
         changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1, "deadline": None}
     if row.note is not None:
         changes |= row.note(moment)
-    draft = _Draft(moment, attrs.evolve(snapshot, **changes) if changes else snapshot, rng)
+    draft = _Draft(moment, changed(snapshot, changes) if changes else snapshot, rng)
     effects = tuple(_MAKE[effect](draft) for effect in row.does)
     record = Record(
         at=now,

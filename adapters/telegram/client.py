@@ -5,11 +5,12 @@ updates go to the account's inbox in the moment in which Telethon counts them.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from telethon import TelegramClient, utils
 from telethon.errors import BadMessageError, FloodWaitError, MultiError
@@ -36,6 +37,7 @@ from states.snapshot import Hold
 
 T = TypeVar("T")
 
+TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 REQUEST_PATIENCE = 60.0
 """Seconds that any request may wait for its answer."""
 UPDATES_PATIENCE = 15.0
@@ -52,6 +54,18 @@ class Unanswered(TimeoutError):
 
 class Held(FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
     """The request is of a kind that is held until the flood wait is over; nothing was sent."""
+
+
+class OneLogger(logging.Logger):
+    """Telethon asks for a logger for each of its modules, a dozen for each account: here they are one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parent = TELETHON_LOGGER
+
+    def getChild(self, suffix: str) -> Self:
+        """Return itself."""
+        return self
 
 
 async def asked(awaitable: Awaitable[T]) -> T:

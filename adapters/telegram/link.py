@@ -8,14 +8,13 @@ our own; and a close that is bounded.
 
 import hashlib
 import itertools
-import logging
 import math
 import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -27,7 +26,7 @@ from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
-from adapters.telegram.client import REQUEST_PATIENCE, LinkClient, asked
+from adapters.telegram.client import REQUEST_PATIENCE, TELETHON_LOGGER, LinkClient, OneLogger, asked
 from adapters.telegram.failover import Failover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.notices import Notices
@@ -54,7 +53,6 @@ from states.events import (
 )
 from states.snapshot import Hold
 
-TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 ABORT_PATIENCE = 2.0
 """Seconds that a close may take after its socket was aborted."""
 PING_DELAY = 75
@@ -266,18 +264,6 @@ class TelegramLink:
             writer.transport.abort()
 
 
-class _OneLogger(logging.Logger):
-    """Telethon asks for a logger for each of its modules, a dozen for each account: here they are one."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.parent = TELETHON_LOGGER
-
-    def getChild(self, suffix: str) -> Self:
-        """Return itself."""
-        return self
-
-
 @frozen(eq=False)
 class Connector:
     """What the links of one account have in common, and what outlives each of them."""
@@ -299,11 +285,11 @@ class Connector:
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     notices: Notices = field(factory=Notices, init=False, repr=False)
-    logger: _OneLogger = field(init=False, repr=False)
+    logger: OneLogger = field(init=False, repr=False)
 
     @logger.default
-    def _make_logger(self) -> _OneLogger:
-        return _OneLogger(f"{TELETHON_LOGGER.name}.{self.label}")
+    def _make_logger(self) -> OneLogger:
+        return OneLogger(f"{TELETHON_LOGGER.name}.{self.label}")
 
     @backups.default
     def _beside(self) -> Path:

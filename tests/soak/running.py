@@ -64,6 +64,7 @@ async def kill_again_and_again(directory: Path, kills: int, seed: int) -> int:
                 await anyio.sleep(chance.uniform(0, LONGEST))
                 before = place.entries()
                 engine.kill()
+                await engine.wait()
             check(place, before, keys)
         async with place.running() as engine:
             await place.until(lambda at: at.states() == ["healthy"] * len(PHONES))

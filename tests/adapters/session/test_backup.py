@@ -204,8 +204,8 @@ def test_a_clock_that_was_set_back_makes_no_backup_an_old_one(path: Path) -> Non
     earlier = back_up(path, directory)
     earlier = earlier.rename(directory / "account1-20990101T000000Z.session")
     change(path, "update sessions set dc_id = 4")
-    latest = back_up(path, directory, keep=1)
-    assert [copy.path for copy in backups_of(directory, "account1")] == [latest]
+    latest = back_up(path, directory, keep=2)
+    assert [copy.path for copy in backups_of(directory, "account1")] == [latest, earlier]
 
 
 BACKS_UP = """

@@ -13,7 +13,9 @@ from adapters.sqlite import open_database
 from tests.bench.storage.table import Table, Target, middle, number, ratio
 
 BATCH = 500
-TASKS = 50
+TASKS = 5
+CHUNK_SECONDS = 0.02
+"""How long a task computes before it lets another one."""
 Store = Callable[[sqlite3.Connection], None]
 """Put a batch into the open transaction."""
 
@@ -41,13 +43,15 @@ CONTENDERS: dict[str, Store] = {"Holdfast: one statement": one_statement, "execu
 
 
 def turns(seconds: float) -> int:
-    """Run an event loop whose tasks compute all the time; return how often they had their turn."""
+    """Run an event loop whose tasks compute, ``CHUNK_SECONDS`` at a time; return how much they got done."""
     done = 0
 
     async def compute(end: float) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            done += sum(range(200)) > 0
+            chunk = time.perf_counter() + CHUNK_SECONDS
+            while time.perf_counter() < chunk:
+                done += sum(range(200)) > 0
             await asyncio.sleep(0)
 
     async def main() -> None:

@@ -53,7 +53,9 @@ def life() -> Iterator[Event]:
 
 def decided(accounts: dict[str, list[object]], account: str, event: Event) -> object:
     """Decide an event as the runner does, and return the step."""
-    memory = accounts.setdefault(account, [begin(None, now=time.time()), random.Random(1)])
+    memory = accounts.get(account)
+    if memory is None:
+        memory = accounts[account] = [begin(None, now=time.time()), random.Random(1)]
     snapshot, rng = memory
     if "generation" in attrs.fields_dict(type(event)):
         event = attrs.evolve(event, generation=snapshot.generation)  # type: ignore[attr-defined, call-arg]
