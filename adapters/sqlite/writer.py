@@ -22,6 +22,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ _ORPHAN_PATIENCE_SECONDS = 5.0
 _CLOSE_SLACK_SECONDS = 1.0
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _row_text(row: Sequence[Any]) -> str:
+    """Return a row as a JSON array (ASCII). Texts and whole numbers, which is most of it, need no encoder made."""
+    return f"[{','.join([_cell_text(value) for value in row])}]"
+
+
+def _cell_text(value: Any) -> str:
+    if type(value) is str:
+        return encode_basestring_ascii(value)
+    return repr(value) if type(value) is int else _encode(value)
 
 
 @frozen(kw_only=True)
@@ -80,7 +92,7 @@ class GroupWriter:
     # The loop's own.
     _written: int = field(default=0, init=False)
     _durable: int = field(default=0, init=False)
-    _flushes: deque[tuple[int, anyio.Event]] = field(factory=deque, init=False)
+    _flushes: deque[tuple[int, asyncio.Future[None]]] = field(factory=deque, init=False)
     _door: anyio.Lock = field(factory=anyio.Lock, init=False)
     _room: anyio.Event = field(factory=anyio.Event, init=False)
     _ended: anyio.Event = field(factory=anyio.Event, init=False)
@@ -121,7 +133,7 @@ class GroupWriter:
         When the caller is cancelled while it waits for room, nothing of it is queued.
         """
         # Encoded here, a row at a time: the thread would hold the GIL for a whole batch, and the error is the caller's.
-        unit = Unit([Piece(statement, row[0], _encode(row)) for statement, row in rows])
+        unit = Unit([Piece(statement, row[0], _row_text(row)) for statement, row in rows])
         # While somebody waits for room, everybody queues behind: nobody overtakes.
         if not self._door.locked() and self._put(unit):
             return
@@ -135,9 +147,9 @@ class GroupWriter:
         if self._durable >= target:
             return
         self._raise_if_over()
-        reached = anyio.Event()
+        reached: asyncio.Future[None] = self._loop.create_future()
         self._flushes.append((target, reached))
-        await reached.wait()
+        await reached
         if self._durable < target:
             self._raise_if_over()
 
@@ -184,7 +196,7 @@ class GroupWriter:
     def _acknowledge(self, rows: int, recovered: bool) -> None:
         self._durable += rows
         while self._flushes and self._flushes[0][0] <= self._durable:
-            self._flushes.popleft()[1].set()
+            _reach(self._flushes.popleft()[1])
         self._make_room()
         if recovered:
             self.on_trouble(None, self.waiting)
@@ -196,7 +208,7 @@ class GroupWriter:
         self._bug, self._closed = bug, True
         self._ended.set()
         while self._flushes:
-            self._flushes.popleft()[1].set()
+            _reach(self._flushes.popleft()[1])
         self._make_room()
         if bug is not None:
             self.on_trouble(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"), self.waiting)
@@ -301,6 +313,11 @@ class GroupWriter:
     def _post(self, call: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _reach(future: "asyncio.Future[None]") -> None:
+    if not future.done():  # its caller may have been cancelled
+        future.set_result(None)
 
 
 def _sentence(exc: BaseException) -> str:
