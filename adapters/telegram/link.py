@@ -129,6 +129,7 @@ class TelegramLink:
             self.connector.failover.failed(self.proxy, failure)
             return [named(failure, self.proxy)]
         self.connector.inbox.connected(self._client)
+        self.connector.notices.link = self.number
         return [*notices, named(Connected(link=self.number), self.proxy)]
 
     async def _make_client(self, patience: float) -> LinkClient:
@@ -221,6 +222,7 @@ class TelegramLink:
         if client is None:
             return
         self.connector.inbox.disconnected(client)
+        self.connector.notices.link = None
         with anyio.CancelScope(shield=True):
             for limit in (patience, ABORT_PATIENCE):
                 with anyio.move_on_after(limit):
@@ -367,7 +369,6 @@ class Connector:
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""
-        self.notices.link = number
         return TelegramLink(number, self, holds, self.failover.choose())
 
     def client(

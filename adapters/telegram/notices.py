@@ -7,15 +7,16 @@ from contextlib import suppress
 import attrs
 from attrs import define, field
 
-from states.events import DatabaseRecovered, Event, Failure
+from states.events import DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Event, Failure
 
 
 @define(eq=False)
 class Notices:
     """Carries events from any thread to who listens on a loop."""
 
-    link: int = field(default=0, init=False)
-    """The link that uses the file, or used it last."""
+    link: int | None = field(default=None, init=False)
+    """The link that is proven now. Without one nobody hears that the file waits: an attempt has nothing to do with it,
+    and it is said again."""
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False)
     _hear: Callable[[Event], None] | None = field(default=None, init=False)
 
@@ -30,5 +31,9 @@ class Notices:
                 self._loop.call_soon_threadsafe(self._tell, event)
 
     def _tell(self, event: Failure | DatabaseRecovered) -> None:
-        if self._hear is not None:
-            self._hear(attrs.evolve(event, link=self.link) if isinstance(event, Failure) else event)
+        if self._hear is None:
+            return
+        if not isinstance(event, DatabaseLocked | DatabaseUnavailable):
+            self._hear(event)
+        elif self.link is not None:
+            self._hear(attrs.evolve(event, link=self.link))

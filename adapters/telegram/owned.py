@@ -14,6 +14,7 @@ from telethon import TelegramClient
 from adapters.telegram.client import asked
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.link import PING_DELAY, TelegramLink
+from adapters.telegram.notices import Notices
 from adapters.telegram.reach import Reach
 from adapters.telegram.session import key_fingerprint
 from states.events import Connected, Event
@@ -27,6 +28,7 @@ class OwnedConnector:
     client: TelegramClient
     name: str
     disconnect_delay: int = PING_DELAY
+    notices: Notices = field(factory=Notices, init=False)
     inbox: Inbox = field(factory=Inbox, init=False)
     """Always empty: what arrives goes to the owner's own handlers."""
     released: bool = field(default=False, init=False)
