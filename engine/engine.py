@@ -33,8 +33,11 @@ from engine.retention import retain
 from engine.runner import Runner
 from engine.status import EngineInfo
 from engine.supervisor import Supervisor
-from states import Snapshot, State, Step
+from engine.tail import Tail
+from engine.workshop import Workshop
+from states import Entry, Snapshot, State, Step
 from states.events import Failure
+from states.jobs import Job
 
 FLUSH_PATIENCE = 10.0
 """Seconds that the last records get to reach the disk."""
@@ -43,7 +46,8 @@ ENGINE = "engine"
 CANNOT_RUN = (SandboxDied, SandboxError, StorageError)
 """What ends a run, each with a sentence for people."""
 
-Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
 
 log = structlog.get_logger()
 
@@ -115,18 +119,25 @@ class Engine:
     stop: Stop = field(factory=Stop, init=False)
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
+    work: Workshop = field(init=False, repr=False)
     _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _tail: Tail | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.info = EngineInfo(running=True, pid=os.getpid(), since=time.time())
         self.fleet = Supervisor({}, self.stop.wanted, self.config.states.shutting_down.grace)
+        self.work = Workshop(self.config)
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
 
     @classmethod
     def from_config(cls, path: Path | str) -> Self:
-        """Return the engine of a config file. Raises ``ConfigError`` with everything that is wrong in it."""
+        """Return the engine of a config file.
+
+        Raises ``ConfigError`` with everything that is wrong in it, and ``BadModule`` for a module of it that cannot be
+        used.
+        """
         return cls(load(Path(path)))
 
     def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
@@ -142,6 +153,58 @@ class Engine:
             return handler
 
         return register
+
+    def while_healthy(self, work: Standing | None = None, *, accounts: str = "*") -> Any:
+        """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
+
+        It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
+        times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
+        """
+
+        def register(function: Standing) -> Standing:
+            self.work.stand(accounts, function)
+            return function
+
+        return register if work is None else register(work)
+
+    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[Handler], Handler]:
+        """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``."""
+
+        def register(function: Handler) -> Handler:
+            self.work.add_kind(name, function, data)
+            return function
+
+        return register
+
+    async def add_job(
+        self,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        account: str | None = None,
+        priority: int = 0,
+        due: float | None = None,
+    ) -> int:
+        """Add a job, not to begin before ``due`` (Unix seconds); return its number when it is durable.
+
+        ``account`` None is any that is healthy. Raises ``BadJob`` for an unknown kind or account, and for data that do
+        not fit.
+        """
+        return (await self.work.add([self.work.checked(kind, data, account, priority, due)]))[0]
+
+    async def finished(self, job: int) -> Job:
+        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if there is none."""
+        return await self.work.finished(job)
+
+    def subscribe(self, *, after: int | None = None) -> AsyncIterator[Entry]:
+        """Return the records of the journal, in order, as they are written, until the engine ends; while it runs.
+
+        Those after the number ``after``, or from now on. They are read from the file, where they are durable: who is
+        slow misses nothing and holds nobody up, and who keeps ``entry.seq`` can go on there another time.
+        """
+        if self._tail is None:
+            raise RuntimeError("the engine does not run; subscribe inside 'async with engine'")
+        return self._tail.entries(after)
 
     def account(self, name: str) -> Account:
         """Return an account by its name; raises ``UnknownAccount``."""
@@ -189,8 +252,11 @@ class Engine:
         async with AsyncExitStack() as parts:
             with self.stop.startup:
                 journal = await parts.enter_async_context(_journal(config))
+                tail = self._tail = Tail(journal)
+                parts.callback(tail.rang, over=True)
                 known = await journal.snapshots()
                 connectors, alongside = await parts.enter_async_context(data_centre(config))
+                parts.push_async_callback(self.work.close)
                 beacon = self._assemble(connectors, journal, known)
             if not fleet.runners:
                 task_status.started()
@@ -200,18 +266,28 @@ class Engine:
                 sessions = {account.name: account.session for account in config.accounts}
                 tasks.start_soon(self._stop_after, duration)
                 tasks.start_soon(alongside)
-                tasks.start_soon(Oversight(fleet, config.storage.directory, sessions).run)
+                tasks.start_soon(Oversight(fleet, config.storage.directory, sessions, self.work.jobs_changed).run)
                 tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
                 tasks.start_soon(beacon.run)
                 if (keep := config.storage.keep) is not None:
                     tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
                 task_status.started()
-                if not await fleet.run():
+                async with anyio.create_task_group() as ending:
+                    ending.start_soon(self._work)
+                    orderly = await fleet.run()
+                if not orderly:
                     log.error(
                         "Not every account could be closed within the grace; its connection was dropped", icon="❌"
                     )
                 tasks.cancel_scope.cancel()
         log.info("Stopped", icon="✅")
+
+    async def _work(self) -> None:
+        """Work until the stop begins: jobs are taken away first, while their accounts still disconnect."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.work.run)
+            await self.stop.wanted.wait()
+            tasks.cancel_scope.cancel()
 
     async def _stop_after(self, duration: float | None) -> None:
         if duration is None:
@@ -231,7 +307,10 @@ class Engine:
         for pattern, handler, event in self._handlers:
             for name in fnmatch.filter(connectors, pattern):
                 connectors[name].on(handler, event)
+        self.work.open(journal.jobs, self._client_of)
         for account in config.accounts:
+            for handler, event in self.work.handlers_of(account.name):
+                connectors[account.name].on(handler, event)
             runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
@@ -248,6 +327,15 @@ class Engine:
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:
             self._accounts[account].changed()
+            self.work.account_changed(account)
+            if self._tail is not None:
+                self._tail.rang()
+
+    def _client_of(self, account: str) -> Any:
+        """Return the client that work may use with an account now, if there is one."""
+        with suppress(NotReady):
+            return self._accounts[account].client
+        return None
 
 
 def _storage_trouble(failure: Failure | None, waiting: int) -> None:

@@ -1,6 +1,6 @@
 """Who looks after a running fleet: a person's commands, new logins, and what concerns all accounts at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import anyio
@@ -20,6 +20,8 @@ class Oversight:
     fleet: Supervisor
     directory: Path
     sessions: Mapping[str, Path]
+    jobs_changed: Callable[[], None]
+    """Hears that a person has changed jobs in the file."""
     _watch: CredentialsWatch = field(init=False)
     _refusals: Refusals = field(init=False)
     _server: ControlServer = field(init=False)
@@ -27,7 +29,7 @@ class Oversight:
     def __attrs_post_init__(self) -> None:
         self._watch = CredentialsWatch(self.fleet, self.sessions)
         self._refusals = Refusals(self.fleet)
-        self._server = ControlServer(self.directory / layout.SOCKET, Desk(self.fleet))
+        self._server = ControlServer(self.directory / layout.SOCKET, Desk(self.fleet, self.jobs_changed))
 
     async def run(self) -> None:
         """Look after it until cancelled."""

@@ -66,6 +66,8 @@ def database_failure(exc: BaseException) -> Failure | None:
 class StorageError(Exception):
     """Base of what storage says to a person: one sentence with the path and what to do."""
 
+    for_people = True
+
 
 class DatabaseUnusable(StorageError):
     """A database file cannot be opened; ``failure`` is the same as a typed event."""

@@ -15,6 +15,7 @@ from adapters.sqlite import retention, schema
 from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import reading, unusable
+from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.writer import GroupWriter, Trouble, Waits
 from states.schedules import Policy
@@ -54,6 +55,11 @@ class Journal:
     def waiting(self) -> int:
         """How many rows are not durable yet."""
         return self._writer.waiting
+
+    @property
+    def jobs(self) -> JobStore:
+        """The jobs in the same file, written by the same thread."""
+        return JobStore(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Note that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

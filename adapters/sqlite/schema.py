@@ -15,6 +15,7 @@ could tell), and a replay begins with it.
 import sqlite3
 from pathlib import Path
 
+from adapters.sqlite import job_schema
 from adapters.sqlite.errors import JournalTooNew, unusable
 from adapters.sqlite.queue import Statement
 
@@ -41,6 +42,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE lives ADD COLUMN pruned_to INTEGER NOT NULL DEFAULT 0",
         "ALTER TABLE lives ADD COLUMN base TEXT",
     ),
+    job_schema.TABLES,
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that were made."""
 VERSION = len(MIGRATIONS)

@@ -43,6 +43,8 @@ from engine.config.values import (
     to_session,
     to_text,
 )
+from engine.config.work import Module, WorkSection, to_hours
+from states.pace import Budget, KindPolicy
 from states.schedules import (
     Backoff,
     BackoffSchedules,
@@ -82,6 +84,16 @@ def converter_for(folder: Path) -> Converter:
     _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
     _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
+    _register(converter, Budget, jitter=to_number)
+    _register(converter, KindPolicy, hours=lambda value, _: to_hours(value))
+    _register(converter, Module, accounts=_to_names)
+    _register(
+        converter,
+        WorkSection,
+        retry=partial(_to_retry, converter),
+        kinds=partial(_to_kinds, converter),
+        modules=partial(_to_modules, converter),
+    )
     converter.register_structure_hook(Proxy, to_proxy)
     proxy = partial(_to_proxies, converter)
     session = partial(_to_session, folder)
@@ -214,6 +226,35 @@ def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None,
             return tuple(converter.structure(value, tuple[Proxy, ...]))
         case _:
             return (to_proxy(value),)
+
+
+def _to_names(value: Any, _: Any) -> tuple[str, ...]:
+    """Return names or patterns of accounts: one, or a list."""
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError("must be an account's name, a pattern such as 'News *', or a list of these")
+    return tuple(names)
+
+
+def _to_retry(converter: Converter, value: Any, _: Any) -> Backoff:
+    if isinstance(value, dict) and "then" in value:
+        raise ValueError("a job that has failed so often waits for a person, so there is no 'then' here; remove it")
+    return converter.structure(value, Backoff)
+
+
+def _to_kinds(converter: Converter, value: Any, _: Any) -> dict[str, KindPolicy]:
+    if not isinstance(value, dict | None):
+        raise ValueError(f"must be a mapping (kind: its rules), not {kind(value)}")
+    return converter.structure(value or {}, dict[str, KindPolicy])
+
+
+def _to_modules(converter: Converter, value: Any, _: Any) -> tuple[Module, ...]:
+    """Return the modules of a list; one that is for all accounts may be its name alone."""
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list, not {kind(value)}")
+    return converter.structure(
+        [{"module": each} if isinstance(each, str) else each for each in value], tuple[Module, ...]
+    )
 
 
 def _to_scenario(converter: Converter, value: Any, _: Any) -> Chaos | tuple[ScenarioStep, ...]:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from engine.config.document import may_show
 from engine.config.proxies import Proxy
 from engine.config.scenario import SandboxSection
+from engine.config.work import WorkSection
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -154,6 +155,7 @@ class Config:
     storage: Storage = Storage()
     states: Policy = field(factory=Policy)
     fleet: Fleet = Fleet()
+    work: WorkSection = field(factory=WorkSection)
     sandbox: SandboxSection = field(factory=SandboxSection)
 
     def account(self, name: str) -> Account:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -47,6 +47,8 @@ class Desk:
     """Does what the commands ask of a running fleet. Wishes for one account are met one after another."""
 
     fleet: Supervisor
+    jobs_changed: Callable[[], None] = lambda: None
+    """Told that jobs in the file were changed."""
     since: float = field(factory=time.time)
     """When this engine began (Unix seconds)."""
     _ears: dict[tuple[str, str], _Ear] = field(factory=dict, init=False)

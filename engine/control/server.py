@@ -1,6 +1,6 @@
 """The side of the engine: listens at a private socket, and lets no client cost it more than a moment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -44,6 +44,10 @@ class Commands(Protocol):
     @property
     def names(self) -> Sequence[str]:
         """The accounts there are."""
+
+    @property
+    def jobs_changed(self) -> Callable[[], None]:
+        """To be called when jobs in the file were changed."""
 
     def info(self) -> dict[str, Any]:
         """Say which engine this is."""
@@ -129,6 +133,9 @@ class ControlServer:
             return no(Kind.BAD_REQUEST, str(exc))
         if request.do is Verb.INFO:
             return {"ok": True, **self.commands.info()}
+        if request.do is Verb.JOBS:
+            self.commands.jobs_changed()
+            return {"ok": True}
         accounts = matching(self.commands.names, request.account)
         if not accounts:
             hint = nearest(request.account, self.commands.names)

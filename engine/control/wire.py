@@ -25,12 +25,17 @@ LONGEST_ADDRESS_BYTES: Final = 100
 
 
 class Verb(StrEnum):
-    """What can be asked for; all but ``info`` need an account."""
+    """What can be asked for; all but ``info`` and ``jobs`` need an account."""
 
     INFO = "info"
+    JOBS = "jobs"
+    """Look at the jobs again: some were added, retried or cancelled."""
     PAUSE = "pause"
     RESUME = "resume"
     RETRY = "retry"
+
+
+ALONE: Final = (Verb.INFO, Verb.JOBS)
 
 
 class Kind(StrEnum):
@@ -72,8 +77,9 @@ def parse(line: bytes) -> Request:
     if not isinstance(said, dict) or said.get("do") not in tuple(Verb):
         raise BadRequest(f"a request is a JSON object whose 'do' is one of {', '.join(Verb)}")
     verb = Verb(said["do"])
-    if said.keys() - {"do"} != (set() if verb is Verb.INFO else {"account"}):
-        raise BadRequest(f"'{verb}' takes {'nothing else' if verb is Verb.INFO else 'an account, and nothing else'}")
+    alone = verb in ALONE
+    if said.keys() - {"do"} != (set() if alone else {"account"}):
+        raise BadRequest(f"'{verb}' takes {'nothing else' if alone else 'an account, and nothing else'}")
     account = said.get("account", "")
     if not isinstance(account, str) or len(account) > LONGEST_PATTERN:
         raise BadRequest(f"'account' is a name or a pattern of at most {LONGEST_PATTERN} characters")
@@ -82,7 +88,7 @@ def parse(line: bytes) -> Request:
 
 def encode(request: Request) -> bytes:
     """Return the line of a request."""
-    said = {"do": request.do} if request.do is Verb.INFO else asdict(request)
+    said = {"do": request.do} if request.do in ALONE else asdict(request)
     return line_of(said)
 
 

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from adapters.sqlite import JournalMissing, JournalReader, Undecodable, open_database
+from adapters.sqlite.schema import VERSION
 from states import Entry, Policy, Snapshot, State
 from states.events import AccountLimited, AuthRejected, Connected, Event, NetworkLost, Stable
 from tests.adapters.sqlite.support import a_journal, decide
@@ -215,6 +216,8 @@ async def test_a_journal_of_the_first_schema(tmp_path: Path) -> None:
         connection.execute("DROP INDEX journal_by_time")
         connection.execute("ALTER TABLE lives DROP COLUMN pruned_to")
         connection.execute("ALTER TABLE lives DROP COLUMN base")
+        for table in ("jobs", "job_counts", "job_charges", "job_results", "messages"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     with JournalReader.open(path) as reader:
         old = (reader.lives(), list(reader.entries(since=1.0)))
@@ -223,7 +226,7 @@ async def test_a_journal_of_the_first_schema(tmp_path: Path) -> None:
         pass
     with JournalReader.open(path) as reader:
         assert (reader.lives(), list(reader.entries(since=1.0))) == old
-        assert reader._connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert reader._connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
 
 
 def test_unreadable_value_names_the_file(tmp_path: Path) -> None:

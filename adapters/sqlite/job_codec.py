@@ -1,0 +1,49 @@
+"""Jobs as rows, and back. What a job carries (data, checkpoint, result) is JSON."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.sqlite.errors import Undecodable
+from states.jobs import Job, JobState
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def encode_value(value: Any) -> str:
+    """Return a value as JSON. Raises ``TypeError`` or ``ValueError`` for what is not JSON."""
+    return _encode(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else _encode(value)
+
+
+def job_row(job: Job) -> tuple[Any, ...]:
+    """Return the row of ``job_schema.JOB``."""
+    return (
+        job.id, job.account or "", job.state.value, job.due, job.attempts, job.losses, job.paid, job.worker,
+        _text(job.checkpoint), _text(job.result), job.detail, _encode(job.error), job.results, job.done, job.total,
+        job.began, job.since, job.since_done, job.seen, job.ended,
+    )  # fmt: skip
+
+
+def job_from(row: Sequence[Any]) -> Job:
+    """Return the job in a row of ``job_schema.SELECT_JOB``. Raises ``Undecodable``."""
+    (
+        id_, kind, data, priority, added, account, state, due, attempts, losses, paid, worker, checkpoint, result,
+        detail, error, results, done, total, began, since, since_done, seen, ended,
+    ) = row  # fmt: skip
+    try:
+        return Job(
+            id=id_, kind=kind, data=json.loads(data), priority=priority, added=added, account=account or None,
+            state=JobState(state), due=due, attempts=attempts, losses=losses, paid=paid, worker=worker,
+            checkpoint=None if checkpoint is None else json.loads(checkpoint),
+            result=None if result is None else json.loads(result),
+            detail=detail, error=tuple(json.loads(error)), results=results, done=done, total=total, began=began,
+            since=since, since_done=since_done, seen=seen, ended=ended,
+        )  # fmt: skip
+    except (ValueError, TypeError) as exc:
+        raise Undecodable(
+            f"job {id_} cannot be read ({type(exc).__name__}: {exc}); use the version that wrote it"
+        ) from exc

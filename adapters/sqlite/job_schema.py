@@ -1,0 +1,121 @@
+"""The tables of durable work in ``engine.db``: jobs, what they found, and what they were charged for.
+
+Whatever is asked often has an index of its own and is found without looking at the rest, so that a million jobs in the
+queue cost no more than a thousand: what could begin now (``jobs_ready``, in the order in which it begins), what waits
+for a time (``jobs_waiting``), and each state by itself. Triggers keep count of each kind and state.
+"""
+
+from typing import Final
+
+from adapters.sqlite.queue import Statement
+
+TABLES: Final = (
+    """CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, account TEXT NOT NULL DEFAULT '',
+        data TEXT NOT NULL, priority INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL DEFAULT 'queued'
+            CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+        due REAL, attempts INTEGER NOT NULL DEFAULT 0, losses INTEGER NOT NULL DEFAULT 0,
+        paid INTEGER NOT NULL DEFAULT 0, worker TEXT, checkpoint TEXT, result TEXT, detail TEXT NOT NULL DEFAULT '',
+        error TEXT NOT NULL DEFAULT '[]', results INTEGER NOT NULL DEFAULT 0, done REAL,
+        total REAL, added REAL NOT NULL, began REAL, since REAL, since_done REAL, seen REAL, ended REAL)""",
+    "CREATE INDEX jobs_ready ON jobs (kind, account, priority DESC, id) WHERE state = 'queued' AND due IS NULL",
+    "CREATE INDEX jobs_waiting ON jobs (due) WHERE state = 'queued' AND due IS NOT NULL",
+    "CREATE INDEX jobs_by_state ON jobs (state, id)",
+    """CREATE TABLE job_counts (
+        kind TEXT NOT NULL, state TEXT NOT NULL, jobs INTEGER NOT NULL, PRIMARY KEY (kind, state)) WITHOUT ROWID""",
+    """CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
+        INSERT INTO job_counts VALUES (NEW.kind, NEW.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END""",
+    """CREATE TRIGGER job_moved AFTER UPDATE OF state ON jobs WHEN OLD.state <> NEW.state BEGIN
+        UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state;
+        INSERT INTO job_counts VALUES (NEW.kind, NEW.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END""",
+    """CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
+        UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state; END""",
+    """CREATE TABLE job_charges (
+        job INTEGER NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL, account TEXT NOT NULL,
+        until REAL NOT NULL, PRIMARY KEY (job, attempt)) WITHOUT ROWID""",
+    "CREATE INDEX job_charges_by_time ON job_charges (until)",
+    """CREATE TABLE job_results (
+        job INTEGER NOT NULL, number INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (job, number)) WITHOUT ROWID""",
+    """CREATE TABLE messages (
+        owner TEXT NOT NULL, chat INTEGER NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, sender INTEGER,
+        text TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (owner, chat, id)) WITHOUT ROWID""",
+)
+"""``messages.owner`` is empty where all members see a message under one number (channels, supergroups), and the account
+where each has its own (private chats, small groups): so each message is there once, whoever collected it."""
+
+
+_ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
+
+
+def _cell(number: int) -> str:
+    return f"json_extract(value, '$[{number}]')"
+
+
+CHANGING: Final = (
+    "account", "state", "due", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail", "error",
+    "results", "done", "total", "began", "since", "since_done", "seen", "ended",
+)  # fmt: skip
+
+JOB = Statement(
+    "job",
+    f"{_ROWS} UPDATE jobs SET {', '.join(f'{name} = {_cell(number)}' for number, name in enumerate(CHANGING, 1))} "
+    f"FROM rows WHERE jobs.id = {_cell(0)} AND jobs.state IN ('queued', 'running')",
+    order=10,
+    latest=True,
+)
+"""(id, account, state, due, …, ended): all that changes of a job. One that a person has ended stays ended."""
+
+CHARGE = Statement(
+    "charge",
+    f"{_ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(_cell, range(5)))} FROM rows",
+    order=11,
+)
+"""(job, attempt, kind, account, until)"""
+
+FORGIVE = Statement(
+    "forgive",
+    f"{_ROWS} DELETE FROM job_charges WHERE until < (SELECT max({_cell(0)}) FROM rows)",
+    order=12,
+)
+"""(now): charges that are over."""
+
+RESULT = Statement(
+    "result",
+    f"{_ROWS} INSERT OR REPLACE INTO job_results SELECT {', '.join(map(_cell, range(3)))} FROM rows",
+    order=13,
+)
+"""(job, number, value as JSON)"""
+
+MESSAGE = Statement(
+    "message",
+    f"{_ROWS} INSERT OR IGNORE INTO messages SELECT {', '.join(map(_cell, range(7)))} FROM rows",
+    order=14,
+)
+"""(owner, chat, id, at, sender, text, job)"""
+
+DUE = Statement(
+    "due",
+    f"""{_ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs
+    WHERE state = 'queued' AND due <= (SELECT max({_cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
+    order=15,
+)
+"""(now): jobs whose time has come, the first thousand of them."""
+
+RECOVER = Statement(
+    "recover",
+    f"""{_ROWS} UPDATE jobs SET state = 'queued', detail = {_cell(0)} FROM rows WHERE state = 'running'""",
+    order=9,
+)
+"""(why): what ran when an engine ended without saying so goes on."""
+
+ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added) VALUES (?, ?, ?, ?, ?, ?)"
+SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
+SELECT_READY: Final = (
+    f"{SELECT_JOB} WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "
+    "ORDER BY priority DESC, id LIMIT ?"
+)
+NEXT_LANE: Final = """SELECT kind, account FROM jobs WHERE state = 'queued' AND due IS NULL AND (kind, account) > (?, ?)
+    ORDER BY kind, account LIMIT 1"""
+"""From one (kind, account) that has something to do to the next: as many looks as there are of them, not as jobs."""
+NEXT_DUE: Final = "SELECT min(due) FROM jobs WHERE state = 'queued' AND due IS NOT NULL"
+COUNTS: Final = "SELECT kind, state, jobs FROM job_counts WHERE jobs > 0"

@@ -1,0 +1,259 @@
+"""Durable jobs in ``engine.db``: the engine's side (``JobStore``), and what commands change (``add``, ``change``).
+
+The engine writes through the journal's writer, so that a job's state, what it found and its checkpoint become durable
+in one transaction and in order. Commands write by themselves, in a transaction of their own: the engine, if one runs,
+looks again when it is told to.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from attrs import define, field, frozen
+
+from adapters.sqlite import job_schema, schema
+from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.errors import JournalMissing, reading, unusable
+from adapters.sqlite.gate import Gate
+from adapters.sqlite.job_codec import encode_value, job_from, job_row
+from adapters.sqlite.writer import GroupWriter
+from states.jobs import Job, JobEvent, decide
+
+T = TypeVar("T")
+TURN_SECONDS = 30.0
+"""How long a command waits for its turn to write."""
+
+
+@frozen(kw_only=True)
+class NewJob:
+    """A job to be added; ``account`` None is any, ``due`` (Unix seconds) None is at once."""
+
+    kind: str
+    data: dict[str, Any]
+    account: str | None = None
+    priority: int = 0
+    due: float | None = None
+
+
+@frozen(kw_only=True)
+class Message:
+    """A message that a job has read; ``owner`` is the account where each account has its own number for it."""
+
+    chat: int
+    id: int
+    at: float
+    """Unix seconds."""
+    text: str
+    sender: int | None = None
+    owner: str = ""
+
+
+@define(eq=False)
+class JobStore:
+    """What a running engine asks of the jobs in its file. Reads in a worker thread, writes through ``writer``."""
+
+    path: Path
+    writer: GroupWriter
+    _reader: sqlite3.Connection | None = field(default=None, init=False)
+    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+
+    async def recover(self, why: str) -> None:
+        """Put what ran when the last engine ended back into the queue."""
+        await self.writer.write(job_schema.RECOVER, (why,))
+
+    async def save(self, job: Job) -> None:
+        """Store where a job is; durable a moment later, see ``flush``."""
+        await self.writer.write(job_schema.JOB, job_row(job))
+
+    async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
+        """Store where a job is together with what it found, in one transaction.
+
+        ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for what is not JSON.
+        """
+        first = job.results - len(results) + 1
+        found = [
+            *(
+                (job_schema.MESSAGE, (each.owner, each.chat, each.id, each.at, each.sender, each.text, job.id))
+                for each in messages
+            ),
+            *(
+                (job_schema.RESULT, (job.id, number, encode_value(value)))
+                for number, value in enumerate(results, first)
+            ),
+        ]
+        await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
+
+    async def charge(self, job: Job, account: str, until: float) -> None:
+        """Take a place in the budget of the job's kind and ``account`` until then; durable when this returns."""
+        await self.writer.write(job_schema.CHARGE, (job.id, job.attempt, job.kind, account, until))
+        await self.writer.flush()
+
+    async def charges(self, now: float) -> list[tuple[str, str, float]]:
+        """Return the places that are taken, as kind, account and until when; those that are over are forgotten."""
+        await self.writer.write(job_schema.FORGIVE, (now,))
+        query = "SELECT kind, account, until FROM job_charges WHERE until >= ?"
+        return await self._read(lambda db: db.execute(query, (now,)).fetchall())
+
+    async def wake_due(self, now: float) -> None:
+        """Make those ready whose time has come."""
+        await self.writer.write(job_schema.DUE, (now,))
+
+    async def flush(self) -> None:
+        """Return when all that was written before is durable, and so can be read."""
+        await self.writer.flush()
+
+    async def lanes(self) -> list[tuple[str, str | None]]:
+        """Return each (kind, account) that has jobs which are ready."""
+        return await self._read(lambda db: list(_lanes(db)))
+
+    async def next_due(self) -> float | None:
+        """Return when the next waiting job is due."""
+        return await self._read(lambda db: db.execute(job_schema.NEXT_DUE).fetchone()[0])
+
+    async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
+        """Return the jobs of this lane that go first; ``flush`` before, or some of them have begun already."""
+        values = (kind, account or "", limit)
+        return await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
+
+    async def ended(self, ids: Sequence[int]) -> set[int]:
+        """Return which of these jobs a person has ended."""
+        query = f"SELECT id FROM jobs WHERE state = 'cancelled' AND id IN ({','.join('?' * len(ids))})"
+        return await self._read(lambda db: {row[0] for row in db.execute(query, tuple(ids))})
+
+    async def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many jobs there are, by kind and state."""
+        return await self._read(counts_of)
+
+    async def add(self, jobs: Iterable[NewJob]) -> range:
+        """Add jobs; return their numbers when they are durable."""
+        rows = list(jobs)
+        # Not in the queue of processes: this one has a place there already, which its writer uses.
+        return await anyio.to_thread.run_sync(lambda: add(self.path, rows, queues=False))
+
+    async def job(self, number: int) -> Job | None:
+        """Return a job, as it is in the file."""
+        await self.writer.flush()
+        return await self._read(lambda db: find(db, number))
+
+    async def aclose(self) -> None:
+        """Close the reader."""
+        async with self._one:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
+
+    async def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask something in a worker thread, one question at a time."""
+
+        def answer() -> T:
+            with translated(self.path):
+                if self._reader is None:
+                    self._reader = open_read_only(self.path)
+                return ask(self._reader)
+
+        async with self._one:
+            return await anyio.to_thread.run_sync(answer)
+
+
+def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
+    kind, account = "", ""
+    while (row := db.execute(job_schema.NEXT_LANE, (kind, account)).fetchone()) is not None:
+        kind, account = row
+        yield kind, account or None
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite says about a file into a sentence for people."""
+    try:
+        with reading(path):
+            yield
+    except sqlite3.Error as exc:
+        if (error := unusable(path, exc)) is None:
+            raise
+        raise error from exc
+
+
+def find(db: sqlite3.Connection, number: int) -> Job | None:
+    """Return a job by its number."""
+    row = db.execute(f"{job_schema.SELECT_JOB} WHERE id = ?", (number,)).fetchone()
+    return None if row is None else job_from(row)
+
+
+def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Return how many jobs there are, by kind and state."""
+    counts: dict[str, dict[str, int]] = {}
+    for kind, state, jobs in db.execute(job_schema.COUNTS):
+        counts.setdefault(kind, {})[state] = jobs
+    return counts
+
+
+# --- what commands do: not for an event loop --------------------------------------------------------------------------
+
+
+@contextmanager
+def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connection]:
+    """Open the file, make it if need be, and write in one transaction, at this process's turn if it queues."""
+    with translated(path):
+        connection = open_database(path)
+        gate = Gate(path)
+        try:
+            schema.migrate(connection, path)
+            give_up = time.monotonic() + TURN_SECONDS
+            with gate.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext():
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+        finally:
+            gate.close()
+            connection.close()
+
+
+def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
+    """Add jobs, all or none; return their numbers. Raises ``StorageError``, and ``ValueError`` for what is not JSON."""
+    now = time.time()
+    rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now) for new in jobs]
+    if not rows:
+        return range(0)
+    with _transaction(path, queues=queues) as db:
+        db.executemany(job_schema.ADD, rows)
+        last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()[0]
+    return range(last - len(rows) + 1, last + 1)
+
+
+def change(path: Path, numbers: Iterable[int], event: JobEvent) -> list[tuple[Job, Job] | int]:
+    """Let a person's wish befall jobs, all in one transaction.
+
+    Returns for each the job before and after, or its number if there is none such.
+    """
+    if not path.exists():
+        raise JournalMissing(f"{path}: there is no such file; add a job or run the engine first")
+    outcomes: list[tuple[Job, Job] | int] = []
+    with _transaction(path) as db:
+        for number in numbers:
+            before = find(db, number)
+            if before is None:
+                outcomes.append(number)
+                continue
+            after = decide(before, event, now=time.time())
+            outcomes.append((before, after))
+            if after is not before:
+                _write(db, after)
+    return outcomes
+
+
+def _write(db: sqlite3.Connection, job: Job) -> None:
+    row = job_row(job)
+    db.execute(
+        f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in job_schema.CHANGING)} WHERE id = ?", (*row[1:], row[0])
+    )

@@ -1,0 +1,48 @@
+"""Whose trouble a job's exception is: the connection's, the server's wait, or the job's own."""
+
+import time
+from typing import Any
+
+from telethon import errors
+
+from adapters.telegram.classify import Dropped, chain_of, classify
+from states.events import (
+    AccountBanned,
+    AccountLimited,
+    AuthKeyUnknown,
+    AuthRejected,
+    ConfigRefused,
+    DatabaseCorrupt,
+    DatabaseLocked,
+    DatabaseUnavailable,
+    FloodWait,
+    NetworkLost,
+    ProtocolBroken,
+    SessionDuplicated,
+)
+from states.jobs import Flooded, Lost, Raised
+
+OF_THE_ACCOUNT = (
+    AccountBanned, AccountLimited, AuthKeyUnknown, AuthRejected, ConfigRefused, DatabaseCorrupt, DatabaseLocked,
+    DatabaseUnavailable, ProtocolBroken, SessionDuplicated,
+)  # fmt: skip
+"""The account hears of these, too, and decides what to do; the job waits for it, or goes on with another."""
+SLACK_SECONDS = 1.0
+"""More than the server asked for, as everywhere."""
+
+
+def blame(exc: BaseException, client: Any) -> Lost | Flooded | Raised:
+    """Return what an exception means for the job that raised it, which had ``client``.
+
+    A connection error is the connection's only if that client's is gone: a job may talk to others, too.
+    """
+    if isinstance(exc, errors.FloodWaitError | errors.FloodPremiumWaitError | errors.SlowModeWaitError):
+        event = classify(exc)
+        assert isinstance(event, FloodWait)
+        return Flooded(event.request, time.time() + event.seconds + SLACK_SECONDS)
+    failure = classify(exc)
+    gone = client is None or not client.is_connected()
+    if isinstance(exc, Dropped) or isinstance(failure, OF_THE_ACCOUNT) or (gone and isinstance(failure, NetworkLost)):
+        return Lost(failure.detail)
+    detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
+    return Raised(detail, chain_of(exc))

@@ -1,0 +1,44 @@
+"""The section ``work``: the user's modules, and how fast jobs may go."""
+
+import re
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from states.pace import Hours, WorkPolicy
+
+_HOURS: Final = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9]) ?[-–] ?([01]?[0-9]|2[0-4]):([0-5][0-9])")
+
+_MODULE: Final = re.compile(r"[^\x00-\x1f]+\.py|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
+
+
+def to_hours(value: Any) -> Hours | None:
+    """Return what ``09:00-18:00`` means. Raises ``ValueError`` with a sentence."""
+    if value is None:
+        return None
+    match = _HOURS.fullmatch(value) if isinstance(value, str) else None
+    if match is not None:
+        opens, closes = (int(match[n]) * 60 + int(match[n + 1]) for n in (1, 3))
+        if max(opens, closes) <= 24 * 60 and opens % (24 * 60) != closes % (24 * 60):
+            return Hours(opens % (24 * 60), closes % (24 * 60))
+    raise ValueError('must be two different times of a day, such as "09:00-18:00", in quotes')
+
+
+def _is_module(_: Any, attribute: Any, value: str) -> None:
+    if not _MODULE.fullmatch(value):
+        raise ValueError(f"{attribute.name} must be a file such as my_work.py, or a module such as my_package.work")
+
+
+@frozen(kw_only=True)
+class Module:
+    """A module of the user's; its handlers and standing work are for ``accounts``: names, or patterns of names."""
+
+    module: str = field(validator=_is_module)
+    accounts: tuple[str, ...] = ("*",)
+
+
+@frozen(kw_only=True)
+class WorkSection(WorkPolicy):
+    """What work there is, and how it may run."""
+
+    modules: tuple[Module, ...] = ()

@@ -1,0 +1,1 @@
+"""Work: durable jobs, and what stands while an account is healthy."""

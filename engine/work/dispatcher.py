@@ -1,0 +1,372 @@
+"""The dispatcher: gives jobs to accounts that are healthy, takes them away again, and writes down what came of them.
+
+    engine.db ──ready──▶ lanes (a few jobs of each kind and account) ──▶ a task of its own for each job that runs
+        ▲                                                                      │ returned, raised, taken away
+        └────────────── decide(job, event), see states/jobs.py ◀───────────────┘
+
+It is one task that sleeps until its bell rings: an account came or went, a job ended, a job was added, a time has come.
+Only it starts jobs and writes ends, so that there is one order. How many jobs wait makes no difference: it knows a few
+of each lane, and asks for more when these are gone.
+
+A job's task is asyncio's own and in no task group, with this as its owner: a function that does not let itself be
+cancelled would hold a group, and with it the engine, for ever. Here it is given up after a while, and named.
+"""
+
+import asyncio
+import json
+import math
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import anyio
+import structlog
+from attrs import define, evolve, field
+
+from engine.narrate import seconds
+from engine.ports import Clock
+from engine.work.handle import JobHandle, Run
+from engine.work.kinds import BadJob, Kinds
+from engine.work.lanes import Lanes
+from engine.work.pace import LATER, Pace
+from engine.work.ports import Blame, ClientOf, Store
+from engine.work.telling import told
+from states.jobs import Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
+from states.pace import WorkPolicy
+
+TICK_SECONDS = 1.0
+"""How often progress is stored, and patience looked at."""
+GRACE_SECONDS = 5.0
+"""How long a job gets to end when it is told to; and again, until it was told ``ASKED_MOST`` times."""
+ASKED_MOST = 3
+REST_SECONDS = 1.0
+"""How long an account begins nothing after a job lost its connection, unless it has another client by then: the account
+itself hears of the loss a moment later."""
+STOP_SECONDS = 5.0
+"""How long a stop waits for the jobs that it takes away."""
+TRY_AGAIN_SECONDS = 5.0
+CHANCE = random.Random()
+
+log = structlog.get_logger()
+
+
+def _is_told(exc: Exception) -> bool:
+    """Say whether an exception explains itself to a person: one of storage does, a mistake of ours does not."""
+    return bool(getattr(exc, "for_people", False))
+
+
+@define(eq=False)
+class Seat:
+    """An account, as far as work is concerned."""
+
+    name: str
+    client: object | None = None
+    rests_until: float = -math.inf
+    """By the loop's clock."""
+    runs: set[Run] = field(factory=set, init=False)
+
+
+@define(eq=False, kw_only=True)
+class Dispatcher:
+    """See the module's docstring. ``run`` it in a task group; its store is to be open until that has ended."""
+
+    accounts: Iterable[str]
+    kinds: Kinds
+    policy: WorkPolicy
+    store: Store
+    client_of: ClientOf
+    blame: Blame
+    clock: Clock
+    rng: random.Random = field(default=CHANCE, repr=False)
+    stuck: dict[int, Run] = field(factory=dict, init=False)
+    """Jobs whose function does not end although it was told to, by number."""
+    _seats: dict[str, Seat] = field(init=False)
+    _lanes: Lanes = field(init=False)
+    _pace: Pace = field(init=False)
+    _bell: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _changed: dict[str, None] = field(factory=dict, init=False)
+    """Accounts that came, went, or have room, in the order in which they said so."""
+    _ends: deque[Run] = field(factory=deque, init=False)
+    _labels: dict["asyncio.Task[None]", Run] = field(factory=dict, init=False)
+    _look_again: bool = field(default=False, init=False)
+    _wake_at: float = field(default=math.inf, init=False)
+    """When a lane opens, in Unix seconds."""
+
+    def __attrs_post_init__(self) -> None:
+        self._seats = {name: Seat(name) for name in self.accounts}
+        self._lanes = Lanes(self.store, self.kinds)
+        self._pace = Pace(self.policy, self.rng)
+
+    # --- what others say ---------------------------------------------------------------------------------------------
+
+    def account_changed(self, name: str) -> None:
+        """Look at an account again: it may have another client, or none."""
+        if name in self._seats:
+            self._changed[name] = None
+            self._bell.set()
+
+    def jobs_changed(self) -> None:
+        """Look at the file again: a person has added, retried or cancelled jobs."""
+        self._look_again = True
+        self._bell.set()
+
+    def label_of(self, task: "asyncio.Task[None]") -> str | None:
+        """Return what log lines call the job that a task does, if it does one."""
+        run = self._labels.get(task)
+        return run.label if run is not None else None
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that run now, as far as they are."""
+        return [run.job for run in self._runs()]
+
+    # --- the loop ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled; then take all jobs away and store where they are, bounded."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                await self._trying(self._begin_work)
+                tasks.start_soon(self._tick)
+                while True:
+                    self._bell.clear()
+                    await self._trying(self._turn)
+                    wait = min(self._wake_at, self._lanes.next_due) - self.clock.now()
+                    with anyio.move_on_after(None if wait == math.inf else max(wait, 0.0)):
+                        await self._bell.wait()
+        finally:
+            with anyio.move_on_after(STOP_SECONDS, shield=True):
+                await self._wind_up()
+            for run in self._runs():
+                self._give_up(run)
+
+    async def _wind_up(self) -> None:
+        for run in self._runs():
+            self._take_away(run, Lost("the engine stopped"))
+        while True:
+            self._bell.clear()
+            await self._settle_all()
+            if not self._runs():
+                return await self.store.flush()
+            await self._bell.wait()
+
+    async def _begin_work(self) -> None:
+        await self.store.recover("the engine ended under it")
+        self._pace.restore(await self.store.charges(self.clock.now()))
+        await self._lanes.load()
+        self._all_changed()
+
+    async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something until it works: trouble with the file, or a mistake of ours, stops no account and no job."""
+        while True:
+            try:
+                return await work()
+            except Exception as exc:
+                log.error(
+                    f"Jobs wait for {seconds(TRY_AGAIN_SECONDS)}: {exc or type(exc).__name__}",
+                    icon="💾",
+                    exc_info=not _is_told(exc),
+                )
+                self._look_again = True
+                await anyio.sleep(TRY_AGAIN_SECONDS)
+
+    async def _turn(self) -> None:
+        """Do all that there is to do now."""
+        await self._settle_all()
+        if self._look_again:
+            await self._look()
+            self._look_again = False
+        now = self.clock.now()
+        if now >= self._lanes.next_due:
+            await self._lanes.wake_due(now)
+            self._all_changed()
+        if now >= self._wake_at:
+            self._wake_at = math.inf
+            self._all_changed()
+        while self._changed:
+            names, self._changed = self._changed, {}
+            hungry: dict[str, None] = {}
+            for name in names:
+                seat = self._seats[name]
+                self._see(seat)
+                if seat.client is not None and not await self._fill(seat):
+                    hungry[name] = None
+            if hungry and await self._lanes.fetch():
+                self._changed |= hungry
+
+    def _runs(self) -> list[Run]:
+        return [run for seat in self._seats.values() for run in seat.runs]
+
+    def _all_changed(self) -> None:
+        self._changed |= dict.fromkeys(self._seats)
+
+    def _see(self, seat: Seat) -> None:
+        """Take the jobs of an account away whose client is gone."""
+        client = self.client_of(seat.name)
+        if client is seat.client:
+            return
+        for run in seat.runs:
+            self._take_away(run, Lost("the connection was lost"))
+        seat.client, seat.rests_until = client, -math.inf
+
+    async def _look(self) -> None:
+        """Read the lanes anew, and end what a person has cancelled."""
+        await self.store.flush()
+        await self._lanes.load()
+        self._all_changed()
+        runs = {run.job.id: run for run in self._runs()}
+        for number in await self.store.ended(list(runs)) if runs else ():
+            self._take_away(runs[number], Cancelled())
+
+    async def _tick(self) -> None:
+        while True:
+            await anyio.sleep(TICK_SECONDS)
+            await self._trying(self._look_after_runs)
+
+    async def _look_after_runs(self) -> None:
+        """Store what they said of their progress, and end those that are silent, or that do not end."""
+        now, loop_now = self.clock.now(), anyio.current_time()
+        for run in self._runs():
+            if run.unsaved and run.end is None:
+                run.unsaved = False
+                await self.store.save(run.job)
+            patience = self.policy.of(run.job.kind).patience
+            if run.why is None and now - (run.job.seen or now) > patience:
+                silence = f"no end, no checkpoint and no progress within {seconds(patience)}"
+                self._take_away(run, Raised(silence))
+            elif run.why is not None and loop_now - run.asked_at > GRACE_SECONDS:
+                self._ask_again(run)
+
+    # --- beginning ---------------------------------------------------------------------------------------------------
+
+    async def _fill(self, seat: Seat) -> bool:
+        """Begin what may begin with an account; return False if its lanes have to be filled first."""
+        loop_now = anyio.current_time()
+        if seat.rests_until > loop_now:
+            self._wake_at = min(self._wake_at, self.clock.now() + seat.rests_until - loop_now)
+            return True
+        while len(seat.runs) < self.policy.per_account:
+            job = self._next(seat)
+            if job is None:
+                return not self._lanes.wanted
+            if job.id not in self.stuck:
+                await self._begin(seat, job)
+        return True
+
+    def _next(self, seat: Seat) -> Job | None:
+        """Take the job that goes first out of the lanes of an account."""
+        now, best = self.clock.now(), None
+        for lane in self._lanes.of(seat.name):
+            head = lane.head
+            if head is None and not lane.more:
+                continue
+            paid = head is None or head.paid == head.attempt
+            opening = self._pace.opening(lane.kind, seat.name, now, paid=paid)
+            if opening is not None:
+                if opening != LATER:
+                    self._wake_at = min(self._wake_at, opening)
+            elif head is None:
+                self._lanes.want(lane)
+            elif best is None or (-head.priority, head.id) < best[0]:
+                best = (-head.priority, head.id), lane
+        if best is None or self._lanes.wanted:  # what is not read yet may go before what is
+            return None
+        return best[1].ready.popleft()
+
+    async def _begin(self, seat: Seat, job: Job) -> None:
+        kind = self.kinds.get(job.kind)
+        assert kind is not None, "lanes are of known kinds"
+        now = self.clock.now()
+        begun = decide(job, Begun(seat.name), now=now)
+        run = Run(begun, kind, seat.name, seat.client)
+        self._pace.begun(job.kind, seat.name)
+        seat.runs.add(run)
+        if job.paid != job.attempt and (until := self._pace.charge(job.kind, seat.name, now)) is not None:
+            run.job = begun = evolve(begun, paid=job.attempt)
+            await self.store.charge(begun, seat.name, until)
+        await self.store.save(begun)
+        run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
+        self._labels[run.task] = run
+        run.task.add_done_callback(partial(self._ended, run))
+
+    async def _work(self, run: Run) -> None:
+        """Do the job, whatever its function does: nothing that it raises gets out of here."""
+        try:
+            handle = JobHandle(run.kind.read(run.job.data), run, self.store, self.clock)
+            result = await run.kind.function(handle, run.client)
+            if result is not None:
+                json.dumps(result, allow_nan=False)
+            run.end = Returned(result)
+        except asyncio.CancelledError:
+            run.end = run.why or Raised("it was cancelled, and nobody here had asked for that")
+        except BadJob as exc:
+            run.end = Raised(str(exc))
+        except BaseException as exc:
+            run.end = run.why or self.blame(exc, run.client)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def _take_away(self, run: Run, why: JobEvent) -> None:
+        if run.why is None and run.end is None:
+            run.why = why
+            self._ask_again(run)
+
+    def _ask_again(self, run: Run) -> None:
+        if run.asked >= ASKED_MOST:
+            self._give_up(run)
+        elif run.task is not None:
+            run.asked, run.asked_at = run.asked + 1, anyio.current_time()
+            run.task.cancel()
+
+    def _give_up(self, run: Run) -> None:
+        if run.job.id in self.stuck:
+            return
+        self.stuck[run.job.id] = run
+        self._leave(run)
+        log.error(
+            f"{run.label} does not end although it was cancelled {run.asked} times; it is left alone, and not started "
+            "again before the engine is. Its function must let CancelledError through",
+            icon="❌",
+        )
+
+    def _leave(self, run: Run) -> None:
+        seat = self._seats[run.account]
+        if run in seat.runs:
+            seat.runs.discard(run)
+            self._pace.ended(run.job.kind, run.account)
+            self._changed[seat.name] = None
+            if self.policy.of(run.job.kind).at_once is not None:
+                self._all_changed()
+
+    def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
+        del self._labels[task]
+        if run.end is None:  # cancelled before its first step
+            run.end = run.why or Lost("it was cancelled before it began")
+        self._ends.append(run)
+        self._bell.set()
+
+    async def _settle_all(self) -> None:
+        while self._ends:
+            await self._settle(self._ends[0])
+            self._ends.popleft()  # only now: what a cancelled call has not stored is still to be stored
+
+    async def _settle(self, run: Run) -> None:
+        """Store what came of a run, and let others have its place."""
+        assert run.end is not None
+        now = self.clock.now()
+        job = decide(run.job, run.end, now=now, draw=self.rng.random(), retry=self.policy.retry)
+        await self.store.save(job)
+        run.job = job
+        self.stuck.pop(job.id, None)
+        self._leave(run)
+        if isinstance(run.end, Flooded):
+            self._pace.hold(job.kind, run.account, run.end.until)
+        seat = self._seats[run.account]
+        if isinstance(run.end, Lost) and run.why is None and seat.client is run.client:
+            seat.rests_until = anyio.current_time() + REST_SECONDS
+        if job.state is JobState.QUEUED:
+            self._lanes.returned(job)
+            if job.account is None:
+                self._all_changed()
+        told(run, job, now)

@@ -1,0 +1,110 @@
+"""``JobHandle``: a job, as the function that does it sees it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from engine.ports import Clock
+from engine.work.kinds import Kind
+from engine.work.ports import Store
+from states.jobs import Job, JobEvent, Saved, decide
+
+
+class JobOver(Exception):
+    """The job was taken from this run: nothing that it says is heard any more."""
+
+
+@define(eq=False)
+class Run:
+    """One run of a job: from its begin with an account to the end of its task."""
+
+    job: Job
+    kind: Kind
+    account: str
+    client: Any
+    task: "asyncio.Task[None] | None" = field(default=None, init=False)
+    end: JobEvent | None = field(default=None, init=False)
+    """What came of it, when its task has ended."""
+    why: JobEvent | None = field(default=None, init=False)
+    """Why it was taken away."""
+    asked: int = field(default=0, init=False)
+    """How often it was told to end; and when last, by the loop's clock."""
+    asked_at: float = field(default=0.0, init=False)
+    unsaved: bool = field(default=False, init=False)
+    """Whether it has said how far it is, and that is not stored yet."""
+
+    @property
+    def label(self) -> str:
+        """What log lines call it."""
+        return f"job {self.job.id} ({self.job.kind}) of {self.account}"
+
+
+@define(eq=False)
+class JobHandle:
+    """A job, for the function that does it: what it was given, how far it was, and where it says how far it is."""
+
+    data: Any
+    """What the job was given: of the kind's class, or a dict."""
+    _run: Run
+    _store: Store
+    _clock: Clock
+
+    @property
+    def id(self) -> int:
+        """The job's number."""
+        return self._run.job.id
+
+    @property
+    def account(self) -> str:
+        """The account that it is with."""
+        return self._run.account
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1. Going on after a lost connection is the same one."""
+        return self._run.job.attempt
+
+    @property
+    def began(self) -> float:
+        """When the job first ran (Unix seconds)."""
+        return self._run.job.began or 0.0
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """The last checkpoint, also that of a run before; empty at first."""
+        return dict(self._run.job.checkpoint or {})
+
+    async def checkpoint(
+        self,
+        mark: Mapping[str, Any],
+        *,
+        results: Sequence[Any] = (),
+        messages: Sequence[Any] = (),
+        done: float | None = None,
+        total: float | None = None,
+        stay: bool = False,
+    ) -> None:
+        """Store how far the job is, with what it has found since; durable when this returns, all of it or nothing.
+
+        ``mark`` is what a later run finds in ``saved`` (JSON). ``results`` are kept with the job, ``messages`` in the
+        table of that name. ``done`` of ``total`` is shown as progress. ``stay``: only this account may go on with it.
+        Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for what is not JSON.
+        """
+        self._check()
+        saved = Saved(checkpoint=dict(mark), results=len(results), done=done, total=total, stay=stay)
+        job = decide(self._run.job, saved, now=self._clock.now())
+        await self._store.keep(job, messages, results)
+        self._run.job = job  # only now: a cancelled write has queued nothing, and the job is where it was
+        await self._store.flush()
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Say how far the job is, for people to see; nothing that must last. Raises ``JobOver``."""
+        self._check()
+        self._run.job = decide(self._run.job, Saved(done=done, total=total), now=self._clock.now())
+        self._run.unsaved = True
+
+    def _check(self) -> None:
+        if self._run.end is not None or self._run.why is not None:
+            raise JobOver(f"job {self.id} was taken from this run; let it end")

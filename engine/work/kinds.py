@@ -1,0 +1,109 @@
+"""Kinds of jobs: a name, a function, and the class of the data that its jobs are given."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import cattrs
+from attrs import field, frozen
+
+from engine.config import nearest
+
+Function = Callable[[Any, Any], Awaitable[Any]]
+"""``async def work(job, client)``; what it returns is the job's result, as JSON."""
+
+
+class BadJob(Exception):
+    """A job that cannot be added; the text says why."""
+
+
+def _plain(wanted: type[Any], *also: type[Any]) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes values of one type as they are: text is not made a number, nor a number text."""
+
+    def take(value: Any, _: Any) -> Any:
+        if isinstance(value, (wanted, *also)) and not (isinstance(value, bool) and wanted is not bool):
+            return wanted(value)
+        raise ValueError(f"must be {_WORDS[wanted]}, not {value!r:.60}")
+
+    return take
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for wanted in (str, int, bool):
+        converter.register_structure_hook(wanted, _plain(wanted))
+    converter.register_structure_hook(float, _plain(float, int))
+    converter.register_structure_hook(str | int, _text_or_number)
+    converter.register_structure_hook(
+        str | int | None, lambda value, _: value if value is None else _text_or_number(value, _)
+    )
+    return converter
+
+
+def _text_or_number(value: Any, _: Any) -> str | int:
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"must be text or a whole number, not {value!r:.60}")
+
+
+_CONVERTER = _converter()
+
+
+@frozen
+class Kind:
+    """One kind of jobs; ``data`` None takes any mapping."""
+
+    name: str
+    function: Function
+    data: type[Any] | None = None
+
+    def read(self, data: Mapping[str, Any]) -> Any:
+        """Return what the function gets as ``job.data``. Raises ``BadJob`` with everything that does not fit."""
+        if self.data is None:
+            return dict(data)
+        try:
+            return _CONVERTER.structure(data, self.data)
+        except Exception as exc:
+            if not isinstance(exc, cattrs.BaseValidationError):
+                raise BadJob(f"the data of a {self.name} job: {exc}") from None
+            faults = "; ".join(cattrs.transform_error(exc, "", _fault))
+            raise BadJob(f"the data of a {self.name} job does not fit: {faults}") from None
+
+
+def _fault(exc: BaseException, _: type[Any] | None) -> str:
+    match exc:
+        case KeyError():
+            return f"{exc.args[0]} is missing"
+        case cattrs.ForbiddenExtraKeysError():
+            known = [attribute.name for attribute in getattr(exc.cl, "__attrs_attrs__", ())]
+            extra = sorted(exc.extra_fields)
+            return f"{', '.join(extra)} is not known; {nearest(extra[0], known)}"
+        case ValueError() | TypeError():
+            return str(exc)
+        case _:
+            return f"{type(exc).__name__}: {exc}"
+
+
+@frozen
+class Kinds:
+    """The kinds that there are, by name."""
+
+    by_name: dict[str, Kind] = field(factory=dict)
+
+    @classmethod
+    def of(cls, kinds: Iterable[Kind]) -> "Kinds":
+        """Return these kinds; a later one takes the place of an earlier one of the same name."""
+        return cls({kind.name: kind for kind in kinds})
+
+    def get(self, name: str) -> Kind | None:
+        """Return the kind called ``name``, if there is one."""
+        return self.by_name.get(name)
+
+    def check(self, name: str, data: Mapping[str, Any]) -> Any:
+        """Return a job's data as its kind reads it. Raises ``BadJob`` for an unknown kind, or data that do not fit."""
+        kind = self.by_name.get(name)
+        if kind is None:
+            raise BadJob(f"there is no kind of jobs called {name!r}; {nearest(name, self.by_name)}")
+        return kind.read(data)

@@ -1,0 +1,112 @@
+"""Lanes: the jobs of one kind for one account (or for any) that are ready, a few of them in memory, in their order."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+
+import structlog
+from attrs import define, field
+
+from engine.work.kinds import Kinds
+from engine.work.ports import Store
+from states.jobs import Job
+
+FETCH_ROWS = 512
+"""Jobs that are read of one lane at a time, while not many are in memory."""
+FETCH_LEAST = 8
+MEMORY_ROWS = 8192
+"""Jobs in memory, of all lanes together, from which on only a few are read at a time."""
+
+log = structlog.get_logger()
+
+
+@define(eq=False)
+class Lane:
+    """Jobs of one kind for one account, None for any: those in memory, and whether there may be more in the file."""
+
+    kind: str
+    account: str | None
+    ready: deque[Job] = field(factory=deque, init=False)
+    more: bool = field(default=True, init=False)
+
+    @property
+    def head(self) -> Job | None:
+        """The job that goes first, of those in memory."""
+        return self.ready[0] if self.ready else None
+
+
+@define(eq=False)
+class Lanes:
+    """All lanes that have something to do.
+
+    A lane is read only when none of its jobs is in memory, and after a flush: what has begun is then no longer ready in
+    the file, so that no job is read twice.
+    """
+
+    store: Store
+    kinds: Kinds
+    next_due: float = field(default=math.inf, init=False)
+    """When the next waiting job is due (Unix seconds)."""
+    wanted: dict[tuple[str, str | None], Lane] = field(factory=dict, init=False)
+    """Lanes to be read."""
+    _lanes: dict[tuple[str, str | None], Lane] = field(factory=dict, init=False)
+    _unknown: set[str] = field(factory=set, init=False)
+
+    async def load(self) -> None:
+        """Read anew which lanes there are, and when the next job is due; what is in memory is forgotten.
+
+        To be called after a flush.
+        """
+        self.wanted.clear()
+        self._lanes.clear()
+        for kind, account in await self.store.lanes():
+            if self.kinds.get(kind) is not None:
+                self._lanes[kind, account] = Lane(kind, account)
+            elif kind not in self._unknown:
+                self._unknown.add(kind)
+                log.warning(
+                    f"There are jobs of the kind {kind!r}, and no module of the config has it; they wait. Name the "
+                    "module under work.modules, or cancel them",
+                    icon="⚠️",
+                )
+        due = await self.store.next_due()
+        self.next_due = math.inf if due is None else due
+
+    async def wake_due(self, now: float) -> None:
+        """Make those ready whose time has come."""
+        await self.store.wake_due(now)
+        await self.store.flush()
+        await self.load()
+
+    def of(self, account: str) -> Iterator[Lane]:
+        """Yield the lanes that an account takes jobs from."""
+        for kind in self.kinds.by_name:
+            for who in (account, None):
+                if (lane := self._lanes.get((kind, who))) is not None:
+                    yield lane
+
+    def want(self, lane: Lane) -> None:
+        """Have a lane read at the next ``fetch``."""
+        self.wanted[lane.kind, lane.account] = lane
+
+    async def fetch(self) -> bool:
+        """Read the lanes that are wanted; return whether there were any."""
+        wanted, self.wanted = self.wanted, {}
+        if not wanted:
+            return False
+        await self.store.flush()
+        for lane in wanted.values():
+            room = MEMORY_ROWS - sum(len(each.ready) for each in self._lanes.values())
+            limit = max(FETCH_LEAST, min(FETCH_ROWS, room))
+            jobs = await self.store.ready(lane.kind, lane.account, limit)
+            lane.ready.extend(jobs)
+            lane.more = len(jobs) == limit
+        return True
+
+    def returned(self, job: Job) -> None:
+        """Take note that a job is in the queue again."""
+        if job.due is not None:
+            self.next_due = min(self.next_due, job.due)
+        else:
+            lane = self._lanes.setdefault((job.kind, job.account), Lane(job.kind, job.account))
+            lane.more = True

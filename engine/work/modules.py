@@ -1,0 +1,127 @@
+"""The user's modules that a config names: imported, and searched for what their functions are marked as."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from attrs import field, frozen
+
+from engine.work.kinds import Function, Kind
+from engine.work.marks import HandlerMark, KindMark, StandingMark, marks_of
+
+
+class BadModule(Exception):
+    """A module that cannot be used; the text says which, where and why."""
+
+
+@frozen
+class Attached:
+    """A function that stands with accounts: those whose name fits one of the globs ``accounts``."""
+
+    function: Any
+    accounts: tuple[str, ...]
+    event: Any = None
+    """What it hears of; None for one that runs while its account is healthy."""
+
+
+@frozen
+class Found:
+    """What is in the modules."""
+
+    kinds: list[Kind] = field(factory=list)
+    handlers: list[Attached] = field(factory=list)
+    standing: list[Attached] = field(factory=list)
+
+
+def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
+    """Import modules, each with the accounts that it is for, and return what is in them.
+
+    A name that ends in ``.py`` is a file, relative to ``folder``; any other is a dotted name. Modules may import what
+    lies in ``folder``. Raises ``BadModule``.
+    """
+    found = Found()
+    homes: dict[str, str] = {}
+    for name, accounts in modules:
+        for function in _functions(_load(name, folder)):
+            for mark in marks_of(function):
+                if not inspect.iscoroutinefunction(function):
+                    raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
+                match mark:
+                    case KindMark(kind, data):
+                        if homes.setdefault(kind, name) != name:
+                            raise BadModule(
+                                f"{name}: the kind {kind!r} is in {homes[kind]} already; rename one of them"
+                            )
+                        found.kinds.append(_kind(name, kind, function, data))
+                    case HandlerMark(event):
+                        found.handlers.append(Attached(function, tuple(accounts), event))
+                    case StandingMark():
+                        found.standing.append(Attached(function, tuple(accounts)))
+    return found
+
+
+def _kind(module: str, name: str, function: Function, data: Any) -> Kind:
+    if data is not None and not hasattr(data, "__attrs_attrs__"):
+        raise BadModule(f"{module}: the data of the kind {name!r} must be an attrs class, not {data!r:.60}")
+    return Kind(name, function, data)
+
+
+def _functions(module: ModuleType) -> list[Any]:
+    """Return the marked functions that a module defines or imports, each once, in their order."""
+    return list({id(value): value for value in vars(module).values() if marks_of(value)}.values())
+
+
+def _load(name: str, folder: Path) -> ModuleType:
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    try:
+        return _from_file(folder / name) if name.endswith(".py") else importlib.import_module(name)
+    except (Exception, SystemExit) as exc:
+        raise BadModule(f"{name} cannot be imported: {_where(exc)}{_why(exc)}; mend it, and try again") from exc
+
+
+def _from_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    for module in list(sys.modules.values()):  # once, also if the engine is made twice, or a sibling imported it
+        if getattr(module, "__file__", None) == str(path):
+            return module
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None, "a file that ends in .py can be loaded"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    taken = sys.modules.get(path.stem)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    finally:
+        if taken is not None:  # a module of the same name that is in use stays what its name means
+            sys.modules[path.stem] = taken
+    return module
+
+
+def _where(exc: BaseException) -> str:
+    """Return the place where an import failed, as ``line 12 of work.py: ``."""
+    if isinstance(exc, SyntaxError):
+        return f"line {exc.lineno} of {Path(exc.filename or '?').name}: "
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "importlib" not in frame.filename]
+    if len(frames) < 2 or frames[-1].filename == __file__:
+        return ""
+    return f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}: "
+
+
+def _why(exc: BaseException) -> str:
+    if isinstance(exc, SystemExit):
+        return f"it ends the program (SystemExit: {exc.code})"
+    text = exc.msg if isinstance(exc, SyntaxError) else str(exc)
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__

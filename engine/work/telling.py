@@ -1,0 +1,35 @@
+"""What the log says of jobs: failures and waits. That one is done is routine; ``jobs list`` and ``status`` have it."""
+
+import structlog
+
+from engine.narrate import of_day, seconds
+from engine.work.handle import Run
+from states.jobs import Flooded, Job, JobState, Lost, Raised, Returned
+
+LONG_SECONDS = 5.0
+"""A job that took longer than this is worth a line when it is done."""
+
+log = structlog.get_logger()
+
+
+def told(run: Run, job: Job, now: float) -> None:
+    """Log what came of a run; ``job`` is the job after it."""
+    match run.end:
+        case Raised() if job.state is JobState.FAILED:
+            log.error(f"{_label(run)} failed after {job.attempts} attempts: {job.detail}. Retry it by hand", icon="❌")
+        case Raised() if job.due is not None:
+            wait = seconds(max(0.0, job.due - now))
+            log.warning(f"{_label(run)} failed at attempt {job.attempts}: {job.detail}; again in {wait}", icon="⚠️")
+        case Flooded(request, until):
+            log.warning(f"{_label(run)}: {request} is held until {of_day(until)}, and so are {job.kind} jobs", icon="⏱️")
+        case Lost(why):
+            log.info(f"{_label(run)} goes on later: {why}", icon="🔄")
+        case Returned() if job.began is not None and now - job.began > LONG_SECONDS:
+            amount = f", {job.done:g} of {job.total:g}" if job.done and job.total else ""
+            log.info(f"{_label(run)} is done after {seconds(now - job.began)}{amount}", icon="✅")
+        case _:
+            log.debug(f"{_label(run)} is {job.state}", icon="✅")
+
+
+def _label(run: Run) -> str:
+    return run.label[0].upper() + run.label[1:]

@@ -1,0 +1,98 @@
+"""How fast work may go: how many jobs at once, how many in a while, at which hours. Accounts that hurry get limited.
+
+Values of the config, and pure questions about them; all times are seconds.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import attrs
+from attrs import field, frozen
+
+from states.jobs import RETRY
+from states.schedules import Backoff
+
+_AT_ONCE_MAX: Final = 10_000
+_DAY_MINUTES: Final = 24 * 60
+
+
+def _count(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None and not 1 <= value <= _AT_ONCE_MAX:
+        raise ValueError(f"{attribute.name} must be from 1 to {_AT_ONCE_MAX}")
+
+
+def _above_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{attribute.name} must be more than 0 s")
+
+
+def _jitter(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} must be from 0 to 1")
+
+
+@frozen(kw_only=True)
+class Budget:
+    """At most ``at_most`` jobs may begin in any ``per`` seconds, for each account and kind.
+
+    A job that begins takes one of these places, and gives it back after ``per`` and up to ``jitter`` of that more, at
+    random, so that no rhythm shows.
+    """
+
+    at_most: int = field(validator=_count)
+    per: float = field(validator=_above_zero)
+    jitter: float = field(default=0.1, validator=_jitter)
+
+    def taken_until(self, now: float, draw: float) -> float:
+        """Return until when a place is taken from now on; ``draw`` from [0, 1)."""
+        return now + self.per * (1 + self.jitter * draw)
+
+
+@frozen
+class Hours:
+    """The hours of a day at which jobs may begin, as minutes since midnight; over midnight if they end earlier."""
+
+    opens: int
+    closes: int
+
+    def opening(self, at: datetime) -> datetime | None:
+        """Return when they begin, seen from ``at`` (a local time); None if that is within them."""
+        minute = at.hour * 60 + at.minute
+        if (minute - self.opens) % _DAY_MINUTES < (self.closes - self.opens) % _DAY_MINUTES:
+            return None
+        opening = at.replace(hour=self.opens // 60, minute=self.opens % 60, second=0, microsecond=0)
+        return opening if opening > at else opening + timedelta(days=1)
+
+    def __str__(self) -> str:
+        return "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in (self.opens, self.closes))
+
+
+@frozen(kw_only=True)
+class KindPolicy:
+    """How the jobs of one kind may run."""
+
+    at_once: int | None = field(default=None, validator=_count)
+    """In the whole fleet; None is no limit but those of the accounts."""
+    per_account: int = field(default=1, validator=_count)
+    """With one account."""
+    budget: Budget | None = None
+    hours: Hours | None = None
+    """Local time."""
+    patience: float = field(default=600.0, validator=_above_zero)
+    """How long a job may go without a checkpoint, a word on its progress, or its end; then that attempt has failed."""
+
+
+@frozen(kw_only=True)
+class WorkPolicy:
+    """How all work may run: at most ``per_account`` jobs with one account, each kind by its own rules."""
+
+    per_account: int = field(default=4, validator=_count)
+    retry: Backoff = RETRY
+    kinds: dict[str, KindPolicy] = field(factory=dict)
+
+    def of(self, kind: str) -> KindPolicy:
+        """Return the rules of a kind."""
+        return self.kinds.get(kind) or _DEFAULT
+
+
+_DEFAULT: Final = KindPolicy()
