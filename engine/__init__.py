@@ -5,15 +5,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adapters.session import HoldfastSession
+    from adapters.sqlite.jobs import Message
     from engine.engine import Engine
     from engine.monitor import ConnectionMonitor
+    from engine.work.handle import JobHandle
+    from engine.work.marks import job_kind, on, while_healthy
 
-__all__ = ["ConnectionMonitor", "Engine", "HoldfastSession"]
+__all__ = [
+    "ConnectionMonitor",
+    "Engine",
+    "HoldfastSession",
+    "JobHandle",
+    "Message",
+    "job_kind",
+    "on",
+    "while_healthy",
+]
 
 _HOMES = {
     "ConnectionMonitor": "engine.monitor",
     "Engine": "engine.engine",
     "HoldfastSession": "adapters.session",
+    "JobHandle": "engine.work.handle",
+    "Message": "adapters.sqlite.jobs",
+    "job_kind": "engine.work.marks",
+    "on": "engine.work.marks",
+    "while_healthy": "engine.work.marks",
 }
 
 

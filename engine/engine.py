@@ -190,7 +190,7 @@ class Engine:
         ``account`` None is any that is healthy. Raises ``BadJob`` for an unknown kind or account, and for data that do
         not fit.
         """
-        return (await self.work.add([self.work.checked(kind, data, account, priority, due)]))[0]
+        return (await self.work.add([self.work.catalogue.check(kind, data, account, priority, due)]))[0]
 
     async def finished(self, job: int) -> Job:
         """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if there is none."""

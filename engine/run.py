@@ -74,7 +74,8 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
-                tasks.start_soon(screen.show, console, lambda: engine.info, lambda: fleet.snapshots, recent)
+                look = (lambda: engine.info, lambda: fleet.snapshots, lambda: engine.work.summary)
+                tasks.start_soon(screen.show, console, *look, recent)
             # Telethon's classes alone are some hundred thousand objects that live for ever: not to be looked through at
             # each collection, while a thousand clients are made anew.
             gc.collect()
@@ -89,4 +90,8 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
             tasks.cancel_scope.cancel()
     if fleet.at_stop:
         console.print(status.block(fleet.at_stop), markup=False, highlight=False)
+    if engine.work.stuck:
+        # Some work of the user's does not let itself be cancelled, and the end of the loop would wait for it for ever.
+        sys.stdout.flush()
+        os._exit(code)
     return code

@@ -10,6 +10,8 @@ from rich.text import Text
 
 from engine.logs import RecentLines
 from engine.status import EngineInfo, page
+from engine.work.summary import Summary
+from engine.work.summary import page as job_lines
 from states import Snapshot
 
 FRAME = 0.25
@@ -20,6 +22,7 @@ async def show(
     console: Console,
     info: Callable[[], EngineInfo],
     snapshots: Callable[[], Mapping[str, Snapshot]],
+    jobs: Callable[[], Summary],
     recent: RecentLines | None = None,
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
@@ -31,7 +34,7 @@ async def show(
         ]
         for look in looks:
             look.no_wrap, look.overflow = True, "ellipsis"
-        return Group(page(info(), snapshots(), time.time()), "", *looks)
+        return Group(page(info(), snapshots(), time.time(), job_lines(jobs())), "", *looks)
 
     with Live(picture(), console=console, auto_refresh=False) as live:
         try:

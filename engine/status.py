@@ -84,7 +84,7 @@ def cause_text(snapshot: Snapshot) -> str | None:
 
 
 def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
-    """Return what ``status --json`` prints."""
+    """Return what ``status --json`` prints of the engine and its accounts."""
     return {
         "engine": {"running": info.running, "pid": info.pid, "since": iso(info.since)},
         "accounts": [
@@ -190,9 +190,11 @@ def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> 
     return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
 
 
-def page(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> RenderableType:
-    """Return the whole status page."""
-    return Group(heading(info, snapshots, now), "", table(snapshots, now))
+def page(
+    info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, more: Iterable[RenderableType] = ()
+) -> RenderableType:
+    """Return the whole status page, with ``more`` at its end."""
+    return Group(heading(info, snapshots, now), "", table(snapshots, now), *more)
 
 
 def block(snapshots: Mapping[str, Snapshot]) -> str:

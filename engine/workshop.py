@@ -2,7 +2,7 @@
 
 import asyncio
 import fnmatch
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import anyio
@@ -11,13 +11,13 @@ from attrs import define, field
 from adapters.sqlite.jobs import JobStore, NewJob
 from adapters.system import SystemClock
 from adapters.telegram.blame import blame
-from adapters.telegram.kinds import BUILT_IN
-from engine.config import Config, UnknownAccount, nearest
+from engine.catalogue import Catalogue
+from engine.config import Config
 from engine.work.dispatcher import Dispatcher
-from engine.work.kinds import BadJob, Function, Kind, Kinds
-from engine.work.modules import BadModule, Found, find
+from engine.work.kinds import Function, Kind
 from engine.work.ports import ClientOf
 from engine.work.standing import Standing, Work
+from engine.work.summary import Summary
 from states.jobs import OPEN, Job
 
 POLL_SECONDS = 0.1
@@ -29,27 +29,20 @@ class Workshop:
     """What work an engine has; the ways to it are ``Engine``'s."""
 
     config: Config
-    found: Found = field(init=False)
-    kinds: Kinds = field(init=False)
+    catalogue: Catalogue = field(init=False)
     standing: Standing | None = field(default=None, init=False)
     dispatcher: Dispatcher | None = field(default=None, init=False)
     _store: JobStore | None = field(default=None, init=False)
     _own: list[tuple[str, Work]] = field(factory=list, init=False)
     """Standing work that the program has added, and for which accounts."""
 
-    def __attrs_post_init__(self) -> None:
-        self.found = find(
-            [(each.module, each.accounts) for each in self.config.work.modules], self.config.path.absolute().parent
-        )
-        self.kinds = Kinds.of([*(Kind(*each) for each in BUILT_IN), *self.found.kinds])
-        for name in self.config.work.kinds:
-            if self.kinds.get(name) is None:
-                hint = nearest(name, self.kinds.by_name)
-                raise BadModule(f"{self.config.path.name}: work.kinds.{name}: no module has this kind; {hint}")
+    @catalogue.default
+    def _read_modules(self) -> Catalogue:
+        return Catalogue.of(self.config)
 
     def add_kind(self, name: str, function: Function, data: type[Any] | None) -> None:
         """Take a kind from the program itself."""
-        self.kinds.by_name[name] = Kind(name, function, data)
+        self.catalogue.kinds.by_name[name] = Kind(name, function, data)
 
     def stand(self, pattern: str, function: Work) -> None:
         """Take standing work from the program itself."""
@@ -57,7 +50,7 @@ class Workshop:
 
     def handlers_of(self, account: str) -> list[tuple[Any, Any]]:
         """Return the handlers of an account that are in modules, each with its event."""
-        return [(each.function, each.event) for each in self.found.handlers if _fits(account, each.accounts)]
+        return [(each.function, each.event) for each in self.catalogue.found.handlers if _fits(account, each.accounts)]
 
     def open(self, store: JobStore, client_of: ClientOf) -> None:
         """Get ready to work, on a running loop."""
@@ -65,16 +58,16 @@ class Workshop:
         self._store = store
         self.dispatcher = Dispatcher(
             accounts=names,
-            kinds=self.kinds,
+            kinds=self.catalogue.kinds,
             policy=self.config.work,
             store=store,
             client_of=client_of,
             blame=blame,
             clock=SystemClock(),
         )
-        self.standing = Standing(client_of)
+        self.standing = Standing(client_of, blame)
         for name in names:
-            for each in self.found.standing:
+            for each in self.catalogue.found.standing:
                 if _fits(name, each.accounts):
                     self.standing.add(name, each.function)
             for pattern, function in self._own:
@@ -111,23 +104,16 @@ class Workshop:
             await self._store.aclose()
 
     @property
+    def summary(self) -> Summary:
+        """How the jobs are."""
+        return self.dispatcher.summary if self.dispatcher is not None else Summary()
+
+    @property
     def stuck(self) -> bool:
         """Whether some work does not end although it was told to."""
         return bool((self.dispatcher and self.dispatcher.stuck) or (self.standing and self.standing.stuck))
 
     # --- jobs --------------------------------------------------------------------------------------------------------
-
-    def checked(
-        self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None
-    ) -> NewJob:
-        """Return a job that can be added. Raises ``BadJob`` with the reason for any other."""
-        self.kinds.check(kind, data)
-        if account is not None:
-            try:
-                self.config.account(account)
-            except UnknownAccount as exc:
-                raise BadJob(str(exc)) from None
-        return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due)
 
     async def add(self, jobs: Iterable[NewJob]) -> range:
         """Add jobs; return their numbers when they are durable."""

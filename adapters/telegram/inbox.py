@@ -16,29 +16,20 @@ import anyio
 from attrs import define, field
 from telethon import events
 
+from adapters.telegram.blame import blame
+from states.jobs import Lost
+
 BACKLOG = 1000
 """Updates that may wait for handlers; more are left at the data centre."""
 AT_ONCE = 64
 """Handlers of one account that may run at the same time."""
 
+TRIES = 3
+"""Calls of a handler for one update, at the most, when connections are lost under it."""
+
 Handler = Callable[[Any], Awaitable[Any]]
 
 log = logging.getLogger("holdfast.handlers")
-
-
-def _guarded(handler: Handler, account: str) -> Handler:
-    """Keep a handler's exceptions to itself, and log them where the operator looks."""
-
-    async def call(event: Any) -> None:
-        try:
-            await handler(event)
-        except events.StopPropagation:
-            raise
-        except Exception:
-            name = getattr(handler, "__qualname__", repr(handler))
-            log.exception("❌ The handler %s failed on an update of %s", name, account)
-
-    return call
 
 
 @define(eq=False)
@@ -54,10 +45,46 @@ class Inbox:
     _numbers: "itertools.count[int]" = field(factory=lambda: itertools.count(1), init=False)
     _last: int = field(default=0, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    failures: int = field(default=0, init=False)
+    """How often a handler has failed."""
 
     def on(self, handler: Handler, event: Any) -> None:
         """Let ``handler`` hear of such events, with each client from the next one on."""
-        self._handlers.append((_guarded(handler, self.account), event))
+        self._handlers.append((self._guarded(handler), event))
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Keep a handler's exceptions to itself, and log them where the operator looks.
+
+        One that fails because its connection was lost is called again with the next client, a few times.
+        """
+
+        async def call(event: Any) -> None:
+            for left in reversed(range(TRIES)):
+                client = getattr(event, "client", None)
+                try:
+                    await handler(event)
+                    return
+                except events.StopPropagation:
+                    raise
+                except (Exception, SystemExit, KeyboardInterrupt) as exc:
+                    lost = client is not None and isinstance(blame(exc, client), Lost)
+                    if not (lost and left):
+                        self._failed(handler)
+                        return
+                event._set_client(await self._another(client))
+
+        return call
+
+    def _failed(self, handler: Handler) -> None:
+        self.failures += 1
+        name = getattr(handler, "__qualname__", repr(handler))
+        log.exception("❌ The handler %s failed on an update of %s (%d so far)", name, self.account, self.failures)
+
+    async def _another(self, client: Any) -> Any:
+        """Wait for another client than this one."""
+        while self.client is None or self.client is client:
+            await self._change()
+        return self.client
 
     def attach(self, client: Any) -> None:
         """Give a fresh client all handlers."""

@@ -5,6 +5,7 @@ from cyclopts import App
 from engine.cli.control import pause, resume, retry
 from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
 from engine.cli.doctor import doctor as examine
+from engine.cli.jobs import app as jobs_app
 from engine.cli.log import app as log_app
 from engine.cli.login import login as log_in
 from engine.cli.login import logout as log_out
@@ -22,3 +23,4 @@ for command in (run_fleet, show_status, pause, resume, retry, log_in, log_out, e
     app.command(command, name=command.__name__)
 app.command(log_app)
 app.command(session_app)
+app.command(jobs_app)

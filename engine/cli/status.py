@@ -3,6 +3,8 @@
 import json
 import time
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +13,19 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite.job_reader import JobReader
 from adapters.system import holder_of
 from engine import layout, screen
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, told
 from engine.config import Config, load, nearest
 from engine.status import EngineInfo, as_data, chosen, exit_code, page
+from engine.work.summary import Summary, by_state, summary_data
+from engine.work.summary import page as job_lines
 from states import Snapshot
+from states.jobs import JobState
+
+RUNNING_READ = 1000
+"""Running jobs that are read; more are not worth a look."""
 
 
 def _info(settings: Config) -> EngineInfo:
@@ -39,6 +48,15 @@ def _snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
     return found
 
 
+def _jobs(settings: Config) -> Summary:
+    try:
+        with JobReader.open(settings.storage.directory / layout.DATABASE) as reader:
+            running = reader.jobs({"state": [JobState.RUNNING.value]})
+            return Summary(by_state(reader.counts()), tuple(islice(running, RUNNING_READ)))
+    except JournalMissing:
+        return Summary()
+
+
 def status(
     config: ConfigPath = Path("config.yaml"),
     account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
@@ -54,11 +72,13 @@ def status(
         settings = load(config)
         console = Console()
         if watch and not as_json:
+            look = partial(_info, settings), partial(_snapshots, settings, account), partial(_jobs, settings)
             with suppress(KeyboardInterrupt):
-                anyio.run(screen.show, console, lambda: _info(settings), lambda: _snapshots(settings, account))
-        info, snapshots = _info(settings), _snapshots(settings, account)
+                anyio.run(screen.show, console, *look)
+        info, snapshots, jobs = _info(settings), _snapshots(settings, account), _jobs(settings)
         if as_json:
-            print(json.dumps(as_data(info, snapshots), ensure_ascii=False, indent=2))
+            said = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
+            print(json.dumps(said, ensure_ascii=False, indent=2))
         elif not watch:
-            console.print(page(info, snapshots, time.time()))
+            console.print(page(info, snapshots, time.time(), job_lines(jobs)))
         raise SystemExit(int(exit_code(info, snapshots.values())))

@@ -17,7 +17,7 @@ import json
 import math
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import anyio
@@ -31,6 +31,7 @@ from engine.work.kinds import BadJob, Kinds
 from engine.work.lanes import Lanes
 from engine.work.pace import LATER, Pace
 from engine.work.ports import Blame, ClientOf, Store
+from engine.work.summary import Summary, by_state
 from engine.work.telling import told
 from states.jobs import Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
 from states.pace import WorkPolicy
@@ -46,6 +47,8 @@ itself hears of the loss a moment later."""
 STOP_SECONDS = 5.0
 """How long a stop waits for the jobs that it takes away."""
 TRY_AGAIN_SECONDS = 5.0
+LOOK_SECONDS = 30.0
+"""How often the file is looked at for jobs of which nobody has told."""
 CHANCE = random.Random()
 
 log = structlog.get_logger()
@@ -90,6 +93,9 @@ class Dispatcher:
     _ends: deque[Run] = field(factory=deque, init=False)
     _labels: dict["asyncio.Task[None]", Run] = field(factory=dict, init=False)
     _look_again: bool = field(default=False, init=False)
+    _counts: Mapping[str, int] = field(factory=dict, init=False)
+    _look_at: float = field(default=math.inf, init=False)
+    """When to look at the file again, by the loop's clock."""
     _wake_at: float = field(default=math.inf, init=False)
     """When a lane opens, in Unix seconds."""
 
@@ -117,9 +123,9 @@ class Dispatcher:
         return run.label if run is not None else None
 
     @property
-    def running(self) -> list[Job]:
-        """The jobs that run now, as far as they are."""
-        return [run.job for run in self._runs()]
+    def summary(self) -> Summary:
+        """How many jobs there are (a second old), and those that run now."""
+        return Summary(self._counts, tuple(run.job for run in self._runs()))
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -154,8 +160,7 @@ class Dispatcher:
     async def _begin_work(self) -> None:
         await self.store.recover("the engine ended under it")
         self._pace.restore(await self.store.charges(self.clock.now()))
-        await self._lanes.load()
-        self._all_changed()
+        await self._look()
 
     async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do something until it works: trouble with the file, or a mistake of ours, stops no account and no job."""
@@ -214,6 +219,7 @@ class Dispatcher:
         """Read the lanes anew, and end what a person has cancelled."""
         await self.store.flush()
         await self._lanes.load()
+        self._look_at = anyio.current_time() + LOOK_SECONDS
         self._all_changed()
         runs = {run.job.id: run for run in self._runs()}
         for number in await self.store.ended(list(runs)) if runs else ():
@@ -227,6 +233,9 @@ class Dispatcher:
     async def _look_after_runs(self) -> None:
         """Store what they said of their progress, and end those that are silent, or that do not end."""
         now, loop_now = self.clock.now(), anyio.current_time()
+        self._counts = by_state(await self.store.counts())
+        if loop_now >= self._look_at:
+            self.jobs_changed()
         for run in self._runs():
             if run.unsaved and run.end is None:
                 run.unsaved = False
@@ -325,8 +334,8 @@ class Dispatcher:
         self.stuck[run.job.id] = run
         self._leave(run)
         log.error(
-            f"{run.label} does not end although it was cancelled {run.asked} times; it is left alone, and not started "
-            "again before the engine is. Its function must let CancelledError through",
+            f"J{run.label[1:]} does not end although it was cancelled {run.asked} times; it is left alone, and not "
+            "started again before the engine is. Its function must let CancelledError through",
             icon="❌",
         )
 

@@ -1,6 +1,10 @@
 """Kinds of jobs: a name, a function, and the class of the data that its jobs are given."""
 
+import json
+import re
+import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import cattrs
@@ -12,7 +16,7 @@ Function = Callable[[Any, Any], Awaitable[Any]]
 """``async def work(job, client)``; what it returns is the job's result, as JSON."""
 
 
-class BadJob(Exception):
+class BadJob(ValueError):
     """A job that cannot be added; the text says why."""
 
 
@@ -59,6 +63,18 @@ class Kind:
     function: Function
     data: type[Any] | None = None
 
+    def value_of(self, name: str, text: str) -> Any:
+        """Return what ``text`` means as the value of a field: itself where that takes text, else JSON if it is any.
+
+        A field for text or a number takes a whole number for one: ``to=1234`` is an id, ``to=+1234`` a phone number.
+        """
+        wanted = None if self.data is None else typing.get_type_hints(self.data).get(name)
+        if wanted is str or (_takes(wanted, str) and not (_takes(wanted, int) and re.fullmatch(r"-?[0-9]+", text))):
+            return text
+        with suppress(ValueError):
+            return json.loads(text)
+        return text
+
     def read(self, data: Mapping[str, Any]) -> Any:
         """Return what the function gets as ``job.data``. Raises ``BadJob`` with everything that does not fit."""
         if self.data is None:
@@ -68,8 +84,18 @@ class Kind:
         except Exception as exc:
             if not isinstance(exc, cattrs.BaseValidationError):
                 raise BadJob(f"the data of a {self.name} job: {exc}") from None
-            faults = "; ".join(cattrs.transform_error(exc, "", _fault))
+            faults = "; ".join(map(_placed, cattrs.transform_error(exc, "", _fault)))
             raise BadJob(f"the data of a {self.name} job does not fit: {faults}") from None
+
+
+def _takes(wanted: Any, plain: type[Any]) -> bool:
+    return plain in typing.get_args(wanted)
+
+
+def _placed(fault: str) -> str:
+    """Return cattrs' ``what is wrong @ .where`` in the order of a sentence."""
+    what, _, where = fault.rpartition(" @ ")
+    return f"{where.removeprefix('.')} {what}".strip()
 
 
 def _fault(exc: BaseException, _: type[Any] | None) -> str:
@@ -101,9 +127,13 @@ class Kinds:
         """Return the kind called ``name``, if there is one."""
         return self.by_name.get(name)
 
-    def check(self, name: str, data: Mapping[str, Any]) -> Any:
-        """Return a job's data as its kind reads it. Raises ``BadJob`` for an unknown kind, or data that do not fit."""
+    def named(self, name: str) -> Kind:
+        """Return the kind called ``name``. Raises ``BadJob``."""
         kind = self.by_name.get(name)
         if kind is None:
             raise BadJob(f"there is no kind of jobs called {name!r}; {nearest(name, self.by_name)}")
-        return kind.read(data)
+        return kind
+
+    def check(self, name: str, data: Mapping[str, Any]) -> Any:
+        """Return a job's data as its kind reads it. Raises ``BadJob`` for an unknown kind, or data that do not fit."""
+        return self.named(name).read(data)

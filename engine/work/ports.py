@@ -1,6 +1,6 @@
 """What work asks of the outside world; adapters fit these without knowing them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from states.jobs import Flooded, Job, Lost, Raised
@@ -46,3 +46,6 @@ class Store(Protocol):
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs a person has ended."""
+
+    async def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many jobs there are, by kind and state."""

@@ -15,7 +15,8 @@ import structlog
 from attrs import define, field
 
 from engine.narrate import seconds
-from engine.work.ports import ClientOf
+from engine.work.ports import Blame, ClientOf
+from states.jobs import Lost
 
 FAILURES_MOST = 5
 """Failures in a row, after which it is not started again."""
@@ -23,6 +24,8 @@ LASTED_SECONDS = 60.0
 """What ran for so long begins to count its failures anew."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0)
 """How long the second, third, … start waits."""
+REST_SECONDS = 1.0
+"""How long one waits that has lost its connection, unless it has another client by then."""
 GRACE_SECONDS = 5.0
 STOP_SECONDS = 5.0
 
@@ -70,6 +73,7 @@ class Standing:
     """Starts and ends the work that stands with accounts. ``run`` it in a task group."""
 
     client_of: ClientOf
+    blame: Blame
     posts: list[Post] = field(factory=list)
     _bell: asyncio.Event = field(factory=asyncio.Event, init=False)
 
@@ -130,7 +134,7 @@ class Standing:
             return math.inf
         if client is post.client and post.failure is None:  # it came to its end with this client
             return math.inf
-        if now < post.again_at:
+        if now < post.again_at and client is post.client:
             return post.again_at
         post.client, post.failure, post.told_at, post.began = client, None, None, now
         post.task = asyncio.get_running_loop().create_task(post.work(), name=post.label)
@@ -145,10 +149,13 @@ class Standing:
     def _ended(self, post: Post, _: "asyncio.Task[None]") -> None:
         post.task = None
         self._bell.set()
+        now = anyio.current_time()
         if post.failure is None or post.told_at is not None:
             post.failure = None
             return
-        now = anyio.current_time()
+        if isinstance(self.blame(post.failure, post.client), Lost):  # the account will hear of it in a moment
+            post.again_at = now + REST_SECONDS
+            return
         post.failures = post.failures + 1 if now - post.began < LASTED_SECONDS else 1
         post.given_up = post.failures >= FAILURES_MOST
         wait = RESTART_SECONDS[min(post.failures, len(RESTART_SECONDS)) - 1]

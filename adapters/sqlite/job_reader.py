@@ -1,0 +1,84 @@
+"""Jobs for commands: read in a process of their own, beside a running engine or without one."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from attrs import define
+
+from adapters.sqlite import job_schema
+from adapters.sqlite.connect import open_read_only
+from adapters.sqlite.errors import JournalMissing
+from adapters.sqlite.job_codec import job_from
+from adapters.sqlite.jobs import counts_of, find, translated
+from adapters.sqlite.schema import schema_version
+from states.jobs import Job
+
+FIRST_VERSION = 3
+"""The schema in which the file has jobs at all; in one from before there are none."""
+PAGE_ROWS = 1000
+
+
+@define(eq=False)
+class JobReader:
+    """Reads the jobs of one file. A context manager; not for an event loop."""
+
+    path: Path
+    _db: sqlite3.Connection
+    _has_jobs: bool
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator[Self]:
+        """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
+        if not path.exists():
+            raise JournalMissing(f"{path}: there is no such file yet; add a job or run the engine first")
+        with translated(path):
+            db = open_read_only(path)
+            try:
+                yield cls(path, db, schema_version(db, path) >= FIRST_VERSION)
+            finally:
+                db.close()
+
+    def job(self, number: int) -> Job | None:
+        """Return a job by its number."""
+        return find(self._db, number) if self._has_jobs else None
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many jobs there are, by kind and state."""
+        return counts_of(self._db) if self._has_jobs else {}
+
+    def jobs(self, wanted: Mapping[str, Sequence[str] | None], *, last: int | None = None) -> Iterator[Job]:
+        """Yield the jobs whose columns have one of the values that ``wanted`` has for them (None: any), oldest first.
+
+        ``last`` is how many at the most, the newest. Read page by page: whoever is slow holds up no checkpoint.
+        """
+        if not self._has_jobs:
+            return
+        filters = {column: values for column, values in wanted.items() if values is not None}
+        where = " AND ".join(["id > ?", *(f"{name} IN ({','.join('?' * len(of))})" for name, of in filters.items())])
+        values = [value for of in filters.values() for value in of]
+        after = 0
+        if last is not None:
+            query = f"SELECT min(id) FROM (SELECT id FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?)"
+            first = self._db.execute(query, [0, *values, last]).fetchone()[0]
+            if first is None:
+                return
+            after = first - 1
+        while True:
+            query = f"{job_schema.SELECT_JOB} WHERE {where} ORDER BY id LIMIT {PAGE_ROWS}"
+            page = [job_from(row) for row in self._db.execute(query, [after, *values]).fetchall()]
+            yield from page
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1].id
+
+    def results(self, number: int, limit: int) -> list[Any]:
+        """Return what a job has stored, the first ``limit`` of it."""
+        if not self._has_jobs:
+            return []
+        query = "SELECT value FROM job_results WHERE job = ? ORDER BY number LIMIT ?"
+        return [json.loads(value) for (value,) in self._db.execute(query, (number, limit))]
