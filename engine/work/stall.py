@@ -145,7 +145,7 @@ class _Watch:
         looked, worked = time.monotonic(), time.process_time()
         while not self.end.wait(self.every):
             clock, work = time.monotonic(), time.process_time()
-            gap, idle = clock - looked, work - worked < (clock - looked) / 2  # not idle: somebody kept the GIL
+            gap, idle = clock - looked, work - worked < (clock - looked) / 4  # not idle: somebody kept the GIL
             looked, worked = clock, work
             was_away = gap > self.every + AWAY and idle
             away += gap if was_away else 0.0
