@@ -143,6 +143,21 @@ async def _in_sandbox(config: Config, sandbox: SandboxProcess) -> dict[str, Conn
     return connectors
 
 
+async def _set_up_groups(config: Config, sandbox: SandboxProcess) -> None:
+    """Make sure that the sandbox has the groups of the config, each with all its accounts and a history."""
+    phones = [account.phone for account in config.accounts if account.phone]
+    for index, group in enumerate(config.sandbox.groups):
+        try:
+            await sandbox.create_channel(group.name, group.title, megagroup=True, members=phones)
+            written = await sandbox.fill(group.name, group.messages)
+        except SandboxDied:
+            raise
+        except SandboxError as exc:
+            raise SandboxError(f"sandbox.groups[{index}]: {exc}") from exc
+        if written:
+            log.info(f"The sandbox wrote {written} messages into @{group.name}", icon="🔍")
+
+
 async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
     """Play the scenario, and say so if the sandbox does not live to its end."""
     try:
@@ -162,6 +177,7 @@ async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector
             log.info("Starting the sandbox data centre; the first time it makes its keys", icon="🔍")
             async with SandboxProcess.start(config.storage.directory / layout.SANDBOX) as sandbox:
                 log.info(f"The sandbox data centre listens on 127.0.0.1:{sandbox.port}", icon="🔍")
+                await _set_up_groups(config, sandbox)
                 connectors = await _in_sandbox(config, sandbox)
                 phones = {account.name: account.phone for account in config.accounts}
                 steps = _sandbox_scenario(config.sandbox, phones)

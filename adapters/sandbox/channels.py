@@ -6,7 +6,7 @@ channel's pts grows by one with each, and there are no gaps.
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -22,6 +22,9 @@ FIRST_PTS: Final = 1
 USERNAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
 ACCOUNT_USERNAME: Final = re.compile(r"user\d+|bot\d+_bot", re.IGNORECASE)
 LONGEST_TITLE: Final = 128
+MOST_FILLED: Final = 100_000
+HISTORY_SECONDS: Final = 3 * 24 * 3600
+"""How far back the messages go that a channel is filled with."""
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS channels (
@@ -210,6 +213,33 @@ class Channels:
             self._db.execute("ROLLBACK")
             raise RpcRefusal(500, "RANDOM_ID_DUPLICATE") from error
         return message
+
+    def fill(self, channel: Channel, upto: int, authors: Sequence[int | None]) -> int:
+        """Adds numbered messages of before, by these authors in turn, until there are `upto`; returns how many.
+
+        Their dates go from three days ago, or from the last message that is there, to now: clients ask for channels
+        with news since a date. Whoever had read everything has read these, too.
+        """
+        there = channel.last_message
+        if there >= upto:
+            return 0
+        now, top = self._now(), self.top(channel)
+        start = max(now - HISTORY_SECONDS, top.date if top else 0)
+        rows = (
+            (
+                *(channel.id, id_, channel.pts + id_ - there, authors[id_ % len(authors)], f"Message {id_}"),
+                *(start + (now - start) * (id_ - there) // (upto - there), None),
+            )
+            for id_ in range(there + 1, upto + 1)
+        )
+        with self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO channel_messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            update = "UPDATE channels SET pts = ?, last_message = ?, date = min(date, ?) WHERE id = ?"
+            self._db.execute(update, (channel.pts + upto - there, upto, start, channel.id))
+            read = "UPDATE channel_members SET read_up_to = ? WHERE channel = ? AND read_up_to = ?"
+            self._db.execute(read, (upto, channel.id, there))
+        return upto - there
 
     def messages(self, channel: Channel, after: int = 0) -> list[ChannelMessage]:
         """Everything with a higher id than `after`, oldest first."""

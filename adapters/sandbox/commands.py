@@ -14,7 +14,7 @@ from adapters.sandbox import login_commands
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults import OPTION_KEYS, TRAITS, Fault, FaultKind
 from adapters.sandbox.login_commands import LoginCommand
-from adapters.sandbox.reading import flag, number, seconds_or_none, text, text_or_none, texts, whole_or_none
+from adapters.sandbox.reading import flag, number, seconds_or_none, text, text_or_none, texts, whole, whole_or_none
 
 MOST_STEPS: Final = 1000
 LONGEST_SCENARIO_SECONDS: Final = 24 * 3600.0
@@ -54,6 +54,14 @@ class Post:
     username: str
     text: str
     sender: str | None = None
+
+
+@attrs.frozen
+class Fill:
+    """Give a channel a history of this many messages."""
+
+    username: str
+    upto: int
 
 
 @attrs.frozen
@@ -116,7 +124,7 @@ class Scenario:
 
 
 Command: TypeAlias = (
-    Action | CreateChannel | AskHistory | Listen | Authorize | Mark | AskStats | LoginCommand | Scenario
+    Action | CreateChannel | Fill | AskHistory | Listen | Authorize | Mark | AskStats | LoginCommand | Scenario
 )
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
@@ -125,6 +133,7 @@ KEYS: Final[Mapping[str, frozenset[str]]] = {
     "push": frozenset({"account", "text", "sender"}),
     "channel": frozenset({"username", "title", "megagroup", "members", "admins"}),
     "post": frozenset({"username", "text", "sender"}),
+    "fill": frozenset({"username", "upto"}),
     "history": frozenset({"username", "after"}),
     "listen": frozenset({"account"}),
     "authorize": frozenset({"account"}),
@@ -163,6 +172,8 @@ def parse(record: object) -> Command:
             )
         case "post":
             return Post(text(record, "username"), text(record, "text"), text_or_none(record, "sender"))
+        case "fill":
+            return Fill(text(record, "username"), whole(record, "upto"))
         case "history":
             return AskHistory(text(record, "username"), number(record, "after"))
         case "listen":
@@ -201,6 +212,8 @@ def encode(command: Command) -> dict[str, Any]:
             record = {"do": "channel", **attrs.asdict(command)}
         case Post():
             record = {"do": "post", **attrs.asdict(command)}
+        case Fill():
+            record = {"do": "fill", **attrs.asdict(command)}
         case AskHistory():
             record = {"do": "history", **attrs.asdict(command)}
         case Listen():

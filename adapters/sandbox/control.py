@@ -19,6 +19,7 @@ from adapters.sandbox.commands import (
     Clear,
     Command,
     CreateChannel,
+    Fill,
     Listen,
     Mark,
     Post,
@@ -100,6 +101,8 @@ class Control:
                 return {"id": await made}
             case Post():
                 return {"id": await self._sandbox.post(command.username, command.text, command.sender)}
+            case Fill():
+                return {"written": await self._sandbox.fill(command.username, command.upto)}
             case AskHistory():
                 return _page(self._sandbox.channel_messages(command.username, command.after))
             case Listen():

@@ -24,6 +24,7 @@ from adapters.sandbox.commands import (
     Clear,
     Command,
     CreateChannel,
+    Fill,
     Listen,
     Mark,
     Post,
@@ -158,6 +159,10 @@ class SandboxProcess:
     async def post(self, username: str, text: str, sender: str | None = None) -> int:
         """As `Sandbox.post`."""
         return int((await self._ask(Post(username, text, sender)))["id"])
+
+    async def fill(self, username: str, upto: int) -> int:
+        """As `Sandbox.fill`."""
+        return int((await self._ask(Fill(username, upto)))["written"])
 
     async def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
         """As `Sandbox.channel_messages`, fetched in as many answers as it takes."""

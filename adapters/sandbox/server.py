@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from adapters.sandbox import keys
 from adapters.sandbox.centre import Centre, log
-from adapters.sandbox.channels import ChannelMessage
+from adapters.sandbox.channels import MOST_FILLED, ChannelMessage
 from adapters.sandbox.cipher import AUTH_KEY_BYTES, AuthKey
 from adapters.sandbox.connection import Connection
 from adapters.sandbox.errors import SandboxError
@@ -38,6 +38,8 @@ MOST_CONNECTIONS: Final = 10_000
 MOST_LISTENERS: Final = 10_000
 MOST_DATA_CENTRES: Final = 1000
 MOST_OPEN: Final = 10
+INVENTED: Final = tuple(f"999660000{number}" for number in range(1, 6))
+"""Who has written what a group is filled with. Nobody else is likely to use these: no data centre has the digit 0."""
 DOORS: Final = {FaultKind.REFUSE: Door.REFUSING, FaultKind.SYN_DROP: Door.DROPPING}
 
 
@@ -266,6 +268,27 @@ class Sandbox(Registrar):
         sent = store.channels.send(channel, author, text, None)
         self._centre.deliver([sent])
         return sent.id
+
+    async def fill(self, username: str, upto: int) -> int:
+        """Gives a channel a history: numbered messages ("Message 1", ...), until it has at least this many.
+
+        They are of the last three days, the oldest first; in a group by a few invented members (+9996600001 to
+        +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but nobody is pushed
+        it and for nobody it is unread. Returns how many were written: 0 if the channel had as many. Raises
+        SandboxError when there is no such channel, and for a number out of 0 to 100,000.
+        """
+        if not 0 <= upto <= MOST_FILLED:
+            raise SandboxError(f"A channel is filled up to 0 to {MOST_FILLED} messages, not {upto}.")
+        store = self._centre.store
+        channel = store.channels.named(username)
+        if channel.last_message >= upto:
+            return 0
+        if not channel.megagroup:
+            return store.channels.fill(channel, upto, [None])
+        authors = [store.account(phone).id for phone in INVENTED]
+        for author in authors:
+            store.channels.join(channel, author)
+        return store.channels.fill(channel, upto, authors)
 
     def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
         """What was written in the channel after this message, oldest first. Raises SandboxError for no channel."""

@@ -2,7 +2,7 @@
 
 from engine.config.load import ConfigError, load
 from engine.config.proxies import Proxy, Scheme
-from engine.config.scenario import Chaos, Do, SandboxSection, ScenarioStep
+from engine.config.scenario import Chaos, Do, Group, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
@@ -24,6 +24,7 @@ __all__ = [
     "Datacenter",
     "Do",
     "Fleet",
+    "Group",
     "Proxy",
     "Sandbox",
     "SandboxSection",

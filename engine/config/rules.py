@@ -18,7 +18,7 @@ _DELAY_MAX: Final = 3600.0  # s
 
 
 def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
-    """Yield what is wrong between values: names, session files and the sandbox's scenario.
+    """Yield what is wrong between values: names, session files, the sandbox's groups and its scenario.
 
     ``origin`` has for each account the number of the entry in the file that it comes from.
     """
@@ -100,9 +100,19 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
         for key in ("seed", "for"):
             if section.get(key) is not None:
                 yield Problem(("sandbox", key), f"{key} is for scenario: chaos alone; remove it")
+    yield from _equal_groups(section.get("groups"))
     for index, step in _mappings(scenario):
         for path, text in _step_faults(step, phones):
             yield Problem(("sandbox", "scenario", index, *path), text)
+
+
+def _equal_groups(groups: object) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, group in _mappings(groups):
+        name = group.get("name")
+        if isinstance(name, str) and (earlier := first.setdefault(name.lower(), index)) != index:
+            text = f"groups[{earlier}] and groups[{index}] have the same name; rename one of them"
+            yield Problem(("sandbox", "groups", index, "name"), text)
 
 
 def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -1,5 +1,6 @@
-"""The section ``sandbox``: what its scenario can do to whom, and which keys each of its steps needs and takes."""
+"""The section ``sandbox``: its groups, what its scenario can do to whom, and which keys a step needs and takes."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
@@ -12,6 +13,10 @@ _TEXT_MAX: Final = 128  # characters
 _CHAOS_MIN: Final = 10.0  # s; below, nobody has the time to heal
 _CHAOS_MAX: Final = 86_400.0  # s
 _SEED_MAX: Final = 2**63 - 1
+_GROUP_NAME: Final = re.compile(r"(?!user\d+$|bot\d+_bot$)[a-z][a-z0-9_]{3,31}", re.ASCII | re.IGNORECASE)
+_GROUPS_MAX: Final = 100
+_TITLE_MAX: Final = 128  # characters
+_MESSAGES_MAX: Final = 100_000
 
 
 class Do(StrEnum):
@@ -127,6 +132,41 @@ def _chaos_time(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None
         raise ValueError(f"must be from {_CHAOS_MIN:.0f}s to {_CHAOS_MAX / 3600:.0f}h")
 
 
+def _group_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not _GROUP_NAME.fullmatch(value):
+        raise ValueError(
+            f"{attribute.name} must be 4 to 32 letters, digits and _, a letter first, and no account's username "
+            "(user and a number), like holdfast_news"
+        )
+
+
+def _title(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if not (1 <= len(value) <= _TITLE_MAX and value.isprintable() and value.strip()):
+        raise ValueError(f"{attribute.name} must be 1 to {_TITLE_MAX} printable characters, and not only blanks")
+
+
+def _messages(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not 0 <= value <= _MESSAGES_MAX:
+        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_MESSAGES_MAX}")
+
+
+def _few_groups(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
+    if len(value) > _GROUPS_MAX:
+        raise ValueError(f"{attribute.name} must be at most {_GROUPS_MAX}; remove some")
+
+
+@frozen(kw_only=True)
+class Group:
+    """A group that the sandbox has, with all accounts of the config in it; ``name`` is its public username.
+
+    ``messages`` is how many have been written in it, at least, before the engine starts.
+    """
+
+    name: str = field(validator=_group_name)
+    title: str = field(default=attrs.Factory(lambda group: group.name, takes_self=True), validator=_title)
+    messages: int = field(default=0, validator=_messages)
+
+
 @frozen(kw_only=True)
 class ScenarioStep:
     """``at`` seconds after the start the sandbox does ``do``, for ``duration`` seconds (key ``for``) or ``times``.
@@ -154,7 +194,7 @@ class Chaos:
 
 @frozen(kw_only=True)
 class SandboxSection:
-    """What happens in the sandbox while the engine runs, in the order of the file, or at random.
+    """The sandbox's groups, and what happens in it while the engine runs, in the order of the file, or at random.
 
     ``seed`` and ``duration`` (key ``for``, seconds) belong to :class:`Chaos`; without a seed each run has its own.
     """
@@ -162,3 +202,4 @@ class SandboxSection:
     scenario: Chaos | tuple[ScenarioStep, ...] = ()
     seed: int | None = field(default=None, validator=_seed)
     duration: float = field(default=120.0, validator=_chaos_time)
+    groups: tuple[Group, ...] = field(default=(), validator=_few_groups)

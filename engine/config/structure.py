@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
 from engine.config.proxies import Proxy, to_proxy
-from engine.config.scenario import Chaos, Do, SandboxSection, ScenarioStep
+from engine.config.scenario import Chaos, Do, Group, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
@@ -72,7 +72,7 @@ def converter_for(folder: Path) -> Converter:
     converter.register_structure_hook(float, to_duration)  # the two that are no duration are named below
     converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
     converter.register_structure_hook(Do, lambda value, _: Do(one_of(tuple(Do))(value)))
-    sections: tuple[type[Any], ...] = (Fleet, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
+    sections: tuple[type[Any], ...] = (Fleet, Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
         _register(converter, section)
     _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file

@@ -7,7 +7,7 @@ import pytest
 from telethon.crypto import AuthKey
 
 from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
-from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Listen, Mark
+from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Fill, Listen, Mark
 from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
 from adapters.sandbox.login_commands import (
     AcceptToken,
@@ -36,6 +36,7 @@ COMMANDS = [
     CreateChannel("talk", "Talk", True, (PHONE,), ("9996620002",)),
     Post("news", "hello"),
     Post("talk", "hello", PHONE),
+    Fill("news", 3000),
     AskHistory("news", 5),
     Listen(PHONE),
     Authorize(PHONE),
@@ -86,6 +87,11 @@ MISTAKES = [
     ('{"do": "channel", "username": "news", "title": "N", "members": "+9996620001"}', "list of texts"),
     ('{"do": "channel", "username": "news", "title": "N", "members": ["12"]}', "test range"),
     ('{"do": "post", "username": "news", "text": "x"}', "no channel 'news'"),
+    ('{"do": "fill", "username": "news"}', "needs the key 'upto'"),
+    ('{"do": "fill", "username": "news", "upto": "all"}', "whole number"),
+    ('{"do": "fill", "username": "news", "upto": -1}', "0 to 100000 messages, not -1"),
+    ('{"do": "fill", "username": "news", "upto": 100001}', "0 to 100000 messages, not 100001"),
+    ('{"do": "fill", "username": "news", "upto": 1}', "no channel 'news'"),
     ('{"do": "history", "username": "news", "after": -1}', "whole number"),
     ('{"do": "number", "account": "+9996620001"}', "needs the key 'status'"),
     ('{"do": "number", "account": "+9996620001", "status": "odd"}', "usual, unoccupied, banned, not 'odd'"),

@@ -190,6 +190,40 @@ def test_a_bad_chaos_is_explained(bad: Problems, section: str, where: str, said:
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("groups", "where", "said"),
+    [
+        ("news", "", "must be a list, not text"),
+        ("[news]", "[0]", "must be a mapping"),
+        ("[{title: News}]", "[0].name", "is required"),
+        *[
+            (f"[{{name: {name}}}]", "[0].name", "must be 4 to 32 letters, digits and _, a letter first")
+            for name in ("abc", "9news", "news-1", "naïve", "User123", "bot7_bot", "a" * 33)
+        ],
+        ("[{name: news, title: ''}]", "[0].title", "must be 1 to 128 printable characters"),
+        ("[{name: news, title: ' '}]", "[0].title", "not only blanks"),
+        (f"[{{name: news, title: {'x' * 129}}}]", "[0].title", "must be 1 to 128 printable characters"),
+        ("[{name: news, messages: -1}]", "[0].messages", "must be a whole number from 0 to 100000"),
+        ("[{name: news, messages: 100001}]", "[0].messages", "must be a whole number from 0 to 100000"),
+        ("[{name: news, messages: many}]", "[0].messages", "whole number"),
+        ("[{name: news, mesages: 1}]", "[0].mesages", "did you mean 'messages'?"),
+        ("[{name: news}, {name: talk}, {name: NEWS}]", "[2].name", "groups[0] and groups[2] have the same name"),
+        (f"[{', '.join(f'{{name: news{number}}}' for number in range(101))}]", "", "must be at most 100"),
+    ],
+)
+def test_a_bad_group_is_explained(bad: Problems, groups: str, where: str, said: str) -> None:
+    """A group that the sandbox could not have is named by its number and key."""
+    (problem,) = bad(f"{SANDBOX}{ONE}sandbox: {{groups: {groups}}}")
+    assert problem.startswith(f"config.yaml:3: sandbox.groups{where}: ")
+    assert said in problem
+
+
+def test_groups_need_the_sandbox(bad: Problems) -> None:
+    """At Telegram itself nobody makes groups for a config."""
+    (problem,) = bad(f"{HEAD}{ONE}sandbox: {{groups: [{{name: news}}]}}")
+    assert problem.startswith("config.yaml:3: sandbox: works only with telegram.datacenter: sandbox")
+
+
 def test_chaos_needs_somebody_to_hurt(bad: Problems) -> None:
     """The sandbox knows an account by its phone; without any there is nobody."""
     (problem,) = bad(f"{SANDBOX}{ONE}sandbox: {{scenario: chaos}}")

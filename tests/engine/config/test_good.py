@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.sandbox.channels import ACCOUNT_USERNAME, USERNAME
 from adapters.sandbox.faults import BAD_MESSAGE_CODES, TRAITS, TRANSPORT_CODES
 from engine.config import (
     Chaos,
     Datacenter,
     Do,
+    Group,
     Proxy,
     Sandbox,
     ScenarioStep,
@@ -173,6 +175,27 @@ def test_chaos_is_a_word(good: Load, section: str, seed: int | None, duration: f
     one = f'accounts: [{{name: A, session: a, phone: "{PHONE}"}}]\n'
     sandbox = good(f"{SANDBOX}{one}sandbox: {section}").sandbox
     assert (sandbox.scenario, sandbox.seed, sandbox.duration) == (Chaos(), seed, duration)
+
+
+def test_groups_are_read(good: Load) -> None:
+    """A group has its name for a title and no messages, unless the config says otherwise."""
+    groups = "[{name: holdfast_news, title: News of the day, messages: 3000}, {name: talk}]"
+    assert good(f"{SANDBOX}{ONE}sandbox: {{groups: {groups}}}").sandbox.groups == (
+        Group(name="holdfast_news", title="News of the day", messages=3000),
+        Group(name="talk", title="talk", messages=0),
+    )
+
+
+@given(st.from_regex(r"[a-zA-Z0-9_ü-]{2,34}|user[0-9]*|Bot[0-9]*_bot[0-9]*", fullmatch=True))
+def test_the_config_and_the_sandbox_take_the_same_names(name: str) -> None:
+    """The two rules are apart, because the config knows no adapter; they must not say different things."""
+    taken = USERNAME.fullmatch(name) is not None and ACCOUNT_USERNAME.fullmatch(name) is None
+    try:
+        Group(name=name)
+    except ValueError:
+        assert not taken
+    else:
+        assert taken
 
 
 def test_anchors_and_merges_work(good: Load) -> None:

@@ -1,0 +1,57 @@
+"""The groups of the sandbox as the user meets them: a list in the config."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.sandbox import Sandbox
+from tests.engine.workplace import FAST, Workplace, all_are
+
+PHONES = ("+9996620001", "+9996620002")
+ACCOUNTS = "\n".join(
+    f'  - {{name: Account {phone[-1]}, session: data/account{phone[-1]}, phone: "{phone}"}}' for phone in PHONES
+)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """Return an empty directory to work in."""
+    return Workplace(tmp_path)
+
+
+async def what_is_there(workplace: Workplace, name: str) -> tuple[Any, set[str], int]:
+    """Return a group of the engine's sandbox, which does not run now: itself, who is in it, how many messages."""
+    async with Sandbox(state=workplace.directory / "data" / "sandbox") as dc:
+        channels, store = dc._centre.store.channels, dc._centre.store
+        group = channels.named(name)
+        phones = {f"+{store.account_by_id(member.account).phone}" for member in channels.members(group.id)}
+        return group, phones, len(dc.channel_messages(name))
+
+
+async def run_once(workplace: Workplace, groups: str) -> None:
+    workplace.write("sandbox", ACCOUNTS, f"{FAST}sandbox: {{groups: {groups}}}\n")
+    async with workplace.running("--for", "1s") as process:
+        await workplace.until(all_are("healthy", 2))
+        assert await workplace.finish(process) == 0
+
+
+async def test_a_group_of_the_config_is_there_when_the_accounts_are(workplace: Workplace) -> None:
+    """It is a megagroup with its title, its history and all accounts that have a phone; a second start adds nothing."""
+    for _ in range(2):
+        await run_once(workplace, "[{name: holdfast_news, title: News, messages: 300}, {name: talk}]")
+        group, phones, count = await what_is_there(workplace, "holdfast_news")
+        assert (group.title, group.megagroup, count) == ("News", True, 300)
+        assert phones >= set(PHONES)
+        assert (await what_is_there(workplace, "talk"))[1:] == (set(PHONES), 0)
+    assert workplace.text.count("The sandbox wrote 300 messages into @holdfast_news") == 1
+
+
+async def test_a_group_that_cannot_be_is_told_with_its_place(workplace: Workplace) -> None:
+    """The sandbox of an earlier run may have a channel of that name; the engine says which entry it was."""
+    async with Sandbox(state=workplace.directory / "data" / "sandbox") as dc:
+        await dc.create_channel("news", "News")
+    workplace.write("sandbox", ACCOUNTS, f"{FAST}sandbox: {{groups: [{{name: talk}}, {{name: news}}]}}\n")
+    async with workplace.running() as process:
+        assert await workplace.finish(process) == 1
+    assert "sandbox.groups[1]: @news is a broadcast channel already; choose another username." in workplace.text
