@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
-from adapters.sandbox.paging import Window
+from adapters.sandbox.paging import EVERYTHING, Condition, Criteria, Window
 
 FIRST_CHANNEL_ID: Final = 1_000_000_001
 """Clients keep users and channels in one table, so these must not be the id of an account (a phone number)."""
@@ -63,6 +63,7 @@ class Channel:
     pts: int
     """The number of its last event."""
     last_message: int
+    """Its id, and so how many there are: none is ever removed."""
 
     def access_hash_for(self, viewer: int) -> int:
         """The number with which this viewer may name the channel."""
@@ -241,9 +242,9 @@ class Channels:
             self._db.execute(read, (upto, channel.id, there))
         return upto - there
 
-    def messages(self, channel: Channel, after: int = 0) -> list[ChannelMessage]:
-        """Everything with a higher id than `after`, oldest first."""
-        return self._messages("WHERE channel = ? AND id > ? ORDER BY id", (channel.id, after))
+    def messages(self, channel: Channel, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
+        """What has a higher id than `after`, oldest first; a limit of -1 is none."""
+        return self._messages("WHERE channel = ? AND id > ? ORDER BY id LIMIT ?", (channel.id, after, limit))
 
     def messages_since(self, channel: Channel, pts: int, limit: int) -> list[ChannelMessage]:
         """What came after this event, oldest first."""
@@ -256,13 +257,16 @@ class Channels:
         """The last message."""
         return self.message(channel, channel.last_message)
 
-    def history(self, channel: Channel, window: Window) -> list[ChannelMessage]:
+    def history(self, channel: Channel, window: Window, sought: Criteria = EVERYTHING) -> list[ChannelMessage]:
         """A part of the channel, newest first."""
-        return [ChannelMessage(*row) for row in window.read(self._db, MESSAGE, "channel = ?", (channel.id,))]
+        return [ChannelMessage(*row) for row in window.read(self._db, MESSAGE, _chosen(channel, sought))]
 
-    def count_messages(self, channel: Channel) -> int:
-        query = "SELECT count(*) FROM channel_messages WHERE channel = ?"
-        return int(self._db.execute(query, (channel.id,)).fetchone()[0])
+    def count_messages(self, channel: Channel, sought: Criteria = EVERYTHING) -> int:
+        if sought == EVERYTHING:
+            return channel.last_message  # counting anew for each page would be most of its cost
+        chosen = _chosen(channel, sought)
+        query = f"SELECT count(*) FROM channel_messages WHERE {chosen.sql}"
+        return int(self._db.execute(query, chosen.values).fetchone()[0])
 
     def _channels(self, where: str, values: Iterable[int | str]) -> list[Channel]:
         return [Channel(*row) for row in self._db.execute(f"{CHANNEL} {where}", tuple(values))]
@@ -272,3 +276,10 @@ class Channels:
 
     def _now(self) -> int:
         return int(self._clock())
+
+
+def _chosen(channel: Channel, sought: Criteria) -> Condition:
+    chat = Condition("channel = ?", (channel.id,))
+    if sought.author is not None:
+        chat = chat.also("sender IS ?", None if sought.author == channel.id else sought.author)
+    return sought.within(chat)

@@ -44,6 +44,7 @@ from adapters.sandbox.server import Sandbox
 
 LONGEST_LINE_BYTES: Final = 256 * 1024
 LONGEST_PAGE_BYTES: Final = 512 * 1024
+MOST_IN_PAGE: Final = 2000
 MOST_SCENARIOS: Final = 16
 ANSWER_SECONDS: Final = 10.0
 
@@ -104,7 +105,7 @@ class Control:
             case Fill():
                 return {"written": await self._sandbox.fill(command.username, command.upto)}
             case AskHistory():
-                return _page(self._sandbox.channel_messages(command.username, command.after))
+                return _page(self._sandbox.channel_messages(command.username, command.after, MOST_IN_PAGE + 1))
             case Listen():
                 return {"port": await self._sandbox.listen(command.account)}
             case Authorize():
@@ -167,10 +168,10 @@ class Control:
 
 
 def _page(messages: list[ChannelMessage]) -> dict[str, Any]:
-    """As many messages as one answer may hold, at least one, and whether there are more."""
+    """As many of the messages as one answer may hold, at least one, and whether there are more."""
     page: list[dict[str, Any]] = []
     size = 0
-    for message in messages:
+    for message in messages[:MOST_IN_PAGE]:
         record = attrs.asdict(message)
         size += len(json.dumps(record))
         if page and size > LONGEST_PAGE_BYTES:

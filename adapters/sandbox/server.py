@@ -290,10 +290,13 @@ class Sandbox(Registrar):
             store.channels.join(channel, author)
         return store.channels.fill(channel, upto, authors)
 
-    def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
-        """What was written in the channel after this message, oldest first. Raises SandboxError for no channel."""
+    def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
+        """What was written in the channel after this message, oldest first, at most `limit` (-1 is all of it).
+
+        Raises SandboxError when there is no such channel.
+        """
         store = self._centre.store
-        return store.channels.messages(store.channels.named(username), after)
+        return store.channels.messages(store.channels.named(username), after, limit)
 
     def welcome(self, sock: socket.socket, listener: Listener, tasks: TaskGroup) -> None:
         """Takes a connection that a listener has accepted."""

@@ -18,7 +18,7 @@ from adapters.sandbox.channels import FIRST_PTS, Channels
 from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.credentials import Credentials, NumberStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
-from adapters.sandbox.paging import Window
+from adapters.sandbox.paging import EVERYTHING, Condition, Criteria, Window
 from adapters.sandbox.phones import BOT, normalise
 
 SERVICE_ID: Final = 777000
@@ -118,6 +118,7 @@ class Store:
             self._db = sqlite3.connect(self._file or ":memory:", isolation_level=None, timeout=5)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.create_function("casefold", 1, str.casefold, deterministic=True)
             self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA)
         except sqlite3.Error as error:
             raise SandboxError(
@@ -224,13 +225,15 @@ class Store:
     def message(self, account: int, id_: int) -> Message | None:
         return next(iter(self._select("WHERE account = ? AND id = ?", (account, id_))), None)
 
-    def history(self, account: int, peer: int, window: Window) -> list[Message]:
+    def history(self, account: int, peer: int, window: Window, sought: Criteria = EVERYTHING) -> list[Message]:
         """A part of one chat, newest first."""
-        return [Message(*row) for row in window.read(self._db, MESSAGE, "account = ? AND peer = ?", (account, peer))]
+        chosen = sought.within(Condition("account = ? AND peer = ?", (account, peer)))
+        return [Message(*row) for row in window.read(self._db, MESSAGE, chosen)]
 
-    def count_history(self, account: int, peer: int) -> int:
-        query = "SELECT count(*) FROM messages WHERE account = ? AND peer = ?"
-        return int(self._db.execute(query, (account, peer)).fetchone()[0])
+    def count_history(self, account: int, peer: int, sought: Criteria = EVERYTHING) -> int:
+        chosen = sought.within(Condition("account = ? AND peer = ?", (account, peer)))
+        query = f"SELECT count(*) FROM messages WHERE {chosen.sql}"
+        return int(self._db.execute(query, chosen.values).fetchone()[0])
 
     def tops(self, account: int) -> list[Message]:
         """The last message of each chat, newest first."""

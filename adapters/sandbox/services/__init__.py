@@ -79,6 +79,7 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),
     functions.messages.SendMessageRequest: Service(messages.send_message),
     functions.messages.GetHistoryRequest: Service(messages.get_history, bots=False),
+    functions.messages.SearchRequest: Service(messages.search, bots=False),
     functions.messages.GetMessagesRequest: Service(messages.get_messages),
     functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs, bots=False),
     functions.messages.ReadHistoryRequest: Service(messages.read_history, bots=False),

@@ -2,17 +2,19 @@
 
 from typing import Any, Final
 
+import attrs
 from telethon.tl import types
 
 from adapters.sandbox import views
 from adapters.sandbox.channels import Channel
 from adapters.sandbox.errors import RpcRefusal
-from adapters.sandbox.paging import Window
+from adapters.sandbox.paging import EVERYTHING, Criteria, Window
 from adapters.sandbox.services import peers
 from adapters.sandbox.services.call import SLICE, Call, seconds
 from adapters.sandbox.store import Account
 
 LONGEST_TEXT: Final = 4096
+NOBODY: Final = 0
 
 
 def send_message(call: Call, request: Any) -> Any:
@@ -58,10 +60,40 @@ def get_history(call: Call, request: Any) -> Any:
     return _channel_page(call, peer, window) if isinstance(peer, Channel) else _page(call, peer, window)
 
 
-def _page(call: Call, peer: Account, window: Window) -> Any:
+def search(call: Call, request: Any) -> Any:
+    """What was written in a chat with a text, by somebody, in a time. In chats of two the author does not count, as
+    in Telegram; and as there, a limit of 0 tells how many there are.
+    """
+    peer = peers.peer(call, request.peer)
+    if not isinstance(request.filter, types.InputMessagesFilterEmpty):
+        raise RpcRefusal(400, "FILTER_NOT_IN_SANDBOX")
+    window = Window(
+        limit=min(max(request.limit, 0), SLICE),
+        offset_id=request.offset_id,
+        add_offset=request.add_offset,
+        min_id=request.min_id,
+        max_id=request.max_id,
+    )
+    sought = Criteria(request.q, None, seconds(request.min_date), seconds(request.max_date))
+    if not isinstance(peer, Channel):
+        return _page(call, peer, window, sought)
+    if request.from_id is not None:
+        author = peers.peer(call, request.from_id)
+        sought = attrs.evolve(sought, author=_author(call, peer, author))
+    return _channel_page(call, peer, window, sought)
+
+
+def _author(call: Call, channel: Channel, author: Account | Channel) -> int | None:
+    """Whose messages are looked for; None is anybody. A broadcast does not tell who wrote, only what was one's own."""
+    if channel.megagroup or author == call.me:
+        return author.id
+    return None if author.id == channel.id else NOBODY
+
+
+def _page(call: Call, peer: Account, window: Window, sought: Criteria = EVERYTHING) -> Any:
     me = call.me.id
-    page = call.store.history(me, peer.id, window)
-    count = call.store.count_history(me, peer.id)
+    page = call.store.history(me, peer.id, window, sought)
+    count = call.store.count_history(me, peer.id, sought)
     messages = [views.message(m) for m in page]
     users = views.users_of(call.store, page, me)
     if len(page) == count:
@@ -69,9 +101,9 @@ def _page(call: Call, peer: Account, window: Window) -> Any:
     return types.messages.MessagesSlice(count, messages, [], [], users)
 
 
-def _channel_page(call: Call, channel: Channel, window: Window) -> Any:
-    page = call.store.channels.history(channel, window)
-    count = call.store.channels.count_messages(channel)
+def _channel_page(call: Call, channel: Channel, window: Window, sought: Criteria = EVERYTHING) -> Any:
+    page = call.store.channels.history(channel, window, sought)
+    count = call.store.channels.count_messages(channel, sought)
     return views.channel_messages(call.store, channel, call.me.id, [(m.id, m) for m in page], count)
 
 
