@@ -58,7 +58,7 @@ class Post:
 
 @attrs.frozen
 class Fill:
-    """Give a channel a history of this many messages."""
+    """Give a channel a history, until it has at least this many messages."""
 
     username: str
     upto: int

@@ -274,8 +274,8 @@ class Sandbox(Registrar):
 
         They are of the last three days, the oldest first; in a group by a few invented members (+9996600001 to
         +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but nobody is pushed
-        it and for nobody it is unread. Returns how many were written: 0 if the channel had as many. Raises
-        SandboxError when there is no such channel, and for a number out of 0 to 100,000.
+        it, and who had read everything has read it. Returns how many were written: 0 if the channel had as many.
+        Raises SandboxError when there is no such channel, and for a number out of 0 to 100,000.
         """
         if not 0 <= upto <= MOST_FILLED:
             raise SandboxError(f"A channel is filled up to 0 to {MOST_FILLED} messages, not {upto}.")
