@@ -32,7 +32,7 @@ FIRST_REPORT = 1.0
 THROW_AFTER = 30.0
 """Seconds for which a job may block the loop."""
 AWAY = 0.5
-"""A look that is late by more seconds, with no work done meanwhile: the machine slept, or the process was stopped."""
+"""A look that is later by seconds, in which the process hardly used the processor: it was stopped, or all slept."""
 FRAMES = 12
 """The innermost calls that are shown."""
 SIGNAL = signal.SIGURG
@@ -145,7 +145,7 @@ class _Watch:
         looked, worked = time.monotonic(), time.process_time()
         while not self.end.wait(self.every):
             clock, work = time.monotonic(), time.process_time()
-            gap, idle = clock - looked, work - worked < (clock - looked) / 4  # not idle: somebody kept the GIL
+            gap, idle = clock - looked, work - worked < 2 * self.every  # not idle: somebody kept the GIL
             looked, worked = clock, work
             was_away = gap > self.every + AWAY and idle
             away += gap if was_away else 0.0
