@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any
 
 import structlog
+from attrs import frozen
 
-from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
+from adapters.sandbox import ChannelMessage, Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
 from adapters.sandbox import Step as SandboxStep
 from adapters.sandbox.chaos import chaos
 from adapters.telegram import Connector, Datacenter, Failover, Proxy, log_in_test_account
@@ -23,8 +24,20 @@ from engine.config import Sandbox as SandboxConfig
 from engine.narrate import seconds
 from states import Policy
 
-Alongside = Callable[[], Coroutine[Any, Any, None]]
-"""What a data centre of our own does while the fleet runs."""
+GroupRecord = Mapping[str, Sequence[ChannelMessage]]
+"""What was written in each group of the config, by its name."""
+
+
+@frozen
+class Ground:
+    """A data centre, as the fleet needs it."""
+
+    connectors: Mapping[str, Connector]
+    alongside: Callable[[], Coroutine[Any, Any, None]]
+    """What it does while the fleet runs."""
+    record: Callable[[], Coroutine[Any, Any, GroupRecord]] | None = None
+    """What it remembers of the config's groups; None where it is not ours."""
+
 
 log = structlog.get_logger()
 
@@ -158,6 +171,10 @@ async def _set_up_groups(config: Config, sandbox: SandboxProcess) -> None:
             log.info(f"The sandbox wrote {written} messages into @{group.name}", icon="🔍")
 
 
+async def _record(config: Config, sandbox: SandboxProcess) -> GroupRecord:
+    return {group.name: await sandbox.channel_messages(group.name) for group in config.sandbox.groups}
+
+
 async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
     """Play the scenario, and say so if the sandbox does not live to its end."""
     try:
@@ -170,8 +187,8 @@ async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
 
 
 @asynccontextmanager
-async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector], Alongside]]:
-    """Yield the connectors of all accounts, and what the data centre does alongside a running fleet."""
+async def data_centre(config: Config) -> AsyncIterator[Ground]:
+    """Yield the data centre that a config names, for the block."""
     match config.telegram.datacenter:
         case SandboxConfig():
             log.info("Starting the sandbox data centre; the first time it makes its keys", icon="🔍")
@@ -182,9 +199,9 @@ async def data_centre(config: Config) -> AsyncIterator[tuple[dict[str, Connector
                 phones = {account.name: account.phone for account in config.accounts}
                 steps = _sandbox_scenario(config.sandbox, phones)
                 with _findable(config, sandbox):
-                    yield connectors, partial(_play, sandbox, steps)
+                    yield Ground(connectors, partial(_play, sandbox, steps), partial(_record, config, sandbox))
         case _:
-            yield connectors_outside(config), _nothing
+            yield Ground(connectors_outside(config), _nothing)
 
 
 def connectors_outside(config: Config) -> dict[str, Connector]:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+import anyio.to_thread
 import structlog
 from anyio.abc import TaskStatus
 from attrs import define, field
@@ -24,7 +25,7 @@ from engine import layout, logs
 from engine.beacon import Beacon
 from engine.clockwatch import watch_clocks
 from engine.config import Config, load
-from engine.datacentre import data_centre
+from engine.datacentre import GroupRecord, data_centre
 from engine.fleet import Turnstile
 from engine.narrate import narrate, seconds
 from engine.network import Network
@@ -34,11 +35,15 @@ from engine.runner import Runner
 from engine.status import EngineInfo
 from engine.supervisor import Supervisor
 from engine.tail import Tail
+from engine.tally import Tally, tally
+from engine.work.stall import watched
 from engine.workshop import Workshop
 from states import Entry, Snapshot, State, Step
 from states.events import Failure
 from states.jobs import Job
 
+COUNT_PATIENCE = 10.0
+"""Seconds that the count at the end of a run in the sandbox may take."""
 FLUSH_PATIENCE = 10.0
 """Seconds that the last records get to reach the disk."""
 ENGINE = "engine"
@@ -116,6 +121,10 @@ class Engine:
     """
 
     config: Config
+    throws_out: bool = False
+    """Whether a job that blocks the event loop is thrown out; only on the main thread, whose SIGURG it takes."""
+    tally: Tally | None = field(default=None, init=False)
+    """After a run in the sandbox: what its groups and the jobs have to say of each other."""
     stop: Stop = field(factory=Stop, init=False)
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
@@ -255,9 +264,11 @@ class Engine:
                 tail = self._tail = Tail(journal)
                 parts.callback(tail.rang, over=True)
                 known = await journal.snapshots()
-                connectors, alongside = await parts.enter_async_context(data_centre(config))
+                ground = await parts.enter_async_context(data_centre(config))
                 parts.push_async_callback(self.work.close)
-                beacon = self._assemble(connectors, journal, known)
+                beacon = self._assemble(ground.connectors, journal, known)
+                await self.work.queue(config.sandbox.jobs)
+                await parts.enter_async_context(watched(name=self.work.label_of, throw=self.throws_out))
             if not fleet.runners:
                 task_status.started()
                 log.info("Stopped before any account was started", icon="✅")
@@ -265,7 +276,7 @@ class Engine:
             async with anyio.create_task_group() as tasks:
                 sessions = {account.name: account.session for account in config.accounts}
                 tasks.start_soon(self._stop_after, duration)
-                tasks.start_soon(alongside)
+                tasks.start_soon(ground.alongside)
                 tasks.start_soon(Oversight(fleet, config.storage.directory, sessions, self.work.jobs_changed).run)
                 tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
                 tasks.start_soon(beacon.run)
@@ -280,7 +291,16 @@ class Engine:
                         "Not every account could be closed within the grace; its connection was dropped", icon="❌"
                     )
                 tasks.cancel_scope.cancel()
+            if ground.record is not None and config.sandbox.groups:
+                await self._count(ground.record, journal)
         log.info("Stopped", icon="✅")
+
+    async def _count(self, ask: Callable[[], Awaitable[GroupRecord]], journal: Journal) -> None:
+        """Compare what the jobs did with what the sandbox knows."""
+        with anyio.move_on_after(COUNT_PATIENCE), suppress(SandboxDied, SandboxError, StorageError):
+            record = await ask()
+            await journal.flush()
+            self.tally = await anyio.to_thread.run_sync(tally, self.config, journal.path, record)
 
     async def _work(self) -> None:
         """Work until the stop begins: jobs are taken away first, while their accounts still disconnect."""

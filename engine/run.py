@@ -61,7 +61,7 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
     _open_files(len(config.accounts))
-    engine = Engine(config)
+    engine = Engine(config, throws_out=True)
     fleet = engine.fleet
     with ExitStack() as files:
         files.enter_context(engine.lock())
@@ -90,6 +90,8 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
             tasks.cancel_scope.cancel()
     if fleet.at_stop:
         console.print(status.block(fleet.at_stop), markup=False, highlight=False)
+    if engine.tally is not None:
+        console.print(f"\n{engine.tally}", markup=False, highlight=False)
     if engine.work.stuck:
         # Some work of the user's does not let itself be cancelled, and the end of the loop would wait for it for ever.
         sys.stdout.flush()

@@ -12,9 +12,9 @@ from adapters.sqlite.jobs import JobStore, NewJob
 from adapters.system import SystemClock
 from adapters.telegram.blame import blame
 from engine.catalogue import Catalogue
-from engine.config import Config
+from engine.config import Config, SandboxJob
 from engine.work.dispatcher import Dispatcher
-from engine.work.kinds import Function, Kind
+from engine.work.kinds import BadJob, Function, Kind
 from engine.work.ports import ClientOf
 from engine.work.standing import Standing, Work
 from engine.work.summary import Summary
@@ -39,6 +39,13 @@ class Workshop:
     @catalogue.default
     def _read_modules(self) -> Catalogue:
         return Catalogue.of(self.config)
+
+    def __attrs_post_init__(self) -> None:
+        for index, each in enumerate(self.config.sandbox.jobs):
+            try:
+                self.catalogue.check(each.kind, each.data, each.account)
+            except BadJob as exc:
+                raise BadJob(f"{self.config.path.name}: sandbox.jobs[{index}]: {exc}") from None
 
     def add_kind(self, name: str, function: Function, data: type[Any] | None) -> None:
         """Take a kind from the program itself."""
@@ -120,6 +127,15 @@ class Workshop:
         added = await self.store.add(jobs)
         self.jobs_changed()
         return added
+
+    async def queue(self, wanted: Iterable[SandboxJob]) -> None:
+        """Add the jobs that the config asks for, but those that are still to be done from before."""
+        jobs: list[NewJob] = []
+        for each in wanted:
+            job = self.catalogue.check(each.kind, each.data, each.account)
+            if not await self.store.is_waiting_for(job):
+                jobs += [job] * each.times
+        await self.store.add(jobs)
 
     async def finished(self, number: int) -> Job:
         """Wait until a job is over, and return it. Raises ``LookupError`` for one that does not exist."""

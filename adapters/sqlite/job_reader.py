@@ -82,3 +82,10 @@ class JobReader:
             return []
         query = "SELECT value FROM job_results WHERE job = ? ORDER BY number LIMIT ?"
         return [json.loads(value) for (value,) in self._db.execute(query, (number, limit))]
+
+    def messages(self, chat: int) -> Iterator[tuple[int, str]]:
+        """Yield number and text of the messages that were collected from a chat which numbers them for all."""
+        if self._has_jobs:
+            yield from self._db.execute(
+                "SELECT id, text FROM messages WHERE owner = '' AND chat = ? ORDER BY id", (chat,)
+            )

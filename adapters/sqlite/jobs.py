@@ -135,6 +135,14 @@ class JobStore:
         # Not in the queue of processes: this one has a place there already, which its writer uses.
         return await anyio.to_thread.run_sync(lambda: add(self.path, rows, queues=False))
 
+    async def is_waiting_for(self, job: NewJob) -> bool:
+        """Return whether there is a job like this that is not over."""
+        query = (
+            "SELECT 1 FROM jobs WHERE state IN ('queued', 'running') AND kind = ? AND account = ? AND data = ? LIMIT 1"
+        )
+        values = (job.kind, job.account or "", encode_value(job.data))
+        return await self._read(lambda db: db.execute(query, values).fetchone() is not None)
+
     async def job(self, number: int) -> Job | None:
         """Return a job, as it is in the file."""
         await self.writer.flush()

@@ -137,13 +137,13 @@ async def collect(job: Job, client: Any) -> dict[str, Any]:
     chat = utils.get_peer_id(await _peer_of(client, peer))
     # In channels and supergroups a message has one number for all; elsewhere each account has its own.
     owner = "" if isinstance(peer, types.InputPeerChannel) else job.account
-    mark = job.saved or {"last": await _before(client, peer, job.data.since), "messages": 0}
+    mark = job.saved or {"chat": chat, "last": await _before(client, peer, job.data.since), "messages": 0}
     total = mark["messages"] + await _left(client, peer, mark["last"])
     while True:
         found = await _page_after(client, peer, mark["last"])
         if not found:
-            return {"chat": chat, **mark}
-        mark = {"last": found[-1].id, "messages": mark["messages"] + len(found)}
+            return mark
+        mark = {"chat": chat, "last": found[-1].id, "messages": mark["messages"] + len(found)}
         total = max(total, mark["messages"])
         messages = [_kept(each, chat, owner) for each in found if not isinstance(each, types.MessageEmpty)]
         await job.checkpoint(mark, messages=messages, done=mark["messages"], total=total, stay=bool(owner))

@@ -13,6 +13,8 @@ from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
 from engine.config import Account, Config, ConfigError, UnknownAccount, load, nearest, parse_duration
+from engine.work.kinds import BadJob
+from engine.work.modules import BadModule
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -40,6 +42,8 @@ def told() -> Iterator[None]:
     try:
         yield
     except ConfigError as exc:
+        fail(EXIT_BAD_INPUT, str(exc))
+    except (BadJob, BadModule) as exc:
         fail(EXIT_BAD_INPUT, str(exc))
     except (LockHeld, SessionHeld) as exc:
         fail(EXIT_ENGINE_RUNS, str(exc))

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,7 +64,7 @@ def add_(
     """
     from engine.catalogue import Catalogue  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
 
-    with told(), _heard():
+    with told():
         settings = load(config)
         catalogue = Catalogue.of(settings)
         if (kind is None) == (file is None):
@@ -229,18 +229,6 @@ def _refusal(outcome: tuple[Job, Job] | int, event: JobEvent) -> str | None:
         return None
     why = "one that runs cannot be retried; cancel it first" if before.state is JobState.RUNNING else "it is over"
     return f"job {before.id} is {before.state.value}; {why}"
-
-
-@contextmanager
-def _heard() -> Iterator[None]:
-    """Turn what is wrong with jobs and modules into sentences."""
-    from engine.work.kinds import BadJob  # noqa: PLC0415 - see above
-    from engine.work.modules import BadModule  # noqa: PLC0415
-
-    try:
-        yield
-    except (BadJob, BadModule) as exc:
-        fail(EXIT_BAD_INPUT, str(exc))
 
 
 def _tell_engine(settings: Config) -> None:

@@ -2,7 +2,7 @@
 
 from engine.config.load import ConfigError, load
 from engine.config.proxies import Proxy, Scheme
-from engine.config.scenario import Chaos, Do, Group, SandboxSection, ScenarioStep
+from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
@@ -27,6 +27,7 @@ __all__ = [
     "Group",
     "Proxy",
     "Sandbox",
+    "SandboxJob",
     "SandboxSection",
     "ScenarioStep",
     "Scheme",

@@ -15,6 +15,7 @@ _CHAOS_MAX: Final = 86_400.0  # s
 _SEED_MAX: Final = 2**63 - 1
 _GROUP_NAME: Final = re.compile(r"(?!user\d+$|bot\d+_bot$)[a-z][a-z0-9_]{3,31}", re.ASCII | re.IGNORECASE)
 _GROUPS_MAX: Final = 100
+_JOBS_MAX: Final = 1000
 _TITLE_MAX: Final = 128  # characters
 _MESSAGES_MAX: Final = 100_000
 
@@ -150,6 +151,11 @@ def _messages(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
         raise ValueError(f"{attribute.name} must be a whole number from 0 to {_MESSAGES_MAX}")
 
 
+def _few_jobs(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
+    if len(value) > _JOBS_MAX:
+        raise ValueError(f"{attribute.name} must be at most {_JOBS_MAX}; add more by 'jobs add --file'")
+
+
 def _few_groups(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
     if len(value) > _GROUPS_MAX:
         raise ValueError(f"{attribute.name} must be at most {_GROUPS_MAX}; remove some")
@@ -165,6 +171,16 @@ class Group:
     name: str = field(validator=_group_name)
     title: str = field(default=attrs.Factory(lambda group: group.name, takes_self=True), validator=_title)
     messages: int = field(default=0, validator=_messages)
+
+
+@frozen(kw_only=True)
+class SandboxJob:
+    """A job that is added when the engine starts, ``times`` times, unless one like it is still to be done."""
+
+    kind: str
+    data: dict[str, Any]
+    account: str | None = None
+    times: int = field(default=1, validator=_times)
 
 
 @frozen(kw_only=True)
@@ -203,3 +219,4 @@ class SandboxSection:
     seed: int | None = field(default=None, validator=_seed)
     duration: float = field(default=120.0, validator=_chaos_time)
     groups: tuple[Group, ...] = field(default=(), validator=_few_groups)
+    jobs: tuple[SandboxJob, ...] = field(default=(), validator=_few_jobs)

@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
 from engine.config.proxies import Proxy, to_proxy
-from engine.config.scenario import Chaos, Do, Group, SandboxSection, ScenarioStep
+from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
 from engine.config.types import (
     Account,
     Config,
@@ -84,6 +84,7 @@ def converter_for(folder: Path) -> Converter:
     _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
     _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
+    _register(converter, SandboxJob, data=_to_data)
     _register(converter, Budget, jitter=to_number)
     _register(converter, KindPolicy, hours=lambda value, _: to_hours(value))
     _register(converter, Module, accounts=_to_names)
@@ -226,6 +227,12 @@ def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None,
             return tuple(converter.structure(value, tuple[Proxy, ...]))
         case _:
             return (to_proxy(value),)
+
+
+def _to_data(value: Any, _: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a mapping such as {{chat: '@holdfast_news'}}, not {kind(value)}")
+    return value
 
 
 def _to_names(value: Any, _: Any) -> tuple[str, ...]:

@@ -118,9 +118,9 @@ class Dispatcher:
         self._bell.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> str | None:
-        """Return what log lines call the job that a task does, if it does one."""
+        """Return what log lines call the job whose function a task runs now, if it does."""
         run = self._labels.get(task)
-        return run.label if run is not None else None
+        return run.label if run is not None and run.inside else None
 
     @property
     def summary(self) -> Summary:
@@ -212,7 +212,7 @@ class Dispatcher:
         if client is seat.client:
             return
         for run in seat.runs:
-            self._take_away(run, Lost("the connection was lost"))
+            self._take_away(run, Lost("the connection is not healthy"))
         seat.client, seat.rests_until = client, -math.inf
 
     async def _look(self) -> None:
@@ -303,15 +303,19 @@ class Dispatcher:
         """Do the job, whatever its function does: nothing that it raises gets out of here."""
         try:
             handle = JobHandle(run.kind.read(run.job.data), run, self.store, self.clock)
+            run.inside = True
             result = await run.kind.function(handle, run.client)
+            run.inside = False
             if result is not None:
                 json.dumps(result, allow_nan=False)
             run.end = Returned(result)
         except asyncio.CancelledError:
+            run.inside = False
             run.end = run.why or Raised("it was cancelled, and nobody here had asked for that")
         except BadJob as exc:
             run.end = Raised(str(exc))
         except BaseException as exc:
+            run.inside = False
             run.end = run.why or self.blame(exc, run.client)
 
     # --- ending ------------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ class Run:
     account: str
     client: Any
     task: "asyncio.Task[None] | None" = field(default=None, init=False)
+    inside: bool = field(default=False, init=False)
+    """Whether the task is in the user's function, and not before or after it."""
     end: JobEvent | None = field(default=None, init=False)
     """What came of it, when its task has ended."""
     why: JobEvent | None = field(default=None, init=False)

@@ -43,6 +43,8 @@ class Post:
     client: Any = field(default=None, init=False)
     """The client that it has, or had for as long as that is connected."""
     task: "asyncio.Task[None] | None" = field(default=None, init=False)
+    inside: bool = field(default=False, init=False)
+    """Whether the task is in the function, and not after it."""
     failure: BaseException | None = field(default=None, init=False)
     failures: int = field(default=0, init=False)
     """In a row."""
@@ -60,11 +62,15 @@ class Post:
     async def work(self) -> None:
         """Run the function, whatever it raises."""
         try:
+            self.inside = True
             await self.function(self.client)
+            self.inside = False
         except asyncio.CancelledError:
+            self.inside = False
             if self.told_at is None:
                 self.failure = RuntimeError("it was cancelled, and nobody here had asked for that")
         except BaseException as exc:
+            self.inside = False
             self.failure = exc
 
 
@@ -88,7 +94,7 @@ class Standing:
 
     def label_of(self, task: "asyncio.Task[None]") -> str | None:
         """Return what log lines call the work that a task does, if it does any."""
-        return next((post.label for post in self.posts if post.task is task), None)
+        return next((post.label for post in self.posts if post.task is task and post.inside), None)
 
     async def run(self) -> None:
         """Work until cancelled; then end all of it, bounded."""
