@@ -281,7 +281,8 @@ class Engine:
                 tasks.start_soon(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all)
                 tasks.start_soon(beacon.run)
                 if (keep := config.storage.keep) is not None:
-                    tasks.start_soon(partial(retain, journal, keep, SystemClock(), unusable=StorageError))
+                    for kept in (journal, self.work.store):
+                        tasks.start_soon(partial(retain, kept, keep, SystemClock(), unusable=StorageError))
                 task_status.started()
                 async with anyio.create_task_group() as ending:
                     ending.start_soon(self._work)

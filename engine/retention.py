@@ -1,4 +1,4 @@
-"""Retention: what is older than the config wants to keep leaves the journal, a little at a time."""
+"""Retention: what is older than the config wants to keep leaves the journal and the jobs, a little at a time."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class Prunable(Protocol):
-    """A journal that can forget."""
+    """What can forget: the journal, or the jobs."""
 
     async def prune(self, before: float) -> int:
         """Delete some of the oldest entries from before ``before`` (Unix seconds); return how many, 0 if none is."""

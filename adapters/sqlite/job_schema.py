@@ -21,6 +21,7 @@ TABLES: Final = (
     "CREATE INDEX jobs_ready ON jobs (kind, account, priority DESC, id) WHERE state = 'queued' AND due IS NULL",
     "CREATE INDEX jobs_waiting ON jobs (due) WHERE state = 'queued' AND due IS NOT NULL",
     "CREATE INDEX jobs_by_state ON jobs (state, id)",
+    "CREATE INDEX jobs_ended ON jobs (ended) WHERE state IN ('done', 'cancelled')",
     """CREATE TABLE job_counts (
         kind TEXT NOT NULL, state TEXT NOT NULL, jobs INTEGER NOT NULL, PRIMARY KEY (kind, state)) WITHOUT ROWID""",
     """CREATE TRIGGER job_added AFTER INSERT ON jobs BEGIN
@@ -29,7 +30,8 @@ TABLES: Final = (
         UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state;
         INSERT INTO job_counts VALUES (NEW.kind, NEW.state, 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1; END""",
     """CREATE TRIGGER job_removed AFTER DELETE ON jobs BEGIN
-        UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state; END""",
+        UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state;
+        DELETE FROM job_results WHERE job = OLD.id; END""",
     """CREATE TABLE job_charges (
         job INTEGER NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL, account TEXT NOT NULL,
         until REAL NOT NULL, PRIMARY KEY (job, attempt)) WITHOUT ROWID""",
@@ -107,6 +109,15 @@ RECOVER = Statement(
     order=9,
 )
 """(why): what ran when an engine ended without saying so goes on."""
+PRUNE_JOBS = Statement(
+    "prune jobs",
+    f"""{_ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs
+    WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({_cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
+    order=16,
+)
+"""(before): the first 256 jobs that were over before then, with their results. What failed waits for a person."""
+COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs
+    WHERE state IN ('done', 'cancelled') AND ended < ? LIMIT 256)"""
 
 ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added) VALUES (?, ?, ?, ?, ?, ?)"
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"

@@ -135,6 +135,17 @@ class JobStore:
         # Not in the queue of processes: this one has a place there already, which its writer uses.
         return await anyio.to_thread.run_sync(lambda: add(self.path, rows, queues=False))
 
+    async def prune(self, before: float) -> int:
+        """Delete the oldest jobs that were done or cancelled before ``before`` (Unix seconds), at most a few hundred.
+
+        Returns how many, durably; 0 when there is nothing more to delete. What they collected into ``messages`` stays.
+        """
+        old: int = await self._read(lambda db: db.execute(job_schema.COUNT_OLD, (before,)).fetchone()[0])
+        if old:
+            await self.writer.write(job_schema.PRUNE_JOBS, (before,))
+            await self.writer.flush()
+        return old
+
     async def is_waiting_for(self, job: NewJob) -> bool:
         """Return whether there is a job like this that is not over."""
         query = (

@@ -17,6 +17,7 @@ end the sleep of a busy handler, and it could hit a transaction that is about to
 import asyncio
 import contextlib
 import json
+import math
 import sqlite3
 import threading
 import time
@@ -49,14 +50,20 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _row_text(row: Sequence[Any]) -> str:
-    """Return a row as a JSON array (ASCII). Texts and whole numbers, which is most of it, need no encoder made."""
+    """Return a row as a JSON array (ASCII)."""
     return f"[{','.join([_cell_text(value) for value in row])}]"
 
 
 def _cell_text(value: Any) -> str:
-    if type(value) is str:
+    """Return a value as JSON. What is most of it needs no encoder to be made, which is slow."""
+    kind = type(value)
+    if kind is str:
         return encode_basestring_ascii(value)
-    return repr(value) if type(value) is int else _encode(value)
+    if value is None:
+        return "null"
+    if kind is int or (kind is float and math.isfinite(value)):
+        return repr(value)
+    return _encode(value)
 
 
 @frozen(kw_only=True)

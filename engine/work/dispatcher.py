@@ -37,7 +37,7 @@ from states.jobs import Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost
 from states.pace import WorkPolicy
 
 TICK_SECONDS = 1.0
-"""How often progress is stored, and patience looked at."""
+"""How often it is stored what runs and how far it is, and patience looked at."""
 GRACE_SECONDS = 5.0
 """How long a job gets to end when it is told to; and again, until it was told ``ASKED_MOST`` times."""
 ASKED_MOST = 3
@@ -197,8 +197,12 @@ class Dispatcher:
                 self._see(seat)
                 if seat.client is not None and not await self._fill(seat):
                     hungry[name] = None
-            if hungry and await self._lanes.fetch():
+            if hungry and await self._lanes.fetch(self._busy()):
                 self._changed |= hungry
+
+    def _busy(self) -> set[int]:
+        """Return the jobs that must not begin now: in the file they may still be ready."""
+        return {run.job.id for run in self._runs()} | self.stuck.keys()
 
     def _runs(self) -> list[Run]:
         return [run for seat in self._seats.values() for run in seat.runs]
@@ -259,8 +263,7 @@ class Dispatcher:
             job = self._next(seat)
             if job is None:
                 return not self._lanes.wanted
-            if job.id not in self.stuck:
-                await self._begin(seat, job)
+            await self._begin(seat, job)
         return True
 
     def _next(self, seat: Seat) -> Job | None:
@@ -291,10 +294,11 @@ class Dispatcher:
         run = Run(begun, kind, seat.name, seat.client)
         self._pace.begun(job.kind, seat.name)
         seat.runs.add(run)
+        # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
+        run.unsaved = True
         if job.paid != job.attempt and (until := self._pace.charge(job.kind, seat.name, now)) is not None:
-            run.job = begun = evolve(begun, paid=job.attempt)
-            await self.store.charge(begun, seat.name, until)
-        await self.store.save(begun)
+            run.job = evolve(begun, paid=job.attempt)
+            await self.store.charge(run.job, seat.name, until)
         run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
         self._labels[run.task] = run
         run.task.add_done_callback(partial(self._ended, run))

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import structlog
 from attrs import define, field
@@ -11,7 +11,7 @@ from engine.work.kinds import Kinds
 from engine.work.ports import Store
 from states.jobs import Job
 
-FETCH_ROWS = 512
+FETCH_ROWS = 1024
 """Jobs that are read of one lane at a time, while not many are in memory."""
 FETCH_LEAST = 8
 MEMORY_ROWS = 8192
@@ -39,8 +39,8 @@ class Lane:
 class Lanes:
     """All lanes that have something to do.
 
-    A lane is read only when none of its jobs is in memory, and after a flush: what has begun is then no longer ready in
-    the file, so that no job is read twice.
+    A lane is read only when none of its jobs is in memory, and after a flush: what has ended is then no longer ready in
+    the file, and what has not is known, so that no job is read twice.
     """
 
     store: Store
@@ -89,17 +89,17 @@ class Lanes:
         """Have a lane read at the next ``fetch``."""
         self.wanted[lane.kind, lane.account] = lane
 
-    async def fetch(self) -> bool:
-        """Read the lanes that are wanted; return whether there were any."""
+    async def fetch(self, busy: Collection[int]) -> bool:
+        """Read the lanes that are wanted, without the jobs in ``busy``; return whether there were any."""
         wanted, self.wanted = self.wanted, {}
         if not wanted:
             return False
         await self.store.flush()
         for lane in wanted.values():
             room = MEMORY_ROWS - sum(len(each.ready) for each in self._lanes.values())
-            limit = max(FETCH_LEAST, min(FETCH_ROWS, room))
+            limit = max(FETCH_LEAST, min(FETCH_ROWS, room)) + len(busy)
             jobs = await self.store.ready(lane.kind, lane.account, limit)
-            lane.ready.extend(jobs)
+            lane.ready.extend(job for job in jobs if job.id not in busy)
             lane.more = len(jobs) == limit
         return True
 

@@ -27,8 +27,6 @@ def told(run: Run, job: Job, now: float) -> None:
         case Returned() if job.began is not None and now - job.began > LONG_SECONDS:
             amount = f", {job.done:g} of {job.total:g}" if job.done and job.total else ""
             log.info(f"{_label(run)} is done after {seconds(now - job.began)}{amount}", icon="✅")
-        case _:
-            log.debug(f"{_label(run)} is {job.state}", icon="✅")
 
 
 def _label(run: Run) -> str:
