@@ -33,8 +33,8 @@ TABLES: Final = (
         UPDATE job_counts SET jobs = jobs - 1 WHERE kind = OLD.kind AND state = OLD.state;
         DELETE FROM job_results WHERE job = OLD.id; END""",
     """CREATE TABLE job_charges (
-        job INTEGER NOT NULL, attempt INTEGER NOT NULL, kind TEXT NOT NULL, account TEXT NOT NULL,
-        until REAL NOT NULL, PRIMARY KEY (job, attempt)) WITHOUT ROWID""",
+        job INTEGER NOT NULL, until REAL NOT NULL, kind TEXT NOT NULL, account TEXT NOT NULL,
+        PRIMARY KEY (job, until)) WITHOUT ROWID""",
     "CREATE INDEX job_charges_by_time ON job_charges (until)",
     """CREATE TABLE job_results (
         job INTEGER NOT NULL, number INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (job, number)) WITHOUT ROWID""",
@@ -69,10 +69,10 @@ JOB = Statement(
 
 CHARGE = Statement(
     "charge",
-    f"{_ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(_cell, range(5)))} FROM rows",
+    f"{_ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(_cell, range(4)))} FROM rows",
     order=11,
 )
-"""(job, attempt, kind, account, until)"""
+"""(job, until, kind, account): each begin has its own, also one with another account, or after a person's retry."""
 
 FORGIVE = Statement(
     "forgive",

@@ -90,7 +90,7 @@ class JobStore:
 
     async def charge(self, job: Job, account: str, until: float) -> None:
         """Take a place in the budget of the job's kind and ``account`` until then; durable when this returns."""
-        await self.writer.write(job_schema.CHARGE, (job.id, job.attempt, job.kind, account, until))
+        await self.writer.write(job_schema.CHARGE, (job.id, until, job.kind, account))
         await self.writer.flush()
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:

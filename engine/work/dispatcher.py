@@ -70,6 +70,11 @@ class Seat:
     runs: set[Run] = field(factory=set, init=False)
 
 
+def _has_paid(job: Job, seat: Seat) -> bool:
+    """Say whether this attempt has its place in the budget of this account; that it had one in another's is no help."""
+    return job.paid == job.attempt and job.worker == seat.name
+
+
 @define(eq=False, kw_only=True)
 class Dispatcher:
     """See the module's docstring. ``run`` it in a task group; its store is to be open until that has ended."""
@@ -273,7 +278,7 @@ class Dispatcher:
             head = lane.head
             if head is None and not lane.more:
                 continue
-            paid = head is None or head.paid == head.attempt
+            paid = head is None or _has_paid(head, seat)
             opening = self._pace.opening(lane.kind, seat.name, now, paid=paid)
             if opening is not None:
                 if opening != LATER:
@@ -291,14 +296,16 @@ class Dispatcher:
         assert kind is not None, "lanes are of known kinds"
         now = self.clock.now()
         begun = decide(job, Begun(seat.name), now=now)
+        if not _has_paid(job, seat) and (until := self._pace.taken_until(job.kind, now)) is not None:
+            begun = evolve(begun, paid=job.attempt)
+            await self.store.charge(begun, seat.name, until)
+            self._pace.charge(job.kind, seat.name, until)
+        # Only now: of a job whose place could not be stored, nothing is left here.
         run = Run(begun, kind, seat.name, seat.client)
         self._pace.begun(job.kind, seat.name)
         seat.runs.add(run)
         # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
         run.unsaved = True
-        if job.paid != job.attempt and (until := self._pace.charge(job.kind, seat.name, now)) is not None:
-            run.job = evolve(begun, paid=job.attempt)
-            await self.store.charge(run.job, seat.name, until)
         run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
         self._labels[run.task] = run
         run.task.add_done_callback(partial(self._ended, run))

@@ -31,8 +31,8 @@ class Pace:
 
     def restore(self, charges: Iterable[tuple[str, str, float]]) -> None:
         """Take note of the places that are taken since before the start."""
-        for kind, account, until in charges:
-            heapq.heappush(self._charged[kind, account], until)
+        for charge in charges:
+            self.charge(*charge)
 
     def begun(self, kind: str, account: str) -> None:
         """Count a job that runs."""
@@ -44,14 +44,14 @@ class Pace:
         self._running[kind] -= 1
         self._running[kind, account] -= 1
 
-    def charge(self, kind: str, account: str, now: float) -> float | None:
-        """Take a place in the budget; return until when, or None where there is no budget."""
+    def taken_until(self, kind: str, now: float) -> float | None:
+        """Return until when a job that begins now takes a place in its budget, or None where there is no budget."""
         budget = self.policy.of(kind).budget
-        if budget is None:
-            return None
-        until = budget.taken_until(now, self.rng.random())
+        return None if budget is None else budget.taken_until(now, self.rng.random())
+
+    def charge(self, kind: str, account: str, until: float) -> None:
+        """Take a place in the budget of this kind with this account until then."""
         heapq.heappush(self._charged[kind, account], until)
-        return until
 
     def hold(self, kind: str, account: str, until: float) -> None:
         """Begin no job of this kind with this account until then (Unix seconds)."""
@@ -88,5 +88,6 @@ class Pace:
 def _hours(policy: KindPolicy, now: float) -> float | None:
     if policy.hours is None:
         return None
-    opening = policy.hours.opening(datetime.fromtimestamp(now).astimezone())
+    # A time of the wall without an offset: today's would be wrong after a night in which the clock is changed.
+    opening = policy.hours.opening(datetime.fromtimestamp(now))
     return None if opening is None else opening.timestamp()

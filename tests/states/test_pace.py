@@ -88,7 +88,7 @@ def test_the_next_opening_is_today_or_tomorrow(hours: Hours, now: str, opening: 
     now=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),
 )
 def test_an_opening_lies_ahead_within_a_day_and_opens(opens: int, length: int, now: datetime) -> None:
-    """Whatever the hours, the opening that is told lies ahead, less than a day away, and is the first moment of them."""
+    """Whatever the hours, the opening that is told lies ahead, a day away at most, and is their first moment."""
     hours = Hours(opens, (opens + length) % 1440)
     opening = hours.opening(now)
     if opening is not None:
