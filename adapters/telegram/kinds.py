@@ -189,10 +189,14 @@ def _history(
 
 
 def _kept(message: Any, chat: int, owner: str) -> Message:
-    """Return what is kept of a message; one without a text (a photo, somebody who joined) has an empty one."""
-    sender = utils.get_peer_id(message.from_id) if message.from_id is not None else None
+    """Return what is kept of a message; one without a text (a photo, somebody who joined) has an empty one.
+
+    What others write in a private chat, and a channel's own posts, come without ``from_id``: Telethon knows the sender.
+    """
     text = getattr(message, "message", None) or ""
-    return Message(chat=chat, id=message.id, at=message.date.timestamp(), text=text, sender=sender, owner=owner)
+    return Message(
+        chat=chat, id=message.id, at=message.date.timestamp(), text=text, sender=message.sender_id, owner=owner
+    )
 
 
 async def join(job: Job, client: Any) -> dict[str, Any]:
