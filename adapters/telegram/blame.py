@@ -19,12 +19,13 @@ from states.events import (
     NetworkLost,
     ProtocolBroken,
     SessionDuplicated,
+    TransportFlood,
 )
 from states.jobs import Flooded, Lost, Raised
 
 OF_THE_ACCOUNT = (
     AccountBanned, AccountLimited, AuthKeyUnknown, AuthRejected, ConfigRefused, DatabaseCorrupt, DatabaseLocked,
-    DatabaseUnavailable, ProtocolBroken, SessionDuplicated,
+    DatabaseUnavailable, ProtocolBroken, SessionDuplicated, TransportFlood,
 )  # fmt: skip
 """The account hears of these, too, and decides what to do; the job waits for it, or goes on with another."""
 SLACK_SECONDS = 1.0
