@@ -261,8 +261,13 @@ def _lines(name: str) -> Iterator[str]:
     if name == "-":
         yield from sys.stdin
         return
-    with Path(name).open(encoding="utf-8-sig") as lines:
-        yield from lines
+    try:
+        with Path(name).open(encoding="utf-8-sig") as lines:
+            yield from lines
+    except OSError as exc:
+        fail(EXIT_BAD_INPUT, f"{name}: the file cannot be read ({(exc.strerror or str(exc)).lower()}); check the path")
+    except UnicodeDecodeError:
+        fail(EXIT_BAD_INPUT, f"{name}: the file is not UTF-8; save it as UTF-8")
 
 
 def _job_of(text: str, check: Callable[..., NewJob]) -> NewJob:

@@ -185,8 +185,8 @@ class Dispatcher:
         """Do all that there is to do now."""
         await self._settle_all()
         if self._look_again:
+            self._look_again = False  # before: who says so meanwhile means it; and if this fails, it is tried again
             await self._look()
-            self._look_again = False
         now = self.clock.now()
         if now >= self._lanes.next_due:
             await self._lanes.wake_due(now)

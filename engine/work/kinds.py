@@ -101,7 +101,7 @@ def _placed(fault: str) -> str:
 def _fault(exc: BaseException, _: type[Any] | None) -> str:
     match exc:
         case KeyError():
-            return f"{exc.args[0]} is missing"
+            return "is missing"
         case cattrs.ForbiddenExtraKeysError():
             known = [attribute.name for attribute in getattr(exc.cl, "__attrs_attrs__", ())]
             extra = sorted(exc.extra_fields)

@@ -4,7 +4,7 @@ import structlog
 
 from engine.narrate import of_day, seconds
 from engine.work.handle import Run
-from states.jobs import Flooded, Job, JobState, Lost, Raised, Returned
+from states.jobs import Cancelled, Flooded, Job, JobState, Lost, Raised, Returned
 
 LONG_SECONDS = 5.0
 """A job that took longer than this is worth a line when it is done."""
@@ -22,6 +22,8 @@ def told(run: Run, job: Job, now: float) -> None:
             log.warning(f"{_label(run)} failed at attempt {job.attempts}: {job.detail}; again in {wait}", icon="⚠️")
         case Flooded(request, until):
             log.warning(f"{_label(run)}: {request} is held until {of_day(until)}, and so are {job.kind} jobs", icon="⏱️")
+        case Cancelled():
+            log.info(f"{_label(run)} was cancelled", icon="⚠️")
         case Lost(why):
             log.info(f"{_label(run)} goes on later: {why}", icon="🔄")
         case Returned() if job.began is not None and now - job.began > LONG_SECONDS:
