@@ -23,8 +23,8 @@ def job_row(job: Job) -> tuple[Any, ...]:
     """Return the row of ``job_schema.JOB``."""
     return (
         job.id, job.account or "", job.state.value, job.due, job.attempts, job.losses, job.paid, job.worker,
-        _text(job.checkpoint), _text(job.result), job.detail, _encode(job.error), job.results, job.done, job.total,
-        job.began, job.since, job.since_done, job.seen, job.ended,
+        _text(job.checkpoint), _text(job.result), job.detail, _encode(job.error) if job.error else "[]", job.results,
+        job.done, job.total, job.began, job.since, job.since_done, job.seen, job.ended,
     )  # fmt: skip
 
 
