@@ -216,14 +216,13 @@ class Channels:
         return message
 
     def fill(self, channel: Channel, upto: int, authors: Sequence[int | None]) -> int:
-        """Adds numbered messages of before, by these authors in turn, until there are `upto`; returns how many.
+        """Adds numbered messages of before, by these authors in turn, until there are `upto` (more than now).
 
         Their dates go from three days ago, or from the last message that is there, to now: clients ask for channels
-        with news since a date. Whoever had read everything has read these, too.
+        with news since a date. Whoever had read everything has read these, too. Returns how many it added.
         """
         there = channel.last_message
-        if there >= upto:
-            return 0
+        assert there < upto, "a history only grows"
         now, top = self._now(), self.top(channel)
         start = max(now - HISTORY_SECONDS, top.date if top else 0)
         rows = (

@@ -62,6 +62,9 @@ async def test_a_search_is_bounded_by_the_server_too(connected):
         nothing = types.InputMessagesFilterEmpty()
         request = functions.messages.SearchRequest(peer, "", nothing, None, None, 0, 0, 100, 12, 8, 0)
         assert [m.id for m in (await alice(request)).messages] == [11, 10, 9]
+        request.limit = 0
+        answer = await alice(request)
+        assert (answer.messages, answer.count) == ([], 20)
 
 
 async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected):

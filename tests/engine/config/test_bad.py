@@ -198,7 +198,7 @@ def test_a_bad_chaos_is_explained(bad: Problems, section: str, where: str, said:
         ("[{title: News}]", "[0].name", "is required"),
         *[
             (f"[{{name: {name}}}]", "[0].name", "must be 4 to 32 letters, digits and _, a letter first")
-            for name in ("abc", "9news", "news-1", "naïve", "User123", "bot7_bot", "a" * 33)
+            for name in ("abc", "9news", "news-1", "naïve", "newſ", "User123", "bot7_bot", "a" * 33)
         ],
         ("[{name: news, title: ''}]", "[0].title", "must be 1 to 128 printable characters"),
         ("[{name: news, title: ' '}]", "[0].title", "not only blanks"),
