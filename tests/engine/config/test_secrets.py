@@ -34,12 +34,16 @@ FULL: dict[str, Any] = {
         {"name": "B", "session": "b", "phone": int(PHONE), "proxy": [f"mtproxy://{PROXY_SECRET}@h:1", PROXY_SECRET]},
     ],
     "states": {"backoff": {"server": {"first": "${HF_TOKEN}", "then": "${HF_TOKEN}"}}, "timeout": {"patience": [1]}},
-    "sandbox": {"scenario": [{"at": "1s", "do": "${HF_TOKEN}", "for": "x${HF_TOKEN}"}]},
+    "sandbox": {
+        "scenario": [{"at": "1s", "do": "${HF_TOKEN}", "for": "x${HF_TOKEN}"}],
+        "groups": [{"name": "-${HF_TOKEN}", "title": "\t${HF_TOKEN}", "messages": "${HF_TOKEN}"}],
+    },
 }
 
 PLACES = (
     *("telegram", "telegram.api_id", "telegram.datacenter", "accounts", "fleet.stagger", "fleet.connects_at_once"),
     *("storage.directory", "states", "states.backoff", "states.backoff.server", "sandbox.scenario"),
+    *("sandbox.groups", "sandbox.groups.title"),
 )
 
 
