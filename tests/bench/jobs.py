@@ -59,7 +59,7 @@ def fill(path: Path, jobs: int) -> None:
 
 @define
 class Counting:
-    """A kind that notes when the first job began, and tells when so many were done."""
+    """A kind that notes when the first job began, and tells when the last of so many did; more than these wait."""
 
     most: int
     first: float = math.inf
@@ -72,6 +72,8 @@ class Counting:
         self.begun += 1
         if self.begun == self.most:
             self.done.set()
+        elif self.begun > self.most:
+            await anyio.sleep_forever()
         return await instant(job, client)
 
 
