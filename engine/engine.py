@@ -66,12 +66,21 @@ class Stop:
     """The wish to stop: from a signal, from ``--for``, or from the program."""
 
     wanted: anyio.Event = field(factory=anyio.Event, init=False)
-    startup: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    _starting: anyio.CancelScope | None = field(default=None, init=False)
 
     def now(self) -> None:
         """Stop; what is still starting is given up."""
         self.wanted.set()
-        self.startup.cancel()
+        if self._starting is not None:
+            self._starting.cancel()
+
+    @contextmanager
+    def startup(self) -> Iterator[None]:
+        """Start something in the block, which a stop ends."""
+        with anyio.CancelScope() as self._starting:  # made here: an engine may be made before there is an event loop
+            if self.wanted.is_set():
+                self._starting.cancel()
+            yield
 
 
 @define(eq=False)
@@ -259,7 +268,7 @@ class Engine:
         """
         config, fleet = self.config, self.fleet
         async with AsyncExitStack() as parts:
-            with self.stop.startup:
+            with self.stop.startup():
                 journal = await parts.enter_async_context(_journal(config))
                 tail = self._tail = Tail(journal)
                 parts.callback(tail.rang, over=True)

@@ -1,0 +1,69 @@
+"""The README's programs are run as they stand."""
+
+import re
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.sandbox import Sandbox
+from engine import Engine
+from states.jobs import JobState
+from tests.engine.workplace import COMPLAINTS, FAST, PATIENCE, ROOT, Workplace
+
+PHONE = "+9996620001"
+
+
+def program(containing: str) -> str:
+    """Return the README's only program that contains this."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    [found] = [block for block in blocks if containing in block]
+    return str(found)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """Return an empty directory to work in."""
+    return Workplace(tmp_path)
+
+
+async def test_the_program_of_one_s_own(workplace: Workplace) -> None:
+    """It waits for an account, asks as its client, has a job done, reads the journal, and ends with 0."""
+    async with Sandbox() as dc:
+        workplace.at(dc, PHONE)
+        (workplace.directory / "program.py").write_text(program("engine.add_job"))
+        with anyio.fail_after(PATIENCE):
+            done = await anyio.run_process(
+                [sys.executable, "-W", "error", "program.py"],
+                cwd=workplace.directory,
+                env=workplace.environment,
+                check=False,
+            )
+        said = done.stderr.decode()
+        assert done.returncode == 0, said
+        assert not COMPLAINTS.search(said), said
+        lines = done.stdout.decode().splitlines()
+        assert lines[:2] == [PHONE[1:], "done"]
+        assert lines[-1] == "Account 1 Connected healthy"
+        assert [message.text for message in dc.messages(PHONE)] == ["Hello"]
+
+
+async def test_the_module_with_kinds_of_one_s_own(workplace: Workplace) -> None:
+    """Its kind counts, its handler answers, and its standing work stands."""
+    async with Sandbox() as dc:
+        await dc.create_channel("some_group", "Some", megagroup=True, members=[PHONE])
+        for text in ("one two one", "two", "one"):
+            await dc.post("some_group", text)
+        (workplace.directory / "my_work_of_the_readme.py").write_text(program("count_words"))
+        workplace.at(dc, PHONE, rest=FAST + "work: {modules: [my_work_of_the_readme.py]}\n")
+        async with Engine.from_config(workplace.config) as engine:
+            number = await engine.add_job("count_words", {"chat": "@some_group", "word": "one"})
+            with anyio.fail_after(PATIENCE):
+                job = await engine.finished(number)
+            assert (job.state, job.result) == (JobState.DONE, {"count": 3})
+            await dc.push(PHONE, "ping", sender="+9996630001")
+            with anyio.fail_after(PATIENCE):
+                while [message.text for message in dc.messages("+9996630001")] != ["ping", "pong"]:
+                    await anyio.sleep(0.01)
+            assert [post.label for post in engine.work.standing.posts if post.task] == ["keep_online of Account 1"]
