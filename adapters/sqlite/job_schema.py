@@ -2,7 +2,8 @@
 
 Whatever is asked often has an index of its own and is found without looking at the rest, so that a million jobs in the
 queue cost no more than a thousand: what could begin now (``jobs_ready``, in the order in which it begins), what waits
-for a time (``jobs_waiting``), and each state by itself. Triggers keep count of each kind and state.
+for a time (``jobs_waiting``), and each state by itself. Who asks names the index: by itself SQLite takes that of the
+states, and looks at every job that is queued. Triggers keep count of each kind and state.
 """
 
 from typing import Final
@@ -97,7 +98,7 @@ MESSAGE = Statement(
 
 DUE = Statement(
     "due",
-    f"""{_ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs
+    f"""{_ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
     WHERE state = 'queued' AND due <= (SELECT max({_cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
     order=15,
 )
@@ -122,11 +123,15 @@ COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs
 ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added) VALUES (?, ?, ?, ?, ?, ?)"
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
 SELECT_READY: Final = (
-    f"{SELECT_JOB} WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "
+    f"{SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "
     "ORDER BY priority DESC, id LIMIT ?"
 )
-NEXT_LANE: Final = """SELECT kind, account FROM jobs WHERE state = 'queued' AND due IS NULL AND (kind, account) > (?, ?)
-    ORDER BY kind, account LIMIT 1"""
-"""From one (kind, account) that has something to do to the next: as many looks as there are of them, not as jobs."""
-NEXT_DUE: Final = "SELECT min(due) FROM jobs WHERE state = 'queued' AND due IS NOT NULL"
+_READY = "SELECT kind, account FROM jobs INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL"
+NEXT_ACCOUNT: Final = f"{_READY} AND kind = ? AND account > ? ORDER BY account LIMIT 1"
+NEXT_KIND: Final = f"{_READY} AND kind > ? ORDER BY kind, account LIMIT 1"
+"""From one (kind, account) that has something to do to the next: as many looks as there are of them, not as jobs.
+
+``(kind, account) > (?, ?)`` would say both at once, and SQLite would walk over all jobs that are equal in both.
+"""
+NEXT_DUE: Final = "SELECT min(due) FROM jobs INDEXED BY jobs_waiting WHERE state = 'queued' AND due IS NOT NULL"
 COUNTS: Final = "SELECT kind, state, jobs FROM job_counts WHERE jobs > 0"

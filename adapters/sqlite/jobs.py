@@ -181,7 +181,10 @@ class JobStore:
 
 def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
     kind, account = "", ""
-    while (row := db.execute(job_schema.NEXT_LANE, (kind, account)).fetchone()) is not None:
+    while True:
+        row = db.execute(job_schema.NEXT_ACCOUNT, (kind, account)).fetchone()
+        if row is None and (row := db.execute(job_schema.NEXT_KIND, (kind,)).fetchone()) is None:
+            return
         kind, account = row
         yield kind, account or None
 

@@ -1,0 +1,82 @@
+"""What a running engine asks of the jobs in its file costs the same however many there are."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from adapters.sqlite import job_schema
+from adapters.sqlite.connect import open_database
+from adapters.sqlite.jobs import NewJob, _lanes, add
+
+FEW, MANY = 200, 5000
+NOW = 1000.0
+LATER = 2000.0
+
+Ask = Callable[[sqlite3.Connection], object]
+
+
+def filled(path: Path, jobs: int) -> sqlite3.Connection:
+    """Open a file with so many jobs of two kinds that are ready, for any account and for one, and as many that wait."""
+    names, times = (None, "Account 1"), (None, LATER)
+    add(
+        path,
+        [
+            NewJob(kind=kind, data={}, account=names[number % 2], due=due)
+            for number in range(jobs // 4)
+            for kind in ("collect", "send")
+            for due in times
+        ],
+    )
+    return open_database(path)
+
+
+def steps(database: sqlite3.Connection, ask: Ask) -> int:
+    """Return how many instructions of its own SQLite needs for an answer."""
+    count = 0
+
+    def counted() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    database.set_progress_handler(counted, 1)
+    ask(database)
+    database.set_progress_handler(None, 0)
+    return count
+
+
+def told(sql: str, *values: object) -> Ask:
+    """Return a question that is one statement."""
+    return lambda database: database.execute(sql, values).fetchall()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda database: list(_lanes(database)), id="lanes"),
+        pytest.param(told(job_schema.NEXT_DUE), id="next due"),
+        pytest.param(told(job_schema.SELECT_READY, "send", "", 8), id="ready"),
+        pytest.param(told(job_schema.DUE.sql, f"[[{NOW}]]"), id="whose time has come"),
+        pytest.param(told(job_schema.RECOVER.sql, '[["why"]]'), id="recover"),
+        pytest.param(told(job_schema.COUNTS), id="counts"),
+    ],
+)
+def test_a_question_costs_the_same_among_many(ask: Ask, tmp_path: Path) -> None:
+    """SQLite does as many steps among five thousand jobs as among two hundred, give or take a page of an index."""
+    found = []
+    for jobs in (FEW, MANY):
+        with closing(filled(tmp_path / f"{jobs}.db", jobs)) as database:
+            found.append(steps(database, ask))
+    assert found[1] <= found[0] * 1.2, found
+
+
+def test_each_lane_is_found_once(tmp_path: Path) -> None:
+    """All kinds and accounts that have ready jobs, in order; those of jobs that wait are none."""
+    with closing(filled(tmp_path / "x.db", FEW)) as database:
+        add(tmp_path / "x.db", [NewJob(kind="join", data={}, account="Account 2", due=LATER)])
+        assert list(_lanes(database)) == [
+            ("collect", None), ("collect", "Account 1"), ("send", None), ("send", "Account 1"),
+        ]  # fmt: skip
