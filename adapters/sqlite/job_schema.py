@@ -112,12 +112,12 @@ RECOVER = Statement(
 """(why): what ran when an engine ended without saying so goes on."""
 PRUNE_JOBS = Statement(
     "prune jobs",
-    f"""{_ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs
+    f"""{_ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({_cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
     order=16,
 )
 """(before): the first 256 jobs that were over before then, with their results. What failed waits for a person."""
-COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs
+COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < ? LIMIT 256)"""
 
 ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added) VALUES (?, ?, ?, ?, ?, ?)"

@@ -62,6 +62,8 @@ def told(sql: str, *values: object) -> Ask:
         pytest.param(told(job_schema.DUE.sql, f"[[{NOW}]]"), id="whose time has come"),
         pytest.param(told(job_schema.RECOVER.sql, '[["why"]]'), id="recover"),
         pytest.param(told(job_schema.COUNTS), id="counts"),
+        pytest.param(told(job_schema.COUNT_OLD, NOW), id="what is old"),
+        pytest.param(told(job_schema.PRUNE_JOBS.sql, f"[[{NOW}]]"), id="old ones leave"),
     ],
 )
 def test_a_question_costs_the_same_among_many(ask: Ask, tmp_path: Path) -> None:
