@@ -111,6 +111,8 @@ def list_(
                     console.print(line(job, now), soft_wrap=True)
             if not as_json:
                 print(counts_text(by_state(reader.counts())) or "there are no jobs", file=sys.stderr)
+                if holder_of(settings.storage.directory / layout.LOCK) is None:
+                    print("the engine is not running; they go on when it does", file=sys.stderr)
 
 
 @app.command

@@ -33,7 +33,7 @@ from engine.work.pace import LATER, Pace
 from engine.work.ports import Blame, ClientOf, Store
 from engine.work.summary import Summary, by_state
 from engine.work.telling import told
-from states.jobs import Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
+from states.jobs import OPEN, Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
 from states.pace import WorkPolicy
 
 TICK_SECONDS = 1.0
@@ -130,7 +130,10 @@ class Dispatcher:
     @property
     def summary(self) -> Summary:
         """How many jobs there are (a second old), and those that run now."""
-        return Summary(self._counts, tuple(run.job for run in self._runs()))
+        running = tuple(run.job for run in self._runs())
+        waiting = max(0, sum(self._counts.get(state, 0) for state in OPEN) - len(running))
+        open_ones = {JobState.QUEUED.value: waiting, JobState.RUNNING.value: len(running)}
+        return Summary({**self._counts, **open_ones}, running)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 

@@ -226,11 +226,14 @@ def some(place: Workplace) -> None:
         )
 
 
+DOWN = "2 queued, 1 failed\nthe engine is not running; they go on when it does"
+
+
 def test_list_and_show(jobs: Run, place: Workplace) -> None:
     """The list has a line for each and the counts; ``show`` has checkpoint and cause; filters choose."""
     some(place)
     code, said, counts = jobs("list", "config.yaml")
-    assert (code, len(said.splitlines()), counts.strip()) == (0, 3, "2 queued, 1 failed")
+    assert (code, len(said.splitlines()), counts.strip()) == (0, 3, DOWN)
     assert "❌ failed" in said.splitlines()[1]
     assert "5 failed attempts, no" in said.splitlines()[1]
     for chosen, count in (
