@@ -1,5 +1,6 @@
 """Whose trouble a job's exception is: the connection's, the server's wait, or the job's own."""
 
+import re
 import time
 from typing import Any
 
@@ -28,6 +29,7 @@ OF_THE_ACCOUNT = (
     DatabaseUnavailable, ProtocolBroken, SessionDuplicated, TransportFlood,
 )  # fmt: skip
 """The account hears of these, too, and decides what to do; the job waits for it, or goes on with another."""
+_PHONE = re.compile(r"\+[0-9]{7,15}")
 SLACK_SECONDS = 1.0
 """More than the server asked for, as everywhere."""
 
@@ -46,4 +48,9 @@ def blame(exc: BaseException, client: Any) -> Lost | Flooded | Raised:
     if isinstance(exc, Dropped) or isinstance(failure, OF_THE_ACCOUNT) or (gone and isinstance(failure, NetworkLost)):
         return Lost(failure.detail)
     detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
-    return Raised(detail, chain_of(exc))
+    return Raised(_private(detail), tuple(map(_private, chain_of(exc))))
+
+
+def _private(text: str) -> str:
+    """Return a text without the phone numbers in it: Telethon quotes whom it cannot find."""
+    return _PHONE.sub("+…", text)

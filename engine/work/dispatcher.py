@@ -49,6 +49,7 @@ STOP_SECONDS = 5.0
 TRY_AGAIN_SECONDS = 5.0
 LOOK_SECONDS = 30.0
 """How often the file is looked at for jobs of which nobody has told."""
+NOT_HEALTHY = "the connection is not healthy"
 CHANCE = random.Random()
 
 log = structlog.get_logger()
@@ -113,9 +114,11 @@ class Dispatcher:
 
     def account_changed(self, name: str) -> None:
         """Look at an account again: it may have another client, or none."""
-        if name in self._seats:
+        if (seat := self._seats.get(name)) is not None:
             self._changed[name] = None
             self._bell.set()
+            # In a moment, when what was decided is also done; not with the next turn, which may wait for the file.
+            asyncio.get_running_loop().call_soon(self._see, seat)
 
     def jobs_changed(self) -> None:
         """Look at the file again: a person has added, retried or cancelled jobs."""
@@ -224,7 +227,7 @@ class Dispatcher:
         if client is seat.client:
             return
         for run in seat.runs:
-            self._take_away(run, Lost("the connection is not healthy"))
+            self._take_away(run, Lost(NOT_HEALTHY))
         seat.client, seat.rests_until = client, -math.inf
 
     async def _look(self) -> None:
@@ -297,14 +300,14 @@ class Dispatcher:
     async def _begin(self, seat: Seat, job: Job) -> None:
         kind = self.kinds.get(job.kind)
         assert kind is not None, "lanes are of known kinds"
-        now = self.clock.now()
+        now, client = self.clock.now(), seat.client
         begun = decide(job, Begun(seat.name), now=now)
         if not _has_paid(job, seat) and (until := self._pace.taken_until(job.kind, now)) is not None:
             begun = evolve(begun, paid=job.attempt)
             await self.store.charge(begun, seat.name, until)
             self._pace.charge(job.kind, seat.name, until)
         # Only now: of a job whose place could not be stored, nothing is left here.
-        run = Run(begun, kind, seat.name, seat.client)
+        run = Run(begun, kind, seat.name, client)
         self._pace.begun(job.kind, seat.name)
         seat.runs.add(run)
         # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
@@ -312,6 +315,8 @@ class Dispatcher:
         run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
         self._labels[run.task] = run
         run.task.add_done_callback(partial(self._ended, run))
+        if seat.client is not client:  # it went while the place was stored
+            self._take_away(run, Lost(NOT_HEALTHY))
 
     async def _work(self, run: Run) -> None:
         """Do the job, whatever its function does: nothing that it raises gets out of here."""
