@@ -1,9 +1,12 @@
 """``JobHandle``: a job, as the function that does it sees it."""
 
 import asyncio
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from engine.ports import Clock
@@ -14,6 +17,23 @@ from states.jobs import Job, JobEvent, Saved, decide
 
 class JobOver(Exception):
     """The job was taken from this run: nothing that it says is heard any more."""
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as a later run will read it, sharing nothing with it.
+
+    Raises ``TypeError`` or ``ValueError`` for what is not JSON.
+    """
+    return json.loads(json.dumps(value, allow_nan=False))
+
+
+def _amount(value: float | None) -> float | None:
+    """Return an amount that can be stored; raise ``TypeError`` or ``ValueError`` for any other."""
+    if value is None:
+        return None
+    if not math.isfinite(value):
+        raise ValueError(f"an amount must be a finite number, not {value}")
+    return float(value)
 
 
 @define(eq=False)
@@ -34,6 +54,8 @@ class Run:
     asked: int = field(default=0, init=False)
     """How often it was told to end; and when last, by the loop's clock."""
     asked_at: float = field(default=0.0, init=False)
+    heard_at: float = field(factory=anyio.current_time, init=False)
+    """When it began, or last said how far it is, by the loop's clock: one that is set makes no job silent."""
     unsaved: bool = field(default=False, init=False)
     """Whether it has said how far it is, and that is not stored yet."""
 
@@ -52,6 +74,8 @@ class JobHandle:
     _run: Run
     _store: Store
     _clock: Clock
+    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+    """Checkpoints of one job go one after the other: each counts the results of those before."""
 
     @property
     def id(self) -> int:
@@ -76,7 +100,7 @@ class JobHandle:
     @property
     def saved(self) -> dict[str, Any]:
         """The last checkpoint, also that of a run before; empty at first."""
-        return dict(self._run.job.checkpoint or {})
+        return dict(as_json(self._run.job.checkpoint or {}))
 
     async def checkpoint(
         self,
@@ -95,17 +119,27 @@ class JobHandle:
         Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for what is not JSON.
         """
         self._check()
-        saved = Saved(checkpoint=dict(mark), results=len(results), done=done, total=total, stay=stay)
-        job = decide(self._run.job, saved, now=self._clock.now())
-        await self._store.keep(job, messages, results)
-        self._run.job = job  # only now: a cancelled write has queued nothing, and the job is where it was
+        # A copy: what the function goes on to put into its mark is not to be stored before it says so.
+        kept, results = as_json(dict(mark)), as_json(list(results))
+        saved = Saved(checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay)
+        async with self._one:
+            job = decide(self._run.job, saved, now=self._clock.now())
+            await self._store.keep(job, messages, results)
+            self._heard(job)  # only now: a cancelled write has queued nothing, and the job is where it was
         await self._store.flush()
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the job is, for people to see; nothing that must last. Raises ``JobOver``."""
+        """Say how far the job is, for people to see; nothing that must last.
+
+        Raises ``JobOver``, and ``TypeError`` or ``ValueError`` for what is no finite number.
+        """
         self._check()
-        self._run.job = decide(self._run.job, Saved(done=done, total=total), now=self._clock.now())
+        saved = Saved(done=_amount(done), total=_amount(total))
+        self._heard(decide(self._run.job, saved, now=self._clock.now()))
         self._run.unsaved = True
+
+    def _heard(self, job: Job) -> None:
+        self._run.job, self._run.heard_at = job, anyio.current_time()
 
     def _check(self) -> None:
         if self._run.end is not None or self._run.why is not None:
