@@ -13,7 +13,6 @@ cancelled would hold a group, and with it the engine, for ever. Here it is given
 """
 
 import asyncio
-import json
 import math
 import random
 from collections import deque
@@ -26,7 +25,7 @@ from attrs import define, evolve, field
 
 from engine.narrate import seconds
 from engine.ports import Clock
-from engine.work.handle import JobHandle, Run
+from engine.work.handle import JobHandle, Run, as_json
 from engine.work.kinds import BadJob, Kinds
 from engine.work.lanes import Lanes
 from engine.work.pace import LATER, Pace
@@ -50,6 +49,8 @@ TRY_AGAIN_SECONDS = 5.0
 LOOK_SECONDS = 30.0
 """How often the file is looked at for jobs of which nobody has told."""
 NOT_HEALTHY = "the connection is not healthy"
+SHORTEST_SECONDS = 0.001
+"""No wait is shorter: the two clocks round differently, and it must not turn until they agree."""
 CHANCE = random.Random()
 
 log = structlog.get_logger()
@@ -98,6 +99,8 @@ class Dispatcher:
     """Accounts that came, went, or have room, in the order in which they said so."""
     _ends: deque[Run] = field(factory=deque, init=False)
     _labels: dict["asyncio.Task[None]", Run] = field(factory=dict, init=False)
+    _at_work: set[int] = field(factory=set, init=False)
+    """Jobs whose run is not settled, by number: the file may call them queued."""
     _look_again: bool = field(default=False, init=False)
     _counts: Mapping[str, int] = field(factory=dict, init=False)
     _look_at: float = field(default=math.inf, init=False)
@@ -150,13 +153,14 @@ class Dispatcher:
                     self._bell.clear()
                     await self._trying(self._turn)
                     wait = min(self._wake_at, self._lanes.next_due) - self.clock.now()
-                    with anyio.move_on_after(None if wait == math.inf else max(wait, 0.0)):
+                    with anyio.move_on_after(None if wait == math.inf else max(wait, SHORTEST_SECONDS)):
                         await self._bell.wait()
         finally:
             with anyio.move_on_after(STOP_SECONDS, shield=True):
-                await self._wind_up()
+                await self._trying(self._wind_up)
             for run in self._runs():
-                self._give_up(run)
+                if run.end is None:
+                    self._give_up(run)
 
     async def _wind_up(self) -> None:
         for run in self._runs():
@@ -191,7 +195,7 @@ class Dispatcher:
         """Do all that there is to do now."""
         await self._settle_all()
         if self._look_again:
-            self._look_again = False  # before: who says so meanwhile means it; and if this fails, it is tried again
+            self._look_again = False  # before: who tells it while it looks has it look again
             await self._look()
         now = self.clock.now()
         if now >= self._lanes.next_due:
@@ -208,12 +212,8 @@ class Dispatcher:
                 self._see(seat)
                 if seat.client is not None and not await self._fill(seat):
                     hungry[name] = None
-            if hungry and await self._lanes.fetch(self._busy()):
+            if hungry and await self._lanes.fetch(self._at_work):
                 self._changed |= hungry
-
-    def _busy(self) -> set[int]:
-        """Return the jobs that must not begin now: in the file they may still be ready."""
-        return {run.job.id for run in self._runs()} | self.stuck.keys()
 
     def _runs(self) -> list[Run]:
         return [run for seat in self._seats.values() for run in seat.runs]
@@ -246,21 +246,24 @@ class Dispatcher:
             await self._trying(self._look_after_runs)
 
     async def _look_after_runs(self) -> None:
-        """Store what they said of their progress, and end those that are silent, or that do not end."""
-        now, loop_now = self.clock.now(), anyio.current_time()
-        self._counts = by_state(await self.store.counts())
+        """End those that are silent, or that do not end, and store what the others said of their progress."""
+        loop_now = anyio.current_time()
         if loop_now >= self._look_at:
             self.jobs_changed()
+        if self.clock.now() >= min(self._wake_at, self._lanes.next_due):  # also where the clock was set
+            self._bell.set()
         for run in self._runs():
-            if run.unsaved and run.end is None:
-                run.unsaved = False
-                await self.store.save(run.job)
             patience = self.policy.of(run.job.kind).patience
-            if run.why is None and now - (run.job.seen or now) > patience:
+            if run.why is None and loop_now - run.heard_at > patience:
                 silence = f"no end, no checkpoint and no progress within {seconds(patience)}"
                 self._take_away(run, Raised(silence))
             elif run.why is not None and loop_now - run.asked_at > GRACE_SECONDS:
                 self._ask_again(run)
+        for run in self._runs():
+            if run.unsaved and run.end is None:
+                run.unsaved = False
+                await self.store.save(run.job)
+        self._counts = by_state(await self.store.counts())
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
@@ -274,7 +277,8 @@ class Dispatcher:
             job = self._next(seat)
             if job is None:
                 return not self._lanes.wanted
-            await self._begin(seat, job)
+            if job.id not in self._at_work:
+                await self._begin(seat, job)
         return True
 
     def _next(self, seat: Seat) -> Job | None:
@@ -309,6 +313,7 @@ class Dispatcher:
         # Only now: of a job whose place could not be stored, nothing is left here.
         run = Run(begun, kind, seat.name, client)
         self._pace.begun(job.kind, seat.name)
+        self._at_work.add(job.id)
         seat.runs.add(run)
         # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
         run.unsaved = True
@@ -325,9 +330,7 @@ class Dispatcher:
             run.inside = True
             result = await run.kind.function(handle, run.client)
             run.inside = False
-            if result is not None:
-                json.dumps(result, allow_nan=False)
-            run.end = Returned(result)
+            run.end = Returned(as_json(result))
         except asyncio.CancelledError:
             run.inside = False
             run.end = run.why or Raised("it was cancelled, and nobody here had asked for that")
@@ -373,24 +376,31 @@ class Dispatcher:
 
     def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
         del self._labels[task]
-        if run.end is None:  # cancelled before its first step
-            run.end = run.why or Lost("it was cancelled before it began")
+        if run.end is None:  # cancelled before its first step, or what it raised cannot even be described
+            cut_off = task.cancelled() or (exc := task.exception()) is None
+            run.end = run.why or (Lost("it was cancelled before it began") if cut_off else Raised(type(exc).__name__))
         self._ends.append(run)
         self._bell.set()
 
     async def _settle_all(self) -> None:
         while self._ends:
-            await self._settle(self._ends[0])
+            run = self._ends[0]
+            now = self.clock.now()
+            await self._settle(run, now)
             self._ends.popleft()  # only now: what a cancelled call has not stored is still to be stored
+            told(run, run.job, now)
 
-    async def _settle(self, run: Run) -> None:
+    async def _settle(self, run: Run, now: float) -> None:
         """Store what came of a run, and let others have its place."""
         assert run.end is not None
-        now = self.clock.now()
         job = decide(run.job, run.end, now=now, draw=self.rng.random(), retry=self.policy.retry)
-        await self.store.save(job)
+        if job.state is JobState.CANCELLED:  # stored by the person who wanted it, and perhaps retried since
+            self._look_again = True
+        else:
+            await self.store.save(job)
         run.job = job
         self.stuck.pop(job.id, None)
+        self._at_work.discard(job.id)
         self._leave(run)
         if isinstance(run.end, Flooded):
             self._pace.hold(job.kind, run.account, run.end.until)
@@ -399,6 +409,4 @@ class Dispatcher:
             seat.rests_until = anyio.current_time() + REST_SECONDS
         if job.state is JobState.QUEUED:
             self._lanes.returned(job)
-            if job.account is None:
-                self._all_changed()
-        told(run, job, now)
+            self._changed |= dict.fromkeys(self._seats if job.account is None else [job.account])

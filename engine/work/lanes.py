@@ -1,6 +1,7 @@
 """Lanes: the jobs of one kind for one account (or for any) that are ready, a few of them in memory, in their order."""
 
 import math
+from bisect import bisect
 from collections import deque
 from collections.abc import Collection, Iterator
 
@@ -18,6 +19,11 @@ MEMORY_ROWS = 8192
 """Jobs in memory, of all lanes together, from which on only a few are read at a time."""
 
 log = structlog.get_logger()
+
+
+def _order(job: Job) -> tuple[int, int]:
+    """Return what jobs of a lane are sorted by: the most urgent first, then the oldest."""
+    return -job.priority, job.id
 
 
 @define(eq=False)
@@ -107,6 +113,10 @@ class Lanes:
         """Take note that a job is in the queue again."""
         if job.due is not None:
             self.next_due = min(self.next_due, job.due)
+            return
+        lane = self._lanes.setdefault((job.kind, job.account), Lane(job.kind, job.account))
+        place = bisect(lane.ready, _order(job), key=_order)
+        if place < len(lane.ready):  # not behind all newer ones that are in memory already
+            lane.ready.insert(place, job)
         else:
-            lane = self._lanes.setdefault((job.kind, job.account), Lane(job.kind, job.account))
             lane.more = True
