@@ -1,0 +1,523 @@
+"""What functions of the user's, the file and people can do to the dispatcher, and what it makes of it."""
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+
+from engine.work.handle import JobHandle, JobOver
+from states.jobs import Cancelled, JobState, Retried
+from states.pace import Budget, KindPolicy, WorkPolicy
+from tests.engine.fakes import virtually
+from tests.engine.work.shop import STEADY, MemoryStore, working
+from tests.engine.work.stalls import Lines, said
+from tests.engine.work.test_dispatcher import Log, rules
+
+
+class Stubborn(Log):
+    """A kind that does not let itself be cancelled until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = anyio.Event()
+        self.told = 0
+
+    async def stay(self, job: JobHandle, _: Any) -> str:
+        """Swallow the first four cancellations: a test that fails ends, too."""
+        self.note(job)
+        while not self.let_go.is_set() and self.told < 4:
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                self.told += 1
+        return "at last"
+
+
+def test_a_silent_job_has_failed_when_patience_ends() -> None:
+    """No end, no checkpoint and no progress for so long is a failure of its own; the next attempt follows."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def silent(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            await anyio.sleep_forever()
+
+        number = store.add("silent")
+        async with working({"silent": silent}, store, policy=rules(silent=KindPolicy(patience=60))) as shop:
+            await anyio.sleep(59)
+            assert (await shop.job(number)).state is JobState.RUNNING
+            await anyio.sleep(5)
+            job = await shop.job(number)
+            assert (job.state, job.attempts) == (JobState.QUEUED, 1)
+            assert job.detail == "no end, no checkpoint and no progress within 1 min"
+            await anyio.sleep(10)
+        assert len(log.begins) == 2
+
+    virtually(main)
+
+
+@pytest.mark.parametrize("word", ["checkpoint", "progress"])
+def test_a_job_that_says_something_is_not_silent(word: str) -> None:
+    """A checkpoint or a word on progress gives it as long again."""
+
+    async def main() -> None:
+        store = MemoryStore()
+
+        async def talks(job: JobHandle, _: Any) -> None:
+            for turn in range(10):
+                await anyio.sleep(50)
+                if word == "progress":
+                    job.progress(turn)
+                else:
+                    await job.checkpoint({"turn": turn})
+
+        number = store.add("talks")
+        async with working({"talks": talks}, store, policy=rules(talks=KindPolicy(patience=60))) as shop:
+            (job,) = await shop.over(number)
+        assert (job.state, job.attempts) == (JobState.DONE, 0)
+
+    virtually(main)
+
+
+def test_a_clock_that_is_set_makes_no_job_silent() -> None:
+    """Patience is time that has passed, whatever the clock on the wall says since."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        number = store.add("paged")
+        async with working({"paged": log.paged}, store, policy=rules(paged=KindPolicy(patience=60))) as shop:
+            await anyio.sleep(5)
+            store.clock.shift = 86_400
+            (job,) = await shop.over(number)
+        assert (job.attempts, len(log.begins)) == (0, 1)
+
+    virtually(main)
+
+
+def test_a_function_that_cannot_be_cancelled_is_given_up_and_named(lines: Lines) -> None:
+    """It is told three times, named, its place goes to others, and it is not started a second time."""
+
+    async def main() -> None:
+        log, store = Stubborn(), MemoryStore()
+        policy = WorkPolicy(per_account=1, kinds={"stay": KindPolicy(at_once=1)})
+        number, other, same = store.add("stay", account="A"), store.add("quick"), store.add("quick", account="A")
+        async with working({"stay": log.stay, "quick": log.quick}, store, policy=policy) as shop:
+            await anyio.sleep(10)
+            shop.arrive("A")
+            await anyio.sleep(4)
+            assert log.jobs == [number]
+            await shop.over(other, same)
+            assert (log.told, list(shop.dispatcher.stuck)) == (3, [number])
+            await anyio.sleep(100)
+            assert (await shop.job(number)).state is JobState.RUNNING
+            log.let_go.set()
+            (job,) = await shop.over(number)
+            assert (job.result, shop.dispatcher.stuck) == ("at last", {})
+        assert log.jobs == [number, other, same]
+        assert said(lines, f"Job {number} (stay) of A does not end although it was cancelled 3 times")
+
+    virtually(main)
+
+
+def test_a_job_that_is_stuck_is_not_started_again_by_a_person() -> None:
+    """Cancelled and retried while its function still runs, it begins anew only when that has ended."""
+
+    async def main() -> None:
+        log, store = Stubborn(), MemoryStore()
+        number = store.add("stay")
+        async with working({"stay": log.stay}, store) as shop:
+            await anyio.sleep(1)
+            shop.change(number, Cancelled())
+            await anyio.sleep(30)
+            shop.change(number, Retried())
+            await anyio.sleep(60)
+            assert log.jobs == [number]
+            log.let_go.set()
+            (job,) = await shop.over(number)
+        assert job.state is JobState.DONE
+
+    virtually(main)
+
+
+def test_a_stuck_job_of_an_account_goes_on_when_its_function_has_ended() -> None:
+    """The account looks for work again, although nothing else happens to it."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def slow(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            for _ in range(40 if len(log.begins) == 1 else 0):
+                try:
+                    await anyio.sleep(1)
+                except asyncio.CancelledError:
+                    continue
+            raise ConnectionError("gone long ago") if len(log.begins) == 1 else ValueError
+
+        number = store.add("slow", account="A")
+        async with working({"slow": slow}, store) as shop:
+            await anyio.sleep(1)
+            shop.arrive("A")
+            await anyio.sleep(20)
+            assert list(shop.dispatcher.stuck) == [number]
+            await anyio.sleep(25)
+        assert [at for at, _, _ in log.begins][1] < 45
+
+    virtually(main)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd"), GeneratorExit()])
+def test_whatever_a_function_raises_is_that_job_s_own(error: BaseException) -> None:
+    """No exception of a job, not even one that ends programs, reaches the engine or another job."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def ends(_: JobHandle, __: Any) -> None:
+            raise error
+
+        number, other = store.add("ends"), store.add("paged")
+        async with working({"ends": ends, "paged": log.paged}, store) as shop:
+            failed, done = await shop.over(number, other)
+        assert (failed.state, failed.attempts, done.state) == (JobState.FAILED, 5, JobState.DONE)
+        assert failed.detail.startswith(type(error).__name__)
+
+    virtually(main)
+
+
+def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same() -> None:
+    """One whose own text raises is named by its class, and counted."""
+
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    async def main() -> None:
+        store = MemoryStore()
+
+        async def mute(_: JobHandle, __: Any) -> None:
+            raise Mute
+
+        number = store.add("mute")
+        async with working({"mute": mute}, store) as shop:
+            (job,) = await shop.over(number)
+        assert (job.state, job.attempts, job.losses) == (JobState.FAILED, 5, 0)
+
+    virtually(main)
+
+
+def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
+    """A function that lets a cancellation of its own out has failed; it is not taken for one that was told to end."""
+
+    async def main() -> None:
+        store = MemoryStore()
+
+        async def gives_up(_: JobHandle, __: Any) -> None:
+            raise asyncio.CancelledError
+
+        number = store.add("gives_up")
+        async with working({"gives_up": gives_up}, store) as shop:
+            (job,) = await shop.over(number)
+        assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, and nobody here had asked for that")
+
+    virtually(main)
+
+
+def test_a_lost_connection_lets_the_account_rest() -> None:
+    """Until the account itself has heard of the loss nothing begins with it, so no job spins on a dead client."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def drops(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            raise ConnectionError("reset")
+
+        store.add("drops")
+        async with working({"drops": drops}, store) as shop:
+            await anyio.sleep(2.5)
+            shop.arrive("A")
+            await anyio.sleep(0.2)
+        assert [at for at, _, _ in log.begins] == pytest.approx([0, 1, 2, 2.5], abs=0.05)
+
+    virtually(main)
+
+
+def test_a_job_that_a_person_cancels_is_taken_away() -> None:
+    """It ends at its next await, stays cancelled, and makes room for the next."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        number, following = store.add("paged"), store.add("paged")
+        async with working({"paged": log.paged}, store) as shop:
+            await anyio.sleep(15)
+            shop.change(number, Cancelled())
+            await shop.over(following)
+            job = await shop.job(number)
+        assert (job.state, job.checkpoint) == (JobState.CANCELLED, {"page": 1})
+        assert log.begins == [(0, number, "A"), (15, following, "A")]
+
+    virtually(main)
+
+
+def test_a_job_cancelled_and_retried_at_once_runs_once_at_a_time() -> None:
+    """The dispatcher sees only what is left of both wishes: it goes on as it was, and is not begun a second time."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        number = store.add("paged")
+        async with working({"paged": log.paged}, store, policy=rules(paged=KindPolicy(per_account=4))) as shop:
+            await anyio.sleep(15)
+            store.change(number, Cancelled())
+            shop.change(number, Retried())
+            (job,) = await shop.over(number)
+        assert (log.jobs, job.state) == ([number], JobState.DONE)
+
+    virtually(main)
+
+
+def test_a_retry_while_the_cancelled_run_still_ends_is_not_lost() -> None:
+    """A function that tidies up for a while ends first; then the job begins anew, as the person wanted."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        ends: list[float] = []
+
+        async def tidy(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            try:
+                await anyio.sleep(10)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(3)
+                ends.append(anyio.current_time())
+
+        number = store.add("tidy")
+        async with working({"tidy": tidy}, store, policy=rules(tidy=KindPolicy(per_account=4))) as shop:
+            await anyio.sleep(5)
+            shop.change(number, Cancelled())
+            await anyio.sleep(1)
+            shop.change(number, Retried())
+            (job,) = await shop.over(number)
+        assert ([at for at, _, _ in log.begins], job.state) == ([0, 8], JobState.DONE)
+        assert ends == pytest.approx([8, 21], abs=0.1)
+
+    virtually(main)
+
+
+def test_what_a_job_says_after_it_was_taken_away_is_not_heard() -> None:
+    """Its checkpoint and its progress raise ``JobOver``; so do those of a task that outlives its function."""
+
+    async def main() -> None:
+        store, over = MemoryStore(), list[str]()
+
+        async def speak(job: JobHandle) -> None:
+            try:
+                job.progress(1)
+            except JobOver as exc:
+                over.append(str(exc))
+            try:
+                await job.checkpoint({"late": True})
+            except JobOver as exc:
+                over.append(str(exc))
+
+        async def late(job: JobHandle) -> None:
+            await anyio.sleep(10)
+            await speak(job)
+
+        async def talks(job: JobHandle, _: Any) -> None:
+            outlives.append(asyncio.ensure_future(late(job)))
+            try:
+                await anyio.sleep(100)
+            finally:
+                await speak(job)
+
+        outlives: list[asyncio.Future[None]] = []
+        number = store.add("talks", account="A")
+        async with working({"talks": talks}, store) as shop:
+            await anyio.sleep(5)
+            shop.leave("A")
+            await anyio.sleep(10)
+            job = await shop.job(number)
+        assert over == [f"job {number} was taken from this run; let it end"] * 4
+        assert (job.state, job.checkpoint) == (JobState.QUEUED, None)
+
+    virtually(main)
+
+
+WRITES = ("save", "charge", "keep", "flush", "wake_due")
+READS = ("recover", "charges", "lanes", "next_due", "ready", "ended", "counts")
+
+
+@pytest.mark.parametrize("method", [*WRITES, *READS])
+def test_a_store_that_fails_for_a_while_stops_nothing(method: str, lines: Lines) -> None:
+    """Whichever call raises for a minute: each job is done in the end, once, no place is lost, and all ends in time."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        policy = WorkPolicy(
+            per_account=2,
+            retry=STEADY.retry,
+            kinds={"paged": KindPolicy(per_account=2, budget=Budget(at_most=2, per=300, jitter=0))},
+        )
+        numbers = [store.add("paged", account="A") for _ in range(2)]
+        numbers.append(store.add("paged", account="A", due=store.clock.now() + 70))
+        async with working({"paged": log.paged}, store, policy=policy) as shop:
+            for begin, end in ((0, 60), (70, 130)):
+                await anyio.sleep(begin - anyio.current_time())
+                store.fails = {method}
+                shop.add("quick")  # of no kind that is known
+                await anyio.sleep(end - anyio.current_time())
+                store.fails = set()
+            shop.arrive("A")
+            with anyio.fail_after(1500):
+                jobs = await shop.over(*numbers)
+            assert shop.dispatcher.summary.running == ()
+        assert {job.state for job in jobs} == {JobState.DONE}
+        assert not said(lines, "does not end")
+
+    virtually(main)
+
+
+def test_a_begin_that_cannot_be_stored_takes_no_place() -> None:
+    """While a begin fails again and again no room of the account and no place of the budget is used up."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore(fails={"charge"})
+        policy = rules(quick=KindPolicy(budget=Budget(at_most=1, per=86_400, jitter=0)))
+        number = store.add("quick")
+        async with working({"quick": log.quick}, store, policy=policy) as shop:
+            await anyio.sleep(60)
+            store.fails = set()
+            with anyio.fail_after(60):
+                await shop.over(number)
+        assert len(store.taken) == 1
+
+    virtually(main)
+
+
+def test_a_stop_takes_all_jobs_away_and_stores_where_they_are() -> None:
+    """When the dispatcher ends, no task runs on, and the file says what is still to be done, from which checkpoint."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        numbers = [store.add("paged", account=account) for account in "ABC"]
+        async with working({"paged": log.paged}, store, here="ABC"):
+            await anyio.sleep(15)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+        after = store.kill()
+        assert [after.jobs[number].state for number in numbers] == [JobState.QUEUED] * 3
+        assert [after.jobs[number].checkpoint for number in numbers] == [{"page": 1}] * 3
+        assert after.jobs[1].detail == "the engine stopped"
+
+    virtually(main)
+
+
+def test_a_stop_is_bounded_by_a_function_that_cannot_be_cancelled(lines: Lines) -> None:
+    """It waits five seconds for such a one, names it and leaves it; the others are stored."""
+
+    async def main() -> None:
+        log, store = Stubborn(), MemoryStore()
+        stuck, good = store.add("stay"), store.add("paged")
+        try:
+            async with working({"stay": log.stay, "paged": log.paged}, store) as shop:
+                await anyio.sleep(15)
+            assert 20 <= anyio.current_time() <= 21
+            assert list(shop.dispatcher.stuck) == [stuck]
+            await store.flush()
+            assert store.jobs[good].state is JobState.QUEUED
+        finally:
+            log.let_go.set()
+        await anyio.wait_all_tasks_blocked()
+
+    virtually(main)
+    assert len(said(lines, "does not end")) == 1
+
+
+def test_a_stop_with_a_broken_file_is_a_stop(lines: Lines) -> None:
+    """Nothing of the store's is raised into the engine's end, it comes in time, and no job that has ended is blamed."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        store.add("paged")
+        async with working({"paged": log.paged}, store):
+            await anyio.sleep(15)
+            store.fails = {"save", "flush"}
+        assert anyio.current_time() <= 21
+        assert not said(lines, "does not end")
+        assert said(lines, "Jobs wait for 5 s: save: the disk is gone")
+
+    virtually(main)
+
+
+def test_a_stop_while_a_begin_is_stored_leaves_nothing_behind(lines: Lines) -> None:
+    """A job whose begin was under way is in the queue, and nobody waits for a task that was never made."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore(takes=2)
+        policy = rules(quick=KindPolicy(budget=Budget(at_most=1, per=60)))
+        number = store.add("quick")
+        async with working({"quick": log.quick}, store, policy=policy):
+            while not store._writes or "charge" not in store.written:
+                await anyio.sleep(0.1)
+            stops_at = anyio.current_time()
+        assert anyio.current_time() - stops_at <= 4.5
+        assert (log.begins, store.jobs[number].state) == ([], JobState.QUEUED)
+        assert not said(lines, "does not end")
+
+    virtually(main)
+
+
+def test_data_that_do_not_fit_fail_the_job_with_the_reason() -> None:
+    """What was added when the kind looked different is a failure of that job, and its function is not called."""
+
+    async def main() -> None:
+        from attrs import frozen
+
+        @frozen
+        class Wants:
+            to: str
+
+        log, store = Log(), MemoryStore()
+        number = store.add("quick", data={"too": "me"})
+        async with working({"quick": log.quick}, store, data=Wants) as shop:
+            (job,) = await shop.over(number)
+        assert (job.state, log.begins) == (JobState.FAILED, [])
+        assert "to is missing" in job.detail
+
+    virtually(main)
+
+
+def test_a_result_that_is_no_json_is_a_failure() -> None:
+    """What cannot be stored is said to the job, and holds up nobody."""
+
+    async def main() -> None:
+        store = MemoryStore()
+
+        async def odd(job: JobHandle, _: Any) -> Any:
+            return [object(), float("nan")][job.id - 1]
+
+        numbers = [store.add("odd") for _ in range(2)]
+        async with working({"odd": odd}, store) as shop:
+            jobs = await shop.over(*numbers)
+        assert [job.detail.split(":")[0] for job in jobs] == ["TypeError", "ValueError"]
+
+    virtually(main)
+
+
+def test_a_kind_that_nobody_has_is_told_once(lines: Lines) -> None:
+    """The log names the kind and what to do, at the first look."""
+
+    async def main() -> None:
+        store = MemoryStore()
+        async with working({}, store) as shop:
+            for _ in range(3):
+                shop.add("strange")
+                await anyio.sleep(1)
+
+    virtually(main)
+    (line,) = said(lines, "strange")
+    assert "Name the module under work.modules" in line
