@@ -8,23 +8,34 @@ from adapters.sqlite.errors import Undecodable
 from states.jobs import Job, JobState
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def encode_value(value: Any) -> str:
     """Return a value as JSON. Raises ``TypeError`` or ``ValueError`` for what is not JSON."""
-    return _encode(value)
+    text = _encode(value)
+    return text if legible(text) == text else _encode_ascii(value)
+
+
+def legible(text: str) -> str:
+    """Return a text as SQLite can give it back.
+
+    A file name that is no UTF-8 brings half characters (surrogates) into messages of exceptions. One of them in a row,
+    and the row can never be read again, nor those that are asked for together with it.
+    """
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None else _encode(value)
+    return None if value is None else encode_value(value)
 
 
 def job_row(job: Job) -> tuple[Any, ...]:
     """Return the row of ``job_schema.JOB``."""
     return (
         job.id, job.account or "", job.state.value, job.due, job.attempts, job.losses, job.paid, job.worker,
-        _text(job.checkpoint), _text(job.result), job.detail, _encode(job.error) if job.error else "[]", job.results,
-        job.done, job.total, job.began, job.since, job.since_done, job.seen, job.ended,
+        _text(job.checkpoint), _text(job.result), legible(job.detail), encode_value(job.error) if job.error else "[]",
+        job.results, job.done, job.total, job.began, job.since, job.since_done, job.seen, job.ended,
     )  # fmt: skip
 
 

@@ -106,10 +106,11 @@ DUE = Statement(
 
 RECOVER = Statement(
     "recover",
-    f"""{_ROWS} UPDATE jobs SET state = 'queued', detail = {_cell(0)} FROM rows WHERE state = 'running'""",
+    f"""{_ROWS} UPDATE jobs SET state = 'queued', losses = losses + 1, detail = {_cell(0)}
+    FROM rows WHERE state = 'running'""",
     order=9,
 )
-"""(why): what ran when an engine ended without saying so goes on."""
+"""(why): what ran when an engine ended without saying so goes on, and counts it as a lost connection."""
 PRUNE_JOBS = Statement(
     "prune jobs",
     f"""{_ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended

@@ -20,7 +20,7 @@ from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import JournalMissing, reading, unusable
 from adapters.sqlite.gate import Gate
-from adapters.sqlite.job_codec import encode_value, job_from, job_row
+from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
 from adapters.sqlite.writer import GroupWriter
 from states.jobs import Job, JobEvent, decide
 
@@ -78,7 +78,7 @@ class JobStore:
         first = job.results - len(results) + 1
         found = [
             *(
-                (job_schema.MESSAGE, (each.owner, each.chat, each.id, each.at, each.sender, each.text, job.id))
+                (job_schema.MESSAGE, (each.owner, each.chat, each.id, each.at, each.sender, legible(each.text), job.id))
                 for each in messages
             ),
             *(
@@ -89,8 +89,12 @@ class JobStore:
         await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
 
     async def charge(self, job: Job, account: str, until: float) -> None:
-        """Take a place in the budget of the job's kind and ``account`` until then; durable when this returns."""
-        await self.writer.write(job_schema.CHARGE, (job.id, until, job.kind, account))
+        """Take a place in the budget of the job's kind and ``account`` until then, and store that the job has it.
+
+        Durable when this returns, both or neither: a kill between the two would have the job pay twice.
+        """
+        charge = (job_schema.CHARGE, (job.id, until, job.kind, account))
+        await self.writer.write_together([charge, (job_schema.JOB, job_row(job))])
         await self.writer.flush()
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:
@@ -122,8 +126,10 @@ class JobStore:
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs a person has ended."""
-        query = f"SELECT id FROM jobs WHERE state = 'cancelled' AND id IN ({','.join('?' * len(ids))})"
-        return await self._read(lambda db: {row[0] for row in db.execute(query, tuple(ids))})
+        # As one value: there may be more of them than a statement can have.
+        query = "SELECT id FROM jobs WHERE state = 'cancelled' AND id IN (SELECT value FROM json_each(?))"
+        values = (encode_value(list(ids)),)
+        return await self._read(lambda db: {row[0] for row in db.execute(query, values)})
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many jobs there are, by kind and state."""

@@ -305,11 +305,11 @@ class Dispatcher:
         kind = self.kinds.get(job.kind)
         assert kind is not None, "lanes are of known kinds"
         now, client = self.clock.now(), seat.client
-        begun = decide(job, Begun(seat.name), now=now)
         if not _has_paid(job, seat) and (until := self._pace.taken_until(job.kind, now)) is not None:
-            begun = evolve(begun, paid=job.attempt)
-            await self.store.charge(begun, seat.name, until)
+            job = evolve(job, paid=job.attempt, worker=seat.name)
+            await self.store.charge(job, seat.name, until)
             self._pace.charge(job.kind, seat.name, until)
+        begun = decide(job, Begun(seat.name), now=now)
         # Only now: of a job whose place could not be stored, nothing is left here.
         run = Run(begun, kind, seat.name, client)
         self._pace.begun(job.kind, seat.name)

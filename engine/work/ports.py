@@ -24,7 +24,7 @@ class Store(Protocol):
         """Store where a job is with what it found, in one transaction; who is cancelled here has stored nothing."""
 
     async def charge(self, job: Job, account: str, until: float) -> None:
-        """Take a place in a budget until then; durable when this returns."""
+        """Take a place in a budget until then, and store that the job has it; durable when this returns."""
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:
         """Return the places that are taken: kind, account, until when."""
