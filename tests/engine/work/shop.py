@@ -75,7 +75,7 @@ class MemoryStore:
         def write() -> None:
             for job in self.jobs.values():
                 if job.state is JobState.RUNNING:
-                    self.jobs[job.id] = attrs.evolve(job, state=JobState.QUEUED, detail=why)
+                    self.jobs[job.id] = attrs.evolve(job, state=JobState.QUEUED, losses=job.losses + 1, detail=why)
 
         await self._write("recover", write)
 
@@ -99,7 +99,13 @@ class MemoryStore:
             self.jobs[job.id] = job
 
     async def charge(self, job: Job, account: str, until: float) -> None:
-        await self._write("charge", lambda: self.taken.append((job.kind, account, until)))
+        kept = as_read_back(job)
+
+        def write() -> None:
+            self.taken.append((job.kind, account, until))
+            self._put(kept)
+
+        await self._write("charge", write)
         await self.flush()
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:

@@ -15,6 +15,7 @@ from states.schedules import Backoff
 from tests.engine.fakes import virtually
 from tests.engine.work.shop import MemoryStore, Shop, Wait, working
 
+pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
 ACCOUNTS = "ABCDEFGH"
 JOBS = 300
 STEPS = 4

@@ -1,0 +1,471 @@
+"""Jobs in real files: what is durable and when, what belongs together, and what people change."""
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from adapters.sqlite import open_database
+from adapters.sqlite.errors import JournalMissing, Undecodable, WriterBroken
+from adapters.sqlite.jobs import JobStore, Message, NewJob, add, change, find
+from adapters.sqlite.schema import MIGRATIONS, VERSION, migrate
+from states.jobs import Begun, Cancelled, Job, JobState, Retried, decide
+from tests.adapters.sqlite.support import a_journal
+
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a file of jobs will be."""
+    return tmp_path / "engine.db"
+
+
+def rows(path: Path, query: str, *values: Any) -> list[Any]:
+    """Return what another program reads."""
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute(query, values).fetchall()
+
+
+def after_a_kill(path: Path) -> Path:
+    """Return a copy of the file as it lies on the disk now, as the next process finds it when this one is killed."""
+    copy = path.with_name("killed") / path.name
+    copy.parent.mkdir()
+    for part in ("", "-wal"):
+        shutil.copy(f"{path}{part}", f"{copy}{part}")
+    return copy
+
+
+def new(kind: str = "k", **given: Any) -> NewJob:
+    """Return a job to be added."""
+    return NewJob(kind=kind, **{"data": {}} | given)
+
+
+def stored(path: Path, number: int = 1) -> Job:
+    """Return a job as the file has it."""
+    with closing(open_database(path)) as db:
+        job = find(db, number)
+    assert job is not None
+    return job
+
+
+def put(path: Path, job: Job) -> None:
+    """Add a job in the middle of its life."""
+    (number,) = add(path, [new(job.kind, account=job.account)])
+    with closing(open_database(path)) as db:
+        names = ("state", "due", "attempts", "losses", "paid", "worker", "ended")
+        cells = {name: getattr(job, name) for name in names}
+        db.execute(
+            f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in cells)} WHERE id = ?", (*cells.values(), number)
+        )
+
+
+# --- adding -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_added_is_there(path: Path) -> None:
+    """A command makes the file if need be; when it returns, the jobs are durable, under the numbers that it tells."""
+    first = add(path, [new("send", data={"to": "me", "text": "Привет"}), new(account="A", priority=3, due=NOW)])
+    assert list(first) == [1, 2]
+    assert list(add(path, [new()])) == [3]
+    killed = after_a_kill(path) if path.with_name(f"{path.name}-wal").exists() else path
+    job = stored(killed)
+    assert (job.kind, job.data, job.account, job.state) == (
+        "send",
+        {"to": "me", "text": "Привет"},
+        None,
+        JobState.QUEUED,
+    )
+    job = stored(killed, 2)
+    assert (job.account, job.priority, job.due) == ("A", 3, NOW)
+
+
+def test_nothing_to_add_is_no_number(path: Path) -> None:
+    """An empty list makes no file and no job."""
+    assert list(add(path, [])) == []
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("data", [{"x": object()}, {"x": float("nan")}])
+def test_of_jobs_that_are_no_json_none_is_added(path: Path, data: dict[str, Any]) -> None:
+    """All or none: one that cannot be stored keeps its neighbours out, too."""
+    add(path, [new()])
+    with pytest.raises((TypeError, ValueError)):
+        add(path, [new(), new(data=data)])
+    assert rows(path, "SELECT count(*) FROM jobs") == [(1,)]
+
+
+def test_numbers_are_never_given_twice(path: Path) -> None:
+    """A number that people have seen stays that job's, also when the last job was removed."""
+    add(path, [new(), new()])
+    with closing(open_database(path)) as db:
+        db.execute("DELETE FROM jobs WHERE id = 2")
+    assert list(add(path, [new()])) == [3]
+
+
+async def test_a_running_engine_adds_beside_its_own_writer(path: Path) -> None:
+    """Jobs that are added through the engine are durable when it says so, while its writer works."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        assert list(await store.add([new(), new()])) == [1, 2]
+        await store.save(decide(stored(path), Begun("A"), now=NOW))
+        assert list(await store.add([new()])) == [3]
+        await store.flush()
+        assert stored(path).state is JobState.RUNNING
+        assert (await store.counts()) == {"k": {"queued": 2, "running": 1}}
+        await store.aclose()
+
+
+# --- what a job is ----------------------------------------------------------------------------------------------------
+
+texts = st.text(st.characters(exclude_categories=()), max_size=8)
+"""Lone surrogates are among them: file names that are no UTF-8 come with them, and get into messages of exceptions."""
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+times = st.none() | st.floats(0, 2e9)
+jobs = st.builds(
+    Job,
+    id=st.just(1),
+    kind=st.just("k"),
+    account=st.none() | st.sampled_from(["A", "Ä 1"]),
+    state=st.sampled_from(JobState),
+    attempts=st.integers(0, 9),
+    losses=st.integers(0, 25),
+    paid=st.integers(0, 9),
+    due=times,
+    worker=st.none() | st.sampled_from(["A"]),
+    checkpoint=st.none() | st.dictionaries(texts, json_values, max_size=3),
+    result=json_values,
+    detail=texts.filter(lambda text: "\0" not in text),
+    error=st.lists(texts, max_size=2).map(tuple),
+    results=st.integers(0, 2**40),
+    done=times,
+    total=times,
+    began=times,
+    since=times,
+    since_done=times,
+    seen=times,
+    ended=times,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(job=jobs, data=st.dictionaries(texts, json_values, max_size=3))
+async def test_any_job_comes_back_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, job: Job, data: dict[str, Any]
+) -> None:
+    """Every field of every job is read back exactly; of a text only what is no Unicode is replaced."""
+    path = tmp_path_factory.mktemp("any") / "engine.db"
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new(data=data)])
+        await store.save(job)
+        read = await store.job(1)
+        await store.aclose()
+    assert read is not None
+    legible = job.detail.encode("utf-8", "replace").decode()
+    assert read == attrs.evolve(job, data=data, added=read.added, detail=legible)
+
+
+def test_a_job_that_cannot_be_read_is_named(path: Path) -> None:
+    """What another version wrote is one sentence with the job and what to do."""
+    add(path, [new()])
+    with closing(open_database(path)) as db:
+        db.execute("UPDATE jobs SET checkpoint = '{'")
+    with pytest.raises(Undecodable, match=r"job 1 cannot be read .*; use the version that wrote it"):
+        stored(path)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_checkpoint_and_what_was_found_survive_a_kill_together(path: Path) -> None:
+    """When a flush has returned, mark, results and messages are on the disk, whatever happens to the process."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        job = attrs.evolve(stored(path), state=JobState.RUNNING, checkpoint={"last": 7}, results=2)
+        await store.keep(job, [Message(chat=-1, id=7, at=NOW, text="hello", sender=5)], ["a", {"b": 1}])
+        await store.flush()
+        killed = after_a_kill(path)
+        await store.aclose()
+    assert stored(killed).checkpoint == {"last": 7}
+    assert rows(killed, "SELECT job, number, value FROM job_results") == [(1, 1, '"a"'), (1, 2, '{"b":1}')]
+    assert rows(killed, "SELECT owner, chat, id, at, sender, text, job FROM messages") == [
+        ("", -1, 7, NOW, 5, "hello", 1)
+    ]
+
+
+@pytest.mark.parametrize("table", ["job_results", "messages", "jobs"])
+async def test_a_checkpoint_and_what_was_found_are_one_transaction(path: Path, table: str) -> None:
+    """Whichever part of them cannot be stored: nothing of them is."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        event = "UPDATE" if table == "jobs" else "INSERT"
+        with closing(open_database(path)) as db:
+            db.execute(f"CREATE TRIGGER no BEFORE {event} ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END")
+        job = attrs.evolve(stored(path), checkpoint={"last": 7}, results=1)
+        await store.keep(job, [Message(chat=-1, id=7, at=NOW, text="hello")], ["a"])
+        with pytest.raises(WriterBroken):
+            await store.flush()
+    assert stored(path).checkpoint is None
+    assert rows(path, "SELECT 1 FROM job_results UNION ALL SELECT 1 FROM messages") == []
+
+
+async def test_results_go_on_where_the_last_checkpoint_was(path: Path) -> None:
+    """They are numbered from one over all runs; what a run stores again after a kill takes the place of the old."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        job = stored(path)
+        for results in (["a"], ["b", "c"], []):
+            job = attrs.evolve(job, results=job.results + len(results))
+            await store.keep(job, (), results)
+        await store.keep(attrs.evolve(job, results=3), (), ["C"])
+        await store.flush()
+        await store.aclose()
+    assert [value for (value,) in rows(path, "SELECT value FROM job_results ORDER BY number")] == ['"a"', '"b"', '"C"']
+
+
+async def test_a_message_is_there_once_whoever_read_it(path: Path) -> None:
+    """A channel's message has one row; a private chat's has one for each account."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new(), new()])
+        for number in (1, 2):
+            job = stored(path, number)
+            mine = Message(chat=5, id=1, at=NOW, text="private", owner=f"Account {number}")
+            await store.keep(job, [Message(chat=-1, id=1, at=NOW, text="public"), mine])
+        await store.flush()
+        await store.aclose()
+    assert rows(path, "SELECT owner, text, job FROM messages ORDER BY owner") == [
+        *(("", "public", 1), ("Account 1", "private", 1), ("Account 2", "private", 2))
+    ]
+
+
+async def test_what_is_no_json_is_refused_before_anything_is_queued(path: Path) -> None:
+    """The caller hears of it, and the checkpoint that came with it is not stored without it."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        for bad in ([object()], [float("nan")]):
+            with pytest.raises((TypeError, ValueError)):
+                await store.keep(attrs.evolve(stored(path), checkpoint={"x": 1}, results=1), (), bad)
+        await store.flush()
+        assert stored(path).checkpoint is None
+        await store.aclose()
+
+
+# --- what people change -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("event", [Cancelled(), Retried()], ids=["cancel", "retry"])
+def test_a_wish_befalls_a_job_as_the_law_says(path: Path, state: JobState, event: Any) -> None:
+    """In every state what is stored afterwards is what ``decide`` makes of it; where it says nothing, nothing is."""
+    over = state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+    put(path, Job(id=1, kind="k", state=state, attempts=3, worker="A", ended=NOW if over else None))
+    ((before, after),) = [each for each in change(path, [1], event) if not isinstance(each, int)]
+    lawful = decide(before, event, now=NOW)
+    assert (after.state, after.attempts, after.due, after is before) == (
+        *(lawful.state, lawful.attempts, lawful.due, lawful is before),
+    )
+    assert stored(path) == after
+
+
+def test_wishes_for_several_jobs_are_one_transaction(path: Path) -> None:
+    """Each has its outcome, one that does not exist its number; and if one cannot be stored, none is."""
+    add(path, [new(), new()])
+    outcomes = change(path, [1, 7, 2], Cancelled())
+    assert [each if isinstance(each, int) else each[1].state.value for each in outcomes] == [
+        "cancelled",
+        7,
+        "cancelled",
+    ]
+    with closing(open_database(path)) as db:
+        db.execute("CREATE TRIGGER no BEFORE UPDATE ON jobs WHEN OLD.id = 2 BEGIN SELECT RAISE(ABORT, 'no'); END")
+    with pytest.raises(sqlite3.Error):
+        change(path, [1, 2], Retried())
+    assert stored(path, 1).state is JobState.CANCELLED
+
+
+def test_a_wish_without_a_file_is_a_sentence(path: Path) -> None:
+    """No file is made by mistake."""
+    with pytest.raises(JournalMissing, match=r"engine\.db: there is no such file; add a job or run the engine first"):
+        change(path, [1], Cancelled())
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("late", [JobState.RUNNING, JobState.QUEUED, JobState.DONE, JobState.FAILED])
+async def test_what_a_person_has_ended_stays_ended(path: Path, late: JobState) -> None:
+    """The engine, which has not heard of it yet, does not bring a cancelled job back by what it still writes."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        job = stored(path)
+        change(path, [1], Cancelled())
+        await store.save(attrs.evolve(job, state=late))
+        await store.flush()
+        assert stored(path).state is JobState.CANCELLED
+        assert await store.ended([1, 2]) == {1}
+        await store.aclose()
+
+
+async def test_which_have_ended_can_be_asked_of_any_number(path: Path) -> None:
+    """A fleet runs more jobs at once than a statement of SQLite has variables."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new(), new()])
+        change(path, [2], Cancelled())
+        assert await store.ended(range(1, 300_000)) == {2}
+        await store.aclose()
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+async def test_lanes_and_what_is_ready_in_them(path: Path) -> None:
+    """Each kind and account with something to do is a lane; the most urgent goes first, then the oldest."""
+    add(path, [new("a"), new("b", account="B", due=NOW), new("b", account="A"), new("a"), new("a", priority=2)])
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        assert await store.lanes() == [("a", None), ("b", "A")]
+        assert [job.id for job in await store.ready("a", None, 2)] == [5, 1]
+        assert [job.id for job in await store.ready("b", "A", 9)] == [3]
+        assert await store.ready("b", None, 9) == []
+        await store.aclose()
+
+
+async def test_what_is_due_becomes_ready(path: Path) -> None:
+    """At its time, the same moment included, and not before."""
+    add(path, [new("a", due=NOW + 5), new("b", due=NOW + 9), new("c", due=NOW + 5.5)])
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        assert await store.next_due() == NOW + 5
+        await store.wake_due(NOW + 5)
+        await store.flush()
+        assert await store.lanes() == [("a", None)]
+        assert await store.next_due() == NOW + 5.5
+        await store.wake_due(NOW + 100)
+        await store.flush()
+        assert await store.next_due() is None
+        await store.aclose()
+
+
+async def test_what_ran_when_the_engine_died_is_in_the_queue_again(path: Path) -> None:
+    """It counts as a lost connection: a job that kills the engine each time does not do so for ever."""
+    for state in JobState:
+        put(path, Job(id=1, kind="k", state=state, losses=2, worker="A"))
+    before = {job.state: job for number in range(1, 6) for job in [stored(path, number)]}
+    async with a_journal(path) as journal:
+        await journal.jobs.recover("the engine ended under it")
+        await journal.flush()
+    after = {state: stored(path, job.id) for state, job in before.items()}
+    running = after.pop(JobState.RUNNING)
+    assert after == {state: before[state] for state in after}
+    assert (running.state, running.losses, running.detail) == (JobState.QUEUED, 3, "the engine ended under it")
+
+
+async def test_places_in_budgets_outlive_the_engine(path: Path) -> None:
+    """Each begin has a place of its own until its time: also the same job's with another account, or after a retry."""
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        await store.add([new()])
+        for account, until in (("A", NOW + 9), ("B", NOW + 5), ("A", NOW + 11)):
+            await store.charge(attrs.evolve(stored(path), paid=1, worker=account), account, until)
+        killed = after_a_kill(path)
+        assert (stored(killed).paid, stored(killed).worker) == (1, "A")
+        await store.aclose()
+    async with a_journal(killed) as journal:
+        store = journal.jobs
+        assert sorted(await store.charges(NOW + 6)) == [("k", "A", NOW + 9), ("k", "A", NOW + 11)]
+        await store.flush()
+        await store.aclose()
+    assert rows(killed, "SELECT count(*) FROM job_charges") == [(2,)]
+
+
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+moves: st.SearchStrategy[Callable[[sqlite3.Connection], Any]] = st.one_of(
+    st.tuples(st.just("add"), st.sampled_from("ab"), st.sampled_from(JobState)),
+    st.tuples(st.just("move"), st.integers(1, 12), st.sampled_from(JobState)),
+    st.tuples(st.just("touch"), st.integers(1, 12), st.just("")),
+    st.tuples(st.just("remove"), st.integers(1, 12), st.just("")),
+    st.tuples(st.just("move all"), st.sampled_from(JobState), st.sampled_from(JobState)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(moves, max_size=25))
+def test_counts_are_what_counting_would_say(happening: list[tuple[str, Any, Any]]) -> None:
+    """After any sequence of additions, changes and removals the triggers' counts equal those of a ``GROUP BY``."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrate(db, Path("memory"))
+        for what, which, state in happening:
+            match what:
+                case "add":
+                    db.execute("INSERT INTO jobs (kind, data, added, state) VALUES (?, '{}', 0, ?)", (which, state))
+                case "move":
+                    db.execute("UPDATE jobs SET state = ? WHERE id = ?", (state, which))
+                case "move all":
+                    db.execute("UPDATE jobs SET state = ? WHERE state = ?", (state, which))
+                case "touch":
+                    db.execute("UPDATE jobs SET attempts = attempts + 1 WHERE id = ?", (which,))
+                case "remove":
+                    db.execute("DELETE FROM jobs WHERE id = ?", (which,))
+        kept = db.execute("SELECT kind, state, jobs FROM job_counts WHERE jobs <> 0 ORDER BY kind, state").fetchall()
+        assert (
+            kept == db.execute("SELECT kind, state, count(*) FROM jobs GROUP BY kind, state ORDER BY 1, 2").fetchall()
+        )
+
+
+async def test_counts_name_what_there_is(path: Path) -> None:
+    """By kind and state, without states that no job is in any more."""
+    add(path, [new("a"), new("a"), new("b")])
+    change(path, [3], Cancelled())
+    async with a_journal(path) as journal:
+        store = journal.jobs
+        assert await store.counts() == {"a": {"queued": 2}, "b": {"cancelled": 1}}
+        await store.aclose()
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_from_before_there_were_jobs_gets_them(path: Path) -> None:
+    """A journal of the second schema keeps what it has, and takes jobs from then on."""
+    with closing(open_database(path)) as db:
+        for step in MIGRATIONS[:2]:
+            for statement in step:
+                db.execute(statement)
+        db.execute("PRAGMA user_version = 2")
+        db.execute("INSERT INTO names (name) VALUES ('Account 1')")
+    assert list(add(path, [new()])) == [1]
+    assert rows(path, "PRAGMA user_version") == [(VERSION,)]
+    assert rows(path, "SELECT name FROM names") == [("Account 1",)]
+
+
+async def test_a_store_can_be_closed_and_read_again(path: Path) -> None:
+    """Closing lets go of the file; a later question opens it anew."""
+    async with a_journal(path) as journal:
+        store: JobStore = journal.jobs
+        await store.add([new(data={"n": 1})])
+        await store.aclose()
+        await store.aclose()
+        job = await store.job(1)
+        assert job is not None
+        assert json.dumps(job.data) == '{"n": 1}'
+        assert await store.job(2) is None
+        await store.aclose()
