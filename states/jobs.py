@@ -123,10 +123,14 @@ class Lost:
 
 @frozen
 class Flooded:
-    """The server asked for a wait: requests of this kind, and so jobs of this kind with this account, wait until."""
+    """The server asked for a wait: requests of this kind, and so jobs of this kind with this account, wait until.
+
+    ``alone``: this job alone waits, because the wait is for its chat (slow mode).
+    """
 
     request: str
     until: float
+    alone: bool = False
 
 
 @frozen
@@ -178,8 +182,10 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
             return _raised(
                 job, Raised(f"the connection was lost {job.losses + 1} times in a row: {why}"), now, draw, retry
             )
-        case JobState.RUNNING, Flooded(request, until):
-            return attrs.evolve(job, state=JobState.QUEUED, due=until, detail=f"flood wait for {request}")
+        case JobState.RUNNING, Flooded(request, until, alone):
+            # A job for any account goes on with another: the wait is this account's.
+            due = until if alone or job.account is not None else None
+            return attrs.evolve(job, state=JobState.QUEUED, due=due, detail=f"flood wait for {request}")
         case JobState.RUNNING, Raised():
             return _raised(job, event, now, draw, retry)
         case ((JobState.QUEUED | JobState.RUNNING), Cancelled()):

@@ -1,12 +1,13 @@
 """Whose trouble a job's exception is: the connection's, the server's wait, or the job's own."""
 
 import re
+import sqlite3
 import time
 from typing import Any
 
 from telethon import errors
 
-from adapters.telegram.classify import Dropped, chain_of, classify
+from adapters.telegram.classify import Dropped, Held, chain_of, classify, is_of_chat
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -20,6 +21,7 @@ from states.events import (
     NetworkLost,
     ProtocolBroken,
     SessionDuplicated,
+    TimedOut,
     TransportFlood,
 )
 from states.jobs import Flooded, Lost, Raised
@@ -37,15 +39,20 @@ SLACK_SECONDS = 1.0
 def blame(exc: BaseException, client: Any) -> Lost | Flooded | Raised:
     """Return what an exception means for the job that raised it, which had ``client``.
 
-    A connection error is the connection's only if that client's is gone: a job may talk to others, too.
+    A connection error or a silence is the connection's only if that client's is gone: a job may talk to others, too. An
+    error of SQLite's is the job's own, as the session's and the engine's say theirs in words of their own.
     """
     if isinstance(exc, errors.FloodWaitError | errors.FloodPremiumWaitError | errors.SlowModeWaitError):
         event = classify(exc)
         assert isinstance(event, FloodWait)
-        return Flooded(event.request, time.time() + event.seconds + SLACK_SECONDS)
+        request = exc.kind if isinstance(exc, Held) else event.request
+        return Flooded(request, time.time() + event.seconds + SLACK_SECONDS, alone=is_of_chat(request))
     failure = classify(exc)
     gone = client is None or not client.is_connected()
-    if isinstance(exc, Dropped) or isinstance(failure, OF_THE_ACCOUNT) or (gone and isinstance(failure, NetworkLost)):
+    of_account = isinstance(failure, OF_THE_ACCOUNT) and not isinstance(
+        exc, sqlite3.Error
+    )  # a database of the job's own
+    if isinstance(exc, Dropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
     detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
     return Raised(_private(detail), tuple(map(_private, chain_of(exc))))

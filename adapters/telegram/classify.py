@@ -57,6 +57,15 @@ class Dropped(ConnectionError):
     """Telethon cancelled a request that was in flight, because its link went down; nobody here had asked for that."""
 
 
+class Held(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
+    """The request is of a kind that is held until the flood wait is over; nothing was sent."""
+
+    def __init__(self, request: Any, seconds: int, kind: str) -> None:
+        super().__init__(request, seconds)
+        self.kind = kind
+        """What is held: a kind of request, or one in a chat."""
+
+
 class Migrated(Exception):
     """The account lives in another data centre than the one whose key the session holds."""
 
@@ -106,6 +115,11 @@ def kind_in_chat(request: Any) -> str:
         return f"{kind_of(request)} in {utils.get_peer_id(peer)}"
     except TypeError:  # no peer, or one that is not resolved yet
         return kind_of(request)
+
+
+def is_of_chat(kind: str) -> bool:
+    """Return whether a kind of request is one to a single chat, see ``kind_in_chat``."""
+    return " in " in kind
 
 
 TABLE: tuple[Row, ...] = (

@@ -13,12 +13,12 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from telethon import TelegramClient, utils
-from telethon.errors import BadMessageError, FloodWaitError, MultiError
+from telethon.errors import BadMessageError, MultiError
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest
 from telethon.tl.types import UpdateNewMessage
 from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
 
-from adapters.telegram.classify import Dropped, Migrated, classify, kind_in_chat, kind_of
+from adapters.telegram.classify import Dropped, Held, Migrated, classify, is_of_chat, kind_in_chat, kind_of
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.wire import WireWatch
 from states.events import (
@@ -50,10 +50,6 @@ TELLING = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait
 
 class Unanswered(TimeoutError):
     """A request had no answer within its deadline. The data centre may have carried it out all the same."""
-
-
-class Held(FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
-    """The request is of a kind that is held until the flood wait is over; nothing was sent."""
 
 
 class OneLogger(logging.Logger):
@@ -156,14 +152,14 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
             return
         now = time.time()
         self._holds = {kind: until for kind, until in self._holds.items() if until > now}
-        until = max((self._holds.get(kind, 0.0) for kind in await self._kinds(request)), default=0.0)
+        until, kind = max((self._holds.get(kind, 0.0), kind) for kind in await self._kinds(request))
         if until:
-            raise Held(request, math.ceil(until - now))
+            raise Held(request, math.ceil(until - now), kind)
 
     async def _kinds(self, request: Any) -> list[str]:
         """Return the kinds under which a request may be held; for a chat's slow mode its peer must be known."""
         kinds = ["any", kind_of(request)]
-        if any(" in " in kind for kind in self._holds) and hasattr(request, "resolve"):
+        if any(map(is_of_chat, self._holds)) and hasattr(request, "resolve"):
             await request.resolve(self, utils)
             kinds.append(kind_in_chat(request))
         return kinds

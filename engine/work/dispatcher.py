@@ -402,7 +402,7 @@ class Dispatcher:
         self.stuck.pop(job.id, None)
         self._at_work.discard(job.id)
         self._leave(run)
-        if isinstance(run.end, Flooded):
+        if isinstance(run.end, Flooded) and not run.end.alone:
             self._pace.hold(job.kind, run.account, run.end.until)
         seat = self._seats[run.account]
         if isinstance(run.end, Lost) and run.why is None and seat.client is run.client:

@@ -20,8 +20,9 @@ def told(run: Run, job: Job, now: float) -> None:
         case Raised() if job.due is not None:
             wait = seconds(max(0.0, job.due - now))
             log.warning(f"{_label(run)} failed at attempt {job.attempts}: {job.detail}; again in {wait}", icon="⚠️")
-        case Flooded(request, until):
-            log.warning(f"{_label(run)}: {request} is held until {of_day(until)}, and so are {job.kind} jobs", icon="⏱️")
+        case Flooded(request, until, alone):
+            others = "" if alone else f", and so are {job.kind} jobs"
+            log.warning(f"{_label(run)}: {request} is held until {of_day(until)}{others}", icon="⏱️")
         case Cancelled():
             log.info(f"{_label(run)} was cancelled", icon="⚠️")
         case Lost(why):
