@@ -175,8 +175,14 @@ def test_a_failure_is_kept_short() -> None:
 
 def test_a_flooded_job_is_due_when_the_server_said() -> None:
     """The wait is the server's, to the second, and its request is named."""
-    after = decide(job(), Flooded("SendMessage", NOW + 30), now=NOW)
+    after = decide(job(account="A"), Flooded("SendMessage", NOW + 30), now=NOW)
     assert (after.due, after.detail) == (NOW + 30, "flood wait for SendMessage")
+
+
+@pytest.mark.parametrize(("alone", "due"), [(False, None), (True, NOW + 30)])
+def test_a_flooded_job_for_any_account_may_go_on_with_another(alone: bool, due: float | None) -> None:
+    """The wait is that account's; one for the job's chat is everybody's."""
+    assert decide(job(), Flooded("SendMessage", NOW + 30, alone), now=NOW).due == due
 
 
 @pytest.mark.parametrize(("total", "done"), [(9.0, 9.0), (None, 4.0)])

@@ -15,8 +15,7 @@ from telethon.tl.types import InputPeerEmpty, InputPeerSelf
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramLink
-from adapters.telegram.classify import Dropped, Migrated
-from adapters.telegram.client import Held
+from adapters.telegram.classify import Dropped, Held, Migrated
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
 from tests.adapters.telegram.place import Place

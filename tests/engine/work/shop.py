@@ -179,13 +179,13 @@ class MemoryStore:
 
 
 class Wait(Exception):
-    """Stands for a flood wait of so many seconds."""
+    """Stands for a flood wait of so many seconds, and for the job alone if there is a ``True`` after them."""
 
 
 def blame(exc: BaseException, _: Any) -> Lost | Flooded | Raised:
     """Tell the connection's errors, waits and others apart by their class."""
     if isinstance(exc, Wait):
-        return Flooded("SendMessage", VirtualClock().now() + exc.args[0])
+        return Flooded("SendMessage", VirtualClock().now() + exc.args[0], *exc.args[1:])
     if isinstance(exc, ConnectionError):
         return Lost(str(exc))
     return Raised(f"{type(exc).__name__}: {exc}", (type(exc).__name__,))

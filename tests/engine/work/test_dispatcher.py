@@ -225,6 +225,45 @@ def test_a_flood_wait_holds_its_kind_with_its_account_alone() -> None:
     virtually(main)
 
 
+def test_a_flooded_job_for_any_account_goes_on_with_another() -> None:
+    """The wait is that of the account which met it: the job does not wait for it where another is free."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def send(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            if job.account == "A":
+                raise Wait(1000)
+
+        number = store.add("send")
+        async with working({"send": send}, store, here="AB") as shop:
+            (job,) = await shop.over(number)
+        assert log.begins == [(0, number, "A"), (0, number, "B")]
+        assert job.state is JobState.DONE
+
+    virtually(main)
+
+
+def test_a_wait_for_one_chat_holds_one_job() -> None:
+    """Slow mode in the chat of one job keeps no other job of its kind from its account."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+
+        async def send(job: JobHandle, _: Any) -> None:
+            log.note(job)
+            if job.id == 1 and anyio.current_time() < 100:
+                raise Wait(100, True)
+
+        slow, other = store.add("send"), store.add("send")
+        async with working({"send": send}, store) as shop:
+            await shop.over(slow, other)
+        assert log.begins == [(0, slow, "A"), (0, other, "A"), (100, slow, "A")]
+
+    virtually(main)
+
+
 def test_the_highest_priority_goes_first_and_then_the_oldest() -> None:
     """The order is that of priority and number, also between jobs for any account, for one, and of several kinds."""
 
