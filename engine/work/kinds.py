@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -89,7 +90,8 @@ class Kind:
 
 
 def _takes(wanted: Any, plain: type[Any]) -> bool:
-    return plain in typing.get_args(wanted)
+    """Say whether a union has this type; ``list[str]`` has ``str`` among its arguments, too, and takes no text."""
+    return typing.get_origin(wanted) in (types.UnionType, typing.Union) and plain in typing.get_args(wanted)
 
 
 def _placed(fault: str) -> str:

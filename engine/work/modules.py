@@ -46,7 +46,7 @@ def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
     lies in ``folder``. Raises ``BadModule``.
     """
     found = Found()
-    homes: dict[str, str] = {}
+    homes: dict[str, tuple[str, Any]] = {}
     for name, accounts in modules:
         for function in _functions(_load(name, folder)):
             for mark in marks_of(function):
@@ -54,10 +54,9 @@ def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
                     raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
                 match mark:
                     case KindMark(kind, data):
-                        if homes.setdefault(kind, name) != name:
-                            raise BadModule(
-                                f"{name}: the kind {kind!r} is in {homes[kind]} already; rename one of them"
-                            )
+                        home, first = homes.setdefault(kind, (name, function))
+                        if first is not function:
+                            raise BadModule(f"{name}: the kind {kind!r} is in {home} already; rename one of them")
                         found.kinds.append(_kind(name, kind, function, data))
                     case HandlerMark(event):
                         found.handlers.append(Attached(function, tuple(accounts), event))

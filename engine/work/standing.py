@@ -156,13 +156,15 @@ class Standing:
         post.task = None
         self._bell.set()
         now = anyio.current_time()
+        if now - post.began >= LASTED_SECONDS:
+            post.failures = 0
         if post.failure is None or post.told_at is not None:
             post.failure = None
             return
         if isinstance(self.blame(post.failure, post.client), Lost):  # the account will hear of it in a moment
             post.again_at = now + REST_SECONDS
             return
-        post.failures = post.failures + 1 if now - post.began < LASTED_SECONDS else 1
+        post.failures += 1
         post.given_up = post.failures >= FAILURES_MOST
         wait = RESTART_SECONDS[min(post.failures, len(RESTART_SECONDS)) - 1]
         post.again_at = now + wait
