@@ -557,6 +557,24 @@ def test_an_idle_dispatcher_sleeps() -> None:
     virtually(main)
 
 
+def test_the_summary_says_how_many_there_are_and_what_runs() -> None:
+    """What is open is of this moment, what is over a second old at most."""
+
+    async def main() -> None:
+        log, store = Log(), MemoryStore()
+        for kind in ("endless", "endless", "quick"):
+            store.add(kind)
+        async with working({"endless": log.endless, "quick": log.quick}, store) as shop:
+            await anyio.sleep(0.5)
+            await store.flush()
+            await anyio.sleep(2)
+            summary = shop.dispatcher.summary
+        assert {state: many for state, many in summary.counts.items() if many} == {"queued": 1, "running": 1, "done": 1}
+        assert [job.id for job in summary.running] == [1]
+
+    virtually(main)
+
+
 def test_the_label_of_a_task_names_its_job() -> None:
     """Log lines of a job say which one it is; other tasks have no label."""
 

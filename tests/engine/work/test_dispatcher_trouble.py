@@ -489,7 +489,7 @@ def test_data_that_do_not_fit_fail_the_job_with_the_reason() -> None:
         async with working({"quick": log.quick}, store, data=Wants) as shop:
             (job,) = await shop.over(number)
         assert (job.state, log.begins) == (JobState.FAILED, [])
-        assert "to is missing" in job.detail
+        assert job.detail.startswith("the data of a quick job does not fit: to is missing")
 
     virtually(main)
 
