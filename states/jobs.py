@@ -182,10 +182,9 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
             return _raised(
                 job, Raised(f"the connection was lost {job.losses + 1} times in a row: {why}"), now, draw, retry
             )
-        case JobState.RUNNING, Flooded(request, until, alone):
-            # A job for any account goes on with another: the wait is this account's.
-            due = until if alone or job.account is not None else None
-            return attrs.evolve(job, state=JobState.QUEUED, due=due, detail=f"flood wait for {request}")
+        case JobState.RUNNING, Flooded(request, until):
+            # Also one for any account: what one was told to wait for, another must not do in its place.
+            return attrs.evolve(job, state=JobState.QUEUED, due=until, detail=f"flood wait for {request}")
         case JobState.RUNNING, Raised():
             return _raised(job, event, now, draw, retry)
         case ((JobState.QUEUED | JobState.RUNNING), Cancelled()):
