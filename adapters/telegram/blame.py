@@ -49,9 +49,8 @@ def blame(exc: BaseException, client: Any) -> Lost | Flooded | Raised:
         return Flooded(request, time.time() + event.seconds + SLACK_SECONDS, alone=is_of_chat(request))
     failure = classify(exc)
     gone = client is None or not client.is_connected()
-    of_account = isinstance(failure, OF_THE_ACCOUNT) and not isinstance(
-        exc, sqlite3.Error
-    )  # a database of the job's own
+    own_database = isinstance(exc, sqlite3.Error)
+    of_account = isinstance(failure, OF_THE_ACCOUNT) and not own_database
     if isinstance(exc, Dropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
     detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
