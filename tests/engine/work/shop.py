@@ -228,9 +228,9 @@ class Shop:
         return self.store.jobs[number]
 
     async def until(self, number: int, *states: JobState) -> Job:
-        """Wait until a job is stored in one of these states; give up after a virtual week."""
+        """Wait until a job is stored in one of these states; give up after two virtual hours."""
         pause = 0.01
-        with anyio.fail_after(7 * 86_400):
+        with anyio.fail_after(7200):
             while (job := await self.job(number)).state not in states:
                 await anyio.sleep(pause)
                 pause = min(10.0, pause * 1.1)

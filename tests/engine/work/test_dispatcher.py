@@ -15,6 +15,7 @@ from states.schedules import Backoff
 from tests.engine.fakes import EPOCH, virtually
 from tests.engine.work.shop import STEADY, MemoryStore, Wait, working
 
+pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
 Begins = list[tuple[float, int, str]]
 """When a run began (virtual seconds), the job's number, and the account."""
 

@@ -311,7 +311,7 @@ def test_a_retry_while_the_cancelled_run_still_ends_is_not_lost() -> None:
 
 
 def test_what_a_job_says_after_it_was_taken_away_is_not_heard() -> None:
-    """Its checkpoint and its progress raise ``JobOver``; so do those of a task that outlives its function."""
+    """Its checkpoint and its progress raise ``JobOver``; so do those of a task that outlives it."""
 
     async def main() -> None:
         store, over = MemoryStore(), list[str]()
@@ -346,6 +346,33 @@ def test_what_a_job_says_after_it_was_taken_away_is_not_heard() -> None:
             job = await shop.job(number)
         assert over == [f"job {number} was taken from this run; let it end"] * 4
         assert (job.state, job.checkpoint) == (JobState.QUEUED, None)
+
+    virtually(main)
+
+
+def test_what_a_job_says_after_it_has_returned_is_not_heard() -> None:
+    """A task that a function leaves behind cannot alter what came of the job."""
+
+    async def main() -> None:
+        store, over = MemoryStore(), list[str]()
+
+        async def late(job: JobHandle) -> None:
+            await anyio.sleep(10)
+            try:
+                await job.checkpoint({"late": True}, results=["late"])
+            except JobOver as exc:
+                over.append(str(exc))
+
+        async def leaves(job: JobHandle, _: Any) -> str:
+            left.append(asyncio.ensure_future(late(job)))
+            return "whole"
+
+        left: list[asyncio.Future[None]] = []
+        number = store.add("leaves")
+        async with working({"leaves": leaves}, store) as shop:
+            await anyio.sleep(20)
+            job = await shop.job(number)
+        assert (len(over), job.result, job.results, store.results) == (1, "whole", 0, {})
 
     virtually(main)
 

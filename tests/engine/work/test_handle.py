@@ -12,6 +12,8 @@ from tests.engine.fakes import virtually
 from tests.engine.work.shop import MemoryStore, working
 from tests.engine.work.test_dispatcher import rules
 
+pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
+
 
 def run(work: Any, store: MemoryStore) -> Any:
     """Let one job be done by ``work``, and return it when it is over."""
