@@ -1,5 +1,6 @@
 """A dispatcher at work in virtual time: a store in memory, clients that are any object, kinds that a test writes."""
 
+import asyncio
 import json
 import random
 from collections import Counter
@@ -12,9 +13,10 @@ import attrs
 from attrs import define, field
 
 from engine.work.dispatcher import Dispatcher
+from engine.work.handle import JobHandle
 from engine.work.kinds import Function, Kind, Kinds
 from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
-from states.pace import WorkPolicy
+from states.pace import KindPolicy, WorkPolicy
 from states.schedules import Backoff
 from tests.engine.fakes import VirtualClock
 
@@ -270,3 +272,71 @@ async def working(
             yield Shop(dispatcher, store, clients)
         finally:
             tasks.cancel_scope.cancel()
+
+
+Begins = list[tuple[float, int, str]]
+"""When a run began (virtual seconds), the job's number, and the account."""
+
+
+class Log:
+    """Kinds that note their begins."""
+
+    def __init__(self) -> None:
+        self.begins: Begins = []
+        self.jobs: list[int] = []
+
+    def note(self, job: JobHandle) -> None:
+        """Note that a run begins."""
+        self.begins.append((round(anyio.current_time(), 2), job.id, job.account))
+        self.jobs.append(job.id)
+
+    async def quick(self, job: JobHandle, _: Any) -> int:
+        """Return at once."""
+        self.note(job)
+        return job.id
+
+    async def second(self, job: JobHandle, _: Any) -> None:
+        """Take a second."""
+        self.note(job)
+        await anyio.sleep(1)
+
+    async def endless(self, job: JobHandle, _: Any) -> None:
+        """Never return, and say every minute that all is well."""
+        self.note(job)
+        while True:
+            await anyio.sleep(60)
+            job.progress(1)
+
+    async def paged(self, job: JobHandle, _: Any) -> list[int]:
+        """Do five pages of ten seconds, each with a checkpoint; return those that this run did."""
+        self.note(job)
+        mine = []
+        for page in range(job.saved.get("page", 0), 5):
+            await anyio.sleep(10)
+            mine.append(page)
+            await job.checkpoint({"page": page + 1}, results=[page], done=page + 1, total=5, stay=job.data.get("stay"))
+        return mine
+
+
+def rules(**kinds: KindPolicy) -> WorkPolicy:
+    """Return rules without chance."""
+    return WorkPolicy(retry=Backoff(jitter=0), kinds=kinds)
+
+
+class Stubborn(Log):
+    """A kind that does not let itself be cancelled until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = anyio.Event()
+        self.told = 0
+
+    async def stay(self, job: JobHandle, _: Any) -> str:
+        """Swallow every cancellation, for a thousand seconds at most: a test that fails ends, too."""
+        self.note(job)
+        while not self.let_go.is_set() and anyio.current_time() < 1000:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                self.told += 1
+        return "at last"

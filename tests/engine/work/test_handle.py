@@ -9,8 +9,7 @@ from engine.work.handle import JobHandle
 from states.jobs import JobState
 from states.pace import KindPolicy
 from tests.engine.fakes import virtually
-from tests.engine.work.shop import MemoryStore, working
-from tests.engine.work.test_dispatcher import rules
+from tests.engine.work.shop import MemoryStore, rules, working
 
 pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
 
