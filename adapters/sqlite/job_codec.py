@@ -51,7 +51,8 @@ def job_from(row: Sequence[Any]) -> Job:
             state=JobState(state), due=due, attempts=attempts, losses=losses, paid=paid, worker=worker,
             checkpoint=None if checkpoint is None else json.loads(checkpoint),
             result=None if result is None else json.loads(result),
-            detail=detail, error=tuple(json.loads(error)), results=results, done=done, total=total, began=began,
+            detail=detail, error=() if error == "[]" else tuple(json.loads(error)), results=results,
+            done=done, total=total, began=began,
             since=since, since_done=since_done, seen=seen, ended=ended,
         )  # fmt: skip
     except (ValueError, TypeError) as exc:

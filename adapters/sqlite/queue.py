@@ -39,10 +39,11 @@ class Unit:
     """What one write stores, in one transaction."""
 
     pieces: list[Piece]
+    slot: tuple[str, object] | None = field(init=False)
+    """Where a later write of the same value may take this one's place."""
 
-    @property
-    def slot(self) -> tuple[str, object] | None:
-        """Where a later write of the same value may take this one's place."""
+    @slot.default
+    def _own_place(self) -> tuple[str, object] | None:
         if len(self.pieces) != 1 or not self.pieces[0].statement.latest:
             return None
         return self.pieces[0].statement.name, self.pieces[0].key

@@ -24,6 +24,8 @@ def as_json(value: Any) -> Any:
 
     Raises ``TypeError`` or ``ValueError`` for what is not JSON.
     """
+    if value is None or type(value) in (bool, int, str):
+        return value
     return json.loads(json.dumps(value, allow_nan=False))
 
 
@@ -74,7 +76,7 @@ class JobHandle:
     _run: Run
     _store: Store
     _clock: Clock
-    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _one: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     """Checkpoints of one job go one after the other: each counts the results of those before."""
 
     @property

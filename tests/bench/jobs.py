@@ -8,6 +8,7 @@ same settings, same function, as many at once; rounds take turns.
 """
 
 import argparse
+import gc
 import json
 import math
 import sqlite3
@@ -30,6 +31,7 @@ from adapters.sqlite.connect import open_database
 from adapters.sqlite.jobs import NewJob, add
 from adapters.system import SystemClock
 from engine import logs
+from engine.run import COLLECTIONS
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Kind, Kinds
 from states.jobs import Raised
@@ -239,6 +241,9 @@ def main() -> None:
     if options.few is not None:
         print(json.dumps(anyio.run(few, options.few)))
         return
+    gc.collect()  # for both contenders, as run does
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
     missed = 0
     with tempfile.TemporaryDirectory() as name:
         for row in options.rows.split(","):
