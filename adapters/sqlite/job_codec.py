@@ -13,6 +13,8 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 def encode_value(value: Any) -> str:
     """Return a value as JSON. Raises ``TypeError`` or ``ValueError`` for what is not JSON."""
+    if type(value) is int:  # a count, as most results are: it needs no encoder made
+        return repr(value)
     text = _encode(value)
     return text if legible(text) == text else _encode_ascii(value)
 
