@@ -1,5 +1,6 @@
 """Rules about more than one value. They read the plain document: one bad value hides no other problem."""
 
+import fnmatch
 import os
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ _DELAY_MAX: Final = 3600.0  # s
 
 
 def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
-    """Yield what is wrong between values: names, session files, the sandbox's groups and its scenario.
+    """Yield what is wrong between values: names, session files, modules, the sandbox's groups and its scenario.
 
     ``origin`` has for each account the number of the entry in the file that it comes from.
     """
@@ -28,6 +29,7 @@ def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> 
     yield from _shared_sessions(accounts, folder, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     yield from _sandbox(document, names)
+    yield from _nobody_s_modules(document.get("work"), list(names))
 
 
 def _mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -104,6 +106,16 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
     for index, step in _mappings(scenario):
         for path, text in _step_faults(step, phones):
             yield Problem(("sandbox", "scenario", index, *path), text)
+
+
+def _nobody_s_modules(work: object, names: list[str]) -> Iterator[Problem]:
+    modules = work.get("modules") if isinstance(work, dict) else None
+    for index, module in _mappings(modules):
+        given = module.get("accounts")
+        for pattern in given if isinstance(given, list) else [given]:
+            if isinstance(pattern, str) and pattern and pattern not in names and not fnmatch.filter(names, pattern):
+                text = f"no account is named like {pattern!r}; {nearest(pattern, names)}"
+                yield Problem(("work", "modules", index, "accounts"), text)
 
 
 def _equal_groups(groups: object) -> Iterator[Problem]:

@@ -29,7 +29,8 @@ work:
 
 def test_a_whole_section_is_read(good: Load) -> None:
     """Every key means what it says; durations, patterns and hours as everywhere."""
-    work = good(HEAD + ONE + FULL).work
+    two = "accounts: [{name: News 1, session: a}, {name: Account 1, session: b}]\n"
+    work = good(HEAD + two + FULL).work
     assert (work.per_account, work.retry) == (2, Backoff(first=5, cap=60, tries=3))
     assert work.modules == (
         Module(module="my_work.py"),
@@ -97,6 +98,8 @@ WRONG = [
         ("[{module: a.py, account: A}]", "[0].account", "did you mean 'accounts'?"),
         ("[{module: a.py, accounts: []}]", "[0].accounts", "must be an account's name, a pattern such as"),
         ("[{module: a.py, accounts: [A, 7]}]", "[0].accounts", "must be an account's name, a pattern such as"),
+        ("[{module: a.py, accounts: B}]", "[0].accounts", "no account is named like 'B'; there are: A"),
+        ("[{module: a.py, accounts: [A, 'B *']}]", "[0].accounts", "no account is named like 'B *'; there are: A"),
         ("[{module: a.py, accounts: ''}]", "[0].accounts", "must be an account's name, a pattern such as"),
     )],
     ("{kinds: [send]}", "work.kinds", "must be a mapping (kind: its rules), not a list"),
