@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 import sqlite3
 import time
 from collections.abc import Callable
@@ -15,11 +16,12 @@ import pytest
 from telethon import events
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sqlite.jobs import NewJob, add
 from engine import Engine
 from engine.work.kinds import BadJob
 from engine.work.stall import watched
 from states.jobs import Job, JobState
-from tests.engine.workplace import FAST, Workplace
+from tests.engine.workplace import COMPLAINTS, FAST, Workplace
 
 PHONES = ("+9996620001", "+9996620002")
 GROUP = "holdfast_test"
@@ -43,6 +45,12 @@ async def until(holds: Callable[[], bool]) -> None:
     with anyio.fail_after(20):
         while not holds():
             await anyio.sleep(0.01)
+
+
+def job_states(place: Workplace) -> list[str]:
+    """Return the states of the jobs in the file."""
+    with closing(sqlite3.connect(place.directory / "data" / "engine.db")) as db:
+        return [state for (state,) in db.execute("SELECT state FROM jobs ORDER BY id")]
 
 
 def texts_of(dc: Sandbox) -> list[str]:
@@ -310,3 +318,24 @@ async def test_what_blocks_the_loop_is_named(
                 await over(engine, await engine.add_job("send", {"to": "me", "text": "x"}))
     assert "in job 1 (block) of Account 1; nothing else ran meanwhile" in caplog.text
     assert "in block\n    time.sleep(0.7)" in caplog.text
+
+
+async def test_an_engine_ends_also_when_a_job_does_not(workplace: Workplace) -> None:
+    """A function that swallows its cancellation is named and left behind: the run ends in order, with exit code 0."""
+    module = (
+        "import asyncio\nfrom engine import job_kind\n@job_kind('stubborn')\nasync def stubborn(job, client):\n"
+        "    while True:\n        try:\n            await asyncio.sleep(3600)\n"
+        "        except asyncio.CancelledError:\n            pass\n"
+    )
+    (workplace.directory / "my_stubborn.py").write_text(module)
+    async with Sandbox() as dc:
+        workplace.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_stubborn.py]}\n")
+        add(workplace.directory / "data" / "engine.db", [NewJob(kind="stubborn", data={})])
+        async with workplace.running() as process:
+            await workplace.until(lambda at: "Successfully connected" in at.text)
+            await workplace.until(lambda at: job_states(at) == ["running"])
+            assert await workplace.finish(process, signal.SIGTERM) == 0
+    assert "Job 1 (stubborn) of Account 1 does not end although it was cancelled" in workplace.text
+    assert "Stopped" in workplace.text
+    assert not COMPLAINTS.search(workplace.text), workplace.text
+    assert "CONNECTION STATUS" in workplace.printed
