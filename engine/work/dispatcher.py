@@ -110,7 +110,7 @@ class Dispatcher:
 
     def __attrs_post_init__(self) -> None:
         self._seats = {name: Seat(name) for name in self.accounts}
-        self._lanes = Lanes(self.store, self.kinds)
+        self._lanes = Lanes(self.store, self.kinds, self._seats)
         self._pace = Pace(self.policy, self.rng)
 
     # --- what others say ---------------------------------------------------------------------------------------------

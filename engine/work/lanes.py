@@ -51,12 +51,13 @@ class Lanes:
 
     store: Store
     kinds: Kinds
+    accounts: Collection[str]
     next_due: float = field(default=math.inf, init=False)
     """When the next waiting job is due (Unix seconds)."""
     wanted: dict[tuple[str, str | None], Lane] = field(factory=dict, init=False)
     """Lanes to be read."""
     _lanes: dict[tuple[str, str | None], Lane] = field(factory=dict, init=False)
-    _unknown: set[str] = field(factory=set, init=False)
+    _warned: set[str] = field(factory=set, init=False)
 
     async def load(self) -> None:
         """Read anew which lanes there are, and when the next job is due; what is in memory is forgotten.
@@ -66,17 +67,24 @@ class Lanes:
         self.wanted.clear()
         self._lanes.clear()
         for kind, account in await self.store.lanes():
-            if self.kinds.get(kind) is not None:
-                self._lanes[kind, account] = Lane(kind, account)
-            elif kind not in self._unknown:
-                self._unknown.add(kind)
-                log.warning(
-                    f"There are jobs of the kind {kind!r}, and no module of the config has it; they wait. Name the "
-                    "module under work.modules, or cancel them",
-                    icon="⚠️",
+            if self.kinds.get(kind) is None:
+                remedy = "name its module under work.modules, or cancel them"
+                self._warn(
+                    f"There are jobs of the kind {kind!r}, and no module of the config has it; they wait: {remedy}"
                 )
+            elif account is not None and account not in self.accounts:
+                remedy = "bring it back, or cancel them"
+                self._warn(f"There are jobs for {account}, and the config has no such account; they wait: {remedy}")
+            else:
+                self._lanes[kind, account] = Lane(kind, account)
         due = await self.store.next_due()
         self.next_due = math.inf if due is None else due
+
+    def _warn(self, sentence: str) -> None:
+        """Log what keeps jobs waiting, once."""
+        if sentence not in self._warned:
+            self._warned.add(sentence)
+            log.warning(sentence, icon="⚠️")
 
     async def wake_due(self, now: float) -> None:
         """Make those ready whose time has come."""

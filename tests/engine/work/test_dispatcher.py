@@ -12,6 +12,7 @@ from states.jobs import JobState
 from states.pace import KindPolicy
 from tests.engine.fakes import EPOCH, virtually
 from tests.engine.work.shop import STEADY, Log, MemoryStore, rules, working
+from tests.engine.work.stalls import Lines, said
 
 pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
 
@@ -203,15 +204,18 @@ def test_many_jobs_are_read_a_few_at_a_time_and_each_once() -> None:
     virtually(main)
 
 
-def test_jobs_of_an_unknown_kind_wait() -> None:
-    """They stay in the queue for the day on which their module is named, and others go on."""
+def test_jobs_that_nobody_can_do_wait(lines: Lines) -> None:
+    """A kind or an account that the config does not have is told once; its jobs stay in the queue, and others go on."""
 
     async def main() -> None:
         log, store = Log(), MemoryStore()
-        strange, known = store.add("strange", priority=9), store.add("quick")
+        strange = store.add("strange", priority=9), store.add("quick", account="Gone", priority=9)
         async with working({"quick": log.quick}, store) as shop:
-            await shop.over(known)
-            assert (await shop.job(strange)).state is JobState.QUEUED
+            await shop.over(store.add("quick"))
+            await anyio.sleep(100)
+            assert [(await shop.job(number)).state for number in strange] == [JobState.QUEUED] * 2
+        assert len(said(lines, "There are jobs of the kind 'strange'")) == 1
+        assert len(said(lines, "There are jobs for Gone, and the config has no such account")) == 1
 
     virtually(main)
 
