@@ -406,4 +406,4 @@ def test_a_kind_that_nobody_has_is_told_once(lines: Lines) -> None:
 
     virtually(main)
     (line,) = said(lines, "strange")
-    assert "Name the module under work.modules" in line
+    assert "name its module under work.modules" in line
