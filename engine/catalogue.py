@@ -58,11 +58,11 @@ class Catalogue:
 
         Raises ``BadJob``.
         """
-        self.kinds.named(kind)
+        named = self.kinds.named(kind)
         data: dict[str, Any] = {}
         for word in words:
             name, equals, text = word.partition("=")
             if not equals or not name:
                 raise BadJob(f"{word!r} is no data; write name=value, such as to=@news")
-            data[name] = self.kinds.named(kind).value_of(name, text)
+            data[name] = named.value_of(name, text)
         return data

@@ -21,7 +21,7 @@ class Tally:
     groups: int = 0
     collected: int = 0
     later: int = 0
-    """Written after their group was collected."""
+    """Written after their group was collected, or in one that nobody has collected from its begin."""
     sent: int = 0
     """Of jobs that are done."""
     missed: int = 0
@@ -62,16 +62,18 @@ def tally(config: Config, database: Path, record: GroupRecord) -> Tally:
                 asked.add(mark["random_id"])
                 if job.state is JobState.DONE:
                     done.add(mark["random_id"])
-            elif mark:
+            elif mark and job.data.get("since") is None:  # one that began later was not asked for what is before
                 reached[mark["chat"]] = max(reached.get(mark["chat"], 0), mark["last"])
         chats = {CHANNEL - message.channel for message in written}
         collected = {(chat, number): text for chat in chats for number, text in reader.messages(chat)}
     missed, later = len(done - set(sent)), 0
     for message in written:
         chat = CHANNEL - message.channel
+        if collected.get((chat, message.id)) == message.text:
+            continue
         if message.id > reached.get(chat, 0):
             later += 1
-        elif collected.get((chat, message.id)) != message.text:
+        else:
             missed += 1
     return Tally(
         on_server=len(written),

@@ -1,7 +1,6 @@
 """The work of an engine: its kinds of jobs, the dispatcher, and what stands with its accounts. A composition root."""
 
 import asyncio
-import fnmatch
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +12,7 @@ from adapters.system import SystemClock
 from adapters.telegram.blame import blame
 from engine.catalogue import Catalogue
 from engine.config import Config, SandboxJob
+from engine.control import matching
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import BadJob, Function, Kind
 from engine.work.ports import ClientOf
@@ -158,4 +158,4 @@ class Workshop:
 
 
 def _fits(account: str, patterns: Iterable[str]) -> bool:
-    return any(pattern == account or fnmatch.fnmatchcase(account, pattern) for pattern in patterns)
+    return any(matching([account], pattern) for pattern in patterns)

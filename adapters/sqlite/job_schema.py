@@ -8,7 +8,7 @@ states, and looks at every job that is queued. Triggers keep count of each kind 
 
 from typing import Final
 
-from adapters.sqlite.queue import Statement
+from adapters.sqlite.queue import ROWS, Statement, cell
 
 TABLES: Final = (
     """CREATE TABLE jobs (
@@ -47,13 +47,6 @@ TABLES: Final = (
 where each has its own (private chats, small groups): so each message is there once, whoever collected it."""
 
 
-_ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
-
-
-def _cell(number: int) -> str:
-    return f"json_extract(value, '$[{number}]')"
-
-
 CHANGING: Final = (
     "account", "state", "due", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail", "error",
     "results", "done", "total", "began", "since", "since_done", "seen", "ended",
@@ -61,8 +54,8 @@ CHANGING: Final = (
 
 JOB = Statement(
     "job",
-    f"{_ROWS} UPDATE jobs SET {', '.join(f'{name} = {_cell(number)}' for number, name in enumerate(CHANGING, 1))} "
-    f"FROM rows WHERE jobs.id = {_cell(0)} AND jobs.state IN ('queued', 'running')",
+    f"{ROWS} UPDATE jobs SET {', '.join(f'{name} = {cell(number)}' for number, name in enumerate(CHANGING, 1))} "
+    f"FROM rows WHERE jobs.id = {cell(0)} AND jobs.state IN ('queued', 'running')",
     order=10,
     latest=True,
 )
@@ -70,51 +63,51 @@ JOB = Statement(
 
 CHARGE = Statement(
     "charge",
-    f"{_ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(_cell, range(4)))} FROM rows",
+    f"{ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(4)))} FROM rows",
     order=11,
 )
 """(job, until, kind, account): each begin has its own, also one with another account, or after a person's retry."""
 
 FORGIVE = Statement(
     "forgive",
-    f"{_ROWS} DELETE FROM job_charges WHERE until < (SELECT max({_cell(0)}) FROM rows)",
+    f"{ROWS} DELETE FROM job_charges WHERE until < (SELECT max({cell(0)}) FROM rows)",
     order=12,
 )
 """(now): charges that are over."""
 
 RESULT = Statement(
     "result",
-    f"{_ROWS} INSERT OR REPLACE INTO job_results SELECT {', '.join(map(_cell, range(3)))} FROM rows",
+    f"{ROWS} INSERT OR REPLACE INTO job_results SELECT {', '.join(map(cell, range(3)))} FROM rows",
     order=13,
 )
 """(job, number, value as JSON)"""
 
 MESSAGE = Statement(
     "message",
-    f"{_ROWS} INSERT OR IGNORE INTO messages SELECT {', '.join(map(_cell, range(7)))} FROM rows",
+    f"{ROWS} INSERT OR IGNORE INTO messages SELECT {', '.join(map(cell, range(7)))} FROM rows",
     order=14,
 )
 """(owner, chat, id, at, sender, text, job)"""
 
 DUE = Statement(
     "due",
-    f"""{_ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
-    WHERE state = 'queued' AND due <= (SELECT max({_cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
+    f"""{ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
+    WHERE state = 'queued' AND due <= (SELECT max({cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
     order=15,
 )
 """(now): jobs whose time has come, the first thousand of them."""
 
 RECOVER = Statement(
     "recover",
-    f"""{_ROWS} UPDATE jobs SET state = 'queued', losses = losses + 1, detail = {_cell(0)}
+    f"""{ROWS} UPDATE jobs SET state = 'queued', losses = losses + 1, detail = {cell(0)}
     FROM rows WHERE state = 'running'""",
     order=9,
 )
 """(why): what ran when an engine ended without saying so goes on, and counts it as a lost connection."""
 PRUNE_JOBS = Statement(
     "prune jobs",
-    f"""{_ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
-    WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({_cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
+    f"""{ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
+    WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
     order=16,
 )
 """(before): the first 256 jobs that were over before then, with their results. What failed waits for a person."""

@@ -10,6 +10,16 @@ _IDLE_SECONDS = 1.0
 """How often an idle thread looks whether somebody is still there."""
 
 
+# Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.
+ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
+"""What a statement's SQL begins with: its batch as ``rows``, each an array."""
+
+
+def cell(number: int) -> str:
+    """Return the SQL of a cell of a row."""
+    return f"json_extract(value, '$[{number}]')"
+
+
 @frozen
 class Statement:
     """One kind of row and the SQL that stores a whole batch of them.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from adapters.sqlite import job_schema
 from adapters.sqlite.errors import JournalTooNew, unusable
-from adapters.sqlite.queue import Statement
+from adapters.sqlite.queue import ROWS, Statement, cell
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -49,41 +49,33 @@ VERSION = len(MIGRATIONS)
 """The schema that this version writes."""
 
 
-# Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.
-_ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
-
-
-def _cell(number: int) -> str:
-    return f"json_extract(value, '$[{number}]')"
-
-
 def _real(number: int) -> str:
     """A number that came as text, see ``real``."""
-    return f"CAST({_cell(number)} AS REAL)"
+    return f"CAST({cell(number)} AS REAL)"
 
 
 def _name(number: int) -> str:
-    return f"(SELECT id FROM names WHERE name = {_cell(number)})"
+    return f"(SELECT id FROM names WHERE name = {cell(number)})"
 
 
 NAME = Statement(
     "name",
-    f"{_ROWS} INSERT OR IGNORE INTO names (name) SELECT {_cell(0)} FROM rows",
+    f"{ROWS} INSERT OR IGNORE INTO names (name) SELECT {cell(0)} FROM rows",
     order=0,
 )
 """(name)"""
 
 POLICY = Statement(
     "policy",
-    f"{_ROWS} INSERT OR IGNORE INTO policies (policy) SELECT {_cell(0)} FROM rows",
+    f"{ROWS} INSERT OR IGNORE INTO policies (policy) SELECT {cell(0)} FROM rows",
     order=1,
 )
 """(policy as JSON)"""
 
 LIFE = Statement(
     "life",
-    f"""{_ROWS} INSERT INTO lives (account, life, at, policy, snapshot)
-    SELECT {_name(0)}, {_cell(1)}, {_real(2)}, (SELECT id FROM policies WHERE policy = {_cell(3)}), {_cell(4)}
+    f"""{ROWS} INSERT INTO lives (account, life, at, policy, snapshot)
+    SELECT {_name(0)}, {cell(1)}, {_real(2)}, (SELECT id FROM policies WHERE policy = {cell(3)}), {cell(4)}
     FROM rows WHERE true
     ON CONFLICT (account, life)
     DO UPDATE SET at = excluded.at, policy = excluded.policy, snapshot = excluded.snapshot""",
@@ -93,10 +85,10 @@ LIFE = Statement(
 
 RECORD = Statement(
     "record",
-    f"""{_ROWS} INSERT INTO journal (account, life, source, event, target, rule, attempt, failures,
+    f"""{ROWS} INSERT INTO journal (account, life, source, event, target, rule, attempt, failures,
         at, dwell, delay, draw, deadline, body)
-    SELECT {_name(0)}, {_cell(1)}, {_name(2)}, {_name(3)}, {_name(4)}, {_name(5)}, {_cell(6)}, {_cell(7)},
-        {_real(8)}, {_real(9)}, {_real(10)}, {_real(11)}, {_real(12)}, {_cell(13)}
+    SELECT {_name(0)}, {cell(1)}, {_name(2)}, {_name(3)}, {_name(4)}, {_name(5)}, {cell(6)}, {cell(7)},
+        {_real(8)}, {_real(9)}, {_real(10)}, {_real(11)}, {_real(12)}, {cell(13)}
     FROM rows""",
     order=3,
 )
@@ -104,10 +96,10 @@ RECORD = Statement(
 
 SNAPSHOT = Statement(
     "snapshot",
-    f"""{_ROWS} INSERT INTO snapshots (account, seq, at, snapshot)
+    f"""{ROWS} INSERT INTO snapshots (account, seq, at, snapshot)
     SELECT {_name(0)},
         coalesce((SELECT seq FROM journal WHERE account = {_name(0)} ORDER BY seq DESC LIMIT 1), 0),
-        {_real(1)}, {_cell(2)}
+        {_real(1)}, {cell(2)}
     FROM rows WHERE true
     ON CONFLICT (account) DO UPDATE SET seq = excluded.seq, at = excluded.at, snapshot = excluded.snapshot""",
     order=4,
@@ -117,23 +109,23 @@ SNAPSHOT = Statement(
 
 BASE = Statement(
     "base",
-    f"""{_ROWS} UPDATE lives SET pruned_to = {_cell(2)}, base = {_cell(3)} FROM rows
-    WHERE account = {_name(0)} AND life = {_cell(1)}""",
+    f"""{ROWS} UPDATE lives SET pruned_to = {cell(2)}, base = {cell(3)} FROM rows
+    WHERE account = {_name(0)} AND life = {cell(1)}""",
     order=5,
 )
 """(account, life, last seq that is deleted, snapshot after it as JSON or None)"""
 
 PRUNE = Statement(
     "prune",
-    f"{_ROWS} DELETE FROM journal WHERE seq <= (SELECT max({_cell(0)}) FROM rows)",
+    f"{ROWS} DELETE FROM journal WHERE seq <= (SELECT max({cell(0)}) FROM rows)",
     order=6,
 )
 """(last seq to delete); all before it go, too."""
 
 FORGET = Statement(
     "forget",
-    f"""{_ROWS} DELETE FROM lives WHERE rowid IN (
-        SELECT lives.rowid FROM rows JOIN lives ON lives.account = {_name(0)} AND lives.life <= {_cell(1)})""",
+    f"""{ROWS} DELETE FROM lives WHERE rowid IN (
+        SELECT lives.rowid FROM rows JOIN lives ON lives.account = {_name(0)} AND lives.life <= {cell(1)})""",
     order=7,
 )
 """(account, life); all its lives before go, too."""

@@ -30,6 +30,7 @@ from engine.work.kinds import BadJob, Kinds
 from engine.work.lanes import Lanes
 from engine.work.pace import LATER, Pace
 from engine.work.ports import Blame, ClientOf, Store
+from engine.work.seat import Seat
 from engine.work.summary import Summary, by_state
 from engine.work.telling import told
 from states.jobs import OPEN, Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
@@ -59,22 +60,6 @@ log = structlog.get_logger()
 def _is_told(exc: Exception) -> bool:
     """Say whether an exception explains itself to a person: one of storage does, a mistake of ours does not."""
     return bool(getattr(exc, "for_people", False))
-
-
-@define(eq=False)
-class Seat:
-    """An account, as far as work is concerned."""
-
-    name: str
-    client: object | None = None
-    rests_until: float = -math.inf
-    """By the loop's clock."""
-    runs: set[Run] = field(factory=set, init=False)
-
-
-def _has_paid(job: Job, seat: Seat) -> bool:
-    """Say whether this attempt has its place in the budget of this account; that it had one in another's is no help."""
-    return job.paid == job.attempt and job.worker == seat.name
 
 
 @define(eq=False, kw_only=True)
@@ -288,7 +273,7 @@ class Dispatcher:
             head = lane.head
             if head is None and not lane.more:
                 continue
-            paid = head is None or _has_paid(head, seat)
+            paid = head is None or seat.has_paid(head)
             opening = self._pace.opening(lane.kind, seat.name, now, paid=paid)
             if opening is not None:
                 if opening != LATER:
@@ -305,7 +290,7 @@ class Dispatcher:
         kind = self.kinds.get(job.kind)
         assert kind is not None, "lanes are of known kinds"
         now, client = self.clock.now(), seat.client
-        if not _has_paid(job, seat) and (until := self._pace.taken_until(job.kind, now)) is not None:
+        if not seat.has_paid(job) and (until := self._pace.taken_until(job.kind, now)) is not None:
             job = evolve(job, paid=job.attempt, worker=seat.name)
             await self.store.charge(job, seat.name, until)
             self._pace.charge(job.kind, seat.name, until)
@@ -317,6 +302,7 @@ class Dispatcher:
         seat.runs.add(run)
         # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
         run.unsaved = True
+        # Bare, and owned here: a group would wait for ever for one that swallows its cancellation.
         run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
         self._labels[run.task] = run
         run.task.add_done_callback(partial(self._ended, run))

@@ -143,6 +143,7 @@ class Standing:
         if now < post.again_at and client is post.client:
             return post.again_at
         post.client, post.failure, post.told_at, post.began = client, None, None, now
+        # Bare, and owned here: a group would wait for ever for one that swallows its cancellation.
         post.task = asyncio.get_running_loop().create_task(post.work(), name=post.label)
         post.task.add_done_callback(partial(self._ended, post))
         return math.inf

@@ -392,18 +392,3 @@ def test_a_result_that_is_no_json_is_a_failure() -> None:
         assert [job.detail.split(":")[0] for job in jobs] == ["TypeError", "ValueError"]
 
     virtually(main)
-
-
-def test_a_kind_that_nobody_has_is_told_once(lines: Lines) -> None:
-    """The log names the kind and what to do, at the first look."""
-
-    async def main() -> None:
-        store = MemoryStore()
-        async with working({}, store) as shop:
-            for _ in range(3):
-                shop.add("strange")
-                await anyio.sleep(1)
-
-    virtually(main)
-    (line,) = said(lines, "strange")
-    assert "name its module under work.modules" in line
