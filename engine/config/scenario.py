@@ -169,8 +169,11 @@ class Group:
     """
 
     name: str = field(validator=_group_name)
+    """The public username: 4 to 32 letters, digits and ``_``, a letter first."""
     title: str = field(default=attrs.Factory(lambda group: group.name, takes_self=True), validator=_title)
+    """The title that people see."""
     messages: int = field(default=0, validator=_messages)
+    """How many messages the group's history has, at least, when the engine starts; at most 100,000."""
 
 
 @frozen(kw_only=True)
@@ -178,9 +181,13 @@ class SandboxJob:
     """A job that is added when the engine starts, ``times`` times, unless one like it is still to be done."""
 
     kind: str
+    """The kind of job."""
     data: dict[str, Any]
+    """What the job is given."""
     account: str | None = None
+    """The account that does it. Left out, any healthy account."""
     times: int = field(default=1, validator=_times)
+    """How many such jobs are added, unless one like it is still to be done; at most 10,000."""
 
 
 @frozen(kw_only=True)
@@ -193,14 +200,24 @@ class ScenarioStep:
     """
 
     at: float
+    """When the step begins, counted from the start."""
     do: Do
+    """What happens."""
     account: str | None = None
+    """The account that it happens to. Left out, all accounts."""
     duration: float | None = None
+    """How long it lasts."""
     times: int | None = field(default=None, validator=_times)
+    """After how many times it is over; at most 10,000."""
     request: str | None = field(default=None, validator=_words)
+    """Which requests it happens to: a method's name such as ``updates.getState``, or a pattern such as
+    ``messages.*``."""
     code: int | None = field(default=None, validator=_code)
+    """The code of the error, such as ``420`` or ``-429``."""
     text: str | None = None
+    """The text of the error, such as ``FLOOD_WAIT_30``, or of the ``message``."""
     seconds: float | None = None
+    """How slow an answer is, or how far a clock is ahead (behind, with a minus)."""
 
 
 @frozen
@@ -216,7 +233,12 @@ class SandboxSection:
     """
 
     scenario: Chaos | tuple[ScenarioStep, ...] = ()
+    """What the sandbox does, and when: a list of steps, or ``chaos`` for everything that heals by itself, at random."""
     seed: int | None = field(default=None, validator=_seed)
+    """The seed of ``chaos``: the same seed is the same chaos. Left out, each run has its own."""
     duration: float = field(default=120.0, validator=_chaos_time)
+    """How long ``chaos`` lasts, from 10 s to 24 h."""
     groups: tuple[Group, ...] = field(default=(), validator=_few_groups)
+    """Groups with a history, with all accounts in them; at most 100."""
     jobs: tuple[SandboxJob, ...] = field(default=(), validator=_few_jobs)
+    """Jobs that are added when the engine starts; at most 1000."""
