@@ -1,0 +1,116 @@
+"""Draws the live table for the documents, with the code that draws it on a terminal and example data.
+
+``python -m tools.pictures`` writes ``docs/images/live-table.svg``, ``--check`` fails if it is stale.
+"""
+
+import argparse
+import io
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from engine.status import EngineInfo, page
+from engine.work.summary import Summary
+from engine.work.summary import page as job_lines
+from states import Snapshot, State
+from states.jobs import Job, JobState
+from states.snapshot import Cause
+
+PICTURE: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "live-table.svg"
+COLUMNS: Final = 112
+NOW: Final = 1795953863.0  # 2026-11-29 12:04:23 UTC
+
+ACCOUNTS: Final = {
+    "News bot": Snapshot(
+        state=State.AUTH_FAILED,
+        since=NOW - 191,
+        failures=1,
+        reconnects=1,
+        last_success=NOW - 192,
+        cause=Cause(event="SessionDuplicated", detail="AUTH_KEY_DUPLICATED"),
+    ),
+    "Account 1": Snapshot(
+        state=State.BACKOFF,
+        since=NOW - 6,
+        deadline=NOW + 14,
+        attempt=2,
+        failures=2,
+        reconnects=3,
+        last_success=NOW - 31,
+        cause=Cause(event="NetworkLost", detail="connection refused"),
+    ),
+    "Account 2": Snapshot(
+        state=State.TIMEOUT, since=NOW - 3, deadline=NOW + 17, reconnects=1, last_success=NOW - 25, link=2
+    ),
+    "Account 3": Snapshot(state=State.HEALTHY, since=NOW - 259, stable=True, last_success=NOW - 1, link=1),
+    "Account 4": Snapshot(state=State.HEALTHY, since=NOW - 62, stable=True, reconnects=1, last_success=NOW - 1, link=2),
+}
+
+JOBS: Final = Summary(
+    counts={"queued": 12, "running": 2, "done": 340},
+    running=(
+        Job(
+            id=351,
+            kind="collect",
+            worker="Account 3",
+            state=JobState.RUNNING,
+            done=1840,
+            total=3000,
+            since=NOW - 13,
+            since_done=20,
+            seen=NOW,
+        ),
+        Job(id=354, kind="send", worker="Account 4", state=JobState.RUNNING, since=NOW - 1),
+    ),
+)
+
+LINES: Final = (
+    ("yellow", "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection reset"),
+    ("dim", "2026-11-29 12:04:07 - INFO - 🔄 Attempting to reconnect Account 1..."),
+    ("yellow", "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    ("dim", "2026-11-29 12:04:07 - INFO - ⏱️ Retrying Account 1 in 9.4 s"),
+    ("yellow", "2026-11-29 12:04:17 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    ("dim", "2026-11-29 12:04:17 - INFO - ⏱️ Retrying Account 1 in 20 s after 2 failures in a row"),
+    ("yellow", "2026-11-29 12:04:20 - WARNING - ⏱️ Timeout for Account 2: no answer within 10 s"),
+    ("dim", "2026-11-29 12:04:20 - INFO - 🔍 Asking Account 2 again, for 20 s this time"),
+)
+
+
+def live_table() -> RenderableType:
+    """Return what a terminal shows while the engine runs."""
+    info = EngineInfo(running=True, pid=4711, since=NOW - 263)
+    return Group(page(info, ACCOUNTS, NOW, job_lines(JOBS)), "", *(Text(line, style=style) for style, line in LINES))
+
+
+def svg(picture: RenderableType, title: str) -> str:
+    """Return a picture as SVG that loads nothing from elsewhere: rich's own format asks a server for its font."""
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(picture)
+    own = re.sub(r"\s*@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    own = own.replace("Fira Code, monospace", "Fira Code, DejaVu Sans Mono, Menlo, Consolas, monospace")
+    return console.export_svg(title=title, code_format=own, unique_id="live") + "\n"
+
+
+def main() -> None:
+    """Draw the picture, or check it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the picture is stale")
+    check = parser.parse_args().check
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    drawn = svg(live_table(), "python -m engine run config.yaml")
+    if check and drawn != PICTURE.read_text("utf-8"):
+        sys.exit(f"{PICTURE.name} is stale; run: python -m tools.pictures")
+    if not check:
+        PICTURE.write_text(drawn, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
