@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -98,18 +100,37 @@ def svg(picture: RenderableType, title: str) -> str:
     return console.export_svg(title=title, code_format=own, unique_id="live") + "\n"
 
 
+def drawn() -> str:
+    """Return the picture as it would be drawn now, wherever this machine is."""
+    with in_utc():
+        return svg(live_table(), "python -m engine run config.yaml")
+
+
+@contextmanager
+def in_utc() -> Iterator[None]:
+    """Let local time be UTC for the block."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
 def main() -> None:
     """Draw the picture, or check it."""
     parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, and fail if the picture is stale")
     check = parser.parse_args().check
-    os.environ["TZ"] = "UTC"
-    time.tzset()
-    drawn = svg(live_table(), "python -m engine run config.yaml")
-    if check and drawn != PICTURE.read_text("utf-8"):
+    if check and drawn() != PICTURE.read_text("utf-8"):
         sys.exit(f"{PICTURE.name} is stale; run: python -m tools.pictures")
     if not check:
-        PICTURE.write_text(drawn, "utf-8")
+        PICTURE.write_text(drawn(), "utf-8")
 
 
 if __name__ == "__main__":
