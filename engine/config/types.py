@@ -1,44 +1,31 @@
 """What a config says, as frozen values. All times are seconds; secrets stay out of every ``repr``."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 from attrs import field, frozen
 
-from engine.config.document import may_show
-from engine.config.proxies import Proxy
+from engine.config.proxies import ProxyConfig
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
+from engine.console.format import nearest
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
 _BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
-_INT_MAX: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
-_NAME_MAX: Final = 64  # characters
+_MAX_INT: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
+_MAX_NAME: Final = 64  # characters
 
 
 class UnknownAccount(LookupError):
     """No account of the config has this name. Its text is a sentence that names the nearest one."""
 
 
-def nearest(wanted: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence: the name among ``known`` that is most like ``wanted``, or all (at most eight)."""
-    known = tuple(filter(may_show, known))
-    if not known:
-        return "check its spelling"
-    if close := difflib.get_close_matches(wanted, known, n=1):
-        return f"did you mean {close[0]!r}?"
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-    return f"there are: {', '.join(known[:8])}{more}"
-
-
 def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    if not 1 <= value <= _INT_MAX:
-        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_INT_MAX}")
+    if not 1 <= value <= _MAX_INT:
+        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_MAX_INT}")
 
 
 def _more_than_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -71,12 +58,12 @@ def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
 
 def is_name(text: str) -> bool:
     """Say whether an account can be called so."""
-    return 1 <= len(text) <= _NAME_MAX and text.isprintable() and text == text.strip()
+    return 1 <= len(text) <= _MAX_NAME and text.isprintable() and text == text.strip()
 
 
 def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not is_name(value):
-        raise ValueError(f"{attribute.name} must be 1 to {_NAME_MAX} printable characters, with no space at either end")
+        raise ValueError(f"{attribute.name} must be 1 to {_MAX_NAME} printable characters, with no space at either end")
 
 
 def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
@@ -87,13 +74,13 @@ def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, .
 
 
 @frozen
-class Sandbox:
-    """The data centre of our own, which the engine starts on loopback."""
+class SandboxConfig:
+    """The datacenter of our own, which the engine starts on loopback."""
 
 
 @frozen(kw_only=True)
-class Datacenter:
-    """Some other data centre; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
+class DatacenterConfig:
+    """Some other datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
 
     id: int = field(validator=_within(999))
     host: str = field(validator=_is_host)
@@ -107,7 +94,7 @@ class Telegram:
 
     api_id: int = field(validator=_positive)
     api_hash: str = field(validator=_is_api_hash, repr=False)
-    datacenter: Datacenter | Sandbox | None = None
+    datacenter: DatacenterConfig | SandboxConfig | None = None
 
 
 @frozen(kw_only=True)
@@ -122,7 +109,7 @@ class Storage:
 
 
 @frozen(kw_only=True)
-class Account:
+class AccountConfig:
     """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet.
 
     ``phone`` is asked for a code at a login, ``bot_token`` makes it a bot's.
@@ -134,7 +121,7 @@ class Account:
     session: Path
     phone: str | None = field(default=None, repr=False)
     bot_token: str | None = field(default=None, repr=False, validator=attrs.validators.optional(_is_bot_token))
-    proxy: tuple[Proxy | None, ...] = ()
+    proxy: tuple[ProxyConfig | None, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -151,14 +138,14 @@ class Config:
 
     path: Path = Path("config.yaml")
     telegram: Telegram
-    accounts: tuple[Account, ...] = field(validator=_not_empty)
+    accounts: tuple[AccountConfig, ...] = field(validator=_not_empty)
     storage: Storage = Storage()
     states: Policy = field(factory=Policy)
     fleet: Fleet = Fleet()
     work: WorkSection = field(factory=WorkSection)
     sandbox: SandboxSection = field(factory=SandboxSection)
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""
         for account in self.accounts:
             if account.name == name:

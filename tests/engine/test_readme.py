@@ -10,7 +10,7 @@ import pytest
 from adapters.sandbox import Sandbox
 from engine import Engine
 from states.jobs import JobState
-from tests.engine.workplace import COMPLAINTS, FAST, PATIENCE, ROOT, Workplace
+from tests.engine.workplace import COMPLAINTS, FAST, ROOT, TIMEOUT, Workplace
 
 PHONE = "+9996620001"
 
@@ -33,7 +33,7 @@ async def test_the_program_of_one_s_own(workplace: Workplace) -> None:
     async with Sandbox() as dc:
         workplace.at(dc, PHONE)
         (workplace.directory / "program.py").write_text(program("engine.add_job"))
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             done = await anyio.run_process(
                 [sys.executable, "-W", "error", "program.py"],
                 cwd=workplace.directory,
@@ -59,11 +59,11 @@ async def test_the_module_with_kinds_of_one_s_own(workplace: Workplace) -> None:
         workplace.at(dc, PHONE, rest=FAST + "work: {modules: [my_work_of_the_readme.py]}\n")
         async with Engine.from_config(workplace.config) as engine:
             number = await engine.add_job("count_words", {"chat": "@some_group", "word": "one"})
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 job = await engine.finished(number)
             assert (job.state, job.result) == (JobState.DONE, {"count": 3})
             await dc.push(PHONE, "ping", sender="+9996630001")
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 while [message.text for message in dc.messages("+9996630001")] != ["ping", "pong"]:
                     await anyio.sleep(0.01)
-            assert [post.label for post in engine.work.standing.posts if post.task] == ["keep_online of Account 1"]
+            assert [post.label for post in engine.jobs.background.tasks if post.task] == ["keep_online of Account 1"]
