@@ -1,1 +1,1 @@
-"""The outside world: Telethon, SQLite, and the sandbox data centre, as typed events of ``states``."""
+"""The outside world: Telethon, SQLite, and the sandbox datacenter, as typed events of ``states``."""

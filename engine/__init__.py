@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adapters.session import HoldfastSession
     from adapters.sqlite.jobs import Message
-    from engine.engine import Engine
-    from engine.monitor import ConnectionMonitor
+    from engine.app.engine import Engine
+    from engine.app.monitor import ConnectionMonitor
+    from engine.work.decorators import job_kind, on, while_healthy
     from engine.work.handle import JobHandle
-    from engine.work.marks import job_kind, on, while_healthy
 
 __all__ = [
     "ConnectionMonitor",
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ConnectionMonitor": "engine.monitor",
-    "Engine": "engine.engine",
+    "ConnectionMonitor": "engine.app.monitor",
+    "Engine": "engine.app.engine",
     "HoldfastSession": "adapters.session",
     "JobHandle": "engine.work.handle",
     "Message": "adapters.sqlite.jobs",
-    "job_kind": "engine.work.marks",
-    "on": "engine.work.marks",
-    "while_healthy": "engine.work.marks",
+    "job_kind": "engine.work.decorators",
+    "on": "engine.work.decorators",
+    "while_healthy": "engine.work.decorators",
 }
 
 

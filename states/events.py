@@ -148,7 +148,7 @@ class ProbeAnswered(OfLink):
 class CaughtUp(OfLink):
     """A link that was just proven has fetched what its account missed: ``recovered`` updates.
 
-    ``too_long`` says that the data centre would not list it all: the rest can only be read from the chats.
+    ``too_long`` says that the datacenter would not list it all: the rest can only be read from the chats.
     """
 
     recovered: int = 0
@@ -182,14 +182,14 @@ class TimedOut(Failure):
 
 @frozen(kw_only=True)
 class ServerFault(Failure):
-    """The data centre answered with an internal error (500, −500, −503)."""
+    """The datacenter answered with an internal error (500, −500, −503)."""
 
     schedule: ClassVar[str] = "server"
 
 
 @frozen(kw_only=True)
 class FloodWait(Failure):
-    """The data centre said how long to wait before the next ``request`` of this kind, in ``seconds``."""
+    """The datacenter said how long to wait before the next ``request`` of this kind, in ``seconds``."""
 
     schedule: ClassVar[str] = "flood"
     seconds: float
@@ -210,14 +210,14 @@ class AuthRejected(Failure):
 
 @frozen(kw_only=True)
 class AuthKeyUnknown(Failure):
-    """Transport error −404: the data centre does not know the key. It can be temporary."""
+    """Transport error −404: the datacenter does not know the key. It can be temporary."""
 
     schedule: ClassVar[str] = "auth_key"
 
 
 @frozen(kw_only=True)
 class SessionDuplicated(Failure):
-    """The same key was used from two addresses at once (406); the data centre has killed it."""
+    """The same key was used from two addresses at once (406); the datacenter has killed it."""
 
 
 @frozen(kw_only=True)
@@ -232,7 +232,7 @@ class AccountLimited(Failure):
 
 @frozen(kw_only=True)
 class ConfigRefused(Failure):
-    """The data centre refuses what the config says (``setting``: ``telegram.api_id``, ``telegram.datacenter``)."""
+    """The datacenter refuses what the config says (``setting``: ``telegram.api_id``, ``telegram.datacenter``)."""
 
     setting: str = ""
 

@@ -7,7 +7,6 @@ from states.events import (
     DatabaseUnavailable,
     Event,
     FloodWait,
-    NetworkLost,
     OfLink,
     OfVisit,
     Started,
@@ -114,9 +113,7 @@ def flooded(moment: Moment) -> bool:
 
 def waits_for_network(moment: Moment) -> bool:
     """The wait is for the network, and has an end."""
-    cause = moment.snapshot.cause
-    of_network = cause is not None and cause.event in (NetworkLost.__name__, TimedOut.__name__)
-    return of_network and not moment.snapshot.parked
+    return moment.snapshot.waits_for_network
 
 
 def limited(moment: Moment) -> bool:

@@ -18,12 +18,12 @@ from attrs import field, frozen
 
 from states.schedules import Backoff
 
-LOSSES_MOST: Final = 25
+MAX_LOSSES: Final = 25
 """Connections that a job may lose in a row without a checkpoint; one more is a failure of its own. A request that makes
-the data centre hang up would otherwise hurt its account for ever."""
+the datacenter hang up would otherwise hurt its account for ever."""
 RETRY: Final = Backoff()
 """How a job's own failures are tried again, if the config does not say: five attempts, 10 s to 120 s apart."""
-DETAIL_LIMIT: Final = 300
+MAX_DETAIL: Final = 300
 """Characters that are kept of what a failure says."""
 
 
@@ -177,7 +177,7 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
                 job, state=JobState.DONE, result=result, done=done, ended=now, seen=now, detail="", error=()
             )
         case JobState.RUNNING, Lost(why):
-            if job.losses < LOSSES_MOST:
+            if job.losses < MAX_LOSSES:
                 return attrs.evolve(job, state=JobState.QUEUED, losses=job.losses + 1, detail=why)
             return _raised(
                 job, Raised(f"the connection was lost {job.losses + 1} times in a row: {why}"), now, draw, retry
@@ -210,7 +210,7 @@ def _saved(job: Job, event: Saved, now: float) -> Job:
 
 
 def _raised(job: Job, event: Raised, now: float, draw: float, retry: Backoff) -> Job:
-    attempts, text = job.attempts + 1, event.detail[:DETAIL_LIMIT]
+    attempts, text = job.attempts + 1, event.detail[:MAX_DETAIL]
     failed = attrs.evolve(job, attempts=attempts, losses=0, detail=text, error=event.chain)
     if attempts >= retry.tries:
         return attrs.evolve(failed, state=JobState.FAILED, ended=now)
@@ -231,3 +231,20 @@ def remaining_of(job: Job) -> float | None:
     if rate is None or job.total is None or job.done is None:
         return None
     return max(0.0, (job.total - job.done) / rate)
+
+
+@frozen
+class JobSummary:
+    """How many jobs there are in each state, and those that run."""
+
+    counts: Mapping[str, int] = field(factory=dict)
+    running: tuple[Job, ...] = ()
+
+
+def by_state(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Return how many jobs are in each state, of all kinds together, in the order in which they come by them."""
+    return {
+        state.value: total
+        for state in JobState
+        if (total := sum(of_kind.get(state.value, 0) for of_kind in counts.values()))
+    }

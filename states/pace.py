@@ -12,13 +12,13 @@ from attrs import field, frozen
 from states.jobs import RETRY
 from states.schedules import Backoff
 
-_AT_ONCE_MAX: Final = 10_000
+_MAX_AT_ONCE: Final = 10_000
 _DAY_MINUTES: Final = 24 * 60
 
 
 def _count(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 1 <= value <= _AT_ONCE_MAX:
-        raise ValueError(f"{attribute.name} must be from 1 to {_AT_ONCE_MAX}")
+    if value is not None and not 1 <= value <= _MAX_AT_ONCE:
+        raise ValueError(f"{attribute.name} must be from 1 to {_MAX_AT_ONCE}")
 
 
 def _above_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:

@@ -216,7 +216,7 @@ RULES: tuple[Rule, ...] = (
     Rule((HEALTHY, TIMEOUT), FloodWait, None, note=notes.flooded_request, does=(HoldRequests,),
          why="a flood wait belongs to one kind of request; the connection has nothing to do with it"),
     Rule((HEALTHY, TIMEOUT), TransportFlood, BACKOFF, note=notes.failed, does=(HoldWork, Close, Wait),
-         why="the data centre refuses more connections for now; even a link that held must wait"),
+         why="the datacenter refuses more connections for now; even a link that held must wait"),
     Rule(HEALTHY, AuthKeyUnknown, AUTH_FAILED, when=guards.third_in_a_row, note=notes.failed,
          does=(HoldWork, Close, Release, AlertUnusable),
          why="an unknown key can be temporary, but not three times in a row"),

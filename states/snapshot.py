@@ -55,6 +55,9 @@ ACTION_OF_CAUSE: dict[str, Action] = {
 SHARED_SETTING = "telegram.api_id"
 """The setting that all accounts have in common: what refuses it refuses them all."""
 
+NETWORK_CAUSES = ("NetworkLost", "TimedOut")
+"""Events that say that the network is the trouble."""
+
 ADVICE: dict[Action, str] = {
     Action.LOG_IN: "log in again",
     Action.STOP_OTHER_COPY: "stop the other program that uses this session, then log in again",
@@ -149,6 +152,18 @@ class Snapshot:
     def waiting_for_turn(self) -> bool:
         """Whether an attempt is due, but the limiter has not let it go yet."""
         return self.state in (State.CONNECTING, State.RECONNECTING) and self.link == 0
+
+    @property
+    def waits_for_network(self) -> bool:
+        """Whether the account waits, for a time, because of the network."""
+        of_network = self.cause is not None and self.cause.event in NETWORK_CAUSES
+        return self.state is State.BACKOFF and of_network and not self.parked
+
+    @property
+    def stopped_with_all(self) -> bool:
+        """Whether the account is stopped because of a setting that all accounts share."""
+        cause = self.cause if self.state is State.AUTH_FAILED else None
+        return cause is not None and cause.event == "ConfigRefused" and cause.detail.startswith(SHARED_SETTING)
 
     @property
     def action(self) -> Action | None:

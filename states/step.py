@@ -93,6 +93,11 @@ class Step:
     effects: tuple[Effect, ...]
     record: Record
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether it stops this account for a reason that all accounts share: one alert for all says it better."""
+        return self.record.event in ("ConfigRefused", "Started") and self.snapshot.stopped_with_all
+
 
 @define
 class _Draft:

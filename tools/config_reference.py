@@ -19,9 +19,9 @@ import attrs
 from attrs import frozen
 
 from engine.config import Config
-from engine.config.proxies import Proxy
+from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
-from engine.config.types import Datacenter, Storage
+from engine.config.types import DatacenterConfig, Storage, Telegram
 from states.pace import Hours
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -38,7 +38,9 @@ UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
     (None, "factor"): "number",
     (None, "jitter"): "fraction",
     (ScenarioStep, "seconds"): "duration, may be negative",
-    (Datacenter, "public_key"): "path",
+    (DatacenterConfig, "public_key"): "path",
+    (Telegram, "datacenter"): "`sandbox`, or a mapping",
+    (SandboxSection, "scenario"): "`chaos`, or a list of mappings",
 }
 """Where the type does not tell; with the class None in every class."""
 DEFAULTS: Final[Mapping[tuple[type[Any], str], str]] = {
@@ -52,7 +54,7 @@ WORDS: Final[Mapping[Any, str]] = {
     str: "text",
     Path: "path",
     Hours: "hours",
-    Proxy: "URL or `direct`",
+    ProxyConfig: "URL or `direct`",
     dict[str, Any]: "mapping",
     bool: "`true` or `false`",
 }
@@ -184,13 +186,13 @@ def _unit(section: type[Any], name: str, hint: Any) -> str:
         return " or ".join(_unit(section, name, part) for part in parts)
     if origin is tuple:
         one = " or ".join(_unit(section, name, part) for part in parts)
-        return f"list of {one}s" if one == "duration" else f"list of {one}"
+        return f"list of {one}s" if one in ("duration", "mapping") else f"list of {one}"
     if origin is dict:
         return "mapping"
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return ", ".join(f"`{each}`" for each in hint)
     if attrs.has(hint):
-        return "mapping" if attrs.fields(hint) else f"`{hint.__name__.lower()}`"
+        return "mapping"
     raise Undocumented(f"{section.__name__}.{name}: the tables have no word for {hint}")
 
 

@@ -4,29 +4,23 @@
 """
 
 import argparse
-import io
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Final
 
-from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console, Group, RenderableType
-from rich.text import Text
-
-from engine.status import EngineInfo, page
-from engine.work.summary import Summary
-from engine.work.summary import page as job_lines
+from engine.console.live import picture
+from engine.console.status import EngineInfo
+from engine.console.svg import svg
 from states import Snapshot, State
-from states.jobs import Job, JobState
+from states.jobs import Job, JobState, JobSummary
 from states.snapshot import Cause
 
 PICTURE: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "live-table.svg"
-COLUMNS: Final = 112
 NOW: Final = 1795953863.0  # 2026-11-29 12:04:23 UTC
 
 ACCOUNTS: Final = {
@@ -55,7 +49,7 @@ ACCOUNTS: Final = {
     "Account 4": Snapshot(state=State.HEALTHY, since=NOW - 62, stable=True, reconnects=1, last_success=NOW - 1, link=2),
 }
 
-JOBS: Final = Summary(
+JOBS: Final = JobSummary(
     counts={"queued": 12, "running": 2, "done": 340},
     running=(
         Job(
@@ -74,36 +68,22 @@ JOBS: Final = Summary(
 )
 
 LINES: Final = (
-    ("yellow", "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection reset"),
-    ("dim", "2026-11-29 12:04:07 - INFO - 🔄 Attempting to reconnect Account 1..."),
-    ("yellow", "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection refused"),
-    ("dim", "2026-11-29 12:04:07 - INFO - ⏱️ Retrying Account 1 in 9.4 s"),
-    ("yellow", "2026-11-29 12:04:17 - WARNING - 🔌 Network error for Account 1: connection refused"),
-    ("dim", "2026-11-29 12:04:17 - INFO - ⏱️ Retrying Account 1 in 20 s after 2 failures in a row"),
-    ("yellow", "2026-11-29 12:04:20 - WARNING - ⏱️ Timeout for Account 2: no answer within 10 s"),
-    ("dim", "2026-11-29 12:04:20 - INFO - 🔍 Asking Account 2 again, for 20 s this time"),
+    (WARNING, "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection reset"),
+    (INFO, "2026-11-29 12:04:07 - INFO - 🔄 Attempting to reconnect Account 1..."),
+    (WARNING, "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    (INFO, "2026-11-29 12:04:07 - INFO - ⏱️ Retrying Account 1 in 9.4 s"),
+    (WARNING, "2026-11-29 12:04:17 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    (INFO, "2026-11-29 12:04:17 - INFO - ⏱️ Retrying Account 1 in 20 s after 2 failures in a row"),
+    (WARNING, "2026-11-29 12:04:20 - WARNING - ⏱️ Timeout for Account 2: no answer within 10 s"),
+    (INFO, "2026-11-29 12:04:20 - INFO - 🔍 Asking Account 2 again, for 20 s this time"),
 )
-
-
-def live_table() -> RenderableType:
-    """Return what a terminal shows while the engine runs."""
-    info = EngineInfo(running=True, pid=4711, since=NOW - 263)
-    return Group(page(info, ACCOUNTS, NOW, job_lines(JOBS)), "", *(Text(line, style=style) for style, line in LINES))
-
-
-def svg(picture: RenderableType, title: str) -> str:
-    """Return a picture as SVG that loads nothing from elsewhere: rich's own format asks a server for its font."""
-    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    console.print(picture)
-    own = re.sub(r"\s*@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    own = own.replace("Fira Code, monospace", "Fira Code, DejaVu Sans Mono, Menlo, Consolas, monospace")
-    return console.export_svg(title=title, code_format=own, unique_id="live") + "\n"
 
 
 def drawn() -> str:
     """Return the picture as it would be drawn now, wherever this machine is."""
     with in_utc():
-        return svg(live_table(), "python -m engine run config.yaml")
+        info = EngineInfo(running=True, pid=4711, since=NOW - 263)
+        return svg(picture(info, ACCOUNTS, NOW, JOBS, LINES), "python -m engine run config.yaml")
 
 
 @contextmanager

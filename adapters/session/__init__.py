@@ -14,7 +14,7 @@ from adapters.session.errors import (
 from adapters.session.owner import Owner, OwnerLock, owner_of
 
 if TYPE_CHECKING:
-    from adapters.session.session import HoldfastSession
+    from adapters.session.holdfast_session import HoldfastSession
 
 __all__ = [
     "HoldfastSession",
@@ -34,7 +34,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import Telethon, which takes a second, only for who wants the session itself: files are looked at without it."""
     if name == "HoldfastSession":
-        from adapters.session.session import HoldfastSession  # noqa: PLC0415  # as above
+        from adapters.session.holdfast_session import HoldfastSession  # noqa: PLC0415  # as above
 
         return HoldfastSession
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

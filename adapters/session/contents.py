@@ -22,7 +22,7 @@ USERNAME, PHONE, NAME, DATE = 1, 2, 3, 4
 
 @frozen
 class Identity:
-    """The one row that matters: which data centre knows the account, and by which key."""
+    """The one row that matters: which datacenter knows the account, and by which key."""
 
     dc_id: int = 0
     address: str | None = None
@@ -33,7 +33,7 @@ class Identity:
 
 
 @define
-class Marks:
+class DirtySet:
     """What the file has not yet, or has otherwise. ``dates`` are entities of which only the date differs."""
 
     identity: bool = False
@@ -50,7 +50,7 @@ class Marks:
         """How many rows wait to be written."""
         return self.identity + len(self.entities) + len(self.states) + len(self.files)
 
-    def add(self, others: "Marks") -> None:
+    def add(self, others: "DirtySet") -> None:
         """Take over the marks of a commit that failed."""
         self.identity |= others.identity
         self.entities |= others.entities
@@ -115,7 +115,7 @@ class Contents:
     entities: dict[int, Entity] = field(factory=dict)
     states: dict[int, UpdateState] = field(factory=dict)
     files: dict[FileKey, tuple[int, int]] = field(factory=dict)
-    marks: Marks = field(factory=Marks, init=False)
+    marks: DirtySet = field(factory=DirtySet, init=False)
     lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _indexes: dict[int, Index] = field(factory=dict, init=False, repr=False)
 
@@ -171,18 +171,18 @@ class Contents:
     def mark_rows(self) -> None:
         """Note that nobody knows what the file has, but for whose it is."""
         with self.lock:
-            self.marks.add(Marks(False, set(self.entities), set(), set(self.states), set(self.files)))
+            self.marks.add(DirtySet(False, set(self.entities), set(), set(self.states), set(self.files)))
 
-    def take(self) -> tuple[Marks, Changes]:
+    def take(self) -> tuple[DirtySet, Changes]:
         """Return what is to be written now, and forget that it was."""
         with self.lock:
-            marks, self.marks = self.marks, Marks()
+            marks, self.marks = self.marks, DirtySet()
             entities = [(number, *self.entities[number]) for number in marks.entities | marks.dates]
             states = [(number, *self.states[number]) for number in marks.states]
             files = [(*key, *self.files[key]) for key in marks.files]
             return marks, Changes(self.identity if marks.identity else None, entities, states, files, marks.rows)
 
-    def give_back(self, marks: Marks) -> None:
+    def give_back(self, marks: DirtySet) -> None:
         """Note that what was taken could not be written."""
         with self.lock:
             self.marks.add(marks)

@@ -16,10 +16,10 @@ from adapters.session import file as files
 from adapters.session.errors import SessionError
 from adapters.session.owner import Owner, OwnerLock, owner_of
 from adapters.sqlite.errors import unusable
-from adapters.sqlite.sound import is_sound
+from adapters.sqlite.integrity import is_intact
 from states.events import DatabaseCorrupt
 
-PATIENCE_SECONDS: Final = 2.0
+TIMEOUT_SECONDS: Final = 2.0
 """How long a look may wait for somebody's lock, and as long again for SQLite's judgement."""
 PROBE_SECONDS: Final = 0.2
 """How long a lock must be held to be told: every commit holds it for a moment."""
@@ -43,7 +43,7 @@ class Inspection:
     login: str = field(default="", repr=False)
     """What tells this login from another, and nothing else; empty for none."""
     address: tuple[int, str, int] | None = None
-    """Number, host and port of the data centre that it names."""
+    """Number, host and port of the datacenter that it names."""
     owner: Owner | None = None
     locked: bool = False
     """Whether a program that is no owner holds SQLite's lock."""
@@ -72,10 +72,10 @@ def inspect(path: Path) -> Inspection:
 
 def _look(path: Path, *, probe: bool) -> Inspection:
     """Read what there is to know; raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
-    with closing(open_quietly(path, timeout=PATIENCE_SECONDS)) as database:
+    with closing(open_quietly(path, timeout=TIMEOUT_SECONDS)) as database:
         version = files.version_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
-        sound = is_sound(database, patience=PATIENCE_SECONDS)
+        sound = is_intact(database, timeout=TIMEOUT_SECONDS)
         row = database.execute("select auth_key, dc_id, server_address, port from sessions").fetchone()
         locked = probe and is_locked(path)
     key = bytes(row[0]) if row and row[0] else b""
@@ -114,7 +114,7 @@ def _look_at_copy(path: Path) -> Inspection:
             copy = Path(directory, "copy.session")
             for suffix in ("", "-journal"):
                 shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
-            with closing(files.connect(copy, mode="rw", timeout=PATIENCE_SECONDS)) as database:
+            with closing(files.connect(copy, mode="rw", timeout=TIMEOUT_SECONDS)) as database:
                 database.execute("select count(*) from sqlite_master").fetchone()
             return evolve(_look(copy, probe=False), interrupted=True)
     except (SessionError, sqlite3.Error) as exc:
@@ -144,7 +144,7 @@ def turn_wal_on(path: Path) -> bool:
     lock = OwnerLock(path)
     lock.acquire()
     try:
-        with closing(files.connect(path, mode="rw", timeout=PATIENCE_SECONDS)) as database:
+        with closing(files.connect(path, mode="rw", timeout=TIMEOUT_SECONDS)) as database:
             return bool(database.execute("pragma journal_mode = wal").fetchone()[0] == "wal")
     except sqlite3.Error as exc:
         raise unusable(path, exc) or exc from exc

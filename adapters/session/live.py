@@ -24,14 +24,14 @@ from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, Da
 Report = Callable[[Failure | DatabaseRecovered], None]
 """Hears, in a thread of the writer's, what keeps a file from being written, and when it is written again."""
 
-ROWS_BOUND: Final = 10_000
+MAX_ROWS: Final = 10_000
 """Rows that may wait to be written before those who bring more have to wait."""
-OPEN_BOUND: Final = 64
+MAX_OPEN: Final = 64
 """Files that are kept open between two commits."""
 
 
 @frozen(kw_only=True)
-class Waits:
+class LiveFileTimeouts:
     """How long things wait, in seconds."""
 
     gather: float = 0.25
@@ -70,7 +70,7 @@ class LiveFile:
     backups: Path
     name: str
     report: Report
-    waits: Waits = Waits()
+    waits: LiveFileTimeouts = LiveFileTimeouts()
     writer: WriteBehind = shared
     contents: Contents = field(factory=Contents, init=False)
     _lock: OwnerLock = field(init=False)
@@ -316,7 +316,7 @@ class LiveFile:
         """There is nothing to write: close what is not needed, and tell who waited for it."""
         again: float | None = None
         idle = time.monotonic() - self._used
-        if self._closing or idle >= self.waits.idle or _count_open(0) > OPEN_BOUND:
+        if self._closing or idle >= self.waits.idle or _count_open(0) > MAX_OPEN:
             self._disconnect()
         elif self._database is not None:
             again = self.waits.idle - idle

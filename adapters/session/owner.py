@@ -19,7 +19,7 @@ from attrs import asdict, define, field, frozen
 
 from adapters.session.errors import SessionHeld
 
-PATIENCE_SECONDS = 0.5
+TIMEOUT_SECONDS = 0.5
 """How long a lock may be awaited: who only looks whether it is held holds it for a moment."""
 _POLL_SECONDS = 0.01
 
@@ -57,15 +57,15 @@ class OwnerLock:
         """Whether it is ours."""
         return self._descriptor is not None
 
-    def acquire(self, patience: float = PATIENCE_SECONDS) -> None:
-        """Take the lock within ``patience`` seconds; do nothing if it is ours already.
+    def acquire(self, timeout: float = TIMEOUT_SECONDS) -> None:
+        """Take the lock within ``timeout`` seconds; do nothing if it is ours already.
 
         Raises ``SessionHeld`` if another program, or another session object of this one, has it, and ``OSError`` if
         the lock file cannot be made.
         """
         if self.held:
             return
-        give_up = time.monotonic() + patience
+        give_up = time.monotonic() + timeout
         while (descriptor := _take(lock_path(self.session))) is None:
             if time.monotonic() >= give_up:
                 raise held_by(self.session, _read(lock_path(self.session)))

@@ -68,9 +68,9 @@ class WriteBehind:
             place = self._places.setdefault(id(file), _Place(file))
             self._put(place, time.monotonic() + after)
 
-    def drain(self, patience: float) -> int:
-        """Visit what still has something to write, for ``patience`` seconds; return how many files still have."""
-        end = time.monotonic() + patience
+    def drain(self, timeout: float) -> int:
+        """Visit what still has something to write, for ``timeout`` seconds; return how many files still have."""
+        end = time.monotonic() + timeout
         with self._changed:
             self._draining = True
             for place in list(self._places.values()):

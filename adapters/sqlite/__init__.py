@@ -12,27 +12,27 @@ from adapters.sqlite.errors import (
     WriterClosed,
     database_failure,
 )
-from adapters.sqlite.journal import Journal
+from adapters.sqlite.journal import JournalWriter
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import JournalReader, Life, Move
-from adapters.sqlite.writer import GroupWriter, Trouble, Waits
+from adapters.sqlite.reader import JournalReader, StoredLife, StoredMove
+from adapters.sqlite.writer import GroupWriter, Trouble, WriterTimeouts
 
 __all__ = [
     "DatabaseUnusable",
     "GroupWriter",
-    "Journal",
     "JournalMissing",
     "JournalReader",
     "JournalTooNew",
-    "Life",
-    "Move",
+    "JournalWriter",
     "Statement",
     "StorageError",
+    "StoredLife",
+    "StoredMove",
     "Trouble",
     "Undecodable",
-    "Waits",
     "WriterBroken",
     "WriterClosed",
+    "WriterTimeouts",
     "database_failure",
     "event_from",
     "open_database",

@@ -12,7 +12,7 @@ BUSY_TIMEOUT_SECONDS = 30.0
 """How long SQLite waits for another program's lock before it says BUSY."""
 
 _CACHE_KIB = 64_000
-_WAL_LIMIT_BYTES = 16 * 1024 * 1024
+_MAX_WAL_BYTES = 16 * 1024 * 1024
 
 
 def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> sqlite3.Connection:
@@ -85,4 +85,4 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-    connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
+    connection.execute(f"PRAGMA journal_size_limit = {_MAX_WAL_BYTES}")

@@ -19,8 +19,8 @@ from attrs import define, field, frozen
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import JournalMissing, reading, unusable
-from adapters.sqlite.gate import Gate
 from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
+from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
 from states.jobs import Job, JobEvent, decide
 
@@ -111,16 +111,16 @@ class JobStore:
         """Return when all that was written before is durable, and so can be read."""
         await self.writer.flush()
 
-    async def lanes(self) -> list[tuple[str, str | None]]:
+    async def queues(self) -> list[tuple[str, str | None]]:
         """Return each (kind, account) that has jobs which are ready."""
-        return await self._read(lambda db: list(_lanes(db)))
+        return await self._read(lambda db: list(_queues(db)))
 
     async def next_due(self) -> float | None:
         """Return when the next waiting job is due."""
         return await self._read(lambda db: db.execute(job_schema.NEXT_DUE).fetchone()[0])
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
-        """Return the jobs of this lane that go first; ``flush`` before, or some of them have begun already."""
+        """Return the jobs of this queue that go first; ``flush`` before, or some of them have begun already."""
         values = (kind, account or "", limit)
         return await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
 
@@ -185,7 +185,7 @@ class JobStore:
             return await anyio.to_thread.run_sync(answer)
 
 
-def _lanes(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
+def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
     kind, account = "", ""
     while True:
         row = db.execute(job_schema.NEXT_ACCOUNT, (kind, account)).fetchone()
@@ -229,7 +229,7 @@ def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connect
     """Open the file, make it if need be, and write in one transaction, at this process's turn if it queues."""
     with translated(path):
         connection = open_database(path)
-        gate = Gate(path)
+        gate = ProcessQueue(path)
         try:
             schema.migrate(connection, path)
             give_up = time.monotonic() + TURN_SECONDS

@@ -17,7 +17,7 @@ from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import reading, unusable
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.writer import GroupWriter, Trouble, Waits
+from adapters.sqlite.writer import GroupWriter, Trouble, WriterTimeouts
 from states.schedules import Policy
 from states.snapshot import Snapshot
 from states.step import Record
@@ -26,7 +26,7 @@ _Row = tuple[Statement, tuple[Any, ...]]
 
 
 @define(eq=False)
-class Journal:
+class JournalWriter:
     """Appends to the journal. One per process; the event loop never waits for SQLite.
 
     Rows are queued by ``begin_life``, ``write`` and ``save``, which return at once unless the writer's queue is at its
@@ -40,7 +40,7 @@ class Journal:
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
 
     @classmethod
-    async def open(cls, path: Path, *, on_trouble: Trouble, waits: Waits | None = None) -> Self:
+    async def open(cls, path: Path, *, on_trouble: Trouble, waits: WriterTimeouts | None = None) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
         ``on_trouble`` is told on the loop when the database keeps rows from being saved, each time it was tried, and
@@ -48,7 +48,8 @@ class Journal:
         """
         connection = await anyio.to_thread.run_sync(_prepare, path)
         return cls(
-            path, GroupWriter(path=str(path), connection=connection, on_trouble=on_trouble, waits=waits or Waits())
+            path,
+            GroupWriter(path=str(path), connection=connection, on_trouble=on_trouble, waits=waits or WriterTimeouts()),
         )
 
     @property
@@ -128,9 +129,9 @@ class Journal:
         await self._writer.flush()
         return plan.rows
 
-    async def aclose(self, patience: float) -> int:
-        """Save what is queued and close, within ``patience`` seconds. Returns how many rows could not be saved."""
-        return await self._writer.aclose(patience)
+    async def aclose(self, timeout: float) -> int:
+        """Save what is queued and close, within ``timeout`` seconds. Returns how many rows could not be saved."""
+        return await self._writer.aclose(timeout)
 
     async def _together(self, names: tuple[str, ...], *rows: _Row) -> None:
         new = [name for name in dict.fromkeys(names) if name not in self._named]

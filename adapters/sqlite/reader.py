@@ -31,7 +31,7 @@ _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failur
 
 
 @frozen(kw_only=True)
-class Life:
+class StoredLife:
     """One life of an account: when it began (Unix seconds), with which policy and snapshot."""
 
     account: str
@@ -51,7 +51,7 @@ class Life:
 
 
 @frozen(kw_only=True)
-class Move:
+class StoredMove:
     """What statistics need of an entry: times as in ``Entry``, without what is slow to read."""
 
     seq: int
@@ -150,10 +150,10 @@ class JournalReader:
         with reading(self.path):
             return {name: (decode_snapshot(text), seq) for name, text, seq in rows}
 
-    def lives(self, account: str | None = None, *, from_life: int = 0) -> list[Life]:
+    def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return all lives of all accounts, or of one, by account and number; those before ``from_life`` are left out.
 
-        The journal may no longer have all of a life, see ``Life.pruned_to``.
+        The journal may no longer have all of a life, see ``StoredLife.pruned_to``.
         """
         # A file that was last written by an older version has no such columns yet.
         pruned = "pruned_to, base" if self._version > 1 else "0, NULL"
@@ -166,7 +166,7 @@ class JournalReader:
         )
         with reading(self.path):
             return [
-                Life(
+                StoredLife(
                     account=name, life=life, at=at, policy=_policy(policy), snapshot=decode_snapshot(snapshot),
                     pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
                 )
@@ -206,7 +206,7 @@ class JournalReader:
         found = self._select("SELECT min(+seq) FROM journal WHERE at >= ?", [since])[0][0]
         return self.last_seq() + 1 if found is None else int(found)
 
-    def moves(self, first: int = 1) -> Iterator[Move]:
+    def moves(self, first: int = 1) -> Iterator[StoredMove]:
         """Yield all entries from the number ``first`` on, oldest first, as moves."""
         names = dict(self._select("SELECT id, name FROM names"))
         while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
@@ -214,7 +214,7 @@ class JournalReader:
                 yield self._move(names, row)
             first = page[-1][0] + 1
 
-    def last_moves(self, before: int) -> dict[str, Move]:
+    def last_moves(self, before: int) -> dict[str, StoredMove]:
         """Return each account's last entry before the number ``before`` as a move, by name."""
         names = dict(self._select("SELECT id, name FROM names"))
         found = {}
@@ -270,10 +270,10 @@ class JournalReader:
         account = "account = (SELECT id FROM names WHERE name = ?)"
         return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
 
-    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> Move:
+    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove:
         seq, account, life, at, dwell, source, target, event = row
         try:
-            return Move(
+            return StoredMove(
                 seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
                 target=State(names[target]), event=names[event],
             )  # fmt: skip

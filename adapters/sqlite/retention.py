@@ -14,7 +14,7 @@ from adapters.sqlite import schema
 from adapters.sqlite.codec import encode_snapshot, event_from
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import JournalReader, Life
+from adapters.sqlite.reader import JournalReader, StoredLife
 from states.redo import differences, redo
 from states.snapshot import Snapshot
 from states.step import Entry
@@ -62,7 +62,7 @@ def _readable(reader: JournalReader, seqs: Iterable[int]) -> list[Entry] | None:
         return None
 
 
-def _base(life: Life, entries: Iterable[Entry] | None) -> Snapshot | None:
+def _base(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None:
     """Return where the account was after ``entries``; None if the rules do not lead there by the same way."""
     snapshot = life.start
     if snapshot is None or entries is None:

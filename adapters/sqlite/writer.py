@@ -8,9 +8,9 @@ Each call into ``sqlite3`` gives the GIL away once, and with a busy loop it take
 is one statement per kind of row, not one per row.
 
 The thread never waits for long where it cannot be told to stop. The connection's own busy timeout is a short *slice*
-(``Waits.slice``); the patience of 30 s is a loop of slices around ``BEGIN IMMEDIATE``, the only statement that waits
-for a lock in WAL mode, and closing is noticed between two slices. Each slice is a turn of its own in the queue of the
-processes that write to the file (``gate.py``). ``sqlite3_interrupt`` is no alternative: it does not
+(``WriterTimeouts.slice``); the timeout of 30 s is a loop of slices around ``BEGIN IMMEDIATE``, the only statement that
+waits for a lock in WAL mode, and closing is noticed between two slices. Each slice is a turn of its own in the queue of
+the processes that write to the file (``process_queue.py``). ``sqlite3_interrupt`` is no alternative: it does not
 end the sleep of a busy handler, and it could hit a transaction that is about to succeed.
 """
 
@@ -31,7 +31,7 @@ import anyio
 from attrs import define, field, frozen
 
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
-from adapters.sqlite.gate import Gate
+from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Piece, Queue, Statement, Unit, gather
 from states.events import DatabaseLocked, Failure, Unexpected
 
@@ -43,7 +43,7 @@ QUEUE_ROWS = 16_384
 
 _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 _CLOSING_RETRY_SECONDS = 0.02
-_ORPHAN_PATIENCE_SECONDS = 5.0
+_ORPHAN_TIMEOUT_SECONDS = 5.0
 _CLOSE_SLACK_SECONDS = 1.0
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -67,7 +67,7 @@ def _cell_text(value: Any) -> str:
 
 
 @frozen(kw_only=True)
-class Waits:
+class WriterTimeouts:
     """How long the thread waits, in seconds."""
 
     busy: float = 30.0
@@ -94,7 +94,7 @@ class GroupWriter:
     connection: sqlite3.Connection
     on_trouble: Trouble
     bound: int = QUEUE_ROWS
-    waits: Waits = Waits()
+    waits: WriterTimeouts = WriterTimeouts()
 
     # The loop's own.
     _written: int = field(default=0, init=False)
@@ -108,14 +108,14 @@ class GroupWriter:
     # Shared with the thread; each is safe by itself.
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _queue: Queue = field(factory=Queue, init=False)
-    _gate: Gate = field(init=False)
+    _gate: ProcessQueue = field(init=False)
     _closing: threading.Event = field(factory=threading.Event, init=False)
     _deadline: float | None = field(default=None, init=False)
     _thread: threading.Thread = field(init=False)
 
     @_gate.default
-    def _before_the_file(self) -> Gate:
-        return Gate(Path(self.path))
+    def _before_the_file(self) -> ProcessQueue:
+        return ProcessQueue(Path(self.path))
 
     def __attrs_post_init__(self) -> None:
         self._thread = threading.Thread(target=self._work, name=f"writer of {self.path}", daemon=False)
@@ -160,8 +160,8 @@ class GroupWriter:
         if self._durable < target:
             self._raise_if_over()
 
-    async def aclose(self, patience: float) -> int:
-        """Save what is queued, shrink the WAL, close the file and end the thread, all within ``patience`` seconds.
+    async def aclose(self, timeout: float) -> int:
+        """Save what is queued, shrink the WAL, close the file and end the thread, all within ``timeout`` seconds.
 
         Returns the number of rows that could not be saved: 0, unless the database was unusable for all that time. A
         cancelled caller still waits: it is bounded, and the number would be lost.
@@ -169,11 +169,11 @@ class GroupWriter:
         self._closed = True
         self._make_room()  # a caller that waits for room sees that none will come; those that flush may still succeed
         if not self._closing.is_set():
-            self._deadline = time.monotonic() + patience
+            self._deadline = time.monotonic() + timeout
             self._closing.set()
             self._queue.wake()
         # The slack is for a call into SQLite that is under way; only a disk that hangs in the kernel takes longer.
-        with anyio.move_on_after(patience + _CLOSE_SLACK_SECONDS, shield=True):
+        with anyio.move_on_after(timeout + _CLOSE_SLACK_SECONDS, shield=True):
             await self._ended.wait()
             self._thread.join()  # the thread's last act was to say that it ended: nothing to wait for
         return self.waiting
@@ -310,7 +310,7 @@ class GroupWriter:
         ends, because a thread that is no daemon would keep the process alive.
         """
         if not self._closing.is_set() and (self._loop.is_closed() or not threading.main_thread().is_alive()):
-            self._deadline = time.monotonic() + _ORPHAN_PATIENCE_SECONDS
+            self._deadline = time.monotonic() + _ORPHAN_TIMEOUT_SECONDS
             self._closing.set()
         return self._closing.is_set()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import asdict, frozen
 
-PATIENCE = 0.5
+TIMEOUT = 0.5
 """Seconds that an engine waits for the lock: a command that looks at it holds it for a moment."""
 
 
@@ -60,7 +60,7 @@ class EngineLock:
         """Hold the lock for the block; raise ``LockHeld`` if another engine does."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            give_up = time.monotonic() + PATIENCE
+            give_up = time.monotonic() + TIMEOUT
             while not _take(descriptor, fcntl.LOCK_EX):
                 if time.monotonic() > give_up:
                     raise LockHeld(self.path, _read(self.path))

@@ -16,7 +16,7 @@ from telethon.tl import TLRequest
 
 from adapters.session.errors import SessionError, SessionHeld
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
-from adapters.telegram.wire import ProtocolStuck
+from adapters.telegram.protocol_watch import ProtocolStuck
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -36,16 +36,16 @@ from states.events import (
     Unexpected,
 )
 
-CHAIN_LIMIT = 8
+MAX_CHAIN = 8
 """A cause chain longer than this is cut; it has said what there is to say."""
 
 TRANSPORT_ERRORS = (404, 429, 444)
-"""Codes, without their minus, that a data centre puts in place of a packet; any other number is garbage.
+"""Codes, without their minus, that a datacenter puts in place of a packet; any other number is garbage.
 
 Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
 """
 
-TEXT_LIMIT = 300
+MAX_TEXT = 300
 """Characters of one exception's message that are kept."""
 
 
@@ -53,11 +53,11 @@ class NotLoggedIn(Exception):
     """The session holds no key: nobody has logged in with it."""
 
 
-class Dropped(ConnectionError):
+class RequestDropped(ConnectionError):
     """Telethon cancelled a request that was in flight, because its link went down; nobody here had asked for that."""
 
 
-class Held(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
+class RequestHeld(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
     """The request is of a kind that is held until the flood wait is over; nothing was sent."""
 
     def __init__(self, request: Any, seconds: int, kind: str) -> None:
@@ -67,10 +67,10 @@ class Held(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ships no ty
 
 
 class Migrated(Exception):
-    """The account lives in another data centre than the one whose key the session holds."""
+    """The account lives in another datacenter than the one whose key the session holds."""
 
     def __init__(self, here: int, there: int) -> None:
-        super().__init__(f"the account lives in data centre {there}, and this session's key is of data centre {here}")
+        super().__init__(f"the account lives in datacenter {there}, and this session's key is of datacenter {here}")
 
 
 class MissedPong(Exception):
@@ -82,7 +82,7 @@ class ProxyFailed(ConnectionError):
 
 
 @frozen
-class Row:
+class ErrorRule:
     """Exceptions of these ``classes`` are ``event``, with these fields, if ``test`` does not say otherwise."""
 
     classes: tuple[type[BaseException], ...]
@@ -122,27 +122,31 @@ def is_of_chat(kind: str) -> bool:
     return " in " in kind
 
 
-TABLE: tuple[Row, ...] = (
-    Row((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
+TABLE: tuple[ErrorRule, ...] = (
+    ErrorRule((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
     # 1. exactly this class: other 406 errors are not about the key
-    Row((errors.AuthKeyDuplicatedError,), SessionDuplicated),
+    ErrorRule((errors.AuthKeyDuplicatedError,), SessionDuplicated),
     # 2. before UnauthorizedError, which the first two are
-    Row((errors.UserDeactivatedBanError, errors.UserDeactivatedError, errors.PhoneNumberBannedError), AccountBanned),
+    ErrorRule(
+        (errors.UserDeactivatedBanError, errors.UserDeactivatedError, errors.PhoneNumberBannedError), AccountBanned
+    ),
     # API-wide: the config's, not the account's
-    Row(
+    ErrorRule(
         (errors.ApiIdInvalidError, errors.ApiIdPublishedFloodError),
         ConfigRefused,
         lambda _: {"setting": "telegram.api_id"},
     ),
     # 3. limited, yet connected
-    Row((errors.FrozenMethodInvalidError, errors.FrozenParticipantMissingError, errors.PeerFloodError), AccountLimited),
+    ErrorRule(
+        (errors.FrozenMethodInvalidError, errors.FrozenParticipantMissingError, errors.PeerFloodError), AccountLimited
+    ),
     # 4. steps of a login: not final, so not to be taken for a dead one by the row below
-    Row((errors.SessionPasswordNeededError, errors.AuthKeyPermEmptyError), Unexpected),
+    ErrorRule((errors.SessionPasswordNeededError, errors.AuthKeyPermEmptyError), Unexpected),
     # 5. the login
-    Row((errors.UnauthorizedError,), AuthRejected),
-    Row((errors.AuthKeyNotFound,), AuthKeyUnknown),
+    ErrorRule((errors.UnauthorizedError,), AuthRejected),
+    ErrorRule((errors.AuthKeyNotFound,), AuthKeyUnknown),
     # 6. floods: with seconds a wait, without a limit
-    Row(
+    ErrorRule(
         (
             errors.FloodWaitError,
             errors.FloodPremiumWaitError,
@@ -152,17 +156,17 @@ TABLE: tuple[Row, ...] = (
         FloodWait,
         _flood,
     ),
-    Row((errors.FloodError,), AccountLimited),
+    ErrorRule((errors.FloodError,), AccountLimited),
     # 9. the transport
-    Row((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
-    Row((errors.InvalidBufferError,), TransportFlood, test=_transport_code(429)),
-    Row(
+    ErrorRule((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
+    ErrorRule((errors.InvalidBufferError,), TransportFlood, test=_transport_code(429)),
+    ErrorRule(
         (errors.InvalidBufferError,),
         ConfigRefused,
         lambda _: {"setting": "telegram.datacenter"},
         test=_transport_code(444),
     ),
-    Row(
+    ErrorRule(
         (
             errors.InvalidBufferError,
             errors.SecurityError,
@@ -174,23 +178,23 @@ TABLE: tuple[Row, ...] = (
         ProtocolBroken,
     ),
     # 12. before the timeouts: Telethon's own TimeoutError (−503) is a TimedOutError, a server's fault
-    Row((errors.RandomIdDuplicateError, errors.NeedMemberInvalidError), Unexpected),
-    Row((errors.ServerError, errors.TimedOutError), ServerFault),
+    ErrorRule((errors.RandomIdDuplicateError, errors.NeedMemberInvalidError), Unexpected),
+    ErrorRule((errors.ServerError, errors.TimedOutError), ServerFault),
     # 10. silence
-    Row((TimeoutError, MissedPong, Dropped, asyncio.CancelledError), TimedOut),
+    ErrorRule((TimeoutError, MissedPong, RequestDropped, asyncio.CancelledError), TimedOut),
     # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError; ProxyFailed is an OSError
-    Row((OSError, EOFError), NetworkLost),
+    ErrorRule((OSError, EOFError), NetworkLost),
 )
 """7. other migrations (303) are Telethon's business; what reaches us of them is 13. unexpected. 8. is SQLite's own."""
 
 _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (NotLoggedIn, "nobody has logged in with this session file yet"),
-    (MissedPong, "the data centre stopped answering pings"),
-    (errors.AuthKeyNotFound, "the data centre does not know this session's key (−404)"),
+    (MissedPong, "the datacenter stopped answering pings"),
+    (errors.AuthKeyNotFound, "the datacenter does not know this session's key (−404)"),
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "connection reset"),
     (EOFError, "the other side closed the connection"),
-    (Dropped, "the link was dropped with the request in flight"),
+    (RequestDropped, "the link was dropped with the request in flight"),
     (asyncio.CancelledError, "cancelled with the request in flight"),
 )
 
@@ -210,14 +214,14 @@ def sentence(exc: BaseException) -> str:
     if isinstance(exc, errors.InvalidBufferError):
         return f"transport error −{exc.code}" if exc.code in TRANSPORT_ERRORS else "what came is not MTProto"
     if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror[:TEXT_LIMIT].lower()
+        return exc.strerror[:MAX_TEXT].lower()
     if isinstance(exc, errors.RPCError):
         text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which is the whole class's
-        return f"{text.removeprefix(f'RPCError {exc.code}: ') or type(exc).__name__} ({exc.code})"[:TEXT_LIMIT]
+        return f"{text.removeprefix(f'RPCError {exc.code}: ') or type(exc).__name__} ({exc.code})"[:MAX_TEXT]
     if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
         return "the other side closed the connection"
     lines = _message(exc).strip().splitlines()
-    return (lines[0] if lines else type(exc).__name__)[:TEXT_LIMIT]
+    return (lines[0] if lines else type(exc).__name__)[:MAX_TEXT]
 
 
 def chain_of(exc: BaseException) -> tuple[str, ...]:
@@ -225,9 +229,9 @@ def chain_of(exc: BaseException) -> tuple[str, ...]:
     chain: list[str] = []
     seen: set[int] = set()
     link: BaseException | None = exc
-    while link is not None and id(link) not in seen and len(chain) < CHAIN_LIMIT:
+    while link is not None and id(link) not in seen and len(chain) < MAX_CHAIN:
         seen.add(id(link))
-        text = " ".join(_message(link).split())[:TEXT_LIMIT]
+        text = " ".join(_message(link).split())[:MAX_TEXT]
         chain.append(f"{type(link).__name__}: {text}" if text else type(link).__name__)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return tuple(chain)

@@ -18,9 +18,17 @@ from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDiffer
 from telethon.tl.types import UpdateNewMessage
 from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
 
-from adapters.telegram.classify import Dropped, Held, Migrated, classify, is_of_chat, kind_in_chat, kind_of
+from adapters.telegram.classify import (
+    Migrated,
+    RequestDropped,
+    RequestHeld,
+    classify,
+    is_of_chat,
+    kind_in_chat,
+    kind_of,
+)
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.wire import WireWatch
+from adapters.telegram.protocol_watch import ProtocolWatch
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -38,9 +46,9 @@ from states.snapshot import Hold
 T = TypeVar("T")
 
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
-REQUEST_PATIENCE = 60.0
+REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
-UPDATES_PATIENCE = 15.0
+UPDATES_TIMEOUT = 15.0
 """The same for those that fetch missed updates: until they are answered nothing else arrives."""
 DIFFERENCES = (GetDifferenceRequest, GetChannelDifferenceRequest)
 TOO_LONG = (DifferenceTooLong, ChannelDifferenceTooLong)
@@ -49,7 +57,7 @@ TELLING = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait
 
 
 class Unanswered(TimeoutError):
-    """A request had no answer within its deadline. The data centre may have carried it out all the same."""
+    """A request had no answer within its deadline. The datacenter may have carried it out all the same."""
 
 
 class OneLogger(logging.Logger):
@@ -65,7 +73,7 @@ class OneLogger(logging.Logger):
 
 
 async def asked(awaitable: Awaitable[T]) -> T:
-    """Await something of Telethon's; a cancellation that nobody asked for becomes ``Dropped``.
+    """Await something of Telethon's; a cancellation that nobody asked for becomes ``RequestDropped``.
 
     When a client goes down, it cancels what waits for an answer, and that would look like our own cancellation.
     """
@@ -75,14 +83,14 @@ async def asked(awaitable: Awaitable[T]) -> T:
     except asyncio.CancelledError as exc:
         if task is not None and task.cancelling():
             raise
-        raise Dropped from exc
+        raise RequestDropped from exc
 
 
 class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no types
     """The client of one link. Who holds it uses it like any of Telethon's.
 
-    A request raises what Telethon raises, and besides ``Unanswered`` (a ``TimeoutError``) after ``request_patience``
-    seconds, ``Held`` (a ``FloodWaitError``) while requests of its kind are held, and ``Dropped`` (a
+    A request raises what Telethon raises, and besides ``Unanswered`` (a ``TimeoutError``) after ``request_timeout``
+    seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held, and ``RequestDropped`` (a
     ``ConnectionError``) when the link went down under it.
     """
 
@@ -91,7 +99,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     report: Callable[[Event], None] = staticmethod(lambda _: None)
     touched: Callable[[], None] = staticmethod(lambda: None)
     """Hears when the session file falls behind the account."""
-    request_patience = REQUEST_PATIENCE
+    request_timeout = REQUEST_TIMEOUT
     _holds: dict[str, float]
     _catching_up = True
     _of_difference = False
@@ -99,12 +107,12 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     _too_long = False
 
     def serve(
-        self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], patience: float
+        self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], timeout: float
     ) -> None:
         """Belong to a link; to be called once, before connecting."""
-        self.number, self.inbox, self.report, self.request_patience = number, inbox, report, patience
+        self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
         self._holds = {hold.request: hold.until for hold in holds}
-        WireWatch(self._sender._state)
+        ProtocolWatch(self._sender._state)
         inbox.attach(self)
 
     def hold(self, request: str, until: float) -> None:
@@ -119,27 +127,27 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
             await self._check_holds(single)
         if isinstance(request, DIFFERENCES):
             return await self._fetch(request)
-        return await self._send(request, self.request_patience, ordered=ordered)
+        return await self._send(request, self.request_timeout, ordered=ordered)
 
     async def _fetch(self, request: Any) -> Any:
         """Fetch missed updates, again and again while nothing answers: Telethon asks once, and then for ever waits."""
         while True:
             with suppress(Unanswered):
-                answer = await self._send(request, min(UPDATES_PATIENCE, self.request_patience))
+                answer = await self._send(request, min(UPDATES_TIMEOUT, self.request_timeout))
                 self._of_difference = True
                 self._too_long |= isinstance(answer, TOO_LONG)
                 return answer
 
-    async def _send(self, request: Any, patience: float, *, ordered: bool = False) -> Any:
+    async def _send(self, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer; what its failure says of account or link is reported."""
         try:
-            async with asyncio.timeout(patience) as deadline:
+            async with asyncio.timeout(timeout) as deadline:
                 return await self.ask(request, ordered=ordered)
         except Exception as exc:
             if not deadline.expired():
                 self._tell(exc)
                 raise
-        silence = Unanswered(f"{kind_of(request)} was not answered within {patience:g} s")
+        silence = Unanswered(f"{kind_of(request)} was not answered within {timeout:g} s")
         self._tell(silence)
         raise silence
 
@@ -154,7 +162,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         self._holds = {kind: until for kind, until in self._holds.items() if until > now}
         until, kind = max((self._holds.get(kind, 0.0), kind) for kind in await self._kinds(request))
         if until:
-            raise Held(request, math.ceil(until - now), kind)
+            raise RequestHeld(request, math.ceil(until - now), kind)
 
     async def _kinds(self, request: Any) -> list[str]:
         """Return the kinds under which a request may be held; for a chat's slow mode its peer must be known."""
@@ -169,7 +177,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         for single in _each(exc):
             event = classify(single, link=self.number, what="request")
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
-            if (isinstance(event, TELLING) or broken) and not isinstance(single, Held | Dropped):
+            if (isinstance(event, TELLING) or broken) and not isinstance(single, RequestHeld | RequestDropped):
                 self.report(event)
 
     # --- what must never happen to a session that is in use ---

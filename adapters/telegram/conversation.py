@@ -35,10 +35,10 @@ TRIES: Final = 3
 SENDINGS: Final = 5
 """How often a code is sent at most: Telegram bans numbers from logging in that ask too often."""
 MOVES: Final = 3
-"""How often a login may be sent to another data centre, or told to begin anew."""
+"""How often a login may be sent to another datacenter, or told to begin anew."""
 QR_SECONDS: Final = 600.0
 """How long somebody may take to scan a QR code; it is renewed meanwhile."""
-QR_SHORTEST, QR_LONGEST = 0.5, 60.0
+MIN_QR_SECONDS, MAX_QR_SECONDS = 0.5, 60.0
 """Between these, in seconds, a QR code lives, whatever the clocks here and there say."""
 
 
@@ -98,13 +98,13 @@ class Conversation:
     person: Person
     name: str
     """What people call the account."""
-    patience: float
+    timeout: float
     """Seconds that each request may take, a new connection included."""
     _sent: int = field(default=0, init=False)
 
     async def log_in(self, way: Way) -> None:
         """Log the client's key in. Raises ``LoginFailed``, and what the person raises."""
-        with told(self.name):
+        with translating_errors(self.name):
             try:
                 await self._by(way)
             except errors.SessionPasswordNeededError:
@@ -212,7 +212,7 @@ class Conversation:
                 return
             await self.person.show_qr(f"tg://login?token={base64.urlsafe_b64encode(answer.token).decode().rstrip('=')}")
             left = answer.expires.timestamp() - time.time()
-            with anyio.move_on_after(min(max(left, QR_SHORTEST), QR_LONGEST)):
+            with anyio.move_on_after(min(max(left, MIN_QR_SECONDS), MAX_QR_SECONDS)):
                 await scanned.wait()
             scanned = anyio.Event()
         raise LoginFailed(
@@ -240,19 +240,17 @@ class Conversation:
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, request: Any) -> Any:
-        """Send a request, past Telethon's sleeps after errors, to the data centre that it belongs to."""
+        """Send a request, past Telethon's sleeps after errors, to the datacenter that it belongs to."""
         for _ in range(MOVES):
             try:
-                with anyio.fail_after(self.patience):
+                with anyio.fail_after(self.timeout):
                     await self._connect()
                     return await asked(self.client._sender.send(request))
             except (errors.PhoneMigrateError, errors.NetworkMigrateError, errors.UserMigrateError) as exc:
                 await self._move(exc.new_dc)
             except errors.AuthRestartError:
                 continue
-        raise LoginFailed(
-            f"{self.name} is not logged in: Telegram sends it from one data centre to the next; try later"
-        )
+        raise LoginFailed(f"{self.name} is not logged in: Telegram sends it from one datacenter to the next; try later")
 
     async def _connect(self) -> None:
         """Connect the client if it is not: a person takes time, and meanwhile links break."""
@@ -261,7 +259,7 @@ class Conversation:
             await connect(self.client)
 
     async def _move(self, dc_id: int) -> None:
-        with anyio.fail_after(self.patience):
+        with anyio.fail_after(self.timeout):
             await asked(self.client._switch_dc(dc_id))
 
 
@@ -333,11 +331,11 @@ def explain(exc: BaseException) -> str:
     detail = classify(exc, what="request").detail
     if isinstance(exc, errors.RPCError):
         return f"Telegram says no: {detail}"
-    return f"{detail}; see that the data centre can be reached, then try again"
+    return f"{detail}; see that the datacenter can be reached, then try again"
 
 
 @contextmanager
-def told(name: str) -> Iterator[None]:
+def translating_errors(name: str) -> Iterator[None]:
     """Turn what Telegram and the network say into ``LoginFailed``; what a person raises stays as it is."""
     try:
         yield

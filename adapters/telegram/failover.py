@@ -1,4 +1,4 @@
-"""Failover: an account with several proxies goes on with the next one when one fails, and returns to the first.
+"""ProxyFailover: an account with several proxies goes on with the next one when one fails, and returns to the first.
 
 The choice is remembered in memory only: after a restart the first one is tried first. Nobody asks on the side whether
 a proxy is well again: a return happens when an attempt is due anyway, costs one failed attempt at most, and never cuts
@@ -31,7 +31,7 @@ def _never_empty(proxies: Sequence[Proxy | None]) -> tuple[Proxy | None, ...]:
 
 
 @define
-class Failover:
+class ProxyFailover:
     """The ways of one account in their order; None is one without a proxy, and the only one if none is given."""
 
     proxies: tuple[Proxy | None, ...] = field(default=(), converter=_never_empty)

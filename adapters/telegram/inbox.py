@@ -16,11 +16,11 @@ import anyio
 from attrs import define, field
 from telethon import events
 
-from adapters.telegram.blame import blame
+from adapters.telegram.job_errors import classify_job_error
 from states.jobs import Lost
 
 BACKLOG = 1000
-"""Updates that may wait for handlers; more are left at the data centre."""
+"""Updates that may wait for handlers; more are left at the datacenter."""
 AT_ONCE = 64
 """Handlers of one account that may run at the same time."""
 
@@ -67,7 +67,7 @@ class Inbox:
                 except events.StopPropagation:
                     raise
                 except (Exception, SystemExit, KeyboardInterrupt) as exc:
-                    lost = client is not None and isinstance(blame(exc, client), Lost)
+                    lost = client is not None and isinstance(classify_job_error(exc, client), Lost)
                     if not (lost and left):
                         self._failed(handler)
                         return

@@ -26,19 +26,13 @@ from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
-from adapters.telegram.client import REQUEST_PATIENCE, TELETHON_LOGGER, LinkClient, OneLogger, asked
-from adapters.telegram.failover import Failover, named
+from adapters.telegram.client import REQUEST_TIMEOUT, TELETHON_LOGGER, LinkClient, OneLogger, asked
+from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
+from adapters.telegram.engine_session import SessionMemory, fingerprint, known_fingerprint, open_session, stored_address
+from adapters.telegram.failover import ProxyFailover, named
 from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.notices import Notices
 from adapters.telegram.proxy import Proxy, connection_class
-from adapters.telegram.reach import Reach, reach
-from adapters.telegram.session import (
-    SessionMemory,
-    fingerprint,
-    known_fingerprint,
-    open_session,
-    stored_address,
-)
 from states.events import (
     AccountLimited,
     Connected,
@@ -53,13 +47,13 @@ from states.events import (
 )
 from states.snapshot import Hold
 
-ABORT_PATIENCE = 2.0
+ABORT_TIMEOUT = 2.0
 """Seconds that a close may take after its socket was aborted."""
 PING_DELAY = 75
-"""Seconds without a ping after which the data centre may close a link, unless the engine pings more slowly."""
+"""Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
 PROOF = GetStateRequest()
 """The authorised RPC that proves a link."""
-FOUND_LIMIT = 32
+MAX_FOUND = 32
 """Events of one link that may wait to be read."""
 SAVE_SECONDS = 0.5
 """How long after an update the session hears how far updates were handled; its file has it a moment later."""
@@ -67,7 +61,7 @@ SAVE_SECONDS = 0.5
 
 @frozen
 class Datacenter:
-    """A data centre that is not Telegram's own."""
+    """A datacenter that is not Telegram's own."""
 
     id: int
     host: str
@@ -92,7 +86,7 @@ class TelegramLink:
     holds: tuple[Hold, ...] = ()
     proxy: Proxy | None = None
     _client: Any = field(default=None, init=False)
-    _found: deque[Event] = field(factory=lambda: deque(maxlen=FOUND_LIMIT), init=False)
+    _found: deque[Event] = field(factory=lambda: deque(maxlen=MAX_FOUND), init=False)
     _wake: anyio.Event = field(factory=anyio.Event, init=False)
     _save_at: float = field(default=math.inf, init=False)
     _held: dict[str, float] = field(init=False)
@@ -113,58 +107,58 @@ class TelegramLink:
         if isinstance(self._client, LinkClient):
             self._client.hold(request, until)
 
-    async def open(self, *, patience: float) -> list[Event]:
-        """Connect and prove it within ``patience`` seconds: session, TCP, key, initConnection and one RPC.
+    async def open(self, *, timeout: float) -> list[Event]:
+        """Connect and prove it within ``timeout`` seconds: session, TCP, key, initConnection and one RPC.
 
         The last event is the outcome, ``Connected`` or a failure; notices may come before it.
         """
         notices: list[Event] = []
         try:
-            with anyio.fail_after(patience):
-                self._client = await self._make_client(patience)
+            with anyio.fail_after(timeout):
+                self._client = await self._make_client(timeout)
                 await asked(self._client.connect())
                 notices = await self._prove()
         except Exception as exc:
-            failure = self._failed_attempt(exc, patience)
+            failure = self._failed_attempt(exc, timeout)
             self.connector.failover.failed(self.proxy, failure)
             return [named(failure, self.proxy)]
         self.connector.inbox.connected(self._client)
         self.connector.notices.link = self.number
         return [*notices, named(Connected(link=self.number), self.proxy)]
 
-    async def _make_client(self, patience: float) -> LinkClient:
+    async def _make_client(self, timeout: float) -> LinkClient:
         connector = self.connector
         session = await open_session(connector)
         session.trouble = connector.notices.put
-        client: LinkClient = connector.client(session, timeout=patience + 1, proxy=self.proxy)
-        client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_patience)
+        client: LinkClient = connector.client(session, timeout=timeout + 1, proxy=self.proxy)
+        client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
         client.touched = self._touched
         return client
 
-    def _failed_attempt(self, exc: Exception, patience: float) -> Failure:
+    def _failed_attempt(self, exc: Exception, timeout: float) -> Failure:
         """Return what an attempt's exception means."""
         sender = getattr(self._client, "_sender", None)
         if isinstance(exc, ConnectionError) and exc.__cause__ is None:
             exc.__cause__ = getattr(getattr(sender, "_connection", None), "connect_error", None)
         failure = classify(exc, link=self.number, what="connect")
         if isinstance(exc, TimeoutError) and failure.detail == "TimeoutError":
-            failure = classify(TimeoutError(f"no proof within {patience:g} s"), link=self.number, what="connect")
+            failure = classify(TimeoutError(f"no proof within {timeout:g} s"), link=self.number, what="connect")
         return failure
 
-    async def probe(self, *, proof: bool, patience: float) -> list[Event]:
-        """Ask for a sign of life within ``patience`` seconds: a ping, or an authorised RPC if ``proof``.
+    async def probe(self, *, proof: bool, timeout: float) -> list[Event]:
+        """Ask for a sign of life within ``timeout`` seconds: a ping, or an authorised RPC if ``proof``.
 
         The last event is the outcome, ``ProbeAnswered`` or a failure; notices may come before it.
         """
         notices: list[Event] = []
         try:
-            with anyio.fail_after(patience):
+            with anyio.fail_after(timeout):
                 if proof:
                     notices = await self._prove()
                 else:
                     await self._ping()
         except TimeoutError:
-            silence = TimeoutError(f"no answer within {patience:g} s")
+            silence = TimeoutError(f"no answer within {timeout:g} s")
             return [named(classify(silence, link=self.number, what="probe"), self.proxy)]
         except Exception as exc:
             return [named(classify(exc, link=self.number, what="probe"), self.proxy)]
@@ -216,15 +210,15 @@ class TelegramLink:
             self._save_at = time.monotonic() + SAVE_SECONDS
             self._wake.set()
 
-    async def close(self, *, patience: float) -> None:
-        """Close socket, tasks and session; drop the socket when that takes longer than ``patience`` seconds."""
+    async def close(self, *, timeout: float) -> None:
+        """Close socket, tasks and session; drop the socket when that takes longer than ``timeout`` seconds."""
         client = self._client
         if client is None:
             return
         self.connector.inbox.disconnected(client)
         self.connector.notices.link = None
         with anyio.CancelScope(shield=True):
-            for limit in (patience, ABORT_PATIENCE):
+            for limit in (timeout, ABORT_TIMEOUT):
                 with anyio.move_on_after(limit):
                     await self._disconnect()
                     break
@@ -267,18 +261,18 @@ class TelegramLink:
 
 
 @frozen(eq=False)
-class Connector:
+class TelegramConnector:
     """What the links of one account have in common, and what outlives each of them."""
 
     session: Path
     api_id: int
     api_hash: str = field(repr=False)
     datacenter: Datacenter | None = None
-    failover: Failover = field(factory=Failover)
+    failover: ProxyFailover = field(factory=ProxyFailover)
     """The proxies of the account, and which of them is next."""
     disconnect_delay: int = PING_DELAY
-    """Seconds after which the data centre may close a link that sends no ping."""
-    request_patience: float = REQUEST_PATIENCE
+    """Seconds after which the datacenter may close a link that sends no ping."""
+    request_timeout: float = REQUEST_TIMEOUT
     """Seconds that a request through a link's client may wait for its answer."""
     backups: Path = field()
     """Where a copy of the session goes before it is upgraded."""
@@ -347,19 +341,19 @@ class Connector:
 
     @property
     def route(self) -> str:
-        """Which accounts share a way to the data centre: what reaches it for one reaches it for all of them."""
+        """Which accounts share a way to the datacenter: what reaches it for one reaches it for all of them."""
         where = f"{self.datacenter.host}:{self.datacenter.port}" if self.datacenter else "Telegram"
         return f"{where} through {self.failover.choose() or 'no proxy'}"
 
-    async def reach(self, *, patience: float) -> Reach:
-        """Look whether the data centre answers at all, without the account, within ``patience`` seconds."""
+    async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
+        """Look whether the datacenter answers at all, without the account, within ``timeout`` seconds."""
         address = self.address or await anyio.to_thread.run_sync(stored_address, self.session)
-        return "dark" if address is None else await reach(address, self.failover.choose(), patience=patience)
+        return "dark" if address is None else await probe_datacenter(address, self.failover.choose(), timeout=timeout)
 
     async def credentials(self) -> str:
         """Return a fingerprint of the session's key and of whom it is shown to, as what; empty if there is no key.
 
-        A mended ``api_id`` or data centre makes other credentials of the same key; another port does not.
+        A mended ``api_id`` or datacenter makes other credentials of the same key; another port does not.
         """
         key = self.memory.fingerprint() or known_fingerprint(self.session)
         key = key or await anyio.to_thread.run_sync(fingerprint, self.session)

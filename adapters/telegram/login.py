@@ -21,14 +21,14 @@ from adapters.session.backup import back_up, put_in_place, set_aside
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import NotLoggedIn, classify
 from adapters.telegram.client import asked
-from adapters.telegram.conversation import ByCode, Conversation, LoginFailed, Person, Way, connect, told
-from adapters.telegram.link import Connector
-from adapters.telegram.session import open_session, stored_user
+from adapters.telegram.conversation import ByCode, Conversation, LoginFailed, Person, Way, connect, translating_errors
+from adapters.telegram.engine_session import open_session, stored_user
+from adapters.telegram.link import TelegramConnector
 from states.events import AuthRejected
 
 TEST_PREFIX: Final = "99966"
 KEY_TRIES: Final = 3
-PATIENCE: Final = 60.0
+TIMEOUT: Final = 60.0
 """Seconds that each request of a login may take."""
 CLOSE_SECONDS: Final = 5.0
 OWNING_SECONDS: Final = 5.0
@@ -50,9 +50,9 @@ class LoggedIn:
 class Login:
     """One login of one account, by ``person``; to be run once."""
 
-    connector: Connector
+    connector: TelegramConnector
     person: Person
-    patience: float = PATIENCE
+    timeout: float = TIMEOUT
     placed: bool = field(default=False, init=False)
     """Whether the new session has taken its place: from then on something has changed."""
 
@@ -69,7 +69,7 @@ class Login:
         """
         async with owned(self.connector.session), self._unfinished() as unfinished:
             async with self._client(unfinished, create=True) as client:
-                await Conversation(client, self.person, self.name, self.patience).log_in(way)
+                await Conversation(client, self.person, self.name, self.timeout).log_in(way)
             user = await self._prove(unfinished)
             await self._same_user(user, unfinished)
             with anyio.CancelScope(shield=True):
@@ -102,7 +102,7 @@ class Login:
             # One key exchange in 256 has to be repeated (dh_gen_retry), which Telethon does only when it may retry.
             proxy = self.connector.failover.choose()
             client = self.connector.client(
-                session, timeout=self.patience, proxy=proxy, kind=TelegramClient, retries=KEY_TRIES
+                session, timeout=self.timeout, proxy=proxy, kind=TelegramClient, retries=KEY_TRIES
             )
             try:
                 yield client
@@ -116,7 +116,7 @@ class Login:
     async def _prove(self, path: Path) -> int:
         """Have the new session answered on a connection of its own; return whose it is."""
         async with self._client(path) as client:
-            with told(self.name), anyio.fail_after(self.patience):
+            with translating_errors(self.name), anyio.fail_after(self.timeout):
                 await connect(client)
                 await asked(client._sender.send(GetStateRequest()))
                 me = await asked(client.get_me())
@@ -125,7 +125,7 @@ class Login:
             raise LoginFailed(f"{self.name} is not logged in: Telegram forgot the login at once; try again")
         if self.connector.address is not None and dc_id != self.connector.address[0]:
             raise LoginFailed(
-                f"{self.name} is not logged in: it lives in data centre {dc_id}, and telegram.datacenter names "
+                f"{self.name} is not logged in: it lives in datacenter {dc_id}, and telegram.datacenter names "
                 f"{self.connector.address[0]}; mend the config"
             )
         return int(me.id)
@@ -138,7 +138,7 @@ class Login:
         question = f"This is another user than {self.name} was logged in as until now. Shall it take that one's place?"
         if await self.person.confirm(question):
             return
-        with anyio.move_on_after(self.patience), suppress(errors.RPCError, OSError):
+        with anyio.move_on_after(self.timeout), suppress(errors.RPCError, OSError):
             async with self._client(unfinished) as client:
                 await connect(client)
                 await asked(client._sender.send(LogOutRequest()))
@@ -183,10 +183,10 @@ def _remove(session: Path) -> None:
 # --- out -------------------------------------------------------------------------------------------------------------
 
 
-async def log_out(connector: Connector, *, patience: float = PATIENCE) -> Path:
-    """Log an account out at the data centre, and move its session, which is worth nothing then, to its backups.
+async def log_out(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> Path:
+    """Log an account out at the datacenter, and move its session, which is worth nothing then, to its backups.
 
-    Returns where it is now. A login that the data centre does not know any more counts as logged out. Raises
+    Returns where it is now. A login that the datacenter does not know any more counts as logged out. Raises
     ``LoginFailed`` if that cannot be reached, ``StorageError`` for a file that cannot be used; nothing has changed
     then.
     """
@@ -195,7 +195,7 @@ async def log_out(connector: Connector, *, patience: float = PATIENCE) -> Path:
     except NotLoggedIn:
         raise LoginFailed(f"{connector.name} is not logged in: there is nothing to log out") from None
     try:
-        await _log_out(connector, session, patience)
+        await _log_out(connector, session, timeout)
     finally:
         with anyio.CancelScope(shield=True):
             await session.give_up()
@@ -205,11 +205,11 @@ async def log_out(connector: Connector, *, patience: float = PATIENCE) -> Path:
     return copy
 
 
-async def _log_out(connector: Connector, session: Any, patience: float) -> None:
+async def _log_out(connector: TelegramConnector, session: Any, timeout: float) -> None:
     proxy = connector.failover.choose()
-    client = connector.client(session, timeout=patience, proxy=proxy, kind=TelegramClient)
+    client = connector.client(session, timeout=timeout, proxy=proxy, kind=TelegramClient)
     try:
-        with anyio.fail_after(patience):
+        with anyio.fail_after(timeout):
             await connect(client)
             await asked(client._sender.send(LogOutRequest()))
     except Exception as exc:
@@ -221,7 +221,7 @@ async def _log_out(connector: Connector, session: Any, patience: float) -> None:
             await client.disconnect()
 
 
-def _move_away(connector: Connector) -> Path:
+def _move_away(connector: TelegramConnector) -> Path:
     copy = back_up(connector.session, connector.backups, name=LOGGED_OUT.format(connector.name))
     _remove(connector.session)
     return copy
@@ -259,14 +259,14 @@ class KnownCode:
         return False
 
 
-async def log_in_test_account(connector: Connector, phone: str, *, patience: float = PATIENCE) -> None:
+async def log_in_test_account(connector: TelegramConnector, phone: str, *, timeout: float = TIMEOUT) -> None:
     """Log in with a test number (99966XYYYY, code XXXXX) and put the session where the connector expects it.
 
-    Raises ``ValueError`` for another number, ``TimeoutError`` after ``patience`` seconds, and what ``Login.run`` does.
+    Raises ``ValueError`` for another number, ``TimeoutError`` after ``timeout`` seconds, and what ``Login.run`` does.
     """
     digits = phone.lstrip("+")
     if not (digits.startswith(TEST_PREFIX) and digits.isdigit() and len(digits) == len(TEST_PREFIX) + 5):
         raise ValueError("the sandbox knows test numbers only: +99966XYYYY, where X is 1, 2 or 3")
-    assert connector.address is not None, "test numbers log in at a data centre of one's own"
-    with anyio.fail_after(patience):
-        await Login(connector, KnownCode(digits[5] * 5), patience + 1).run(ByCode(digits))
+    assert connector.address is not None, "test numbers log in at a datacenter of one's own"
+    with anyio.fail_after(timeout):
+        await Login(connector, KnownCode(digits[5] * 5), timeout + 1).run(ByCode(digits))

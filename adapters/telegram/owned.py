@@ -12,11 +12,11 @@ from attrs import define, field
 from telethon import TelegramClient
 
 from adapters.telegram.client import asked
+from adapters.telegram.datacenter_probe import DatacenterState
+from adapters.telegram.engine_session import key_fingerprint
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.link import PING_DELAY, TelegramLink
 from adapters.telegram.notices import Notices
-from adapters.telegram.reach import Reach
-from adapters.telegram.session import key_fingerprint
 from states.events import Connected, Event
 from states.snapshot import Hold
 
@@ -55,7 +55,7 @@ class OwnedConnector:
         """Its own: nothing is known of the way that the owner's client takes."""
         return self.name
 
-    async def reach(self, *, patience: float) -> Reach:
+    async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
         """Return ``dark``: nobody but the client knows its way."""
         return "dark"
 
@@ -86,11 +86,11 @@ class OwnedLink(TelegramLink):
     What the owner sends is the owner's business: a hold concerns only what the engine itself asks.
     """
 
-    async def open(self, *, patience: float) -> list[Event]:
-        """Connect the client if it is not connected, and prove it, within ``patience`` seconds."""
+    async def open(self, *, timeout: float) -> list[Event]:
+        """Connect the client if it is not connected, and prove it, within ``timeout`` seconds."""
         self._client = self.connector.client
         try:
-            with anyio.fail_after(patience):
+            with anyio.fail_after(timeout):
                 again = not self._client.is_connected()
                 if again:
                     await asked(self._client.connect())
@@ -98,10 +98,10 @@ class OwnedLink(TelegramLink):
                 if again:  # the same object asks for nothing by itself, so what was missed would stay missed
                     await self._client.catch_up()
         except Exception as exc:
-            return [self._failed_attempt(exc, patience)]
+            return [self._failed_attempt(exc, timeout)]
         return [*notices, Connected(link=self.number)]
 
-    async def close(self, *, patience: float) -> None:
+    async def close(self, *, timeout: float) -> None:
         """Disconnect the client, unless its owner has taken it back."""
         if not self.connector.released:
-            await super().close(patience=patience)
+            await super().close(timeout=timeout)

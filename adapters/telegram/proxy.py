@@ -64,7 +64,7 @@ class _Remembering:
 
     connect_error: BaseException | None = None
 
-    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109  # its own
+    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # its own
         try:
             await super().connect(timeout=timeout, ssl=ssl)  # type: ignore[misc]  # of Telethon's connection
         except Exception as exc:
@@ -79,7 +79,7 @@ class Direct(_Remembering, ConnectionTcpFull):  # type: ignore[misc]  # Telethon
 class ThroughProxy(Direct):
     """The same through a SOCKS or an HTTP proxy."""
 
-    async def _proxy_connect(self, timeout: float | None = None, local_addr: object = None) -> Any:  # noqa: ASYNC109
+    async def _proxy_connect(self, timeout: float | None = None, local_addr: object = None) -> Any:
         proxy: Proxy = self._proxy
         way = Socks(_TYPES[proxy.scheme], proxy.host, proxy.port, proxy.user, proxy.password)
         try:
@@ -109,7 +109,7 @@ class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as abov
         """Return what the client tells Telegram about the proxy."""
         return proxy_info.host, proxy_info.port
 
-    async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # noqa: ASYNC109  # its own
+    async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # its own
         try:
             await super(TcpMTProxy, self)._connect(timeout=timeout, ssl=ssl)
         except OSError as exc:
@@ -122,7 +122,7 @@ class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as abov
             if self._answered:
                 raise
             closed = isinstance(exc, OSError | EOFError)
-            fault = "closed the connection before the data centre answered" if closed else "does not answer as one"
+            fault = "closed the connection before the datacenter answered" if closed else "does not answer as one"
             self.connect_error = ProxyFailed(f"the proxy {self._name} {fault}; its secret may be wrong")
             raise self.connect_error from exc
         self._answered = True
@@ -160,10 +160,10 @@ def _refusal(scheme: str, code: int) -> str:
         case ("http", 407) | ("socks4", 92 | 93):
             return "refused the login; check its user and password"
         case ("http", 500 | 502 | 503 | 504):
-            return f"cannot reach the data centre (HTTP {code})"
+            return f"cannot reach the datacenter (HTTP {code})"
         case ("http", _):
-            return f"refuses to connect to the data centre (HTTP {code})"
+            return f"refuses to connect to the datacenter (HTTP {code})"
         case ("socks5", 2):
-            return "refuses to connect to the data centre (its rules forbid it)"
+            return "refuses to connect to the datacenter (its rules forbid it)"
         case _:
-            return f"cannot reach the data centre ({_SOCKS5_REASONS.get(code, f'code {code}')})"
+            return f"cannot reach the datacenter ({_SOCKS5_REASONS.get(code, f'code {code}')})"

@@ -12,7 +12,8 @@ from cyclopts import Parameter
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
-from engine.config import Account, Config, ConfigError, UnknownAccount, load, nearest, parse_duration
+from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
+from engine.console.format import nearest
 from engine.work.kinds import BadJob
 from engine.work.modules import BadModule
 
@@ -37,7 +38,7 @@ def fail(code: int, *sentences: str) -> NoReturn:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def reporting_errors() -> Iterator[None]:
     """Turn what a person can mend into a sentence and an exit code."""
     try:
         yield
@@ -58,7 +59,7 @@ def told() -> Iterator[None]:
         fail(EXIT_FAILED, f"{where}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
 
 
-def account_of(where: tuple[str, ...]) -> tuple[Config, Account]:
+def account_of(where: tuple[str, ...]) -> tuple[Config, AccountConfig]:
     """Return the config and the account of it that ``[CONFIG] ACCOUNT`` names, or leave."""
     if len(where) not in (1, 2):
         fail(EXIT_BAD_INPUT, "name one account, after the config if that is not config.yaml")

@@ -7,13 +7,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from adapters.system import holder_of
-from engine import layout
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_DOWN, EXIT_FAILED, AsJson, ConfigPath, fail, told
-from engine.config import Config, load, nearest
-from engine.control import EngineSilent, Request, Verb, ask, matching
-from engine.control.wire import LONGEST_PATTERN, Kind
+from engine import paths
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_DOWN, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
+from engine.config import Config, load
+from engine.console.format import matching, nearest
+from engine.control import EngineSilent, Request, Verb, ask
+from engine.control.protocol import MAX_PATTERN, RefusalReason
 
-PATIENCE_BEYOND_GRACE = 40.0
+TIMEOUT_BEYOND_GRACE = 40.0
 """Seconds beyond the grace of a closing, after which the engine has given up on any wish itself."""
 
 AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
@@ -44,19 +45,19 @@ def retry(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = Fals
 
 
 def _tell(config: Path, verb: Verb, account: str, as_json: bool) -> None:
-    with told():
+    with reporting_errors():
         settings = load(config)
         _check(settings, account)
-        holder = holder_of(settings.storage.directory / layout.LOCK)
+        holder = holder_of(settings.storage.directory / paths.LOCK)
         if holder is None:
             fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: python -m engine run {config}")
-        patience = settings.states.shutting_down.grace + PATIENCE_BEYOND_GRACE
+        timeout = settings.states.shutting_down.grace + TIMEOUT_BEYOND_GRACE
         try:
-            answer = ask(settings.storage.directory / layout.SOCKET, Request(verb, account), patience=patience)
+            answer = ask(settings.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout)
         except EngineSilent as exc:
             fail(EXIT_FAILED, f"{exc}; process {holder.pid} runs it: if it is just starting, try again in a moment")
         if not answer.get("ok"):
-            unknown = answer.get("kind") == Kind.UNKNOWN_ACCOUNT
+            unknown = answer.get("kind") == RefusalReason.UNKNOWN_ACCOUNT
             advice = "; if the config is newer than the engine, restart the engine" if unknown else ""
             fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{answer.get('error')}{advice}")
         outcomes = answer["accounts"]
@@ -69,5 +70,5 @@ def _tell(config: Path, verb: Verb, account: str, as_json: bool) -> None:
 
 def _check(settings: Config, account: str) -> None:
     names = [each.name for each in settings.accounts]
-    if len(account) > LONGEST_PATTERN or not matching(names, account):
+    if len(account) > MAX_PATTERN or not matching(names, account):
         fail(EXIT_BAD_INPUT, f"no account is named like {account!r}; {nearest(account, names)}")

@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from adapters.sqlite import JournalReader
 from engine import diagram as drawing
-from engine import layout
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, duration_of, fail, known, told
+from engine import paths
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, duration_of, fail, known, reporting_errors
 from engine.config import Config, load
 from states import Policy
 
@@ -35,7 +35,7 @@ def _check_diagrams() -> None:
 
 def _overlay(settings: Config, account: str | None, *, heat: bool, since: float | None) -> drawing.Overlay:
     """Return what the journal says about one account or all; ``since`` is in Unix seconds."""
-    with JournalReader.open(settings.storage.directory / layout.DATABASE) as reader:
+    with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
         snapshots = reader.snapshots()
         known("--account", account, sorted({*snapshots, *(one.name for one in settings.accounts)}))
         if account is not None and account not in snapshots:
@@ -87,7 +87,7 @@ def diagram(
     if journal and not drawing.FORMATS[form].overlays:
         able = ", ".join(name for name, about in drawing.FORMATS.items() if about.overlays)
         fail(EXIT_BAD_INPUT, f"--format {form} cannot show what happened; for --account and --heat choose of {able}")
-    with told():
+    with reporting_errors():
         if check:
             _check_diagrams()
             return

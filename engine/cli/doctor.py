@@ -10,7 +10,7 @@ import anyio
 import attrs
 from cyclopts import Parameter
 
-from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, told
+from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors
 from engine.config import load
 
 
@@ -26,7 +26,7 @@ def doctor(
     """
     from engine.doctor import examine, verdict  # noqa: PLC0415  # Telethon takes a second to import
 
-    with told():
+    with reporting_errors():
         settings = load(config)
         findings = anyio.run(partial(examine, settings, fix=fix))
         if as_json:

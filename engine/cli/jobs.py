@@ -15,12 +15,22 @@ from rich.console import Console
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import NewJob, add, change
 from adapters.system import holder_of
-from engine import layout
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, duration_of, fail, known, told
-from engine.config import Config, load, nearest
-from engine.control import EngineSilent, Request, Verb, ask, matching
-from engine.work.summary import as_data, by_state, counts_text, line
-from states.jobs import Cancelled, Job, JobEvent, JobState, Retried
+from engine import paths
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    AsJson,
+    ConfigPath,
+    duration_of,
+    fail,
+    known,
+    reporting_errors,
+)
+from engine.config import Config, load
+from engine.console.format import matching, nearest
+from engine.console.job_lines import as_data, counts_text, line
+from engine.control import EngineSilent, Request, Verb, ask
+from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
 
 app = App(name="jobs", help="Durable work: add it, look at it, retry or cancel it.", version_flags=[])
 
@@ -28,7 +38,7 @@ LINE_BYTES = 1024 * 1024
 """The longest line of a file of jobs."""
 FAULTS_SHOWN = 20
 RESULTS_SHOWN = 20
-TELL_PATIENCE = 5.0
+TELL_TIMEOUT = 5.0
 CHUNK = 1000
 """Jobs that are changed in one transaction."""
 
@@ -62,21 +72,21 @@ def add_(
 
     Exit code 0 if all are added, 2 if a job, an account or a module is wrong.
     """
-    from engine.catalogue import Catalogue  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
+    from engine.app.job_registry import JobRegistry  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
 
-    with told():
+    with reporting_errors():
         settings = load(config)
-        catalogue = Catalogue.of(settings)
+        registry = JobRegistry.of(settings)
         if (kind is None) == (file is None):
             fail(EXIT_BAD_INPUT, "name a kind and its data, or a --file with jobs; not both, and not neither")
         if kind is not None:
             due = time.time() + duration_of("--after", after) if after is not None else None
-            jobs = [catalogue.check(kind, catalogue.data_of(kind, data), account, priority, due)]
+            jobs = [registry.check(kind, registry.data_of(kind, data), account, priority, due)]
         else:
             if account or priority or after:
                 fail(EXIT_BAD_INPUT, "with --file each line says everything; leave the other options out")
-            jobs = _jobs_of(file or "", catalogue.check)
-        numbers = add(settings.storage.directory / layout.DATABASE, jobs)
+            jobs = _jobs_of(file or "", registry.check)
+        numbers = add(settings.storage.directory / paths.DATABASE, jobs)
         _tell_engine(settings)
         if as_json:
             print("\n".join(json.dumps({"id": number}) for number in numbers))
@@ -99,11 +109,11 @@ def list_(
     """Print jobs, the oldest first, and how many there are in each state."""
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
-    with told():
+    with reporting_errors():
         settings = load(config)
         wanted = _wanted(settings, state, account, kind)
         console, now = Console(highlight=False), time.time()
-        with JobReader.open(settings.storage.directory / layout.DATABASE) as reader:
+        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             for job in reader.jobs(wanted, last=number):
                 if as_json:
                     print(json.dumps(as_data(job), ensure_ascii=False))
@@ -111,7 +121,7 @@ def list_(
                     console.print(line(job, now), soft_wrap=True)
             if not as_json:
                 print(counts_text(by_state(reader.counts())) or "there are no jobs", file=sys.stderr)
-                if holder_of(settings.storage.directory / layout.LOCK) is None:
+                if holder_of(settings.storage.directory / paths.LOCK) is None:
                     print("the engine is not running; they go on when it does", file=sys.stderr)
 
 
@@ -120,8 +130,8 @@ def show(
     config: ConfigPath, number: Annotated[int, Parameter(help="The job's number.")], *, as_json: AsJson = False
 ) -> None:
     """Print all there is to know about a job: its data, checkpoint, progress, result, and why it failed."""
-    with told():
-        with JobReader.open(load(config).storage.directory / layout.DATABASE) as reader:
+    with reporting_errors():
+        with JobReader.open(load(config).storage.directory / paths.DATABASE) as reader:
             job = reader.job(number)
             if job is None:
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")
@@ -186,9 +196,9 @@ def _wanted(settings: Config, state: str | None, account: str | None, kind: str 
 
 
 def _change(config: Path, event: Cancelled | Retried, numbers: tuple[int, ...], choice: Choice, as_json: bool) -> None:
-    with told():
+    with reporting_errors():
         settings = load(config)
-        path = settings.storage.directory / layout.DATABASE
+        path = settings.storage.directory / paths.DATABASE
         if not numbers:
             if not any(choice):
                 fail(EXIT_BAD_INPUT, "say which jobs: their numbers, or --state, --kind or --account")
@@ -235,9 +245,9 @@ def _refusal(outcome: tuple[Job, Job] | int, event: JobEvent) -> str | None:
 
 def _tell_engine(settings: Config) -> None:
     """Let a running engine know; it would notice by itself, a little later."""
-    if holder_of(settings.storage.directory / layout.LOCK) is not None:
+    if holder_of(settings.storage.directory / paths.LOCK) is not None:
         with suppress(EngineSilent):
-            ask(settings.storage.directory / layout.SOCKET, Request(Verb.JOBS), patience=TELL_PATIENCE)
+            ask(settings.storage.directory / paths.SOCKET, Request(Verb.JOBS), timeout=TELL_TIMEOUT)
 
 
 # --- a file of jobs --------------------------------------------------------------------------------------------------

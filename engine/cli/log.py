@@ -13,12 +13,14 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from adapters.sqlite import JournalReader
-from engine import history, layout
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, duration_of, fail, known, told
+from engine import paths
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, duration_of, fail, known, reporting_errors
 from engine.cli.log_explain import explain
 from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
-from engine.config import load, nearest
+from engine.config import load
+from engine.console import journal_lines
+from engine.console.format import nearest
 from states import EVENT_BY_NAME, Entry, State
 
 app = App(name="log", help="Print the journal of all transitions, or ask it what happened.", version_flags=[])
@@ -46,9 +48,9 @@ def _show(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int |
     last = None
     for entry in entries:
         if as_json:
-            print(json.dumps(history.as_data(entry), ensure_ascii=False))
+            print(json.dumps(journal_lines.as_data(entry), ensure_ascii=False))
         else:
-            console.print(history.as_text(entry), soft_wrap=True)
+            console.print(journal_lines.as_text(entry), soft_wrap=True)
         last = entry.seq
     sys.stdout.flush()
     return last
@@ -75,10 +77,10 @@ def log(
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     earliest = time.time() - duration_of("--since", since) if since is not None else None
-    with told():
+    with reporting_errors():
         settings = load(config)
         console = Console(highlight=False)
-        with JournalReader.open(settings.storage.directory / layout.DATABASE) as reader:
+        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             wanted = partial(
                 reader.entries,
                 accounts=_accounts(reader, account),

@@ -4,15 +4,15 @@ from datetime import datetime
 from pathlib import Path
 
 from adapters.sqlite import JournalReader, Undecodable, event_from
-from engine import layout
+from engine import paths
 from engine.config import load
-from engine.replay import UnreadableEvent
+from engine.journal.replay import UnreadableEvent
 from states import Entry, Event
 
 
 def opened(config: Path) -> JournalReader:
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
-    return JournalReader.open(load(config).storage.directory / layout.DATABASE)
+    return JournalReader.open(load(config).storage.directory / paths.DATABASE)
 
 
 def event_of(entry: Entry) -> Event:

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
-from engine import history
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, told
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
 from engine.cli.log_common import event_of, moment, opened
-from engine.explain import Asked, Explanation
-from engine.explain import explain as explained
-from engine.status import LOOKS
+from engine.console import journal_lines
+from engine.console.status import LOOKS
+from engine.journal.explain import Asked, Explanation
+from engine.journal.explain import explain as explained
 from states import Entry
 
 NEIGHBOURS = 3
@@ -28,7 +28,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
-    with told():
+    with reporting_errors():
         with opened(config) as reader, reader.one_moment():
             told_of = _asked_of(reader, _entry(reader, seq))
         if as_json:
@@ -62,7 +62,7 @@ def as_data(told_of: Explanation) -> dict[str, Any]:
     """Return what ``log explain --json`` prints."""
     row, at = told_of.row, told_of.snapshot
     return {
-        "entry": history.as_data(told_of.entry),
+        "entry": journal_lines.as_data(told_of.entry),
         "rule": row
         and {
             "name": row.name,
@@ -90,8 +90,8 @@ def as_data(told_of: Explanation) -> dict[str, Any]:
         | {"cause": _value("cause", at.cause and at.cause.event), "limited": _value("limited", at.limited)},
         "schedule": told_of.arithmetic and {"text": told_of.arithmetic.text, **told_of.arithmetic.parts},
         "doubt": told_of.doubt,
-        "before": [history.as_data(entry) for entry in told_of.before],
-        "after": [history.as_data(entry) for entry in told_of.after],
+        "before": [journal_lines.as_data(entry) for entry in told_of.before],
+        "after": [journal_lines.as_data(entry) for entry in told_of.after],
     }
 
 
@@ -99,7 +99,7 @@ def as_text(told_of: Explanation) -> Text:
     """Return the explanation for people."""
     entry, row = told_of.entry, told_of.row
     page = Text()
-    page.append_text(history.as_text(entry)).append("\n\n")
+    page.append_text(journal_lines.as_text(entry)).append("\n\n")
     if row is None:
         _line(page, "rule", f"{entry.rule}: this version has no such rule")
     else:
@@ -124,7 +124,7 @@ def as_text(told_of: Explanation) -> Text:
         _line(page, "⚠️ note", told_of.doubt, "yellow")
     page.append("\n")
     for each in (*told_of.before, entry, *told_of.after):
-        page.append("→ " if each is entry else "  ").append_text(history.as_text(each)).append("\n")
+        page.append("→ " if each is entry else "  ").append_text(journal_lines.as_text(each)).append("\n")
     page.right_crop(1)
     return page
 

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, told
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
 from engine.cli.log_common import event_of, opened
-from engine.config import nearest
-from engine.replay import Difference, Replay, Report
+from engine.console.format import nearest
+from engine.journal.replay import Difference, Replay, ReplayReport
 
 
 def replay(
@@ -26,7 +26,7 @@ def replay(
 
     Exit code 0 if all agree, 1 if one does not: the first is shown.
     """
-    with told():
+    with reporting_errors():
         with opened(config) as reader, reader.one_moment():
             if account is not None and account not in (names := reader.accounts()):
                 fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
@@ -39,7 +39,7 @@ def replay(
             raise SystemExit(EXIT_FAILED)
 
 
-def _replayed(reader: JournalReader, account: str | None) -> Report:
+def _replayed(reader: JournalReader, account: str | None) -> ReplayReport:
     lives = {(life.account, life.life): life for life in reader.lives(account)}
     stored = {name: at for name, at in reader.snapshots().items() if account in (None, name)}
     first, last = reader.first_seq(), reader.last_seq()
@@ -62,7 +62,7 @@ def _first_difference(
     return course.end(first)
 
 
-def as_data(report: Report) -> dict[str, Any]:
+def as_data(report: ReplayReport) -> dict[str, Any]:
     """Return what ``log replay --json`` prints."""
     found = report.difference
     return {
@@ -83,7 +83,7 @@ def as_data(report: Report) -> dict[str, Any]:
     }
 
 
-def as_text(report: Report) -> str:
+def as_text(report: ReplayReport) -> str:
     """Return the outcome for people."""
     counted = f"{report.records} records of {report.lives} lives of {report.accounts} accounts"
     said = []

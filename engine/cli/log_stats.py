@@ -13,13 +13,13 @@ from rich.text import Text
 
 from adapters.sqlite import JournalReader
 from adapters.system import Holder, holder_of
-from engine import layout
-from engine.cli.common import AsJson, ConfigPath, duration_of, told
+from engine import paths
+from engine.cli.common import AsJson, ConfigPath, duration_of, reporting_errors
 from engine.cli.log_common import moment
 from engine.config import load
-from engine.narrate import seconds
-from engine.stats import COUNTED, Figures, Past, Stats, measure
-from engine.status import LOOKS, iso
+from engine.console.format import iso, seconds
+from engine.console.status import LOOKS
+from engine.journal.stats import COUNTED, Figures, Past, Stats, measure
 from states import State
 
 BAR_CELLS = 16
@@ -46,10 +46,10 @@ def stats(
     """Print how well each account and the fleet was connected: availability, time per state, outages and causes."""
     until = time.time()
     start = until - duration_of("--since", since) if since is not None else None
-    with told():
+    with reporting_errors():
         directory = load(config).storage.directory
-        holder = holder_of(directory / layout.LOCK)
-        with JournalReader.open(directory / layout.DATABASE) as reader, reader.one_moment():
+        holder = holder_of(directory / paths.LOCK)
+        with JournalReader.open(directory / paths.DATABASE) as reader, reader.one_moment():
             found = _measured(reader, holder, start, until)
         if as_json:
             print(json.dumps(as_data(found), ensure_ascii=False, indent=2))

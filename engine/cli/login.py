@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 from cyclopts import Parameter
 
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, Where, account_of, fail, told
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, Where, account_of, fail, reporting_errors
 from engine.cli.terminal import InputEnded, Terminal
 
 if TYPE_CHECKING:  # Telethon takes a second or two to import, which the other commands need not wait for
-    from engine.login import Outcome, Visit
+    from engine.app.login import CredentialsCommand, LoginOutcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,21 +36,21 @@ def login(
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
-    with told():
+    with reporting_errors():
         config, account = account_of(where)
         if qr and (code or phone is not None):
             fail(EXIT_BAD_INPUT, "--qr needs neither a code nor a phone number; leave out one or the other")
         if account.bot_token is not None and (qr or code or phone is not None):
             fail(EXIT_BAD_INPUT, f"{account.name} is a bot, which logs in by its token alone; leave out the option")
         from adapters.telegram import AsBot, ByCode, ByQr, Way  # noqa: PLC0415  # as above
-        from engine.login import Visit  # noqa: PLC0415  # as above
+        from engine.app.login import CredentialsCommand  # noqa: PLC0415  # as above
 
         way: Way = ByCode(phone or account.phone)
         if qr:
             way = ByQr()
         elif account.bot_token is not None:
             way = AsBot(account.bot_token)
-        visit = Visit(config, account, Terminal(yes))
+        visit = CredentialsCommand(config, account, Terminal(yes))
         _run(visit, lambda: visit.log_in(way))
 
 
@@ -59,21 +59,21 @@ def logout(*where: Where, yes: Yes = False) -> None:
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
-    with told():
+    with reporting_errors():
         config, account = account_of(where)
-        from engine.login import Visit  # noqa: PLC0415  # as above
+        from engine.app.login import CredentialsCommand  # noqa: PLC0415  # as above
 
         terminal = Terminal(yes)
-        visit = Visit(config, account, terminal)
+        visit = CredentialsCommand(config, account, terminal)
 
-        async def confirmed() -> "Outcome | None":
+        async def confirmed() -> "LoginOutcome | None":
             question = f"{account.name} will have to log in again. Log it out?"
             return await visit.log_out() if await terminal.confirm(question) else None
 
         _run(visit, confirmed)
 
 
-def _run(visit: "Visit", work: Callable[[], Awaitable["Outcome | None"]]) -> None:
+def _run(visit: "CredentialsCommand", work: Callable[[], Awaitable["LoginOutcome | None"]]) -> None:
     """Do it, say what came of it, and leave."""
     from adapters.sandbox import SandboxDied, SandboxError  # noqa: PLC0415  # as above
     from adapters.telegram import LoginFailed  # noqa: PLC0415  # as above
@@ -96,7 +96,7 @@ def _run(visit: "Visit", work: Callable[[], Awaitable["Outcome | None"]]) -> Non
     raise SystemExit(0 if outcome.done else EXIT_FAILED)
 
 
-def _left(visit: "Visit") -> str:
+def _left(visit: "CredentialsCommand") -> str:
     return f"but {visit.account.name} has its new session already" if visit.changed else "nothing was changed"
 
 

@@ -9,7 +9,7 @@ import anyio
 from cyclopts import Parameter
 from rich.console import Console
 
-from engine.cli.common import ConfigPath, duration_of, told
+from engine.cli.common import ConfigPath, duration_of, reporting_errors
 from engine.config import load
 
 
@@ -33,10 +33,10 @@ def run(
     Exit code 0 after a clean stop, 2 for a bad config, 3 if another engine holds the data.
     """
     # Telethon takes a second or two to import, which the other commands need not wait for.
-    from engine.run import run as run_engine  # noqa: PLC0415
+    from engine.app.run import run as run_engine  # noqa: PLC0415
 
     limit = duration_of("--for", duration) if duration is not None else None
-    with told():
+    with reporting_errors():
         main = partial(run_engine, load(config), duration=limit, console=Console())
         os.umask(0o077)  # sessions, journal and logs are their owner's alone
         raise SystemExit(anyio.run(main, backend_options={"use_uvloop": _uvloop()}))

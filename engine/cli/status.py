@@ -15,21 +15,24 @@ from rich.console import Console
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.sqlite.job_reader import JobReader
 from adapters.system import holder_of
-from engine import layout, screen
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, told
-from engine.config import Config, load, nearest
-from engine.status import EngineInfo, as_data, chosen, exit_code, page
-from engine.work.summary import Summary, by_state, summary_data
-from engine.work.summary import page as job_lines
+from engine import paths
+from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
+from engine.config import Config, load
+from engine.console import live
+from engine.console.format import nearest
+from engine.console.job_lines import page as job_lines
+from engine.console.job_lines import summary_data
+from engine.console.status import EngineInfo, as_data, chosen, exit_code, page
+from engine.console.svg import svg
 from states import Snapshot
-from states.jobs import JobState
+from states.jobs import JobState, JobSummary, by_state
 
 RUNNING_READ = 1000
 """Running jobs that are read; more are not worth a look."""
 
 
 def _info(settings: Config) -> EngineInfo:
-    holder = holder_of(settings.storage.directory / layout.LOCK)
+    holder = holder_of(settings.storage.directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
     return EngineInfo(running=True, pid=holder.pid, since=holder.since)
@@ -37,7 +40,7 @@ def _info(settings: Config) -> EngineInfo:
 
 def _snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
     try:
-        with JournalReader.open(settings.storage.directory / layout.DATABASE) as reader:
+        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             stored = {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
     except JournalMissing:
         stored = {}  # the engine has not run yet, which the page says
@@ -48,13 +51,13 @@ def _snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
     return found
 
 
-def _jobs(settings: Config) -> Summary:
+def _jobs(settings: Config) -> JobSummary:
     try:
-        with JobReader.open(settings.storage.directory / layout.DATABASE) as reader:
+        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             running = reader.jobs({"state": [JobState.RUNNING.value]})
-            return Summary(by_state(reader.counts()), tuple(islice(running, RUNNING_READ)))
+            return JobSummary(by_state(reader.counts()), tuple(islice(running, RUNNING_READ)))
     except JournalMissing:
-        return Summary()
+        return JobSummary()
 
 
 def status(
@@ -62,23 +65,27 @@ def status(
     account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
     *,
     watch: Annotated[bool, Parameter(negative="", help="Keep showing it, until Ctrl+C.")] = False,
+    picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print where every account is, worst first; works with the engine down, too.
 
     Exit code 0 if all are healthy, 1 if some are not, 2 if a person is needed, 3 if the engine does not run.
     """
-    with told():
+    with reporting_errors():
         settings = load(config)
         console = Console()
         if watch and not as_json:
             look = partial(_info, settings), partial(_snapshots, settings, account), partial(_jobs, settings)
             with suppress(KeyboardInterrupt):
-                anyio.run(screen.show, console, *look)
+                anyio.run(live.show, console, *look)
         info, snapshots, jobs = _info(settings), _snapshots(settings, account), _jobs(settings)
+        if picture is not None:
+            drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), f"python -m engine status {config}")
+            picture.write_text(drawn, "utf-8")
         if as_json:
             said = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
             print(json.dumps(said, ensure_ascii=False, indent=2))
-        elif not watch:
+        elif not watch and picture is None:
             console.print(page(info, snapshots, time.time(), job_lines(jobs)))
         raise SystemExit(int(exit_code(info, snapshots.values())))

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from engine.cli import qr
 
-LONGEST_LINE_BYTES: Final = 4096
+MAX_LINE_BYTES: Final = 4096
 
 
 class InputEnded(Exception):
@@ -73,9 +73,9 @@ class Terminal:
         while b"\n" not in self._read:
             with suppress(PermissionError):  # a file, which never lets wait
                 await anyio.wait_readable(sys.stdin.fileno())
-            chunk = os.read(sys.stdin.fileno(), LONGEST_LINE_BYTES)
+            chunk = os.read(sys.stdin.fileno(), MAX_LINE_BYTES)
             self._read += chunk
-            if not chunk or len(self._read) > LONGEST_LINE_BYTES:
+            if not chunk or len(self._read) > MAX_LINE_BYTES:
                 self._write("\n")
                 raise InputEnded
         line, _, rest = bytes(self._read).partition(b"\n")

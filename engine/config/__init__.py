@@ -1,32 +1,32 @@
 """The config: what it may say, and how it is read."""
 
 from engine.config.load import ConfigError, load
-from engine.config.proxies import Proxy, Scheme
+from engine.config.proxies import ProxyConfig, Scheme
 from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
 from engine.config.types import (
-    Account,
+    AccountConfig,
     Config,
-    Datacenter,
+    DatacenterConfig,
     Fleet,
-    Sandbox,
+    SandboxConfig,
     Storage,
     Telegram,
     UnknownAccount,
-    nearest,
 )
 from engine.config.values import parse_duration
+from engine.console.format import nearest
 
 __all__ = [
-    "Account",
+    "AccountConfig",
     "Chaos",
     "Config",
     "ConfigError",
-    "Datacenter",
+    "DatacenterConfig",
     "Do",
     "Fleet",
     "Group",
-    "Proxy",
-    "Sandbox",
+    "ProxyConfig",
+    "SandboxConfig",
     "SandboxJob",
     "SandboxSection",
     "ScenarioStep",

@@ -7,10 +7,12 @@ from typing import Final
 import yaml
 from attrs import Factory, field, frozen
 
-SIZE_MAX: Final = 1024 * 1024  # bytes
-NODES_MAX: Final = 100_000  # values, each alias counted as all that it stands for
-DEPTH_MAX: Final = 20
-_NUMBER_MAX: Final = 64  # characters; Python needs quadratic time for a number of a million digits
+from engine.console.format import may_show
+
+MAX_SIZE: Final = 1024 * 1024  # bytes
+MAX_NODES: Final = 100_000  # values, each alias counted as all that it stands for
+MAX_DEPTH: Final = 20
+_MAX_NUMBER: Final = 64  # characters; Python needs quadratic time for a number of a million digits
 
 _TAG: Final = "tag:yaml.org,2002:"
 _PLAIN_TAGS: Final = frozenset(_TAG + name for name in ("str", "value", "merge"))
@@ -56,13 +58,6 @@ class Unreadable(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text)
         self.problem = problem
-
-
-def may_show(text: str) -> bool:
-    """Return False for a text that may be a secret in a wrong place: a phone number, a hash, a token, a key, a URL."""
-    if "://" in text or (":" in text and "@" in text):  # user:password@host
-        return False
-    return len(text) <= 64 and text.isprintable() and sum(character.isdigit() for character in text) < 7
 
 
 def show_path(path: KeyPath) -> str:
@@ -166,11 +161,11 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def _check_limits(self, mark: yaml.Mark) -> None:
-        if self._deepest > DEPTH_MAX:
-            raise yaml.MarkedYAMLError(problem=f"nested more than {DEPTH_MAX} levels deep", problem_mark=mark)
-        if self._count > NODES_MAX:
+        if self._deepest > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=f"nested more than {MAX_DEPTH} levels deep", problem_mark=mark)
+        if self._count > MAX_NODES:
             raise yaml.MarkedYAMLError(
-                problem=f"more than {NODES_MAX:,} values, aliases written out", problem_mark=mark
+                problem=f"more than {MAX_NODES:,} values, aliases written out", problem_mark=mark
             )
 
     def _value(self, node: yaml.Node, path: KeyPath) -> object:
@@ -218,7 +213,7 @@ class _Loader(yaml.SafeLoader):
             return self._broken(node, path, "this YAML tag is not taken here; remove it")
         if node.tag in _PLAIN_TAGS:
             return str(node.value)
-        if len(node.value) <= _NUMBER_MAX:
+        if len(node.value) <= _MAX_NUMBER:
             try:
                 return self.construct_object(node)
             except (ValueError, OverflowError):

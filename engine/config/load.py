@@ -6,12 +6,12 @@ from typing import Any
 import attrs
 from cattrs import BaseValidationError
 
-from engine.config.brought import at_origin, expand
-from engine.config.document import SIZE_MAX, Broken, Document, Problem, Unreadable, read_yaml
+from engine.config.document import MAX_SIZE, Broken, Document, Problem, Unreadable, read_yaml
 from engine.config.rules import rule_problems
 from engine.config.structure import converter_for, problems_of
 from engine.config.types import Config
 from engine.config.values import kind, substitute
+from engine.config.wildcards import at_origin, expand
 
 
 class ConfigError(Exception):
@@ -69,10 +69,10 @@ def _read(path: Path) -> Document:
     problem: Problem
     try:
         with path.open("rb") as file:
-            data = file.read(SIZE_MAX + 1)
-        if len(data) <= SIZE_MAX:
+            data = file.read(MAX_SIZE + 1)
+        if len(data) <= MAX_SIZE:
             return read_yaml(data.decode("utf-8-sig"))
-        problem = Problem((), f"the file is larger than {SIZE_MAX:,} bytes, the most that a config may have; split it")
+        problem = Problem((), f"the file is larger than {MAX_SIZE:,} bytes, the most that a config may have; split it")
     except FileNotFoundError:
         problem = Problem((), "there is no such file; give the path of the config, or write one there")
     except IsADirectoryError:

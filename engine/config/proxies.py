@@ -21,7 +21,7 @@ _ADDRESS: Final = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*))(?::(?
 _HOST: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HEX: Final = re.compile(r"(?:[0-9A-Fa-f]{2})+")
-_TEXT_MAX: Final = 255  # bytes of a user or a password: SOCKS5 has one byte for the length
+_MAX_TEXT: Final = 255  # bytes of a user or a password: SOCKS5 has one byte for the length
 _SECRET_BYTES: Final = 16
 
 
@@ -35,7 +35,7 @@ class Scheme(StrEnum):
 
 
 @frozen(kw_only=True)
-class Proxy:
+class ProxyConfig:
     """One proxy. Only ``scheme``, ``host`` and ``port`` may be shown; ``str`` and ``repr`` keep to that.
 
     ``secret`` is MTProxy's: 16 bytes, or 17 of which the first is 0xdd.
@@ -53,7 +53,7 @@ class Proxy:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def to_proxy(value: object, _: object = None) -> Proxy | None:
+def to_proxy(value: object, _: object = None) -> ProxyConfig | None:
     """Return the proxy that a URL names, None for ``direct``. Raises ValueError with a sentence."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, like {_FORMS}, not {kind(value)}")
@@ -68,9 +68,9 @@ def to_proxy(value: object, _: object = None) -> Proxy | None:
     credentials, at, address = rest.rpartition("@")
     host, port = _address(address)
     if scheme == Scheme.MTPROXY:
-        return Proxy(scheme=Scheme.MTPROXY, host=host, port=port, secret=_secret(credentials))
+        return ProxyConfig(scheme=Scheme.MTPROXY, host=host, port=port, secret=_secret(credentials))
     user, password = _login(Scheme(scheme), credentials if at else None)
-    return Proxy(scheme=Scheme(scheme), host=host, port=port, user=user, password=password)
+    return ProxyConfig(scheme=Scheme(scheme), host=host, port=port, user=user, password=password)
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -118,8 +118,8 @@ def _plain(text: str) -> str:
     if _BAD_ESCAPE.search(text):
         raise ValueError("has a % in its user or password that begins no %41; write a plain % as %25")
     plain = unquote_to_bytes(text)
-    if len(plain) > _TEXT_MAX or not plain.isascii() or not plain.decode("ascii").isprintable():
-        raise ValueError(f"must have a user and a password of at most {_TEXT_MAX} printable ASCII characters")
+    if len(plain) > _MAX_TEXT or not plain.isascii() or not plain.decode("ascii").isprintable():
+        raise ValueError(f"must have a user and a password of at most {_MAX_TEXT} printable ASCII characters")
     return plain.decode("ascii")
 
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from engine.config.document import Problem, may_show
+from engine.config.document import Problem
 from engine.config.scenario import CODES, EXAMPLES, Do
-from engine.config.types import nearest
 from engine.config.values import to_offset, to_session
+from engine.console.format import may_show, nearest
 
 STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds")
 MISSING: Final = {(Do.MESSAGE, "account"): "a message goes to one account; add account: with its name"}
 ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
-_DELAY_MAX: Final = 3600.0  # s
+_MAX_DELAY: Final = 3600.0  # s
 
 
 def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
@@ -171,7 +171,7 @@ def _seconds(value: object) -> float | None:
 
 def _is_no_delay(value: object) -> bool:
     seconds = _seconds(value)
-    return seconds is not None and not 0 < seconds <= _DELAY_MAX
+    return seconds is not None and not 0 < seconds <= _MAX_DELAY
 
 
 def _shown(account: dict[str, Any]) -> str:

@@ -8,16 +8,16 @@ from typing import Any, Final
 import attrs
 from attrs import field, frozen
 
-_TIMES_MAX: Final = 10_000
-_TEXT_MAX: Final = 128  # characters
-_CHAOS_MIN: Final = 10.0  # s; below, nobody has the time to heal
-_CHAOS_MAX: Final = 86_400.0  # s
-_SEED_MAX: Final = 2**63 - 1
+_MAX_TIMES: Final = 10_000
+_MAX_TEXT: Final = 128  # characters
+_MIN_CHAOS: Final = 10.0  # s; below, nobody has the time to heal
+_MAX_CHAOS: Final = 86_400.0  # s
+_MAX_SEED: Final = 2**63 - 1
 _GROUP_NAME: Final = re.compile(r"(?!user\d+$|bot\d+_bot$)[a-z][a-z0-9_]{3,31}", re.ASCII | re.IGNORECASE)
-_GROUPS_MAX: Final = 100
-_JOBS_MAX: Final = 1000
-_TITLE_MAX: Final = 128  # characters
-_MESSAGES_MAX: Final = 100_000
+_MAX_GROUPS: Final = 100
+_MAX_JOBS: Final = 1000
+_MAX_TITLE: Final = 128  # characters
+_MAX_MESSAGES: Final = 100_000
 
 
 class Do(StrEnum):
@@ -109,8 +109,8 @@ EXAMPLES: Final[Mapping[str, str]] = {"code": "420", "text": "FLOOD_WAIT_30", "s
 
 
 def _times(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 1 <= value <= _TIMES_MAX:
-        raise ValueError(f"{attribute.name} must be from 1 to {_TIMES_MAX}")
+    if value is not None and not 1 <= value <= _MAX_TIMES:
+        raise ValueError(f"{attribute.name} must be from 1 to {_MAX_TIMES}")
 
 
 def _code(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
@@ -119,18 +119,18 @@ def _code(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
 
 
 def _words(_: Any, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is not None and not (1 <= len(value) <= _TEXT_MAX and value.isprintable()):
-        raise ValueError(f"{attribute.name} must be 1 to {_TEXT_MAX} printable characters")
+    if value is not None and not (1 <= len(value) <= _MAX_TEXT and value.isprintable()):
+        raise ValueError(f"{attribute.name} must be 1 to {_MAX_TEXT} printable characters")
 
 
 def _seed(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 0 <= value <= _SEED_MAX:
-        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_SEED_MAX}")
+    if value is not None and not 0 <= value <= _MAX_SEED:
+        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_MAX_SEED}")
 
 
 def _chaos_time(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not _CHAOS_MIN <= value <= _CHAOS_MAX:
-        raise ValueError(f"must be from {_CHAOS_MIN:.0f}s to {_CHAOS_MAX / 3600:.0f}h")
+    if not _MIN_CHAOS <= value <= _MAX_CHAOS:
+        raise ValueError(f"must be from {_MIN_CHAOS:.0f}s to {_MAX_CHAOS / 3600:.0f}h")
 
 
 def _group_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
@@ -142,23 +142,23 @@ def _group_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
 
 
 def _title(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not (1 <= len(value) <= _TITLE_MAX and value.isprintable() and value.strip()):
-        raise ValueError(f"{attribute.name} must be 1 to {_TITLE_MAX} printable characters, and not only blanks")
+    if not (1 <= len(value) <= _MAX_TITLE and value.isprintable() and value.strip()):
+        raise ValueError(f"{attribute.name} must be 1 to {_MAX_TITLE} printable characters, and not only blanks")
 
 
 def _messages(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    if not 0 <= value <= _MESSAGES_MAX:
-        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_MESSAGES_MAX}")
+    if not 0 <= value <= _MAX_MESSAGES:
+        raise ValueError(f"{attribute.name} must be a whole number from 0 to {_MAX_MESSAGES}")
 
 
 def _few_jobs(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
-    if len(value) > _JOBS_MAX:
-        raise ValueError(f"{attribute.name} must be at most {_JOBS_MAX}; add more by 'jobs add --file'")
+    if len(value) > _MAX_JOBS:
+        raise ValueError(f"{attribute.name} must be at most {_MAX_JOBS}; add more by 'jobs add --file'")
 
 
 def _few_groups(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
-    if len(value) > _GROUPS_MAX:
-        raise ValueError(f"{attribute.name} must be at most {_GROUPS_MAX}; remove some")
+    if len(value) > _MAX_GROUPS:
+        raise ValueError(f"{attribute.name} must be at most {_MAX_GROUPS}; remove some")
 
 
 @frozen(kw_only=True)

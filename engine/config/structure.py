@@ -15,18 +15,9 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
-from engine.config.proxies import Proxy, to_proxy
+from engine.config.proxies import ProxyConfig, to_proxy
 from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
-from engine.config.types import (
-    Account,
-    Config,
-    Datacenter,
-    Fleet,
-    Sandbox,
-    Storage,
-    Telegram,
-    nearest,
-)
+from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, SandboxConfig, Storage, Telegram
 from engine.config.values import (
     AlreadyReported,
     describe,
@@ -44,6 +35,7 @@ from engine.config.values import (
     to_text,
 )
 from engine.config.work import Module, WorkSection, to_hours
+from engine.console.format import nearest
 from states.pace import Budget, KindPolicy
 from states.schedules import (
     Backoff,
@@ -83,7 +75,7 @@ def converter_for(folder: Path) -> Converter:
     _register(converter, ScenarioStep, seconds=to_offset)
     _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
-    _register(converter, Datacenter, public_key=lambda value, _: to_public_key(value, folder))
+    _register(converter, DatacenterConfig, public_key=lambda value, _: to_public_key(value, folder))
     _register(converter, SandboxJob, data=_to_data)
     _register(converter, Budget, jitter=to_number)
     _register(converter, KindPolicy, hours=lambda value, _: to_hours(value))
@@ -95,10 +87,10 @@ def converter_for(folder: Path) -> Converter:
         kinds=partial(_to_kinds, converter),
         modules=partial(_to_modules, converter),
     )
-    converter.register_structure_hook(Proxy, to_proxy)
+    converter.register_structure_hook(ProxyConfig, to_proxy)
     proxy = partial(_to_proxies, converter)
     session = partial(_to_session, folder)
-    _register(converter, Account, session=session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
+    _register(converter, AccountConfig, session=session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     return converter
 
 
@@ -198,14 +190,14 @@ def _with_directory(storage: dict[str, Any]) -> dict[str, Any]:
     return {"directory": str(Storage().directory)} | storage
 
 
-def _to_datacenter(converter: Converter, value: Any, _: Any) -> Datacenter | Sandbox | None:
+def _to_datacenter(converter: Converter, value: Any, _: Any) -> DatacenterConfig | SandboxConfig | None:
     match value:
         case None:
             return None
         case "sandbox":
-            return Sandbox()
+            return SandboxConfig()
         case dict():
-            return converter.structure(value, Datacenter)
+            return converter.structure(value, DatacenterConfig)
         case _:
             raise ValueError(
                 f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
@@ -216,7 +208,7 @@ def _to_session(folder: Path, value: Any, _: Any) -> Path:
     return to_session(value, folder)
 
 
-def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None, ...]:
+def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[ProxyConfig | None, ...]:
     """Return the proxies of an account: none, one, or a list that is tried from its beginning."""
     match value:
         case None:
@@ -224,7 +216,7 @@ def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[Proxy | None,
         case []:
             raise ValueError("must have at least one proxy in its list, or be left out")
         case list():
-            return tuple(converter.structure(value, tuple[Proxy, ...]))
+            return tuple(converter.structure(value, tuple[ProxyConfig, ...]))
         case _:
             return (to_proxy(value),)
 

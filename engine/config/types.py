@@ -1,44 +1,31 @@
 """What a config says, as frozen values. All times are seconds; secrets stay out of every ``repr``."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 from attrs import field, frozen
 
-from engine.config.document import may_show
-from engine.config.proxies import Proxy
+from engine.config.proxies import ProxyConfig
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
+from engine.console.format import nearest
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
 _BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
-_INT_MAX: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
-_NAME_MAX: Final = 64  # characters
+_MAX_INT: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
+_MAX_NAME: Final = 64  # characters
 
 
 class UnknownAccount(LookupError):
     """No account of the config has this name. Its text is a sentence that names the nearest one."""
 
 
-def nearest(wanted: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence: the name among ``known`` that is most like ``wanted``, or all (at most eight)."""
-    known = tuple(filter(may_show, known))
-    if not known:
-        return "check its spelling"
-    if close := difflib.get_close_matches(wanted, known, n=1):
-        return f"did you mean {close[0]!r}?"
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
-    return f"there are: {', '.join(known[:8])}{more}"
-
-
 def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    if not 1 <= value <= _INT_MAX:
-        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_INT_MAX}")
+    if not 1 <= value <= _MAX_INT:
+        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_MAX_INT}")
 
 
 def _more_than_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -71,12 +58,12 @@ def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
 
 def is_name(text: str) -> bool:
     """Say whether an account can be called so."""
-    return 1 <= len(text) <= _NAME_MAX and text.isprintable() and text == text.strip()
+    return 1 <= len(text) <= _MAX_NAME and text.isprintable() and text == text.strip()
 
 
 def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
     if not is_name(value):
-        raise ValueError(f"{attribute.name} must be 1 to {_NAME_MAX} printable characters, with no space at either end")
+        raise ValueError(f"{attribute.name} must be 1 to {_MAX_NAME} printable characters, with no space at either end")
 
 
 def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
@@ -87,13 +74,13 @@ def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, .
 
 
 @frozen
-class Sandbox:
-    """The data centre of our own, which the engine starts on loopback."""
+class SandboxConfig:
+    """The datacenter of our own, which the engine starts on loopback."""
 
 
 @frozen(kw_only=True)
-class Datacenter:
-    """Some other data centre; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
+class DatacenterConfig:
+    """Some other datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
 
     id: int = field(validator=_within(999))
     """The number of the datacenter, from 1 to 999."""
@@ -113,7 +100,7 @@ class Telegram:
     """The number of your application, from https://my.telegram.org/apps. The sandbox accepts any number."""
     api_hash: str = field(validator=_is_api_hash, repr=False)
     """The hash of your application, 32 hex digits. It is a secret: ``${API_HASH}`` reads it from the environment."""
-    datacenter: Datacenter | Sandbox | None = None
+    datacenter: DatacenterConfig | SandboxConfig | None = None
     """Where the accounts connect: ``sandbox`` is a datacenter that the engine starts on this machine. A mapping names
     another one. Left out, it is Telegram itself."""
 
@@ -134,7 +121,7 @@ class Storage:
 
 
 @frozen(kw_only=True)
-class Account:
+class AccountConfig:
     """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet.
 
     ``phone`` is asked for a code at a login, ``bot_token`` makes it a bot's.
@@ -143,8 +130,8 @@ class Account:
     """
 
     name: str = field(validator=_is_name)
-    """What the account is called in commands and log lines: 1 to 64 printable characters. An entry whose ``session`` has
-    a wildcard has no name of its own: each account is called after its file."""
+    """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where ``session``
+    has a wildcard: each account is called after its file then."""
     session: Path
     """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
     The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
@@ -153,7 +140,7 @@ class Account:
     (``+99966…``) in by itself."""
     bot_token: str | None = field(default=None, repr=False, validator=attrs.validators.optional(_is_bot_token))
     """The token of a bot, from @BotFather, instead of ``phone``. It is a secret: write ``${NAME}``."""
-    proxy: tuple[Proxy | None, ...] = ()
+    proxy: tuple[ProxyConfig | None, ...] = ()
     """The way to Telegram, or a list of ways that are tried in order, in which ``direct`` means without a proxy. Left
     out, the account connects directly."""
 
@@ -175,7 +162,7 @@ class Config:
     path: Path = Path("config.yaml")
     telegram: Telegram
     """Your application, and the datacenter that the accounts connect to."""
-    accounts: tuple[Account, ...] = field(validator=_not_empty)
+    accounts: tuple[AccountConfig, ...] = field(validator=_not_empty)
     """The accounts: a list with at least one entry."""
     storage: Storage = Storage()
     """The engine's own files."""
@@ -188,7 +175,7 @@ class Config:
     sandbox: SandboxSection = field(factory=SandboxSection)
     """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
 
-    def account(self, name: str) -> Account:
+    def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""
         for account in self.accounts:
             if account.name == name:

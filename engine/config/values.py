@@ -12,20 +12,21 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from engine.config.document import Broken, KeyPath, Problem, may_show
+from engine.config.document import Broken, KeyPath, Problem
+from engine.console.format import may_show
 
 _DURATION_FORMS: Final = "a duration such as 10s, 100ms, 5m, 2h, 1d, 1h30m, or a number of seconds (at most 36500d)"
-_DURATION_MAX: Final = 36_500 * 86_400  # a hundred years: dates and timers can still be counted with it
+_MAX_DURATION: Final = 36_500 * 86_400  # a hundred years: dates and timers can still be counted with it
 _SECONDS: Final = tuple(Decimal(unit) for unit in ("86400", "3600", "60", "1", "0.001"))
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "m", "s", "ms")))
 _PLAIN_NUMBER: Final = re.compile(_NUMBER)
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
-_TEXT_MAX: Final = 64  # characters of a number or a duration
+_MAX_TEXT: Final = 64  # characters of a number or a duration
 
 _VARIABLE: Final = re.compile(r"(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
-_PEM_MAX: Final = 64 * 1024  # bytes
+_MAX_PEM: Final = 64 * 1024  # bytes
 _PEM: Final = re.compile(r"-----BEGIN RSA PUBLIC KEY-----\n[A-Za-z0-9+/=\s]+-----END RSA PUBLIC KEY-----")
 
 _KINDS: Final[tuple[tuple[type, str], ...]] = (
@@ -55,7 +56,7 @@ def parse_duration(text: str) -> float:
 
     Raises ValueError with a sentence that says what is accepted.
     """
-    if len(text) <= _TEXT_MAX and text:
+    if len(text) <= _MAX_TEXT and text:
         if _PLAIN_NUMBER.fullmatch(text):
             parts = [(Decimal(text), Decimal(1))]
         elif match := _DURATION.fullmatch(text):
@@ -63,7 +64,7 @@ def parse_duration(text: str) -> float:
         else:
             parts = []
         seconds = float(sum(count * unit for count, unit in parts))  # Decimal, because 9 * 0.001 is not 0.009
-        if parts and seconds <= _DURATION_MAX:
+        if parts and seconds <= _MAX_DURATION:
             return seconds
     raise ValueError(f"{_quote(text)} is no duration; write {_DURATION_FORMS}")
 
@@ -165,7 +166,7 @@ def to_number(value: object, _: object = None) -> float:
 def to_duration(value: object, _: object = None) -> float:
     """Return the seconds of a duration."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value <= _DURATION_MAX:  # NaN and infinity fail this, too
+        if 0 <= value <= _MAX_DURATION:  # NaN and infinity fail this, too
             return float(value)
         raise ValueError(f"must be {_DURATION_FORMS}, not {value:g}")
     try:
@@ -224,7 +225,7 @@ def to_public_key(value: object, folder: Path) -> str:
     name = "the file that the environment names" if isinstance(value, FromEnvironment) else str(path)
     try:
         with path.open("rb") as file:
-            pem = file.read(_PEM_MAX).decode("ascii", errors="replace").replace("\r\n", "\n")
+            pem = file.read(_MAX_PEM).decode("ascii", errors="replace").replace("\r\n", "\n")
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
         raise ValueError(f"{name} cannot be read ({reason}); give the path of a readable PEM file") from None
@@ -240,7 +241,7 @@ def to_public_key(value: object, folder: Path) -> str:
 
 def _is_number_of_environment(value: object, form: re.Pattern[str]) -> bool:
     whole = isinstance(value, FromEnvironment) and value.whole
-    return whole and len(str(value)) <= _TEXT_MAX and form.fullmatch(str(value)) is not None
+    return whole and len(str(value)) <= _MAX_TEXT and form.fullmatch(str(value)) is not None
 
 
 def _quote(text: str) -> str:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from engine.control.wire import LONGEST_ANSWER_BYTES, Request, encode, reachable
+from engine.control.protocol import MAX_ANSWER_BYTES, Request, encode, reachable
 
-CONNECT_PATIENCE = 5.0
+CONNECT_TIMEOUT = 5.0
 """Seconds that the engine gets to pick up."""
 
 
@@ -16,18 +16,18 @@ class EngineSilent(Exception):
     """Nobody listens at the socket, or there is no answer; the text says which."""
 
 
-def ask(path: Path, request: Request, *, patience: float) -> dict[str, Any]:
-    """Return the engine's answer, which must come within ``patience`` seconds. Raises ``EngineSilent``."""
+def ask(path: Path, request: Request, *, timeout: float) -> dict[str, Any]:
+    """Return the engine's answer, which must come within ``timeout`` seconds. Raises ``EngineSilent``."""
     try:
         with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(CONNECT_PATIENCE)
+            line.settimeout(CONNECT_TIMEOUT)
             with reachable(path) as address:
                 line.connect(address)
             line.sendall(encode(request))
-            answer = json.loads(_read_line(line, time.monotonic() + patience))
+            answer = json.loads(_read_line(line, time.monotonic() + timeout))
     except TimeoutError:
         raise EngineSilent(
-            f"the engine does not answer; what was asked may still be done (waited {patience:g} s)"
+            f"the engine does not answer; what was asked may still be done (waited {timeout:g} s)"
         ) from None
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
@@ -48,6 +48,6 @@ def _read_line(line: socket.socket, until: float) -> bytes:
         if not chunk:
             raise ConnectionError("it ended before it answered")
         read += chunk
-        if len(read) > LONGEST_ANSWER_BYTES:
+        if len(read) > MAX_ANSWER_BYTES:
             raise ValueError("its answer is too long")
     return bytes(read)

@@ -10,24 +10,23 @@ from anyio.abc import SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import asdict, define, field
 
-from engine.config import nearest
-from engine.control.wire import (
-    LONGEST_REQUEST_BYTES,
+from engine.console.format import matching, nearest
+from engine.control.protocol import (
+    MAX_REQUEST_BYTES,
     BadRequest,
-    Kind,
-    Outcome,
+    CommandOutcome,
+    RefusalReason,
     Verb,
     line_of,
-    matching,
     no,
     parse,
     reachable,
 )
 
-MOST_CLIENTS: Final = 16
-READ_PATIENCE: Final = 10.0
+MAX_CLIENTS: Final = 16
+READ_TIMEOUT: Final = 10.0
 """Seconds that a client gets to say what it wants."""
-WRITE_PATIENCE: Final = 5.0
+WRITE_TIMEOUT: Final = 5.0
 ACCEPT_PAUSE: Final = 1.0
 """Seconds before listening again when the system has no room for a client."""
 
@@ -35,10 +34,10 @@ log = structlog.get_logger()
 
 
 class Commands(Protocol):
-    """What the server can ask of the engine. Nothing of it waits for longer than ``patience``."""
+    """What the server can ask of the engine. Nothing of it waits for longer than ``timeout``."""
 
     @property
-    def patience(self) -> float:
+    def timeout(self) -> float:
         """Seconds that any of it may take."""
 
     @property
@@ -52,13 +51,13 @@ class Commands(Protocol):
     def info(self) -> dict[str, Any]:
         """Say which engine this is."""
 
-    async def pause(self, account: str) -> Outcome:
+    async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and begin no other."""
 
-    async def resume(self, account: str) -> Outcome:
+    async def resume(self, account: str) -> CommandOutcome:
         """Begin the next life of an account that is paused."""
 
-    async def retry(self, account: str) -> Outcome:
+    async def retry(self, account: str) -> CommandOutcome:
         """Ask for an attempt now."""
 
 
@@ -100,8 +99,10 @@ class ControlServer:
 
     async def _meet(self, stream: SocketStream) -> None:
         async with stream:
-            if self._clients >= MOST_CLIENTS:
-                await _send(stream, no(Kind.BUSY, f"{MOST_CLIENTS} commands are under way; wait until one is done"))
+            if self._clients >= MAX_CLIENTS:
+                await _send(
+                    stream, no(RefusalReason.BUSY, f"{MAX_CLIENTS} commands are under way; wait until one is done")
+                )
                 return
             self._clients += 1
             try:
@@ -115,10 +116,10 @@ class ControlServer:
         lines = BufferedByteReceiveStream(stream)
         while True:
             try:
-                with anyio.fail_after(READ_PATIENCE):
-                    line = await lines.receive_until(b"\n", LONGEST_REQUEST_BYTES)
+                with anyio.fail_after(READ_TIMEOUT):
+                    line = await lines.receive_until(b"\n", MAX_REQUEST_BYTES)
             except anyio.DelimiterNotFound:
-                await _send(stream, no(Kind.BAD_REQUEST, f"a request has at most {LONGEST_REQUEST_BYTES} bytes"))
+                await _send(stream, no(RefusalReason.BAD_REQUEST, f"a request has at most {MAX_REQUEST_BYTES} bytes"))
                 return
             except (TimeoutError, OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
@@ -130,7 +131,7 @@ class ControlServer:
         try:
             request = parse(line)
         except BadRequest as exc:
-            return no(Kind.BAD_REQUEST, str(exc))
+            return no(RefusalReason.BAD_REQUEST, str(exc))
         if request.do is Verb.INFO:
             return {"ok": True, **self.commands.info()}
         if request.do is Verb.JOBS:
@@ -139,8 +140,10 @@ class ControlServer:
         accounts = matching(self.commands.names, request.account)
         if not accounts:
             hint = nearest(request.account, self.commands.names)
-            return no(Kind.UNKNOWN_ACCOUNT, f"the running engine has no account like {request.account!r}; {hint}")
-        outcomes: dict[str, Outcome] = {}
+            return no(
+                RefusalReason.UNKNOWN_ACCOUNT, f"the running engine has no account like {request.account!r}; {hint}"
+            )
+        outcomes: dict[str, CommandOutcome] = {}
 
         async def perform(account: str) -> None:
             match request.do:
@@ -151,21 +154,23 @@ class ControlServer:
                 case _:
                     outcomes[account] = await self.commands.retry(account)
 
-        with anyio.move_on_after(self.commands.patience):
+        with anyio.move_on_after(self.commands.timeout):
             async with anyio.create_task_group() as tasks:
                 for account in accounts:
                     tasks.start_soon(perform, account)
         late = f"the {request.do} was asked for, but nothing came of it in time; see its status"
         return {
             "ok": True,
-            "accounts": [asdict(outcomes.get(name) or Outcome(name, False, f"{name}: {late}")) for name in accounts],
+            "accounts": [
+                asdict(outcomes.get(name) or CommandOutcome(name, False, f"{name}: {late}")) for name in accounts
+            ],
         }
 
 
 async def _send(stream: SocketStream, answer: dict[str, Any]) -> bool:
     """Say something; False if nobody reads it."""
     try:
-        with anyio.fail_after(WRITE_PATIENCE):
+        with anyio.fail_after(WRITE_TIMEOUT):
             await stream.send(line_of(answer))
     except (TimeoutError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         return False

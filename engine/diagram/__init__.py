@@ -7,13 +7,13 @@ from attrs import frozen
 from engine.diagram.data import to_json
 from engine.diagram.dot import to_dot
 from engine.diagram.mermaid import to_mermaid
-from engine.diagram.overlay import PLAIN, Overlay, Seen, look
+from engine.diagram.overlay import PLAIN, ObservedPaths, Overlay, look
 from engine.diagram.picture import PictureFailed, digest, made_from, to_png, to_svg
 from engine.diagram.scxml import to_scxml
 from engine.diagram.table import to_markdown
 from states import Policy
 
-__all__ = ["FORMATS", "PLAIN", "Format", "Overlay", "PictureFailed", "Seen", "is_current", "look"]
+__all__ = ["FORMATS", "PLAIN", "Format", "ObservedPaths", "Overlay", "PictureFailed", "is_current", "look"]
 
 
 @frozen

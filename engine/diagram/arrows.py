@@ -18,7 +18,7 @@ Pair = tuple[State, State]
 
 
 @frozen
-class Line:
+class ArrowLabel:
     """Rules with the same guard and effects: ``event, event [guard] / effect, effect``."""
 
     events: tuple[str, ...]
@@ -42,7 +42,7 @@ class Arrow:
 
     sources: tuple[State, ...]
     target: State
-    lines: tuple[Line, ...]
+    lines: tuple[ArrowLabel, ...]
 
     @property
     def pairs(self) -> frozenset[Pair]:
@@ -50,7 +50,7 @@ class Arrow:
         return frozenset((source, self.target) for source in self.sources)
 
 
-def _lines(rows: list[Row]) -> tuple[Line, ...]:
+def _lines(rows: list[Row]) -> tuple[ArrowLabel, ...]:
     """Return the lines of one way, sorted by their first event, and for one event as the guards are tried."""
     tried = {row: place for group in by_pair(ROWS).values() for place, row in enumerate(group)}
     alike: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
@@ -60,11 +60,11 @@ def _lines(rows: list[Row]) -> tuple[Line, ...]:
     for (guard, effects), members in alike.items():
         events = tuple(sorted((row.event.__name__ for row in members), key=RANK.__getitem__))
         first = next(row for row in members if row.event.__name__ == events[0])
-        found.append((RANK[events[0]], tried[first], Line(events, guard, effects)))
+        found.append((RANK[events[0]], tried[first], ArrowLabel(events, guard, effects)))
     return tuple(line for _, _, line in sorted(found, key=lambda item: item[:2]))
 
 
-def _share(ways: dict[Pair, tuple[Line, ...]]) -> Iterator[Arrow]:
+def _share(ways: dict[Pair, tuple[ArrowLabel, ...]]) -> Iterator[Arrow]:
     """Yield the arrows that several states share, and take them out of ``ways``."""
     for sources in SHARING:
         for target in State:

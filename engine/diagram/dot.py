@@ -7,7 +7,7 @@ from html import escape
 
 from engine.diagram.arrows import Arrow, arrows
 from engine.diagram.overlay import PLAIN, Overlay
-from engine.diagram.words import FILLS, FRAMES, KINDS, TOGETHER, legend, schedule
+from engine.diagram.words import FILLS, FRAMES, STATE_ROLES, TOGETHER, legend, schedule
 from states import MACHINE, Policy, State
 from states.rules import ALIVE, ATTEMPT
 from states.snapshot import MEANINGS
@@ -40,7 +40,7 @@ def _left(lines: Iterable[str]) -> str:
 
 
 def _state(state: State, policy: Policy, overlay: Overlay) -> str:
-    kind = KINDS[state]
+    kind = STATE_ROLES[state]
     lines = [f'<b><font point-size="14">{state.value}</font></b>  <i>{kind.value}</i>']
     if MEANINGS[state] != kind.value:
         lines += [escape(line) for line in textwrap.wrap(MEANINGS[state], MEANING_WIDTH)]

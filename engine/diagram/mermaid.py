@@ -5,7 +5,7 @@ import textwrap
 
 from engine.diagram.arrows import Arrow, arrows
 from engine.diagram.overlay import PLAIN, Overlay
-from engine.diagram.words import FILLS, KINDS, TOGETHER, Kind, legend, schedule
+from engine.diagram.words import FILLS, STATE_ROLES, TOGETHER, StateRole, legend, schedule
 from states import MACHINE, Policy, State
 from states.rules import ALIVE
 from states.snapshot import MEANINGS
@@ -23,7 +23,7 @@ def _plain(text: str) -> str:
 
 
 def _state(state: State, policy: Policy, overlay: Overlay) -> str:
-    kind = KINDS[state]
+    kind = STATE_ROLES[state]
     lines = [f"<b>{state.value}</b> ({kind.value})"]
     if MEANINGS[state] != kind.value:
         lines += textwrap.wrap(MEANINGS[state], WIDTH)
@@ -59,10 +59,10 @@ def to_mermaid(policy: Policy, overlay: Overlay = PLAIN) -> str:
         lines.append(f"{name}: <i>{text}</i>")
     lines += [_arrow(arrow, overlay) for arrow in arrows()]
     lines += [f"{state.value} --> [*]" for state in State if MACHINE.get_state(state.value).final]
-    for kind in Kind:
+    for kind in StateRole:
         name = kind.value.replace(" ", "_")
         lines.append(f"classDef {name} fill:{FILLS[kind]},stroke:#333,color:#000")
-        lines += [f"class {state.value} {name}" for state in State if KINDS[state] is kind]
+        lines += [f"class {state.value} {name}" for state in State if STATE_ROLES[state] is kind]
     if overlay.current:
         lines += ["classDef now stroke:#8e24aa,stroke-width:4px", f"class {overlay.current.value} now"]
     return "\n".join([*head, "stateDiagram-v2", *(f"    {line}" for line in [*lines, *_legend()])]) + "\n"

@@ -6,8 +6,8 @@ from statistics import median
 
 from attrs import field, frozen
 
+from engine.console.format import seconds
 from engine.diagram.arrows import Arrow, Pair
-from engine.narrate import seconds
 from states import ROWS, Entry, State
 
 PATH_STEPS = 5
@@ -60,7 +60,7 @@ PLAIN = Overlay()
 
 
 @frozen
-class Seen:
+class ObservedPaths:
     """What a journal tells: the ways and the stays, from the oldest entry to the newest."""
 
     path: deque[Pair] = field(factory=lambda: deque(maxlen=PATH_STEPS))
@@ -73,9 +73,9 @@ class Seen:
         return Heat(taken=self.taken, dwells={state: median(stays) for state, stays in self.stays.items()})
 
 
-def look(entries: Iterable[Entry]) -> Seen:
+def look(entries: Iterable[Entry]) -> ObservedPaths:
     """Return what entries tell, which are to come oldest first."""
-    seen = Seen()
+    seen = ObservedPaths()
     for entry in entries:
         # A rule may lead from a state to itself, which is a change as well: the visit of the state is another one.
         if entry.source is entry.target and entry.rule not in _MOVES:

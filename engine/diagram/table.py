@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from engine.diagram.arrows import ORDER
-from engine.diagram.words import KINDS, schedule
+from engine.diagram.words import STATE_ROLES, schedule
 from states import EVENTS, MACHINE, ROWS, Policy, Row, State
 from states.guards import foreign, stale
 from states.machine import by_pair
@@ -46,7 +46,7 @@ def _states(policy: Policy) -> list[str]:
     lines = _head("state", "kind", "meaning", "schedule")
     for state in State:
         lines.append(
-            _row(f"`{state.value}`", KINDS[state].value, MEANINGS[state], "<br>".join(schedule(state, policy)))
+            _row(f"`{state.value}`", STATE_ROLES[state].value, MEANINGS[state], "<br>".join(schedule(state, policy)))
         )
     return ["## States", "", f"It begins in `{MACHINE.initial}`.", "", *lines]
 

@@ -9,7 +9,7 @@ from states import EVENTS, Event, Policy, State
 from states.rules import ATTEMPT, FAILED_ATTEMPT, LOSSES, UNUSABLE
 
 
-class Kind(StrEnum):
+class StateRole(StrEnum):
     """What a state is to the person who looks; it gives the colour."""
 
     ATTEMPT = "attempt"
@@ -20,23 +20,23 @@ class Kind(StrEnum):
     FINAL = "final"
 
 
-KINDS: Mapping[State, Kind] = {
-    State.CONNECTING: Kind.ATTEMPT,
-    State.HEALTHY: Kind.WORKING,
-    State.TIMEOUT: Kind.SUSPECT,
-    State.BACKOFF: Kind.WAITING,
-    State.RECONNECTING: Kind.ATTEMPT,
-    State.AUTH_FAILED: Kind.NEEDS_A_PERSON,
-    State.SHUTTING_DOWN: Kind.FINAL,
+STATE_ROLES: Mapping[State, StateRole] = {
+    State.CONNECTING: StateRole.ATTEMPT,
+    State.HEALTHY: StateRole.WORKING,
+    State.TIMEOUT: StateRole.SUSPECT,
+    State.BACKOFF: StateRole.WAITING,
+    State.RECONNECTING: StateRole.ATTEMPT,
+    State.AUTH_FAILED: StateRole.NEEDS_A_PERSON,
+    State.SHUTTING_DOWN: StateRole.FINAL,
 }
 
-FILLS: Mapping[Kind, str] = {
-    Kind.ATTEMPT: "#d6e6f9",
-    Kind.WORKING: "#d5eed2",
-    Kind.SUSPECT: "#fdf0bd",
-    Kind.WAITING: "#fbdcb9",
-    Kind.NEEDS_A_PERSON: "#f7cdcd",
-    Kind.FINAL: "#e2e2e2",
+FILLS: Mapping[StateRole, str] = {
+    StateRole.ATTEMPT: "#d6e6f9",
+    StateRole.WORKING: "#d5eed2",
+    StateRole.SUSPECT: "#fdf0bd",
+    StateRole.WAITING: "#fbdcb9",
+    StateRole.NEEDS_A_PERSON: "#f7cdcd",
+    StateRole.FINAL: "#e2e2e2",
 }
 """Pale, so that black text on them stays readable on paper without colour; the kind is written out as well."""
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from engine.shell import command
+from engine.console.shell import command
 
 ICONS: Final = {True: "✅", False: "❌", None: "⚠️"}
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from adapters.session.inspect import belongs_to_many, loose_permissions
+from engine.console.shell import command
 from engine.doctor.findings import Finding
-from engine.shell import command
 
-SPACE_LEAST: Final = 100 * 10**6
+MIN_FREE_BYTES: Final = 100 * 10**6
 """Bytes that should be free."""
 
 
@@ -69,7 +69,7 @@ def space(paths: Iterable[Path]) -> Iterator[Finding]:
         disks.setdefault(path.stat().st_dev, path)
     for path in disks.values():
         free = shutil.disk_usage(path).free
-        enough = free >= SPACE_LEAST
+        enough = free >= MIN_FREE_BYTES
         text = f"{free / 10**6:,.0f} MB are free for {path}"
         yield Finding("disk", enough, text, "" if enough else f"free some space; see: {command('df', '-h', path)}")
 

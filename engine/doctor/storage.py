@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from adapters.sqlite import DatabaseUnusable, open_read_only
+from adapters.sqlite.integrity import is_intact
 from adapters.sqlite.schema import VERSION
-from adapters.sqlite.sound import is_sound
 from adapters.system import Holder, holder_of
-from engine import layout
+from engine import paths
 from engine.config import Config
+from engine.console.shell import engine_command
 from engine.doctor import places
 from engine.doctor.findings import Finding
-from engine.shell import engine_command
 from states.events import DatabaseCorrupt
 
 BUSY_SECONDS: Final = 3.0
@@ -29,7 +29,7 @@ LOG_LARGE: Final = 256 * 10**6
 def look(config: Config, fix: bool) -> Iterator[Finding]:
     """Look at the data directory and what is in it."""
     directory = config.storage.directory
-    holder = _holder(directory / layout.LOCK)
+    holder = _holder(directory / paths.LOCK)
     if holder is not None:
         since = datetime.fromtimestamp(holder.since).astimezone()
         yield Finding("engine", True, f"runs as process {holder.pid} since {since:%Y-%m-%d %H:%M:%S}")
@@ -37,9 +37,9 @@ def look(config: Config, fix: bool) -> Iterator[Finding]:
         yield Finding("engine", True, "does not run on this data")
     yield from places.directory("storage", directory, fix=fix)
     yield from places.space([directory, *(account.session.parent for account in config.accounts)])
-    if (directory / layout.BACKUPS).exists():
-        yield from places.directory("backups", directory / layout.BACKUPS, fix=fix)
-    database = directory / layout.DATABASE
+    if (directory / paths.BACKUPS).exists():
+        yield from places.directory("backups", directory / paths.BACKUPS, fix=fix)
+    database = directory / paths.DATABASE
     if not database.exists():
         yield Finding("journal", True, f"{database} does not exist yet; run makes it")
         return
@@ -57,7 +57,7 @@ def _journal(config: Config, path: Path, holder: Holder | None, fix: bool) -> It
         with closing(open_read_only(path, busy_timeout=BUSY_SECONDS)) as database:
             mode = str(database.execute("pragma journal_mode").fetchone()[0])
             version = int(database.execute("pragma user_version").fetchone()[0])
-            sound = is_sound(database, patience=SOUND_SECONDS)
+            sound = is_intact(database, timeout=SOUND_SECONDS)
     except DatabaseUnusable as exc:
         damaged = isinstance(exc.failure, DatabaseCorrupt)
         yield Finding("journal", False, str(exc), _out_of_the_way(path, holder) if damaged else "")

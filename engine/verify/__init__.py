@@ -1,6 +1,6 @@
 """The exhaustive check of the machine."""
 
-from engine.verify.explore import POLICIES, Explorer, Finding, Report, verify
+from engine.verify.explore import POLICIES, Explorer, VerificationReport, Violation, verify
 from engine.verify.properties import ALWAYS
 
-__all__ = ["ALWAYS", "POLICIES", "Explorer", "Finding", "Report", "verify"]
+__all__ = ["ALWAYS", "POLICIES", "Explorer", "VerificationReport", "Violation", "verify"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import define, field, frozen
 
 from engine.verify.properties import ALWAYS, Always
-from engine.verify.world import ALERT_AFTER, GENERATION, LINK, NOW, Bounds, Config, after, benign, forms
+from engine.verify.world import ALERT_AFTER, GENERATION, LINK, NOW, Bounds, Configuration, after, benign, forms
 from states import EVENTS, ROWS, Event, Policy, Row, State, Step, begin, step
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, Suspicion, Then
 
@@ -57,7 +57,7 @@ LOW, HIGH = _Extreme(0.0), _Extreme(1 - 2**-53)
 
 
 @frozen
-class Finding:
+class Violation:
     """A property that does not hold, and the shortest way there."""
 
     property: str
@@ -70,7 +70,7 @@ class Finding:
 
 
 @define
-class Report:
+class VerificationReport:
     """What was covered, and what was found."""
 
     configurations: int = 0
@@ -78,7 +78,7 @@ class Report:
     pairs: set[tuple[State, type[Event]]] = field(factory=set)
     rules: set[str] = field(factory=set)
     states: set[State] = field(factory=set)
-    findings: list[Finding] = field(factory=list)
+    findings: list[Violation] = field(factory=list)
 
 
 @define
@@ -89,17 +89,17 @@ class Explorer:
     decide: Decide = step
     properties: Sequence[Always] = ALWAYS
     most_findings: int = 5
-    report: Report = field(factory=Report)
+    report: VerificationReport = field(factory=VerificationReport)
     _bounds: Bounds = field(init=False)
-    _came: dict[Config, tuple[Config | None, str]] = field(factory=dict, init=False)
+    _came: dict[Configuration, tuple[Configuration | None, str]] = field(factory=dict, init=False)
     _late: set[tuple[State, str, bool, str]] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._bounds = Bounds.of(self.policy)
 
-    def run(self) -> Report:
+    def run(self) -> VerificationReport:
         """Explore everything, and return what was found."""
-        born = Config(self._bounds.normal(begin(None, now=NOW)))
+        born = Configuration(self._bounds.normal(begin(None, now=NOW)))
         self._came[born] = (None, "a new account")
         queue = deque([born])
         while queue and len(self.report.findings) < self.most_findings:
@@ -114,7 +114,7 @@ class Explorer:
             self._check_eventually()
         return self.report
 
-    def _successors(self, config: Config) -> Iterator[tuple[Config, Event | None]]:
+    def _successors(self, config: Configuration) -> Iterator[tuple[Configuration, Event | None]]:
         for event, possible in forms(config):
             # What is late, or cannot be, is dropped by rules that look at nothing else: once for each state will do.
             if not (possible and _present(event, config)):
@@ -126,9 +126,9 @@ class Explorer:
             if possible:
                 yield reached, event
         if config.started:  # the process is killed, or the account is resumed: a new life with what was stored
-            yield Config(self._bounds.normal(begin(config.snapshot, now=NOW))), None
+            yield Configuration(self._bounds.normal(begin(config.snapshot, now=NOW))), None
 
-    def _decided(self, config: Config, event: Event, *, possible: bool) -> Config:
+    def _decided(self, config: Configuration, event: Event, *, possible: bool) -> Configuration:
         decision = self.decide(config.snapshot, event, now=NOW, rng=LOW, policy=self.policy)
         self.report.decisions += 1
         self.report.pairs.add((config.snapshot.state, type(event)))
@@ -141,18 +141,18 @@ class Explorer:
                 self._check_always(config, event, other, after(config, event, other, self._bounds))
         return reached
 
-    def _check_always(self, config: Config, event: Event, decision: Step, reached: Config) -> None:
+    def _check_always(self, config: Configuration, event: Event, decision: Step, reached: Configuration) -> None:
         for holds in self.properties:
             wrong = holds(config, event, decision, reached, self.policy)
             if wrong is not None and len(self.report.findings) < self.most_findings:
                 way = (*self._way(config), f"{_named(event)} → {reached.snapshot.state}, by {decision.record.rule}")
-                self.report.findings.append(Finding(f"always {holds.__name__}", wrong, way))
+                self.report.findings.append(Violation(f"always {holds.__name__}", wrong, way))
 
     def _check_eventually(self) -> None:
         """Follow the friendly world from every configuration; a circle or a dead end is a finding."""
-        good: set[Config] = set()
+        good: set[Configuration] = set()
         for config in self._came:
-            path: list[Config] = []
+            path: list[Configuration] = []
             at = config
             while at not in good and at not in path:
                 path.append(at)
@@ -165,11 +165,11 @@ class Explorer:
                 good.update(path)
             elif len(self.report.findings) < self.most_findings:
                 what = f"from {config.snapshot.state} a friendly world leads nowhere"
-                self.report.findings.append(Finding("eventually at rest", what, self._way(config)))
+                self.report.findings.append(Violation("eventually at rest", what, self._way(config)))
 
-    def _way(self, config: Config) -> tuple[str, ...]:
+    def _way(self, config: Configuration) -> tuple[str, ...]:
         steps: list[str] = []
-        at: Config | None = config
+        at: Configuration | None = config
         while at is not None:
             before, how = self._came[at]
             steps.append(f"{how} → {at.snapshot.state}")
@@ -177,12 +177,12 @@ class Explorer:
         return tuple(reversed(steps))
 
 
-def _rests(config: Config) -> bool:
+def _rests(config: Configuration) -> bool:
     """Say whether the account is where a friendly world should get it; parked waits for a person, by its config."""
     return config.finished or config.snapshot.parked or config.snapshot.state in (State.HEALTHY, State.AUTH_FAILED)
 
 
-def _present(event: Event, config: Config) -> bool:
+def _present(event: Event, config: Configuration) -> bool:
     """Say whether an event is of this visit and this link, or of none."""
     generation, link = getattr(event, "generation", GENERATION), getattr(event, "link", 0)
     return generation == config.snapshot.generation and link in (0, config.snapshot.link)
@@ -203,9 +203,11 @@ def _shown(event: Event) -> Iterator[tuple[str, object]]:
     yield "what", getattr(event, "what", None)
 
 
-def verify(policies: Sequence[Policy] = POLICIES, decide: Decide = step, rows: Sequence[Row] = ROWS) -> Report:
+def verify(
+    policies: Sequence[Policy] = POLICIES, decide: Decide = step, rows: Sequence[Row] = ROWS
+) -> VerificationReport:
     """Explore all policies and return one report; *sometimes* is asked of all of them together."""
-    total = Report()
+    total = VerificationReport()
     for policy in policies:
         report = Explorer(policy, decide).run()
         total.configurations += report.configurations
@@ -216,16 +218,16 @@ def verify(policies: Sequence[Policy] = POLICIES, decide: Decide = step, rows: S
         total.findings += report.findings
     if not total.findings:
         total.findings += [
-            Finding("sometimes", f"the rule {name} is never taken", ())
+            Violation("sometimes", f"the rule {name} is never taken", ())
             for name in sorted({row.name for row in rows} - total.rules)
         ]
         total.findings += [
-            Finding("sometimes", f"the state {state} is never entered", ())
+            Violation("sometimes", f"the state {state} is never entered", ())
             for state in State
             if state not in total.states
         ]
         total.findings += [
-            Finding("sometimes", f"{event.__name__} never comes in {state}", ())
+            Violation("sometimes", f"{event.__name__} never comes in {state}", ())
             for state in State
             for event in EVENTS
             if (state, event) not in total.pairs

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import FLOOD_SECONDS, GENERATION, Config
+from engine.verify.world import FLOOD_SECONDS, GENERATION, Configuration
 from states import Event, Policy, Snapshot, State, Step
 from states.effects import (
     AlertDatabase,
@@ -33,14 +33,14 @@ from states.guards import UNEXPECTED_TRIES
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff, Then
 
-Always = Callable[[Config, Event, Step, Config, Policy], str | None]
+Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | None]
 """Configuration before, event, decision, configuration after, policy."""
 
 SENDING = (AskTurn, Open, Probe)
 FLOODS = ("FloodWait", "TransportFlood")
 
 
-def one_connection(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+def one_connection(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
     """There are never two connections open or opening."""
     link = before.link
     for effect in decision.effects:
@@ -53,7 +53,7 @@ def one_connection(before: Config, _: Event, decision: Step, __: Config, ___: Po
     return None
 
 
-def stop_is_final(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+def stop_is_final(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
     """A stop leads to ``shutting_down`` at once; nothing leaves it, and nothing but closing happens there."""
     if isinstance(event, StopRequested) and after.snapshot.state is not State.SHUTTING_DOWN:
         return f"a stop leads to {after.snapshot.state}"
@@ -74,7 +74,7 @@ def stop_is_final(before: Config, event: Event, decision: Step, after: Config, _
     return None
 
 
-def dead_is_silent(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+def dead_is_silent(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
     """In ``auth_failed`` nothing is open and nothing is sent, and only a person leads out of it."""
     if after.snapshot.state is State.AUTH_FAILED:
         if after.link != "none" or after.turn:
@@ -90,7 +90,7 @@ def dead_is_silent(before: Config, event: Event, decision: Step, after: Config, 
     return None
 
 
-def waits_end(_: Config, __: Event, ___: Step, after: Config, ____: Policy) -> str | None:
+def waits_end(_: Configuration, __: Event, ___: Step, after: Configuration, ____: Policy) -> str | None:
     """Whatever waits has something under way that will end the wait, or is parked with an action for a person."""
     if not after.started:
         return None
@@ -113,7 +113,9 @@ def waits_end(_: Config, __: Event, ___: Step, after: Config, ____: Policy) -> s
             return None
 
 
-def work_only_when_healthy(_: Config, __: Event, decision: Step, after: Config, ___: Policy) -> str | None:
+def work_only_when_healthy(
+    _: Configuration, __: Event, decision: Step, after: Configuration, ___: Policy
+) -> str | None:
     """Work uses a connection only while it is ``healthy`` and not limited."""
     at = after.snapshot
     if not after.held and (at.state is not State.HEALTHY or at.limited):
@@ -123,7 +125,7 @@ def work_only_when_healthy(_: Config, __: Event, decision: Step, after: Config, 
     return None
 
 
-def delays_fit(_: Config, event: Event, decision: Step, __: Config, policy: Policy) -> str | None:
+def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy) -> str | None:
     """Every new wait is within the bounds of its schedule; what a server asked for is a floor."""
     for effect in decision.effects:
         if not isinstance(effect, Wait) or not hasattr(event, "schedule"):
@@ -138,7 +140,7 @@ def delays_fit(_: Config, event: Event, decision: Step, __: Config, policy: Poli
     return None
 
 
-def floods_are_floors(before: Config, event: Event, _: Step, after: Config, __: Policy) -> str | None:
+def floods_are_floors(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
     """A flood wait ends by its time alone: neither a network that is back nor a person cuts it short."""
     was: Snapshot = before.snapshot
     flooded = was.state is State.BACKOFF and not was.parked and was.cause is not None and was.cause.event in FLOODS
@@ -147,7 +149,7 @@ def floods_are_floors(before: Config, event: Event, _: Step, after: Config, __: 
     return None
 
 
-def quiet_is_routine(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+def quiet_is_routine(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
     """What the journal leaves out changes no state and counts nothing."""
     was, now = before.snapshot, decision.snapshot
     counted = (now.attempt, now.failures, now.streak, now.generation) != (
@@ -158,7 +160,7 @@ def quiet_is_routine(before: Config, _: Event, decision: Step, __: Config, ___: 
     return None
 
 
-def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+def told_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
     """Who is marked as exhausted was told of in the same decision, and is told of once."""
     told = any(isinstance(effect, AlertExhausted) for effect in decision.effects)
     parked = any(isinstance(effect, AlertParked) for effect in decision.effects)
@@ -167,7 +169,7 @@ def told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy)
     return "told of again" if told and before.snapshot.exhausted else None
 
 
-def file_is_told_once(before: Config, _: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+def file_is_told_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
     """Of one trouble of a session file a person is told at most once, and who counts as told was told."""
     alerts = sum(isinstance(effect, AlertDatabase) for effect in decision.effects)
     was, now = before.snapshot.database, decision.snapshot.database
@@ -179,7 +181,9 @@ def file_is_told_once(before: Config, _: Event, decision: Step, __: Config, ___:
     return "what is known of a session file does not say whether a person was told"
 
 
-def file_is_told_in_time(before: Config, event: Event, decision: Step, __: Config, policy: Policy) -> str | None:
+def file_is_told_in_time(
+    before: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy
+) -> str | None:
     """A link that is up tells of a file that cannot be written, and of a lock that has lasted."""
     was = before.snapshot
     if was.state not in (State.HEALTHY, State.TIMEOUT):
@@ -193,7 +197,9 @@ def file_is_told_in_time(before: Config, event: Event, decision: Step, __: Confi
     return None
 
 
-def file_trouble_ends(before: Config, event: Event, decision: Step, __: Config, ___: Policy) -> str | None:
+def file_trouble_ends(
+    before: Configuration, event: Event, decision: Step, __: Configuration, ___: Policy
+) -> str | None:
     """A trouble of a session file ends when everything is written, and by nothing else in a life."""
     recovered = isinstance(event, DatabaseRecovered)
     if recovered and decision.snapshot.database is not None:
@@ -202,7 +208,7 @@ def file_trouble_ends(before: Config, event: Event, decision: Step, __: Config, 
     return "a session file counts as written, and nobody wrote it" if forgotten and not recovered else None
 
 
-def late_is_nothing(before: Config, event: Event, decision: Step, after: Config, _: Policy) -> str | None:
+def late_is_nothing(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
     """What answers an earlier visit, or speaks of a link that was given up, changes nothing at all."""
     late = isinstance(event, OfVisit) and event.generation != before.snapshot.generation
     foreign = isinstance(event, OfLink) and event.link not in (0, before.snapshot.link)
@@ -211,7 +217,7 @@ def late_is_nothing(before: Config, event: Event, decision: Step, after: Config,
     return None
 
 
-def tries_are_kept(_: Config, event: Event, decision: Step, after: Config, policy: Policy) -> str | None:
+def tries_are_kept(_: Configuration, event: Event, decision: Step, after: Configuration, policy: Policy) -> str | None:
     """When the tries of a schedule are used up a person has been told, and where the policy says so it is parked."""
     at = decision.snapshot
     if at.state is not State.BACKOFF or type(event) not in FAILED_ATTEMPT or at.link or not after.started:
@@ -225,7 +231,7 @@ def tries_are_kept(_: Config, event: Event, decision: Step, after: Config, polic
     return None if at.parked == (schedule.then is Then.PARK or too_many) else "parked or not, against the policy"
 
 
-def person_is_heard(before: Config, event: Event, _: Step, after: Config, __: Policy) -> str | None:
+def person_is_heard(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
     """A person who asks for an attempt gets one, wherever one is missing and no flood forbids it."""
     was, asked = before.snapshot, isinstance(event, RetryRequested)
     if asked and was.state in (State.BACKOFF, State.AUTH_FAILED) and not after.turn:

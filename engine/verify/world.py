@@ -66,7 +66,7 @@ OF_ACCOUNT = (
 
 
 @frozen
-class Config:
+class Configuration:
     """A snapshot, and what is under way: a turn, a link, a probe, timers, a closing."""
 
     snapshot: Snapshot
@@ -149,7 +149,7 @@ class Bounds:
         )
 
 
-def after(config: Config, event: Event, decision: Step, bounds: Bounds) -> Config:
+def after(config: Configuration, event: Event, decision: Step, bounds: Bounds) -> Configuration:
     """Return the configuration that a decision leads to, its effects performed as the runner performs them."""
     moved = decision.snapshot.generation != config.snapshot.generation
     turn, timers, closing = config.turn, set(config.timers), config.closing
@@ -185,7 +185,7 @@ def after(config: Config, event: Event, decision: Step, bounds: Bounds) -> Confi
                 finished = True
     if decision.snapshot.state is not State.SHUTTING_DOWN:
         closing = False  # only there is it waited for; elsewhere it is routine, whenever it comes
-    return Config(
+    return Configuration(
         bounds.normal(decision.snapshot), turn, link, probe, frozenset(timers), closing, held,
         config.started or isinstance(event, Started), finished,
     )  # fmt: skip
@@ -204,7 +204,7 @@ def _sample(kind: type[Event], link: int) -> Iterator[Event]:
         yield kind(link=link)
 
 
-def forms(config: Config) -> Iterator[tuple[Event, bool]]:
+def forms(config: Configuration) -> Iterator[tuple[Event, bool]]:
     """Yield every event in every form, and whether the world can bring it about in this configuration.
 
     Forms: of this visit or an earlier one; of this link, of one that was given up, or of none in particular.
@@ -232,7 +232,7 @@ def forms(config: Config) -> Iterator[tuple[Event, bool]]:
             yield kind(), config.started
 
 
-def _is_due(kind: type[OfVisit], config: Config) -> bool:
+def _is_due(kind: type[OfVisit], config: Configuration) -> bool:
     if kind is TurnGranted:
         return config.turn
     if kind is Closed:
@@ -240,7 +240,7 @@ def _is_due(kind: type[OfVisit], config: Config) -> bool:
     return kind in config.timers
 
 
-def _can_say(event: Event, config: Config) -> bool:
+def _can_say(event: Event, config: Configuration) -> bool:
     """Say whether the present link can report this now."""
     match event:
         case Connected() | TimedOut(what="connect"):
@@ -253,7 +253,7 @@ def _can_say(event: Event, config: Config) -> bool:
             return config.link != "none"
 
 
-def benign(config: Config) -> Event | None:
+def benign(config: Configuration) -> Event | None:
     """Return what a friendly world does next: it grants, answers and closes, time passes, and a person helps.
 
     None when the account is where it should be for good: healthy, waiting for credentials, or ended.

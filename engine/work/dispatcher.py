@@ -1,12 +1,12 @@
 """The dispatcher: gives jobs to accounts that are healthy, takes them away again, and writes down what came of them.
 
-    engine.db ──ready──▶ lanes (a few jobs of each kind and account) ──▶ a task of its own for each job that runs
+    engine.db ──ready──▶ queues (a few jobs of each kind and account) ──▶ a task of its own for each job that runs
         ▲                                                                      │ returned, raised, taken away
         └────────────── decide(job, event), see states/jobs.py ◀───────────────┘
 
-It is one task that sleeps until its bell rings: an account came or went, a job ended, a job was added, a time has come.
+It is one task that sleeps until it is woken: an account came or went, a job ended, a job was added, a time has come.
 Only it starts jobs and writes ends, so that there is one order. How many jobs wait makes no difference: it knows a few
-of each lane, and asks for more when these are gone.
+of each queue, and asks for more when these are gone.
 
 A job's task is asyncio's own and in no task group, with this as its owner: a function that does not let itself be
 cancelled would hold a group, and with it the engine, for ever. Here it is given up after a while, and named.
@@ -23,24 +23,37 @@ import anyio
 import structlog
 from attrs import define, evolve, field
 
-from engine.narrate import seconds
-from engine.ports import Clock
+from engine.console.format import seconds
+from engine.fleet.ports import Clock
+from engine.work.account_slot import AccountSlot
 from engine.work.handle import JobHandle, Run, as_json
-from engine.work.kinds import BadJob, Kinds
-from engine.work.lanes import Lanes
+from engine.work.job_log import log_outcome
+from engine.work.kinds import BadJob, JobKinds
 from engine.work.pace import LATER, Pace
-from engine.work.ports import Blame, ClientOf, Store
-from engine.work.seat import Seat
-from engine.work.summary import Summary, by_state
-from engine.work.telling import told
-from states.jobs import OPEN, Begun, Cancelled, Flooded, Job, JobEvent, JobState, Lost, Raised, Returned, decide
+from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
+from engine.work.ready_queues import ReadyQueues
+from states.jobs import (
+    OPEN,
+    Begun,
+    Cancelled,
+    Flooded,
+    Job,
+    JobEvent,
+    JobState,
+    JobSummary,
+    Lost,
+    Raised,
+    Returned,
+    by_state,
+    decide,
+)
 from states.pace import WorkPolicy
 
 TICK_SECONDS = 1.0
 """How often it is stored what runs and how far it is, and patience looked at."""
 GRACE_SECONDS = 5.0
-"""How long a job gets to end when it is told to; and again, until it was told ``ASKED_MOST`` times."""
-ASKED_MOST = 3
+"""How long a job gets to end when it is told to; and again, until it was told ``MAX_CANCELLATIONS`` times."""
+MAX_CANCELLATIONS = 3
 REST_SECONDS = 1.0
 """How long an account begins nothing after a job lost its connection, unless it has another client by then: the account
 itself hears of the loss a moment later."""
@@ -50,7 +63,7 @@ TRY_AGAIN_SECONDS = 5.0
 LOOK_SECONDS = 30.0
 """How often the file is looked at for jobs of which nobody has told."""
 NOT_HEALTHY = "the connection is not healthy"
-SHORTEST_SECONDS = 0.001
+MIN_WAIT_SECONDS = 0.001
 """No wait is shorter: the two clocks round differently, and it must not turn until they agree."""
 CHANCE = random.Random()
 
@@ -67,19 +80,19 @@ class Dispatcher:
     """See the module's docstring. ``run`` it in a task group; its store is to be open until that has ended."""
 
     accounts: Iterable[str]
-    kinds: Kinds
+    kinds: JobKinds
     policy: WorkPolicy
-    store: Store
+    store: JobStorage
     client_of: ClientOf
-    blame: Blame
+    blame: JobErrorClassifier
     clock: Clock
     rng: random.Random = field(default=CHANCE, repr=False)
     stuck: dict[int, Run] = field(factory=dict, init=False)
     """Jobs whose function does not end although it was told to, by number."""
-    _seats: dict[str, Seat] = field(init=False)
-    _lanes: Lanes = field(init=False)
+    _slots: dict[str, AccountSlot] = field(init=False)
+    _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
-    _bell: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _changed: dict[str, None] = field(factory=dict, init=False)
     """Accounts that came, went, or have room, in the order in which they said so."""
     _ends: deque[Run] = field(factory=deque, init=False)
@@ -91,27 +104,27 @@ class Dispatcher:
     _look_at: float = field(default=math.inf, init=False)
     """When to look at the file again, by the loop's clock."""
     _wake_at: float = field(default=math.inf, init=False)
-    """When a lane opens, in Unix seconds."""
+    """When a queue opens, in Unix seconds."""
 
     def __attrs_post_init__(self) -> None:
-        self._seats = {name: Seat(name) for name in self.accounts}
-        self._lanes = Lanes(self.store, self.kinds, self._seats)
+        self._slots = {name: AccountSlot(name) for name in self.accounts}
+        self._queues = ReadyQueues(self.store, self.kinds, self._slots)
         self._pace = Pace(self.policy, self.rng)
 
     # --- what others say ---------------------------------------------------------------------------------------------
 
     def account_changed(self, name: str) -> None:
         """Look at an account again: it may have another client, or none."""
-        if (seat := self._seats.get(name)) is not None:
+        if (slot := self._slots.get(name)) is not None:
             self._changed[name] = None
-            self._bell.set()
+            self._wakeup.set()
             # In a moment, when what was decided is also done; not with the next turn, which may wait for the file.
-            asyncio.get_running_loop().call_soon(self._see, seat)
+            asyncio.get_running_loop().call_soon(self._see, slot)
 
     def jobs_changed(self) -> None:
         """Look at the file again: a person has added, retried or cancelled jobs."""
         self._look_again = True
-        self._bell.set()
+        self._wakeup.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> str | None:
         """Return what log lines call the job whose function a task runs now, if it does."""
@@ -119,12 +132,12 @@ class Dispatcher:
         return run.label if run is not None and run.inside else None
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> JobSummary:
         """How many jobs there are (a second old), and those that run now."""
         running = tuple(run.job for run in self._runs())
         waiting = max(0, sum(self._counts.get(state, 0) for state in OPEN) - len(running))
         open_ones = {JobState.QUEUED.value: waiting, JobState.RUNNING.value: len(running)}
-        return Summary({**self._counts, **open_ones}, running)
+        return JobSummary({**self._counts, **open_ones}, running)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -135,11 +148,11 @@ class Dispatcher:
                 await self._trying(self._begin_work)
                 tasks.start_soon(self._tick)
                 while True:
-                    self._bell.clear()
+                    self._wakeup.clear()
                     await self._trying(self._turn)
-                    wait = min(self._wake_at, self._lanes.next_due) - self.clock.now()
-                    with anyio.move_on_after(None if wait == math.inf else max(wait, SHORTEST_SECONDS)):
-                        await self._bell.wait()
+                    wait = min(self._wake_at, self._queues.next_due) - self.clock.now()
+                    with anyio.move_on_after(None if wait == math.inf else max(wait, MIN_WAIT_SECONDS)):
+                        await self._wakeup.wait()
         finally:
             with anyio.move_on_after(STOP_SECONDS, shield=True):
                 await self._trying(self._wind_up)
@@ -151,11 +164,11 @@ class Dispatcher:
         for run in self._runs():
             self._take_away(run, Lost("the engine stopped"))
         while True:
-            self._bell.clear()
+            self._wakeup.clear()
             await self._settle_all()
             if not self._runs():
                 return await self.store.flush()
-            await self._bell.wait()
+            await self._wakeup.wait()
 
     async def _begin_work(self) -> None:
         await self.store.recover("the engine ended under it")
@@ -183,8 +196,8 @@ class Dispatcher:
             self._look_again = False  # before: who tells it while it looks has it look again
             await self._look()
         now = self.clock.now()
-        if now >= self._lanes.next_due:
-            await self._lanes.wake_due(now)
+        if now >= self._queues.next_due:
+            await self._queues.wake_due(now)
             self._all_changed()
         if now >= self._wake_at:
             self._wake_at = math.inf
@@ -193,32 +206,32 @@ class Dispatcher:
             names, self._changed = self._changed, {}
             hungry: dict[str, None] = {}
             for name in names:
-                seat = self._seats[name]
-                self._see(seat)
-                if seat.client is not None and not await self._fill(seat):
+                slot = self._slots[name]
+                self._see(slot)
+                if slot.client is not None and not await self._fill(slot):
                     hungry[name] = None
-            if hungry and await self._lanes.fetch(self._at_work):
+            if hungry and await self._queues.fetch(self._at_work):
                 self._changed |= hungry
 
     def _runs(self) -> list[Run]:
-        return [run for seat in self._seats.values() for run in seat.runs]
+        return [run for slot in self._slots.values() for run in slot.runs]
 
     def _all_changed(self) -> None:
-        self._changed |= dict.fromkeys(self._seats)
+        self._changed |= dict.fromkeys(self._slots)
 
-    def _see(self, seat: Seat) -> None:
+    def _see(self, slot: AccountSlot) -> None:
         """Take the jobs of an account away whose client is gone."""
-        client = self.client_of(seat.name)
-        if client is seat.client:
+        client = self.client_of(slot.name)
+        if client is slot.client:
             return
-        for run in seat.runs:
+        for run in slot.runs:
             self._take_away(run, Lost(NOT_HEALTHY))
-        seat.client, seat.rests_until = client, -math.inf
+        slot.client, slot.rests_until = client, -math.inf
 
     async def _look(self) -> None:
-        """Read the lanes anew, and end what a person has cancelled."""
+        """Read the queues anew, and end what a person has cancelled."""
         await self.store.flush()
-        await self._lanes.load()
+        await self._queues.load()
         self._look_at = anyio.current_time() + LOOK_SECONDS
         self._all_changed()
         runs = {run.job.id: run for run in self._runs()}
@@ -235,12 +248,12 @@ class Dispatcher:
         loop_now = anyio.current_time()
         if loop_now >= self._look_at:
             self.jobs_changed()
-        if self.clock.now() >= min(self._wake_at, self._lanes.next_due):  # also where the clock was set
-            self._bell.set()
+        if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
+            self._wakeup.set()
         for run in self._runs():
-            patience = self.policy.of(run.job.kind).patience
-            if run.why is None and loop_now - run.heard_at > patience:
-                silence = f"no end, no checkpoint and no progress within {seconds(patience)}"
+            timeout = self.policy.of(run.job.kind).patience
+            if run.why is None and loop_now - run.heard_at > timeout:
+                silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
                 self._take_away(run, Raised(silence))
             elif run.why is not None and loop_now - run.asked_at > GRACE_SECONDS:
                 self._ask_again(run)
@@ -252,61 +265,61 @@ class Dispatcher:
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 
-    async def _fill(self, seat: Seat) -> bool:
-        """Begin what may begin with an account; return False if its lanes have to be filled first."""
+    async def _fill(self, slot: AccountSlot) -> bool:
+        """Begin what may begin with an account; return False if its queues have to be filled first."""
         loop_now = anyio.current_time()
-        if seat.rests_until > loop_now:
-            self._wake_at = min(self._wake_at, self.clock.now() + seat.rests_until - loop_now)
+        if slot.rests_until > loop_now:
+            self._wake_at = min(self._wake_at, self.clock.now() + slot.rests_until - loop_now)
             return True
-        while len(seat.runs) < self.policy.per_account:
-            job = self._next(seat)
+        while len(slot.runs) < self.policy.per_account:
+            job = self._next(slot)
             if job is None:
-                return not self._lanes.wanted
+                return not self._queues.wanted
             if job.id not in self._at_work:
-                await self._begin(seat, job)
+                await self._begin(slot, job)
         return True
 
-    def _next(self, seat: Seat) -> Job | None:
-        """Take the job that goes first out of the lanes of an account."""
+    def _next(self, slot: AccountSlot) -> Job | None:
+        """Take the job that goes first out of the queues of an account."""
         now, best = self.clock.now(), None
-        for lane in self._lanes.of(seat.name):
-            head = lane.head
-            if head is None and not lane.more:
+        for queue in self._queues.of(slot.name):
+            head = queue.head
+            if head is None and not queue.more:
                 continue
-            paid = head is None or seat.has_paid(head)
-            opening = self._pace.opening(lane.kind, seat.name, now, paid=paid)
+            paid = head is None or slot.has_paid(head)
+            opening = self._pace.opening(queue.kind, slot.name, now, paid=paid)
             if opening is not None:
                 if opening != LATER:
                     self._wake_at = min(self._wake_at, opening)
             elif head is None:
-                self._lanes.want(lane)
+                self._queues.want(queue)
             elif best is None or (-head.priority, head.id) < best[0]:
-                best = (-head.priority, head.id), lane
-        if best is None or self._lanes.wanted:  # what is not read yet may go before what is
+                best = (-head.priority, head.id), queue
+        if best is None or self._queues.wanted:  # what is not read yet may go before what is
             return None
         return best[1].ready.popleft()
 
-    async def _begin(self, seat: Seat, job: Job) -> None:
+    async def _begin(self, slot: AccountSlot, job: Job) -> None:
         kind = self.kinds.get(job.kind)
-        assert kind is not None, "lanes are of known kinds"
-        now, client = self.clock.now(), seat.client
-        if not seat.has_paid(job) and (until := self._pace.taken_until(job.kind, now)) is not None:
-            job = evolve(job, paid=job.attempt, worker=seat.name)
-            await self.store.charge(job, seat.name, until)
-            self._pace.charge(job.kind, seat.name, until)
-        begun = decide(job, Begun(seat.name), now=now)
+        assert kind is not None, "queues are of known kinds"
+        now, client = self.clock.now(), slot.client
+        if not slot.has_paid(job) and (until := self._pace.taken_until(job.kind, now)) is not None:
+            job = evolve(job, paid=job.attempt, worker=slot.name)
+            await self.store.charge(job, slot.name, until)
+            self._pace.charge(job.kind, slot.name, until)
+        begun = decide(job, Begun(slot.name), now=now)
         # Only now: of a job whose place could not be stored, nothing is left here.
-        run = Run(begun, kind, seat.name, client)
-        self._pace.begun(job.kind, seat.name)
+        run = Run(begun, kind, slot.name, client)
+        self._pace.begun(job.kind, slot.name)
         self._at_work.add(job.id)
-        seat.runs.add(run)
+        slot.runs.add(run)
         # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
         run.unsaved = True
         # Bare, and owned here: a group would wait for ever for one that swallows its cancellation.
         run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
         self._labels[run.task] = run
         run.task.add_done_callback(partial(self._ended, run))
-        if seat.client is not client:  # it went while the place was stored
+        if slot.client is not client:  # it went while the place was stored
             self._take_away(run, Lost(NOT_HEALTHY))
 
     async def _work(self, run: Run) -> None:
@@ -334,7 +347,7 @@ class Dispatcher:
             self._ask_again(run)
 
     def _ask_again(self, run: Run) -> None:
-        if run.asked >= ASKED_MOST:
+        if run.asked >= MAX_CANCELLATIONS:
             self._give_up(run)
         elif run.task is not None:
             run.asked, run.asked_at = run.asked + 1, anyio.current_time()
@@ -352,11 +365,11 @@ class Dispatcher:
         )
 
     def _leave(self, run: Run) -> None:
-        seat = self._seats[run.account]
-        if run in seat.runs:
-            seat.runs.discard(run)
+        slot = self._slots[run.account]
+        if run in slot.runs:
+            slot.runs.discard(run)
             self._pace.ended(run.job.kind, run.account)
-            self._changed[seat.name] = None
+            self._changed[slot.name] = None
             if self.policy.of(run.job.kind).at_once is not None:
                 self._all_changed()
 
@@ -366,7 +379,7 @@ class Dispatcher:
             cut_off = task.cancelled() or (exc := task.exception()) is None
             run.end = run.why or (Lost("it was cancelled before it began") if cut_off else Raised(type(exc).__name__))
         self._ends.append(run)
-        self._bell.set()
+        self._wakeup.set()
 
     async def _settle_all(self) -> None:
         while self._ends:
@@ -374,7 +387,7 @@ class Dispatcher:
             now = self.clock.now()
             await self._settle(run, now)
             self._ends.popleft()  # only now: what a cancelled call has not stored is still to be stored
-            told(run, run.job, now)
+            log_outcome(run, run.job, now)
 
     async def _settle(self, run: Run, now: float) -> None:
         """Store what came of a run, and let others have its place."""
@@ -390,9 +403,9 @@ class Dispatcher:
         self._leave(run)
         if isinstance(run.end, Flooded) and not run.end.alone:
             self._pace.hold(job.kind, run.account, run.end.until)
-        seat = self._seats[run.account]
-        if isinstance(run.end, Lost) and run.why is None and seat.client is run.client:
-            seat.rests_until = anyio.current_time() + REST_SECONDS
+        slot = self._slots[run.account]
+        if isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
+            slot.rests_until = anyio.current_time() + REST_SECONDS
         if job.state is JobState.QUEUED:
-            self._lanes.returned(job)
-            self._changed |= dict.fromkeys(self._seats if job.account is None else [job.account])
+            self._queues.returned(job)
+            self._changed |= dict.fromkeys(self._slots if job.account is None else [job.account])

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 from attrs import define, field
 
-from engine.ports import Clock
-from engine.work.kinds import Kind
-from engine.work.ports import Store
+from engine.fleet.ports import Clock
+from engine.work.kinds import JobKind
+from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
 
 
@@ -43,7 +43,7 @@ class Run:
     """One run of a job: from its begin with an account to the end of its task."""
 
     job: Job
-    kind: Kind
+    kind: JobKind
     account: str
     client: Any
     task: "asyncio.Task[None] | None" = field(default=None, init=False)
@@ -74,7 +74,7 @@ class JobHandle:
     data: Any
     """What the job was given: of the kind's class, or a dict."""
     _run: Run
-    _store: Store
+    _store: JobStorage
     _clock: Clock
     _one: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     """Checkpoints of one job go one after the other: each counts the results of those before."""

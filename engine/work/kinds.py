@@ -11,7 +11,7 @@ from typing import Any
 import cattrs
 from attrs import field, frozen
 
-from engine.config import nearest
+from engine.console.format import nearest
 
 Function = Callable[[Any, Any], Awaitable[Any]]
 """``async def work(job, client)``; what it returns is the job's result, as JSON."""
@@ -57,7 +57,7 @@ _CONVERTER = _converter()
 
 
 @frozen
-class Kind:
+class JobKind:
     """One kind of jobs; ``data`` None takes any mapping."""
 
     name: str
@@ -115,21 +115,21 @@ def _fault(exc: BaseException, _: type[Any] | None) -> str:
 
 
 @frozen
-class Kinds:
+class JobKinds:
     """The kinds that there are, by name."""
 
-    by_name: dict[str, Kind] = field(factory=dict)
+    by_name: dict[str, JobKind] = field(factory=dict)
 
     @classmethod
-    def of(cls, kinds: Iterable[Kind]) -> "Kinds":
+    def of(cls, kinds: Iterable[JobKind]) -> "JobKinds":
         """Return these kinds; a later one takes the place of an earlier one of the same name."""
         return cls({kind.name: kind for kind in kinds})
 
-    def get(self, name: str) -> Kind | None:
+    def get(self, name: str) -> JobKind | None:
         """Return the kind called ``name``, if there is one."""
         return self.by_name.get(name)
 
-    def named(self, name: str) -> Kind:
+    def named(self, name: str) -> JobKind:
         """Return the kind called ``name``. Raises ``BadJob``."""
         kind = self.by_name.get(name)
         if kind is None:

@@ -1,4 +1,4 @@
-"""The user's modules that a config names: imported, and searched for what their functions are marked as."""
+"""The user's modules that a config names: imported, and searched for what their functions are declared as."""
 
 import importlib
 import importlib.util
@@ -12,8 +12,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from engine.work.kinds import Function, Kind
-from engine.work.marks import HandlerMark, KindMark, StandingMark, marks_of
+from engine.work.decorators import BackgroundTaskDeclaration, HandlerDeclaration, JobKindDeclaration, declarations_of
+from engine.work.kinds import Function, JobKind
 
 
 class BadModule(Exception):
@@ -34,9 +34,9 @@ class Attached:
 class Found:
     """What is in the modules."""
 
-    kinds: list[Kind] = field(factory=list)
+    kinds: list[JobKind] = field(factory=list)
     handlers: list[Attached] = field(factory=list)
-    standing: list[Attached] = field(factory=list)
+    background_tasks: list[Attached] = field(factory=list)
 
 
 def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
@@ -49,31 +49,31 @@ def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
     homes: dict[str, tuple[str, Any]] = {}
     for name, accounts in modules:
         for function in _functions(_load(name, folder)):
-            for mark in marks_of(function):
+            for declaration in declarations_of(function):
                 if not inspect.iscoroutinefunction(function):
                     raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
-                match mark:
-                    case KindMark(kind, data):
+                match declaration:
+                    case JobKindDeclaration(kind, data):
                         home, first = homes.setdefault(kind, (name, function))
                         if first is not function:
                             raise BadModule(f"{name}: the kind {kind!r} is in {home} already; rename one of them")
                         found.kinds.append(_kind(name, kind, function, data))
-                    case HandlerMark(event):
+                    case HandlerDeclaration(event):
                         found.handlers.append(Attached(function, tuple(accounts), event))
-                    case StandingMark():
-                        found.standing.append(Attached(function, tuple(accounts)))
+                    case BackgroundTaskDeclaration():
+                        found.background_tasks.append(Attached(function, tuple(accounts)))
     return found
 
 
-def _kind(module: str, name: str, function: Function, data: Any) -> Kind:
+def _kind(module: str, name: str, function: Function, data: Any) -> JobKind:
     if data is not None and not hasattr(data, "__attrs_attrs__"):
         raise BadModule(f"{module}: the data of the kind {name!r} must be an attrs class, not {data!r:.60}")
-    return Kind(name, function, data)
+    return JobKind(name, function, data)
 
 
 def _functions(module: ModuleType) -> list[Any]:
-    """Return the marked functions that a module defines or imports, each once, in their order."""
-    return list({id(value): value for value in vars(module).values() if marks_of(value)}.values())
+    """Return the declared functions that a module defines or imports, each once, in their order."""
+    return list({id(value): value for value in vars(module).values() if declarations_of(value)}.values())
 
 
 def _load(name: str, folder: Path) -> ModuleType:

@@ -5,13 +5,13 @@ from typing import Any, Protocol
 
 from states.jobs import Flooded, Job, Lost, Raised
 
-Blame = Callable[[BaseException, Any], Lost | Flooded | Raised]
+JobErrorClassifier = Callable[[BaseException, Any], Lost | Flooded | Raised]
 """Says whose trouble an exception of a job with this client is: the connection's, the server's, or the job's own."""
 ClientOf = Callable[[str], Any]
 """Returns the client that work may use with an account now, or None."""
 
 
-class Store(Protocol):
+class JobStorage(Protocol):
     """Where jobs are written down. What is written is ordered and durable a moment later; ``flush`` waits for it."""
 
     async def recover(self, why: str) -> None:
@@ -35,14 +35,14 @@ class Store(Protocol):
     async def flush(self) -> None:
         """Return when all that was written before is durable, and so can be read."""
 
-    async def lanes(self) -> list[tuple[str, str | None]]:
+    async def queues(self) -> list[tuple[str, str | None]]:
         """Return each (kind, account) that has jobs which are ready."""
 
     async def next_due(self) -> float | None:
         """Return when the next waiting job is due."""
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
-        """Return the jobs of this lane that go first."""
+        """Return the jobs of this queue that go first."""
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs a person has ended."""

@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 from attrs import define, field
 
-from engine.narrate import seconds
+from engine.console.format import seconds
 
 EVERY = 0.25
 """Seconds between two beats, and between two looks."""
@@ -95,7 +95,7 @@ class _Standstill:
     task: Task | None = None
     task_since: float | None = None
     """Since when every look saw this task; None before the first look."""
-    patience_since: float = 0.0
+    waiting_since: float = 0.0
     """When a look first saw this task, or when it was last thrown out."""
     told: str = ""
     """What was reported to run; empty if nothing was."""
@@ -104,7 +104,7 @@ class _Standstill:
         """Note which task runs at a look."""
         if self.task_since is None or task is not self.task:
             self.task_since = self.since if self.task_since is None else now
-            self.task, self.patience_since = task, now
+            self.task, self.waiting_since = task, now
 
 
 @define(eq=False)
@@ -167,9 +167,9 @@ class _Watch:
                 seen.report_at *= 2
             seen.told = job or ("a callback" if task is None else f"the task {task.get_name()!r}")
             self._report(seen, now)
-        if task is None or job is None or self.throw_after is None or now - seen.patience_since < self.throw_after:
+        if task is None or job is None or self.throw_after is None or now - seen.waiting_since < self.throw_after:
             return
-        seen.told, seen.patience_since = job, now
+        seen.told, seen.waiting_since = job, now
         log.error(f"Throwing out {job}: the loop has stood still for {seconds(now - seen.since)}", icon="❌")
         self._wanted = task, job, seen.beat
         signal.pthread_kill(self._thread, SIGNAL)

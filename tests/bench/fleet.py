@@ -39,22 +39,22 @@ from telethon.sessions import SQLiteSession
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.sandbox import Fault, FaultKind, SandboxProcess
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.system import SystemClock
-from adapters.telegram import Connector, Datacenter
-from engine import logs
-from engine.beacon import Beacon
-from engine.fleet import Turnstile
-from engine.narrate import narrate
-from engine.network import Network
-from engine.run import COLLECTIONS
-from engine.runner import Runner
-from engine.supervisor import Supervisor
+from adapters.telegram import Datacenter, TelegramConnector
+from engine.app.run import COLLECTIONS
+from engine.console import logs
+from engine.console.messages import narrate
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.network_probe import NetworkProbe
+from engine.fleet.outage_detector import OutageDetector
+from engine.fleet.runner import Runner
+from engine.fleet.supervisor import Supervisor
 from states import Policy, State, Step
 from states.schedules import Health
 
 API = (12345, "0123456789abcdef0123456789abcdef")
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """Seconds after which a measurement is given up."""
 DESCRIPTORS_PER_CLIENT = 4
 """A socket and a session file with its journal; the sandbox is another process."""
@@ -95,8 +95,8 @@ async def until(holds: Callable[[], bool], what: str) -> float:
     """Wait until something holds; return the seconds it took."""
     began = time.perf_counter()
     while not holds():
-        if time.perf_counter() - began > PATIENCE:
-            raise SystemExit(f"Gave up after {PATIENCE:.0f} s: {what}")
+        if time.perf_counter() - began > TIMEOUT:
+            raise SystemExit(f"Gave up after {TIMEOUT:.0f} s: {what}")
         await anyio.sleep(LOOK_EVERY)
     return time.perf_counter() - began
 
@@ -124,7 +124,7 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int
         began = time.perf_counter()  # before the reset, as for the engine: clients are lost while it is carried out
         await place.reset()
         while (await place.sandbox.stats())["accepted"] < accepted + place.clients:
-            if time.perf_counter() - began > PATIENCE:
+            if time.perf_counter() - began > TIMEOUT:
                 raise SystemExit("Gave up on the bare clients: not all came back")
             await anyio.sleep(LOOK_EVERY)
         await until(lambda: not any(client._sender._reconnecting for client in clients), "bare clients reconnect")
@@ -151,16 +151,16 @@ class Engine:
 
     place: Place
     supervisor: Supervisor
-    turns: Turnstile
+    turns: ConnectLimiter
     watched: bool = True
     """Whether somebody watches the network; without, every account keeps to its own schedule."""
-    connectors: dict[str, Connector] = field(factory=dict)
-    network: Network = field(init=False)
-    beacon: Beacon = field(init=False)
+    connectors: dict[str, TelegramConnector] = field(factory=dict)
+    network: OutageDetector = field(init=False)
+    beacon: NetworkProbe = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.network = Network(self.turns, self.supervisor.tell)
-        self.beacon = Beacon(self.connectors, self.network.seen)
+        self.network = OutageDetector(self.turns, self.supervisor.tell)
+        self.beacon = NetworkProbe(self.connectors, self.network.seen)
 
     def observe(self, account: str, step: Step) -> None:
         """Look at a decision."""
@@ -194,12 +194,12 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
     """Run the engine's accounts for the length of the block."""
     sandbox = place.sandbox
     datacenter = Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key)
-    journal = await Journal.open(place.directory / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(place.directory / "engine.db", on_trouble=lambda *_: None)
     supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
-    fleet = Engine(place, supervisor, Turnstile(limit, stagger))
+    fleet = Engine(place, supervisor, ConnectLimiter(limit, stagger))
     for number in range(place.clients):
         name = f"Account {number}"
-        fleet.connectors[name] = Connector(await place.session(1, number), *API, datacenter)
+        fleet.connectors[name] = TelegramConnector(await place.session(1, number), *API, datacenter)
         supervisor.runners[name] = Runner(
             account=name,
             connector=fleet.connectors[name],

@@ -15,7 +15,7 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Fault, FaultKind, SandboxProcess
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.telegram import Datacenter
 from states import Policy
 from tests.bench.programs import Account, Bare, Holdfast, Program
@@ -38,11 +38,11 @@ class Outcome:
     tries: int
     """Connections that it tried to make."""
     accepted: int
-    """Those that the data centre accepted."""
+    """Those that the datacenter accepted."""
     times: int = 0
     """How often what was measured happened."""
     looks: int = 0
-    """How often the beacon looked for the data centre meanwhile."""
+    """How often the beacon looked for the datacenter meanwhile."""
 
 
 Outcomes = Mapping[str, list[Outcome]]
@@ -139,7 +139,7 @@ class Ground:
 
     directory: Path
     sandbox: SandboxProcess
-    journal: Journal
+    journal: JournalWriter
     policy: Policy
     _numbers: "itertools.count[int]" = field(factory=itertools.count, init=False)
 

@@ -26,14 +26,14 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.sqlite.connect import open_database
 from adapters.sqlite.jobs import NewJob, add
 from adapters.system import SystemClock
-from engine import logs
-from engine.run import COLLECTIONS
+from engine.app.run import COLLECTIONS
+from engine.console import logs
 from engine.work.dispatcher import Dispatcher
-from engine.work.kinds import Kind, Kinds
+from engine.work.kinds import JobKind, JobKinds
 from states.jobs import Raised
 from states.pace import KindPolicy, WorkPolicy
 from tests.bench.storage.memory import ROOT, resident
@@ -79,11 +79,11 @@ class Counting:
         return await instant(job, client)
 
 
-def dispatcher(journal: Journal, kind: Counting) -> Dispatcher:
+def dispatcher(journal: JournalWriter, kind: Counting) -> Dispatcher:
     """Return one that runs as many jobs at once as the other contender."""
     return Dispatcher(
         accounts=[f"Account {index}" for index in range(ACCOUNTS)],
-        kinds=Kinds.of([Kind(KIND, kind.work)]),
+        kinds=JobKinds.of([JobKind(KIND, kind.work)]),
         policy=WorkPolicy(per_account=AT_ONCE, kinds={KIND: KindPolicy(per_account=AT_ONCE)}),
         store=journal.jobs,
         client_of=lambda name: name,
@@ -94,7 +94,7 @@ def dispatcher(journal: Journal, kind: Counting) -> Dispatcher:
 
 async def ours(path: Path, jobs: int) -> float:
     """The dispatcher, the store and the group writer; the time ends when the last end is durable."""
-    journal, kind = await Journal.open(path, on_trouble=lambda *_: None), Counting(jobs)
+    journal, kind = await JournalWriter.open(path, on_trouble=lambda *_: None), Counting(jobs)
     work = dispatcher(journal, kind)
     with logs.opened(path.with_suffix(".logs"), recent=logs.RecentLines()):
         began = time.perf_counter()
@@ -175,7 +175,7 @@ def rates(place: Path, *, jobs: int, rounds: int) -> Table:
 async def few(path: Path) -> dict[str, float]:
     """Open a file, do a few of its jobs, and say how long the first took to begin, all to be done, and the memory."""
     empty, began = resident(), time.perf_counter()
-    journal, kind = await Journal.open(path, on_trouble=lambda *_: None), Counting(FEW)
+    journal, kind = await JournalWriter.open(path, on_trouble=lambda *_: None), Counting(FEW)
     with logs.opened(path.with_suffix(".logs"), recent=logs.RecentLines()):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(dispatcher(journal, kind).run)

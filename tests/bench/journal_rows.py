@@ -24,8 +24,8 @@ import attrs
 from rich.console import Console
 from rich.table import Table
 
-from adapters.sqlite import Journal, JournalReader
-from engine.stats import Past, measure
+from adapters.sqlite import JournalReader, JournalWriter
+from engine.journal.stats import Past, measure
 from states import Policy, State, begin
 from states.events import Connected, Elapsed, Event, NetworkLost, Stable, Started, TurnGranted
 from tests.states.life import Life
@@ -45,7 +45,7 @@ async def _seed(path: Path) -> int:
         Stable(generation=0),
         NetworkLost(detail="connection reset", chain=("ConnectionResetError: [Errno 104] Connection reset by peer",)),
     )
-    journal = await Journal.open(path, on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     rows = 0
     for number in range(ACCOUNTS):
         life = Life(Policy(), begin(None, now=0.0))
@@ -129,7 +129,7 @@ async def _write_rate(path: Path, rows: int = 20_000) -> float:
     life = Life(Policy()).connect()
     made = life.take(NetworkLost(detail="connection reset"))
     record = attrs.evolve(made.record, at=NOW)
-    journal = await Journal.open(path, on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     began = time.perf_counter()
     for number in range(rows):
         await journal.write(f"Account {number % ACCOUNTS}", record, made.snapshot)

@@ -12,15 +12,15 @@ from telethon import TelegramClient, events
 from telethon.network import ConnectionTcpFull
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.system import SystemClock
-from adapters.telegram import Connector, Datacenter
+from adapters.telegram import Datacenter, TelegramConnector
 from adapters.telegram.client import asked
-from engine.beacon import Beacon
-from engine.fleet import Turnstile
-from engine.network import Network
-from engine.runner import Runner
-from engine.supervisor import Supervisor
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.network_probe import NetworkProbe
+from engine.fleet.outage_detector import OutageDetector
+from engine.fleet.runner import Runner
+from engine.fleet.supervisor import Supervisor
 from states import Policy, State, Step
 
 API = (12345, "0123456789abcdef0123456789abcdef")
@@ -55,7 +55,7 @@ class Program(Protocol):
 
     @property
     def looks(self) -> int:
-        """How often it looked, without its account, whether the data centre is there."""
+        """How often it looked, without its account, whether the datacenter is there."""
 
     @property
     def noticed(self) -> float | None:
@@ -83,19 +83,19 @@ class Holdfast:
     noticed: float | None = field(default=None, init=False)
     over: bool = field(default=False, init=False)
     runner: Runner = field(init=False)
-    beacon: Beacon = field(init=False)
+    beacon: NetworkProbe = field(init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, account: Account, journal: Journal, policy: Policy) -> AsyncIterator["Holdfast"]:
+    async def running(cls, account: Account, journal: JournalWriter, policy: Policy) -> AsyncIterator["Holdfast"]:
         """Run it for the length of the block; it is healthy when the block begins."""
         program = cls()
-        turns = Turnstile(CONNECTS_AT_ONCE, STAGGER)
+        turns = ConnectLimiter(CONNECTS_AT_ONCE, STAGGER)
         supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
-        connector = Connector(account.session, *API, account.datacenter)
-        network = Network(turns, supervisor.tell)
-        program.beacon = Beacon({account.phone: connector}, network.seen)
+        connector = TelegramConnector(account.session, *API, account.datacenter)
+        network = OutageDetector(turns, supervisor.tell)
+        program.beacon = NetworkProbe({account.phone: connector}, network.seen)
         supervisor.listeners += [network.observe, program.beacon.observe, program._observe]
         connector.on(program._hear, events.NewMessage())
         program.runner = supervisor.runners[account.phone] = Runner(
@@ -169,7 +169,7 @@ class Bare:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, account: Account, journal: Journal, policy: Policy) -> AsyncIterator["Bare"]:
+    async def running(cls, account: Account, journal: JournalWriter, policy: Policy) -> AsyncIterator["Bare"]:
         """Run it for the length of the block; it has no use for the journal and the policy."""
         program = cls()
         program.client = TelegramClient(str(account.session), *API, connection=_counted(program._tried))

@@ -2,7 +2,7 @@
 
     uv run python -m tests.bench.recovery [--quick] [--only NAME ...] [--json]
 
-Each program has an account and a port of its own at a data centre in another process. The engine's accounts run with
+Each program has an account and a port of its own at a datacenter in another process. The engine's accounts run with
 the default policy, but that a link counts as stable early (``STABLE_AFTER``), so that nobody waits a minute before each
 fault; each is a fleet of its own, so nothing but its own schedule brings it back. The bare client has every setting its
 default: it reconnects by itself. Both listen for messages and send nothing of their own.
@@ -26,9 +26,9 @@ import anyio
 from attrs import asdict
 
 from adapters.sandbox import SandboxProcess
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.telegram import Datacenter
-from engine import logs
+from engine.console import logs
 from states import Policy
 from states.schedules import Backoff, BackoffSchedules, Health, Patience, Suspicion
 from tests.bench.ground import Ground, Outcomes
@@ -56,7 +56,7 @@ async def prepared(policy: Policy) -> AsyncIterator[Ground]:
         directory = Path(name)
         async with SandboxProcess.start() as sandbox:
             Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
-            journal = await Journal.open(directory / "engine.db", on_trouble=lambda *_: None)
+            journal = await JournalWriter.open(directory / "engine.db", on_trouble=lambda *_: None)
             yield Ground(directory, sandbox, journal, policy)
             await journal.aclose(FLUSH_SECONDS)
 

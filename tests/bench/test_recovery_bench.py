@@ -12,7 +12,7 @@ from tests.bench.recovery import QUICK, QUICK_POLICY, prepared, run
 from tests.bench.recovery_table import behind, markdown
 from tests.bench.rows import LONG, QUIET, STORMS
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 [RESET] = [row for row in QUIET if row.key == "reset"]
 [STORM] = [row for row in STORMS if row.key == "accept-then-close"]
 ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
@@ -21,7 +21,7 @@ ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
 async def test_both_programs_come_back_from_each_reset_with_one_connection() -> None:
     """A row, end to end: each program is hurt as often as the scale says, and is counted alone."""
     async with prepared(QUICK_POLICY) as ground:
-        found = await run(ground, evolve(QUICK, strokes=2, bound=PATIENCE), only=["reset"])
+        found = await run(ground, evolve(QUICK, strokes=2, bound=TIMEOUT), only=["reset"])
     assert list(found) == ["reset"]
     assert set(found["reset"]) == {"Holdfast", "Bare"}
     for outcomes in found["reset"].values():
@@ -36,8 +36,8 @@ async def test_a_program_hears_and_each_port_counts_alone() -> None:
             await seat.begin()
             await seat.push("hello")
         await theirs.hurt(FaultKind.RESET)
-        assert not isinf((await theirs.answered(PATIENCE)).seconds)
-        with anyio.fail_after(PATIENCE):
+        assert not isinf((await theirs.answered(TIMEOUT)).seconds)
+        with anyio.fail_after(TIMEOUT):
             while not (ours.program.heard and theirs.program.heard):
                 await anyio.sleep(0.01)
         assert [text for _, text in ours.program.heard] == ["hello"]
@@ -50,7 +50,7 @@ async def test_a_frozen_relay_keeps_the_connection_and_lets_new_ones_through() -
         await seat.program.settle()
         await seat.begin()
         seat.relay.freeze()
-        outcome = await seat.answered(PATIENCE)
+        outcome = await seat.answered(TIMEOUT)
     assert (outcome.tries, outcome.accepted, isinf(outcome.seconds)) == (1, 1, False)
 
 

@@ -19,7 +19,7 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine import Engine
 from states.jobs import JobState
-from tests.engine.workplace import COMPLAINTS, FAST, PATIENCE, ROOT, Workplace
+from tests.engine.workplace import COMPLAINTS, FAST, ROOT, TIMEOUT, Workplace
 
 PHONES = ("+9996620001", "+9996630001")
 EXAMPLES = ROOT / "examples"
@@ -41,7 +41,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 async def run(workplace: Workplace, name: str, *arguments: str) -> list[str]:
     """Run a program to its end, which must be clean; return the lines that it printed."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(TIMEOUT):
         done = await anyio.run_process(
             [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
             cwd=workplace.directory,
@@ -99,11 +99,11 @@ async def test_the_module_of_the_config(workplace: Workplace, capsys: pytest.Cap
         workplace.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_work_of_an_example.py]}\n")
         async with Engine.from_config(workplace.config) as engine:
             number = await engine.add_job("count_words", {"chat": "@some_group", "word": "one"})
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 job = await engine.finished(number)
             assert (job.state, job.result) == (JobState.DONE, {"count": 3})
             await dc.push(PHONES[0], "ping", sender=PHONES[1])
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 while [message.text for message in dc.messages(PHONES[1])] != ["ping", "pong"]:
                     await anyio.sleep(0.01)
         assert " unread\n" in capsys.readouterr().out
@@ -117,7 +117,7 @@ async def test_the_monitor(workplace: Workplace, capsys: pytest.CaptureFixture[s
         client = TelegramClient(str(file), 1, "0" * 32)
         shown = ""
         running = asyncio.create_task(monitor.main({"account1": client}, check_interval=0.2, status_every=0.05))
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             while "Status: healthy" not in shown:
                 await anyio.sleep(0.01)
                 shown += capsys.readouterr().out
@@ -137,7 +137,7 @@ async def test_the_script_with_a_session(workplace: Workplace, capsys: pytest.Ca
     async with sandbox() as dc:
         sessions = importlib.import_module("sessions")
         file = session_of(dc, PHONES[0], workplace.directory / "account1.session")
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             await sessions.main(str(file), 1, "0" * 32)
         assert capsys.readouterr().out == f"{PHONES[0][1:]}: 0 chats\n"
         again = SQLiteSession(str(file))
@@ -158,7 +158,7 @@ def test_the_test_of_a_telethon_program() -> None:
         "no:cacheprovider",
         str(EXAMPLES / "test_echo.py"),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert "1 passed" in done.stdout, done.stdout
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import anyio
 
 from adapters.sandbox import Sandbox
-from tests.engine.workplace import COMPLAINTS, PATIENCE, ROOT, Workplace
+from tests.engine.workplace import COMPLAINTS, ROOT, TIMEOUT, Workplace
 
 README = ROOT / "README.md"
 MAX_LINES = 150
@@ -54,7 +54,7 @@ async def test_the_program_runs(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(program, "utf-8")
     async with Sandbox() as dc:
         workplace.at(dc, PHONE)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             done = await anyio.run_process(
                 [sys.executable, "-W", "error", "program.py"],
                 cwd=tmp_path,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from engine.cli import app
 from states import Event
 from tests.states.life import Life
@@ -28,7 +28,7 @@ def runs(*first: str, capsys: pytest.CaptureFixture[str], within: Path, monkeypa
     return command
 
 
-async def write_life(journal: Journal, name: str, life: Life, events: Sequence[Event]) -> None:
+async def write_life(journal: JournalWriter, name: str, life: Life, events: Sequence[Event]) -> None:
     """Write down a life that begins now and takes these events."""
     await journal.begin_life(name, life.now, life.policy, life.snapshot)
     for event in events:
@@ -39,7 +39,7 @@ async def write_life(journal: Journal, name: str, life: Life, events: Sequence[E
 async def write_stories(directory: Path, config: str, stories: Mapping[str, Sequence[Event]]) -> Path:
     """Write a config, and the journal of one life for each account; return the directory."""
     (directory / "config.yaml").write_text(config)
-    journal = await Journal.open(directory / "data" / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(directory / "data" / "engine.db", on_trouble=lambda *_: None)
     for name, events in stories.items():
         await write_life(journal, name, Life(), events)
     assert await journal.aclose(5) == 0

@@ -11,7 +11,7 @@ import anyio
 import attrs
 from attrs import define, field
 
-from engine.runner import Runner
+from engine.fleet.runner import Runner
 from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
 from states.schedules import Backoff, BackoffSchedules
@@ -68,14 +68,14 @@ class FakeLink:
     client: Any = None
     found: list[Event] = field(factory=list)
 
-    async def open(self, *, patience: float) -> Sequence[Event]:
+    async def open(self, *, timeout: float) -> Sequence[Event]:
         """Answer what the world says for this attempt."""
         self.world.opened.append((anyio.current_time(), self.number))
         self.world.open_now += 1
         self.world.most_open = max(self.world.most_open, self.world.open_now)
         outcome = self.world.outcomes.pop(0) if self.world.outcomes else "ok"
         if outcome == "hang":
-            await anyio.sleep(patience)
+            await anyio.sleep(timeout)
             return [TimedOut(link=self.number, what="connect", detail="no proof")]
         await anyio.sleep(self.world.connect_takes)
         if isinstance(outcome, Exception):
@@ -87,12 +87,12 @@ class FakeLink:
         self.loss = self.world.drops or self.loss
         return [Connected(link=self.number)]
 
-    async def probe(self, *, proof: bool, patience: float) -> Sequence[Event]:
+    async def probe(self, *, proof: bool, timeout: float) -> Sequence[Event]:
         """Answer, unless the world is silent."""
         self.world.probes.append((anyio.current_time(), proof))
         if self.world.silent:
-            await anyio.sleep(patience)
-            return [TimedOut(link=self.number, detail=f"no answer within {patience:g} s")]
+            await anyio.sleep(timeout)
+            return [TimedOut(link=self.number, detail=f"no answer within {timeout:g} s")]
         return [ProbeAnswered(link=self.number, proof=proof)]
 
     async def events(self) -> AsyncIterator[Event]:
@@ -110,7 +110,7 @@ class FakeLink:
         """Remember what is held."""
         self.world.held[request] = until
 
-    async def close(self, *, patience: float) -> None:
+    async def close(self, *, timeout: float) -> None:
         """Take as long as the world says."""
         await anyio.sleep(self.world.close_takes)
         self.world.open_now -= 1
@@ -145,9 +145,9 @@ class World:
 
     route: str = "the only way"
     reaches: list[tuple[float, str]] = field(factory=list)
-    """When somebody looked whether the data centre is there, and what was found."""
+    """When somebody looked whether the datacenter is there, and what was found."""
 
-    async def reach(self, *, patience: float) -> Any:
+    async def probe_datacenter(self, *, timeout: float) -> Any:
         """Look at the weather."""
         found = "answers" if getattr(self.outcomes, "up", True) else "dark"
         self.reaches.append((anyio.current_time(), found))

@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 from attrs import define, field
 
-from engine.fleet import Turnstile
-from engine.network import Network
-from engine.supervisor import Supervisor
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.outage_detector import OutageDetector
+from engine.fleet.supervisor import Supervisor
 from states import Policy, State, Step
 from states.events import NetworkLost
 from states.schedules import Backoff, BackoffSchedules, Health
@@ -45,8 +45,8 @@ class TestFleet:
     probe_every: float = 20.0
     weather: Weather = field(factory=Weather)
     worlds: dict[str, World] = field(init=False)
-    turns: Turnstile = field(init=False)
-    network: Network = field(init=False)
+    turns: ConnectLimiter = field(init=False)
+    network: OutageDetector = field(init=False)
     supervisor: Supervisor = field(init=False)
     journal: MemoryJournal = field(factory=MemoryJournal)
     under_way: int = 0
@@ -55,13 +55,13 @@ class TestFleet:
 
     def __attrs_post_init__(self) -> None:
         self.worlds = {f"A{number}": World(outcomes=self.weather) for number in range(self.size)}  # type: ignore[arg-type]
-        self.turns = Turnstile(self.at_once, self.stagger)
+        self.turns = ConnectLimiter(self.at_once, self.stagger)
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator["TestFleet"]:
         """Let the fleet live for the length of the block, from the moment at which all links are stable."""
         self.supervisor = Supervisor({}, anyio.Event(), grace=15)
-        self.network = Network(self.turns, self.supervisor.tell)
+        self.network = OutageDetector(self.turns, self.supervisor.tell)
         policy = Policy(
             healthy=Health(stable_after=STABLE_AFTER, probe_every=self.probe_every),
             backoff=BackoffSchedules(network=SCHEDULE),

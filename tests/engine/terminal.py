@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
-from tests.engine.workplace import PATIENCE, Workplace
+from tests.engine.workplace import TIMEOUT, Workplace
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -37,7 +37,7 @@ class Seat:
     async def expect(self, words: str) -> None:
         """Wait until the terminal shows these words, after those that were expected last."""
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 while (found := self.text.find(words, self._heard)) < 0:
                     assert await self._read(), f"it ended without {words!r}:\n{self.text}"
         except TimeoutError:
@@ -54,7 +54,7 @@ class Seat:
 
     async def end(self) -> int:
         """Wait for the end; return the exit code."""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             while await self._read():
                 pass
             while self.process.poll() is None:

@@ -35,7 +35,7 @@ def session_of(workplace: Workplace, number: int = 1) -> Path:
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, refusal: RpcRefusal | None) -> None:
-    """Let the data centre answer every request so, or serve again."""
+    """Let the datacenter answer every request so, or serve again."""
 
     def perform(call: Any, request: Any) -> Any:
         if refusal is not None:
@@ -100,7 +100,7 @@ async def test_a_pattern_pauses_many_and_json_tells_of_each(workplace: Workplace
 
 
 async def test_a_flood_wait_stands_for_a_person_too(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``retry`` during a flood wait leaves with 1 and says until when it stands; the data centre is not asked."""
+    """``retry`` during a flood wait leaves with 1 and says until when it stands; the datacenter is not asked."""
     async with Sandbox() as dc:
         workplace.at(dc, PHONES[0])
         refuse(monkeypatch, RpcRefusal(420, "FLOOD_WAIT_600"))
@@ -214,7 +214,7 @@ def damage(dc: Sandbox, workplace: Workplace) -> None:
 
 
 def forget(dc: Sandbox, workplace: Workplace) -> None:
-    """Let the data centre forget every key."""
+    """Let the datacenter forget every key."""
     for key in [one.key for one in dc._centre.store._keys.values()]:
         dc._centre.store.remove_key(key)
 
@@ -242,7 +242,7 @@ REASONS = {
 
 
 def credentials_in(session: Path) -> list[Any] | bytes:
-    """Return the rows that hold the key and its data centre, or the bytes of a file that is no database."""
+    """Return the rows that hold the key and its datacenter, or the bytes of a file that is no database."""
     try:
         with closing(sqlite3.connect(f"{session.as_uri()}?mode=ro", uri=True)) as database:
             return list(database.execute("select * from sessions"))

@@ -19,17 +19,17 @@ from adapters.sandbox import Sandbox
 from adapters.session.backup import backups_of
 from adapters.sqlite import open_database
 from adapters.sqlite.schema import migrate
-from adapters.telegram.reach import Seen
+from adapters.telegram.datacenter_probe import DatacenterProbeResult
 from engine import doctor as doctoring
 from engine.cli import app
-from engine.config import Account, Config, Telegram
-from engine.doctor import network, places, sessions
+from engine.config import AccountConfig, Config, Telegram
+from engine.doctor import network, places, session_files
 from tests.adapters.session.support import HOLDS, KEY, change, killed, marks, program, rows, telethons
 from tests.adapters.session.test_trouble import damage
 from tests.engine.workplace import COMPLAINTS, ROOT, Workplace, all_are
 
 WELL = (
-    "the data centre answers",
+    "the datacenter answers",
     "clock: agrees",
     "Account 1: has a login",
     "Account 1: journal mode is wal",
@@ -38,7 +38,7 @@ WELL = (
 
 @pytest.fixture
 def place(tmp_path: Path) -> Workplace:
-    """Return a config of two accounts, at a data centre that nobody runs, with private session files."""
+    """Return a config of two accounts, at a datacenter that nobody runs, with private session files."""
     (tmp_path / "dc.pem").write_bytes(rsa.newkeys(512)[0].save_pkcs1())
     place = Workplace(tmp_path)
     accounts = "  - {name: Account 1, session: account1}\n  - {name: Account 2, session: account2}"
@@ -66,12 +66,12 @@ def doctor(place: Workplace, capsys: Any, *options: str) -> tuple[int, list[dict
 
 
 def wrong(findings: list[dict[str, Any]], about: str) -> list[str]:
-    """Return what is wrong with something, without what nobody runs a data centre for."""
+    """Return what is wrong with something, without what nobody runs a datacenter for."""
     return [one["text"] for one in findings if one["well"] is False and one["about"] == about]
 
 
 async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
-    """With a data centre that answers, and after a backup, every line is a ✅ and the exit code is 0."""
+    """With a datacenter that answers, and after a backup, every line is a ✅ and the exit code is 0."""
     tmp_path.chmod(0o700)
     place = Workplace(tmp_path)
     async with Sandbox() as dc:
@@ -84,7 +84,7 @@ async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
     assert "❌" not in said
     assert "⚠️" not in said
     for line in (
-        "the data centre answers",
+        "the datacenter answers",
         "clock: agrees",
         "Account 1: has a login",
         "Account 1: journal mode is wal",
@@ -92,7 +92,7 @@ async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
         assert line in said
 
 
-def test_nobody_at_the_data_centre_is_said(place: Workplace, capsys: Any) -> None:
+def test_nobody_at_the_datacenter_is_said(place: Workplace, capsys: Any) -> None:
     """The way that leads nowhere is named, and the clock is not compared."""
     code, findings = doctor(place, capsys)
     assert code == 1
@@ -260,7 +260,7 @@ def test_a_directory_of_everybody_is_not_closed(place: Workplace, capsys: Any) -
 
 
 def test_two_files_of_one_login_are_told(place: Workplace, capsys: Any) -> None:
-    """A copy of a session beside it would have the data centre end both; nothing of the key is shown."""
+    """A copy of a session beside it would have the datacenter end both; nothing of the key is shown."""
     change(place.directory / "account2.session", f"update sessions set auth_key = x'{(b'o' * 256).hex()}'")
     assert not any("same login" in one["text"] for one in doctor(place, capsys)[1])
     change(place.directory / "account2.session", f"update sessions set auth_key = x'{KEY.hex()}'")
@@ -284,18 +284,18 @@ def test_every_proxy_of_every_account_is_looked_at(place: Workplace, capsys: Any
 
 
 async def test_telegram_itself_is_looked_for_where_the_files_say() -> None:
-    """Without a data centre in the config each file names its own, and a new login goes where Telethon goes."""
-    account = Account(name="A", session=Path("/nowhere/a.session"))
-    other = Account(name="B", session=Path("/nowhere/b.session"))
+    """Without a datacenter in the config each file names its own, and a new login goes where Telethon goes."""
+    account = AccountConfig(name="A", session=Path("/nowhere/a.session"))
+    other = AccountConfig(name="B", session=Path("/nowhere/b.session"))
     telegram = Telegram(api_id=1, api_hash="0" * 32)
     looked: list[Any] = []
 
-    async def look(address: Any, proxy: Any, *, patience: float) -> Seen:
+    async def inspect_datacenter(address: Any, proxy: Any, *, timeout: float) -> DatacenterProbeResult:
         looked.append(address)
-        return Seen("answers", 400.0)
+        return DatacenterProbeResult("answers", 400.0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "look", look)
+        patch.setattr(network, "inspect_datacenter", inspect_datacenter)
         config = Config(telegram=telegram, accounts=(account, other))
         found = await network.examine(config, {"A": (4, "149.154.167.91", 443), "B": None})
     assert sorted(looked) == [(2, "149.154.167.51", 443), (4, "149.154.167.91", 443)]
@@ -357,14 +357,14 @@ def test_what_is_wrong_with_the_journal_is_told(place: Workplace, capsys: Any, k
 
 def test_a_check_that_fails_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in one look, it is told, and the others are as ever."""
-    real = sessions.inspect
+    real = session_files.inspect
 
     def inspect(path: Path) -> Any:
         if path.stem == "account1":
             raise RuntimeError("never thought of")
         return real(path)
 
-    monkeypatch.setattr(sessions, "inspect", inspect)
+    monkeypatch.setattr(session_files, "inspect", inspect)
     _, findings = doctor(place, capsys)
     assert wrong(findings, "Account 1") == ["could not be looked at (RuntimeError: never thought of)"]
     assert any(one["about"] == "Account 2" and one["text"] == "has a login" for one in findings)
@@ -373,7 +373,7 @@ def test_a_check_that_fails_is_a_line(place: Workplace, capsys: Any, monkeypatch
 def test_what_hangs_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that does not answer holds one look up, for a time, and keeps nobody from the rest."""
     over = threading.Event()
-    monkeypatch.setattr(doctoring, "CHECK_PATIENCE", 0.3)
+    monkeypatch.setattr(doctoring, "CHECK_TIMEOUT", 0.3)
     monkeypatch.setattr(places, "space", lambda _: (over.wait(10), iter(()))[1])
     try:
         _, findings = doctor(place, capsys)
@@ -395,7 +395,7 @@ def test_a_directory_that_cannot_be_made_is_told(place: Workplace, capsys: Any) 
 
 def test_a_disk_that_is_almost_full_is_told(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """How much is free is said, once for all directories of one disk."""
-    monkeypatch.setattr(places, "SPACE_LEAST", 10**18)
+    monkeypatch.setattr(places, "MIN_FREE_BYTES", 10**18)
     _, findings = doctor(place, capsys)
     (told,) = wrong(findings, "disk")
     assert told.endswith(f"MB are free for {place.directory}")
@@ -403,7 +403,7 @@ def test_a_disk_that_is_almost_full_is_told(place: Workplace, capsys: Any, monke
 
 def test_commands_start_without_telethon() -> None:
     """Its import takes a second, which ``status`` and ``log`` need not wait for."""
-    code = "import sys, engine.cli, engine.cli.session; sys.exit('telethon' in sys.modules)"
+    code = "import sys, engine.cli, engine.cli.session_backup; sys.exit('telethon' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], check=False, env=environment).returncode == 0
 

@@ -16,8 +16,8 @@ import pytest
 from attrs import field, frozen
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from adapters.telegram import Connector
-from engine.runner import Runner
+from adapters.telegram import TelegramConnector
+from engine.fleet.runner import Runner
 from states import EVENT_BY_NAME, Policy, State
 from states.events import Failure, StopRequested
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Health, Patience, ServerGiven, Suspicion
@@ -34,14 +34,14 @@ HARD = ("reconnecting", "…", "healthy")
 FAILED = ("backoff", "reconnecting", "healthy")
 
 
-def policy(patience: float) -> Policy:
+def policy(timeout: float) -> Policy:
     """Return schedules that are short, and without chance."""
     quick = Backoff(first=0.1, cap=0.2, jitter=0)
     return Policy(
-        connecting=Patience(patience=(max(1.0, patience),)),
-        reconnecting=Patience(patience=(max(1.0, patience),)),
+        connecting=Patience(patience=(max(1.0, timeout),)),
+        reconnecting=Patience(patience=(max(1.0, timeout),)),
         healthy=Health(probe_every=0.1, prove_every=0.2, stable_after=0.3),
-        timeout=Suspicion(patience=(patience, patience)),
+        timeout=Suspicion(patience=(timeout, timeout)),
         backoff=BackoffSchedules(
             network=quick, server=quick, auth_key=quick, unexpected=quick,
             database=FileBackoff(first=0.1, cap=0.2, jitter=0),
@@ -71,7 +71,7 @@ class Row:
     path: Sequence[str]
     """States that are entered from then on."""
     connecting: bool = False
-    patience: float = LONG
+    timeout: float = LONG
     action: str | None = None
     detail: str = ""
     """What the first failure's sentence says."""
@@ -84,9 +84,9 @@ class Row:
 CONNECTED = (
     Row("RST", [fault("reset")], ["NetworkLost"], LOST, detail="connection reset"),
     Row("FIN", [fault("close")], ["NetworkLost"], LOST, detail="closed the connection"),
-    Row("a short blackhole", [fault("blackhole", times=1)], ["TimedOut"], ["timeout", "healthy"], patience=0.8),
+    Row("a short blackhole", [fault("blackhole", times=1)], ["TimedOut"], ["timeout", "healthy"], timeout=0.8),
     Row("a long blackhole", [fault("blackhole", duration=1.0)], ["TimedOut", "TimedOut", "TimedOut…"],
-        ["timeout", "reconnecting", "…", "healthy"], patience=SHORT),
+        ["timeout", "reconnecting", "…", "healthy"], timeout=SHORT),
     Row("garbage on the wire", [fault("garbage")], ["ProtocolBroken"], LOST),
     Row("−404 once", [fault("transport_error", code=-404, times=1)], ["AuthKeyUnknown"], FAILED),
     Row("−404 for ever", [fault("transport_error", code=-404)], ["AuthKeyUnknown"] * 3,
@@ -141,12 +141,12 @@ CONNECTED = (
 CONNECTING = (
     Row("refused", [fault("refuse", duration=0.25)], ["NetworkLost", "NetworkLost…"], ["backoff", "…", "healthy"],
         connecting=True, detail="connection refused"),
-    Row("SYN dropped", [fault("syn_drop", duration=0.5)], ["TimedOut"], FAILED, connecting=True, patience=SHORT,
+    Row("SYN dropped", [fault("syn_drop", duration=0.5)], ["TimedOut"], FAILED, connecting=True, timeout=SHORT,
         detail="no proof within 1 s"),
     Row("accept, then close", [fault("accept_then_close", duration=0.25)], ["NetworkLost", "NetworkLost…"],
         ["backoff", "…", "healthy"], connecting=True),
     Row("a server that accepts and is silent", [fault("blackhole", duration=0.5)], ["TimedOut"], FAILED,
-        connecting=True, patience=SHORT, detail="no proof within 1 s"),
+        connecting=True, timeout=SHORT, detail="no proof within 1 s"),
     Row("RST at getConfig", [fault("reset_before", request="help.getConfig")], ["NetworkLost"], FAILED,
         connecting=True),
     Row("RST at every packet", [fault("reset", times=2)], ["NetworkLost", "NetworkLost"],
@@ -186,14 +186,14 @@ CONNECTING = (
 async def account(place: Place, dc: Sandbox, row: Row) -> AsyncIterator[tuple[Runner, MemoryJournal]]:
     """Let an account live, with a port of its own, for the length of the block."""
     journal = MemoryJournal()
-    connector: Connector = place.connector(port=await dc.listen(PHONE))
+    connector: TelegramConnector = place.connector(port=await dc.listen(PHONE))
     runner = Runner(
         account="A",
         connector=connector,
         turns=FreeTurns(),
         journal=journal,
         clock=Clock(),
-        policy=policy(row.patience),
+        policy=policy(row.timeout),
         observer=lambda *_: None,
     )
     async with anyio.create_task_group() as tasks:
@@ -316,7 +316,7 @@ async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path
             while not (runner.snapshot.stable and runner.snapshot.state is State.HEALTHY):
                 await anyio.sleep(0.005)
             since = len(journal.records)
-            assert isinstance(runner.connector, Connector)
+            assert isinstance(runner.connector, TelegramConnector)
             file = runner.connector.session
             with closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as other:
                 while not other.in_transaction:

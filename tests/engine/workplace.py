@@ -22,7 +22,7 @@ from adapters.sqlite import JournalReader, StorageError
 from states import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds that anything may take before a test gives up; on a quiet machine it takes one or two."""
 
 FAST = """
@@ -80,7 +80,7 @@ class Workplace:
         )
 
     def at(self, dc: Sandbox, *phones: str, rest: str = FAST) -> None:
-        """Write a config for a data centre that runs in the test, with session files that Telethon wrote."""
+        """Write a config for a datacenter that runs in the test, with session files that Telethon wrote."""
         (self.directory / "dc.pem").write_text(dc.public_key)
         lines = []
         for number, phone in enumerate(phones, 1):
@@ -121,13 +121,13 @@ class Workplace:
         """Send signals, and return the exit code."""
         for number in signals:
             process.send_signal(number)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             return await process.wait()
 
     async def until(self, holds: Callable[["Workplace"], bool]) -> None:
         """Wait until something can be seen from outside."""
         try:
-            with anyio.fail_after(PATIENCE):
+            with anyio.fail_after(TIMEOUT):
                 while not holds(self):
                     await anyio.sleep(0.02)
         except TimeoutError:

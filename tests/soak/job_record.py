@@ -1,4 +1,4 @@
-"""What a file says of jobs that are over, compared with what the data centre remembers."""
+"""What a file says of jobs that are over, compared with what the datacenter remembers."""
 
 import re
 from collections import Counter, defaultdict
@@ -60,7 +60,7 @@ class Figures:
 def compare(
     place: Workplace, dc: Sandbox, numbers: Iterable[int], steps: Sequence[Step], *, began: float, cut: int
 ) -> Figures:
-    """Compare the file with the data centre's record. Raises ``Lost`` with what differs.
+    """Compare the file with the datacenter's record. Raises ``Lost`` with what differs.
 
     ``began`` is when (Unix seconds), ``cut`` how many jobs ran when their engine was killed: both for the figures.
     """
@@ -98,7 +98,7 @@ def compare(
 
 
 def _sends(jobs: Sequence[Job], dc: Sandbox) -> None:
-    """Each is at the data centre once, as it was given, and its job knows it by its number."""
+    """Each is at the datacenter once, as it was given, and its job knows it by its number."""
     heard: dict[tuple[str | None, int | None], list[tuple[int, int, str]]] = defaultdict(list)
     talk = utils.get_peer_id(PeerChannel(dc.channel_messages(TALK)[0].channel))
     texts: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def _sends(jobs: Sequence[Job], dc: Sandbox) -> None:
 
 
 def _histories(jobs: Sequence[Job], dc: Sandbox) -> Iterable[Row]:
-    """Yield the rows that the table has to have, from the data centre's record."""
+    """Yield the rows that the table has to have, from the datacenter's record."""
     for job in jobs:
         chat = job.data["chat"].strip("@")
         if chat.startswith("user"):

@@ -1,7 +1,7 @@
 """``python -m tests.soak.jobs [SECONDS] [KILLS] [SEED]``: durable jobs in chaos, their engine killed now and then.
 
-A thousand messages are sent and ten thousand collected by three accounts, while the data centre hurts them and
-``kill -9`` hits the engine. Then the file is compared with what the data centre remembers: nothing missed, nothing
+A thousand messages are sent and ten thousand collected by three accounts, while the datacenter hurts them and
+``kill -9`` hits the engine. Then the file is compared with what the datacenter remembers: nothing missed, nothing
 done twice. Two minutes, five kills if not said otherwise.
 """
 
@@ -37,7 +37,7 @@ LENGTH = 500
 """Messages in each."""
 LIVELY = 0.8
 """Of the time, after which nothing hurts any more."""
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 """How long work may go on after the time is over, on a busy machine."""
 START_SECONDS = 3.0
 """About what the start of an engine takes."""
@@ -209,7 +209,7 @@ async def run(directory: Path, plan: Plan) -> Figures:
 
 async def _all_over(place: Workplace, file: Path) -> None:
     """Wait until no job is queued or running. Raises ``Lost`` when that takes too long."""
-    until = anyio.current_time() + PATIENCE_SECONDS
+    until = anyio.current_time() + TIMEOUT_SECONDS
     while True:
         with closing(open_read_only(file)) as db:
             counts: Counter[str] = Counter()

@@ -14,8 +14,8 @@ from telethon.crypto import AuthKey
 from telethon.tl.types import User
 
 from adapters.session import HoldfastSession
-from adapters.session.session import HoldfastSession as Session
-from adapters.sqlite import Journal
+from adapters.session.holdfast_session import HoldfastSession as Session
+from adapters.sqlite import JournalWriter
 from states import Record, Snapshot, State
 
 SESSIONS = 4
@@ -31,7 +31,7 @@ def record(number: int) -> Record:
     )  # fmt: skip
 
 
-async def write_journal(journal: Journal, account: str) -> None:
+async def write_journal(journal: JournalWriter, account: str) -> None:
     """Write a record, wait until it is durable, say so; again and again."""
     number = time.time_ns()
     while True:
@@ -64,7 +64,7 @@ async def meet(session: Session) -> None:
 
 async def main(directory: Path) -> None:
     """Do all of it at once, for ever."""
-    journal = await Journal.open(directory / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(directory / "engine.db", on_trouble=lambda *_: None)
     sessions = [HoldfastSession(directory / f"account{number}") for number in range(SESSIONS)]
     async with anyio.create_task_group() as tasks:
         for number in range(WRITERS):

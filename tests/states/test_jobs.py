@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from states.jobs import (
-    DETAIL_LIMIT,
-    LOSSES_MOST,
+    MAX_DETAIL,
+    MAX_LOSSES,
     RETRY,
     Begun,
     Cancelled,
@@ -103,11 +103,11 @@ def test_a_lost_job_may_go_on_at_once_and_says_why_it_waits() -> None:
 
 def test_one_loss_too_many_is_a_failure_of_its_own() -> None:
     """Twenty-five losses in a row are the account's; the next one counts an attempt, and losses begin anew."""
-    last = decide(job(losses=LOSSES_MOST - 1), Lost("reset"), now=NOW)
-    assert (last.attempts, last.losses, last.due) == (0, LOSSES_MOST, None)
-    failed = decide(job(losses=LOSSES_MOST), Lost("reset"), now=NOW)
+    last = decide(job(losses=MAX_LOSSES - 1), Lost("reset"), now=NOW)
+    assert (last.attempts, last.losses, last.due) == (0, MAX_LOSSES, None)
+    failed = decide(job(losses=MAX_LOSSES), Lost("reset"), now=NOW)
     assert (failed.attempts, failed.losses, failed.due) == (1, 0, NOW + 10)
-    assert failed.detail == f"the connection was lost {LOSSES_MOST + 1} times in a row: reset"
+    assert failed.detail == f"the connection was lost {MAX_LOSSES + 1} times in a row: reset"
 
 
 def test_a_job_that_only_loses_connections_fails_at_last() -> None:
@@ -116,7 +116,7 @@ def test_a_job_that_only_loses_connections_fails_at_last() -> None:
     while at.state is not FAILED:
         at = decide(decide(at, Begun("A"), now=NOW), Lost("reset"), now=NOW)
         losses += 1
-    assert losses == RETRY.tries * (LOSSES_MOST + 1)
+    assert losses == RETRY.tries * (MAX_LOSSES + 1)
 
 
 def test_a_checkpoint_forgets_losses_and_a_word_on_progress_does_not() -> None:
@@ -170,7 +170,7 @@ def test_the_schedule_is_the_caller_s() -> None:
 
 def test_a_failure_is_kept_short() -> None:
     """Of an endless message a part is kept."""
-    assert decide(job(), Raised("x" * 9999), now=NOW).detail == "x" * DETAIL_LIMIT
+    assert decide(job(), Raised("x" * 9999), now=NOW).detail == "x" * MAX_DETAIL
 
 
 def test_a_flooded_job_is_due_when_the_server_said() -> None:
@@ -294,7 +294,7 @@ def test_counters_keep_their_bounds_in_any_life(happening: list[JobEvent], retry
 
     def check(_: Job, __: JobEvent, after: Job) -> None:
         assert 0 <= after.attempts <= retry.tries
-        assert 0 <= after.losses <= LOSSES_MOST
+        assert 0 <= after.losses <= MAX_LOSSES
         if after.state in (QUEUED, RUNNING):
             assert after.attempts < retry.tries
         if after.state is FAILED:
@@ -315,7 +315,7 @@ def test_the_times_fit_the_state_in_any_life(happening: list[JobEvent], retry: B
     walk(happening, retry, check)
 
 
-@given(st.integers(1, LOSSES_MOST), st.integers(1, 400))
+@given(st.integers(1, MAX_LOSSES), st.integers(1, 400))
 def test_losses_never_fail_a_job_that_gets_somewhere(between: int, losses: int) -> None:
     """However often the connection is lost: with a checkpoint at least every 25 losses no attempt is counted."""
     at = Job(id=1, kind="k")

@@ -83,7 +83,7 @@ def test_a_damaged_file_has_no_credentials(loss: NetworkLost, known: str) -> Non
 
 
 def test_the_cause_names_the_setting() -> None:
-    """A refused config says which setting was refused, and what the data centre said."""
+    """A refused config says which setting was refused, and what the datacenter said."""
     life = Life()
     life.take(Started())
     life.take(ConfigRefused(setting="telegram.api_id", detail="API_ID_INVALID (400)"))

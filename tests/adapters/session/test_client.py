@@ -17,7 +17,7 @@ API = (12345, "0123456789abcdef0123456789abcdef")
 
 
 def client(dc: Sandbox, path: Path) -> TelegramClient:
-    """Return a client as a script makes it, but for where the data centre is."""
+    """Return a client as a script makes it, but for where the datacenter is."""
     Datacenter(dc.dc_id, "127.0.0.1", dc.port, dc.public_key).trust()
     session = HoldfastSession(path)
     if not session.auth_key:

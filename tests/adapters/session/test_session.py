@@ -24,7 +24,7 @@ from adapters.session import (
     SessionTooNew,
     owner_of,
 )
-from adapters.session import session as module
+from adapters.session import holdfast_session as module
 from adapters.session.backup import backups_of
 from adapters.session.owner import lock_path
 from tests.adapters.session.support import HOLDS, KEY, QUICK, Told, locked, program, rows, telethons, until, user

@@ -112,7 +112,7 @@ def test_one_locked_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
 
 def test_who_brings_more_waits_when_too_much_waits_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound an answer's entities hold its request up, until the file is written."""
-    monkeypatch.setattr("adapters.session.session.ROWS_BOUND", 10)
+    monkeypatch.setattr("adapters.session.holdfast_session.MAX_ROWS", 10)
 
     async def main() -> None:
         session = Told(path, waits=QUICK)
@@ -325,4 +325,4 @@ def test_a_file_that_is_damaged_while_it_is_in_use_is_set_aside(path: Path) -> N
 
 def test_the_bound_is_what_the_session_uses() -> None:
     """The number that the tests lower is the one of the writer."""
-    assert module.ROWS_BOUND == 10_000
+    assert module.MAX_ROWS == 10_000

@@ -9,11 +9,11 @@ from typing import Any
 
 import anyio
 
-from adapters.sqlite import GroupWriter, Journal, Statement, Waits, open_database
+from adapters.sqlite import GroupWriter, JournalWriter, Statement, WriterTimeouts, open_database
 from states import Policy, Snapshot, Step, step
 from states.events import Event, Failure
 
-WAITS = Waits(busy=0.05, slice=0.05, retry=0.05)
+WAITS = WriterTimeouts(busy=0.05, slice=0.05, retry=0.05)
 ROW = Statement(
     "row",
     "INSERT INTO rows (name, number) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
@@ -65,9 +65,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def a_journal(path: Path, on_trouble: Any = None) -> AsyncIterator[Journal]:
+async def a_journal(path: Path, on_trouble: Any = None) -> AsyncIterator[JournalWriter]:
     """Open a journal with short waits and close it whatever happens."""
-    journal = await Journal.open(path, on_trouble=on_trouble or (lambda *_: None), waits=WAITS)
+    journal = await JournalWriter.open(path, on_trouble=on_trouble or (lambda *_: None), waits=WAITS)
     try:
         yield journal
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.sqlite import job_schema
 from adapters.sqlite.connect import open_database
-from adapters.sqlite.jobs import NewJob, _lanes, add
+from adapters.sqlite.jobs import NewJob, _queues, add
 
 FEW, MANY = 200, 5000
 NOW = 1000.0
@@ -56,7 +56,7 @@ def told(sql: str, *values: object) -> Ask:
 @pytest.mark.parametrize(
     "ask",
     [
-        pytest.param(lambda database: list(_lanes(database)), id="lanes"),
+        pytest.param(lambda database: list(_queues(database)), id="queues"),
         pytest.param(told(job_schema.NEXT_DUE), id="next due"),
         pytest.param(told(job_schema.SELECT_READY, "send", "", 8), id="ready"),
         pytest.param(told(job_schema.DUE.sql, f"[[{NOW}]]"), id="whose time has come"),
@@ -79,6 +79,6 @@ def test_each_lane_is_found_once(tmp_path: Path) -> None:
     """All kinds and accounts that have ready jobs, in order; those of jobs that wait are none."""
     with closing(filled(tmp_path / "x.db", FEW)) as database:
         add(tmp_path / "x.db", [NewJob(kind="join", data={}, account="Account 2", due=LATER)])
-        assert list(_lanes(database)) == [
+        assert list(_queues(database)) == [
             ("collect", None), ("collect", "Account 1"), ("send", None), ("send", "Account 1"),
         ]  # fmt: skip

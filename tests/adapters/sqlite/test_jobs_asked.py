@@ -95,11 +95,11 @@ async def test_which_have_ended_can_be_asked_of_any_number(path: Path) -> None:
 
 
 async def test_lanes_and_what_is_ready_in_them(path: Path) -> None:
-    """Each kind and account with something to do is a lane; the most urgent goes first, then the oldest."""
+    """Each kind and account with something to do is a queue; the most urgent goes first, then the oldest."""
     add(path, [new("a"), new("b", account="B", due=NOW), new("b", account="A"), new("a"), new("a", priority=2)])
     async with a_journal(path) as journal:
         store = journal.jobs
-        assert await store.lanes() == [("a", None), ("b", "A")]
+        assert await store.queues() == [("a", None), ("b", "A")]
         assert [job.id for job in await store.ready("a", None, 2)] == [5, 1]
         assert [job.id for job in await store.ready("b", "A", 9)] == [3]
         assert await store.ready("b", None, 9) == []
@@ -114,7 +114,7 @@ async def test_what_is_due_becomes_ready(path: Path) -> None:
         assert await store.next_due() == NOW + 5
         await store.wake_due(NOW + 5)
         await store.flush()
-        assert await store.lanes() == [("a", None)]
+        assert await store.queues() == [("a", None)]
         assert await store.next_due() == NOW + 5.5
         await store.wake_due(NOW + 100)
         await store.flush()

@@ -266,13 +266,13 @@ KILLED = """
 import sys
 from pathlib import Path
 import anyio
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from states import Policy, Snapshot, step
 from states.events import Started
 import random
 
 async def main():
-    journal = await Journal.open(Path(sys.argv[1]), on_trouble=print)
+    journal = await JournalWriter.open(Path(sys.argv[1]), on_trouble=print)
     made = step(Snapshot(), Started(), now=1.0, rng=random.Random(1), policy=Policy())
 
     async def produce(name):

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from adapters.sqlite import Journal, JournalReader, event_from
+from adapters.sqlite import JournalReader, JournalWriter, event_from
 from adapters.sqlite import retention as module
 from states import Policy, Snapshot, begin
 from states.events import Elapsed, Event, NetworkLost, Started, StopRequested, TurnGranted
@@ -19,7 +19,7 @@ from tests.states.life import Life
 FAILS: tuple[Event, ...] = (TurnGranted(generation=0), NetworkLost(detail="reset"), Elapsed(generation=0))
 
 
-async def live(journal: Journal, account: str, life: Life, events: tuple[Event, ...]) -> None:
+async def live(journal: JournalWriter, account: str, life: Life, events: tuple[Event, ...]) -> None:
     """Write down a life; every event takes a second."""
     await journal.begin_life(account, life.now, life.policy, life.snapshot)
     for event in events:
@@ -28,7 +28,7 @@ async def live(journal: Journal, account: str, life: Life, events: tuple[Event, 
 
 
 @pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+async def journal(tmp_path: Path) -> AsyncIterator[JournalWriter]:
     """Open a journal of two accounts: 1–4 a's first life, 5–14 a's second, 15–18 b's only one."""
     async with a_journal(tmp_path / "engine.db") as journal:
         first = Life(Policy())
@@ -43,18 +43,18 @@ async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
         yield journal
 
 
-def left(journal: Journal) -> list[tuple[int, str, float]]:
+def left(journal: JournalWriter) -> list[tuple[int, str, float]]:
     """Return the entries that are left."""
     with JournalReader.open(journal.path) as reader:
         return [(entry.seq, entry.account, entry.at) for entry in reader.entries()]
 
 
-def at(journal: Journal, seq: int) -> float:
+def at(journal: JournalWriter, seq: int) -> float:
     """Return when an entry was written."""
     return next(time for number, _, time in left(journal) if number == seq)
 
 
-def replayed(journal: Journal) -> dict[str, Snapshot]:
+def replayed(journal: JournalWriter) -> dict[str, Snapshot]:
     """Walk from the lives' starts through the entries that are left; return where that leads."""
     with JournalReader.open(journal.path) as reader:
         lives = {(life.account, life.life): life for life in reader.lives()}
@@ -69,14 +69,14 @@ def replayed(journal: Journal) -> dict[str, Snapshot]:
     return {account: snapshot for (account, _), snapshot in walks.items() if snapshot is not None}
 
 
-async def test_only_what_is_older_goes(journal: Journal) -> None:
+async def test_only_what_is_older_goes(journal: JournalWriter) -> None:
     """The entry of the bound itself stays, and so do all after it, with their numbers."""
     assert await journal.prune(at(journal, 7)) == 6
     assert [seq for seq, *_ in left(journal)] == list(range(7, 19))
     assert await journal.prune(at(journal, 7)) == 0
 
 
-async def test_what_is_left_replays_to_the_stored_snapshots(journal: Journal) -> None:
+async def test_what_is_left_replays_to_the_stored_snapshots(journal: JournalWriter) -> None:
     """A life that lost its first entries begins where it was after them."""
     before = await journal.snapshots()
     for seq in (3, 6, 9, 12, 16):
@@ -85,7 +85,7 @@ async def test_what_is_left_replays_to_the_stored_snapshots(journal: Journal) ->
     assert await journal.snapshots() == before
 
 
-async def test_a_life_without_entries_goes_unless_it_is_the_last(journal: Journal) -> None:
+async def test_a_life_without_entries_goes_unless_it_is_the_last(journal: JournalWriter) -> None:
     """An account's newest life stays, because its next entry needs it."""
     await journal.prune(at(journal, 16))
     with JournalReader.open(journal.path) as reader:
@@ -93,7 +93,7 @@ async def test_a_life_without_entries_goes_unless_it_is_the_last(journal: Journa
     assert found == [("a", 2, 15), ("b", 1, 15)]
 
 
-async def test_a_number_is_never_given_twice(journal: Journal) -> None:
+async def test_a_number_is_never_given_twice(journal: JournalWriter) -> None:
     """The newest entry stays however old it is, and snapshots are not touched."""
     before = await journal.snapshots()
     while await journal.prune(1e12):
@@ -102,7 +102,7 @@ async def test_a_number_is_never_given_twice(journal: Journal) -> None:
     assert await journal.snapshots() == before
 
 
-async def test_a_step_is_small(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """No step deletes more than its bound, and the steps together delete all."""
     monkeypatch.setattr(module, "STEP_ROWS", 4)
     sizes = []
@@ -112,7 +112,7 @@ async def test_a_step_is_small(journal: Journal, monkeypatch: pytest.MonkeyPatch
     assert replayed(journal)["b"] == (await journal.snapshots())["b"]
 
 
-async def test_records_are_written_between_the_steps(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_records_are_written_between_the_steps(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that writes while old entries go is not held up, and loses nothing."""
     monkeypatch.setattr(module, "STEP_ROWS", 2)
     life = Life(Policy())
@@ -131,7 +131,7 @@ async def test_records_are_written_between_the_steps(journal: Journal, monkeypat
     assert [account for _, account, _ in left(journal)] == ["c"] * 16
 
 
-async def test_what_cannot_be_replayed_is_deleted_and_says_so(journal: Journal) -> None:
+async def test_what_cannot_be_replayed_is_deleted_and_says_so(journal: JournalWriter) -> None:
     """A damaged entry goes like any other, and its life no longer claims to know where it was."""
     with closing(sqlite3.connect(journal.path)) as db:
         db.execute("UPDATE journal SET body = 'x' WHERE seq = 6")

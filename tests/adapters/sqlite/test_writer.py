@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from adapters.sqlite import Statement, Waits, WriterBroken, WriterClosed
+from adapters.sqlite import Statement, WriterBroken, WriterClosed, WriterTimeouts
 from states.events import DatabaseLocked, DatabaseUnavailable
 from tests.adapters.sqlite.support import LATEST, ROW, WAITS, OpenWriter, locked
 
@@ -114,7 +114,7 @@ async def test_locked_is_reported_and_nothing_is_lost(bench: OpenWriter) -> None
 async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
     """The event loop goes on while the thread waits for the lock."""
     gaps: list[float] = []
-    async with bench(waits=Waits(busy=0.3, slice=0.3, retry=0.05)) as b:
+    async with bench(waits=WriterTimeouts(busy=0.3, slice=0.3, retry=0.05)) as b:
         async with locked(b.path):
             last = time.monotonic()
             await b.writer.write(ROW, ("a", 0))
@@ -128,7 +128,7 @@ async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
 
 async def test_busy_patience_is_longer_than_a_slice(bench: OpenWriter) -> None:
     """A lock that goes away within the busy patience is no trouble at all."""
-    async with bench(waits=Waits(busy=5, slice=0.02, retry=0.05)) as b:
+    async with bench(waits=WriterTimeouts(busy=5, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await anyio.sleep(0.2)
@@ -237,8 +237,10 @@ async def test_close_saves_everything(bench: OpenWriter) -> None:
         assert await b.writer.aclose(5) == 0
 
 
-@pytest.mark.parametrize("waits", [WAITS, Waits(busy=30, slice=0.1, retry=5), Waits(busy=0.05, slice=0.05, retry=5)])
-async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: Waits) -> None:
+@pytest.mark.parametrize(
+    "waits", [WAITS, WriterTimeouts(busy=30, slice=0.1, retry=5), WriterTimeouts(busy=0.05, slice=0.05, retry=5)]
+)
+async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: WriterTimeouts) -> None:
     """Closing a locked database ends in time, whatever the waits, and says how many rows were not saved."""
     async with bench(waits=waits) as b, locked(b.path):
         for row in numbered(600):
@@ -251,7 +253,7 @@ async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: Waits) -> 
 
 async def test_close_cuts_the_retry_short(bench: OpenWriter) -> None:
     """Closing does not sit out the time between two tries: a lock that is gone is noticed at once."""
-    async with bench(waits=Waits(busy=0.02, slice=0.02, retry=60)) as b:
+    async with bench(waits=WriterTimeouts(busy=0.02, slice=0.02, retry=60)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()
@@ -295,11 +297,11 @@ async def test_cancelled_close_still_closes(bench: OpenWriter) -> None:
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from states import Policy, Snapshot
 
 async def main():
-    journal = await Journal.open(Path(sys.argv[1]), on_trouble=print)
+    journal = await JournalWriter.open(Path(sys.argv[1]), on_trouble=print)
     await journal.begin_life("a", 1.0, Policy(), Snapshot())
 
 loop = asyncio.new_event_loop()

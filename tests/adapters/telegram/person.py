@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from attrs import define, field
 
 CODE = "22222"
-"""The login code of the test numbers of data centre 2."""
+"""The login code of the test numbers of datacenter 2."""
 Answer = str | BaseException | Callable[[], Awaitable[str]]
 
 

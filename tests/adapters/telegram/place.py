@@ -1,4 +1,4 @@
-"""A data centre in the test's own loop, and session files as Telethon writes them."""
+"""A datacenter in the test's own loop, and session files as Telethon writes them."""
 
 import sqlite3
 from contextlib import closing
@@ -11,8 +11,8 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
-from adapters.telegram import Connector, Datacenter
-from adapters.telegram.client import REQUEST_PATIENCE
+from adapters.telegram import Datacenter, TelegramConnector
+from adapters.telegram.client import REQUEST_TIMEOUT
 
 PHONE = "+9996620001"
 
@@ -42,22 +42,24 @@ class Place:
         return Datacenter(self.dc.dc_id, "127.0.0.1", port or self.dc.port, self.dc.public_key)
 
     def connector(
-        self, *, key: bytes | None = b"", port: int | None = None, patience: float = REQUEST_PATIENCE
-    ) -> Connector:
+        self, *, key: bytes | None = b"", port: int | None = None, timeout: float = REQUEST_TIMEOUT
+    ) -> TelegramConnector:
         """Make a session file that Telethon wrote, logged in unless ``key`` is None, and a connector for it."""
         path = self.directory / "account.session"
         self.write_session(path, key if key is None else key or self.dc.authorize(PHONE))
-        return Connector(
+        return TelegramConnector(
             session=path,
             api_id=1,
             api_hash="0" * 32,
             datacenter=self.datacenter(port),
-            request_patience=patience,
+            request_timeout=timeout,
         )
 
-    def reopened(self, connector: Connector) -> Connector:
+    def reopened(self, connector: TelegramConnector) -> TelegramConnector:
         """Return the connector that another process would have for the same file."""
-        return Connector(session=connector.session, api_id=1, api_hash="0" * 32, datacenter=connector.datacenter)
+        return TelegramConnector(
+            session=connector.session, api_id=1, api_hash="0" * 32, datacenter=connector.datacenter
+        )
 
     def write_session(self, path: Path, key: bytes | None) -> None:
         """Write a session file as Telethon does."""
@@ -68,7 +70,7 @@ class Place:
         session.save()
         session.close()
 
-    async def pts_in_file(self, connector: Connector, least: int) -> int:
+    async def pts_in_file(self, connector: TelegramConnector, least: int) -> int:
         """Return the account's update state in its session file, as soon as it is this far."""
         with anyio.fail_after(5):
             while True:

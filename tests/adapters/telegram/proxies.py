@@ -38,9 +38,9 @@ class Mood(Enum):
     CLOSES = auto()
     """Closes as soon as it was spoken to."""
     CANNOT_REACH = auto()
-    """Says that it cannot reach the data centre."""
+    """Says that it cannot reach the datacenter."""
     FORBIDS = auto()
-    """Says that its rules forbid the data centre."""
+    """Says that its rules forbid the datacenter."""
     BABBLES = auto()
     """Answers with nonsense, in which it repeats the login."""
 
@@ -61,7 +61,7 @@ class LocalProxy:
     port: int = field(default=0, init=False)
     accepted: int = field(default=0, init=False)
     tunnels: list[tuple[str, int]] = field(factory=list, init=False)
-    """Our own address of each connection to a data centre, which is what the data centre sees of a client."""
+    """Our own address of each connection to a datacenter, which is what the datacenter sees of a client."""
     _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
 
     @asynccontextmanager
@@ -138,7 +138,7 @@ class LocalProxy:
             if not right:
                 return
         *_, kind = await reader.readexactly(4)
-        assert kind == 1, "Telethon names data centres by their IPv4 address"
+        assert kind == 1, "Telethon names datacenters by their IPv4 address"
         host = ".".join(map(str, await reader.readexactly(4)))
         (port,) = struct.unpack(">H", await reader.readexactly(2))
         code = {Mood.CANNOT_REACH: 4, Mood.FORBIDS: 2}.get(self.mood, 0)
@@ -206,7 +206,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _until_one_ends(forth: Way, back: Way, out: asyncio.StreamWriter) -> None:
-    """Carry both ways until one ends, then close the connection to the data centre."""
+    """Carry both ways until one ends, then close the connection to the datacenter."""
     async with anyio.create_task_group() as ways:
 
         async def carry(way: Way) -> None:

@@ -8,7 +8,15 @@ import pytest
 from telethon import errors
 from telethon.tl.functions.messages import SendMessageRequest
 
-from adapters.telegram.classify import CHAIN_LIMIT, TEXT_LIMIT, Dropped, MissedPong, NotLoggedIn, chain_of, classify
+from adapters.telegram.classify import (
+    MAX_CHAIN,
+    MAX_TEXT,
+    MissedPong,
+    NotLoggedIn,
+    RequestDropped,
+    chain_of,
+    classify,
+)
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -88,7 +96,7 @@ CASES: list[tuple[BaseException, type[Failure]]] = [
     (errors.InvalidChecksumError(1, 2), ProtocolBroken),
     (TimeoutError(), TimedOut),
     (MissedPong(), TimedOut),
-    (Dropped(), TimedOut),
+    (RequestDropped(), TimedOut),
     (asyncio.CancelledError(), TimedOut),
     (ConnectionResetError(104, "Connection reset by peer"), NetworkLost),
     (ConnectionRefusedError(111, "Connection refused"), NetworkLost),
@@ -121,7 +129,7 @@ def test_each_class_becomes_its_event(exc: BaseException, event: type[Failure]) 
 def test_each_event_has_a_sentence_and_a_chain(exc: BaseException) -> None:
     """What people read is short and never empty, and the exception's class is on record."""
     failure = classify(exc)
-    assert 0 < len(failure.detail) <= TEXT_LIMIT + len(" (−404)")
+    assert 0 < len(failure.detail) <= MAX_TEXT + len(" (−404)")
     assert "\n" not in failure.detail
     assert failure.chain[0].startswith(type(exc).__name__)
 
@@ -134,7 +142,7 @@ def test_a_flood_names_its_seconds_and_its_request() -> None:
 
 
 def test_a_refused_setting_is_named() -> None:
-    """A person learns which setting the data centre refuses."""
+    """A person learns which setting the datacenter refuses."""
     settings = [classify(exc) for exc in (errors.ApiIdInvalidError(REQUEST), buffer(444))]
     assert [getattr(failure, "setting", "") for failure in settings] == ["telegram.api_id", "telegram.datacenter"]
 
@@ -169,7 +177,7 @@ def test_a_chain_that_runs_in_a_circle_ends() -> None:
         outer = ValueError(str(number))
         outer.__cause__ = exc
         exc = outer
-    assert len(chain_of(exc)) == CHAIN_LIMIT
+    assert len(chain_of(exc)) == MAX_CHAIN
 
 
 def test_the_text_of_a_request_is_not_on_record() -> None:

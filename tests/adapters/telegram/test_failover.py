@@ -3,7 +3,7 @@
 import pytest
 from attrs import define
 
-from adapters.telegram import Failover
+from adapters.telegram import ProxyFailover
 from adapters.telegram.failover import RETURN_AFTER
 from adapters.telegram.proxy import Proxy
 from states.events import (
@@ -50,9 +50,9 @@ async def test_a_proxy_that_hangs_is_followed_by_the_next_and_returned_to(place:
     """A silence counts as a failure of the way; after ten minutes the first one has its chance, and is well again."""
     clock = Clock()
     async with place, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
-        connector = through(place, failover=Failover((first.address(), second.address()), clock))
+        connector = through(place, failover=ProxyFailover((first.address(), second.address()), clock))
         first.mood = Mood.SILENT
-        assert isinstance(await attempt(connector, patience=0.3), TimedOut)
+        assert isinstance(await attempt(connector, timeout=0.3), TimedOut)
         first.mood = Mood.WORKS
         seen = []
         for wait in (0, RETURN_AFTER - 1, 1):
@@ -67,13 +67,13 @@ async def test_a_return_leaves_a_link_that_works_alone(place: Place) -> None:
     """After the time, a link through the second proxy goes on; only the next one takes the first."""
     clock = Clock()
     async with place, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
-        failover = Failover((first.address(), second.address()), clock)
+        failover = ProxyFailover((first.address(), second.address()), clock)
         connector = through(place, failover=failover)
         failover.failed(first.address(), NetworkLost())
         link = await opened(connector)
         clock.now += RETURN_AFTER * 2
-        answer = (await link.probe(proof=True, patience=10))[-1]
-        await link.close(patience=1)
+        answer = (await link.probe(proof=True, timeout=10))[-1]
+        await link.close(timeout=1)
         assert not isinstance(answer, Failure)
         assert (first.accepted, second.accepted) == (0, 1)
 
@@ -89,7 +89,7 @@ async def test_direct_can_be_one_of_the_list(place: Place) -> None:
 @pytest.mark.parametrize("failure", [NetworkLost(), TimedOut(what="connect"), ProtocolBroken()])
 def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
     """Losses, silences and garbage: the next is taken, and after the last the first again."""
-    failover = Failover((FIRST, SECOND))
+    failover = ProxyFailover((FIRST, SECOND))
     chosen = []
     for _ in range(3):
         chosen.append(failover.choose())
@@ -100,21 +100,21 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
 @pytest.mark.parametrize("failure", [FloodWait(seconds=5), TransportFlood(), AuthRejected(), DatabaseLocked()])
 def test_what_is_no_fault_of_the_way_moves_nothing(failure: Failure) -> None:
     """Another proxy is no way around a flood wait, and no help for a dead login or a locked file."""
-    failover = Failover((FIRST, SECOND))
+    failover = ProxyFailover((FIRST, SECOND))
     failover.failed(FIRST, failure)
     assert failover.choose() is FIRST
 
 
 def test_a_late_failure_of_another_proxy_moves_nothing() -> None:
     """Only the proxy in use can be given up."""
-    failover = Failover((FIRST, SECOND))
+    failover = ProxyFailover((FIRST, SECOND))
     failover.failed(SECOND, NetworkLost())
     assert failover.choose() is FIRST
 
 
 def test_one_proxy_is_tried_for_ever() -> None:
     """With nothing to fail over to, the account never goes around its proxy."""
-    failover = Failover((FIRST,))
+    failover = ProxyFailover((FIRST,))
     for _ in range(3):
         failover.failed(FIRST, NetworkLost())
         assert failover.choose() is FIRST
@@ -122,5 +122,5 @@ def test_one_proxy_is_tried_for_ever() -> None:
 
 def test_none_given_is_a_direct_way() -> None:
     """An account without proxies connects without one."""
-    assert Failover().choose() is None
-    assert Failover(()).proxies == (None,)
+    assert ProxyFailover().choose() is None
+    assert ProxyFailover(()).proxies == (None,)

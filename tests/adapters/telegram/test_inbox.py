@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from telethon import events
 
 from adapters.sandbox import Fault, FaultKind
-from adapters.telegram import Connector, TelegramLink
+from adapters.telegram import TelegramConnector, TelegramLink
 from adapters.telegram.inbox import Inbox
 from states.events import CaughtUp
 from tests.adapters.telegram.place import PHONE, Place
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 
 @asynccontextmanager
-async def delivering(connector: Connector) -> AsyncIterator[None]:
+async def delivering(connector: TelegramConnector) -> AsyncIterator[None]:
     """Let the handlers run for the length of the block."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(connector.deliver)
@@ -29,7 +29,7 @@ async def delivering(connector: Connector) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def linked(connector: Connector, number: int = 1) -> AsyncIterator[TelegramLink]:
+async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator[TelegramLink]:
     """Keep a link open, with somebody who reads its events."""
     link = connector.link(number)
 
@@ -38,23 +38,23 @@ async def linked(connector: Connector, number: int = 1) -> AsyncIterator[Telegra
             pass
 
     try:
-        assert type((await link.open(patience=PATIENCE))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=TIMEOUT))[-1]).__name__ == "Connected"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
             yield link
             tasks.cancel_scope.cancel()
     finally:
-        await link.close(patience=1)
+        await link.close(timeout=1)
 
 
 async def until(seen: list[Any], count: int) -> None:
     """Wait until so much was seen."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(TIMEOUT):
         while len(seen) < count:
             await anyio.sleep(0.01)
 
 
-def listening(connector: Connector) -> list[str]:
+def listening(connector: TelegramConnector) -> list[str]:
     """Register a handler, and return the list of texts that it hears."""
     heard: list[str] = []
 
@@ -118,7 +118,7 @@ async def test_a_handler_outlives_the_client_it_began_with(place: Place) -> None
         async with delivering(account):
             async with linked(account):
                 await dc.push(PHONE, "one")
-                with anyio.fail_after(PATIENCE):
+                with anyio.fail_after(TIMEOUT):
                     await begun.wait()
             ended.set()
             async with linked(account, 2):
@@ -180,7 +180,7 @@ async def test_a_handler_s_exception_is_its_own(place: Place) -> None:
             await dc.push(PHONE, "one")
             await dc.push(PHONE, "two")
             await until(heard, 2)
-            assert type((await link.probe(proof=False, patience=1))[-1]).__name__ == "ProbeAnswered"
+            assert type((await link.probe(proof=False, timeout=1))[-1]).__name__ == "ProbeAnswered"
     assert sorted(heard) == ["one", "two"]
 
 
@@ -194,10 +194,10 @@ async def test_a_gap_is_told_with_what_was_recovered(place: Place) -> None:
         for number in range(3):
             await dc.push(PHONE, str(number))
         link = account.link(2)
-        await link.open(patience=PATIENCE)
-        with anyio.fail_after(PATIENCE):
+        await link.open(timeout=TIMEOUT)
+        with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(patience=1)
+        await link.close(timeout=1)
     assert told == [CaughtUp(link=2, recovered=3)]
 
 
@@ -211,7 +211,7 @@ async def _first(link: TelegramLink) -> AsyncIterator[Any]:
 async def test_a_lost_difference_is_fetched_again(place: Place) -> None:
     """A getDifference that a short silence swallows is asked for again by the deadline that requests have."""
     async with place as dc:
-        account = place.connector(patience=0.3)
+        account = place.connector(timeout=0.3)
         heard = listening(account)
         async with delivering(account), linked(account) as link:
             await dc.inject(Fault(FaultKind.BLACKHOLE))
@@ -288,8 +288,8 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) 
             await dc.inject(Fault(FaultKind.REFUSE))
             await dc.push(PHONE, "missed")
             failed = account.link(2)
-            assert type((await failed.open(patience=PATIENCE))[-1]).__name__ == "NetworkLost"
-            await failed.close(patience=1)
+            assert type((await failed.open(timeout=TIMEOUT))[-1]).__name__ == "NetworkLost"
+            await failed.close(timeout=1)
             await dc.clear()
             async with linked(account, 3):
                 await until(heard, 2)
@@ -297,7 +297,7 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) 
 
 
 async def test_a_gap_that_is_too_long_says_so(place: Place) -> None:
-    """When the data centre will not list what was missed, a person learns that the chats must be read."""
+    """When the datacenter will not list what was missed, a person learns that the chats must be read."""
     async with place as dc:
         account = place.connector()
         async with linked(account):
@@ -305,8 +305,8 @@ async def test_a_gap_that_is_too_long_says_so(place: Place) -> None:
         await dc.push(PHONE, "missed")
         await dc.inject(Fault(FaultKind.TOO_LONG))
         link = account.link(2)
-        await link.open(patience=PATIENCE)
-        with anyio.fail_after(PATIENCE):
+        await link.open(timeout=TIMEOUT)
+        with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(patience=1)
+        await link.close(timeout=1)
     assert told == [CaughtUp(link=2, recovered=0, too_long=True)]

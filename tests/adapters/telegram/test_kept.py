@@ -5,7 +5,7 @@ from typing import Any
 from attrs import define, field
 
 from adapters.sqlite.jobs import Message
-from adapters.telegram.kinds import Collect, collect
+from adapters.telegram.builtin_jobs import Collect, collect
 from tests.adapters.telegram.place import Place
 from tests.adapters.telegram.test_requests import opened
 

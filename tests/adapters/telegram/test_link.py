@@ -1,4 +1,4 @@
-"""A link: a real Telethon client, over real TCP, at a data centre that hurts it."""
+"""A link: a real Telethon client, over real TCP, at a datacenter that hurts it."""
 
 import gc
 import shutil
@@ -16,7 +16,7 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Fault, FaultKind
-from adapters.telegram import Connector, TelegramLink
+from adapters.telegram import TelegramConnector, TelegramLink
 from states import Event
 from states.events import (
     AuthKeyUnknown,
@@ -32,33 +32,33 @@ from states.events import (
 )
 from tests.adapters.telegram.place import Place
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 
 
-async def opened(connector: Connector, number: int = 1) -> TelegramLink:
+async def opened(connector: TelegramConnector, number: int = 1) -> TelegramLink:
     """Return a link that is proven."""
     link = connector.link(number)
-    events = await link.open(patience=PATIENCE)
+    events = await link.open(timeout=TIMEOUT)
     assert events == [Connected(link=number)]
     return link
 
 
-async def outcome(connector: Connector, *, patience: float = PATIENCE) -> Event:
+async def outcome(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> Event:
     """Return what comes of an attempt, and close it."""
     link = connector.link(1)
     try:
-        return (await link.open(patience=patience))[-1]
+        return (await link.open(timeout=timeout))[-1]
     finally:
-        await link.close(patience=1)
+        await link.close(timeout=1)
 
 
 async def loss(link: TelegramLink) -> list[Event]:
     """Return what went wrong until a link ended, and close it."""
     try:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             return [event async for event in link.events() if isinstance(event, Failure)]
     finally:
-        await link.close(patience=1)
+        await link.close(timeout=1)
 
 
 async def test_a_session_that_telethon_wrote_connects(place: Place) -> None:
@@ -66,15 +66,15 @@ async def test_a_session_that_telethon_wrote_connects(place: Place) -> None:
     async with place as dc:
         link = await opened(place.connector())
         assert dc.stats()["requests"]["updates.getState"] >= 1
-        await link.close(patience=1)
+        await link.close(timeout=1)
 
 
 async def test_ping_and_proof_are_answered(place: Place) -> None:
     """Both kinds of probe say that the link lives."""
     async with place:
         link = await opened(place.connector())
-        answers = [(await link.probe(proof=proof, patience=1))[-1] for proof in (False, True)]
-        await link.close(patience=1)
+        answers = [(await link.probe(proof=proof, timeout=1))[-1] for proof in (False, True)]
+        await link.close(timeout=1)
         assert answers == [ProbeAnswered(link=1, proof=False), ProbeAnswered(link=1, proof=True)]
 
 
@@ -102,8 +102,8 @@ async def test_a_blackhole_is_noticed_within_the_patience(place: Place) -> None:
         link = await opened(place.connector())
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         began = time.monotonic()
-        event = (await link.probe(proof=False, patience=0.3))[-1]
-        await link.close(patience=1)
+        event = (await link.probe(proof=False, timeout=0.3))[-1]
+        await link.close(timeout=1)
         assert isinstance(event, TimedOut)
         assert event.what == "probe"
         assert time.monotonic() - began < 2
@@ -113,7 +113,7 @@ async def test_a_silent_server_ends_the_attempt_at_its_patience(place: Place) ->
     """``connect()`` would hang for ever where the server accepts and is silent; the attempt does not."""
     async with place as dc:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        event = await outcome(place.connector(), patience=0.3)
+        event = await outcome(place.connector(), timeout=0.3)
         assert isinstance(event, TimedOut)
         assert event.what == "connect"
         assert event.detail == "no proof within 0.3 s"
@@ -124,7 +124,7 @@ async def test_a_full_backlog_ends_the_attempt_at_its_patience(place: Place) -> 
     async with place:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             fillers = [socket.create_connection(full.getsockname()) for _ in range(1)]
-            event = await outcome(place.connector(port=full.getsockname()[1]), patience=0.5)
+            event = await outcome(place.connector(port=full.getsockname()[1]), timeout=0.5)
             for filler in fillers:
                 filler.close()
         assert isinstance(event, TimedOut)
@@ -150,7 +150,7 @@ async def test_a_dead_backend_is_a_lost_network(place: Place) -> None:
 
 
 async def test_an_unknown_key_says_so(place: Place) -> None:
-    """A key that the data centre does not know is ``AuthKeyUnknown``."""
+    """A key that the datacenter does not know is ``AuthKeyUnknown``."""
     async with place:
         assert isinstance(await outcome(place.connector(key=bytes(range(256)))), AuthKeyUnknown)
 
@@ -182,7 +182,7 @@ async def test_a_file_that_is_no_database_is_left_alone(place: Place) -> None:
 
 
 async def test_the_file_keeps_the_address_that_its_owner_knows(place: Place) -> None:
-    """A session used at another data centre's address still names its own afterwards, and the same key."""
+    """A session used at another datacenter's address still names its own afterwards, and the same key."""
     async with place:
         account = place.connector()
 
@@ -194,7 +194,7 @@ async def test_the_file_keeps_the_address_that_its_owner_knows(place: Place) -> 
 
         before = row()
         link = await opened(account)
-        await link.close(patience=1)
+        await link.close(timeout=1)
         assert row() == before
         assert before[1] == "127.0.0.9"
 
@@ -204,7 +204,7 @@ async def test_telethon_opens_the_file_afterwards(place: Place, tmp_path: Path) 
     async with place as dc:
         account = place.connector()
         link = await opened(account)
-        await link.close(patience=1)
+        await link.close(timeout=1)
         copy = tmp_path / "script.session"
         shutil.copy(account.session, copy)
         session = SQLiteSession(str(copy))
@@ -223,8 +223,8 @@ async def test_a_cancelled_attempt_leaves_nothing(place: Place) -> None:
         link = place.connector().link(1)
         began = time.monotonic()
         with anyio.move_on_after(0.2) as scope:
-            await link.open(patience=60)
-        await link.close(patience=1)
+            await link.open(timeout=60)
+        await link.close(timeout=1)
         assert scope.cancelled_caught
         assert time.monotonic() - began < 2
         with anyio.fail_after(2):
@@ -237,9 +237,9 @@ async def test_a_cancelled_probe_does_not_hurt_the_link(place: Place) -> None:
     async with place:
         link = await opened(place.connector())
         with anyio.move_on_after(0):
-            await link.probe(proof=True, patience=1)
-        event = (await link.probe(proof=False, patience=1))[-1]
-        await link.close(patience=1)
+            await link.probe(proof=True, timeout=1)
+        event = (await link.probe(proof=False, timeout=1))[-1]
+        await link.close(timeout=1)
         assert isinstance(event, ProbeAnswered)
 
 
@@ -248,11 +248,11 @@ async def test_a_probe_on_a_lost_link_is_a_lost_network(place: Place) -> None:
     async with place as dc:
         link = await opened(place.connector())
         await dc.inject(Fault(FaultKind.RESET))
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             async for _ in link.events():
                 pass
-        event = (await link.probe(proof=False, patience=1))[-1]
-        await link.close(patience=1)
+        event = (await link.probe(proof=False, timeout=1))[-1]
+        await link.close(timeout=1)
         assert isinstance(event, NetworkLost)
 
 
@@ -260,7 +260,7 @@ async def test_ten_links_in_a_row_leave_nothing(place: Place) -> None:
     """A fresh client for every attempt costs nothing that stays: descriptors are as before."""
     async with place as dc:
         account = place.connector()
-        await (await opened(account)).close(patience=1)
+        await (await opened(account)).close(timeout=1)
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(2, 12):
             link = await opened(account, number)
@@ -301,13 +301,13 @@ async def test_a_request_that_telethon_drops_is_a_silence(place: Place) -> None:
         seen: list[Event] = []
 
         async def ask() -> None:
-            seen.extend(await link.probe(proof=False, patience=PATIENCE))
+            seen.extend(await link.probe(proof=False, timeout=TIMEOUT))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             await link.client.disconnect()
-        await link.close(patience=1)
+        await link.close(timeout=1)
     assert [type(event) for event in seen] == [TimedOut]
 
 
@@ -347,14 +347,14 @@ async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(place
     async with place as dc:
         link = await opened(place.connector())
         await dc.inject(Fault(FaultKind.RPC_ERROR, request="updates.getState", code=420, text="FLOOD_WAIT_30"))
-        flooded = await link.probe(proof=True, patience=1)
+        flooded = await link.probe(proof=True, timeout=1)
         link.hold("GetState", time.time() + 30)
         asked = dc.stats()["requests"]["updates.getState"]
-        alive = await link.probe(proof=True, patience=1)
+        alive = await link.probe(proof=True, timeout=1)
         assert dc.stats()["requests"]["updates.getState"] == asked
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        silent = await link.probe(proof=True, patience=0.3)
-        await link.close(patience=1)
+        silent = await link.probe(proof=True, timeout=0.3)
+        await link.close(timeout=1)
     assert [type(event) for event in flooded] == [FloodWait, ProbeAnswered]
     assert [type(event) for event in alive] == [ProbeAnswered]
     assert [type(event) for event in silent] == [TimedOut]
@@ -369,7 +369,7 @@ async def test_telethon_s_write_transaction_ends_within_a_moment(place: Place) -
 
         async def write() -> None:
             with closing(sqlite3.connect(account.session, timeout=0, isolation_level=None)) as other:
-                with anyio.fail_after(PATIENCE):
+                with anyio.fail_after(TIMEOUT):
                     while not other.in_transaction:
                         with suppress(sqlite3.OperationalError):
                             other.execute("BEGIN IMMEDIATE")

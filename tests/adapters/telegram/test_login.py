@@ -15,8 +15,8 @@ async def test_a_test_number_logs_in_and_connects(place: Place) -> None:
         account.session.unlink()
         await log_in_test_account(account, "+9996620007")
         link = account.link(1)
-        events = await link.open(patience=5)
-        await link.close(patience=1)
+        events = await link.open(timeout=5)
+        await link.close(timeout=1)
         assert events == [Connected(link=1)]
         assert account.session.stat().st_mode & 0o077 == 0
 
@@ -28,7 +28,7 @@ async def test_a_login_that_fails_leaves_no_file(place: Place) -> None:
         account.session.unlink()
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         with pytest.raises(TimeoutError):
-            await log_in_test_account(account, "+9996620007", patience=0.3)
+            await log_in_test_account(account, "+9996620007", timeout=0.3)
         assert list(account.session.parent.iterdir()) == []
 
 

@@ -10,20 +10,20 @@ import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.session import OwnerLock, SessionHeld
-from adapters.telegram import ByCode, Connector, Login, LoginFailed, log_out
+from adapters.telegram import ByCode, Login, LoginFailed, TelegramConnector, log_out
 from states.events import AuthRejected, Connected
 from tests.adapters.telegram.person import CODE, Scripted
 from tests.adapters.telegram.place import PHONE, Place
 
 OTHER = "+9996620002"
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
-async def outcome(connector: Connector) -> str:
+async def outcome(connector: TelegramConnector) -> str:
     """Return how an attempt with the session ends."""
     link = connector.link(1)
-    events = await link.open(patience=PATIENCE)
-    await link.close(patience=1)
+    events = await link.open(timeout=TIMEOUT)
+    await link.close(timeout=1)
     await connector.settle()
     return type(events[-1]).__name__
 
@@ -34,7 +34,7 @@ def key_in(path: Path) -> bytes:
         return bytes(database.execute("select auth_key from sessions").fetchone()[0])
 
 
-def left_over(account: Connector) -> list[str]:
+def left_over(account: TelegramConnector) -> list[str]:
     """Return what a login has left beside the session, besides backups."""
     names = {path.name for path in account.session.parent.iterdir()}
     return sorted(names - {account.session.name, "backups"})
@@ -47,7 +47,7 @@ async def test_the_old_session_is_kept_and_open_readers_see_the_new_one(place: P
         old = key_in(account.session)
         with closing(sqlite3.connect(account.session)) as reader:
             reader.execute("select * from sessions").fetchall()
-            backup = (await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))).backup
+            backup = (await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
             new = bytes(reader.execute("select auth_key from sessions").fetchone()[0])
         assert backup is not None
         assert (key_in(backup), key_in(account.session)) == (old, new)
@@ -66,7 +66,7 @@ async def test_a_person_who_goes_away_changes_nothing(place: Place) -> None:
     async with place:
         account = place.connector()
         before = account.session.read_bytes()
-        login = Login(account, Scripted(["11111", Gone()]), PATIENCE)
+        login = Login(account, Scripted(["11111", Gone()]), TIMEOUT)
         with pytest.raises(Gone):
             await login.run(ByCode(PHONE))
         assert account.session.read_bytes() == before
@@ -86,7 +86,7 @@ async def test_a_login_that_is_cancelled_changes_nothing(place: Place) -> None:
                 await anyio.sleep_forever()
                 return ""
 
-            await Login(account, Scripted([stop]), PATIENCE).run(ByCode(PHONE))
+            await Login(account, Scripted([stop]), TIMEOUT).run(ByCode(PHONE))
         assert scope.cancelled_caught
         assert account.session.read_bytes() == before
         assert left_over(account) == []
@@ -106,7 +106,7 @@ async def test_a_login_that_does_not_hold_is_not_put_in_place(place: Place) -> N
             return CODE
 
         with pytest.raises(LoginFailed, match="is not logged in"):
-            await Login(account, Scripted([code]), PATIENCE).run(ByCode(PHONE))
+            await Login(account, Scripted([code]), TIMEOUT).run(ByCode(PHONE))
         assert account.session.read_bytes() == before
         assert left_over(account) == []
 
@@ -122,26 +122,26 @@ async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
         owner.acquire()
         try:
             with pytest.raises(SessionHeld, match="already"):
-                await Login(account, Scripted(), PATIENCE).run(ByCode(PHONE))
+                await Login(account, Scripted(), TIMEOUT).run(ByCode(PHONE))
         finally:
             owner.release()
         assert dc.stats()["accepted"] == 0
 
 
-async def _of_somebody(place: Place) -> Connector:
+async def _of_somebody(place: Place) -> TelegramConnector:
     account = place.connector()
-    await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+    await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
     return account
 
 
 async def test_another_user_is_asked_about_and_logged_out_again(place: Place) -> None:
-    """A no leaves the old session to the byte, and no login behind at the data centre."""
+    """A no leaves the old session to the byte, and no login behind at the datacenter."""
     async with place as dc:
         account = await _of_somebody(place)
         before = account.session.read_bytes()
         person = Scripted([CODE])
         with pytest.raises(LoginFailed, match="logged out again"):
-            await Login(account, person, PATIENCE).run(ByCode(OTHER))
+            await Login(account, person, TIMEOUT).run(ByCode(OTHER))
         assert person.heard[-1].startswith("This is another user than account was logged in as")
         assert PHONE[1:] not in person.heard[-1]
         assert account.session.read_bytes() == before
@@ -154,10 +154,10 @@ async def test_another_user_takes_the_place_after_a_yes(place: Place) -> None:
     async with place:
         account = await _of_somebody(place)
         same = Scripted([CODE])
-        await Login(account, same, PATIENCE).run(ByCode(PHONE))
+        await Login(account, same, TIMEOUT).run(ByCode(PHONE))
         assert len(same.heard) == 1
         before = key_in(account.session)
-        await Login(account, Scripted([CODE], yes=True), PATIENCE).run(ByCode(OTHER))
+        await Login(account, Scripted([CODE], yes=True), TIMEOUT).run(ByCode(OTHER))
         assert key_in(account.session) != before
 
 
@@ -169,7 +169,7 @@ async def test_what_is_no_session_is_set_aside_and_never_overwritten(place: Plac
         with closing(sqlite3.connect(account.session)) as database, database:
             database.execute("create table precious (value text)")
         before = account.session.read_bytes()
-        aside = (await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))).backup
+        aside = (await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
         assert aside is not None
         assert aside.read_bytes() == before
         assert await outcome(account) == Connected.__name__
@@ -182,7 +182,7 @@ async def test_a_login_that_cannot_be_put_in_place_is_kept(place: Place) -> None
         before = account.session.read_bytes()
         account.backups.write_text("this is in the way")
         with pytest.raises(LoginFailed, match=r"the new login is in .*/\.account\.login\.session"):
-            await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+            await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
         assert account.session.read_bytes() == before
         kept = account.session.with_name(".account.login.session")
         assert len(key_in(kept)) == 256
@@ -194,16 +194,16 @@ async def test_what_a_killed_login_left_behind_is_no_hindrance(place: Place) -> 
     async with place:
         account = place.connector()
         account.session.with_name(".account.login.session").write_bytes(os.urandom(5000))
-        await Login(account, Scripted([CODE]), PATIENCE).run(ByCode(PHONE))
+        await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
         assert left_over(account) == []
 
 
 async def test_a_log_out_ends_the_login_and_keeps_a_copy(place: Place) -> None:
-    """The data centre forgets the key, the session is gone, and its copy is no backup that would be restored."""
+    """The datacenter forgets the key, the session is gone, and its copy is no backup that would be restored."""
     async with place:
         account = await _of_somebody(place)
         key = key_in(account.session)
-        copy = await log_out(account, patience=PATIENCE)
+        copy = await log_out(account, timeout=TIMEOUT)
         assert left_over(account) == []
         assert not account.session.exists()
         assert (copy.parent, key_in(copy)) == (account.backups, key)
@@ -218,7 +218,7 @@ async def test_a_log_out_of_a_dead_login_moves_it_away(place: Place) -> None:
     async with place:
         account = place.connector(key=os.urandom(256))
         place.write_session(account.session, await _dead_key(place.dc))
-        await log_out(account, patience=PATIENCE)
+        await log_out(account, timeout=TIMEOUT)
         assert not account.session.exists()
 
 
@@ -229,13 +229,13 @@ async def _dead_key(dc: Sandbox) -> bytes:
 
 
 async def test_a_log_out_that_nobody_hears_changes_nothing(place: Place) -> None:
-    """Without the data centre the login stays, and so does its file."""
+    """Without the datacenter the login stays, and so does its file."""
     async with place as dc:
         account = place.connector()
         key = key_in(account.session)
         await dc.inject(Fault(FaultKind.REFUSE, duration=60))
         with pytest.raises(LoginFailed, match="is still logged in: connection refused"):
-            await log_out(account, patience=PATIENCE)
+            await log_out(account, timeout=TIMEOUT)
         assert key_in(account.session) == key
         assert left_over(account) == []
 
@@ -246,4 +246,4 @@ async def test_there_is_nothing_to_log_out(place: Place) -> None:
         account = place.connector()
         account.session.unlink()
         with pytest.raises(LoginFailed, match="nothing to log out"):
-            await log_out(account, patience=PATIENCE)
+            await log_out(account, timeout=TIMEOUT)

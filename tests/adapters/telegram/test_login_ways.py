@@ -10,8 +10,8 @@ from telethon import TelegramClient
 from telethon.client import telegrambaseclient
 
 from adapters.sandbox import Fault, FaultKind
-from adapters.telegram import AsBot, ByCode, ByQr, Connector, LoggedIn, Login, LoginFailed, Person, Way
-from adapters.telegram.session import stored_address
+from adapters.telegram import AsBot, ByCode, ByQr, LoggedIn, Login, LoginFailed, Person, TelegramConnector, Way
+from adapters.telegram.engine_session import stored_address
 from states.events import Connected
 from tests.adapters.telegram.person import CODE, Scripted
 from tests.adapters.telegram.place import PHONE, Place
@@ -19,27 +19,27 @@ from tests.adapters.telegram.place import PHONE, Place
 OTHER = "+9996620002"
 BOT = "7000000001:a-token_of_a_bot-in-tests"
 THERE, CODE_THERE = "+9996640001", "44444"
-"""A number of data centre 4, once that is open."""
-PATIENCE = 20.0
+"""A number of datacenter 4, once that is open."""
+TIMEOUT = 20.0
 
 
-def newcomer(place: Place) -> Connector:
+def newcomer(place: Place) -> TelegramConnector:
     """Return a connector whose session does not exist yet."""
-    return Connector(
+    return TelegramConnector(
         session=place.directory / "new.session", api_id=1, api_hash="0" * 32, datacenter=place.datacenter()
     )
 
 
-async def log_in(connector: Connector, person: Person, way: Way | None = None) -> LoggedIn:
+async def log_in(connector: TelegramConnector, person: Person, way: Way | None = None) -> LoggedIn:
     """Log in by code, or another way."""
-    return await Login(connector, person, PATIENCE).run(way or ByCode(PHONE))
+    return await Login(connector, person, TIMEOUT).run(way or ByCode(PHONE))
 
 
-async def connects(connector: Connector) -> bool:
+async def connects(connector: TelegramConnector) -> bool:
     """Return whether a link with the session proves itself."""
     link = connector.link(1)
-    events = await link.open(patience=PATIENCE)
-    await link.close(patience=1)
+    events = await link.open(timeout=TIMEOUT)
+    await link.close(timeout=1)
     await connector.settle()
     return events == [Connected(link=1)]
 
@@ -249,17 +249,17 @@ async def test_a_number_that_cannot_log_in(place: Place, status: str, answers: l
         assert files(place) == []
 
 
-async def at_telegram(place: Place, monkeypatch: pytest.MonkeyPatch) -> Connector:
-    """Return a connector without a data centre of its own: it begins where Telethon does, and may be sent elsewhere."""
+async def at_telegram(place: Place, monkeypatch: pytest.MonkeyPatch) -> TelegramConnector:
+    """Return a connector without a datacenter of its own: it begins where Telethon does, and may be sent elsewhere."""
     await place.dc.open_dc(4)
     monkeypatch.setattr(TelegramClient, "_config", None)  # Telethon keeps the first one for the whole process
     monkeypatch.setattr(telegrambaseclient, "DEFAULT_IPV4_IP", "127.0.0.1")
     monkeypatch.setattr(telegrambaseclient, "DEFAULT_PORT", place.dc.port)
-    return Connector(session=place.directory / "new.session", api_id=1, api_hash="0" * 32)
+    return TelegramConnector(session=place.directory / "new.session", api_id=1, api_hash="0" * 32)
 
 
 async def test_phone_migrate_is_followed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number of another data centre logs in there, and its session says so."""
+    """A number of another datacenter logs in there, and its session says so."""
     async with place:
         account = await at_telegram(place, monkeypatch)
         await log_in(account, Scripted([CODE_THERE]), ByCode(THERE))
@@ -285,13 +285,13 @@ async def test_a_bot_is_followed_home(place: Place, monkeypatch: pytest.MonkeyPa
         assert await connects(account)
 
 
-async def test_an_account_of_another_data_centre_than_the_configs_is_refused(
+async def test_an_account_of_another_datacenter_than_the_configs_is_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A config that names a data centre of its own cannot hold an account of another."""
+    """A config that names a datacenter of its own cannot hold an account of another."""
     async with place:
         await at_telegram(place, monkeypatch)
-        with pytest.raises(LoginFailed, match="lives in data centre 4, and telegram"):
+        with pytest.raises(LoginFailed, match="lives in datacenter 4, and telegram"):
             await log_in(newcomer(place), Scripted([CODE_THERE]), ByCode(THERE))
         assert files(place) == []
 
@@ -318,16 +318,16 @@ async def test_a_link_that_breaks_while_the_person_looks_for_the_code(place: Pla
         assert await connects(account)
 
 
-async def test_an_unreachable_data_centre_is_one_sentence(place: Place) -> None:
+async def test_an_unreachable_datacenter_is_one_sentence(place: Place) -> None:
     """A refused port says so, and leaves nothing."""
     async with place as dc:
         await dc.inject(Fault(FaultKind.REFUSE, duration=60))
-        with pytest.raises(LoginFailed, match="connection refused; see that the data centre can be reached"):
+        with pytest.raises(LoginFailed, match="connection refused; see that the datacenter can be reached"):
             await log_in(newcomer(place), Scripted())
         assert files(place) == []
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(TIMEOUT):
         while not holds():
             await anyio.sleep(0.01)

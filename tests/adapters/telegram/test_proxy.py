@@ -13,7 +13,7 @@ from adapters.telegram import log_in_test_account
 from states.events import Connected, Failure, NetworkLost, ProbeAnswered, TimedOut
 from tests.adapters.telegram.place import PHONE, Place
 from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, LocalProxy, Mood
-from tests.adapters.telegram.through import PATIENCE, attempt, failure, opened, refused_port, through
+from tests.adapters.telegram.through import TIMEOUT, attempt, failure, opened, refused_port, through
 
 KINDS = {
     "socks5": LocalProxy("socks5"),
@@ -34,13 +34,13 @@ def made(kind: str, place: Place, mood: Mood = Mood.WORKS) -> LocalProxy:
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_link_goes_through_the_proxy(place: Place, kind: str) -> None:
-    """It is proven, probes are answered, it says which proxy, and the data centre sees nobody but the proxy."""
+    """It is proven, probes are answered, it says which proxy, and the datacenter sees nobody but the proxy."""
     async with place as dc, made(kind, place).listening() as proxy:
         link = through(place, proxy.address()).link(1)
-        events = await link.open(patience=PATIENCE)
+        events = await link.open(timeout=TIMEOUT)
         peers = [connection._writer.get_extra_info("peername") for connection in dc._connections]
-        answer = (await link.probe(proof=True, patience=PATIENCE))[-1]
-        await link.close(patience=1)
+        answer = (await link.probe(proof=True, timeout=TIMEOUT))[-1]
+        await link.close(timeout=1)
         assert events == [Connected(link=1, via=f"{proxy.scheme}://127.0.0.1:{proxy.port}")]
         assert isinstance(answer, ProbeAnswered)
         assert peers == proxy.tunnels
@@ -70,7 +70,7 @@ async def test_a_login_of_a_test_number_goes_through_the_proxy(place: Place, tmp
     """Not even the first key is made around the proxy."""
     async with place as dc, made("socks5", place).listening() as proxy:
         connector = attrs.evolve(through(place, proxy.address()), session=tmp_path / "new.session")
-        await log_in_test_account(connector, PHONE, patience=PATIENCE)
+        await log_in_test_account(connector, PHONE, timeout=TIMEOUT)
         assert dc.stats()["accepted"] == len(proxy.tunnels) >= 1
 
 
@@ -104,15 +104,14 @@ async def test_a_wrong_secret_is_suspected(place: Place, kind: str, wrong: bytes
         event = await failure(through(place, proxy.address(secret=wrong)))
         assert isinstance(event, NetworkLost)
         assert event.detail == (
-            f"the proxy {proxy.address()} closed the connection before the data centre answered; "
-            "its secret may be wrong"
+            f"the proxy {proxy.address()} closed the connection before the datacenter answered; its secret may be wrong"
         )
         assert dc.stats()["accepted"] == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_dead_proxy_is_named(place: Place, kind: str) -> None:
-    """A refused connection to the proxy is not taken for one to the data centre."""
+    """A refused connection to the proxy is not taken for one to the datacenter."""
     async with place as dc:
         proxy = attrs.evolve(made(kind, place).address(), port=await refused_port())
         event = await failure(through(place, proxy))
@@ -127,11 +126,11 @@ async def test_a_silent_proxy_ends_the_attempt_at_its_patience(place: Place, kin
     """A proxy that accepts and says nothing is ``TimedOut`` and named, and leaves no connection behind."""
     async with place, made(kind, place, Mood.SILENT).listening() as proxy:
         began = time.monotonic()
-        event = await failure(through(place, proxy.address()), patience=0.3)
+        event = await failure(through(place, proxy.address()), timeout=0.3)
         assert isinstance(event, TimedOut)
         assert (event.what, event.detail) == ("connect", f"no proof within 0.3 s via {proxy.address()}")
         assert time.monotonic() - began < 5
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             while proxy.open_connections:
                 await anyio.sleep(0.01)
 
@@ -139,17 +138,17 @@ async def test_a_silent_proxy_ends_the_attempt_at_its_patience(place: Place, kin
 @pytest.mark.parametrize(
     ("kind", "mood", "said"),
     [
-        ("socks5", Mood.CANNOT_REACH, "cannot reach the data centre (host unreachable)"),
-        ("socks4", Mood.CANNOT_REACH, "cannot reach the data centre (code 91)"),
-        ("http", Mood.CANNOT_REACH, "cannot reach the data centre (HTTP 502)"),
-        ("socks5", Mood.FORBIDS, "refuses to connect to the data centre (its rules forbid it)"),
-        ("http", Mood.FORBIDS, "refuses to connect to the data centre (HTTP 403)"),
+        ("socks5", Mood.CANNOT_REACH, "cannot reach the datacenter (host unreachable)"),
+        ("socks4", Mood.CANNOT_REACH, "cannot reach the datacenter (code 91)"),
+        ("http", Mood.CANNOT_REACH, "cannot reach the datacenter (HTTP 502)"),
+        ("socks5", Mood.FORBIDS, "refuses to connect to the datacenter (its rules forbid it)"),
+        ("http", Mood.FORBIDS, "refuses to connect to the datacenter (HTTP 403)"),
         ("socks5", Mood.CLOSES, "closed the connection, or is no socks5 proxy"),
         ("socks4", Mood.CLOSES, "closed the connection, or is no socks4 proxy"),
         ("http", Mood.CLOSES, "closed the connection, or is no http proxy"),
-        ("mtproxy", Mood.CLOSES, "closed the connection before the data centre answered; its secret may be wrong"),
+        ("mtproxy", Mood.CLOSES, "closed the connection before the datacenter answered; its secret may be wrong"),
         ("mtproxy", Mood.BABBLES, "does not answer as one; its secret may be wrong"),
-        ("http with a login", Mood.BABBLES, "refuses to connect to the data centre (HTTP 400)"),
+        ("http with a login", Mood.BABBLES, "refuses to connect to the datacenter (HTTP 400)"),
     ],
 )
 async def test_a_proxy_that_does_not_let_through_says_why(place: Place, kind: str, mood: Mood, said: str) -> None:
@@ -175,9 +174,9 @@ async def test_a_link_that_the_proxy_drops_names_it(place: Place, kind: str) -> 
     async with place, made(kind, place).listening() as proxy:
         link = await opened(through(place, proxy.address()))
         proxy.cut()
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             (event,) = [found async for found in link.events() if isinstance(found, Failure)]
-        await link.close(patience=1)
+        await link.close(timeout=1)
         assert isinstance(event, NetworkLost)
         assert event.detail == f"the other side closed the connection via {proxy.address()}"
 
@@ -187,8 +186,8 @@ async def test_a_silence_names_the_proxy(place: Place) -> None:
     async with place as dc, made("socks5", place).listening() as proxy:
         link = await opened(through(place, proxy.address()))
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        event = (await link.probe(proof=False, patience=0.2))[-1]
-        await link.close(patience=1)
+        event = (await link.probe(proof=False, timeout=0.2))[-1]
+        await link.close(timeout=1)
         assert isinstance(event, TimedOut)
         assert event.detail == f"no answer within 0.2 s via {proxy.address()}"
 
@@ -201,11 +200,11 @@ async def test_no_secret_is_ever_logged(place: Place, caplog: pytest.LogCaptureF
     async with place, made(kind, place, mood).listening() as proxy:
         connector = through(place, proxy.address())
         link = connector.link(1)
-        events = list(await link.open(patience=0.3 if mood is Mood.SILENT else PATIENCE))
+        events = list(await link.open(timeout=0.3 if mood is Mood.SILENT else TIMEOUT))
         proxy.cut()
         if isinstance(events[-1], Connected):
             events += [found async for found in link.events()]
         shown = [repr(events), repr(link), repr(connector), repr(link.client), str(proxy.address())]
-        await link.close(patience=1)
+        await link.close(timeout=1)
     assert caplog.text
     assert not [secret for secret in SECRETS for text in (*shown, caplog.text) if secret in text]

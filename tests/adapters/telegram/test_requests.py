@@ -15,7 +15,7 @@ from telethon.tl.types import InputPeerEmpty, InputPeerSelf
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramLink
-from adapters.telegram.classify import Dropped, Held, Migrated
+from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
 from tests.adapters.telegram.place import Place
@@ -24,14 +24,14 @@ DIALOGS = GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
 
 
 @asynccontextmanager
-async def opened(place: Place, *, patience: float = 5.0, holds: tuple[Hold, ...] = ()) -> AsyncIterator[TelegramLink]:
-    """Yield a proven link whose requests wait for ``patience`` seconds, and close it."""
-    link = attrs.evolve(place.connector(), request_patience=patience).link(1, holds)
+async def opened(place: Place, *, timeout: float = 5.0, holds: tuple[Hold, ...] = ()) -> AsyncIterator[TelegramLink]:
+    """Yield a proven link whose requests wait for ``timeout`` seconds, and close it."""
+    link = attrs.evolve(place.connector(), request_timeout=timeout).link(1, holds)
     try:
-        assert type((await link.open(patience=5.0))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=5.0))[-1]).__name__ == "Connected"
         yield link
     finally:
-        await link.close(patience=1)
+        await link.close(timeout=1)
 
 
 async def told(link: TelegramLink) -> Event:
@@ -54,7 +54,7 @@ def refused(error: Exception) -> object:
 
 async def test_a_request_without_an_answer_ends_at_its_deadline(place: Place) -> None:
     """A request that the server never answers raises ``TimeoutError`` and makes the link suspect."""
-    async with place as dc, opened(place, patience=0.2) as link:
+    async with place as dc, opened(place, timeout=0.2) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=r"GetDialogs was not answered within 0\.2 s"):
@@ -81,7 +81,7 @@ async def test_a_held_kind_is_not_sent(place: Place) -> None:
     until = time.time() + 50
     async with place as dc, opened(place, holds=(Hold(request="GetDialogs", until=until),)) as link:
         before = dc.stats()["requests"].get("messages.getDialogs", 0)
-        with pytest.raises(Held) as held:
+        with pytest.raises(RequestHeld) as held:
             await link.client(DIALOGS)
         assert 48 <= held.value.seconds <= 50
         assert dc.stats()["requests"].get("messages.getDialogs", 0) == before
@@ -92,7 +92,7 @@ async def test_a_hold_ends_by_itself(place: Place) -> None:
     """After its time the kind is sent again."""
     async with place, opened(place) as link:
         link.hold("GetDialogs", time.time() + 0.2)
-        with pytest.raises(Held):
+        with pytest.raises(RequestHeld):
             await link.client(DIALOGS)
         await anyio.sleep(0.3)
         assert await link.client(DIALOGS)
@@ -113,7 +113,7 @@ async def test_slow_mode_holds_one_chat(place: Place, monkeypatch: pytest.Monkey
         assert isinstance(event, FloodWait)
         assert event.request == "SendMessage in 9996620002"
         link.hold(event.request, time.time() + 30)
-        with pytest.raises(Held):
+        with pytest.raises(RequestHeld):
             await link.client(theirs)
         assert await link.client(mine)
 
@@ -146,7 +146,7 @@ async def test_a_request_s_own_error_is_its_caller_s(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await told(link)
-        assert type((await link.probe(proof=True, patience=1))[-1]).__name__ == "ProbeAnswered"
+        assert type((await link.probe(proof=True, timeout=1))[-1]).__name__ == "ProbeAnswered"
 
 
 async def test_a_request_whose_link_goes_down_is_a_connection_error(place: Place) -> None:
@@ -165,7 +165,7 @@ async def test_a_request_whose_link_goes_down_is_a_connection_error(place: Place
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             await link.client.disconnect()
-        assert [type(exc) for exc in caught] == [Dropped]
+        assert [type(exc) for exc in caught] == [RequestDropped]
 
 
 async def test_a_cancelled_request_stays_cancelled(place: Place) -> None:
@@ -184,10 +184,10 @@ async def test_a_migration_never_costs_the_key(place: Place) -> None:
     async with place, opened(place) as link:
         connector = link.connector
         before = connector.session.read_bytes()
-        with pytest.raises(Migrated, match="data centre 4"):
+        with pytest.raises(Migrated, match="datacenter 4"):
             await link.client._switch_dc(4)
         assert link.client.session.auth_key.key
-        await link.close(patience=1)
+        await link.close(timeout=1)
         fingerprint = await connector.credentials()
         connector.session.write_bytes(before)
         assert await connector.credentials() == fingerprint
@@ -209,5 +209,5 @@ async def test_a_request_that_was_never_sent_ends_with_its_link(place: Place) ->
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.wait_all_tasks_blocked()
-                await link.close(patience=1)
-        assert [type(exc) for exc in caught] == [Dropped]
+                await link.close(timeout=1)
+        assert [type(exc) for exc in caught] == [RequestDropped]

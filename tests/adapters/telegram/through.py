@@ -2,42 +2,42 @@
 
 import attrs
 
-from adapters.telegram import Connector, Failover, Proxy, TelegramLink
+from adapters.telegram import Proxy, ProxyFailover, TelegramConnector, TelegramLink
 from states import Event
 from states.events import Connected, Failure
 from tests.adapters.telegram.place import Place
 from tests.adapters.telegram.proxies import SECRETS, LocalProxy
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 
 
-def through(place: Place, *proxies: Proxy | None, failover: Failover | None = None) -> Connector:
+def through(place: Place, *proxies: Proxy | None, failover: ProxyFailover | None = None) -> TelegramConnector:
     """Return a connector whose links go through these proxies."""
-    return attrs.evolve(place.connector(), failover=failover or Failover(proxies))
+    return attrs.evolve(place.connector(), failover=failover or ProxyFailover(proxies))
 
 
-async def attempt(connector: Connector, *, patience: float = PATIENCE) -> Event:
+async def attempt(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> Event:
     """Return what comes of an attempt, and close it."""
     link = connector.link(1)
     try:
-        return (await link.open(patience=patience))[-1]
+        return (await link.open(timeout=timeout))[-1]
     finally:
-        await link.close(patience=1)
+        await link.close(timeout=1)
         await connector.settle()
 
 
-async def failure(connector: Connector, *, patience: float = PATIENCE) -> Failure:
+async def failure(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> Failure:
     """Return the failure of an attempt; nothing that is secret is in it."""
-    event = await attempt(connector, patience=patience)
+    event = await attempt(connector, timeout=timeout)
     assert isinstance(event, Failure)
     assert not [secret for secret in SECRETS if secret in repr(event)]
     return event
 
 
-async def opened(connector: Connector) -> TelegramLink:
+async def opened(connector: TelegramConnector) -> TelegramLink:
     """Return a link that is proven."""
     link = connector.link(1)
-    assert isinstance((await link.open(patience=PATIENCE))[-1], Connected)
+    assert isinstance((await link.open(timeout=TIMEOUT))[-1], Connected)
     return link
 
 

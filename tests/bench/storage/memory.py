@@ -17,9 +17,8 @@ from telethon.sessions import SQLiteSession, StringSession
 
 from adapters.sandbox import SandboxProcess
 from adapters.telegram import Datacenter
-from engine.config import Account, Config, Fleet, Storage, Telegram
-from engine.config import Datacenter as DatacenterConfig
-from engine.engine import Engine
+from engine.app.engine import Engine
+from engine.config import AccountConfig, Config, DatacenterConfig, Fleet, Storage, Telegram
 from states import State
 from tests.bench.storage.table import Table, Target, number, ratio
 
@@ -28,7 +27,7 @@ API = (12345, "0123456789abcdef0123456789abcdef")
 FEW = 50
 """So many accounts are there in any case: what the first ones cost is not counted."""
 AT_ONCE = 32
-PATIENCE = 120.0
+TIMEOUT = 120.0
 
 
 def resident() -> int:
@@ -80,13 +79,13 @@ async def engine(place: dict[str, Any]) -> None:
     datacenter = DatacenterConfig(**place["datacenter"])
     config = Config(
         telegram=Telegram(api_id=API[0], api_hash=API[1], datacenter=datacenter),
-        accounts=tuple(Account(name=Path(path).stem, session=Path(path)) for path in place["sessions"]),
+        accounts=tuple(AccountConfig(name=Path(path).stem, session=Path(path)) for path in place["sessions"]),
         storage=Storage(directory=Path(place["directory"])),
         fleet=Fleet(connects_at_once=AT_ONCE, stagger=0.0),
     )
     running = Engine(config)
     async with running:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             while any(at.state is not State.HEALTHY for at in running.fleet.snapshots.values()):
                 await asyncio.sleep(0.05)
         await asyncio.sleep(2)
@@ -135,7 +134,7 @@ def alone(name: str, given: dict[str, Any]) -> int:
     """Run one contender in a process of its own; return what that held."""
     command = [sys.executable, "-m", "tests.bench.storage.memory", name]
     done = subprocess.run(
-        command, input=json.dumps(given), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=PATIENCE * 2
+        command, input=json.dumps(given), stdout=subprocess.PIPE, text=True, cwd=ROOT, check=True, timeout=TIMEOUT * 2
     )
     return int(done.stdout)
 

@@ -20,10 +20,10 @@ import anyio.lowlevel
 import attrs
 from transitions import Machine
 
-from adapters.sqlite import Journal
+from adapters.sqlite import JournalWriter
 from adapters.sqlite.codec import encode_body, encode_snapshot
-from engine import logs
-from engine.narrate import narrate
+from engine.console import logs
+from engine.console.messages import narrate
 from states import Event, Policy, State, begin, step
 from states.events import Connected, Elapsed, NetworkLost, Stable, Started, TurnGranted
 from tests.bench.storage.producers import GUIDE
@@ -71,7 +71,7 @@ POLICY = Policy()
 async def ours(place: Path) -> AsyncIterator[Path_]:
     """``step``, the journal, the engine's own log."""
     accounts: dict[str, list[object]] = {}
-    journal = await Journal.open(place / "ours.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(place / "ours.db", on_trouble=lambda *_: None)
     with logs.opened(place / "logs", recent=logs.RecentLines()):
 
         async def take(account: str, event: Event) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import frozen
 
 from adapters.sqlite.connect import open_database
-from adapters.sqlite.gate import Gate
+from adapters.sqlite.process_queue import ProcessQueue
 from tests.bench.storage.producers import GUIDE, INSERT, MAKE
 from tests.bench.storage.table import Table, Target, middle, number, ratio
 
@@ -31,7 +31,7 @@ def guide(path: Path) -> Commit:
 
 def gated(path: Path) -> Commit:
     """The group writer's transaction: its queue, BEGIN IMMEDIATE, COMMIT."""
-    database, gate = open_database(path), Gate(path)
+    database, gate = open_database(path), ProcessQueue(path)
 
     def commit() -> None:
         with gate.turn(lambda: False):

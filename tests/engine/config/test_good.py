@@ -11,11 +11,11 @@ from adapters.sandbox.channels import ACCOUNT_USERNAME, USERNAME
 from adapters.sandbox.faults import BAD_MESSAGE_CODES, TRAITS, TRANSPORT_CODES
 from engine.config import (
     Chaos,
-    Datacenter,
+    DatacenterConfig,
     Do,
     Group,
-    Proxy,
-    Sandbox,
+    ProxyConfig,
+    SandboxConfig,
     ScenarioStep,
     Scheme,
     Telegram,
@@ -106,14 +106,14 @@ def test_paths_start_at_the_config_file(good: Load, tmp_path: Path, monkeypatch:
 
 def test_the_sandbox_is_a_datacenter_of_its_own(good: Load) -> None:
     """The word sandbox is a value that ``match`` can tell from the others."""
-    assert good(SANDBOX + ONE).telegram.datacenter == Sandbox()
+    assert good(SANDBOX + ONE).telegram.datacenter == SandboxConfig()
 
 
 def test_a_datacenter_keeps_the_text_of_its_key(good: Load, tmp_path: Path) -> None:
     """The key is read at once, from a path beside the config."""
     (tmp_path / "dc.pem").write_text(PEM)
     text = HEAD.replace("}", ", datacenter: {id: 2, host: 127.0.0.1, port: 4430, public_key: dc.pem}}")
-    wanted = Datacenter(id=2, host="127.0.0.1", port=4430, public_key=PEM)
+    wanted = DatacenterConfig(id=2, host="127.0.0.1", port=4430, public_key=PEM)
     assert good(text + ONE).telegram.datacenter == wanted
 
 
@@ -223,25 +223,25 @@ def test_the_environment_is_read(good: Load, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("text", "proxy", "shown"),
     [
-        ("socks5://host:1080", Proxy(scheme=Scheme.SOCKS5, host="host", port=1080), "socks5://host:1080"),
+        ("socks5://host:1080", ProxyConfig(scheme=Scheme.SOCKS5, host="host", port=1080), "socks5://host:1080"),
         (
             "socks5://us%20er:p%40ss%3a%25@host:1080/",
-            Proxy(scheme=Scheme.SOCKS5, host="host", port=1080, user="us er", password="p@ss:%"),
+            ProxyConfig(scheme=Scheme.SOCKS5, host="host", port=1080, user="us er", password="p@ss:%"),
             "socks5://host:1080",
         ),
         (
             "socks5://user:a@b:c/d@[::1]:1080",
-            Proxy(scheme=Scheme.SOCKS5, host="::1", port=1080, user="user", password="a@b:c/d"),
+            ProxyConfig(scheme=Scheme.SOCKS5, host="::1", port=1080, user="user", password="a@b:c/d"),
             "socks5://[::1]:1080",
         ),
-        ("socks4://user@1.2.3.4:9", Proxy(scheme=Scheme.SOCKS4, host="1.2.3.4", port=9, user="user"), "socks4://1.2.3.4:9"),
+        ("socks4://user@1.2.3.4:9", ProxyConfig(scheme=Scheme.SOCKS4, host="1.2.3.4", port=9, user="user"), "socks4://1.2.3.4:9"),
         (
             "http://user@host.example:3128",
-            Proxy(scheme=Scheme.HTTP, host="host.example", port=3128, user="user", password=""),
+            ProxyConfig(scheme=Scheme.HTTP, host="host.example", port=3128, user="user", password=""),
             "http://host.example:3128",
         ),
         *[
-            (f"mtproxy://{text}@host:443", Proxy(scheme=Scheme.MTPROXY, host="host", port=443, secret=secret), "mtproxy://host:443")
+            (f"mtproxy://{text}@host:443", ProxyConfig(scheme=Scheme.MTPROXY, host="host", port=443, secret=secret), "mtproxy://host:443")
             for text, secret in (
                 ("0123456789ABCDEF0123456789abcdef", bytes.fromhex(API_HASH)),
                 (f"dd{API_HASH}", b"\xdd" + bytes.fromhex(API_HASH)),
@@ -251,7 +251,7 @@ def test_the_environment_is_read(good: Load, tmp_path: Path, monkeypatch: pytest
         ],
     ],
 )  # fmt: skip
-def test_a_proxy_is_read(good: Load, text: str, proxy: Proxy, shown: str) -> None:
+def test_a_proxy_is_read(good: Load, text: str, proxy: ProxyConfig, shown: str) -> None:
     """Percent-encoding, brackets, and the forms that a secret of an MTProxy has; its text has no secret."""
     account = good(f"{HEAD}accounts: [{{name: A, session: a, proxy: '{text}'}}]").accounts[0]
     assert account.proxy == (proxy,)
@@ -260,7 +260,7 @@ def test_a_proxy_is_read(good: Load, text: str, proxy: Proxy, shown: str) -> Non
 
 def test_a_list_of_proxies_keeps_its_order(good: Load) -> None:
     """``direct`` is an entry like the others, and one without a list is a list of one."""
-    one = Proxy(scheme=Scheme.HTTP, host="host", port=1)
+    one = ProxyConfig(scheme=Scheme.HTTP, host="host", port=1)
     text = "accounts: [{name: A, session: a, proxy: ['http://host:1', direct]}, {name: B, session: b, proxy: direct}]"
     assert [account.proxy for account in good(HEAD + text).accounts] == [(one, None), (None,)]
 

@@ -12,10 +12,10 @@ import anyio.to_thread
 import pytest
 from attrs import define, field
 
-from engine.control import ControlServer, EngineSilent, Outcome, Request, Verb, ask, server
-from engine.control.wire import LONGEST_REQUEST_BYTES, Kind
+from engine.control import CommandOutcome, ControlServer, EngineSilent, Request, Verb, ask, server
+from engine.control.protocol import MAX_REQUEST_BYTES, RefusalReason
 
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 @define
@@ -24,23 +24,23 @@ class Engine:
 
     asked: list[tuple[str, str]] = field(factory=list)
     names: Sequence[str] = ("News 1", "News 2", "Jobs")
-    patience: float = 5.0
+    timeout: float = 5.0
 
     def info(self) -> dict[str, Any]:
         """Say who it is."""
         return {"pid": 1}
 
-    async def pause(self, account: str) -> Outcome:
+    async def pause(self, account: str) -> CommandOutcome:
         """Do it."""
         self.asked.append(("pause", account))
-        return Outcome(account, True, f"{account} is paused")
+        return CommandOutcome(account, True, f"{account} is paused")
 
-    async def resume(self, account: str) -> Outcome:
+    async def resume(self, account: str) -> CommandOutcome:
         """Never come back."""
         await anyio.sleep_forever()
         raise AssertionError
 
-    async def retry(self, account: str) -> Outcome:
+    async def retry(self, account: str) -> CommandOutcome:
         """Fail in a way that nobody foresaw."""
         raise RuntimeError("a bug")
 
@@ -50,7 +50,7 @@ async def serving(directory: Path, engine: Engine | None = None) -> AsyncIterato
     """Serve for the length of the block."""
     path = directory / "engine.sock"
     async with anyio.create_task_group() as tasks:
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             await tasks.start(ControlServer(path, engine or Engine()).run)
         yield path
         tasks.cancel_scope.cancel()
@@ -58,7 +58,7 @@ async def serving(directory: Path, engine: Engine | None = None) -> AsyncIterato
 
 async def asking(path: Path, verb: Verb, account: str = "") -> dict[str, Any]:
     """Ask as a command does, in a thread."""
-    return await anyio.to_thread.run_sync(lambda: ask(path, Request(verb, account), patience=PATIENCE))
+    return await anyio.to_thread.run_sync(lambda: ask(path, Request(verb, account), timeout=TIMEOUT))
 
 
 async def saying(path: Path, said: bytes) -> bytes:
@@ -66,7 +66,7 @@ async def saying(path: Path, said: bytes) -> bytes:
     async with await anyio.connect_unix(path) as stream:
         await stream.send(said)
         heard = b""
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(TIMEOUT):
             while not heard.endswith(b"\n"):
                 try:
                     heard += await stream.receive()
@@ -99,7 +99,7 @@ async def test_the_socket_of_a_dead_engine_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "engine.sock"))
     with pytest.raises(EngineSilent, match="refused"):
-        ask(tmp_path / "engine.sock", Request(Verb.INFO), patience=PATIENCE)
+        ask(tmp_path / "engine.sock", Request(Verb.INFO), timeout=TIMEOUT)
     async with serving(tmp_path) as path:
         assert (await asking(path, Verb.INFO))["ok"]
 
@@ -108,21 +108,21 @@ async def test_an_unknown_account_gets_a_suggestion(tmp_path: Path) -> None:
     """The answer names the account that was probably meant."""
     async with serving(tmp_path) as path:
         answer = await asking(path, Verb.PAUSE, "News1")
-    assert answer["kind"] == Kind.UNKNOWN_ACCOUNT
+    assert answer["kind"] == RefusalReason.UNKNOWN_ACCOUNT
     assert "did you mean 'News 1'?" in answer["error"]
 
 
-@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\x00\n", b"{}\n", b"x" * (LONGEST_REQUEST_BYTES + 2)])
+@pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\x00\n", b"{}\n", b"x" * (MAX_REQUEST_BYTES + 2)])
 async def test_a_bad_client_is_told_so_and_hurts_nobody(tmp_path: Path, said: bytes) -> None:
     """Garbage and lines without an end are answered with a sentence, and the next client is served."""
     async with serving(tmp_path) as path:
-        assert json.loads(await saying(path, said))["kind"] == Kind.BAD_REQUEST
+        assert json.loads(await saying(path, said))["kind"] == RefusalReason.BAD_REQUEST
         assert (await asking(path, Verb.INFO))["ok"]
 
 
 async def test_a_client_that_says_nothing_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a line is not waited for longer than the patience for reading."""
-    monkeypatch.setattr(server, "READ_PATIENCE", 0.1)
+    monkeypatch.setattr(server, "READ_TIMEOUT", 0.1)
     async with serving(tmp_path) as path:
         assert await saying(path, b'{"do"') == b""
 
@@ -131,13 +131,13 @@ async def test_more_clients_than_there_is_room_for_are_sent_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound is kept, and room that becomes free is used again."""
-    monkeypatch.setattr(server, "MOST_CLIENTS", 1)
+    monkeypatch.setattr(server, "MAX_CLIENTS", 1)
     async with serving(tmp_path) as path:
         async with await anyio.connect_unix(path) as first:
             await first.send(b'{"do": "info"}\n')
             await first.receive()
-            assert json.loads(await saying(path, b""))["kind"] == Kind.BUSY
-        with anyio.fail_after(PATIENCE):
+            assert json.loads(await saying(path, b""))["kind"] == RefusalReason.BUSY
+        with anyio.fail_after(TIMEOUT):
             while not (await asking(path, Verb.INFO)).get("ok"):
                 await anyio.sleep(0.01)
 
@@ -152,7 +152,7 @@ async def test_a_mistake_of_ours_ends_one_command_only(tmp_path: Path) -> None:
 
 async def test_a_command_that_takes_too_long_is_answered_for(tmp_path: Path) -> None:
     """After the engine's own patience the answer says that nothing came of it."""
-    async with serving(tmp_path, Engine(patience=0.1)) as path:
+    async with serving(tmp_path, Engine(timeout=0.1)) as path:
         answer = await asking(path, Verb.RESUME, "Jobs")
     assert [each["done"] for each in answer["accounts"]] == [False]
 
@@ -161,7 +161,7 @@ async def test_an_engine_that_cannot_listen_runs_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """A directory that takes no socket costs the commands, not the engine: one sentence says so."""
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(TIMEOUT):
         await ControlServer(tmp_path / "missing" / "engine.sock", Engine()).run()
     said = capsys.readouterr()  # or, if a test before has set the log up, what went to the standard library's
     assert "pause, resume and retry cannot reach this engine" in said.out + said.err + caplog.text

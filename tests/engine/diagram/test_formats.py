@@ -21,7 +21,7 @@ import pytest
 from engine.diagram import FORMATS, PLAIN
 from engine.diagram.arrows import arrows
 from engine.diagram.scxml import OURS, SCXML
-from engine.diagram.words import FILLS, GROUPS, KINDS
+from engine.diagram.words import FILLS, GROUPS, STATE_ROLES
 from states import EVENTS, ROWS, Policy, State
 from states.rules import ALIVE, ATTEMPT
 
@@ -116,7 +116,7 @@ def test_every_word_of_the_moving_rules_is_drawn(form: str) -> None:
     words = {row.event.__name__ for row in moving} | {row.guard for row in moving if row.guard}
     words |= {effect.__name__ for row in moving for effect in row.does} | set(GROUPS)
     assert [word for word in sorted(words) if word not in drawn] == []
-    assert all(FILLS[kind] in drawn and kind.value in drawn for kind in KINDS.values())
+    assert all(FILLS[kind] in drawn and kind.value in drawn for kind in STATE_ROLES.values())
 
 
 @needs_graphviz

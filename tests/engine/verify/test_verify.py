@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from engine.cli import app
-from engine.verify import POLICIES, Explorer, Report, verify
+from engine.verify import POLICIES, Explorer, VerificationReport, verify
 from states import EVENTS, ROWS, Event, Snapshot, State, Step, step
 from states.effects import (
     AlertDatabase,
@@ -37,17 +37,17 @@ Decide = Callable[..., Step]
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> VerificationReport:
     """Explore once for all tests of the real machine."""
     return verify()
 
 
-def test_every_property_holds(report: Report) -> None:
+def test_every_property_holds(report: VerificationReport) -> None:
     """Nothing is found in any configuration that can be reached."""
     assert [str(finding) for finding in report.findings] == []
 
 
-def test_the_counts_are_those_of_the_diagram(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_counts_are_those_of_the_diagram(report: VerificationReport, capsys: pytest.CaptureFixture[str]) -> None:
     """States, events and pairs that were covered are all that ``diagram --format json`` lists, and so are the rules."""
     with pytest.raises(SystemExit):
         app(["diagram", "--format", "json"])
@@ -58,7 +58,7 @@ def test_the_counts_are_those_of_the_diagram(report: Report, capsys: pytest.Capt
     assert len(report.rules) == len(drawn["rules"]) == len(ROWS)
 
 
-def test_it_explores_more_than_the_pairs(report: Report) -> None:
+def test_it_explores_more_than_the_pairs(report: VerificationReport) -> None:
     """Counters, timers, links and turns make configurations: far more than there are pairs."""
     assert report.configurations > 10 * len(State) * len(EVENTS)
 
@@ -262,7 +262,7 @@ def test_what_is_never_taken_is_named() -> None:
 
 
 def test_the_command_prints_what_it_covered(
-    capsys: pytest.CaptureFixture[str], report: Report, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], report: VerificationReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``verify --json`` has the counts, and ``verify`` says them in words; both leave with 0."""
     monkeypatch.setattr("engine.cli.verify.explore", lambda: report)

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from engine.work.dispatcher import Dispatcher
 from engine.work.handle import JobHandle
-from engine.work.kinds import Function, Kind, Kinds
+from engine.work.kinds import Function, JobKind, JobKinds
 from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
 from states.pace import KindPolicy, WorkPolicy
 from states.schedules import Backoff
@@ -129,9 +129,9 @@ class MemoryStore:
             write()
         del self._writes[:writes]
 
-    async def lanes(self) -> list[tuple[str, str | None]]:
+    async def queues(self) -> list[tuple[str, str | None]]:
         found = list(dict.fromkeys((job.kind, job.account) for job in self._ready()))
-        await self._ask("lanes")
+        await self._ask("queues")
         return found
 
     async def next_due(self) -> float | None:
@@ -258,7 +258,7 @@ async def working(
     clients: dict[str, object | None] = {name: object() for name in here} | dict.fromkeys(away)
     dispatcher = Dispatcher(
         accounts=list(clients),
-        kinds=Kinds.of(Kind(name, function, data) for name, function in kinds.items()),
+        kinds=JobKinds.of(JobKind(name, function, data) for name, function in kinds.items()),
         policy=policy,
         store=store,
         client_of=clients.get,

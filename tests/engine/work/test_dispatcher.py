@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from engine.work.handle import JobHandle
-from engine.work.lanes import FETCH_ROWS
+from engine.work.ready_queues import FETCH_ROWS
 from states.jobs import JobState
 from states.pace import KindPolicy
 from tests.engine.fakes import EPOCH, virtually
@@ -162,7 +162,7 @@ def test_jobs_that_are_added_later_begin_at_once() -> None:
         async with working({"quick": log.quick, "second": log.second}, store) as shop:
             await anyio.sleep(5)
             shop.add("second")
-            await anyio.sleep(0.75)  # the lanes have been read, the rest of the look is still under way
+            await anyio.sleep(0.75)  # the queues have been read, the rest of the look is still under way
             late = shop.add("quick")
             await shop.over(late)
         assert log.jobs == [1, late]
@@ -172,7 +172,7 @@ def test_jobs_that_are_added_later_begin_at_once() -> None:
 
 
 def test_what_ran_when_the_engine_died_goes_on() -> None:
-    """A job that the file calls running is in the queue again before the first lane is read."""
+    """A job that the file calls running is in the queue again before the first queue is read."""
 
     async def main() -> None:
         log, store = Log(), MemoryStore(takes=0.1)
@@ -186,7 +186,7 @@ def test_what_ran_when_the_engine_died_goes_on() -> None:
 
 
 def test_many_jobs_are_read_a_few_at_a_time_and_each_once() -> None:
-    """Two thousand jobs run in their order, only what runs is read twice, and a lane's share of them is in memory."""
+    """Two thousand jobs run in their order, only what runs is read twice, and a queue's share of them is in memory."""
 
     async def main() -> None:
         log, store = Log(), MemoryStore()
@@ -229,7 +229,7 @@ def test_an_idle_dispatcher_sleeps() -> None:
         async with working({}, store):
             await anyio.sleep(600)
         assert store.asked["counts"] <= 600
-        assert store.asked["lanes"] <= 21
+        assert store.asked["queues"] <= 21
         assert store.asked["ready"] == 0
 
     virtually(main)

@@ -115,7 +115,7 @@ async def come_and_go(world: World, shop: Shop) -> None:
         else:
             shop.leave(name)
         if rng.random() < 0.05:
-            shop.store.fails = {rng.choice(["ready", "lanes", "ended", "counts", "charge"])}
+            shop.store.fails = {rng.choice(["ready", "queues", "ended", "counts", "charge"])}
             await anyio.sleep(rng.uniform(0, 8))
             shop.store.fails = set()
         if rng.random() < 0.1:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble w
 
 
 WRITES = ("save", "charge", "keep", "flush", "wake_due")
-READS = ("recover", "charges", "lanes", "next_due", "ready", "ended", "counts")
+READS = ("recover", "charges", "queues", "next_due", "ready", "ended", "counts")
 
 
 @pytest.mark.parametrize("method", [*WRITES, *READS])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from engine.work.kinds import BadJob, Kind, Kinds
+from engine.work.kinds import BadJob, JobKind, JobKinds
 
 
 async def work(job: Any, client: Any) -> None:
@@ -34,7 +34,7 @@ class Data:
     inner: Inner = Inner()
 
 
-KIND = Kind("send", work, Data)
+KIND = JobKind("send", work, Data)
 
 
 def test_data_become_what_the_class_says() -> None:
@@ -88,7 +88,7 @@ def test_a_fault_is_quoted_in_part() -> None:
 def test_a_kind_without_a_class_takes_any_mapping() -> None:
     """The function gets a dict of its own."""
     given = {"anything": [1, {"goes": None}]}
-    read = Kind("free", work).read(given)
+    read = JobKind("free", work).read(given)
     assert read == given
     assert read is not given
 
@@ -116,7 +116,7 @@ def test_a_word_of_a_command_is_read_as_its_field_wants(name: str, text: str, va
 
 def test_an_unknown_kind_is_told_what_there_is() -> None:
     """The sentence has the nearest name, or all of them."""
-    kinds = Kinds.of([KIND, Kind("collect", work)])
+    kinds = JobKinds.of([KIND, JobKind("collect", work)])
     with pytest.raises(BadJob, match=r"there is no kind of jobs called 'sned'; did you mean 'send'\?"):
         kinds.check("sned", {})
     with pytest.raises(BadJob, match="there are: send, collect"):
@@ -127,5 +127,5 @@ def test_an_unknown_kind_is_told_what_there_is() -> None:
 
 def test_a_later_kind_takes_the_place_of_an_earlier_one() -> None:
     """A module can have a ``send`` of its own."""
-    mine = Kind("send", work)
-    assert Kinds.of([KIND, mine]).get("send") is mine
+    mine = JobKind("send", work)
+    assert JobKinds.of([KIND, mine]).get("send") is mine

@@ -8,7 +8,7 @@ import pytest
 
 from engine.work.modules import BadModule, Found, find
 
-HEAD = "from attrs import frozen\nfrom engine.work.marks import job_kind, on, while_healthy\n"
+HEAD = "from attrs import frozen\nfrom engine.work.decorators import job_kind, on, while_healthy\n"
 Write = Callable[[str, str], str]
 
 
@@ -73,11 +73,11 @@ async def unmarked(): ...
         ("another", ("News *",)),
         ("an event", ("News *",)),
     ]
-    assert [each.function.__name__ for each in what.standing] == ["stand"]
+    assert [each.function.__name__ for each in what.background_tasks] == ["stand"]
 
 
 def test_a_marked_function_is_a_plain_one(tmp_path: Path, write: Write) -> None:
-    """A mark changes nothing of how it is called, so that people can test it."""
+    """A declaration changes nothing of how it is called, so that people can test it."""
     write("plain_work.py", "@job_kind('add')\nasync def add(job, client):\n    return job + client\n")
     (kind,) = found(tmp_path, "plain_work.py").kinds
     coroutine = kind.function(1, 2)

@@ -88,7 +88,7 @@ async def test_a_call_that_keeps_the_gil_is_reported_when_it_lets_go(lines: Line
 
 STOPPED = """
 import asyncio, logging, sys, time
-from engine import logs
+from engine.console import logs
 from engine.work.stall import watched
 
 async def steps():

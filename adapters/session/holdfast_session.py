@@ -1,0 +1,336 @@
+"""``HoldfastSession``: a session for any Telethon program, in Telethon's own file, that never locks and never blocks.
+
+Telethon's ``SQLiteSession`` keeps a write transaction open for up to a minute, waits on the event loop for other
+programs' locks, and loses a minute in a crash. Here all is in memory, threads write it down, and no transaction
+outlives its commit.
+"""
+
+import asyncio
+import datetime
+import logging
+import os
+import time
+import warnings
+from collections.abc import Generator
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDone
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from telethon import utils
+from telethon.crypto import AuthKey
+from telethon.sessions import MemorySession
+from telethon.sessions.memory import _SentFileType
+from telethon.tl.types import InputDocument, InputPhoto, PeerChannel, PeerChat, PeerUser
+from telethon.tl.types.updates import State
+
+from adapters.session import file as files
+from adapters.session.contents import NAME, PHONE, Contents, UpdateState
+from adapters.session.errors import SessionNotSaved
+from adapters.session.live import MAX_ROWS, LiveFile, LiveFileTimeouts
+from states.events import DatabaseRecovered, Failure
+
+SAVE_SECONDS: Final = 60.0
+"""How long a new key may wait to become durable before it must not be used."""
+CLOSE_SECONDS: Final = 10.0
+"""How long closing may wait for the last commit; it is then still tried until the process ends."""
+BACKUPS: Final = "backups"
+"""Where backups go if nobody says: beside the session."""
+
+log = logging.getLogger("holdfast.session")
+
+# Telethon calls it an experiment when a session gives it something to wait for. It does wait, since 1.26; that is all
+# that is asked of it here.
+warnings.filterwarnings("ignore", "Using async sessions support", UserWarning, r"telethon\.utils")
+
+
+class SaveReceipt:
+    """What ``save`` and ``close`` return: await it to know that the file has all of it. Nobody has to."""
+
+    def __init__(self, future: "Future[None] | None", path: str, timeout: float, *, needed: bool) -> None:
+        self._future, self._path, self._timeout, self._needed = future, path, timeout, needed
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if self._future is not None and not self._future.done():
+            waiting = asyncio.wait((asyncio.wrap_future(self._future),), timeout=self._timeout)
+            yield from waiting.__await__()
+        self._check()
+
+    def wait(self) -> None:
+        """Wait for it without an event loop."""
+        if self._future is not None:
+            with suppress(NotDone):
+                self._future.exception(self._timeout)
+        self._check()
+
+    def _check(self) -> None:
+        if self._future is None:
+            return
+        if self._future.done():
+            self._future.result()
+            return
+        sentence = f"{self._path}: the session could not be written within {self._timeout:g} s; see what holds the file"
+        if self._needed:
+            raise SessionNotSaved(sentence)
+        log.error("❌ %s", sentence)
+
+
+class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no types
+    """Telethon's session file, owned by this process, read from memory, written behind by shared threads.
+
+    ``TelegramClient(HoldfastSession("account1"), …)`` is all it takes. The file is Telethon's own, in both directions.
+    It is made if it does not exist. Opening it reads all of it, so with an event loop running call it in a thread.
+
+    Raises ``SessionHeld`` if another program uses the file, ``NotASession`` or ``SessionTooNew`` for what it cannot
+    use and leaves as it is, ``SessionDamaged`` for a damaged file, which it sets aside, and ``DatabaseUnusable`` for a
+    file that is locked or cannot be reached; each message is one sentence for people.
+    """
+
+    def __init__(
+        self,
+        session_id: str | os.PathLike[str] | None = None,
+        store_tmp_auth_key_on_disk: bool = False,
+        *,
+        backups: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        create: bool = True,
+        waits: LiveFileTimeouts | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_entities = True
+        self.store_tmp_auth_key_on_disk = store_tmp_auth_key_on_disk
+        self._live: LiveFile | None = None
+        self._memory = Contents()  # of a session without a file
+        self.filename = ":memory:"
+        if session_id is None:
+            return
+        path = files.session_path(session_id)
+        self.filename = str(path)
+        copies = path.parent / BACKUPS if backups is None else Path(backups)
+        self._live = LiveFile(path, copies, name or path.stem, self._report, waits or LiveFileTimeouts())
+        self._live.open(create=create)
+        self._adopt()
+
+    def _adopt(self) -> None:
+        """Make what was read this session's own."""
+        mine = self._contents.identity
+        self._dc_id, self._server_address, self._port = mine.dc_id, mine.address, mine.port
+        self._takeout_id = mine.takeout_id
+        self._auth_key, self._tmp_auth_key = AuthKey(mine.key or None), AuthKey(mine.temporary_key or None)
+
+    @property
+    def _contents(self) -> Contents:
+        return self._live.contents if self._live else self._memory
+
+    def _report(self, event: Failure | DatabaseRecovered) -> None:
+        """Say what keeps the file from being written; called in a thread of the writer's."""
+        if isinstance(event, DatabaseRecovered):
+            log.info("💾 %s is written again after %.1f s", self.filename, event.waited)
+        else:
+            unsaved = getattr(event, "unsaved", 0)
+            log.warning("💾 %s: %s; %d rows wait, and nothing is lost", self.filename, event.detail, unsaved)
+
+    def _touched(self) -> None:
+        """Something changed: have it written. A file that was closed is owned and opened again first."""
+        if self._live is not None:
+            if not self._live.owned:
+                self.reopen()
+            self._live.touch()
+
+    def is_current(self) -> bool:
+        """Say whether the file is owned and as it was last read or written here. Looks at the directory only."""
+        return self._live is None or self._live.is_current
+
+    def reopen(self, *, adopt: bool = False) -> None:
+        """Own a file that was closed again, and read it if anybody wrote to it. Blocks for a moment.
+
+        Raises what the constructor raises, and ``SessionReplaced`` if it holds another login now, unless ``adopt``:
+        then this session becomes one of that login.
+        """
+        if self._live is not None and self._live.open(create=False, adopt=adopt):
+            self._adopt()
+
+    # --- whose it is -------------------------------------------------------------------------------------------------
+
+    def set_dc(self, dc_id: int, server_address: str | None, port: int | None) -> None:
+        """Remember the datacenter."""
+        super().set_dc(dc_id, server_address, port)
+        self._identify()
+        if not self._auth_key:  # as Telethon has it after reading the row back
+            self._auth_key = None
+        if not self._tmp_auth_key or not self.store_tmp_auth_key_on_disk:
+            self._tmp_auth_key = None
+
+    @property
+    def auth_key(self) -> Any:
+        """The key. What is set must be saved before it is used: await ``save``."""
+        return self._auth_key
+
+    @auth_key.setter
+    def auth_key(self, value: Any) -> None:
+        self._auth_key = value
+        self._identify()
+
+    @property
+    def tmp_auth_key(self) -> Any:
+        """The temporary key, kept in the file only if ``store_tmp_auth_key_on_disk``."""
+        return self._tmp_auth_key
+
+    @tmp_auth_key.setter
+    def tmp_auth_key(self, value: Any) -> None:
+        self._tmp_auth_key = value
+        self._identify()
+
+    @property
+    def takeout_id(self) -> Any:
+        """The takeout under way, if any."""
+        return self._takeout_id
+
+    @takeout_id.setter
+    def takeout_id(self, value: Any) -> None:
+        self._takeout_id = value
+        self._identify()
+
+    def _identify(self) -> None:
+        temporary = self._tmp_auth_key if self.store_tmp_auth_key_on_disk else None
+        self._contents.set_identity(
+            dc_id=self._dc_id,
+            address=self._server_address,
+            port=self._port,
+            key=self._auth_key.key if self._auth_key else b"",
+            takeout_id=self._takeout_id,
+            temporary_key=temporary.key if temporary else b"",
+        )
+        self._touched()
+
+    # --- how far updates were seen -----------------------------------------------------------------------------------
+
+    def get_update_state(self, entity_id: int) -> Any:
+        """Return how far the updates of an account (0) or a channel were seen; None if nothing is known."""
+        found = self._contents.states.get(entity_id)
+        return None if found is None else _state(found)
+
+    def set_update_state(self, entity_id: int, state: Any) -> None:
+        """Remember it; the file has it a moment later."""
+        self._contents.put_state(entity_id, (state.pts, state.qts, _number(state.date.timestamp()), state.seq))
+        self._touched()
+
+    def get_update_states(self) -> list[tuple[int, Any]]:
+        """Return all of them, in the order of their numbers."""
+        return [(number, _state(found)) for number, found in sorted(self._contents.states.items())]
+
+    # --- entities ----------------------------------------------------------------------------------------------------
+
+    def process_entities(self, tlo: Any) -> SaveReceipt | None:
+        """Remember who is named in an answer.
+
+        Returns something to wait for when so much waits to be written that more must not come in meanwhile.
+        """
+        rows = self._entities_to_rows(tlo) if self.save_entities else ()
+        if not rows:
+            return None
+        self._contents.put_entities(rows, int(time.time()))
+        self._touched()
+        if self._live is None or self._contents.marks.rows < MAX_ROWS:
+            return None
+        return SaveReceipt(self._live.flush(), self.filename, SAVE_SECONDS, needed=False)
+
+    def get_entity_rows_by_phone(self, phone: Any) -> tuple[int, int] | None:
+        """Return id and access hash."""
+        return self._contents.find(PHONE, phone)
+
+    def get_entity_rows_by_username(self, username: str) -> tuple[int, int] | None:
+        """Return id and access hash of who was last seen with it."""
+        found = self._contents.find_username(username)
+        if self._contents.marks:
+            self._touched()
+        return found
+
+    def get_entity_rows_by_name(self, name: str) -> tuple[int, int] | None:
+        """Return id and access hash."""
+        return self._contents.find(NAME, name)
+
+    def get_entity_rows_by_id(self, id: int, exact: bool = True) -> tuple[int, int] | None:
+        """Return id and access hash; unless ``exact``, of any kind of peer with this bare number."""
+        peers = (id,) if exact else sorted(utils.get_peer_id(kind(id)) for kind in (PeerUser, PeerChat, PeerChannel))
+        for number in peers:
+            if (found := self._contents.entities.get(number)) is not None:
+                return number, found[0]
+        return None
+
+    # --- files that were sent ----------------------------------------------------------------------------------------
+
+    def get_file(self, md5_digest: bytes, file_size: int, cls: Any) -> Any:
+        """Return a file that was sent before; None if it was not."""
+        found = self._contents.files.get((md5_digest, file_size, _SentFileType.from_type(cls).value))
+        return None if found is None else cls(*found)
+
+    def cache_file(self, md5_digest: bytes, file_size: int, instance: Any) -> None:
+        """Remember a file that was sent. Raises ``TypeError`` for what is neither document nor photo."""
+        if not isinstance(instance, InputDocument | InputPhoto):
+            raise TypeError(f"Cannot cache {type(instance)} instance")
+        key = (md5_digest, file_size, _SentFileType.from_type(type(instance)).value)
+        self._contents.put_file(key, (instance.id, instance.access_hash))
+        self._touched()
+
+    # --- the file ----------------------------------------------------------------------------------------------------
+
+    def save(self) -> SaveReceipt:
+        """Have everything written now. Awaited, it waits for a key that is not durable yet, and for nothing else.
+
+        Raises ``SessionNotSaved`` if that takes more than a minute.
+        """
+        live = self._live
+        if live is None or not live.contents.marks:
+            return SaveReceipt(None, self.filename, 0, needed=False)
+        needed = live.contents.marks.identity
+        future = live.flush()
+        return SaveReceipt(future if needed else None, self.filename, SAVE_SECONDS, needed=True)
+
+    def flush(self) -> SaveReceipt:
+        """Have everything written now. Awaited, it waits until all of it is durable."""
+        future = self._live.flush() if self._live and self._live.owned else None
+        return SaveReceipt(future, self.filename, SAVE_SECONDS, needed=True)
+
+    def close(self) -> SaveReceipt:
+        """Write everything, close the file and give it up. It is opened again when something changes.
+
+        Await it where an event loop runs; where none does, it has waited already.
+        """
+        saved = SaveReceipt(self._live.close() if self._live else None, self.filename, CLOSE_SECONDS, needed=False)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            saved.wait()
+        return saved
+
+    def delete(self) -> bool:
+        """Delete the file, as Telethon does after a log-out: its key is worth nothing then. Return whether it could."""
+        if self._live is None:
+            return True
+        return self._live.delete()
+
+    def clone(self, to_instance: Any = None) -> Any:
+        """Return a session in memory with the same options, or change the one that is given."""
+        cloned = super().clone(to_instance)
+        cloned.save_entities = self.save_entities
+        return cloned
+
+    @classmethod
+    def list_sessions(cls) -> list[str]:
+        """Return the names of the session files in the present directory."""
+        return [name.removesuffix(files.EXTENSION) for name in os.listdir(".") if name.endswith(files.EXTENSION)]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.filename!r})"
+
+
+def _state(found: UpdateState) -> Any:
+    pts, qts, date, seq = found
+    return State(pts, qts, datetime.datetime.fromtimestamp(date, tz=datetime.UTC), seq, unread_count=0)
+
+
+def _number(value: float) -> float:
+    """Return what a column of integers makes of a number."""
+    return int(value) if value == int(value) else value

@@ -1,0 +1,1 @@
+"""The composition roots: they put the engine together from its own parts and concrete adapters."""

@@ -1,0 +1,395 @@
+"""``Engine``: all parts together as one object, for ``run`` and for programs that import it. A composition root."""
+
+import fnmatch
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import anyio
+import structlog
+from anyio.abc import TaskStatus
+from attrs import Factory, define, field
+
+from adapters.session.owner import held_by, owner_of
+from adapters.sqlite import JournalReader, JournalWriter, StorageError
+from adapters.system import EngineLock, SteadyClock, SystemClock
+from adapters.telegram import TelegramConnector
+from engine import paths
+from engine.app.jobs import JobService
+from engine.app.telegram import ConnectorSource, source_of
+from engine.config import Config, load
+from engine.console import logs
+from engine.console.format import seconds
+from engine.console.messages import narrate
+from engine.console.status import EngineInfo
+from engine.control import ControlHandlers, ControlServer
+from engine.fleet.clock_watch import watch_clocks
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.credentials_watch import CredentialsWatch
+from engine.fleet.network_probe import NetworkProbe
+from engine.fleet.outage_detector import OutageDetector
+from engine.fleet.refused_config import RefusedConfig
+from engine.fleet.runner import Runner
+from engine.fleet.supervisor import Supervisor
+from engine.journal.follow import JournalFollower
+from engine.journal.retention import retain
+from engine.work.stall import watched
+from states import Entry, Snapshot, State, Step
+from states.events import Failure
+from states.jobs import Job
+
+FLUSH_TIMEOUT = 10.0
+"""Seconds that the last records get to reach the disk."""
+ENGINE = "engine"
+"""What ``python -m engine`` is called in the lock of a session that it uses."""
+
+Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
+Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
+
+Watcher = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside the fleet until it is cancelled."""
+
+log = structlog.get_logger()
+
+
+class NotReady(Exception):
+    """The account has no client that work may use now."""
+
+
+@define(eq=False)
+class Stop:
+    """The wish to stop: from a signal, from ``--for``, or from the program."""
+
+    wanted: anyio.Event = field(factory=anyio.Event, init=False)
+    _starting: anyio.CancelScope | None = field(default=None, init=False)
+
+    def now(self) -> None:
+        """Stop; what is still starting is given up."""
+        self.wanted.set()
+        if self._starting is not None:
+            self._starting.cancel()
+
+    @contextmanager
+    def startup(self) -> Iterator[None]:
+        """Start something in the block, which a stop ends."""
+        with anyio.CancelScope() as self._starting:  # made here: an engine may be made before there is an event loop
+            if self.wanted.is_set():
+                self._starting.cancel()
+            yield
+
+
+@define(eq=False)
+class Account:
+    """One account of a running engine, for those who work with it."""
+
+    name: str
+    _fleet: Supervisor
+    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Where the account is now."""
+        return self._fleet.snapshots[self.name]
+
+    @property
+    def client(self) -> Any:
+        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or work is held.
+
+        It changes with every reconnect: ask for it each time, and hold it for one piece of work.
+        """
+        runner = self._fleet.runners.get(self.name)
+        ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
+        if runner is None or not ready or runner.link is None:
+            raise NotReady(f"{self.name} is {self.snapshot.state if runner else 'not started'}; await ready() first")
+        return runner.link.client
+
+    async def ready(self) -> Any:
+        """Wait until work may use the account, and return its client."""
+        while True:
+            with suppress(NotReady):
+                return self.client
+            await self._changed.wait()
+
+    def changed(self) -> None:
+        """Let those who wait look again."""
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+@define(eq=False)
+class Engine:
+    """Keeps all accounts of a config connected, from ``async with`` to its end.
+
+    Raises ``LockHeld`` if another engine runs on the same data, ``OSError`` if its directory cannot be used, and
+    ``StorageError`` for a file that cannot be used; each message is one sentence. ``source`` opens the connectors, by
+    default to the datacenter that the config names, and may raise errors of its own.
+    """
+
+    config: Config
+    source: ConnectorSource = field(default=Factory(lambda self: source_of(self.config), takes_self=True), repr=False)
+    throws_out: bool = False
+    """Whether a job that blocks the event loop is thrown out; only on the main thread, whose SIGURG it takes."""
+    stop: Stop = field(factory=Stop, init=False)
+    info: EngineInfo = field(init=False)
+    fleet: Supervisor = field(init=False)
+    jobs: JobService = field(init=False, repr=False)
+    _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
+    _accounts: dict[str, Account] = field(init=False)
+    _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _journal: JournalWriter | None = field(default=None, init=False, repr=False)
+    _follower: JournalFollower | None = field(default=None, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.info = EngineInfo(running=True, pid=os.getpid(), since=time.time())
+        self.fleet = Supervisor({}, self.stop.wanted, self.config.states.shutting_down.grace)
+        self.jobs = JobService(self.config)
+        self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
+        self.source.check(self.jobs.registry)
+
+    @classmethod
+    def from_config(cls, path: Path | str) -> Self:
+        """Return the engine of a config file.
+
+        Raises ``ConfigError`` with everything that is wrong in it, and ``BadModule`` for a module of it that cannot be
+        used.
+        """
+        return cls(load(Path(path)))
+
+    def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
+        """Register the decorated coroutine function for an event of ``telethon.events``, as ``TelegramClient.on`` does.
+
+        It hears of it on all accounts whose name fits the glob ``accounts``, whichever client it comes by: each update
+        once, also those of an outage. One whose handler was cut off by the end of the process is heard again. To be
+        used before the engine runs.
+        """
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.append((accounts, handler, event))
+            return handler
+
+        return register
+
+    def while_healthy(self, work: Standing | None = None, *, accounts: str = "*") -> Any:
+        """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
+
+        It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
+        times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
+        """
+
+        def register(function: Standing) -> Standing:
+            self.jobs.add_background_task(accounts, function)
+            return function
+
+        return register if work is None else register(work)
+
+    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[Handler], Handler]:
+        """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``."""
+
+        def register(function: Handler) -> Handler:
+            self.jobs.add_kind(name, function, data)
+            return function
+
+        return register
+
+    async def add_job(
+        self,
+        kind: str,
+        data: Mapping[str, Any],
+        *,
+        account: str | None = None,
+        priority: int = 0,
+        due: float | None = None,
+    ) -> int:
+        """Add a job, not to begin before ``due`` (Unix seconds); return its number when it is durable.
+
+        ``account`` None is any that is healthy. Raises ``BadJob`` for an unknown kind or account, and for data that do
+        not fit.
+        """
+        return (await self.jobs.add([self.jobs.registry.check(kind, data, account, priority, due)]))[0]
+
+    async def finished(self, job: int) -> Job:
+        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if there is none."""
+        return await self.jobs.finished(job)
+
+    def subscribe(self, *, after: int | None = None) -> AsyncIterator[Entry]:
+        """Return the records of the journal, in order, as they are written, until the engine ends; while it runs.
+
+        Those after the number ``after``, or from now on. They are read from the file, where they are durable: who is
+        slow misses nothing and holds nobody up, and who keeps ``entry.seq`` can go on there another time.
+        """
+        if self._follower is None:
+            raise RuntimeError("the engine does not run; subscribe inside 'async with engine'")
+        return self._follower.entries(after)
+
+    def account(self, name: str) -> Account:
+        """Return an account by its name; raises ``UnknownAccount``."""
+        return self._accounts[self.config.account(name).name]
+
+    async def __aenter__(self) -> Self:
+        if not structlog.is_configured():
+            logs.configure()  # to the standard library's loggers, which the program sets up as it likes
+        async with AsyncExitStack() as life:
+            life.enter_context(self.lock())
+            tasks = await life.enter_async_context(anyio.create_task_group())
+            await tasks.start(self.serve)
+            self._life = life.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop.now()
+        await self._life.__aexit__(kind, exc, trace)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
+
+        A session that another engine uses ends it here: two engines with one account are a mistake. One that a script
+        uses does not: that account waits for it.
+        """
+        self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0):
+            for account in self.config.accounts:
+                owner = owner_of(account.session)
+                if owner is not None and owner.program == ENGINE:
+                    raise held_by(account.session, owner)
+            yield
+
+    async def serve(
+        self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock.
+
+        Brings the parts up, runs the fleet, and takes the parts down in the opposite order.
+        """
+        config, fleet = self.config, self.fleet
+        async with AsyncExitStack() as parts:
+            with self.stop.startup():
+                journal = self._journal = await parts.enter_async_context(_journal(config))
+                follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
+                parts.callback(follower.wake, over=True)
+                known = await journal.snapshots()
+                self.jobs.open(journal.jobs, self._client_of)
+                parts.push_async_callback(self.jobs.close)
+                connectors = await parts.enter_async_context(self.source.opened(self))
+                watchers = self._assemble(connectors, journal, known)
+                await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
+            if not fleet.runners:
+                task_status.started()
+                log.info("Stopped before any account was started", icon="✅")
+                return
+            async with anyio.create_task_group() as tasks:
+                for watcher in watchers:
+                    tasks.start_soon(watcher)
+                tasks.start_soon(self._stop_after, duration)
+                task_status.started()
+                async with anyio.create_task_group() as ending:
+                    ending.start_soon(self._work)
+                    orderly = await fleet.run()
+                if not orderly:
+                    log.error(
+                        "Not every account could be closed within the grace; its connection was dropped", icon="❌"
+                    )
+                tasks.cancel_scope.cancel()
+        log.info("Stopped", icon="✅")
+
+    async def flush(self) -> None:
+        """Return when all that the running engine has written down is durable."""
+        if self._journal is not None:
+            await self._journal.flush()
+
+    async def _work(self) -> None:
+        """Work until the stop begins: jobs are taken away first, while their accounts still disconnect."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.jobs.run)
+            await self.stop.wanted.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _stop_after(self, duration: float | None) -> None:
+        if duration is None:
+            return
+        await anyio.sleep(duration)
+        if not self.stop.wanted.is_set():
+            log.info(f"Ran for {seconds(duration)}, as asked. Initiating graceful shutdown")
+            self.stop.now()
+
+    def _assemble(
+        self, connectors: Mapping[str, TelegramConnector], journal: JournalWriter, known: Mapping[str, Snapshot]
+    ) -> Sequence[Watcher]:
+        """Make the runners of all accounts, and what watches over all of them together; return what has to run."""
+        config, fleet = self.config, self.fleet
+        limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
+        detector = OutageDetector(limiter, fleet.tell)
+        probe = NetworkProbe(connectors, detector.seen)
+        credentials = CredentialsWatch(fleet, {account.name: account.session for account in config.accounts})
+        refused = RefusedConfig(fleet)
+        control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
+        fleet.listeners += [detector.observe, probe.observe, self._observe]
+        for account in config.accounts:
+            self._attach_handlers(connectors[account.name], account.name)
+            runner = Runner(
+                account=account.name,
+                connector=connectors[account.name],
+                turns=limiter,
+                journal=journal,
+                clock=SystemClock(),
+                policy=config.states,
+                observer=narrate,
+                restored=known.get(account.name),
+            )
+            fleet.add(runner)
+        watchers = [self.source.run, probe.run, credentials.run, refused.run, control.run]
+        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all))
+        if (keep := config.storage.keep) is not None:
+            for kept in (journal, self.jobs.store):
+                watchers.append(partial(retain, kept, keep, SystemClock(), unusable=StorageError))
+        return watchers
+
+    def _attach_handlers(self, connector: TelegramConnector, account: str) -> None:
+        """Attach the program's handlers, then those of the config's modules."""
+        for pattern, handler, event in self._handlers:
+            if fnmatch.fnmatch(account, pattern):
+                connector.on(handler, event)
+        for handler, event in self.jobs.handlers_of(account):
+            connector.on(handler, event)
+
+    def _observe(self, account: str, step: Step) -> None:
+        if not step.record.quiet:
+            self._accounts[account].changed()
+            self.jobs.account_changed(account)
+            if self._follower is not None:
+                self._follower.wake()
+
+    def _client_of(self, account: str) -> Any:
+        """Return the client that work may use with an account now, if there is one."""
+        with suppress(NotReady):
+            return self._accounts[account].client
+        return None
+
+
+def _storage_trouble(failure: Failure | None, waiting: int) -> None:
+    if failure is None:
+        log.info("The journal is written again", icon="💾")
+    else:
+        log.error(f"The journal waits with {waiting} rows, and nothing is lost: {failure.detail}", icon="💾")
+
+
+@asynccontextmanager
+async def _journal(config: Config) -> AsyncIterator[JournalWriter]:
+    journal = await JournalWriter.open(config.storage.directory / paths.DATABASE, on_trouble=_storage_trouble)
+    try:
+        yield journal
+    finally:
+        with anyio.CancelScope(shield=True):
+            if lost := await journal.aclose(FLUSH_TIMEOUT):
+                log.error(f"{lost} rows of the journal could not be saved in time", icon="💾")
+
+
+def _records(path: Path) -> AbstractContextManager[JournalReader]:
+    return JournalReader.open(path)

@@ -1,0 +1,69 @@
+"""What jobs a config knows: the kinds that come with the engine and those of its modules. A composition root."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from attrs import frozen
+
+from adapters.sqlite.jobs import NewJob
+from adapters.telegram.builtin_jobs import BUILT_IN
+from engine.config import Config, UnknownAccount
+from engine.console.format import nearest
+from engine.work.kinds import BadJob, JobKind, JobKinds
+from engine.work.modules import BadModule, Found, find
+
+MAX_PRIORITY = 1_000_000
+
+
+@frozen
+class JobRegistry:
+    """The kinds of jobs of a config, and what else is in its modules."""
+
+    config: Config
+    found: Found
+    kinds: JobKinds
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Import the modules of a config. Raises ``BadModule``, also for rules for a kind that no module has."""
+        modules = [(each.module, each.accounts) for each in config.work.modules]
+        found = find(modules, config.path.absolute().parent)
+        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *found.kinds])
+        for name in config.work.kinds:
+            if kinds.get(name) is None:
+                hint = nearest(name, kinds.by_name)
+                raise BadModule(f"{config.path.name}: work.kinds.{name}: no module has this kind; {hint}")
+        return cls(config, found, kinds)
+
+    def check(
+        self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None
+    ) -> NewJob:
+        """Return a job that can be added. Raises ``BadJob`` with the reason for any other."""
+        self.kinds.check(kind, data)
+        if account is not None:
+            try:
+                self.config.account(account)
+            except UnknownAccount as exc:
+                raise BadJob(str(exc)) from None
+        if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
+            raise BadJob(f"a priority is a whole number from -{MAX_PRIORITY:,} to {MAX_PRIORITY:,}, not {priority}")
+        try:
+            json.dumps(data, allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            raise BadJob(f"the data of a {kind} job is not JSON: {exc}") from None
+        return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due)
+
+    def data_of(self, kind: str, words: Sequence[str]) -> dict[str, Any]:
+        """Return the data that words such as ``to=@news`` mean: text where the kind takes text, else JSON.
+
+        Raises ``BadJob``.
+        """
+        named = self.kinds.named(kind)
+        data: dict[str, Any] = {}
+        for word in words:
+            name, equals, text = word.partition("=")
+            if not equals or not name:
+                raise BadJob(f"{word!r} is no data; write name=value, such as to=@news")
+            data[name] = named.value_of(name, text)
+        return data

@@ -1,0 +1,156 @@
+"""``ConnectionMonitor``: the machine for scripts that have their own clients and loop.
+
+It has the calls of the user's guide. Each client is watched and reconnected by the very machine that runs accounts in
+the engine, with one difference: the client stays the script's, so the same object is connected again.
+"""
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Any
+
+import anyio
+from attrs import define, evolve, field
+
+from adapters.system import SystemClock
+from adapters.telegram import OwnedConnector
+from engine.console.messages import lines
+from engine.console.status import block, cause_text
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.runner import Runner
+from engine.fleet.supervisor import Supervisor
+from states import Policy, Record, Snapshot, Step
+from states.schedules import Health
+
+CHECK_INTERVAL = 300.0
+PING_MARGIN = 75
+"""Seconds beyond the interval after which the datacenter may drop a connection that sends no ping."""
+CONNECTS_AT_ONCE = 32
+
+log = logging.getLogger("holdfast.monitor")
+
+
+class _NoJournal:
+    """A script keeps no journal; the log has the transitions."""
+
+    async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
+        """Forget it."""
+
+    async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
+        """Forget it."""
+
+    async def save(self, account: str, snapshot: Snapshot) -> None:
+        """Forget it."""
+
+    async def flush(self) -> None:
+        """Nothing waits."""
+
+    async def snapshots(self) -> dict[str, Snapshot]:
+        """Nothing is stored."""
+        return {}
+
+
+def _narrate(account: str, step: Step) -> None:
+    for level, icon, sentence in lines(account, step):
+        log.log(level, "%s %s", icon, sentence)
+
+
+@define(eq=False)
+class ConnectionMonitor:
+    """Watches clients of Telethon's, reconnects those that are lost, and says how they are.
+
+    ``check_interval`` is in seconds: so often an idle client is asked for a sign of life. A connection that breaks is
+    noticed at once; one that falls silent after two unanswered questions; a revoked login at the next question.
+    While a client is watched its own ``auto_reconnect`` is off; ``stop_monitoring`` gives it back as it was. ``policy``
+    has the schedules, those of the engine by default.
+    """
+
+    check_interval: float = CHECK_INTERVAL
+    policy: Policy = field(factory=Policy, kw_only=True)
+    _clients: dict[str, Any] = field(factory=dict, init=False)
+    _fleet: Supervisor | None = field(default=None, init=False)
+    _task: "asyncio.Task[bool] | None" = field(default=None, init=False)
+    _turns: ConnectLimiter = field(factory=lambda: ConnectLimiter(CONNECTS_AT_ONCE, 0.0), init=False)
+    _last: dict[str, Snapshot] = field(factory=dict, init=False)
+    """Where each client was when the monitoring stopped."""
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 < self.check_interval < float("inf"):
+            raise ValueError(f"check_interval is a number of seconds above 0, not {self.check_interval}")
+        health = Health(
+            probe_every=self.check_interval,
+            prove_every=self.check_interval,
+            stable_after=min(self.check_interval, self.policy.healthy.stable_after),
+        )
+        self.policy = evolve(self.policy, healthy=health)
+
+    def register_client(self, name: str, client: Any) -> None:
+        """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, from now or from the start on.
+
+        Raises ``ValueError`` if the name is taken.
+        """
+        if name in self._clients:
+            raise ValueError(f"a client named {name!r} is registered already; choose another name")
+        self._clients[name] = client
+        if self._fleet is not None:
+            self._fleet.add(self._runner(name))
+
+    def start_monitoring(self) -> None:
+        """Begin to watch, in the running event loop; does nothing if it is watching already."""
+        if self._task is not None:
+            return
+        self._fleet = Supervisor({}, anyio.Event(), self.policy.shutting_down.grace)
+        for name in self._clients:
+            self._fleet.add(self._runner(name))
+        # The one task that is in no group: this call returns, and stop_monitoring ends and awaits it.
+        self._task = asyncio.get_running_loop().create_task(self._fleet.run(), name="ConnectionMonitor")
+
+    async def stop_monitoring(self) -> None:
+        """Stop watching, and give all clients back as they are: connected ones stay connected."""
+        fleet, task = self._fleet, self._task
+        if fleet is None or task is None:
+            return
+        self._last = dict(fleet.snapshots)
+        self._fleet = self._task = None
+        for runner in fleet.runners.values():
+            assert isinstance(runner.connector, OwnedConnector)
+            runner.connector.release()
+        fleet.stop.set()
+        await task
+
+    def get_stats(self) -> dict[str, dict[str, Any]]:
+        """Return for each client its ``status`` (the state's name), ``failures`` in a row, ``reconnects``,
+        ``last_success`` (a local ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take."""
+        return {name: _stats(at) for name, at in self._snapshots().items()}
+
+    def print_status(self) -> None:
+        """Print how all clients are."""
+        print(block(self._snapshots()))
+
+    def _snapshots(self) -> dict[str, Snapshot]:
+        known = self._fleet.snapshots if self._fleet is not None else self._last
+        return {name: known.get(name, Snapshot()) for name in self._clients}
+
+    def _runner(self, name: str) -> Runner:
+        return Runner(
+            account=name,
+            connector=OwnedConnector(self._clients[name], name, round(self.check_interval) + PING_MARGIN),
+            turns=self._turns,
+            journal=_NoJournal(),
+            clock=SystemClock(),
+            policy=self.policy,
+            observer=_narrate,
+            restored=self._last.get(name),
+        )
+
+
+def _stats(at: Snapshot) -> dict[str, Any]:
+    last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
+    return {
+        "status": at.state.value,
+        "failures": at.failures,
+        "reconnects": at.reconnects,
+        "last_success": last,
+        "cause": cause_text(at),
+        "action": at.action.value if at.action else None,
+    }

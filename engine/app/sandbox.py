@@ -1,0 +1,219 @@
+"""The demo: an engine around a sandbox datacenter that is started, filled, given jobs, played and audited.
+
+A composition root, and where ``engine/app`` meets the sandbox: ``telegram.source_of`` chooses it for a config with
+``datacenter: sandbox``.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+import structlog
+from attrs import define, field
+
+from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
+from adapters.sandbox import Step as SandboxStep
+from adapters.sandbox.chaos import chaos
+from adapters.sqlite import StorageError
+from adapters.sqlite.jobs import NewJob
+from adapters.telegram import Datacenter, TelegramConnector, log_in_test_account
+from engine import paths
+from engine.app.audit import Audit, GroupRecord, audit
+from engine.app.job_registry import JobRegistry
+from engine.app.jobs import JobService
+from engine.app.telegram import connectors_of
+from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
+from engine.console.format import seconds
+from engine.work.kinds import BadJob
+
+if TYPE_CHECKING:
+    from engine.app.engine import Engine
+
+AUDIT_TIMEOUT = 10.0
+"""Seconds that the audit at the end of a run may take."""
+
+log = structlog.get_logger()
+
+
+@define(eq=False)
+class SandboxDemo:
+    """A source of connectors to a sandbox, which it starts and stops with the engine."""
+
+    config: Config
+    audit: Audit | None = field(default=None, init=False)
+    """What the sandbox's groups and the jobs have to say of each other; None before the end."""
+    _sandbox: SandboxProcess | None = field(default=None, init=False)
+    _played: bool = field(default=False, init=False)
+
+    def check(self, registry: JobRegistry) -> None:
+        """Raise ``BadJob`` for a job of the section ``sandbox`` that cannot be done."""
+        for index, each in enumerate(self.config.sandbox.jobs):
+            try:
+                registry.check(each.kind, each.data, each.account)
+            except BadJob as exc:
+                raise BadJob(f"{self.config.path.name}: sandbox.jobs[{index}]: {exc}") from None
+
+    @asynccontextmanager
+    async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
+        """Start the sandbox, fill it, add jobs, yield the connectors; at the end of a whole run, audit it."""
+        log.info("Starting the sandbox datacenter; the first time it makes its keys", icon="🔍")
+        async with SandboxProcess.start(self.config.storage.directory / paths.SANDBOX) as sandbox:
+            log.info(f"The sandbox datacenter listens on 127.0.0.1:{sandbox.port}", icon="🔍")
+            await _fill(self.config, sandbox)
+            connectors = await _log_in(self.config, sandbox)
+            await self._add_jobs(engine.jobs)
+            self._sandbox = sandbox
+            with _announced(self.config, sandbox):
+                yield connectors
+                if self._played and self.config.sandbox.groups:
+                    await self._audit(engine, sandbox)
+
+    async def run(self) -> None:
+        """Play the scenario, and say so if the sandbox does not live to its end."""
+        assert self._sandbox is not None, "opened comes first"
+        self._played = True
+        phones = {account.name: account.phone for account in self.config.accounts}
+        await _play(self._sandbox, _scenario(self.config.sandbox, phones))
+
+    async def _add_jobs(self, jobs: JobService) -> None:
+        """Add the jobs that the section asks for, except those that are still to be done from an earlier run."""
+        wanted: list[NewJob] = []
+        for each in self.config.sandbox.jobs:
+            job = jobs.registry.check(each.kind, each.data, each.account)
+            if not await jobs.store.is_waiting_for(job):
+                wanted += [job] * each.times
+        await jobs.store.add(wanted)
+
+    async def _audit(self, engine: "Engine", sandbox: SandboxProcess) -> None:
+        """Compare what the jobs did with what the sandbox remembers."""
+        with anyio.move_on_after(AUDIT_TIMEOUT), suppress(SandboxError, StorageError):
+            record = await _record(self.config, sandbox)
+            await engine.flush()
+            database = self.config.storage.directory / paths.DATABASE
+            self.audit = await anyio.to_thread.run_sync(audit, self.config, database, record)
+
+
+def at_sandbox(dc_id: int, port: int, public_key: str) -> Datacenter:
+    """Return a sandbox as a datacenter, which Telethon accepts from now on."""
+    datacenter = Datacenter(dc_id, "127.0.0.1", port, public_key)
+    datacenter.trust()
+    return datacenter
+
+
+def sandbox_of(config: Config, engine: int) -> Datacenter | None:
+    """Return the sandbox of the engine that is process ``engine``; None if it has none now."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        said = json.loads((config.storage.directory / paths.SANDBOX_ADDRESS).read_text("utf-8"))
+        if said["engine"] == engine:
+            return at_sandbox(int(said["dc"]), int(said["port"]), str(said["public_key"]))
+    return None
+
+
+@asynccontextmanager
+async def sandbox_datacenter(config: Config) -> AsyncIterator[Datacenter]:
+    """Run a sandbox for the block, without an engine."""
+    async with SandboxProcess.start(config.storage.directory / paths.SANDBOX) as sandbox:
+        yield at_sandbox(sandbox.dc_id, sandbox.port, sandbox.public_key)
+
+
+@contextmanager
+def _announced(config: Config, sandbox: SandboxProcess) -> Iterator[None]:
+    """Say in a file where the sandbox listens, while it does: a login beside the engine goes there, too."""
+    path = config.storage.directory / paths.SANDBOX_ADDRESS
+    said = {"engine": os.getpid(), "dc": sandbox.dc_id, "port": sandbox.port, "public_key": sandbox.public_key}
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(json.dumps(said), encoding="utf-8")
+    unfinished.rename(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _fill(config: Config, sandbox: SandboxProcess) -> None:
+    """Make sure that the sandbox has the groups of the config, each with all its accounts and a history."""
+    phones = [account.phone for account in config.accounts if account.phone]
+    for index, group in enumerate(config.sandbox.groups):
+        try:
+            await sandbox.create_channel(group.name, group.title, megagroup=True, members=phones)
+            written = await sandbox.fill(group.name, group.messages)
+        except SandboxDied:
+            raise
+        except SandboxError as exc:
+            raise SandboxError(f"sandbox.groups[{index}]: {exc}") from exc
+        if written:
+            log.info(f"The sandbox wrote {written} messages into @{group.name}", icon="🔍")
+
+
+async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, TelegramConnector]:
+    """Give each account a port of its own in the sandbox, and log in the test numbers that have no session yet."""
+    datacenters: dict[str, Datacenter | None] = {}
+    for account in config.accounts:
+        port = await sandbox.listen(account.phone) if account.phone else sandbox.port
+        datacenters[account.name] = Datacenter(sandbox.dc_id, "127.0.0.1", port, sandbox.public_key)
+    at_sandbox(sandbox.dc_id, sandbox.port, sandbox.public_key)
+    connectors = connectors_of(config, datacenters)
+    for account in config.accounts:
+        if account.phone and not account.session.exists():
+            try:
+                await log_in_test_account(connectors[account.name], account.phone)
+            except Exception as exc:  # one account that cannot log in does not keep the others from running
+                log.error(f"{account.name} cannot log in at the sandbox: {exc or type(exc).__name__}", icon="🔑")
+            else:
+                log.info(f"Logged in {account.name} at the sandbox, as a test number", icon="🔑")
+    return connectors
+
+
+def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> SandboxStep:
+    phone = phones[step.account] if step.account else None
+    match step.do:
+        case Do.CLEAR:
+            return SandboxStep(step.at, Clear(phone))
+        case Do.MESSAGE:
+            return SandboxStep(step.at, Push(phone or "", step.text or "Hello"))
+        case _:
+            fault = Fault(
+                FaultKind(step.do.value),
+                phone,
+                duration=step.duration,
+                times=step.times,
+                request=step.request,
+                code=step.code,
+                text=step.text,
+                seconds=step.seconds,
+            )
+            return SandboxStep(step.at, fault)
+
+
+def _scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[SandboxStep]:
+    if isinstance(section.scenario, Chaos):
+        seed = secrets.randbelow(2**32) if section.seed is None else section.seed
+        log.info(f"Chaos in the sandbox for {seconds(section.duration)}, with the seed {seed}", icon="🔍")
+        return chaos(seed, [phone for phone in phones.values() if phone], section.duration)
+    steps = []
+    for index, step in enumerate(section.scenario):
+        try:
+            steps.append(_step(step, phones))
+        except SandboxError as exc:
+            raise SandboxError(f"sandbox.scenario[{index}]: {exc}") from exc
+    return steps
+
+
+async def _record(config: Config, sandbox: SandboxProcess) -> GroupRecord:
+    return {group.name: await sandbox.channel_messages(group.name) for group in config.sandbox.groups}
+
+
+async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
+    """Play the scenario, and say so if the sandbox does not live to its end."""
+    try:
+        await sandbox.scenario(steps)
+    except (SandboxDied, SandboxError) as exc:
+        log.error(f"The scenario is not played: {exc}", icon="❌")
+    code = await sandbox.wait()
+    sentence = f"The sandbox datacenter ended by itself (exit code {code}); restart the engine to have it again"
+    log.error(sentence, icon="❌")

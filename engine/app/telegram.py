@@ -1,0 +1,115 @@
+"""The connectors of a config's accounts, to Telegram or to a datacenter of the operator's own. A composition root."""
+
+import math
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+from attrs import frozen
+
+from adapters.telegram import Datacenter, Proxy, ProxyFailover, TelegramConnector
+from engine import paths
+from engine.app.job_registry import JobRegistry
+from engine.config import AccountConfig, Config, DatacenterConfig, ProxyConfig, SandboxConfig
+from states import Policy
+
+if TYPE_CHECKING:
+    from engine.app.engine import Engine
+
+MIN_DISCONNECT_DELAY = 75
+"""Seconds without a ping after which Telegram drops a link of Telethon's."""
+DISCONNECT_MARGIN = 15
+"""Seconds between the moment when the engine gives a silent link up and the moment when the datacenter may."""
+
+
+class ConnectorSource(Protocol):
+    """Where an engine gets the connectors of its accounts."""
+
+    def check(self, registry: JobRegistry) -> None:
+        """Raise ``BadJob`` if the source's part of the config asks for a job that cannot be done."""
+
+    def opened(self, engine: "Engine") -> AbstractAsyncContextManager[Mapping[str, TelegramConnector]]:
+        """Yield a connector for each account, with the engine's journal and jobs open.
+
+        The block begins before the first account is started, and ends after the last one.
+        """
+
+    async def run(self) -> None:
+        """Do what has to be done while the fleet runs; to be cancelled."""
+
+
+@frozen
+class TelegramConnectors:
+    """Connectors to a datacenter that the engine has not started itself."""
+
+    config: Config
+
+    def check(self, registry: JobRegistry) -> None:
+        """Return: nothing here asks for jobs."""
+
+    @asynccontextmanager
+    async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
+        """Yield the connectors; there is nothing to close."""
+        yield connectors_outside(self.config)
+
+    async def run(self) -> None:
+        """Wait for the end."""
+        await anyio.sleep_forever()
+
+
+def source_of(config: Config) -> ConnectorSource:
+    """Return the source for the datacenter that a config names."""
+    if isinstance(config.telegram.datacenter, SandboxConfig):
+        from engine.app.sandbox import SandboxDemo  # noqa: PLC0415  # production never imports the sandbox
+
+        return SandboxDemo(config)
+    return TelegramConnectors(config)
+
+
+def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter | None) -> TelegramConnector:
+    """Return the connector of an account to a datacenter; None is Telegram itself."""
+    return TelegramConnector(
+        session=account.session,
+        api_id=config.telegram.api_id,
+        api_hash=config.telegram.api_hash,
+        datacenter=datacenter,
+        failover=ProxyFailover(tuple(map(_proxy, account.proxy))),
+        disconnect_delay=_disconnect_delay(config.states),
+        backups=config.storage.directory / paths.BACKUPS,
+        name=account.name,
+    )
+
+
+def connectors_of(config: Config, datacenters: Mapping[str, Datacenter | None]) -> dict[str, TelegramConnector]:
+    """Return the connectors of all accounts, each to the datacenter that stands under its name."""
+    return {account.name: connector_of(config, account, datacenters[account.name]) for account in config.accounts}
+
+
+def connectors_outside(config: Config) -> dict[str, TelegramConnector]:
+    """Return the connectors of all accounts to Telegram, or to the datacenter whose address the config has."""
+    datacenter = datacenter_outside(config)
+    return connectors_of(config, {account.name: datacenter for account in config.accounts})
+
+
+def datacenter_outside(config: Config) -> Datacenter | None:
+    """Return the datacenter whose address the config has, which Telethon accepts from now on; None is Telegram."""
+    if not isinstance(config.telegram.datacenter, DatacenterConfig):
+        return None
+    given = config.telegram.datacenter
+    datacenter = Datacenter(given.id, given.host, given.port, given.public_key)
+    datacenter.trust()
+    return datacenter
+
+
+def _disconnect_delay(policy: Policy) -> int:
+    """Return after how many seconds without a ping the datacenter may drop a link: later than the engine itself."""
+    silent = policy.healthy.probe_every + sum(policy.timeout.patience)
+    return max(MIN_DISCONNECT_DELAY, math.ceil(silent + DISCONNECT_MARGIN))
+
+
+def _proxy(config: ProxyConfig | None) -> Proxy | None:
+    if config is None:
+        return None
+    user, password, secret = config.user, config.password, config.secret
+    return Proxy(config.scheme.value, config.host, config.port, user=user, password=password, secret=secret)

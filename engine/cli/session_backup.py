@@ -1,0 +1,165 @@
+"""``session backup`` and ``session restore``."""
+
+import fnmatch
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from adapters.session import OwnerLock, SessionError, SessionHeld
+from adapters.session.backup import Backup, back_up, backups_of, put_in_place
+from adapters.session.owner import owner_of
+from adapters.sqlite import StorageError
+from adapters.sqlite.connect import create_directories
+from adapters.system import holder_of
+from engine import paths
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, Where, account_of, fail, reporting_errors
+from engine.config import AccountConfig, Config, load
+from engine.console.format import nearest
+from engine.console.shell import engine_command
+
+app = App(name="session", help="Backups of session files.")
+
+
+@app.command
+def backup(
+    config: ConfigPath = Path("config.yaml"),
+    account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Copy session files into the backups, also while the engine runs; the seven newest of each are kept.
+
+    A session that has not changed since its newest backup needs no other one, and that is named again.
+
+    Exit code 0 if all are copied, 1 if one could not be, 2 for an unknown account.
+    """
+    with reporting_errors():
+        settings = load(config)
+        accounts = [one for one in settings.accounts if account is None or fnmatch.fnmatchcase(one.name, account)]
+        if not accounts:
+            names = [one.name for one in settings.accounts]
+            fail(EXIT_BAD_INPUT, f"no account is named like {account!r}; {nearest(account or '', names)}")
+        failed = False
+        for one in accounts:
+            try:
+                path = back_up(one.session, _directory(settings), name=one.name)
+            except StorageError as exc:
+                failed = True
+                _say(as_json, {"account": one.name, "error": str(exc)}, f"❌ {one.name}: {exc}")
+            else:
+                _say(as_json, {"account": one.name, "backup": str(path)}, f"✅ {one.name}: {path}")
+        raise SystemExit(EXIT_FAILED if failed else 0)
+
+
+@app.command
+def restore(
+    *where: Where,
+    source: Annotated[
+        str | None,
+        Parameter(
+            name="--from",
+            help="A backup or any session file, or a time (2026-11-24T10:30, UTC): the last good backup of until then. "
+            "Left out, the last good one.",
+        ),
+    ] = None,
+    show: Annotated[bool, Parameter(name="--list", negative="", help="Only list the backups.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup in the place of an account's session file.
+
+    What is there now is backed up first; what is no session, or a damaged one, is set aside.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account or a bad --from.
+    """
+    with reporting_errors():
+        settings, one = account_of(where)
+        if show:
+            for copy in backups_of(_directory(settings), one.name):
+                _say(as_json, *_line(copy))
+            return
+        _put(settings, one, _chosen(settings, one, source), as_json)
+
+
+def _chosen(settings: Config, one: AccountConfig, source: str | None) -> Path:
+    """Return the file to restore, or leave with what is wrong with the choice."""
+    listed = engine_command("session", "restore", settings.path, one.name, "--list")
+    if source is not None and Path(source).exists():
+        return Path(source)
+    until = _time(source) if source is not None else None
+    if source is not None and until is None:
+        fail(EXIT_BAD_INPUT, f"--from: {source} is neither a file nor a time like 2026-11-24T10:30; see: {listed}")
+    for copy in backups_of(_directory(settings), one.name):
+        if (until is None or copy.at <= until) and copy.good:
+            return copy.path
+    of_then = f" of {source} UTC or before" if until else ""
+    advice = f"see: {listed}" if until else f"log in again: {engine_command('login', settings.path, one.name)}"
+    fail(EXIT_FAILED, f"{one.name} has no good backup{of_then} in {_directory(settings)}; {advice}")
+
+
+def _time(text: str) -> datetime | None:
+    """Return a time in ISO 8601, which is UTC if it does not say; None for what is no time."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _put(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) -> None:
+    create_directories(one.session.parent)
+    lock = OwnerLock(one.session)
+    try:
+        lock.acquire()
+    except SessionHeld as exc:
+        fail(EXIT_FAILED, f"{exc}{_pause_first(settings, one)}")
+    try:
+        kept = _keep(settings, one)
+        aside = put_in_place(chosen, one.session)
+    finally:
+        lock.release()
+    text = f"✅ {one.name}: {one.session} has the content of {chosen}"
+    text += f"; what was there was no good session, and was set aside as {aside}" if aside else ""
+    text += f"; what was there is in {kept}" if kept and not aside else ""
+    data = {"account": one.name, "restored": str(chosen), "kept": kept and str(kept), "aside": aside and str(aside)}
+    _say(as_json, data, text)
+
+
+def _pause_first(settings: Config, one: AccountConfig) -> str:
+    """Return how the engine gives a session up, if it is the engine that has it."""
+    engine, owner = holder_of(settings.storage.directory / paths.LOCK), owner_of(one.session)
+    if engine is None or owner is None or engine.pid != owner.pid:
+        return ""
+    pause, resume = (engine_command(verb, settings.path, one.name) for verb in ("pause", "resume"))
+    return f"\nThat is the engine: {pause}\nrestores are possible then, and afterwards: {resume}"
+
+
+def _keep(settings: Config, one: AccountConfig) -> Path | None:
+    """Back up what is there now, if it is a session that somebody has logged in with.
+
+    No other backup goes for it: it may be the one that was chosen. Raises ``DatabaseUnusable`` when it cannot be done;
+    then nothing is put in its place either.
+    """
+    if not one.session.exists():
+        return None
+    directory = _directory(settings)
+    try:
+        return back_up(one.session, directory, name=one.name, keep=len(backups_of(directory, one.name)) + 1)
+    except SessionError:
+        return None
+
+
+def _directory(settings: Config) -> Path:
+    return settings.storage.directory / paths.BACKUPS
+
+
+def _line(copy: Backup) -> tuple[dict[str, Any], str]:
+    good = copy.good
+    data = {"path": str(copy.path), "at": copy.at.isoformat(), "size": copy.size, "good": good}
+    return data, f"{'✅' if good else '❌'} {copy.at:%Y-%m-%d %H:%M:%S} UTC  {copy.path}"
+
+
+def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
+    print(json.dumps(data, ensure_ascii=False) if as_json else text)

@@ -1,0 +1,115 @@
+"""Jobs for people and for programs: one by one, and as a part of ``status``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from engine.console.format import iso, seconds
+from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
+
+LOOKS: dict[JobState, tuple[str, str]] = {
+    JobState.QUEUED: ("🔍", "dim"),
+    JobState.RUNNING: ("🔄", "cyan"),
+    JobState.DONE: ("✅", "green"),
+    JobState.FAILED: ("❌", "red"),
+    JobState.CANCELLED: ("⚠️", "yellow"),
+}
+SHOWN = 6
+"""Running jobs that ``status`` and the live table show."""
+
+
+def as_data(job: Job) -> dict[str, Any]:
+    """Return what ``jobs list --json`` prints for a job."""
+    return {
+        "id": job.id,
+        "account": job.account,
+        "kind": job.kind,
+        "state": job.state.value,
+        "attempts": job.attempts,
+        "detail": job.detail,
+        "error": list(job.error),
+        "data": dict(job.data),
+        "priority": job.priority,
+        "worker": job.worker,
+        "checkpoint": None if job.checkpoint is None else dict(job.checkpoint),
+        "result": job.result,
+        "results": job.results,
+        "due": iso(job.due),
+        "added": iso(job.added),
+        "began": iso(job.began),
+        "ended": iso(job.ended),
+        **progress(job),
+    }
+
+
+def progress(job: Job) -> dict[str, Any]:
+    """Return how far a job is: ``done`` of ``total``, ``rate`` a second, ``remaining`` seconds."""
+    rate, remaining = rate_of(job), remaining_of(job)
+    return {
+        "done": job.done,
+        "total": job.total,
+        "rate": None if rate is None else round(rate, 3),
+        "remaining": None if remaining is None else round(remaining, 1),
+    }
+
+
+def summary_data(summary: JobSummary) -> dict[str, Any]:
+    """Return the part of ``status --json`` that is about jobs."""
+    return {
+        "counts": {state.value: summary.counts.get(state.value, 0) for state in JobState},
+        "running": [
+            {"id": job.id, "kind": job.kind, "account": job.worker, "since": iso(job.since), **progress(job)}
+            for job in summary.running
+        ],
+    }
+
+
+def progress_text(job: Job) -> str:
+    """Return how far a job is, as ``1,200 of 3,000 (40 %), 140/s, 13 s left``."""
+    if job.done is None:
+        return ""
+    parts = [f"{job.done:,.0f}"]
+    if job.total:
+        parts = [f"{job.done:,.0f} of {job.total:,.0f} ({100 * job.done / job.total:.0f} %)"]
+    if (rate := rate_of(job)) is not None:
+        parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+    if (remaining := remaining_of(job)) is not None:
+        parts.append(f"{seconds(round(remaining))} left")
+    return ", ".join(parts)
+
+
+def line(job: Job, now: float) -> Text:
+    """Return a job as a line for people."""
+    icon, style = LOOKS[job.state]
+    text = Text().append(f"{job.id:>6} ", style="dim")
+    text.append(f"{icon} {job.state.value:<9} ", style=style)
+    who = job.account or (job.worker if job.state is not JobState.QUEUED else None) or "any account"
+    text.append(job.kind, style="bold").append(f"  {who}  ")
+    notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
+    if job.state is JobState.QUEUED and job.due is not None:
+        notes.append(f"not before {seconds(max(0, round(job.due - now)))} from now")
+    if job.attempts:
+        notes.append(f"{job.attempts} failed attempt{'s' if job.attempts != 1 else ''}")
+    notes.append(job.detail)
+    text.append(", ".join(filter(None, notes)), style="dim")
+    return text
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return ``3 queued, 2 running``; empty where there are no jobs."""
+    return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
+
+
+def page(summary: JobSummary) -> list[Text]:
+    """Return the lines of the status page that are about jobs; none where there are no jobs."""
+    if not any(summary.counts.values()):
+        return []
+    lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
+    shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:SHOWN]
+    for job in shown:
+        text = Text(f"  {job.id:>6} {job.kind}  {job.worker}  ", no_wrap=True, overflow="ellipsis")
+        lines.append(text.append(progress_text(job) or "runs", style="dim"))
+    if (more := len(summary.running) - len(shown)) > 0:
+        lines.append(Text(f"  and {more} more", style="dim"))
+    return lines

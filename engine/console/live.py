@@ -1,0 +1,49 @@
+"""The live table of ``run`` and ``status --watch`` on a terminal."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import anyio
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from engine.console.job_lines import page as job_lines
+from engine.console.logs import RecentLines
+from engine.console.status import EngineInfo, page
+from states import Snapshot
+from states.jobs import JobSummary
+
+FRAME = 0.25
+"""Seconds between two pictures."""
+
+
+def picture(
+    info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, jobs: JobSummary, lines: Iterable[tuple[int, str]]
+) -> Group:
+    """Return what the terminal shows at one moment; ``lines`` are the last log lines, each with its level."""
+    looks = [Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines]
+    for look in looks:
+        look.no_wrap, look.overflow = True, "ellipsis"
+    return Group(page(info, snapshots, now, job_lines(jobs)), "", *looks)
+
+
+async def show(
+    console: Console,
+    info: Callable[[], EngineInfo],
+    snapshots: Callable[[], Mapping[str, Snapshot]],
+    jobs: Callable[[], JobSummary],
+    recent: RecentLines | None = None,
+) -> None:
+    """Keep the table on the terminal until cancelled; the last picture stays there."""
+
+    def now() -> Group:
+        return picture(info(), snapshots(), time.time(), jobs(), list(recent.lines) if recent else [])
+
+    with Live(now(), console=console, auto_refresh=False) as live:
+        try:
+            while True:
+                await anyio.sleep(FRAME)
+                live.update(now(), refresh=True)
+        finally:
+            live.update(now(), refresh=True)

@@ -1,0 +1,210 @@
+"""Where every account is, for people and for programs."""
+
+import fnmatch
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from attrs import frozen
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from engine.console.format import iso, of_day, seconds
+from states import Snapshot, State
+from states.snapshot import ADVICE
+
+SEVERITY = (
+    State.AUTH_FAILED,
+    State.BACKOFF,
+    State.TIMEOUT,
+    State.RECONNECTING,
+    State.CONNECTING,
+    State.SHUTTING_DOWN,
+    State.HEALTHY,
+)
+"""Worst first."""
+
+LOOKS: dict[State, tuple[str, str]] = {
+    State.AUTH_FAILED: ("🔑", "bold red"),
+    State.BACKOFF: ("🔌", "red"),
+    State.TIMEOUT: ("⏱️", "yellow"),
+    State.RECONNECTING: ("🔄", "cyan"),
+    State.CONNECTING: ("🔄", "cyan"),
+    State.SHUTTING_DOWN: ("🔍", "dim"),
+    State.HEALTHY: ("✅", "green"),
+}
+
+
+class ExitCode(IntEnum):
+    """Exit codes of ``status``."""
+
+    HEALTHY = 0
+    TROUBLED = 1
+    PERSON_NEEDED = 2
+    NOT_RUNNING = 3
+
+
+@frozen
+class EngineInfo:
+    """Whether an engine runs on this data, as which process, since when (Unix seconds)."""
+
+    running: bool
+    pid: int | None = None
+    since: float | None = None
+
+
+def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]:
+    """Return the accounts, those in trouble first; a person's matter comes before the engine's."""
+
+    def rank(item: tuple[str, Snapshot]) -> tuple[bool, int, bool, str]:
+        name, at = item
+        return at.action is None, SEVERITY.index(at.state), at.database is None, name.casefold()
+
+    return sorted(snapshots.items(), key=rank)
+
+
+def chosen(snapshots: Mapping[str, Snapshot], pattern: str | None) -> dict[str, Snapshot]:
+    """Return the accounts whose name fits the glob ``pattern``."""
+    return {name: at for name, at in snapshots.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
+
+
+def cause_text(snapshot: Snapshot) -> str | None:
+    """Return why the account is where it is."""
+    cause = snapshot.cause or snapshot.limited
+    if cause is None:
+        return None
+    return f"{cause.event}: {cause.detail}" if cause.detail else cause.event
+
+
+def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
+    """Return what ``status --json`` prints of the engine and its accounts."""
+    return {
+        "engine": {"running": info.running, "pid": info.pid, "since": iso(info.since)},
+        "accounts": [
+            {
+                "name": name,
+                "state": at.state.value,
+                "since": iso(at.since),
+                "attempt": at.attempt,
+                "failures": at.failures,
+                "reconnects": at.reconnects,
+                "last_success": iso(at.last_success),
+                "deadline": iso(at.deadline),
+                "cause": cause_text(at),
+                "action": at.action.value if at.action else None,
+                "paused": at.paused,
+                "database": _trouble(at),
+                "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in at.holds],
+            }
+            for name, at in worst_first(snapshots)
+        ],
+    }
+
+
+def _trouble(at: Snapshot) -> dict[str, Any] | None:
+    if (trouble := at.database) is None:
+        return None
+    return {"event": trouble.event, "detail": trouble.detail, "since": iso(trouble.since)}
+
+
+def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> ExitCode:
+    """Return the verdict on the fleet."""
+    accounts = list(snapshots)
+    if not info.running:
+        return ExitCode.NOT_RUNNING
+    if any(at.action for at in accounts):
+        return ExitCode.PERSON_NEEDED
+    return ExitCode.HEALTHY if all(at.state is State.HEALTHY for at in accounts) else ExitCode.TROUBLED
+
+
+def situation(snapshot: Snapshot, now: float) -> str:
+    """Return in a few words what the account does now."""
+    if snapshot.paused:
+        return "paused; resume it to go on"
+    if snapshot.action:
+        return ADVICE[snapshot.action]
+    if snapshot.waiting_for_turn:
+        return "waiting for a turn"
+    if snapshot.state is State.HEALTHY and snapshot.database:
+        lasts = seconds(max(0, round(now - snapshot.database.since)))
+        return f"session file not written for {lasts}: {snapshot.database.detail}"
+    held = [hold for hold in snapshot.holds if hold.until > now]
+    if snapshot.state is State.HEALTHY and held:
+        return ", ".join(f"{hold.request} held until {of_day(hold.until)}" for hold in held)
+    if snapshot.deadline is None or snapshot.state is State.SHUTTING_DOWN:
+        return ""
+    left = max(0.0, snapshot.deadline - now)
+    match snapshot.state:
+        case State.BACKOFF:
+            return f"next attempt in {seconds(round(left))}"
+        case State.TIMEOUT:
+            return f"asked again, {seconds(round(left))} left"
+        case _:
+            return f"attempt {snapshot.attempt}, {seconds(round(left))} left"
+
+
+def remark(snapshot: Snapshot, now: float) -> str:
+    """Return what the account does now and why, as far as there is something to say."""
+    return "; ".join(part for part in (situation(snapshot, now), cause_text(snapshot)) if part)
+
+
+def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
+    """Return the accounts as a table; it fits a terminal of 80 columns."""
+    grid = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
+    grid.add_column("State", no_wrap=True)
+    grid.add_column("For", no_wrap=True)
+    grid.add_column("Remark", ratio=1, no_wrap=True, overflow="ellipsis")
+    for title in ("Fails", "Reconn", "Last ok"):
+        grid.add_column(title, justify="right", no_wrap=True)
+    for name, at in worst_first(snapshots):
+        icon, style = LOOKS[at.state]
+        grid.add_row(
+            name,
+            Text(f"{icon} {at.state}", style=style),
+            seconds(max(0, round(now - at.since))),
+            Text(remark(at, now), style="dim"),
+            str(at.failures),
+            str(at.reconnects),
+            of_day(at.last_success) if at.last_success else "never",
+        )
+    return grid
+
+
+def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> Text:
+    """Return one line about the engine."""
+    if not snapshots:
+        return Text("Holdfast: starting", style="bold")
+    healthy = sum(at.state is State.HEALTHY for at in snapshots.values())
+    if not info.running:
+        return Text("The engine is not running; this is where it left the accounts.", style="yellow")
+    text = f"Holdfast: {healthy} of {len(snapshots)} healthy"
+    since = f", running for {seconds(max(0, round(now - info.since)))}" if info.since else ""
+    return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
+
+
+def page(
+    info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, more: Iterable[RenderableType] = ()
+) -> RenderableType:
+    """Return the whole status page, with ``more`` at its end."""
+    return Group(heading(info, snapshots, now), "", table(snapshots, now), *more)
+
+
+def block(snapshots: Mapping[str, Snapshot]) -> str:
+    """Return the status block of the user's guide."""
+    rule = "=" * 60
+    parts = [rule, "CONNECTION STATUS", rule, ""]
+    for name, at in sorted(snapshots.items()):
+        last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
+        state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
+        parts += [
+            f"{LOOKS[state][0]} {name}",
+            f"  Status: {state}{', paused' if at.paused else ''}",
+            f"  Failures: {at.failures}",
+            f"  Reconnects: {at.reconnects}",
+            f"  Last Success: {last.strftime('%Y-%m-%d %H:%M:%S') if last else 'never'}",
+            "",
+        ]
+    return "\n".join([*parts[:-1], rule])

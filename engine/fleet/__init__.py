@@ -1,0 +1,1 @@
+"""All accounts side by side: one runner each, and what looks after all of them together."""

@@ -1,0 +1,242 @@
+"""The runner: one account's life. It carries events to ``step`` and performs what ``step`` decides."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, field
+
+from engine.fleet.ports import Clock, Connector, Journal, Link, Observer, Turns
+from states import Event, Policy, Snapshot, begin, step
+from states.effects import (
+    Alert,
+    AskTurn,
+    Close,
+    Effect,
+    Finish,
+    HoldDatabase,
+    HoldRequests,
+    HoldWork,
+    Open,
+    Probe,
+    Release,
+    ReleaseWork,
+    Timer,
+)
+from states.events import Closed, Connected, Started, TurnGranted
+
+MAILBOX_SIZE = 64
+"""Events that may wait for an account; whoever posts more waits for room."""
+
+SETTLE_TIMEOUT = 5.0
+"""Seconds that the end of a life gets to write down what was delivered."""
+
+CLOSE_MARGIN = 3.0
+"""Seconds beyond its patience that a close gets to drop what it could not close."""
+
+CHANCE = random.Random()
+"""What jitter is drawn from; one for all accounts, because it holds 2.5 kB."""
+
+
+@define(eq=False)
+class Runner:
+    """Runs one account from ``Started`` to ``Finish``. Every task it needs is in its own task group.
+
+    ``restored`` is the account's stored snapshot, if there is one.
+    """
+
+    account: str
+    connector: Connector
+    turns: Turns
+    journal: Journal
+    clock: Clock
+    policy: Policy
+    observer: Observer
+    rng: random.Random = field(default=CHANCE, repr=False)
+    restored: Snapshot | None = None
+    snapshot: Snapshot = field(factory=Snapshot, init=False)
+    link: Link | None = field(default=None, init=False)
+    work_held: bool = field(default=True, init=False)
+    _tasks: TaskGroup = field(init=False, repr=False)
+    _scopes: dict[str, anyio.CancelScope] = field(factory=dict, init=False, repr=False)
+    _timers: dict[type[Timer], asyncio.TimerHandle] = field(factory=dict, init=False, repr=False)
+    _one_link: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
+    ended: anyio.Event = field(factory=anyio.Event, init=False, repr=False)
+    _over: bool = field(default=False, init=False)
+    _outbox: MemoryObjectSendStream[Event] = field(init=False, repr=False)
+    _mailbox: MemoryObjectReceiveStream[Event] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._outbox, self._mailbox = anyio.create_memory_object_stream[Event](MAILBOX_SIZE)
+
+    async def post(self, event: Event) -> None:
+        """Put an event into the account's mailbox; waits for room, and forgets the event after the end of the life."""
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._outbox.send(event)
+
+    def offer(self, event: Event) -> bool:
+        """Put an event into the mailbox if there is room, without waiting; return whether there was."""
+        try:
+            self._outbox.send_nowait(event)
+        except anyio.WouldBlock:
+            return False
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # the life is over, and nobody needs the event
+        return True
+
+    def rest(self) -> None:
+        """Live no life: the account stays where it was left, and takes no event."""
+        self.snapshot = self.restored or self.snapshot
+        self._outbox.close()
+        self._mailbox.close()
+        self.ended.set()
+
+    async def live(self) -> None:
+        """Live one life: returns when the machine says ``Finish``."""
+        now = self.clock.now()
+        self.snapshot = begin(self.restored, now=now)
+        await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
+        async with anyio.create_task_group() as self._tasks, self._outbox, self._mailbox:
+            self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
+            self.connector.listen(self._hear)
+            await self._take(Started(credentials=await self.connector.credentials()))
+            async for event in self._mailbox:
+                await self._take(event)
+                if self._over:
+                    break
+            self._disarm()
+            self._tasks.cancel_scope.cancel()
+        await self._settle()
+
+    async def _take(self, event: Event) -> None:
+        """Decide, write down, show, perform: in this order, so that no effect is ever without its record."""
+        before = self.snapshot
+        decision = step(before, event, now=self.clock.now(), rng=self.rng, policy=self.policy)
+        self.snapshot = decision.snapshot
+        if not decision.record.quiet:
+            await self.journal.write(self.account, decision.record, decision.snapshot)
+        elif decision.snapshot != before:
+            await self.journal.save(self.account, decision.snapshot)
+        self.observer(self.account, decision)
+        if decision.snapshot.generation != before.generation:
+            self._leave_state()
+        for effect in decision.effects:
+            self._perform(effect)
+
+    def _leave_state(self) -> None:
+        """End what belongs to a visit of a state and dies with it: timers, turn, probe; only a link outlives it."""
+        self._disarm()
+        for slot in [slot for slot in self._scopes if slot != "link"]:
+            self._cancel(slot)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case AskTurn():
+                self._start("turn", partial(self._take_turn, effect))
+            case Open():
+                self._start("link", partial(self._hold_link, effect))
+            case Probe():
+                self._start("probe", partial(self._probe, effect))
+            case Close():
+                self._cancel("link")
+                self._start("closing", partial(self._report_closed, effect))
+            case Release():
+                self._start("release", self._release)
+            case Timer():
+                self._arm(effect)
+            case HoldWork() | ReleaseWork():
+                self.work_held = isinstance(effect, HoldWork)
+            case Finish():
+                self._over = True
+            case HoldRequests():
+                if self.link is not None:
+                    self.link.hold(effect.request, effect.until)
+            case Alert() | HoldDatabase():
+                pass  # the observer has shown them
+            case _:
+                raise AssertionError(f"nobody performs {type(effect).__name__}")
+
+    # --- timers: of the loop's own, because a task for each would cost an account a tenth of its memory ---------------
+
+    def _arm(self, timer: Timer) -> None:
+        if (old := self._timers.pop(type(timer), None)) is not None:
+            old.cancel()
+        self._timers[type(timer)] = asyncio.get_running_loop().call_later(timer.delay, self._due, timer)
+
+    def _due(self, timer: Timer) -> None:
+        self._timers.pop(type(timer), None)
+        self._hear(timer.posts(generation=timer.generation))
+
+    def _disarm(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # --- tasks: each has a name, and a new one of the same name takes the place of the old one ---
+
+    def _start(self, slot: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._cancel(slot)
+        scope = self._scopes[slot] = anyio.CancelScope()
+        self._tasks.start_soon(self._run, slot, scope, work, name=f"{self.account}: {slot}")
+
+    async def _run(self, slot: str, scope: anyio.CancelScope, work: Callable[[], Awaitable[None]]) -> None:
+        with scope:
+            await work()
+        if self._scopes.get(slot) is scope:
+            del self._scopes[slot]
+
+    def _cancel(self, slot: str) -> None:
+        if (scope := self._scopes.pop(slot, None)) is not None:
+            scope.cancel()
+
+    def _hear(self, event: Event) -> None:
+        if not self.offer(event):
+            self._tasks.start_soon(self.post, event)
+
+    async def _take_turn(self, effect: AskTurn) -> None:
+        async with self.turns.turn():
+            used = await self.connector.credentials()
+            await self.post(TurnGranted(generation=effect.generation, credentials=used))
+            await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state ends it
+
+    async def _probe(self, effect: Probe) -> None:
+        if self.link is not None:
+            for event in await self.link.probe(proof=effect.proof, timeout=effect.patience):
+                await self.post(event)
+
+    async def _hold_link(self, effect: Open) -> None:
+        """Own a link from its opening to its close; the lock makes sure that there is never a second one."""
+        async with self._one_link:
+            link = self.connector.link(effect.link, effect.holds)
+            try:
+                events = await link.open(timeout=effect.patience)
+                self.link = link
+                for event in events:
+                    await self.post(event)
+                if isinstance(events[-1], Connected):
+                    async for event in link.events():
+                        await self.post(event)
+                await anyio.sleep_forever()  # a lost link is closed when the machine says so
+            finally:
+                self.link = None
+                grace = self.policy.shutting_down.grace
+                with anyio.move_on_after(grace + CLOSE_MARGIN, shield=True):
+                    await link.close(timeout=grace)
+
+    async def _release(self) -> None:
+        async with self._one_link:  # free when the link is gone
+            await self._settle()
+
+    async def _settle(self) -> None:
+        with anyio.move_on_after(SETTLE_TIMEOUT, shield=True):
+            await self.connector.settle()
+
+    async def _report_closed(self, effect: Close) -> None:
+        async with self._one_link:  # free when the last link is gone
+            pass
+        await self.post(Closed(generation=effect.generation))

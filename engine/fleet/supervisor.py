@@ -1,0 +1,141 @@
+"""The supervisor: all accounts side by side, none able to stop another, and an end that is ordered and bounded."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from attrs import define, evolve, field
+
+from engine.fleet.ports import Observer
+from engine.fleet.runner import Runner
+from states import Event, Snapshot, Step
+from states.events import StopRequested
+
+REBIRTH_DELAY = 10.0
+"""Seconds between the end of a life by an error of our own and the next."""
+
+MARGIN = 5.0
+"""Seconds beyond the grace, after which accounts that have not ended are left as they are."""
+
+log = structlog.get_logger()
+
+
+@define(eq=False)
+class Supervisor:
+    """Runs the runners of all accounts until ``stop`` is set, then stops them all at once.
+
+    An account whose snapshot is paused rests: it has no life until ``resume``. ``listeners`` hear of every decision of
+    every account; they are to be added before ``run``.
+    """
+
+    runners: dict[str, Runner]
+    stop: anyio.Event
+    grace: float
+    listeners: list[Observer] = field(factory=list, init=False)
+    at_stop: Mapping[str, Snapshot] = field(factory=dict, init=False)
+    """Where each account was when the stop began."""
+    stopping: bool = field(default=False, init=False)
+    _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
+    _fleet: TaskGroup | None = field(default=None, init=False)
+
+    @property
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """Where each account is now; before its first life begins, where it was left."""
+        return {
+            name: runner.snapshot if runner.snapshot.life else runner.restored or runner.snapshot
+            for name, runner in self.runners.items()
+        }
+
+    def tell(self, accounts: Iterable[str], event: Event) -> None:
+        """Give accounts an event without waiting for any: a mailbox that is full goes without what is only a hint."""
+        for name in accounts:
+            runner = self.runners.get(name)
+            if runner is not None and not runner.offer(event):
+                log.debug(f"{name} is too busy to hear {type(event).__name__}")
+
+    def tell_all(self, event: Event) -> None:
+        """Give every account an event, without waiting."""
+        self.tell(self.runners, event)
+
+    async def run(self) -> bool:
+        """Run the fleet; return whether every account ended by itself within the grace."""
+        orderly = False
+        async with anyio.create_task_group() as fleet:
+            self._fleet = fleet
+            for name in self.runners:
+                fleet.start_soon(self._keep, name, name=name)
+            await self.stop.wait()
+            self.stopping, self.at_stop = True, self.snapshots
+            with anyio.move_on_after(self.grace + MARGIN):
+                async with anyio.create_task_group() as closing:
+                    for runner in self.runners.values():
+                        closing.start_soon(self._end, runner)
+                orderly = True
+            fleet.cancel_scope.cancel()
+        return orderly
+
+    def add(self, runner: Runner) -> None:
+        """Take one more account; it begins to live with the others, or at once if they live already."""
+        self.runners[runner.account] = runner
+        if self._fleet is not None and not self.stopping:
+            self._fleet.start_soon(self._keep, runner.account, name=runner.account)
+
+    def resume(self, name: str) -> bool:
+        """Let a resting account begin its next life; return False if it does not rest."""
+        resumed = self._resting.get(name)
+        if resumed is None or self.stopping:
+            return False
+        resumed.set()
+        return True
+
+    async def _end(self, runner: Runner) -> None:
+        await runner.post(StopRequested(reason="the engine stops"))
+        await runner.ended.wait()
+
+    async def _keep(self, name: str) -> None:
+        """Keep an account alive: a life that an error of ours ended is followed by another, and the rest never know."""
+        runner = self.runners[name]
+        runner.observer = partial(self._observe, runner.observer)
+        if runner.restored is not None and runner.restored.paused:
+            runner.rest()
+        elif await self._live(runner):
+            return
+        while True:
+            await (self._rest(name) if self.runners[name].snapshot.paused else self._recover())
+            if self.stopping:
+                return
+            before = self.runners[name]
+            runner = self.runners[name] = evolve(before, restored=before.snapshot)
+            if await self._live(runner):
+                return
+
+    async def _live(self, runner: Runner) -> bool:
+        """Live one life; return whether it was the last."""
+        try:
+            await runner.live()
+        except Exception:
+            log.exception(
+                "An error in the engine itself ended this life; a new one follows", icon="❌", account=runner.account
+            )
+            return False
+        finally:
+            runner.ended.set()
+        return not runner.snapshot.paused
+
+    async def _rest(self, name: str) -> None:
+        resumed = self._resting[name] = anyio.Event()
+        try:
+            await resumed.wait()
+        finally:
+            del self._resting[name]
+
+    async def _recover(self) -> None:
+        with anyio.move_on_after(REBIRTH_DELAY):
+            await self.stop.wait()
+
+    def _observe(self, shown: Observer, account: str, step: Step) -> None:
+        shown(account, step)
+        for listener in self.listeners:
+            listener(account, step)

@@ -1,0 +1,247 @@
+"""Why the machine did what it did: one record of the journal, decided once more with everything on the table."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from engine.journal.replay import Beginning, EventOf, UnreadableEvent
+from states import ROWS, Entry, Event, Policy, Row, Snapshot, State
+from states.events import Failure, FloodWait, TransportFlood
+from states.guards import Moment, schedule_of, streak_after
+from states.redo import differences, redo
+from states.schedules import Backoff
+
+ROW_BY_NAME = {row.name: row for row in ROWS}
+
+Look = Callable[[Moment], Any]
+
+
+def _of_event(name: str) -> tuple[str, Look]:
+    return f"event.{name}", lambda moment: getattr(moment.event, name, None)
+
+
+def _of_snapshot(name: str) -> tuple[str, Look]:
+    return name, lambda moment: getattr(moment.snapshot, name)
+
+
+def _of_schedule(name: str) -> tuple[str, Look]:
+    return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
+
+
+_CAUSE: tuple[str, Look] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
+_STREAK: tuple[str, Look] = ("streak with this one", streak_after)
+_FAILURES: tuple[str, Look] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
+
+SEES: dict[str, tuple[tuple[str, Look], ...]] = {
+    "stale": (_of_event("generation"), _of_snapshot("generation")),
+    "foreign": (_of_event("link"), _of_snapshot("link")),
+    "new_credentials": (_of_event("credentials"), _of_snapshot("credentials")),
+    "under_way": (_of_snapshot("link"),),
+    "stable": (_of_snapshot("stable"),),
+    "patience_left": (_of_snapshot("silences"), ("timeout.patience", lambda moment: moment.policy.timeout.patience)),
+    "of_request": (_of_event("what"),),
+    "third_in_a_row": (_CAUSE, _STREAK),
+    "out_of_tries": (_FAILURES, _STREAK, _of_schedule("tries"), _of_schedule("then")),
+    "exhausted": (_of_snapshot("exhausted"), _FAILURES, _of_schedule("tries")),
+    "parked": (_of_snapshot("state"), _of_snapshot("deadline")),
+    "flooded": (_CAUSE,),
+    "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
+    "limited": (_of_snapshot("limited"),),
+    "worth_telling": (
+        _of_event("waited"),
+        ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),
+        ("database", lambda moment: moment.snapshot.database and moment.snapshot.database.event),
+        ("database.told", lambda moment: moment.snapshot.database and moment.snapshot.database.told),
+    ),
+}
+"""What each guard looks at."""
+
+
+@frozen(kw_only=True)
+class Asked:
+    """A guard that was asked: its question, what it saw, and its answer."""
+
+    guard: str
+    question: str
+    saw: dict[str, Any]
+    holds: bool
+
+
+@frozen(kw_only=True)
+class Arithmetic:
+    """How a wait came to its length: ``text`` for people, ``parts`` (seconds and plain numbers) for programs."""
+
+    text: str
+    parts: dict[str, Any]
+
+
+@frozen(kw_only=True)
+class Explanation:
+    """One record, explained.
+
+    ``row`` is None when this version has no such rule. ``asked`` are the guards in the order in which they were asked,
+    the one of the rule last; empty, like ``snapshot``, when ``doubt`` says why they cannot be told any more.
+    """
+
+    entry: Entry
+    row: Row | None
+    snapshot: Snapshot | None
+    """Where the account was when it was decided."""
+    asked: tuple[Asked, ...]
+    arithmetic: Arithmetic | None
+    doubt: str | None
+    before: Sequence[Entry] = field(factory=tuple)
+    after: Sequence[Entry] = field(factory=tuple)
+
+
+def explain(
+    entry: Entry,
+    *,
+    life: Beginning | None,
+    records: Sequence[Entry],
+    event_of: EventOf,
+    before: Sequence[Entry] = (),
+    after: Sequence[Entry] = (),
+) -> Explanation:
+    """Explain ``entry``. ``records`` are those of its life up to and with it, ``before`` and ``after`` its neighbours.
+
+    Never raises for what is wrong in the journal; ``doubt`` says it then.
+    """
+    row = ROW_BY_NAME.get(entry.rule)
+    snapshot, doubt = _reconstructed(entry, life, records, event_of)
+    asked: tuple[Asked, ...] = ()
+    arithmetic = None
+    if snapshot is not None and life is not None:
+        try:
+            event = event_of(entry)
+            made = redo(snapshot, entry, event, life.policy)
+        except UnreadableEvent as exc:
+            doubt = str(exc)
+        else:
+            asked = _asked(Moment(snapshot, event, entry.at, life.policy))
+            arithmetic = arithmetic_of(entry, event, made.snapshot, life.policy)
+            wrong = differences(made.record, entry)
+            if wrong:
+                doubt = f"the rules of this version decide otherwise here ({', '.join(wrong)}); 'log replay' says how"
+    return Explanation(
+        entry=entry,
+        row=row,
+        snapshot=snapshot,
+        asked=asked,
+        arithmetic=arithmetic,
+        doubt=doubt,
+        before=before,
+        after=after,
+    )
+
+
+def _reconstructed(
+    entry: Entry, life: Beginning | None, records: Sequence[Entry], event_of: EventOf
+) -> tuple[Snapshot | None, str | None]:
+    """Return where the account was when ``entry`` was decided, or why nobody can tell."""
+    if life is None:
+        return None, "the journal does not say how this life began, so what the guards saw cannot be told"
+    snapshot = life.start
+    if snapshot is None:
+        return None, "retention has deleted the beginning of this life, so what the guards saw cannot be told"
+    for record in records:
+        if record.seq >= entry.seq:
+            break
+        try:
+            made = redo(snapshot, record, event_of(record), life.policy)
+        except UnreadableEvent as exc:
+            return None, f"{exc}, so what the guards saw cannot be told"
+        if made.record.rule != record.rule or made.record.target != record.target:
+            return None, f"the replay parts from the journal at {record.seq} already; 'log replay' says how"
+        snapshot = made.snapshot
+    return snapshot, None
+
+
+def _asked(moment: Moment) -> tuple[Asked, ...]:
+    asked = []
+    for row in ROWS:
+        if row.source is not moment.snapshot.state or row.event is not type(moment.event):
+            continue
+        if row.when is None:
+            break
+        saw = {name: look(moment) for name, look in SEES[row.when.__name__]}
+        holds = row.when(moment)
+        asked.append(Asked(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds))
+        if holds:
+            break
+    return tuple(asked)
+
+
+# --- the arithmetic of waits -----------------------------------------------------------------------------------------
+
+
+def number(value: float) -> str:
+    """Return a number of seconds with at most four digits that matter."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.4g}" if value < 10_000 else f"{value:.0f}"
+
+
+def arithmetic_of(entry: Entry, event: Event, after: Snapshot, policy: Policy) -> Arithmetic | None:
+    """Return how the wait that ``entry`` began came to its length; None if it began none."""
+    if entry.delay is not None:
+        if not isinstance(event, Failure):
+            return Arithmetic(
+                text=f"the wait that stood goes on: {number(entry.delay)} s were left of it",
+                parts={"schedule": None, "delay": entry.delay},
+            )
+        if isinstance(event, FloodWait):
+            slack = policy.backoff.flood.slack
+            text = f"flood: the server said {number(event.seconds)} s, + slack {number(slack)} s"
+            parts = {"schedule": "flood", "server_said": event.seconds, "slack": slack, "delay": entry.delay}
+            return Arithmetic(text=f"{text} = {number(entry.delay)} s", parts=parts)
+        schedule = getattr(policy.backoff, event.schedule)
+        assert isinstance(schedule, Backoff), "every schedule but the flood's grows"
+        nth = after.streak if isinstance(event, TransportFlood) else max(1, after.attempt)
+        return _backoff(event.schedule, schedule, nth, entry)
+    return _patience(entry, after, policy)
+
+
+def _backoff(name: str, schedule: Backoff, nth: int, entry: Entry) -> Arithmetic:
+    """Return ``network: 10 s × 2^(3−1) = 40 s, jitter 0.2 with draw 0.71 → +8.4 % = 43.4 s``."""
+    assert entry.delay is not None
+    draw = entry.draw if entry.draw is not None else 0.5
+    try:
+        grown = schedule.first * schedule.factor ** (nth - 1)
+    except OverflowError:
+        grown = float("inf")
+    steady = min(grown, schedule.cap)
+    shift = schedule.jitter * (2 * draw - 1)
+    text = f"{name}: {number(schedule.first)} s × {schedule.factor:g}^({nth}−1) = {number(grown)} s"
+    if grown > schedule.cap:
+        text += f", capped at {number(schedule.cap)} s"
+    if schedule.jitter:
+        text += f", jitter {schedule.jitter:g} with draw {draw:.2f} → {shift * 100:+.1f} % = {number(entry.delay)} s"
+    else:
+        text += ", no jitter"
+    parts = {
+        "schedule": name, "first": schedule.first, "factor": schedule.factor, "nth": nth, "cap": schedule.cap,
+        "steady": steady, "jitter": schedule.jitter, "draw": entry.draw, "shift": shift, "delay": entry.delay,
+    }  # fmt: skip
+    return Arithmetic(text=text, parts=parts)
+
+
+def _patience(entry: Entry, after: Snapshot, policy: Policy) -> Arithmetic | None:
+    """Return which patience an attempt or a probe was given."""
+    if entry.deadline is None:
+        return None
+    if "Open" in entry.effects:
+        schedule = policy.connecting if after.state is State.CONNECTING else policy.reconnecting
+        nth = after.attempt
+    elif "Probe" in entry.effects and after.state is State.TIMEOUT:
+        schedule, nth = policy.timeout, after.silences + 1
+    else:
+        return None
+    patience = schedule.nth(nth)
+    given = ", ".join(f"{number(each)} s" for each in schedule.patience)
+    return Arithmetic(
+        text=f"{after.state.value}.patience [{given}], number {nth} = {number(patience)} s",
+        parts={"schedule": after.state.value, "patience": list(schedule.patience), "nth": nth, "seconds": patience},
+    )

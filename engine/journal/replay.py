@@ -1,0 +1,192 @@
+"""Replay: every record of the journal goes through ``step`` once more, and must come out as it was written.
+
+Life by life. A life begins where its starting snapshot says, or, when retention has deleted its first records, where it
+was after them; time and chance are the recorded ones. Routine is not in the journal, and moves only ``last_success``
+and ``proved_at``, which no rule depends on: these two are not compared, nor is ``offline``, which is made of them.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+from attrs import define, field, frozen
+
+from states import Entry, Event, Policy, Snapshot, begin
+from states.redo import differences, redo
+
+_UNMOVED = ("last_success", "proved_at", "offline")
+
+
+class Beginning(Protocol):
+    """Where a life began, with which schedules; ``start`` is where its first record that is left was decided."""
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def snapshot(self) -> Snapshot: ...
+    @property
+    def pruned_to(self) -> int: ...
+    @property
+    def start(self) -> Snapshot | None: ...
+
+
+class UnreadableEvent(Exception):
+    """A record's event cannot be made from what is written; the text says why."""
+
+
+EventOf = Callable[[Entry], Event]
+"""Makes the event of a record; raises ``UnreadableEvent``."""
+
+
+@frozen(kw_only=True)
+class Difference:
+    """The first thing that is not as it was written: at which record, in which field, what is there and what is due."""
+
+    seq: int
+    account: str
+    field: str
+    journal: Any
+    replay: Any
+
+
+@frozen(kw_only=True)
+class ReplayReport:
+    """What was replayed. Skipped lives lost their beginning to retention, and nobody could tell where they were."""
+
+    records: int
+    lives: int
+    accounts: int
+    skipped_records: int
+    skipped_lives: int
+    difference: Difference | None
+
+
+@define
+class _Walk:
+    """Where the replay of one account is; ``snapshot`` None is a life that is skipped."""
+
+    life: int
+    snapshot: Snapshot | None
+    seq: int
+
+
+@define
+class Replay:
+    """Takes the records in the order of the journal and stops being useful at the first difference.
+
+    ``lives`` by account and number; ``stored`` each account's snapshot and the ``seq`` of the record before it, read
+    before the records. ``first`` is the first record that is expected, None if some are left out on purpose.
+    """
+
+    lives: Mapping[tuple[str, int], Beginning]
+    stored: Mapping[str, tuple[Snapshot, int]]
+    event_of: EventOf
+    first: int | None = None
+    _walks: dict[str, _Walk] = field(factory=dict, init=False)
+    _checked: set[str] = field(factory=set, init=False)
+    _records: int = field(default=0, init=False)
+    _lives: int = field(default=0, init=False)
+    _skipped_records: int = field(default=0, init=False)
+    _skipped_lives: int = field(default=0, init=False)
+
+    def take(self, entry: Entry) -> Difference | None:
+        """Replay the next record; return in what it differs, None if in nothing."""
+        if self.first is not None:
+            if entry.seq != self.first:
+                return Difference(seq=self.first, account=entry.account, field="seq", journal=None, replay=self.first)
+            self.first += 1
+        walk = self._walks.get(entry.account)
+        if walk is None or walk.life != entry.life:
+            found = self._begin(entry, walk)
+            if found is not None:
+                return found
+            walk = self._walks[entry.account]
+        walk.seq = entry.seq
+        if walk.snapshot is None:
+            self._skipped_records += 1
+            return None
+        try:
+            made = redo(walk.snapshot, entry, self.event_of(entry), self.lives[entry.account, entry.life].policy)
+        except UnreadableEvent as exc:
+            return Difference(
+                seq=entry.seq, account=entry.account, field="payload", journal=entry.payload, replay=str(exc)
+            )
+        for name in differences(made.record, entry):
+            there, due = getattr(entry, name), getattr(made.record, name)
+            return Difference(seq=entry.seq, account=entry.account, field=name, journal=there, replay=due)
+        self._records += 1
+        walk.snapshot = made.snapshot
+        return self._stored_differs(entry.account, walk)
+
+    def end(self, first_seq: int) -> Difference | None:
+        """Compare what is left to compare: the stored snapshots of accounts whose last record did not come."""
+        for account, (snapshot, seq) in self.stored.items():
+            if account in self._checked:
+                continue
+            walk = self._walks.get(account)
+            if seq >= first_seq > 0 and (walk is None or walk.seq < seq):
+                return Difference(seq=seq, account=account, field="seq", journal=None, replay=seq)
+            if walk is not None and walk.life == snapshot.life:
+                due = walk.snapshot
+            else:
+                life = self.lives.get((account, snapshot.life))
+                due = life.start if life else None
+            found = _snapshot_differs(account, seq, "the stored snapshot", snapshot, due)
+            if found is not None:
+                return found
+        return None
+
+    def report(self, difference: Difference | None) -> ReplayReport:
+        """Return what was replayed so far."""
+        return ReplayReport(
+            records=self._records,
+            lives=self._lives,
+            accounts=len(self._walks),
+            skipped_records=self._skipped_records,
+            skipped_lives=self._skipped_lives,
+            difference=difference,
+        )
+
+    def _begin(self, entry: Entry, former: _Walk | None) -> Difference | None:
+        """Go to the beginning of the entry's life, which must go on where the one before has ended."""
+        account, number = entry.account, entry.life
+        life = self.lives.get((account, number))
+        if life is None or (former is not None and number < former.life):
+            due = "a life that began" if life is None else f"at least {former.life if former else 0}"
+            return Difference(seq=entry.seq, account=account, field="life", journal=number, replay=due)
+        before = former.snapshot if former is not None else None
+        for between in range(former.life + 1 if former else number, number + 1):
+            present = self.lives.get((account, between))
+            if before is not None and present is not None:
+                due_start = begin(before, now=present.at)
+                what = f"the start of life {between}"
+                found = _snapshot_differs(account, entry.seq, what, present.snapshot, due_start)
+                if found is not None:
+                    return found
+            before = present.snapshot if present else None
+        self._walks[account] = _Walk(number, life.start, entry.seq)
+        if life.start is None:
+            self._skipped_lives += 1
+        else:
+            self._lives += 1
+        return None
+
+    def _stored_differs(self, account: str, walk: _Walk) -> Difference | None:
+        """Compare the stored snapshot when the record before it was replayed; a life may have begun since then."""
+        snapshot, seq = self.stored.get(account, (None, 0))
+        if snapshot is None or seq != walk.seq or snapshot.life != walk.life:
+            return None
+        self._checked.add(account)
+        return _snapshot_differs(account, seq, "the stored snapshot", snapshot, walk.snapshot)
+
+
+def _snapshot_differs(account: str, seq: int, what: str, there: Snapshot, due: Snapshot | None) -> Difference | None:
+    if due is None:
+        return None
+    for item in attrs.fields(Snapshot):
+        stored, replayed = getattr(there, item.name), getattr(due, item.name)
+        if item.name not in _UNMOVED and stored != replayed:
+            return Difference(seq=seq, account=account, field=f"{what}: {item.name}", journal=stored, replay=replayed)
+    return None

@@ -1,0 +1,268 @@
+"""What the journal says about how well the fleet was connected.
+
+Time counts only while the engine ran, which is while a life lasted: from its beginning to its last record, to its last
+sign of life where it was cut off, or to now. What lies between two lives counts for nothing. All times are seconds.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from attrs import define, field, frozen
+
+from engine.journal.replay import Beginning
+from states import State
+
+_DOWN = (State.BACKOFF, State.AUTH_FAILED, State.TIMEOUT, State.RECONNECTING)
+
+COUNTED = tuple(state for state in State if state is not State.SHUTTING_DOWN)
+"""States whose time counts: the end of a life is neither up nor down."""
+
+EARLIER = "(began earlier)"
+"""Cause of an outage that was under way when the time began that was asked for."""
+
+
+class Life(Beginning, Protocol):
+    """A life, by its number."""
+
+    @property
+    def life(self) -> int: ...
+
+
+class Move(Protocol):
+    """One record: when, whose, from where to where, by what."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def life(self) -> int: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def dwell(self) -> float: ...
+    @property
+    def source(self) -> State: ...
+    @property
+    def target(self) -> State: ...
+    @property
+    def event(self) -> str: ...
+
+
+@frozen(kw_only=True)
+class Past:
+    """What must be known of an account before its records are read.
+
+    ``lives`` from the one of ``last`` on, by number; ``last`` is the last record before ``since``, if any. ``ends``
+    is the last sign of the account, or now if it is in a running engine, and so still lives.
+    """
+
+    lives: Sequence[Life]
+    last: Move | None
+    ends: float
+
+
+@frozen(kw_only=True)
+class Figures:
+    """The numbers of one account, or of the fleet, for which those of its accounts are taken together.
+
+    An *outage* begins when an account leaves ``healthy`` for anything but its end, when a first attempt fails, or when
+    a life begins in ``backoff`` or ``auth_failed``. It ends with ``healthy``, and is *repaired* then, or with its life.
+    The first attempt of a life is no outage.
+    """
+
+    seconds: dict[State, float]
+    """Time in each state."""
+    outages: int
+    """Outages that began in the time asked for."""
+    repairs: tuple[float, ...] = field(repr=False)
+    """How long each outage took that both began and was repaired in the time asked for, shortest first."""
+    longest: float
+    """The longest outage, or what lies of it in the time asked for; 0 if there was none."""
+    causes: tuple[tuple[str, int, float], ...]
+    """What began outages: event, how often, and how long they took together; most often first."""
+
+    @property
+    def lived(self) -> float:
+        """How long the engine ran for it: the time in all states but ``shutting_down``."""
+        return sum(self.seconds[state] for state in COUNTED)
+
+    @property
+    def availability(self) -> float | None:
+        """Share of ``lived`` in ``healthy``, from 0 to 1; None if the engine did not run."""
+        return self.seconds[State.HEALTHY] / self.lived if self.lived else None
+
+    @property
+    def mtbf(self) -> float | None:
+        """Mean time between failures: time in ``healthy`` for each outage; None if there was none."""
+        return self.seconds[State.HEALTHY] / self.outages if self.outages else None
+
+    @property
+    def mttr_median(self) -> float | None:
+        """Time to repair, the median of ``repairs``; None if there was none."""
+        return statistics.median(self.repairs) if self.repairs else None
+
+    @property
+    def mttr_p95(self) -> float | None:
+        """Time to repair that 95 % of ``repairs`` did not exceed (nearest rank); None if there was none."""
+        return self.repairs[math.ceil(len(self.repairs) * 0.95) - 1] if self.repairs else None
+
+
+@frozen(kw_only=True)
+class Stats:
+    """The numbers of the time from ``since`` to ``until`` (Unix seconds); ``since`` None is from the beginning."""
+
+    since: float | None
+    until: float
+    fleet: Figures
+    accounts: dict[str, Figures]
+
+
+@define
+class _Outage:
+    cause: str
+    began: bool
+    """Whether it began in the time asked for."""
+    seconds: float = 0.0
+
+
+@define
+class _Account:
+    """Adds up one account, record by record."""
+
+    past: Past
+    since: float
+    until: float
+    life: int | None = None
+    state: State = State.CONNECTING
+    at: float = 0.0
+    over: bool = False
+    outage: _Outage | None = None
+    seconds: dict[State, float] = field(factory=lambda: dict.fromkeys(State, 0.0))
+    outages: int = 0
+    repairs: list[float] = field(factory=list)
+    longest: float = 0.0
+    causes: dict[str, list[float]] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if (last := self.past.last) is not None:
+            self.life, self.state, self.at = last.life, last.target, last.at
+            self.over = last.source is State.SHUTTING_DOWN and last.event == "Closed"
+            if self.state in _DOWN:
+                self.outage = _Outage(EARLIER, began=False)
+
+    def take(self, move: Move) -> None:
+        """Go on to the next record."""
+        if move.life != self.life:
+            self._follow(move)
+        self._advance(move.at)
+        if move.target is not self.state:
+            self._enter(move.target, move.event)
+        self.over = move.source is State.SHUTTING_DOWN and move.event == "Closed"
+
+    def finish(self) -> None:
+        """Go on to the end: through lives that have no record, to the last sign."""
+        for life in self.past.lives:
+            if self.life is None or life.life > self.life:
+                self._end(life)
+                self._start(life, None)
+        if self.life is not None and not self.over:
+            self._advance(max(self.at, self.past.ends))
+        self._close(repaired=False)
+
+    def _follow(self, move: Move) -> None:
+        """Go on to the life of ``move``, through those before it that have no record."""
+        for life in self.past.lives:
+            if (self.life is None or life.life > self.life) and life.life <= move.life:
+                self._end(life)
+                self._start(life, move if life.life == move.life else None)
+        if self.life != move.life:  # the journal does not say how it began
+            self._close(repaired=False)
+            self.life, self.state, self.at = move.life, move.source, move.at - move.dwell
+
+    def _end(self, following: Life) -> None:
+        """End the present life: at its last record or, if it was cut off, where the next one says it last answered."""
+        if self.life is not None and not self.over:
+            answered = following.snapshot.last_success or self.at
+            self._advance(max(self.at, min(answered, following.at)))
+        self._close(repaired=False)
+
+    def _start(self, life: Life, first: Move | None) -> None:
+        self.life, self.over = life.life, False
+        self.state, self.at = life.snapshot.state, life.at
+        if life.pruned_to and first is not None:
+            self.state, self.at = first.source, max(life.at, first.at - first.dwell)
+        elif life.pruned_to and life.start is not None:
+            self.state, self.at = life.start.state, max(life.at, life.start.since)
+        if self.state in _DOWN:
+            cause = (life.start or life.snapshot).cause
+            self._open(cause.event if cause else EARLIER)
+
+    def _advance(self, to: float) -> None:
+        spent = max(0.0, min(to, self.until) - max(self.at, self.since))
+        self.seconds[self.state] += spent
+        if self.outage is not None:
+            self.outage.seconds += spent
+        self.at = to
+
+    def _enter(self, state: State, event: str) -> None:
+        self.state = state
+        if state in (State.HEALTHY, State.SHUTTING_DOWN):
+            self._close(repaired=state is State.HEALTHY)
+        elif self.outage is None and state in _DOWN:
+            self._open(event)
+
+    def _open(self, cause: str) -> None:
+        began = self.at >= self.since
+        self.outages += began
+        self.outage = _Outage(cause if began else EARLIER, began)
+
+    def _close(self, *, repaired: bool) -> None:
+        if (outage := self.outage) is None:
+            return
+        self.outage = None
+        self.longest = max(self.longest, outage.seconds)
+        tally = self.causes.setdefault(outage.cause, [0, 0.0])
+        tally[0] += 1
+        tally[1] += outage.seconds
+        if repaired and outage.began:
+            self.repairs.append(outage.seconds)
+
+
+def measure(pasts: Mapping[str, Past], moves: Iterable[Move], *, since: float | None, until: float) -> Stats:
+    """Return the numbers of the time from ``since`` to ``until`` (Unix seconds).
+
+    ``moves`` are all records from ``since`` on, in the order of the journal.
+    """
+    start = since if since is not None else -math.inf
+    accounts = {name: _Account(past, start, until) for name, past in sorted(pasts.items())}
+    for move in moves:
+        if move.account in accounts:  # not one that began after the accounts were read
+            accounts[move.account].take(move)
+    for account in accounts.values():
+        account.finish()
+    return Stats(
+        since=since,
+        until=until,
+        fleet=_figures(list(accounts.values())),
+        accounts={name: _figures([account]) for name, account in accounts.items()},
+    )
+
+
+def _figures(accounts: Sequence[_Account]) -> Figures:
+    causes: dict[str, list[float]] = {}
+    for account in accounts:
+        for event, (count, seconds) in account.causes.items():
+            tally = causes.setdefault(event, [0, 0.0])
+            tally[0] += count
+            tally[1] += seconds
+    return Figures(
+        seconds={state: sum(account.seconds[state] for account in accounts) for state in State},
+        outages=sum(account.outages for account in accounts),
+        repairs=tuple(sorted(repair for account in accounts for repair in account.repairs)),
+        longest=max((account.longest for account in accounts), default=0.0),
+        causes=tuple(
+            (event, int(count), seconds)
+            for event, (count, seconds) in sorted(causes.items(), key=lambda item: (-item[1][0], item[0]))
+        ),
+    )

@@ -1,0 +1,74 @@
+"""What a module of the user's writes before its functions: ``job_kind``, ``on``, ``while_healthy``.
+
+The decorators only declare. The engine finds the declared functions of the modules that the config names; each stays a
+plain function, which can be called and tested as it is.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+F = TypeVar("F", bound=Callable[..., Any])
+DECLARATIONS: Final = "__holdfast__"
+"""The attribute that holds a function's declarations."""
+
+
+@frozen
+class JobKindDeclaration:
+    """The function does the jobs of this kind; ``data`` is the attrs class of what they are given, None a dict."""
+
+    name: str
+    data: type[Any] | None = None
+
+
+@frozen
+class HandlerDeclaration:
+    """The function hears of this event (of ``telethon.events``)."""
+
+    event: Any
+
+
+@frozen
+class BackgroundTaskDeclaration:
+    """The function runs while its account is healthy."""
+
+
+Declaration = JobKindDeclaration | HandlerDeclaration | BackgroundTaskDeclaration
+
+
+def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[F], F]:
+    """Let ``async def work(job, client)`` do the jobs of the kind ``name``.
+
+    ``data`` is an attrs class: what a job is given is checked against it when the job is added, and ``job.data`` is one
+    of it. Without it ``job.data`` is a dict of anything.
+    """
+    return _declaring(JobKindDeclaration(name, data))
+
+
+def on(event: Any) -> Callable[[F], F]:
+    """Call ``async def handler(event)`` for each update that ``event`` (of ``telethon.events``) describes, once."""
+    return _declaring(HandlerDeclaration(event))
+
+
+def while_healthy(function: F) -> F:
+    """Run ``async def work(client)`` for as long as its account is healthy, anew with each client.
+
+    It is cancelled when the account leaves ``healthy``. An exception in it is its own: logged, counted, and it is
+    started again a few times.
+    """
+    return _declaring(BackgroundTaskDeclaration())(function)
+
+
+def _declaring(declaration: Declaration) -> Callable[[F], F]:
+    def declaring(function: F) -> F:
+        setattr(function, DECLARATIONS, (*declarations_of(function), declaration))
+        return function
+
+    return declaring
+
+
+def declarations_of(function: object) -> tuple[Declaration, ...]:
+    """Return the declarations of a function; nothing else has any."""
+    declarations = getattr(function, DECLARATIONS, ()) if callable(function) and not isinstance(function, type) else ()
+    return declarations if isinstance(declarations, tuple) else ()

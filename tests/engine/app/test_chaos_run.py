@@ -1,0 +1,74 @@
+"""Chaos as the user meets it: a word in the config, and an engine that comes through it."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.sandbox import Fault
+from adapters.sandbox.chaos import chaos
+from tests.engine.workplace import COMPLAINTS, FAST, TIMEOUT, Workplace, all_are
+
+QUICK = FAST.replace("[30s]", "[500ms, 1s]").replace(
+    "  backoff:\n", "  backoff:\n    transport_flood: {first: 500ms}\n"
+)
+PHONES = ("+9996620001", "+9996620002", "+9996620003")
+ACCOUNTS = "\n".join(
+    f'  - {{name: Account {phone[-1]}, session: data/account{phone[-1]}, phone: "{phone}"}}' for phone in PHONES
+)
+
+
+SLACK = 2
+"""Descriptors that a look at the journal or at a session file may hold at the moment of counting."""
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors a process has; 0 if it is gone."""
+    with suppress(FileNotFoundError):
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    return 0
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Workplace:
+    """Return an empty directory to work in."""
+    return Workplace(tmp_path)
+
+
+async def test_everybody_comes_through_chaos(workplace: Workplace) -> None:
+    """Twenty kinds of trouble in ten seconds: all are healthy at the end, nothing is left open, the journal replays."""
+    workplace.write("sandbox", ACCOUNTS, QUICK + "sandbox: {scenario: chaos, seed: 7, for: 10s}\n")
+    async with workplace.running("--for", "13s", dev=True) as process:
+        await workplace.until(all_are("healthy", 3))
+        open_at_first = open_at_last = descriptors(process.pid)
+        await workplace.until(lambda at: "Successfully reconnected" in at.text)
+        with anyio.fail_after(TIMEOUT):
+            while process.returncode is None and "Initiating graceful" not in workplace.text:
+                if all_are("healthy", 3)(workplace):
+                    open_at_last = descriptors(process.pid) or open_at_last
+                await anyio.sleep(0.05)
+        assert await workplace.finish(process) == 0
+    assert 0 < open_at_last <= open_at_first + SLACK
+    code, replayed = await workplace.command("log", "replay", "config.yaml")
+    assert code == 0, replayed
+    assert "Chaos in the sandbox for 10 s, with the seed 7" in workplace.text
+    assert not COMPLAINTS.search(workplace.text), workplace.text
+    entries = workplace.entries()
+    assert {entry.target.value for entry in entries} >= {"timeout", "backoff", "reconnecting", "healthy"}
+    assert "auth_failed" not in {entry.target.value for entry in entries}
+    at_the_end = [entry.source.value for entry in entries if entry.event == "StopRequested"]
+    assert at_the_end == ["healthy"] * 3, workplace.text
+    log = (workplace.directory / "data" / "sandbox" / "sandbox.log").read_text()
+    assert log.count("fault: kind") == sum(isinstance(step.fault, Fault) for step in chaos(7, PHONES, 10))
+    assert "a step of the scenario failed" not in log
+
+
+async def test_a_request_that_does_not_exist_is_told_with_its_place(workplace: Workplace) -> None:
+    """The config knows no methods; the sandbox does, and the engine says which step it was."""
+    step = "{at: 0s, do: slow, for: 1s, seconds: 1s, request: updates.getStat}"
+    workplace.write("sandbox", ACCOUNTS, QUICK + f"sandbox: {{scenario: [{step}]}}\n")
+    async with workplace.running() as process:
+        assert await workplace.finish(process) == 1
+    assert "sandbox.scenario[0]: No request is called 'updates.getStat'" in workplace.text
