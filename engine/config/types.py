@@ -130,8 +130,8 @@ class AccountConfig:
     """
 
     name: str = field(validator=_is_name)
-    """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where ``session``
-    has a wildcard: each account is called after its file then."""
+    """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where
+    ``session`` has a wildcard: each account is called after its file then."""
     session: Path
     """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
     The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
