@@ -134,7 +134,7 @@ def sections(section: type[Any] = Config, path: str = "", intro: str = "", given
         if path or not nested:  # at the top, a section is its own heading
             shown = DEFAULTS.get((section, field.name)) or _shown(default, field.name)
             if nested and attrs.has(type(default)):
-                shown = f"see [`{nested[0].path}`](#{nested[0].anchor})"
+                shown = f"[below](#{nested[0].anchor})"
             keys.append(Key(name, _unit(section, field.name, hint), shown, meaning))
     if keys:
         yield Section(path, intro, tuple(keys))
