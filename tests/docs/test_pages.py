@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cyclopts import App
 
+from adapters.sandbox import FaultKind
 from engine.cli import app
 from tests.engine.workplace import ROOT
 from tools.pictures import PICTURE, drawn
@@ -38,6 +39,13 @@ def test_a_command_and_its_options_are_described(words: str) -> None:
         options = [name for name in argument.names if name.startswith("-")]
         if argument.field_info.is_keyword_only:
             assert any(name in text for name in options), f"{words}: {options}"
+
+
+def test_every_fault_is_in_the_table() -> None:
+    """The sandbox's page describes each fault, and the README counts them right."""
+    text = (ROOT / "docs" / "sandbox.md").read_text("utf-8").split("## The faults")[1]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(FaultKind)
+    assert f"{len(FaultKind)} faults" in (ROOT / "README.md").read_text("utf-8")
 
 
 def pages(nav: list[Any]) -> Iterator[str]:
