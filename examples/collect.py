@@ -1,8 +1,9 @@
-"""Read a chat's whole history into the table ``messages`` of ``engine.db``, and print the last lines of it.
+"""Read a chat's whole history into the database, and print its last messages.
 
     python collect.py CHAT [CONFIG]
 
-Interrupt it and start it again: the job goes on from its last checkpoint, and each message is there once.
+If it is interrupted, the job waits in ``engine.db``. It goes on from its last checkpoint
+with the next engine on that config, and each message is there once.
 """
 
 import asyncio
@@ -14,13 +15,14 @@ from engine import Engine
 
 
 async def main(chat: str, config: str = "config.yaml") -> None:
-    """Add the job unless one is still to be done, wait for it, and look at what it found."""
+    """Add the job, wait until it is over, and look at what it found."""
     engine = Engine.from_config(config)
     async with engine:
         number = await engine.add_job("collect", {"chat": chat})
         job = await engine.finished(number)
         print(f"{job.state}: {job.result}")
-    with closing(sqlite3.connect(engine.config.storage.directory / "engine.db")) as database:
+    file = engine.config.storage.directory / "engine.db"
+    with closing(sqlite3.connect(file)) as database:
         query = "SELECT id, text FROM messages WHERE job = ? ORDER BY id DESC LIMIT 3"
         for message, text in database.execute(query, (number,)):
             print(f"{message}: {text}")

@@ -1,4 +1,4 @@
-"""A plain Telethon program that knows nothing of Holdfast: it repeats what it hears. See ``test_echo.py``."""
+"""A plain Telethon program, without Holdfast: it repeats what it hears."""
 
 from telethon import TelegramClient, events
 

@@ -22,7 +22,7 @@ class Count:
 
 @job_kind("count_words", data=Count)
 async def count_words(job: JobHandle, client: TelegramClient) -> dict[str, Any]:
-    """Count a word in a chat, and go on from the last checkpoint after anything that comes between."""
+    """Count a word in a chat, from the last checkpoint on."""
     seen, count = job.saved.get("seen", 0), job.saved.get("count", 0)
     async for message in client.iter_messages(job.data.chat, reverse=True, min_id=seen):
         seen, count = message.id, count + message.raw_text.split().count(job.data.word)
@@ -38,8 +38,8 @@ async def answer(event: events.NewMessage.Event) -> None:
 
 @while_healthy
 async def print_unread(client: TelegramClient) -> None:
-    """Say every minute how many messages are unread, with whichever client the account has by then."""
+    """Print every minute how many messages are unread, with the client of the moment."""
     while True:
-        unread = sum([dialog.unread_count async for dialog in client.iter_dialogs(limit=20)])
-        print(f"{unread} unread")
+        dialogs = await client.get_dialogs(limit=20)
+        print(f"{sum(dialog.unread_count for dialog in dialogs)} unread")
         await asyncio.sleep(60)

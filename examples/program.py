@@ -1,4 +1,4 @@
-"""A program around the engine: it prints messages, sends one by a job, and watches the journal.
+"""A program around the engine: it prints messages, sends one, and watches the journal.
 
 python program.py [CONFIG]
 """
@@ -22,9 +22,11 @@ async def note(event: events.NewMessage.Event) -> None:
 async def main() -> None:
     """Keep the accounts connected for as long as the block runs."""
     async with engine:
-        client = await engine.account("Account 1").ready()  # a Telethon client, for one piece of work
+        # A Telethon client, for one piece of work: the next one may be another.
+        client = await engine.account("Account 1").ready()
         print((await client.get_me()).phone)
-        number = await engine.add_job("send", {"to": "me", "text": "Hello"}, account="Account 1")
+        message = {"to": "me", "text": "Hello"}
+        number = await engine.add_job("send", message, account="Account 1")
         print((await engine.finished(number)).state)
         async for entry in engine.subscribe(after=0):  # the journal, as it is written
             print(entry.account, entry.event, entry.target)

@@ -1,4 +1,4 @@
-"""Use a session file without 'database is locked' and without a loop that stands still for it.
+"""Use a session file without 'database is locked', and without blocking the event loop.
 
 API_ID=12345 API_HASH=0123… python sessions.py account1.session
 """

@@ -1,4 +1,4 @@
-"""Test a Telethon program without Telegram: the sandbox is a datacenter on this machine, and hurts on request.
+"""Test a Telethon program without Telegram: the sandbox is a datacenter on this machine.
 
 pytest examples/test_echo.py
 """
@@ -31,7 +31,7 @@ async def test_the_echo_comes_back_after_a_lost_connection() -> None:
         await sandbox.push(ALICE, "one", sender=BOB)
         await until(sandbox, ["one", "one"])
         await sandbox.inject(Fault(FaultKind.RESET, account=ALICE))
-        await client.get_me()  # answered by the next connection, which Telethon opens by itself
+        await client.get_me()  # answered over the next connection
         await sandbox.push(ALICE, "two", sender=BOB)
         await until(sandbox, ["one", "one", "two", "two"])
 
