@@ -183,7 +183,8 @@ def _unit(section: type[Any], name: str, hint: Any) -> str:
         return WORDS[hint]
     origin, parts = get_origin(hint), [part for part in get_args(hint) if part not in (NoneType, ...)]
     if origin in (Union, UnionType):
-        return " or ".join(_unit(section, name, part) for part in parts)
+        words = all(isinstance(part, type) and issubclass(part, StrEnum) for part in parts)
+        return (", " if words else " or ").join(_unit(section, name, part) for part in parts)
     if origin is tuple:
         one = " or ".join(_unit(section, name, part) for part in parts)
         return f"list of {one}s" if one in ("duration", "mapping") else f"list of {one}"
