@@ -19,7 +19,7 @@ from engine.console.status import block, cause_text
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
-from states import Policy, Record, Snapshot, Step
+from states import Policy, Record, Snapshot, State, Step
 from states.schedules import Health
 
 CHECK_INTERVAL = 300.0
@@ -83,6 +83,11 @@ class ConnectionMonitor:
             stable_after=min(self.check_interval, self.policy.healthy.stable_after),
         )
         self.policy = evolve(self.policy, healthy=health)
+
+    def __repr__(self) -> str:
+        states = [at.state for at in self._snapshots().values()]
+        clients = f"{len(states)} client{'s' if len(states) != 1 else ''}, {states.count(State.HEALTHY)} healthy"
+        return f"<ConnectionMonitor: {clients}, {'watching' if self._task else 'not watching'}>"
 
     def register_client(self, name: str, client: Any) -> None:
         """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, from now or from the start on.
