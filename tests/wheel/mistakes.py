@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from program import Count, count_words, engine, hourly, minutely, note, watch
+from typed_program import Count, count_words, engine, hourly, minutely, note, watch
 
 import engine as holdfast
 from engine import JobHandle

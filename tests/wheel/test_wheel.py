@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+import engine
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,9 +82,22 @@ def test_the_installed_command_says_its_version(installed: Installed) -> None:
 
 
 def test_mypy_strict_passes_on_a_users_program(installed: Installed) -> None:
-    """Every exported name has its type, decorated functions keep theirs, and mistakes in using them are found."""
-    names = installed.copy([Path(__file__).with_name(name) for name in ("program.py", "mistakes.py")])
+    """Decorated functions keep their types, and mistakes in using them are found."""
+    names = installed.copy([Path(__file__).with_name(name) for name in ("typed_program.py", "mistakes.py")])
     assert "no issues found in 2 source files" in installed.run("mypy", *names)
+
+
+def test_mypy_strict_knows_every_public_name(installed: Installed) -> None:
+    """The lazy imports hide none of them from a type checker."""
+    uses = "".join(f"print(engine.{name})\n" for name in engine.__all__)
+    (installed.directory / "every_name.py").write_text(f"import engine\n\n{uses}", encoding="utf-8")
+    assert "no issues found" in installed.run("mypy", "every_name.py")
+
+
+def test_mypy_strict_passes_on_the_examples(installed: Installed) -> None:
+    """What a user copies from ``examples/`` is typed as strictly as mypy can check it."""
+    names = installed.copy(sorted((ROOT / "examples").glob("*.py")))
+    assert f"no issues found in {len(names)} source files" in installed.run("mypy", *names)
 
 
 def test_the_default_config_runs(installed: Installed) -> None:

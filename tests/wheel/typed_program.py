@@ -1,4 +1,4 @@
-"""A user's program, with the names that the library offers for one, typed as strictly as mypy can check it."""
+"""A user's program, typed as strictly as mypy can check it."""
 
 import asyncio
 from typing import Any, assert_type
