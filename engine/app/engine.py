@@ -120,8 +120,10 @@ class Account:
         snapshot = self._fleet.snapshots.get(self.name)
         if snapshot is None:
             return f"<Account {self.name!r}: not started>"
-        cause = " ".join((cause_text(snapshot) or "").split())  # what a server said may have several lines
-        return f"<Account {self.name!r}: {snapshot.state.value}{cause and ', '}{cause:.80}>"
+        # A healthy account remembers its last loss, which is over; a limit of its is not.
+        cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
+        why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
+        return f"<Account {self.name!r}: {snapshot.state.value}{' '.join(why.split()):.80}>"
 
     def changed(self) -> None:
         """Let those who wait look again."""

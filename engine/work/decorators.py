@@ -63,7 +63,7 @@ def while_healthy(function: Standing) -> Standing:
     return _declaring(BackgroundTaskDeclaration())(function)
 
 
-def _declaring(declaration: Declaration) -> Callable[[Function], F]:
+def _declaring(declaration: Declaration) -> Callable[[Function], Function]:
     def declaring(function: Function) -> Function:
         setattr(function, DECLARATIONS, (*declarations_of(function), declaration))
         return function
