@@ -50,7 +50,7 @@ ENGINE = "engine"
 
 Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
 JobFunction = TypeVar("JobFunction", bound=Callable[[Any, Any], Awaitable[Any]])
-Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
+BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitable[Any]])
 
 Watcher = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside the fleet until it is cancelled."""
@@ -185,21 +185,23 @@ class Engine:
         return register
 
     @overload
-    def while_healthy(self, work: Standing, *, accounts: str = "*") -> Standing: ...
+    def while_healthy(self, work: BackgroundFunction, *, accounts: str = "*") -> BackgroundFunction: ...
 
     @overload
-    def while_healthy(self, work: None = None, *, accounts: str = "*") -> Callable[[Standing], Standing]: ...
+    def while_healthy(
+        self, work: None = None, *, accounts: str = "*"
+    ) -> Callable[[BackgroundFunction], BackgroundFunction]: ...
 
     def while_healthy(
-        self, work: Standing | None = None, *, accounts: str = "*"
-    ) -> Standing | Callable[[Standing], Standing]:
+        self, work: BackgroundFunction | None = None, *, accounts: str = "*"
+    ) -> BackgroundFunction | Callable[[BackgroundFunction], BackgroundFunction]:
         """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
 
         It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
         times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
         """
 
-        def register(function: Standing) -> Standing:
+        def register(function: BackgroundFunction) -> BackgroundFunction:
             self.jobs.add_background_task(accounts, function)
             return function
 

@@ -12,7 +12,7 @@ from attrs import frozen
 Function = TypeVar("Function", bound=Callable[..., Any])
 JobFunction = TypeVar("JobFunction", bound=Callable[[Any, Any], Awaitable[Any]])
 Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
-Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
+BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitable[Any]])
 DECLARATIONS: Final = "__holdfast__"
 """The attribute that holds a function's declarations."""
 
@@ -54,7 +54,7 @@ def on(event: Any) -> Callable[[Handler], Handler]:
     return _declaring(HandlerDeclaration(event))
 
 
-def while_healthy(function: Standing) -> Standing:
+def while_healthy(function: BackgroundFunction) -> BackgroundFunction:
     """Run ``async def work(client)`` for as long as its account is healthy, anew with each client.
 
     It is cancelled when the account leaves ``healthy``. An exception in it is its own: logged, counted, and it is
