@@ -124,8 +124,11 @@ class ConnectionMonitor:
         await task
 
     def get_stats(self) -> dict[str, dict[str, Any]]:
-        """Return for each client its ``status`` (the state's name), ``failures`` in a row, ``reconnects``,
-        ``last_success`` (a local ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take."""
+        """Return how each client is, by its name.
+
+        It has its ``status`` (the state's name), ``failures`` in a row, ``reconnects``, ``last_success`` (a local
+        ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take.
+        """
         return {name: _stats(at) for name, at in self._snapshots().items()}
 
     def print_status(self) -> None:
