@@ -12,7 +12,6 @@ import pytest
 import engine
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine import ConnectionMonitor, Engine, State
-from engine.cli.version import DISTRIBUTION, version_line
 from tests.engine.workplace import Workplace
 
 PHONES = ("+9996620001", "+9996620002")
@@ -87,27 +86,3 @@ def test_a_monitor_says_in_a_line_how_its_clients_are() -> None:
     monitor = ConnectionMonitor()
     monitor.register_client("Account 1", object())
     assert repr(monitor) == "<ConnectionMonitor: 1 client, 0 healthy, not watching>"
-
-
-def test_the_version_of_a_checkout_is_that_of_its_project_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the project is not installed, ``--version`` says what the next wheel will be."""
-    installed = version_line()
-    monkeypatch.setattr("engine.cli.version.version", _not_installed)
-    assert version_line() == installed
-
-
-def test_the_version_of_nothing_known_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A copy of the packages alone has no version; another project's is not taken for it."""
-    monkeypatch.setattr("engine.cli.version.version", _not_installed)
-    project_file = tmp_path / "pyproject.toml"
-    monkeypatch.setattr("engine.cli.version.PROJECT_FILE", project_file)
-    assert version_line() == "holdfast unknown"
-    project_file.write_text('[project]\nname = "other"\nversion = "7"\n')
-    assert version_line() == "holdfast unknown"
-
-
-def _not_installed(name: str) -> str:
-    from importlib.metadata import PackageNotFoundError
-
-    assert name == DISTRIBUTION
-    raise PackageNotFoundError(name)
