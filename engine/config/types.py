@@ -175,6 +175,10 @@ class Config:
     sandbox: SandboxSection = field(factory=SandboxSection)
     """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
 
+    def __repr__(self) -> str:
+        count = len(self.accounts)
+        return f"<Config {self.path.name}: {count} account{'s' if count != 1 else ''}>"
+
     def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""
         for account in self.accounts:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cyclopts import App
 
+import engine
 from adapters.sandbox import FaultKind
 from engine.cli import app
 from tests.engine.workplace import ROOT
@@ -46,6 +47,12 @@ def test_every_fault_is_in_the_table() -> None:
     text = (ROOT / "docs" / "sandbox.md").read_text("utf-8").split("## The faults")[1]
     assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(FaultKind)
     assert f"{len(FaultKind)} faults" in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What ``engine`` gives to programs is on the page of the API, and nothing else of ``engine``."""
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    assert sorted(re.findall(r"^::: engine\.(\w+)$", text, re.MULTILINE)) == sorted(engine.__all__)
 
 
 def pages(nav: list[Any]) -> Iterator[str]:
