@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md leads to files that exist."""
+"""ARCHITECTURE.md and the documents like it lead to files that exist."""
 
 import re
 
@@ -6,16 +6,27 @@ import pytest
 
 from tests.engine.workplace import ROOT
 
-TEXT = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-PATHS = sorted(set(re.findall(r"`((?:states|adapters|engine|tools|tests|docs|examples)/[\w/.]*)`", TEXT)))
+
+def read(page: str) -> str:
+    """Return the text of a page."""
+    return (ROOT / page).read_text("utf-8")
+
+
+TEXT = read("ARCHITECTURE.md")
+PAGES = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/how-it-works.md", "docs/development.md")
+PATHS = [
+    (page, path)
+    for page in PAGES
+    for path in sorted(set(re.findall(r"`((?:states|adapters|engine|tools|tests|docs|examples)/[\w/.]*)`", read(page))))
+]
 MAX_WORDS = 1500
 MAX_GLOSSARY = 20
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_path_exists(path: str) -> None:
-    """Each file and folder that the text names is there."""
-    assert (ROOT / path).exists()
+@pytest.mark.parametrize(("page", "path"), PATHS)
+def test_a_path_exists(page: str, path: str) -> None:
+    """Each file and folder that a page names is there."""
+    assert (ROOT / path).exists(), page
 
 
 def test_a_file_of_the_table_exists() -> None:
