@@ -2,7 +2,7 @@
 
 from typing import Final
 
-import attrs
+from attrs import define
 
 UNKNOWN_KEY: Final = -404
 
@@ -15,7 +15,7 @@ class SandboxDied(SandboxError):
     """The process of the sandbox ended although nobody asked it to."""
 
 
-@attrs.define
+@define
 class ProtocolError(Exception):
     """A client broke MTProto: it is counted under its reason, told the transport error and hung up on.
 
@@ -30,7 +30,7 @@ class ProtocolError(Exception):
         return f"{self.reason} ({self.code})"
 
 
-@attrs.define
+@define
 class BadMessage(Exception):
     """One message breaks the rules for identifiers or sequence numbers; the connection lives on.
 
@@ -46,7 +46,7 @@ class BadMessage(Exception):
         return f"bad_msg {self.code} for message {self.msg_id}"
 
 
-@attrs.define
+@define
 class RpcRefusal(Exception):
     """A request is answered with rpc_error: an HTTP-like code and one of Telegram's upper-case texts."""
 

@@ -11,50 +11,50 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 import anyio
-import attrs
 from anyio.abc import Process, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
+from attrs import define, field
 
-from adapters.sandbox import commands
-from adapters.sandbox.channels import ChannelMessage
-from adapters.sandbox.commands import (
-    AskHistory,
-    AskStats,
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.commands import (
     Authorize,
     Clear,
     Command,
     CreateChannel,
     Fill,
+    GetHistory,
+    GetStats,
     Listen,
-    Mark,
-    Post,
+    PostMessage,
     Push,
-    Step,
+    ResetCounters,
+    TimedAction,
 )
-from adapters.sandbox.errors import SandboxDied, SandboxError
-from adapters.sandbox.faults import Fault
-from adapters.sandbox.login_commands import (
+from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
     ExpireCodes,
     ExpireTokens,
     MakeBot,
-    OpenDataCentre,
+    OpenDatacenter,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
 )
+from adapters.sandbox.errors import SandboxDied, SandboxError
+from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.store.channels import ChannelMessage
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
-READY_SECONDS: Final = 15.0
-ANSWER_SECONDS: Final = 10.0
-LEAVE_SECONDS: Final = 5.0
+READY_TIMEOUT_SECONDS: Final = 15.0
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
+EXIT_TIMEOUT_SECONDS: Final = 5.0
 """How long the process may take to end by itself, and again after SIGTERM; then it is killed."""
-LONGEST_LINE_BYTES: Final = 1024 * 1024
+MAX_LINE_BYTES: Final = 1024 * 1024
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SandboxProcess:
     """A running sandbox and its control connection.
 
@@ -67,9 +67,9 @@ class SandboxProcess:
     _process: Process
     _control: SocketStream
     _log: Path | None
-    _lines: BufferedByteReceiveStream = attrs.field(init=False)
-    _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
-    _out_of_step: bool = False
+    _lines: BufferedByteReceiveStream = field(init=False)
+    _lock: anyio.Lock = field(factory=anyio.Lock)
+    _out_of_sync: bool = False
     """An answer was not awaited to its end; the next line read would be the wrong one."""
 
     def __attrs_post_init__(self) -> None:
@@ -131,13 +131,13 @@ class SandboxProcess:
         """A new auth key that is logged in as this account, as `Sandbox.authorize`."""
         return bytes.fromhex((await self._ask(Authorize(phone)))["key"])
 
-    async def mark(self) -> None:
+    async def reset_counters(self) -> None:
         """Counts the most handshakes at once anew, from those that are under way now."""
-        await self._ask(Mark())
+        await self._ask(ResetCounters())
 
     async def stats(self) -> dict[str, Any]:
         """As `Sandbox.stats`."""
-        return dict((await self._ask(AskStats()))["stats"])
+        return dict((await self._ask(GetStats()))["stats"])
 
     async def push(self, phone: str, text: str, sender: str | None = None) -> int:
         """A new message for the account; returns its id there."""
@@ -158,7 +158,7 @@ class SandboxProcess:
 
     async def post(self, username: str, text: str, sender: str | None = None) -> int:
         """As `Sandbox.post`."""
-        return int((await self._ask(Post(username, text, sender)))["id"])
+        return int((await self._ask(PostMessage(username, text, sender)))["id"])
 
     async def fill(self, username: str, upto: int) -> int:
         """As `Sandbox.fill`."""
@@ -169,7 +169,7 @@ class SandboxProcess:
         messages: list[ChannelMessage] = []
         more = True
         while more:
-            answer = await self._ask(AskHistory(username, messages[-1].id if messages else after))
+            answer = await self._ask(GetHistory(username, messages[-1].id if messages else after))
             messages += [ChannelMessage(**record) for record in answer["messages"]]
             more = answer["more"]
         return messages
@@ -201,7 +201,7 @@ class SandboxProcess:
 
     async def open_dc(self, dc_id: int, port: int = 0) -> int:
         """As `Sandbox.open_dc`."""
-        return int((await self._ask(OpenDataCentre(dc_id, port)))["port"])
+        return int((await self._ask(OpenDatacenter(dc_id, port)))["port"])
 
     async def make_bot(self, token: str, dc_id: int | None = None) -> int:
         """As `Sandbox.make_bot`."""
@@ -211,7 +211,7 @@ class SandboxProcess:
         """As `Sandbox.expire_bot_token`."""
         await self._ask(ExpireBotToken(token))
 
-    async def scenario(self, steps: Sequence[Step]) -> None:
+    async def scenario(self, steps: Sequence[TimedAction]) -> None:
         """Starts a scenario and returns at once."""
         await self._ask(commands.scenario(steps))
 
@@ -221,14 +221,14 @@ class SandboxProcess:
 
     async def _ask(self, command: Command) -> dict[str, Any]:
         async with self._lock:
-            if self._process.returncode is not None or self._out_of_step:
+            if self._process.returncode is not None or self._out_of_sync:
                 raise await self._death()
             try:
-                with anyio.fail_after(ANSWER_SECONDS):
-                    self._out_of_step = True
+                with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
+                    self._out_of_sync = True
                     await self._control.send(json.dumps(commands.encode(command)).encode() + b"\n")
-                    reply = json.loads(await self._lines.receive_until(b"\n", LONGEST_LINE_BYTES))
-                    self._out_of_step = False
+                    reply = json.loads(await self._lines.receive_until(b"\n", MAX_LINE_BYTES))
+                    self._out_of_sync = False
             except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead, TimeoutError) as error:
                 raise await self._death() from error
         if not reply.pop("ok"):
@@ -238,7 +238,7 @@ class SandboxProcess:
     async def _death(self) -> SandboxDied:
         with anyio.move_on_after(1):
             await self._process.wait()
-        return SandboxDied(_obituary(self._process, self._log))
+        return SandboxDied(_death_message(self._process, self._log))
 
 
 def _open_log(file: Path) -> IO[bytes]:
@@ -259,25 +259,27 @@ async def _ready(process: Process, log_file: Path | None) -> dict[str, Any]:
     """The one line that says where the sandbox listens. Raises SandboxDied when it does not come in time."""
     assert process.stdout is not None
     try:
-        with anyio.fail_after(READY_SECONDS):
-            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LONGEST_LINE_BYTES)
+        with anyio.fail_after(READY_TIMEOUT_SECONDS):
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", MAX_LINE_BYTES)
     except TimeoutError as error:
-        raise SandboxDied(f"The sandbox was not ready after {READY_SECONDS:.0f} s; {_look(log_file)}.") from error
+        raise SandboxDied(
+            f"The sandbox was not ready after {READY_TIMEOUT_SECONDS:.0f} s; {_log_hint(log_file)}."
+        ) from error
     except (anyio.EndOfStream, anyio.IncompleteRead) as error:
-        with anyio.move_on_after(LEAVE_SECONDS):
+        with anyio.move_on_after(EXIT_TIMEOUT_SECONDS):
             await process.wait()
-        raise SandboxDied(_obituary(process, log_file)) from error
+        raise SandboxDied(_death_message(process, log_file)) from error
     return dict(json.loads(line))
 
 
-def _obituary(process: Process, log_file: Path | None) -> str:
+def _death_message(process: Process, log_file: Path | None) -> str:
     if process.returncode is None:
-        return f"The sandbox (process {process.pid}) no longer answers; {_look(log_file)} and start it again."
+        return f"The sandbox (process {process.pid}) no longer answers; {_log_hint(log_file)} and start it again."
     how = f"exit code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
-    return f"The sandbox (process {process.pid}) ended by itself with {how}; {_look(log_file)} and start it again."
+    return f"The sandbox (process {process.pid}) ended by itself with {how}; {_log_hint(log_file)} and start it again."
 
 
-def _look(log_file: Path | None) -> str:
+def _log_hint(log_file: Path | None) -> str:
     return f"look into {log_file}" if log_file is not None else "give it a directory to see its log there"
 
 
@@ -289,7 +291,7 @@ async def _end(process: Process) -> None:
         for hurry in (None, process.terminate, process.kill):
             if hurry is not None and process.returncode is None:
                 hurry()
-            with anyio.move_on_after(LEAVE_SECONDS):
+            with anyio.move_on_after(EXIT_TIMEOUT_SECONDS):
                 await process.wait()
                 break
         await process.aclose()

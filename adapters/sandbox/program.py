@@ -12,11 +12,11 @@ from pathlib import Path
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskStatus
 
-from adapters.sandbox.control import Control
+from adapters.sandbox.control.command_server import CommandServer
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.server import Sandbox
+from adapters.sandbox.server.sandbox import Sandbox
 
-FAILED = 2
+EXIT_FAILED = 2
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,14 +42,14 @@ async def serve(options: argparse.Namespace) -> None:
         listener = await stack.enter_async_context(await _listen(options.host, options.control))
         control_port = int(listener.extra(SocketAttribute.local_port))
         async with anyio.create_task_group() as tasks:
-            control = Control(sandbox, tasks)
+            control = CommandServer(sandbox, tasks)
             tasks.start_soon(listener.serve, control.serve, tasks)
             await tasks.start(_stop_on_signal, tasks.cancel_scope)
             if options.until_stdin_closes:
                 tasks.start_soon(_stop_with_stdin, tasks.cancel_scope)
-            _announce(sandbox, control_port)
+            _print_ready_line(sandbox, control_port)
             if not options.until_stdin_closes:
-                _explain(sandbox, control_port)
+                _print_instructions(sandbox, control_port)
 
 
 def main() -> int:
@@ -62,7 +62,7 @@ def main() -> int:
         anyio.run(serve, options)
     except SandboxError as error:
         print(error, file=sys.stderr)
-        return FAILED
+        return EXIT_FAILED
     return 0
 
 
@@ -96,7 +96,7 @@ async def _stop_with_stdin(scope: anyio.CancelScope) -> None:
             return
 
 
-def _announce(sandbox: Sandbox, control_port: int) -> None:
+def _print_ready_line(sandbox: Sandbox, control_port: int) -> None:
     ready = {
         "ready": True,
         "dc": sandbox.dc_id,
@@ -108,7 +108,7 @@ def _announce(sandbox: Sandbox, control_port: int) -> None:
     print(json.dumps(ready), flush=True)
 
 
-def _explain(sandbox: Sandbox, control_port: int) -> None:
+def _print_instructions(sandbox: Sandbox, control_port: int) -> None:
     print(
         f"In Telethon: telethon.crypto.rsa.add_key(<public_key>, old=False) and "
         f'client.session.set_dc({sandbox.dc_id}, "{sandbox.host}", {sandbox.port}); '

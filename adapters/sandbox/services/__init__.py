@@ -6,24 +6,24 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, messages, password, people, qr, updates
-from adapters.sandbox.services.call import MOST_MISSED as MOST_MISSED
-from adapters.sandbox.services.call import MOST_MISSED_IN_CHANNEL as MOST_MISSED_IN_CHANNEL
-from adapters.sandbox.services.call import Call as Call
-from adapters.sandbox.services.call import Office as Office
-from adapters.sandbox.services.call import Service
+from adapters.sandbox.services import auth, channels, dialogs, messages, password, qr, updates, users
+from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
+from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
+from adapters.sandbox.services.context import RequestContext as RequestContext
+from adapters.sandbox.services.context import Service
+from adapters.sandbox.services.context import ServiceContext as ServiceContext
 
 
-def perform(call: Call, request: Any) -> Any:
+def perform(context: RequestContext, request: Any) -> Any:
     """The answer to a request. Raises RpcRefusal, the answer that says no."""
     service = SERVICES.get(type(request))
     if service is None:
         raise RpcRefusal(400, "METHOD_NOT_IN_SANDBOX")
-    if not service.open and call.account is None:
+    if not service.open and context.account is None:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
-    if not service.bots and call.account is not None and call.account.is_bot:
+    if not service.bots and context.account is not None and context.account.is_bot:
         raise RpcRefusal(400, "BOT_METHOD_INVALID")
-    return service.handle(call, request)
+    return service.handle(context, request)
 
 
 def is_known(request: Any) -> bool:
@@ -69,11 +69,11 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.AcceptLoginTokenRequest: Service(qr.accept_login_token, bots=False),
     functions.auth.LogOutRequest: Service(auth.log_out),
     functions.account.UpdateStatusRequest: Service(auth.update_status, bots=False),
-    functions.users.GetUsersRequest: Service(people.get_users),
-    functions.users.GetFullUserRequest: Service(people.get_full_user),
-    functions.contacts.GetContactsRequest: Service(people.get_contacts, bots=False),
-    functions.contacts.ResolvePhoneRequest: Service(people.resolve_phone, bots=False),
-    functions.contacts.ResolveUsernameRequest: Service(people.resolve_username),
+    functions.users.GetUsersRequest: Service(users.get_users),
+    functions.users.GetFullUserRequest: Service(users.get_full_user),
+    functions.contacts.GetContactsRequest: Service(users.get_contacts, bots=False),
+    functions.contacts.ResolvePhoneRequest: Service(users.resolve_phone, bots=False),
+    functions.contacts.ResolveUsernameRequest: Service(users.resolve_username),
     functions.updates.GetStateRequest: Service(updates.get_state),
     functions.updates.GetDifferenceRequest: Service(updates.get_difference),
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),

@@ -9,17 +9,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import attrs
 import pytest
+from attrs import astuple, define, field
 from telethon import TelegramClient
 from telethon.crypto import AuthKey as ClientKey
 from telethon.crypto import rsa
 from telethon.sessions import StringSession
 from telethon.tl import TLRequest
 
-from adapters.sandbox import Sandbox, cipher, tl
-from adapters.sandbox.cipher import AuthKey, Envelope
-from adapters.sandbox.transport import Full
+from adapters.sandbox import Sandbox
+from adapters.sandbox.mtproto import cipher, tl
+from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
+from adapters.sandbox.mtproto.transport import Full
 
 PATIENCE = 5.0
 
@@ -90,7 +91,7 @@ def new_client() -> Callable[..., TelegramClient]:
     return client_for
 
 
-@attrs.define
+@define
 class Raw:
     """A peer that can break every rule: it speaks the full framing and whatever the test wants inside."""
 
@@ -99,7 +100,7 @@ class Raw:
     key: AuthKey
     salt: int = 0
     session_id: int = 0x5AFE
-    framing: Full = attrs.field(factory=Full)
+    framing: Full = field(factory=Full)
     last_id: int = 0
 
     def new_id(self, offset: float = 0) -> int:
@@ -112,7 +113,7 @@ class Raw:
     def seal(self, body: bytes, msg_id: int, seq_no: int) -> bytes:
         """A packet as a client encrypts it."""
         envelope = Envelope(self.salt, self.session_id, msg_id, seq_no, body)
-        header = struct.pack("<qqqii", *attrs.astuple(envelope)[:4], len(body))
+        header = struct.pack("<qqqii", *astuple(envelope)[:4], len(body))
         plain = header + body
         plain += os.urandom(-(len(plain) + 12) % 16 + 12)
         msg_key = cipher.sha256(self.key.data[88:120] + plain).digest()[8:24]

@@ -4,8 +4,8 @@ import asyncio
 import logging
 from contextlib import ExitStack
 
-import attrs
 import pytest
+from attrs import define
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from telethon._updates import EntityCache, MessageBox
@@ -13,21 +13,21 @@ from telethon._updates.messagebox import GapError
 from telethon._updates.session import ChannelState, SessionState
 from telethon.tl import functions, types
 
-from adapters.sandbox import tl
-from adapters.sandbox.centre import Centre
-from adapters.sandbox.cipher import AuthKey
 from adapters.sandbox.errors import RpcRefusal
-from adapters.sandbox.keys import of_this_process
-from adapters.sandbox.paging import Window
-from adapters.sandbox.services import Call, Office, perform
-from adapters.sandbox.store import Store
-from adapters.sandbox.switchboard import Switchboard
+from adapters.sandbox.faults.active_faults import ActiveFaults
+from adapters.sandbox.mtproto import tl
+from adapters.sandbox.mtproto.cipher import AuthKey
+from adapters.sandbox.mtproto.datacenter_key import process_key
+from adapters.sandbox.server.hub import Hub
+from adapters.sandbox.services import RequestContext, ServiceContext, perform
+from adapters.sandbox.store.database import SandboxStore
+from adapters.sandbox.store.paging import HistoryWindow
 
 ALICE, BOB = 9996620001, 9996620002
 CHANNELS = ("first", "second")
 
 
-@attrs.define
+@define
 class Clock:
     """The data centre's time; it goes on only when it is told to."""
 
@@ -42,9 +42,9 @@ class House:
 
     def __init__(self, stack):
         self.clock = Clock()
-        self.store = stack.enter_context(Store(None, self.clock))
-        self.office = Office(self.store, 2, self.clock, lambda: {2: ("127.0.0.1", 1)})
-        self.centre = Centre(of_this_process(), self.store, self.office, Switchboard(self.clock), b"")
+        self.store = stack.enter_context(SandboxStore(None, self.clock))
+        self.shared = ServiceContext(self.store, 2, self.clock, lambda: {2: ("127.0.0.1", 1)})
+        self.hub = Hub(process_key(), self.store, self.shared, ActiveFaults(self.clock), b"")
         self.key = AuthKey.of(bytes(256))
         for name in CHANNELS:
             channel = self.store.channels.create(name, name, megagroup=True)
@@ -53,12 +53,12 @@ class House:
 
     def ask(self, account, request):
         """A request and its answer, both as they are on the wire."""
-        call = Call(self.office, 2, self.key, self.store.account_by_id(account))
-        return tl.read(tl.dump(perform(call, tl.read(tl.dump(request)))))
+        context = RequestContext(self.shared, 2, self.key, self.store.account_by_id(account))
+        return tl.read(tl.dump(perform(context, tl.read(tl.dump(request)))))
 
     def post(self, name, text, sender=None, random_id=None):
         sent = self.store.channels.send(self.store.channels.named(name), sender, text, random_id)
-        self.centre.deliver([sent])
+        self.hub.deliver([sent])
 
 
 class Reader:
@@ -79,7 +79,7 @@ class Reader:
             SessionState(0, 0, False, state.pts, state.qts, int(state.date.timestamp()), state.seq, None),
             [ChannelState(d.peer.channel_id, d.pts) for d in dialogs.dialogs if d.pts],
         )
-        self.house.centre.subscribe(ALICE, self)
+        self.house.hub.subscribe(ALICE, self)
 
     def push(self, update):
         if self.online:
@@ -114,7 +114,7 @@ def post(house, reader, number):
 
 def write(house, reader, number):
     sent = house.store.send(BOB, ALICE, f"m{number}", None)
-    house.centre.deliver([sent.mine, sent.theirs])
+    house.hub.deliver([sent.mine, sent.theirs])
 
 
 def go(house, reader, number):
@@ -182,7 +182,7 @@ def test_the_numbers_of_a_channel_have_no_gap(posts):
 @given(
     count=st.integers(0, 12),
     window=st.builds(
-        Window,
+        HistoryWindow,
         limit=st.integers(1, 8),
         offset_id=st.integers(0, 14),
         add_offset=st.integers(-9, 9),

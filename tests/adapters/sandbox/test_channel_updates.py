@@ -6,9 +6,9 @@ import pytest
 from telethon import errors, events
 from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
+from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.hearing import marked, news_of, next_of
 
 ALICE = "+9996620001"
 
@@ -82,7 +82,7 @@ async def test_a_channel_difference_comes_in_slices(connected):
 
 async def test_too_far_behind_in_a_channel_leads_to_its_end(connected):
     """Beyond the limit the client gets the dialog with the current pts; at the limit it still gets the messages."""
-    async with Sandbox(most_missed_in_channel=3) as dc, connected(dc, ALICE) as alice:
+    async with Sandbox(max_missed_in_channel=3) as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", members=[ALICE])
         for number in range(4):
             await dc.post("news", str(number))
@@ -94,7 +94,7 @@ async def test_too_far_behind_in_a_channel_leads_to_its_end(connected):
 
 async def test_a_client_goes_on_after_too_much(connected, new_session):
     """A client that missed too much in a channel is told the next message all the same."""
-    async with Sandbox(most_missed_in_channel=3) as dc:
+    async with Sandbox(max_missed_in_channel=3) as dc:
         session = new_session(dc, ALICE)
         await dc.create_channel("news", "News", members=[ALICE])
         async with connected(dc, session=session) as first:
@@ -132,7 +132,7 @@ async def test_strangers_have_no_difference_and_read_nothing_off(connected):
 
 async def test_too_far_behind_is_told_to_the_account(connected):
     """More missed messages than the limit are differenceTooLong with the current pts."""
-    async with Sandbox(most_missed=3) as dc, connected(dc, ALICE) as alice:
+    async with Sandbox(max_missed=3) as dc, connected(dc, ALICE) as alice:
         for number in range(4):
             await dc.push(ALICE, str(number))
         far = await alice(functions.updates.GetDifferenceRequest(pts=1, date=None, qts=0))

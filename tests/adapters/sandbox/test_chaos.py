@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox import Fault, FaultKind, Push, SandboxError, commands
-from adapters.sandbox.chaos import DECK, LIVELY_PART, MOST_MOMENTS, chaos
-from adapters.sandbox.switchboard import Switchboard
+from adapters.sandbox import Fault, FaultKind, Push, SandboxError
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.chaos import ACTIVE_FRACTION, MAX_MOMENTS, RECIPES, chaos
+from adapters.sandbox.faults.active_faults import ActiveFaults
 
 PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
 MANY = 100
@@ -44,8 +45,8 @@ def test_nothing_hurts_in_the_last_part(seed, phones, duration):
     """Every fault is over, or has an end, before the last fifth of the time; nobody needs a command to heal."""
     for at, fault in faults_of(chaos(seed, phones, duration)):
         assert at >= 0
-        assert at + (fault.duration or 0) <= duration * LIVELY_PART + 1e-6
-        assert not fault.stands or fault.duration is not None
+        assert at + (fault.duration or 0) <= duration * ACTIVE_FRACTION + 1e-6
+        assert not fault.persists or fault.duration is not None
 
 
 @CASES
@@ -68,7 +69,7 @@ def test_no_account_is_driven_to_give_up(seed, phones, duration):
     told = Counter()
     for at, fault in faults_of(chaos(seed, phones, duration)):
         if fault.kind is FaultKind.TRANSPORT_ERROR:
-            told[fault.account, fault.code] += fault.limit
+            told[fault.account, fault.code] += fault.max_acts
             assert at < duration / 2 or len(phones) > MANY
     assert all(times <= (2 if code == -404 else 1) for (_, code), times in told.items())
 
@@ -77,11 +78,11 @@ def test_no_account_is_driven_to_give_up(seed, phones, duration):
 def test_one_thing_at_a_time(seed, phones, duration):
     """What lasts for an account is over before the next thing begins, up to what belongs together."""
     clock = 0.0
-    board = Switchboard(lambda: clock)
+    board = ActiveFaults(lambda: clock)
     for at, fault in faults_of(chaos(seed, phones, duration)):
         clock = at
         board.add(fault)
-        standing = {other.kind for other in board.standing() if other.account == fault.account}
+        standing = {other.kind for other in board.active() if other.account == fault.account}
         assert len(standing) <= 1
 
 
@@ -92,7 +93,7 @@ def test_every_account_is_hurt():
 
 def test_no_recipe_has_more_moments_than_are_counted_with():
     """The bound of a scenario is kept only if this number is right."""
-    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in DECK) == MOST_MOMENTS
+    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_MOMENTS
 
 
 @pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "somebody to hurt"), (PHONES, 0, "more than 0")])

@@ -6,16 +6,25 @@ import anyio
 import pytest
 from telethon.crypto import AuthKey
 
-from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
-from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Fill, Listen, Mark
-from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
-from adapters.sandbox.login_commands import (
+from adapters.sandbox import Clear, Fault, FaultKind, PostMessage, Push, Sandbox, SandboxError, TimedAction
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.commands import (
+    Authorize,
+    CreateChannel,
+    Fill,
+    GetHistory,
+    GetStats,
+    Listen,
+    ResetCounters,
+)
+from adapters.sandbox.control.command_server import MAX_LINE_BYTES, CommandServer
+from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
     ExpireCodes,
     ExpireTokens,
     MakeBot,
-    OpenDataCentre,
+    OpenDatacenter,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
@@ -34,14 +43,14 @@ COMMANDS = [
     Push(PHONE, "hello", "9996620002"),
     CreateChannel("news", "News"),
     CreateChannel("talk", "Talk", True, (PHONE,), ("9996620002",)),
-    Post("news", "hello"),
-    Post("talk", "hello", PHONE),
+    PostMessage("news", "hello"),
+    PostMessage("talk", "hello", PHONE),
     Fill("news", 3000),
-    AskHistory("news", 5),
+    GetHistory("news", 5),
     Listen(PHONE),
     Authorize(PHONE),
-    Mark(),
-    AskStats(),
+    ResetCounters(),
+    GetStats(),
     SetNumberStatus(PHONE, "banned"),
     SetPassword(PHONE, "secret", "hint"),
     SetPassword(PHONE),
@@ -52,11 +61,13 @@ COMMANDS = [
     SetTokenLifetime(1.5),
     MakeBot("7000000001:abcdefghijklmnop"),
     MakeBot("7000000001:abcdefghijklmnop", 4),
-    OpenDataCentre(4),
-    OpenDataCentre(4, 4431),
+    OpenDatacenter(4),
+    OpenDatacenter(4, 4431),
     ExpireBotToken("7000000001:abcdefghijklmnop"),
-    commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
-    commands.scenario([Step(1, Post("news", "hi"))]),
+    commands.scenario(
+        [TimedAction(5, Fault(FaultKind.CLOSE)), TimedAction(1, Clear()), TimedAction(2, Push(PHONE, "hi"))]
+    ),
+    commands.scenario([TimedAction(1, PostMessage("news", "hi"))]),
 ]
 
 MISTAKES = [
@@ -138,7 +149,7 @@ def test_a_command_survives_the_wire(command):
 async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
     """Whatever is wrong with a command is said, and nothing breaks."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        answer = await Control(dc, tasks).answer(line.encode())
+        answer = await CommandServer(dc, tasks).answer(line.encode())
         assert not answer["ok"]
         with pytest.raises(SandboxError, match=sentence):
             raise SandboxError(answer["error"])
@@ -147,7 +158,7 @@ async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
 async def test_commands_do_what_they_say():
     """push, listen, faults, clear and stats work on the sandbox."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        control = Control(dc, tasks)
+        control = CommandServer(dc, tasks)
 
         async def do(**record):
             return await control.answer(json.dumps(record).encode())
@@ -165,7 +176,7 @@ async def test_commands_do_what_they_say():
 async def test_a_key_made_by_command_is_logged_in(connected, new_session):
     """`authorize` hands out a key with which a client is the account, without a login."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        answer = await Control(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
+        answer = await CommandServer(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
         session = new_session(dc)
         session.auth_key = AuthKey(bytes.fromhex(answer["key"]))
         async with connected(dc, session=session) as client:
@@ -176,15 +187,15 @@ async def test_a_mark_starts_the_peak_anew(connected):
     """The most handshakes at once are those since the mark."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks, connected(dc, PHONE):
         assert dc.stats()["handshakes"] == {"now": 0, "most": 1}
-        assert await Control(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}
+        assert await CommandServer(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}
         assert dc.stats()["handshakes"]["most"] == 0
 
 
 async def test_a_scenario_keeps_its_times():
     """The steps happen in the order of their times, after the answer was given."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        control = Control(dc, tasks)
-        steps = [Step(0.1, Push(PHONE, "second")), Step(0.0, Push(PHONE, "first"))]
+        control = CommandServer(dc, tasks)
+        steps = [TimedAction(0.1, Push(PHONE, "second")), TimedAction(0.0, Push(PHONE, "first"))]
         await control.perform(commands.scenario(steps))
         assert dc.messages(PHONE) == []
         await anyio.sleep(0.05)
@@ -198,9 +209,9 @@ async def test_a_line_without_an_end_is_cut_off():
     listener = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners[0]
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, Sandbox() as dc, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, Control(dc, tasks).serve, tasks)
+        tasks.start_soon(listener.serve, CommandServer(dc, tasks).serve, tasks)
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-            await stream.send(b"x" * (LONGEST_LINE_BYTES + 1))
+            await stream.send(b"x" * (MAX_LINE_BYTES + 1))
             with anyio.fail_after(3):
                 assert b"at most" in await stream.receive()
         tasks.cancel_scope.cancel()
@@ -209,4 +220,4 @@ async def test_a_line_without_an_end_is_cut_off():
 def test_a_scenario_is_bounded():
     """More steps than the limit are refused."""
     with pytest.raises(SandboxError, match="at most 1000 steps"):
-        commands.scenario([Step(0, Clear())] * 1001)
+        commands.scenario([TimedAction(0, Clear())] * 1001)

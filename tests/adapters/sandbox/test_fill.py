@@ -5,10 +5,10 @@ import time
 import pytest
 from telethon.crypto import AuthKey
 from telethon.tl import functions, types
+from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
-from adapters.sandbox.paging import Window
-from tests.adapters.sandbox.hearing import marked, news_of, next_of
+from adapters.sandbox.store.paging import HistoryWindow
 
 ALICE, BOB = "+9996620001", "+9996620002"
 DAYS = 3 * 24 * 3600
@@ -16,7 +16,7 @@ DAYS = 3 * 24 * 3600
 
 def everybody_in(dc, name):
     """The ids of the members, as the data centre knows them."""
-    channels = dc._centre.store.channels
+    channels = dc._hub.store.channels
     return {member.account for member in channels.members(channels.named(name).id)}
 
 
@@ -28,7 +28,7 @@ def work(dc, name, window):
         nonlocal steps
         steps += 1
 
-    store = dc._centre.store
+    store = dc._hub.store
     channel = store.channels.named(name)
     store._db.set_progress_handler(count, 1)
     try:
@@ -117,7 +117,7 @@ async def test_who_knew_the_channel_is_told_the_history_as_anything_missed(conne
 
 async def test_who_missed_too_long_a_history_is_told_so(connected):
     """A fill beyond the limit for one channel is answered with channelDifferenceTooLong, as ever."""
-    async with Sandbox(most_missed_in_channel=100) as dc, connected(dc, ALICE) as alice:
+    async with Sandbox(max_missed_in_channel=100) as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 101)
         peer = await alice.get_input_entity("talk")
@@ -156,11 +156,11 @@ async def test_a_page_costs_the_same_however_deep_it_lies():
         for name, length in (("short", 200), ("long", 20_000)):
             await dc.create_channel(name, name)
             await dc.fill(name, length)
-        limit = 2 * work(dc, "short", Window(100))
-        assert work(dc, "long", Window(100)) < limit
-        assert work(dc, "long", Window(100, offset_id=101)) < limit
-        assert work(dc, "long", Window(100, offset_id=1, add_offset=-100)) < limit
-        assert work(dc, "long", Window(100, offset_id=10_000, add_offset=-50)) < limit
+        limit = 2 * work(dc, "short", HistoryWindow(100))
+        assert work(dc, "long", HistoryWindow(100)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=101)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=1, add_offset=-100)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=10_000, add_offset=-50)) < limit
 
 
 async def test_a_restarted_sandbox_has_the_group_and_who_is_in_it(connected, new_session, tmp_path):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox import transport
 from adapters.sandbox.errors import ProtocolError
-from adapters.sandbox.transport import Abridged, Full, Intermediate
+from adapters.sandbox.mtproto import transport
+from adapters.sandbox.mtproto.transport import Abridged, Full, Intermediate
 
 FRAMINGS = [Full, Abridged, Intermediate, lambda: Intermediate(padded=True)]
 packets = st.binary(min_size=1, max_size=700).map(lambda data: data * 4)

@@ -7,8 +7,8 @@ from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from adapters.sandbox.server import DATABASE
-from tests.adapters.sandbox.looks import ALICE, STATE, inbox_of, next_of
+from adapters.sandbox.server.sandbox import DATABASE
+from tests.adapters.sandbox.client_helpers import ALICE, STATE, inbox_of, next_of
 
 BOT = 7000000001
 TOKEN = f"{BOT}:a-token_of_a_bot-in-tests"

@@ -9,7 +9,7 @@ from telethon.password import compute_check
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError
-from adapters.sandbox.server import DATABASE
+from adapters.sandbox.server.sandbox import DATABASE
 
 PHONE = "+9996620001"
 CODE = "22222"

@@ -6,7 +6,7 @@ from telethon.password import compute_check, compute_digest
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.looks import ALICE
+from tests.adapters.sandbox.client_helpers import ALICE
 
 OLD, NEW = "correct horse", "battery staple ☂"
 
@@ -76,7 +76,7 @@ async def test_there_is_no_mail(connected):
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda s: setattr(s, "new_algo", types.PasswordKdfAlgoUnknown()),
         lambda s: setattr(s.new_algo, "g", 2),
@@ -90,13 +90,13 @@ async def test_there_is_no_mail(connected):
         lambda s: setattr(s, "hint", "h" * 129),
     ],
 )
-async def test_a_verifier_that_was_not_made_as_told_is_refused(connected, spoil):
+async def test_a_verifier_that_was_not_made_as_told_is_refused(connected, corrupt):
     """Another algorithm, salts that are too short or long, a number out of range raise NewSettingsInvalidError."""
     async with Sandbox() as dc, connected(dc, ALICE) as owner:
         algo = (await owner(functions.account.GetPasswordRequest())).new_algo
         algo.salt1 += bytes(32)
         settings = types.account.PasswordInputSettings(algo, compute_digest(algo, NEW), "")
-        spoil(settings)
+        corrupt(settings)
         change = functions.account.UpdatePasswordSettingsRequest(types.InputCheckPasswordEmpty(), settings)
         with pytest.raises(errors.NewSettingsInvalidError):
             await owner(change)

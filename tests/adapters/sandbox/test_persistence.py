@@ -8,7 +8,7 @@ from telethon.errors import AuthKeyNotFound
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError
-from adapters.sandbox.server import DATABASE, KEY_FILE
+from adapters.sandbox.server.sandbox import DATABASE, KEY_FILE
 
 PHONE = "+9996620001"
 ONCE = functions.messages.SendMessageRequest(types.InputPeerSelf(), "kept", random_id=42)

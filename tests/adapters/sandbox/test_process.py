@@ -13,7 +13,7 @@ import pytest
 from telethon import errors
 from telethon.tl import functions
 
-from adapters.sandbox import Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, Step
+from adapters.sandbox import Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
 
 PHONE = "+9996620001"
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ async def test_a_client_meets_the_process(connected, tmp_path):
         await sandbox.inject(Fault(FaultKind.RPC_ERROR, PHONE, code=400, text="PEER_FLOOD", request="updates.*"))
         with pytest.raises(errors.PeerFloodError):
             await client(functions.updates.GetStateRequest())
-        await sandbox.scenario([Step(0, Push(PHONE, "again")), Step(0.1, Fault(FaultKind.RESET, PHONE))])
+        await sandbox.scenario([TimedAction(0, Push(PHONE, "again")), TimedAction(0.1, Fault(FaultKind.RESET, PHONE))])
         with pytest.raises(ConnectionResetError):
             async with asyncio.timeout(3):
                 await client.disconnected

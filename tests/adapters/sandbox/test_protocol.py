@@ -9,8 +9,9 @@ from telethon.errors import AuthKeyNotFound
 from telethon.tl import functions, types
 from telethon.tl.core import GzipPacked
 
-from adapters.sandbox import Sandbox, tl
-from adapters.sandbox.cipher import AuthKey
+from adapters.sandbox import Sandbox
+from adapters.sandbox.mtproto import tl
+from adapters.sandbox.mtproto.cipher import AuthKey
 
 PHONE = "+9996620001"
 SELF = functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=5)

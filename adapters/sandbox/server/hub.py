@@ -1,0 +1,142 @@
+"""The data centre without its sockets: what all connections share, and who gets which update."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+from attrs import define, field
+
+from adapters.sandbox.faults.active_faults import ActiveFaults
+from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
+from adapters.sandbox.mtproto.key_exchange import DiffieHellman
+from adapters.sandbox.services import ServiceContext, views
+from adapters.sandbox.store.channels import ChannelMessage
+from adapters.sandbox.store.database import PrivateMessage, SandboxStore
+
+MAX_NAMES: Final = 500
+"""How many different names one counter keeps; what comes after is counted together."""
+
+log = logging.getLogger("adapters.sandbox")
+
+
+class UpdateReceiver(Protocol):
+    """A connection that updates can be pushed to."""
+
+    def push(self, update: Any) -> None: ...
+
+
+@define
+class SandboxStats:
+    """What happened since the start."""
+
+    accepted: int = 0
+    accepted_by_account: Counter[str] = field(factory=Counter)
+    """Of those, the ones on each account's own port, by phone number."""
+    turned_away: int = 0
+    """Accepted by the kernel and closed by a fault before the first byte."""
+    connections: int = 0
+    handshakes: int = 0
+    """Connections now that have not had an answer to a request yet."""
+    most_handshakes: int = 0
+    """The most at once since the last mark."""
+    keys_made: int = 0
+    updates_pushed: int = 0
+    requests: Counter[str] = field(factory=Counter)
+    unknown_requests: Counter[str] = field(factory=Counter)
+    protocol_errors: Counter[str] = field(factory=Counter)
+    faults: Counter[str] = field(factory=Counter)
+
+    def count(self, counter: Counter[str], name: str) -> None:
+        """Counts a name that a client may have chosen, without growing for ever."""
+        counter[name if name in counter or len(counter) < MAX_NAMES else "others"] += 1
+
+    def begin_handshake(self) -> None:
+        self.handshakes += 1
+        self.most_handshakes = max(self.most_handshakes, self.handshakes)
+
+    def reset_counters(self) -> None:
+        self.most_handshakes = self.handshakes
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            "accepted": self.accepted,
+            "accepted_by_account": dict(self.accepted_by_account),
+            "turned_away": self.turned_away,
+            "connections": self.connections,
+            "handshakes": {"now": self.handshakes, "most": self.most_handshakes},
+            "keys_made": self.keys_made,
+            "updates_pushed": self.updates_pushed,
+            "requests": dict(self.requests),
+            "unknown_requests": dict(self.unknown_requests),
+            "protocol_errors": dict(self.protocol_errors),
+            "faults": dict(self.faults),
+        }
+
+
+@define
+class Hub:
+    """See the module's docstring."""
+
+    key: DatacenterKey
+    store: SandboxStore
+    shared: ServiceContext
+    faults: ActiveFaults
+    salt_seed: bytes
+    clock: Callable[[], float] = time.time
+    half: DiffieHellman = field(factory=DiffieHellman.fresh)
+    stats: SandboxStats = field(factory=SandboxStats)
+    _receivers: dict[int, set[UpdateReceiver]] = field(factory=dict)
+    _awaiting_login: dict[int, set[UpdateReceiver]] = field(factory=dict)
+
+    def subscribe(self, account: int, receiver: UpdateReceiver) -> None:
+        """From now on the receiver is pushed what happens to the account."""
+        self._receivers.setdefault(account, set()).add(receiver)
+
+    def unsubscribe(self, account: int, receiver: UpdateReceiver) -> None:
+        _discard(self._receivers, account, receiver)
+
+    def await_login(self, key: int, receiver: UpdateReceiver) -> None:
+        """From now on the receiver, whose client is nobody yet, is pushed what happens to its login."""
+        self._awaiting_login.setdefault(key, set()).add(receiver)
+
+    def stop_awaiting_login(self, key: int, receiver: UpdateReceiver) -> None:
+        _discard(self._awaiting_login, key, receiver)
+
+    def notify_login(self, key: int, update: Any) -> None:
+        """Pushes an update to the clients with this key that wait to be logged in."""
+        for receiver in tuple(self._awaiting_login.get(key, ())):
+            receiver.push(update)
+            self.stats.updates_pushed += 1
+
+    def deliver(
+        self, messages: Sequence[PrivateMessage | ChannelMessage], origin: UpdateReceiver | None = None
+    ) -> None:
+        """Pushes each message to the sessions of all who are to see it, except the one whose request made it."""
+        for message in messages:
+            for account, update in self._pushes(message):
+                for receiver in self._receivers[account] - {origin}:
+                    receiver.push(update)
+                    self.stats.updates_pushed += 1
+
+    def _pushes(self, message: PrivateMessage | ChannelMessage) -> Iterator[tuple[int, Any]]:
+        """The connected accounts that see a message, each with the update that shows it."""
+        if isinstance(message, PrivateMessage):
+            if message.account in self._receivers:
+                users = views.users_of(self.store, [message], message.account)
+                yield message.account, views.new_message(message, users)
+            return
+        channel = self.store.channels.by_id(message.channel)
+        assert channel is not None, "a message has a channel, and channels are never removed"
+        for member in self.store.channels.members(channel.id):
+            if member.account in self._receivers:
+                yield member.account, views.new_channel_message(self.store, message, channel, member.account)
+
+
+def _discard(table: dict[int, set[UpdateReceiver]], key: int, receiver: UpdateReceiver) -> None:
+    receivers = table.get(key, set())
+    receivers.discard(receiver)
+    if not receivers:
+        table.pop(key, None)

@@ -1,0 +1,394 @@
+"""The sandbox: a data centre with its listening sockets."""
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import asdict
+
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.faults.active_faults import ActiveFaults
+from adapters.sandbox.faults.fault import IMMEDIATE_KINDS, Fault
+from adapters.sandbox.faults.kinds import FaultKind, FaultPoint
+from adapters.sandbox.mtproto import datacenter_key
+from adapters.sandbox.mtproto.cipher import AUTH_KEY_BYTES, AuthKey
+from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
+from adapters.sandbox.phones import normalise
+from adapters.sandbox.server.connection import Connection
+from adapters.sandbox.server.hub import Hub, log
+from adapters.sandbox.server.listener import AcceptMode, Listener
+from adapters.sandbox.server.login_settings import LoginSettings
+from adapters.sandbox.services import MAX_MISSED, MAX_MISSED_IN_CHANNEL, ServiceContext
+from adapters.sandbox.services.messages import MAX_TEXT
+from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
+from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage, SandboxStore
+
+DATABASE: Final = "sandbox.db"
+KEY_FILE: Final = "dc.pem"
+MAX_CONNECTIONS: Final = 10_000
+MAX_LISTENERS: Final = 10_000
+MOST_DATA_CENTRES: Final = 1000
+MAX_OPEN_DATACENTERS: Final = 10
+FILL_AUTHORS: Final = tuple(f"999660000{number}" for number in range(1, 6))
+"""Who has written what a group is filled with. Nobody else is likely to use these: no data centre has the digit 0."""
+ACCEPT_MODES: Final = {FaultKind.REFUSE: AcceptMode.REFUSING, FaultKind.SYN_DROP: AcceptMode.DROPPING}
+
+
+class Sandbox(LoginSettings):
+    """A Telegram data centre on loopback, for as long as the `async with` block lasts.
+
+    Args:
+        dc_id: The number of the data centre, as in `session.set_dc`.
+        host: A loopback address.
+        port: The port shared by all accounts; 0 takes a free one.
+        state: A directory for its database and key; without one everything is forgotten at the end.
+        key: The RSA key; by default the one in `state`, or one made for this process.
+        most_missed: A client that missed more messages than this is told differenceTooLong.
+        most_missed_in_channel: The same for one channel (channelDifferenceTooLong).
+
+    Raises SandboxError, with a sentence, when it cannot start.
+    """
+
+    def __init__(
+        self,
+        *,
+        dc_id: int = 2,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        state: Path | None = None,
+        key: DatacenterKey | None = None,
+        max_missed: int = MAX_MISSED,
+        max_missed_in_channel: int = MAX_MISSED_IN_CHANNEL,
+    ) -> None:
+        _check_dc(dc_id)
+        if not _is_loopback(host):
+            raise SandboxError(
+                f"The sandbox serves this machine only and {host} is no loopback address; use 127.0.0.1."
+            )
+        _check_port(port)
+        self.dc_id = dc_id
+        self.host = host
+        self._state = state
+        self._given_key = key
+        self._max_missed = max_missed
+        self._max_missed_in_channel = max_missed_in_channel
+        self._shared_listeners = {dc_id: Listener(host, None, port, dc_id)}
+        self._account_listeners: dict[str, Listener] = {}
+        self._connections: set[Connection] = set()
+        # Accepted, their task not yet begun; a task that is cancelled before it begins closes nothing.
+        self._accepted: set[socket.socket] = set()
+        self._changed = anyio.Event()
+        # One change of the listening sockets at a time.
+        self._lock = anyio.Lock()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            if self._state is not None:
+                self._state.mkdir(parents=True, exist_ok=True)
+            key = self._given_key or self._default_key()
+            file = None if self._state is None else self._state / DATABASE
+            store = stack.enter_context(SandboxStore(file, time.time))
+            shared = ServiceContext(
+                store,
+                self.dc_id,
+                time.time,
+                self._addresses,
+                self._max_missed,
+                self._max_missed_in_channel,
+            )
+            faults = ActiveFaults(time.monotonic)
+            self._hub = Hub(key, store, shared, faults, secrets.token_bytes(16))
+            main = self._shared_listeners[self.dc_id]
+            main.bind()
+            stack.callback(self._close_sockets)
+            self._tasks = await stack.enter_async_context(anyio.create_task_group())
+            await main.set_mode(AcceptMode.OPEN, self._tasks, self)
+            self._tasks.start_soon(self._watch_fault_ends)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        await self._stack.__aexit__(None, None, None)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox dc {self.dc_id} at {self.host}:{self.port}, {len(self._connections)} connections>"
+
+    @property
+    def port(self) -> int:
+        """The port shared by all accounts, of the data centre that is always open."""
+        return self._shared_listeners[self.dc_id].port
+
+    @property
+    def public_key(self) -> str:
+        """PKCS#1 PEM for `telethon.crypto.rsa.add_key(pem, old=False)`."""
+        return self._hub.key.public_pem
+
+    async def open_dc(self, dc_id: int, port: int = 0) -> int:
+        """Another data centre with the same accounts, opened when first asked for; returns its port.
+
+        From now on the numbers with its digit, and the bots that are made for it, live there: elsewhere they are
+        told to migrate. Each auth key is known where it was made only. Raises SandboxError for a number or a port
+        that cannot be.
+        """
+        _check_dc(dc_id)
+        _check_port(port)
+        async with self._lock:
+            if dc_id not in self._shared_listeners:
+                if len(self._shared_listeners) >= MAX_OPEN_DATACENTERS:
+                    raise SandboxError(f"{MAX_OPEN_DATACENTERS} data centres are open already; use one of them.")
+                listener = Listener(self.host, None, port, dc_id)
+                listener.bind()
+                self._shared_listeners[dc_id] = listener
+                await self._adjust(listener)
+        return self._shared_listeners[dc_id].port
+
+    async def listen(self, phone: str) -> int:
+        """The port of this account alone, opened when first asked for. Faults of connecting can hurt it alone."""
+        account = self._hub.store.account(phone).phone
+        async with self._lock:
+            if account not in self._account_listeners:
+                if len(self._account_listeners) >= MAX_LISTENERS:
+                    raise SandboxError(
+                        f"{MAX_LISTENERS} accounts have a port of their own already; use the shared one."
+                    )
+                listener = Listener(self.host, account, 0, self.dc_id)
+                listener.bind()
+                self._account_listeners[account] = listener
+                await self._adjust(listener)
+        return self._account_listeners[account].port
+
+    def authorize(self, phone: str) -> bytes:
+        """Registers a random auth key that is logged in as this account, at its home, and returns its 256 bytes."""
+        key = AuthKey.of(secrets.token_bytes(AUTH_KEY_BYTES))
+        account, shared = self._hub.store.account(phone), self._hub.shared
+        self._hub.store.add_key(key, account.id, shared.key_dc(shared.home_dc(account.phone)))
+        return key.data
+
+    async def inject(self, fault: Fault) -> None:
+        """Lets something hurt, from now on.
+
+        Raises SandboxError for `syn_drop` of an account without a port of its own: the kernel, which drops the
+        packet, knows no accounts.
+        """
+        if (
+            fault.kind is FaultKind.SYN_DROP
+            and fault.account is not None
+            and fault.account not in self._account_listeners
+        ):
+            raise SandboxError(
+                f"Packets of one account can only be dropped on its own port, and +{fault.account} has none; "
+                "ask for it with listen first, or drop those of all accounts."
+            )
+        faults = self._hub.faults
+        faults.add(fault)
+        self._hub.stats.faults[fault.kind] += 1
+        log.info("fault: %s", fault)
+        if fault.kind in IMMEDIATE_KINDS:
+            for connection in tuple(self._connections):
+                if (
+                    not faults.is_over(fault)
+                    and fault.matches_account(connection.account)
+                    and connection.apply_fault(fault)
+                ):
+                    faults.count(fault)
+        await self._adjust_all()
+
+    async def clear(self, account: str | None = None) -> None:
+        """Ends the faults of one account, or every fault."""
+        self._hub.faults.clear(None if account is None else normalise(account))
+        await self._adjust_all()
+
+    def reset_counters(self) -> None:
+        """Counts the most handshakes at once anew, from those that are under way now."""
+        self._hub.stats.reset_counters()
+
+    def stats(self) -> dict[str, Any]:
+        """What happened since the start, in values that JSON can hold."""
+        store = self._hub.store
+        return {
+            **self._hub.stats.as_dict(),
+            "accounts": len(store.accounts()) - 1,
+            "channels": store.channels.count(),
+            "messages": store.count_messages(),
+            "acted": dict(self._hub.faults.acted),
+            "standing_faults": [asdict(fault) for fault in self._hub.faults.active()],
+        }
+
+    async def push(self, phone: str, text: str, sender: str | None = None) -> int:
+        """A new message for the account, from another one or from Telegram itself; returns its id there."""
+        store = self._hub.store
+        receiver = store.account(phone).id
+        origin = SERVICE_ID if sender is None else store.account(sender).id
+        sent = store.send(origin, receiver, text, None)
+        self._hub.deliver([copy for copy in (sent.mine, sent.theirs) if copy is not None])
+        return (sent.theirs or sent.mine).id
+
+    def messages(self, phone: str) -> list[PrivateMessage]:
+        """The account's box as the data centre knows it, oldest first."""
+        return self._hub.store.messages(self._hub.store.account(phone).id)
+
+    async def create_channel(
+        self,
+        username: str,
+        title: str,
+        *,
+        megagroup: bool = False,
+        members: Iterable[str] = (),
+        admins: Iterable[str] = (),
+    ) -> int:
+        """A public channel, in which admins write, or with `megagroup` a group, in which all members do.
+
+        Returns its id. One that is there already gets the title and the members too, so that a program may be
+        started twice on one state. Raises SandboxError for a name that cannot be, or that the other kind has.
+        """
+        store = self._hub.store
+        people = [(store.account(phone).id, False) for phone in members]
+        people += [(store.account(phone).id, True) for phone in admins]
+        channel = store.channels.create(username, title, megagroup=megagroup)
+        for account, admin in people:
+            store.channels.join(channel, account, admin=admin)
+        return channel.id
+
+    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+        """A new message in a channel, from one of its members or from the channel itself; returns its id there.
+
+        Raises SandboxError when there is no such channel, and for a sender who is not in it.
+        """
+        store = self._hub.store
+        channel = store.channels.named(username)
+        author = None if sender is None else store.account(sender).id
+        if author is not None and store.channels.member(channel, author) is None:
+            raise SandboxError(f"{sender} is not in @{channel.username}; let it join first, or name it in members.")
+        if not text.strip() or len(text) > MAX_TEXT:
+            raise SandboxError(f"A message has 1 to {MAX_TEXT} characters, and not only blanks; not {len(text)}.")
+        sent = store.channels.send(channel, author, text, None)
+        self._hub.deliver([sent])
+        return sent.id
+
+    async def fill(self, username: str, upto: int) -> int:
+        """Gives a channel a history: numbered messages ("Message 1", ...), until it has at least this many.
+
+        They are of the last three days, the oldest first; in a group by a few invented members (+9996600001 to
+        +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but nobody is pushed
+        it, and who had read everything has read it. Returns how many were written: 0 if the channel had as many.
+        Raises SandboxError when there is no such channel, and for a number out of 0 to 100,000.
+        """
+        if not 0 <= upto <= MAX_FILL:
+            raise SandboxError(f"A channel is filled up to 0 to {MAX_FILL} messages, not {upto}.")
+        store = self._hub.store
+        channel = store.channels.named(username)
+        if channel.last_message >= upto:
+            return 0
+        if not channel.megagroup:
+            return store.channels.fill(channel, upto, [None])
+        authors = [store.account(phone).id for phone in FILL_AUTHORS]
+        for author in authors:
+            store.channels.join(channel, author)
+        return store.channels.fill(channel, upto, authors)
+
+    def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
+        """What was written in the channel after this message, oldest first, at most `limit` (-1 is all of it).
+
+        Raises SandboxError when there is no such channel.
+        """
+        store = self._hub.store
+        return store.channels.messages(store.channels.named(username), after, limit)
+
+    def accept_connection(self, sock: socket.socket, listener: Listener, tasks: TaskGroup) -> None:
+        """Takes a connection that a listener has accepted."""
+        account = listener.account
+        self._hub.stats.accepted += 1
+        if account is not None:
+            self._hub.stats.accepted_by_account[account] += 1  # no more names than MOST_LISTENERS
+        if len(self._connections) >= MAX_CONNECTIONS or self._hub.faults.trigger(FaultPoint.ACCEPT, account):
+            self._hub.stats.turned_away += 1
+            sock.close()
+            return
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._accepted.add(sock)
+        dc_id = listener.dc_id if account is None else self._hub.shared.home_dc(account)
+        tasks.start_soon(self._serve, sock, dc_id, account)
+
+    async def _serve(self, sock: socket.socket, dc_id: int, account: str | None) -> None:
+        self._accepted.discard(sock)
+        try:
+            reader, writer = await asyncio.open_connection(sock=sock)
+        except OSError:
+            sock.close()
+            return
+        connection = Connection(self._hub, reader, writer, dc_id, account)
+        self._connections.add(connection)
+        try:
+            await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    async def _watch_fault_ends(self) -> None:
+        """Opens the ports again when the time of a fault is over."""
+        while True:
+            end = self._hub.faults.next_end()
+            self._changed = anyio.Event()
+            wait = float("inf") if end is None else max(end - time.monotonic(), 0)
+            with anyio.move_on_after(wait):
+                await self._changed.wait()
+            await self._adjust_all()
+
+    async def _adjust_all(self) -> None:
+        async with self._lock:
+            for listener in self._listeners():
+                await self._adjust(listener)
+        self._changed.set()
+
+    async def _adjust(self, listener: Listener) -> None:
+        """Opens or closes a port, as the faults that stand want it."""
+        fault = self._hub.faults.find(FaultPoint.LISTEN, listener.account)
+        door = AcceptMode.OPEN if fault is None else ACCEPT_MODES[fault.kind]
+        await listener.set_mode(door, self._tasks, self)
+
+    def _close_sockets(self) -> None:
+        for listener in self._listeners():
+            listener.close()
+        for sock in self._accepted:
+            sock.close()
+
+    def _listeners(self) -> Iterable[Listener]:
+        return (*self._shared_listeners.values(), *self._account_listeners.values())
+
+    def _addresses(self) -> dict[int, tuple[str, int]]:
+        return {dc_id: (self.host, listener.port) for dc_id, listener in self._shared_listeners.items()}
+
+    def _default_key(self) -> DatacenterKey:
+        return (
+            datacenter_key.process_key()
+            if self._state is None
+            else datacenter_key.load_or_generate(self._state / KEY_FILE)
+        )
+
+
+def _check_dc(dc_id: int) -> None:
+    if not 0 < dc_id < MOST_DATA_CENTRES:
+        raise SandboxError(f"A data centre has a number from 1 to {MOST_DATA_CENTRES - 1}, not {dc_id}.")
+
+
+def _check_port(port: int) -> None:
+    if not 0 <= port < 2**16:
+        raise SandboxError(f"A port is a number from 0 to 65535, not {port}.")
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

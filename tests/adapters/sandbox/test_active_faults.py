@@ -1,0 +1,142 @@
+"""Which fault hurts whom, without sockets and with a clock of our own."""
+
+import pytest
+
+from adapters.sandbox import Fault, FaultKind, SandboxError
+from adapters.sandbox.faults.active_faults import ActiveFaults
+from adapters.sandbox.faults.kinds import FAULT_RULES, FaultPoint
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_every_kind_acts_somewhere():
+    """No fault is without a point at which it acts."""
+    assert set(FAULT_RULES) == set(FaultKind)
+
+
+def test_every_point_is_used():
+    """No point of a connection's life is without a fault that acts there."""
+    assert {rule.point for rule in FAULT_RULES.values()} == set(FaultPoint)
+
+
+def test_a_fault_of_one_account_spares_the_others():
+    """A fault with an account hurts that account only, also while it is not yet known."""
+    board = ActiveFaults(Clock())
+    board.add(Fault(FaultKind.BLACKHOLE, "+999 66 20001"))
+    assert board.find(FaultPoint.PACKET, "9996620001").kind is FaultKind.BLACKHOLE
+    assert board.find(FaultPoint.PACKET, "9996620002") is None
+    assert board.find(FaultPoint.PACKET, None) is None
+
+
+def test_a_fault_ends_with_its_time():
+    """After its duration a fault is over."""
+    clock = Clock()
+    board = ActiveFaults(clock)
+    board.add(Fault(FaultKind.REFUSE, duration=5))
+    clock.now = 4.9
+    assert (board.find(FaultPoint.LISTEN, None).kind, board.next_end()) == (FaultKind.REFUSE, 5)
+    clock.now = 5.1
+    assert (board.find(FaultPoint.LISTEN, None), board.active(), board.next_end()) == (None, [], None)
+
+
+def test_a_reset_without_a_time_does_not_stand():
+    """`reset` is over at once unless a duration is given."""
+    board = ActiveFaults(Clock())
+    board.add(Fault(FaultKind.RESET))
+    assert board.active() == []
+    board.add(Fault(FaultKind.RESET, duration=1))
+    assert board.find(FaultPoint.PACKET, None).kind is FaultKind.RESET
+
+
+def test_clearing_one_account_leaves_the_rest():
+    """`clear` with an account ends its faults; without one it ends all."""
+    board = ActiveFaults(Clock())
+    for account in ("9996620001", "9996620002", None):
+        board.add(Fault(FaultKind.BLACKHOLE, account))
+    board.clear("9996620001")
+    assert [fault.account for fault in board.active()] == ["9996620002", None]
+    board.clear(None)
+    assert board.active() == []
+
+
+@pytest.mark.parametrize("duration", [0, -1, 1e9, float("nan")])
+def test_an_impossible_duration_is_refused(duration):
+    """A fault lasts for a positive time of at most a day."""
+    with pytest.raises(SandboxError, match="lasts more than 0"):
+        Fault(FaultKind.REFUSE, duration=duration)
+
+
+def test_a_counted_fault_is_over_after_its_times():
+    """Each act counts, looking does not, and afterwards nothing stands."""
+    board = ActiveFaults(Clock())
+    board.add(Fault(FaultKind.BAD_SALT, times=2))
+    assert board.find(FaultPoint.SALT, None) is not None
+    assert [board.trigger(FaultPoint.SALT, None) is not None for _ in range(3)] == [True, True, False]
+    assert (board.active(), board.acted) == ([], {"bad_salt": 2})
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in FAULT_RULES.items() if rule.once])
+def test_what_is_momentary_acts_once(kind):
+    """Without `times` and a duration it acts once; with a duration as often as it can."""
+    needed = {"code": 420 if kind is FaultKind.RPC_ERROR else 18} if "code" in FAULT_RULES[kind].required else {}
+    needed |= {"text": "PEER_FLOOD"} if "text" in FAULT_RULES[kind].required else {}
+    assert Fault(kind, **needed).max_acts == 1
+    assert Fault(kind, duration=5, **needed).max_acts is None
+    assert Fault(kind, duration=5, times=3, **needed).max_acts == 3
+
+
+def test_the_newest_fault_acts():
+    """Of two at one point the newer one acts, and when it is over the older one again."""
+    board = ActiveFaults(Clock())
+    board.add(Fault(FaultKind.DUPLICATE))
+    board.add(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_3"))
+    kinds = [board.trigger(FaultPoint.REQUEST, None, "updates.getState").kind for _ in range(3)]
+    assert kinds == [FaultKind.RPC_ERROR, FaultKind.DUPLICATE, FaultKind.DUPLICATE]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "hit"),
+    [
+        (None, "updates.getState", True),
+        (None, "ping", False),
+        ("*", "ping", True),
+        ("ping*", "pingDelayDisconnect", True),
+        ("ping*", "updates.getState", False),
+        ("updates.*", "updates.getDifference", True),
+        ("updates.getstate", "updates.getState", True),
+        ("updates.getState", "updates.getDifference", False),
+    ],
+)
+def test_a_request_is_meant_by_its_pattern(pattern, name, hit):
+    """A pattern of method names, whatever the case; none means every request but the message layer's own."""
+    assert Fault(FaultKind.SLOW, seconds=1, request=pattern).matches_request(name) is hit
+
+
+WRONG = [
+    ({"kind": FaultKind.RESET, "request": "*"}, "'reset' has no request"),
+    ({"kind": FaultKind.REFUSE, "times": 2}, "'refuse' has no times"),
+    ({"kind": FaultKind.RESET, "code": 5, "text": "A"}, "has no code and no text"),
+    ({"kind": FaultKind.SLOW}, "'slow' needs seconds"),
+    ({"kind": FaultKind.RPC_ERROR}, "needs code and text; add it, such as code -404 or 420, text FLOOD_WAIT_30"),
+    ({"kind": FaultKind.RESET, "times": 0}, "acts 1 to 10000 times, not 0"),
+    ({"kind": FaultKind.TRANSPORT_ERROR, "code": -405}, "one of the codes -404, -429, -444"),
+    ({"kind": FaultKind.BAD_MSG, "code": 21}, "one of the codes 16, 17"),
+    ({"kind": FaultKind.RPC_ERROR, "code": 0, "text": "A"}, "such as 420, 500 or -503"),
+    ({"kind": FaultKind.RPC_ERROR, "code": 420, "text": ""}, "printable characters"),
+    ({"kind": FaultKind.SLOW, "seconds": -1}, "A delay is more than 0"),
+    ({"kind": FaultKind.SLOW, "seconds": float("nan")}, "A delay is more than 0"),
+    ({"kind": FaultKind.CLOCK_OFFSET, "seconds": 0}, "A clock is at most"),
+    ({"kind": FaultKind.SLOW, "seconds": 1, "request": "updates.getStat"}, "No request is called 'updates.getStat'"),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), WRONG)
+def test_a_fault_that_makes_no_sense_is_refused(values, sentence):
+    """What is missing, unknown or out of range is said in a sentence."""
+    with pytest.raises(SandboxError, match=sentence):
+        Fault(**values)
