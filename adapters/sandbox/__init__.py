@@ -1,4 +1,4 @@
-"""A Telegram data centre on loopback that speaks real MTProto, for clients that want to be hurt safely.
+"""A Telegram datacenter on loopback that speaks real MTProto, to test clients against faults.
 
 The unmodified Telethon client connects, logs in, sends, receives, and meets the faults that are injected.
 """
@@ -37,10 +37,10 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a name when it is first asked for.
+    """Import a public name on first use.
 
-    Telethon takes a second to import, and `python -m adapters.sandbox` imports this package before it can say what
-    is to become of Ctrl+C.
+    Telethon takes a second to import, and ``python -m adapters.sandbox`` imports this package before it can decide what
+    Ctrl+C does.
     """
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The errors of the sandbox: each one is a sentence for a person, or an answer for a client."""
+"""The errors of the sandbox: each is a sentence for the operator or an answer for a client."""
 
 from typing import Final
 
@@ -8,19 +8,19 @@ UNKNOWN_KEY: Final = -404
 
 
 class SandboxError(Exception):
-    """Something that the person at the keyboard can mend; the message is one whole sentence."""
+    """Something that the operator can fix; the message is one whole sentence."""
 
 
 class SandboxDied(SandboxError):
-    """The process of the sandbox ended although nobody asked it to."""
+    """The process of the sandbox ended without being asked to."""
 
 
 @define
 class ProtocolError(Exception):
-    """A client broke MTProto: it is counted under its reason, told the transport error and hung up on.
+    """A client broke MTProto: the sandbox counts the reason, sends the transport error and closes the connection.
 
-    The code is what a data centre puts on the wire in place of a packet: -404 for a key it does not know or
-    bytes that it cannot make sense of. Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
+    The code is what a datacenter puts on the wire instead of a packet: -404 for a key it does not know or bytes that it
+    cannot make sense of. Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
     """
 
     reason: str
@@ -34,7 +34,7 @@ class ProtocolError(Exception):
 class BadMessage(Exception):
     """One message breaks the rules for identifiers or sequence numbers; the connection lives on.
 
-    Answered with bad_msg_notification. Source of the codes:
+    The answer is bad_msg_notification. Source of the codes:
     https://core.telegram.org/mtproto/service_messages_about_messages#notice-of-ignored-error-message
     """
 

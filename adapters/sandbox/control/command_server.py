@@ -1,6 +1,7 @@
 """The control connection: JSON lines over TCP, one command a line, one answer a line."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -38,9 +39,10 @@ from adapters.sandbox.control.login_commands import (
 )
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults.fault import Fault
-from adapters.sandbox.server.hub import log
 from adapters.sandbox.server.sandbox import Sandbox
 from adapters.sandbox.store.channels import ChannelMessage
+
+log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES: Final = 256 * 1024
 MAX_PAGE_BYTES: Final = 512 * 1024
@@ -59,7 +61,7 @@ class CommandServer:
     _running: int = 0
 
     async def serve(self, stream: AnyByteStream) -> None:
-        """One control connection, until its other end closes it. Nothing that it sends is raised."""
+        """Serve one control connection until its other end closes it. No input makes this raise."""
         lines = BufferedByteReceiveStream(stream)
         async with stream:
             while True:
@@ -75,7 +77,7 @@ class CommandServer:
                     return
 
     async def answer(self, line: bytes) -> dict[str, Any]:
-        """The answer to one line."""
+        """Return the answer to one line."""
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
@@ -86,7 +88,7 @@ class CommandServer:
             return _error_reply(str(error))
 
     async def perform(self, command: Command) -> dict[str, Any]:
-        """Does it; returns what the answer holds besides `ok`. Raises SandboxError."""
+        """Perform a command; return what the answer holds besides ``ok``. Raises SandboxError."""
         match command:
             case Fault():
                 await self._sandbox.inject(command)
@@ -150,7 +152,7 @@ class CommandServer:
             for step in scenario.steps:
                 await anyio.sleep_until(start + step.at)
                 try:
-                    await self.perform(step.fault)
+                    await self.perform(step.action)
                 except SandboxError as error:
                     log.warning("a step of the scenario failed: %s", error)
         finally:
@@ -158,7 +160,7 @@ class CommandServer:
 
     @staticmethod
     async def _reply(stream: AnyByteStream, reply: dict[str, Any]) -> bool:
-        """False when the other end does not read."""
+        """Send a reply; return False when the other end does not read."""
         try:
             with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
                 await stream.send(json.dumps(reply).encode() + b"\n")
@@ -168,7 +170,7 @@ class CommandServer:
 
 
 def _page(messages: list[ChannelMessage]) -> dict[str, Any]:
-    """As many of the messages as one answer may hold, at least one, and whether there are more."""
+    """Return as many of the messages as one answer may hold, at least one, and whether there are more."""
     page: list[dict[str, Any]] = []
     size = 0
     for message in messages[:MAX_PAGE_MESSAGES]:

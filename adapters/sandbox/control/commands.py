@@ -1,27 +1,18 @@
 """The commands of the control connection, as values and as JSON objects.
 
-One command is one object: {"do": "reset", "account": "+9996620001"}, {"do": "blackhole", "for": 8}, {"do":
-"rpc_error", "code": 420, "text": "FLOOD_WAIT_30", "request": "updates.*", "times": 2}. What is wrong with a command
-is said in a sentence (SandboxError), never shrugged at.
+One command is one object: {"do": "reset", "account": "+9996620001"}, {"do": "blackhole", "for": 8}, {"do": "rpc_error",
+"code": 420, "text": "FLOOD_WAIT_30", "request": "updates.*", "times": 2}. A wrong command is answered with a sentence
+that says what is wrong with it (SandboxError).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, cast
 
 from attrs import asdict, frozen
 
-from adapters.sandbox.control import login_commands
-from adapters.sandbox.control.fields import (
-    flag,
-    number,
-    seconds_or_none,
-    text,
-    text_or_none,
-    texts,
-    whole,
-    whole_or_none,
-)
-from adapters.sandbox.control.login_commands import LoginCommand
+from adapters.sandbox.control import fields
+from adapters.sandbox.control.fields import Reader
+from adapters.sandbox.control.login_commands import LOGIN_COMMANDS, LoginCommand
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults.fault import Fault
 from adapters.sandbox.faults.kinds import FAULT_RULES, OPTION_KEYS, FaultKind
@@ -39,7 +30,7 @@ class Clear:
 
 @frozen
 class Push:
-    """A new message for an account; without a sender it comes from Telegram itself."""
+    """Send an account a message; without a sender it comes from Telegram itself."""
 
     account: str
     text: str
@@ -48,7 +39,7 @@ class Push:
 
 @frozen
 class CreateChannel:
-    """A public channel or, as a megagroup, a group; its members and admins are phone numbers."""
+    """Create a public channel or, as a megagroup, a group; its members and admins are phone numbers."""
 
     username: str
     title: str
@@ -59,7 +50,7 @@ class CreateChannel:
 
 @frozen
 class PostMessage:
-    """A new message in a channel; without a sender the channel itself speaks."""
+    """Write a message in a channel; without a sender as the channel itself."""
 
     username: str
     text: str
@@ -76,7 +67,7 @@ class Fill:
 
 @frozen
 class GetHistory:
-    """Tell what was written in a channel after this message, as much as one answer holds."""
+    """Return what was written in a channel after this message, as much as one answer holds."""
 
     username: str
     after: int = 0
@@ -98,12 +89,12 @@ class Authorize:
 
 @frozen
 class ResetCounters:
-    """Count the most handshakes at once anew, from those that are under way now."""
+    """Restart the maximum of simultaneous handshakes from those in progress now."""
 
 
 @frozen
 class GetStats:
-    """Tell what happened so far."""
+    """Return what happened so far."""
 
 
 Action: TypeAlias = Fault | Clear | Push | PostMessage
@@ -116,8 +107,8 @@ class TimedAction:
 
     at: float
     """Seconds since the scenario was started."""
-    fault: Action
-    """What is done then: nearly always a fault; `Clear`, `Push` and `Post` are allowed too."""
+    action: Action
+    """Nearly always a fault; ``Clear``, ``Push`` and ``PostMessage`` are allowed too."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.at <= MAX_SCENARIO_SECONDS:
@@ -128,7 +119,7 @@ class TimedAction:
 
 @frozen
 class Scenario:
-    """Steps that are done in the order of their times, beginning now."""
+    """Actions that are performed in the order of their times, beginning now."""
 
     steps: tuple[TimedAction, ...]
 
@@ -137,26 +128,43 @@ Command: TypeAlias = (
     Action | CreateChannel | Fill | GetHistory | Listen | Authorize | ResetCounters | GetStats | LoginCommand | Scenario
 )
 
+COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] = {
+    "clear": (Clear, {"account": fields.read_optional_text}),
+    "push": (Push, {"account": fields.read_text, "text": fields.read_text, "sender": fields.read_optional_text}),
+    "channel": (
+        CreateChannel,
+        {
+            "username": fields.read_text,
+            "title": fields.read_text,
+            "megagroup": fields.read_flag,
+            "members": fields.read_texts,
+            "admins": fields.read_texts,
+        },
+    ),
+    "post": (
+        PostMessage,
+        {"username": fields.read_text, "text": fields.read_text, "sender": fields.read_optional_text},
+    ),
+    "fill": (Fill, {"username": fields.read_text, "upto": fields.read_int}),
+    "history": (GetHistory, {"username": fields.read_text, "after": fields.read_count}),
+    "listen": (Listen, {"account": fields.read_text}),
+    "authorize": (Authorize, {"account": fields.read_text}),
+    **LOGIN_COMMANDS,
+    "mark": (ResetCounters, {}),
+    "stats": (GetStats, {}),
+}
+"""The class of each command but faults and scenarios, and the reader of each of its keys."""
+NAMES: Final[Mapping[type[Any], str]] = {cast(type[Any], kind): do for do, (kind, _) in COMMANDS.items()}
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     **{kind.value: frozenset({"account", "for", *rule.keys}) for kind, rule in FAULT_RULES.items()},
-    "clear": frozenset({"account"}),
-    "push": frozenset({"account", "text", "sender"}),
-    "channel": frozenset({"username", "title", "megagroup", "members", "admins"}),
-    "post": frozenset({"username", "text", "sender"}),
-    "fill": frozenset({"username", "upto"}),
-    "history": frozenset({"username", "after"}),
-    "listen": frozenset({"account"}),
-    "authorize": frozenset({"account"}),
-    **login_commands.KEYS,
-    "mark": frozenset(),
-    "stats": frozenset(),
+    **{do: frozenset(readers) for do, (_, readers) in COMMANDS.items()},
     "scenario": frozenset({"steps"}),
 }
-"""Each command with the keys that it knows, besides `do`."""
+"""Each command with the keys that it knows, besides ``do``."""
 
 
 def parse(record: object) -> Command:
-    """The command that a JSON object means. Raises SandboxError, with a sentence, for any other."""
+    """Return the command that a JSON object means. Raises SandboxError, with a sentence, for any other object."""
     if not isinstance(record, dict):
         raise SandboxError('A command is a JSON object such as {"do": "stats"}.')
     do = record.get("do")
@@ -165,84 +173,39 @@ def parse(record: object) -> Command:
     if unknown := sorted(str(key) for key in record.keys() - KEYS[do] - {"do"}):
         known = ", ".join(sorted(KEYS[do])) or "no other key"
         raise SandboxError(f"'{do}' has no key {', '.join(unknown)}; it knows {known}.")
-    if do in login_commands.KEYS:
-        return login_commands.parse(do, record)
-    match do:
-        case "clear":
-            return Clear(text_or_none(record, "account"))
-        case "push":
-            return Push(text(record, "account"), text(record, "text"), text_or_none(record, "sender"))
-        case "channel":
-            return CreateChannel(
-                text(record, "username"),
-                text(record, "title"),
-                flag(record, "megagroup"),
-                texts(record, "members"),
-                texts(record, "admins"),
-            )
-        case "post":
-            return PostMessage(text(record, "username"), text(record, "text"), text_or_none(record, "sender"))
-        case "fill":
-            return Fill(text(record, "username"), whole(record, "upto"))
-        case "history":
-            return GetHistory(text(record, "username"), number(record, "after"))
-        case "listen":
-            return Listen(text(record, "account"))
-        case "authorize":
-            return Authorize(text(record, "account"))
-        case "mark":
-            return ResetCounters()
-        case "stats":
-            return GetStats()
-        case "scenario":
-            return _scenario(record.get("steps"))
+    if do == "scenario":
+        return _scenario(record.get("steps"))
+    if do in COMMANDS:
+        kind, readers = COMMANDS[do]
+        command: Command = kind(**{key: read(record, key) for key, read in readers.items()})
+        return command
     return Fault(
         FaultKind(do),
-        account=text_or_none(record, "account"),
-        duration=seconds_or_none(record, "for"),
-        times=whole_or_none(record, "times"),
-        request=text_or_none(record, "request"),
-        code=whole_or_none(record, "code"),
-        text=text_or_none(record, "text"),
-        seconds=seconds_or_none(record, "seconds"),
+        account=fields.read_optional_text(record, "account"),
+        duration=fields.read_optional_seconds(record, "for"),
+        times=fields.read_optional_int(record, "times"),
+        request=fields.read_optional_text(record, "request"),
+        code=fields.read_optional_int(record, "code"),
+        text=fields.read_optional_text(record, "text"),
+        seconds=fields.read_optional_seconds(record, "seconds"),
     )
 
 
 def encode(command: Command) -> dict[str, Any]:
-    """The JSON object that means this command; the inverse of `parse`."""
+    """Return the JSON object that means this command; the inverse of ``parse``."""
     match command:
+        case Scenario():
+            return {"do": "scenario", "steps": [{"at": step.at, **encode(step.action)} for step in command.steps]}
         case Fault():
             options = {key: getattr(command, key) for key in OPTION_KEYS}
             record = {"do": command.kind.value, "account": command.account, "for": command.duration, **options}
-        case Clear():
-            record = {"do": "clear", "account": command.account}
-        case Push():
-            record = {"do": "push", "account": command.account, "text": command.text, "sender": command.sender}
-        case CreateChannel():
-            record = {"do": "channel", **asdict(command)}
-        case PostMessage():
-            record = {"do": "post", **asdict(command)}
-        case Fill():
-            record = {"do": "fill", **asdict(command)}
-        case GetHistory():
-            record = {"do": "history", **asdict(command)}
-        case Listen():
-            record = {"do": "listen", "account": command.account}
-        case Authorize():
-            record = {"do": "authorize", "account": command.account}
-        case ResetCounters():
-            record = {"do": "mark"}
-        case GetStats():
-            record = {"do": "stats"}
-        case LoginCommand():
-            record = login_commands.encode(command)
-        case Scenario():
-            return {"do": "scenario", "steps": [{"at": step.at, **encode(step.fault)} for step in command.steps]}
+        case _:
+            record = {"do": NAMES[type(command)], **asdict(command)}
     return {key: value for key, value in record.items() if value is not None}
 
 
 def scenario(steps: Sequence[TimedAction]) -> Scenario:
-    """A scenario of these steps. Raises SandboxError when there are too many."""
+    """Return a scenario of these actions. Raises SandboxError when there are too many."""
     if len(steps) > MAX_STEPS:
         raise SandboxError(f"A scenario has at most {MAX_STEPS} steps, not {len(steps)}.")
     return Scenario(tuple(sorted(steps, key=lambda step: step.at)))
@@ -258,7 +221,7 @@ def _step(number: int, record: object) -> TimedAction:
     try:
         if not isinstance(record, dict):
             raise SandboxError('A step is a command with a time, such as {"at": 5, "do": "reset"}.')
-        at = seconds_or_none(record, "at")
+        at = fields.read_optional_seconds(record, "at")
         if at is None:
             raise SandboxError("'at' is missing; it says after how many seconds.")
         action = parse({key: value for key, value in record.items() if key != "at"})

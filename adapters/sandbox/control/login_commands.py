@@ -1,24 +1,26 @@
 """The commands about logging in, as values and as JSON objects.
 
-{"do": "password", "account": "+9996620001", "password": "...", "hint": "..."}; without `password` there is none any
-more. What a value may be is the registrar's to say.
+{"do": "password", "account": "+9996620001", "password": "...", "hint": "..."} sets a password; without ``password`` it
+is removed. ``LoginSettings`` checks the values.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from attrs import asdict, field, frozen
+from attrs import field, frozen
 
 from adapters.sandbox.control import fields
+from adapters.sandbox.control.fields import Reader
 
 
+@frozen
 class LoginCommand:
-    """Any of those below."""
+    """Any of the commands below."""
 
 
 @frozen
 class SetNumberStatus(LoginCommand):
-    """As `Sandbox.set_number_status`."""
+    """As ``Sandbox.set_number_status``."""
 
     account: str
     status: str
@@ -26,7 +28,7 @@ class SetNumberStatus(LoginCommand):
 
 @frozen
 class SetPassword(LoginCommand):
-    """As `Sandbox.set_password`."""
+    """As ``Sandbox.set_password``."""
 
     account: str
     password: str | None = field(default=None, repr=False)
@@ -35,14 +37,14 @@ class SetPassword(LoginCommand):
 
 @frozen
 class ExpireCodes(LoginCommand):
-    """As `Sandbox.expire_codes`."""
+    """As ``Sandbox.expire_codes``."""
 
     account: str | None = None
 
 
 @frozen
 class AcceptToken(LoginCommand):
-    """As `Sandbox.accept_token`, with the token as text."""
+    """As ``Sandbox.accept_token``, with the token as text."""
 
     account: str
     token: str = field(repr=False)
@@ -50,19 +52,19 @@ class AcceptToken(LoginCommand):
 
 @frozen
 class ExpireTokens(LoginCommand):
-    """As `Sandbox.expire_tokens`."""
+    """As ``Sandbox.expire_tokens``."""
 
 
 @frozen
 class SetTokenLifetime(LoginCommand):
-    """As `Sandbox.set_token_lifetime`."""
+    """As ``Sandbox.set_token_lifetime``."""
 
     seconds: float
 
 
 @frozen
 class MakeBot(LoginCommand):
-    """As `Sandbox.make_bot`."""
+    """As ``Sandbox.make_bot``."""
 
     token: str = field(repr=False)
     dc: int | None = None
@@ -70,7 +72,7 @@ class MakeBot(LoginCommand):
 
 @frozen
 class OpenDatacenter(LoginCommand):
-    """As `Sandbox.open_dc`."""
+    """As ``Sandbox.open_dc``."""
 
     dc: int
     port: int = 0
@@ -78,37 +80,23 @@ class OpenDatacenter(LoginCommand):
 
 @frozen
 class ExpireBotToken(LoginCommand):
-    """As `Sandbox.expire_bot_token`."""
+    """As ``Sandbox.expire_bot_token``."""
 
     token: str = field(repr=False)
 
 
-Reader = Callable[[dict[str, object], str], Any]
-COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Reader]]]] = {
-    "number": (SetNumberStatus, {"account": fields.text, "status": fields.text}),
+LOGIN_COMMANDS: Final[Mapping[str, tuple[Callable[..., LoginCommand], Mapping[str, Reader]]]] = {
+    "number": (SetNumberStatus, {"account": fields.read_text, "status": fields.read_text}),
     "password": (
         SetPassword,
-        {"account": fields.text, "password": fields.secret_or_none, "hint": fields.text_or_none},
+        {"account": fields.read_text, "password": fields.read_optional_secret, "hint": fields.read_optional_text},
     ),
-    "expire_codes": (ExpireCodes, {"account": fields.text_or_none}),
-    "accept_token": (AcceptToken, {"account": fields.text, "token": fields.secret}),
+    "expire_codes": (ExpireCodes, {"account": fields.read_optional_text}),
+    "accept_token": (AcceptToken, {"account": fields.read_text, "token": fields.read_secret}),
     "expire_tokens": (ExpireTokens, {}),
-    "token_lifetime": (SetTokenLifetime, {"seconds": fields.seconds}),
-    "bot": (MakeBot, {"token": fields.secret, "dc": fields.whole_or_none}),
-    "data_centre": (OpenDatacenter, {"dc": fields.whole, "port": fields.number}),
-    "expire_bot": (ExpireBotToken, {"token": fields.secret}),
+    "token_lifetime": (SetTokenLifetime, {"seconds": fields.read_seconds}),
+    "bot": (MakeBot, {"token": fields.read_secret, "dc": fields.read_optional_int}),
+    "data_centre": (OpenDatacenter, {"dc": fields.read_int, "port": fields.read_count}),
+    "expire_bot": (ExpireBotToken, {"token": fields.read_secret}),
 }
-"""Each command's value, and how each of its keys is read."""
-KEYS: Final = {do: frozenset(readers) for do, (_, readers) in COMMANDS.items()}
-
-
-def parse(do: str, record: dict[str, object]) -> LoginCommand:
-    """The value of a command that is in `COMMANDS`. Raises SandboxError for a key that cannot be read."""
-    kind, readers = COMMANDS[do]
-    return kind(**{key: read(record, key) for key, read in readers.items()})
-
-
-def encode(command: Any) -> dict[str, Any]:
-    """The JSON object that means this command."""
-    (do,) = (do for do, (kind, _) in COMMANDS.items() if kind is type(command))
-    return {"do": do, **asdict(command)}
+"""Each command's class, and the reader of each of its keys."""

@@ -19,15 +19,15 @@ MAX_PADDING_BYTES: Final = 1024
 
 @frozen(repr=False)
 class AuthKey:
-    """The 2048-bit secret that a client and the data centre share."""
+    """The 2048-bit secret that a client and the datacenter share."""
 
     data: bytes
     id: int
-    """The low 64 bits of its SHA-1, unsigned; what a packet begins with."""
+    """The low 64 bits of its SHA-1, unsigned; a packet begins with them."""
 
     @classmethod
     def of(cls, data: bytes) -> "AuthKey":
-        """Raises ValueError for anything but 256 bytes."""
+        """Return the key with these bytes. Raises ValueError for anything but 256 bytes."""
         if len(data) != AUTH_KEY_BYTES:
             raise ValueError(f"an auth key has {AUTH_KEY_BYTES} bytes, not {len(data)}")
         return cls(data, int.from_bytes(sha1(data).digest()[-8:], "little"))
@@ -35,7 +35,7 @@ class AuthKey:
 
 @frozen
 class Envelope:
-    """What the encryption protects: who speaks, in which order, and the message."""
+    """What the encryption protects: the session, the order, and the message."""
 
     salt: int
     session_id: int
@@ -45,14 +45,14 @@ class Envelope:
 
 
 def key_id_of(packet: bytes) -> int:
-    """The id of the key that the packet is encrypted with; zero means plain."""
+    """Return the id of the key that the packet is encrypted with; zero means a plain packet."""
     if len(packet) < 8:
         raise ProtocolError("packet_too_short")
     return int.from_bytes(packet[:8], "little")
 
 
 def decrypt(key: AuthKey, packet: bytes) -> Envelope:
-    """Opens a packet from a client. Raises ProtocolError when anything about it is off."""
+    """Open a packet from a client. Raises ProtocolError when anything about it is wrong."""
     secret = packet[24:]
     if len(secret) < HEADER_BYTES + 16 or len(secret) % 16:
         raise ProtocolError("packet_length")
@@ -68,7 +68,7 @@ def decrypt(key: AuthKey, packet: bytes) -> Envelope:
 
 
 def encrypt(key: AuthKey, envelope: Envelope) -> bytes:
-    """Seals a packet for a client."""
+    """Encrypt a packet for a client."""
     header = (envelope.salt, envelope.session_id, envelope.msg_id, envelope.seq_no, len(envelope.body))
     plain = struct.pack("<qqqii", *header) + envelope.body
     plain += os.urandom(-(len(plain) + MIN_PADDING_BYTES) % 16 + MIN_PADDING_BYTES)
@@ -78,5 +78,5 @@ def encrypt(key: AuthKey, envelope: Envelope) -> bytes:
 
 
 def corrupt(packet: bytes) -> bytes:
-    """The packet with another msg_key, so that it cannot be what was encrypted."""
+    """Return the packet with another msg_key, which cannot belong to what was encrypted."""
     return packet[:8] + bytes([packet[8] ^ 1]) + packet[9:]

@@ -1,4 +1,4 @@
-"""The RSA key of the data centre: its public half is what a client must trust."""
+"""The RSA key of the datacenter: clients must trust its public half."""
 
 import math
 import os
@@ -25,22 +25,22 @@ MILLER_RABIN_ROUNDS: Final = 10
 
 @frozen(repr=False)
 class DatacenterKey:
-    """The private key of a data centre, and what is derived from it."""
+    """The private key of a datacenter, and what is derived from it."""
 
     private: rsa.PrivateKey
     fingerprint: int
 
     @property
     def public_pem(self) -> str:
-        """The public half as PKCS#1 PEM, for `telethon.crypto.rsa.add_key(pem, old=False)`."""
+        """Return the public half as PKCS#1 PEM, for ``telethon.crypto.rsa.add_key(pem, old=False)``."""
         public = rsa.PublicKey(self.private.n, self.private.e)
         return bytes(public.save_pkcs1()).decode("ascii")
 
     def decrypt(self, cipher: bytes) -> bytes:
-        """Undoes raw RSA and returns the 255 bytes under the old MTProto padding (SHA-1, data, random).
+        """Undo raw RSA and return the 255 bytes under the old MTProto padding (SHA-1, data, random).
 
-        Two half-size powers (the Chinese remainder theorem) cost a quarter of one full power.
-        Raises ProtocolError when the result cannot be such a block.
+        Two half-size powers (the Chinese remainder theorem) cost a quarter of one full power. Raises ProtocolError when
+        the result cannot be such a block.
         """
         key = self.private
         number = int.from_bytes(cipher, "big")
@@ -54,14 +54,14 @@ class DatacenterKey:
 
 
 def from_private(private: rsa.PrivateKey) -> DatacenterKey:
-    """Adds the fingerprint, the low 64 bits of SHA-1 over the modulus and the exponent as TL strings."""
+    """Add the fingerprint: the low 64 bits of SHA-1 over the modulus and the exponent as TL strings."""
     parts = (TLObject.serialize_bytes(_big_endian(part)) for part in (private.n, private.e))
     (fingerprint,) = struct.unpack("<q", sha1(b"".join(parts)).digest()[-8:])
     return DatacenterKey(private, fingerprint)
 
 
 def generate() -> DatacenterKey:
-    """A new random key; takes about half a second."""
+    """Return a new random key; this takes about half a second."""
     while True:
         p, q = _prime(KEY_BITS // 2), _prime(KEY_BITS // 2)
         phi = (p - 1) * (q - 1)
@@ -71,12 +71,12 @@ def generate() -> DatacenterKey:
 
 @cache
 def process_key() -> DatacenterKey:
-    """The key of every data centre in this process that keeps no state; made when first asked for."""
+    """Return the key of every datacenter in this process that keeps no state; it is made on first use."""
     return generate()
 
 
 def load_or_generate(path: Path) -> DatacenterKey:
-    """The key in the file, which is made (readable by its owner only) when it is missing.
+    """Return the key in the file; a missing file is written first, readable by its owner only.
 
     Raises SandboxError when the file cannot be used.
     """
@@ -90,12 +90,12 @@ def load_or_generate(path: Path) -> DatacenterKey:
             f"The key of the sandbox at {path} cannot be used ({error.strerror}); check the path."
         ) from error
     except ValueError as error:
-        raise SandboxError(f"{path} holds no RSA key; delete the file and the sandbox makes a new one.") from error
+        raise SandboxError(f"{path} is not an RSA key; delete the file and the sandbox makes a new one.") from error
     return key
 
 
 def _write_private(path: Path, text: bytes) -> None:
-    """Writes beside the file and renames, so that a crash never leaves half a key."""
+    """Write beside the file and rename, so that a crash never leaves half a key."""
     draft = path.with_suffix(f".{os.getpid()}.tmp")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(handle, "wb") as file:

@@ -41,14 +41,14 @@ MIN_KEY_BITS: Final = 2041
 
 @frozen(repr=False)
 class DiffieHellman:
-    """The data centre's half. One per process and a short exponent: four times less work for each client."""
+    """The datacenter's half. One per process and a short exponent: four times less work for each client."""
 
     secret: int
     public: int
 
     @classmethod
     def fresh(cls) -> "DiffieHellman":
-        """A random half whose public number is in the range that clients insist on."""
+        """Return a random half whose public number is in the range that clients insist on."""
         while True:
             secret = secrets.randbits(256) | 1 << 255
             public = pow(GENERATOR, secret, PRIME)
@@ -58,7 +58,7 @@ class DiffieHellman:
 
 @frozen(repr=False)
 class ExchangeReply:
-    """An answer to the client, and the new key once there is one."""
+    """An answer to the client, and the new key once it exists."""
 
     answer: Any
     key: AuthKey | None = None
@@ -76,7 +76,7 @@ class KeyExchange:
     _new_nonce: int | None = None
 
     def proceed(self, request: Any) -> ExchangeReply:
-        """Takes the client's next request."""
+        """Answer the client's next request."""
         match request:
             case functions.ReqPqMultiRequest() | functions.ReqPqRequest():
                 return self._begin(request)
@@ -151,7 +151,7 @@ class KeyExchange:
 
     @staticmethod
     def _inner_of(plain: bytes) -> Any:
-        """The object behind its SHA-1; what comes after it is padding."""
+        """Return the object behind its SHA-1; the rest is padding."""
         try:
             inner, end = tl.read_prefix(plain, 20)
         except ValueError as error:
@@ -162,7 +162,7 @@ class KeyExchange:
 
 
 def read_plain(packet: bytes) -> Any:
-    """The request in an unencrypted packet. Raises ProtocolError when it is not one whole request."""
+    """Return the request in an unencrypted packet. Raises ProtocolError when it is not one whole request."""
     if len(packet) < 24:
         raise ProtocolError("plain_length")
     key_id, msg_id, length = struct.unpack_from("<qqi", packet)
@@ -175,6 +175,6 @@ def read_plain(packet: bytes) -> Any:
 
 
 def write_plain(msg_id: int, answer: Any) -> bytes:
-    """An unencrypted packet."""
+    """Return an unencrypted packet with the answer."""
     body = tl.dump(answer)
     return struct.pack("<qqi", 0, msg_id, len(body)) + body

@@ -1,7 +1,7 @@
 """The message layer of one connection: identifiers, sequence numbers, salt, containers.
 
-Stricter than Telegram on purpose: one connection carries one key, and whatever a client gets
-wrong is named. Source of the rules: https://core.telegram.org/mtproto/description
+It is stricter than Telegram on purpose: one connection carries one key, and every mistake of a client is named. Source
+of the rules: https://core.telegram.org/mtproto/description
 """
 
 import secrets
@@ -47,7 +47,7 @@ LAYER_REQUESTS: Final = (
 
 @frozen
 class IncomingMessage:
-    """One message out of a packet, its body not yet read."""
+    """One message out of a packet, its body still unread."""
 
     msg_id: int
     seq_no: int
@@ -56,7 +56,7 @@ class IncomingMessage:
 
 @define
 class MessageLayer:
-    """What the data centre remembers about the peer of one connection."""
+    """What the datacenter remembers about the peer of one connection."""
 
     salt: int
     _clock: Callable[[], float]
@@ -65,7 +65,7 @@ class MessageLayer:
     announced: bool = False
     """Whether new_session_created was sent."""
     _skew: float = 0
-    """Seconds that our clock is ahead. A client that set its own by it is understood like any other."""
+    """Seconds that our clock is ahead. A client that set its own clock by it is understood like any other."""
     _seen: deque[tuple[int, int]] = field(factory=lambda: deque(maxlen=MAX_REMEMBERED_MESSAGES))
     _seen_ids: set[int] = field(factory=set)
     _newest: tuple[int, int] = (0, 0)
@@ -74,14 +74,14 @@ class MessageLayer:
     _content_sent: int = 0
 
     def check_envelope(self, envelope: Envelope) -> None:
-        """Checks what concerns the packet as a whole.
+        """Check what concerns the packet as a whole.
 
-        Raises ProtocolError for a session without a number and BadMessage for an id that is out of time, or (code 48)
-        when the salt is not ours. That names the outer message: all of the packet is to be sent again.
+        Raises ProtocolError for a session id of zero, and BadMessage for a message id that is too old or too new, or
+        (code 48) for a wrong salt. BadMessage names the outer message: the client has to send the whole packet again.
         """
         if envelope.session_id == 0:
             raise ProtocolError("wrong_session")
-        if self.id not in (0, envelope.session_id):  # another session on the same connection: it begins anew
+        if self.id not in (0, envelope.session_id):  # another session on the same connection begins anew
             self.announced, self._content_sent, self._newest = False, 0, (0, 0)
             self._seen.clear()
             self._seen_ids.clear()
@@ -91,7 +91,7 @@ class MessageLayer:
             raise BadMessage(envelope.msg_id, envelope.seq_no, BAD_SALT)
 
     def unpack(self, envelope: Envelope) -> list[IncomingMessage]:
-        """The messages of the packet: its own, or those in its container. Raises BadMessage for the container."""
+        """Return the messages of the packet: its own, or those in its container. Raises BadMessage."""
         outer = IncomingMessage(envelope.msg_id, envelope.seq_no, envelope.body)
         if envelope.body[:4] != struct.pack("<I", tl.CONTAINER):
             return [outer]
@@ -102,9 +102,9 @@ class MessageLayer:
         return _open_container(outer)
 
     def accept(self, message: IncomingMessage) -> bool:
-        """Takes note of a message; False when it was received before and must not be executed again.
+        """Record a message; return False when it was received before and must not be executed again.
 
-        Raises BadMessage when its id or its place in the sequence is impossible.
+        Raises BadMessage when its id or its sequence number is impossible.
         """
         self._check_id(message.msg_id, message.seq_no)
         if message.msg_id in self._seen_ids:
@@ -118,7 +118,7 @@ class MessageLayer:
         return True
 
     def wrap(self, body: bytes, *, reply: bool, content: bool, skew: float = 0) -> Envelope:
-        """An outgoing message. Its id is 1 modulo 4 for replies, 3 for pushes, and grows while the skew stays."""
+        """Wrap an outgoing message. Its id is 1 modulo 4 for replies, 3 for pushes, and grows while the skew stays."""
         stamp = int((self._clock() + skew) * 2**32) & ~3
         last = self._last_stamp if self._last_skew == skew else 0
         stamp = max(stamp, (last & ~3) + 4) | (1 if reply else 3)
@@ -128,13 +128,13 @@ class MessageLayer:
         return Envelope(self.salt, self.id, stamp, sequence, body)
 
     def change_salt(self) -> None:
-        """From now on the salt is another one, which the client does not know yet."""
+        """Change the salt to one that the client does not know yet."""
         self.salt = int.from_bytes(secrets.token_bytes(8), "little", signed=True)
 
     def set_clock(self, skew: float) -> None:
-        """From now on our clock is so many seconds ahead. Ids that lie in its future are forgotten.
+        """Set our clock this many seconds ahead, and forget the message ids that lie in its future.
 
-        They are of clients that followed a clock that went too fast; nothing that they send now could come after.
+        They belong to clients that followed a fast clock; no later message of theirs could have a higher id.
         """
         if skew == self._skew:
             return
@@ -154,7 +154,7 @@ class MessageLayer:
             raise BadMessage(msg_id, seq_no, TOO_NEW)
 
     def _check_sequence(self, message: IncomingMessage) -> None:
-        """A later id has a later number; only messages that need no acknowledgement may share one."""
+        """Check that a later id has a later number; only messages that need no acknowledgement may share one."""
         newest_id, newest_seq = self._newest
         if message.msg_id > newest_id:
             if not _may_follow(newest_seq, message.seq_no):
@@ -168,7 +168,7 @@ class MessageLayer:
 
 
 def check_parity(message: IncomingMessage, value: Any) -> None:
-    """Requests have odd sequence numbers, acknowledgements even ones. Raises BadMessage."""
+    """Check that requests have odd sequence numbers and acknowledgements even ones. Raises BadMessage."""
     if isinstance(value, LAYER_REQUESTS):
         return
     if tl.is_request(value) and message.seq_no % 2 == 0:

@@ -1,4 +1,4 @@
-"""The server's half of SRP: it can tell whether somebody knows a password without ever having it.
+"""The server's half of SRP: it checks that a client knows a password without ever having the password.
 
 Names are those of https://core.telegram.org/api/srp, which also says where it departs from RFC 2945.
 """
@@ -23,7 +23,7 @@ PRIME: Final = bytes.fromhex(
     "e418fc15e83ebea0f87fa9ff5eed70050ded2849f47bf959d956850ce929851f0d8115f635b105ee2e4e15d04b2454bf"
     "6f4fadf034b10403119cd8e3b92fcc5b"
 )
-"""Telegram's own safe prime. Clients know it; any other they would have to prove prime, which takes minutes."""
+"""Telegram's own safe prime. Clients know it; they would have to prove any other one prime, which takes minutes."""
 SALT1_BYTES: Final = 8
 SALT2_BYTES: Final = 16
 OWN_SALT_BYTES: Final = 32
@@ -42,7 +42,7 @@ class Verifier:
 
     @classmethod
     def of(cls, password: str) -> Self:
-        """A verifier with fresh salts. Takes a tenth of a second, on purpose (PBKDF2)."""
+        """Return a verifier with fresh salts. Takes a tenth of a second, on purpose (PBKDF2)."""
         salt1, salt2 = fresh_salts()
         return cls(salt1, salt2, bytes(client_side.compute_digest(algorithm(salt1, salt2), password)))
 
@@ -57,20 +57,20 @@ class Challenge:
 
     @classmethod
     def fresh(cls, verifier: Verifier) -> Self:
-        """A challenge that only whoever knows the verifier's password can answer."""
+        """Return a challenge that can be answered only with the verifier's password."""
         secret = secrets.randbits(8 * SIZE)
         public = (_multiplier() * int.from_bytes(verifier.value, "big") + pow(G, secret, _P)) % _P
         return cls(secrets.randbits(63), secret, _padded(public))
 
 
 def algorithm(salt1: bytes, salt2: bytes) -> Any:
-    """How clients make the hash of a password, as a TL object."""
+    """Return how clients hash a password, as a TL object."""
     kind = types.PasswordKdfAlgoSHA256SHA256PBKDF2HMACSHA512iter100000SHA256ModPow
     return kind(salt1, salt2, G, PRIME)
 
 
 def verifier_of(algo: Any, value: bytes) -> Verifier | None:
-    """The verifier of a new password that a client has computed; None unless it did so as it was told to."""
+    """Return the verifier of a new password that a client has computed; None if it did not follow the algorithm."""
     if not isinstance(algo, types.PasswordKdfAlgoSHA256SHA256PBKDF2HMACSHA512iter100000SHA256ModPow):
         return None
     ours = (algo.g, algo.p, len(algo.salt2)) == (G, PRIME, SALT2_BYTES)
@@ -84,10 +84,10 @@ def fresh_salts() -> tuple[bytes, bytes]:
     return secrets.token_bytes(SALT1_BYTES), secrets.token_bytes(SALT2_BYTES)
 
 
-def proves(verifier: Verifier, challenge: Challenge, a: bytes, m1: bytes) -> bool:
-    """Whether the client's number A and its proof M1 come from the password of the verifier."""
+def verify_proof(verifier: Verifier, challenge: Challenge, a: bytes, m1: bytes) -> bool:
+    """Return whether the client's number A and its proof M1 come from the password of the verifier."""
     public = int.from_bytes(a, "big")
-    if len(a) > SIZE or not 0 < public < _P:  # with a multiple of p anybody could tell the shared secret
+    if len(a) > SIZE or not 0 < public < _P:  # with a multiple of p the shared secret would be known to all
         return False
     u = int.from_bytes(_hash(_padded(public), challenge.public), "big")
     shared = pow(public * pow(int.from_bytes(verifier.value, "big"), u, _P), challenge.secret, _P)

@@ -1,4 +1,4 @@
-"""The border to Telethon's TL classes: reading requests, writing answers. `Any` stops here.
+"""The border to Telethon's TL classes: it reads requests and writes answers. ``Any`` stops here.
 
 Telethon's table of constructors holds the request classes too, so its reader reads what a client sends.
 """
@@ -27,9 +27,9 @@ MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 
 
 def read(body: bytes) -> Any:
-    """The one object that the body holds, unpacked when it is gzip_packed.
+    """Return the one object that the body holds, unpacked when it is gzip_packed.
 
-    Raises RpcRefusal, in Telegram's words, for a body that is no object or holds more than one.
+    Raises RpcRefusal, in Telegram's words, for a body that is not exactly one object.
     """
     reader = BinaryReader(body)
     try:
@@ -37,8 +37,8 @@ def read(body: bytes) -> Any:
     except TypeNotFoundError as error:
         raise RpcRefusal(400, f"INPUT_METHOD_INVALID_{error.invalid_constructor_id}") from error
     except Exception as error:
-        # A reader of bytes that anybody may have sent: struct, buffer, unicode, zlib and recursion errors all
-        # mean the same to the sender.
+        # Any client may have sent these bytes: struct, buffer, unicode, zlib and recursion errors all mean the same to
+        # it.
         raise RpcRefusal(400, "INPUT_FETCH_ERROR") from error
     if reader.tell_position() != len(body):
         raise RpcRefusal(400, "INPUT_REQUEST_TOO_LONG")
@@ -50,9 +50,9 @@ def read(body: bytes) -> Any:
 
 
 def read_prefix(data: bytes, start: int) -> tuple[Any, int]:
-    """The object at an offset and the offset behind it; what follows is padding.
+    """Return the object at an offset, and the offset behind it; the rest is padding.
 
-    Raises ValueError when there is none.
+    Raises ValueError when the bytes are not an object.
     """
     reader = BinaryReader(data)
     reader.set_position(start)
@@ -64,7 +64,7 @@ def read_prefix(data: bytes, start: int) -> tuple[Any, int]:
 
 
 def dump(value: Any) -> bytes:
-    """The value on the wire; Bool and Vector are packed by hand, as Telethon has no class for them."""
+    """Return the value on the wire; Bool and Vector are packed by hand, as Telethon has no class for them."""
     if value is True or value is False:
         return struct.pack("<I", BOOL_TRUE if value else BOOL_FALSE)
     if isinstance(value, list):
@@ -73,12 +73,12 @@ def dump(value: Any) -> bytes:
 
 
 def rpc_result(msg_id: int, value: Any) -> bytes:
-    """rpc_result for the request with this message id."""
+    """Return rpc_result for the request with this message id."""
     return struct.pack("<Iq", RPC_RESULT, msg_id) + dump(value)
 
 
 def rpc_error(msg_id: int, refusal: RpcRefusal) -> bytes:
-    """rpc_result that carries an rpc_error."""
+    """Return rpc_result that carries an rpc_error."""
     return rpc_result(msg_id, types.RpcError(refusal.code, refusal.text))
 
 
@@ -91,9 +91,9 @@ class Query:
 
 
 def unwrap(request: Any) -> Query:
-    """Takes off invokeWithLayer, initConnection, invokeWithoutUpdates and invokeAfterMsg.
+    """Take off invokeWithLayer, initConnection, invokeWithoutUpdates and invokeAfterMsg.
 
-    Raises RpcRefusal when there are more layers than any client has a use for.
+    Raises RpcRefusal when there are more wrappers than any client has a use for.
     """
     without_updates = False
     for _ in range(MAX_WRAPPERS):
@@ -114,18 +114,18 @@ def unwrap(request: Any) -> Query:
 
 
 def is_request(value: Any) -> bool:
-    """Whether the object is a function of the schema (and not a type)."""
+    """Return whether the object is a function of the schema (and not a type)."""
     return isinstance(value, TLRequest)
 
 
 def method_name(request: Any) -> str:
-    """The name in the schema: `users.getUsers` for GetUsersRequest of telethon.tl.functions.users."""
+    """Return the name in the schema: ``users.getUsers`` for GetUsersRequest of telethon.tl.functions.users."""
     return _name_of(type(request))
 
 
 @cache
 def method_names() -> frozenset[str]:
-    """The names of all requests that Telethon knows."""
+    """Return the names of all requests that Telethon knows."""
     return frozenset(_name_of(kind) for kind in tlobjects.values() if issubclass(kind, TLRequest))
 
 

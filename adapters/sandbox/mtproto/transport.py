@@ -1,7 +1,6 @@
 """Framing: how packets are cut out of the byte stream.
 
-A client says in its first bytes which framing it speaks. Source:
-https://core.telegram.org/mtproto/mtproto-transports
+A client says in its first bytes which framing it uses. Source: https://core.telegram.org/mtproto/mtproto-transports
 """
 
 import asyncio
@@ -31,7 +30,7 @@ class ByteSource(Protocol):
 
 
 class Framing(Protocol):
-    """One direction-aware codec; it lives as long as its connection."""
+    """A codec with state for both directions; it lives as long as its connection."""
 
     def encode(self, packet: bytes) -> bytes: ...
 
@@ -40,7 +39,7 @@ class Framing(Protocol):
 
 @define
 class Full:
-    """Length, sequence number, packet, CRC-32: what Telethon speaks unless told otherwise."""
+    """Length, sequence number, packet, CRC-32: Telethon's default."""
 
     _sent: int = 0
     _received: int = 0
@@ -78,7 +77,7 @@ class Abridged:
     async def read(self, source: ByteSource) -> bytes:
         words = (await source.readexactly(1))[0]
         if words > 0x7F:
-            # The top bit asks for a quick acknowledgement, which this data centre does not give.
+            # The top bit asks for a quick acknowledgement, which this datacenter does not give.
             raise ProtocolError("transport_quick_ack")
         if words == 0x7F:
             words = int.from_bytes(await source.readexactly(3), "little")
@@ -129,7 +128,7 @@ class _Decrypting:
 
 
 async def detect(source: ByteSource) -> Framing:
-    """Reads just enough to know the framing.
+    """Read just enough to know the framing.
 
     Raises ProtocolError for bytes that announce none, IncompleteReadError when the stream ends before.
     """
@@ -164,9 +163,10 @@ def _check_length(length: int) -> None:
 
 
 def error_of(framing: Framing, code: int) -> bytes:
-    """A transport error on the wire. The full framing's flood has been seen as three bare numbers, not as a packet.
+    """Return a transport error on the wire.
 
-    Source: https://github.com/LonamiWebs/Telethon/issues/4042
+    The flood error of the full framing has been seen as three bare numbers instead of a packet. Source:
+    https://github.com/LonamiWebs/Telethon/issues/4042
     """
     if isinstance(framing, Full) and code == FLOOD:
         return struct.pack("<iii", code, code, code)
@@ -174,7 +174,7 @@ def error_of(framing: Framing, code: int) -> bytes:
 
 
 def source_of(data: bytes) -> asyncio.StreamReader:
-    """A stream that holds these bytes and then ends; must be called where a loop runs."""
+    """Return a stream that holds these bytes and then ends; must be called where a loop runs."""
     reader = asyncio.StreamReader()
     reader.feed_data(data)
     reader.feed_eof()

@@ -1,6 +1,7 @@
-"""One connection: packets in, answers out, until either side has had enough."""
+"""One connection: packets in, answers out, until either side ends it."""
 
 import contextlib
+import logging
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from hashlib import sha256
 from typing import Any, Final
@@ -19,15 +20,17 @@ from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
 from adapters.sandbox.mtproto.key_exchange import KeyExchange
 from adapters.sandbox.mtproto.message_layer import BAD_SALT, LAYER_REQUESTS, IncomingMessage, MessageLayer, check_parity
 from adapters.sandbox.server.connection_socket import CHUNK_BYTES, ConnectionSocket
-from adapters.sandbox.server.hub import Hub, log
+from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.server.requests import RequestHandler
 from adapters.sandbox.services import views
 from adapters.sandbox.store.database import StoredAccount
 
+log = logging.getLogger(__name__)
+
 IDLE_TIMEOUT_SECONDS: Final = 600.0
 """A client pings every minute or so; one that is silent for this long is gone."""
 BLACKHOLE_POLL_SECONDS: Final = 0.25
-"""How often a connection that should have been closed looks whether the black hole is over."""
+"""How often a connection that should have been closed checks whether the black hole is over."""
 MAX_REQUESTS_IN_FLIGHT: Final = 256
 SALT_LIFETIME_SECONDS: Final = 3600
 REQUEST_POINTS: Final = (FaultPoint.REQUEST, FaultPoint.ANSWER)
@@ -35,23 +38,23 @@ REQUEST_POINTS: Final = (FaultPoint.REQUEST, FaultPoint.ANSWER)
 
 @define(eq=False)
 class Connection:
-    """Serves one client. `serve` returns when the connection is over and leaves no socket behind."""
+    """Serves one client. ``serve`` returns when the connection is over and leaves no socket behind."""
 
     _hub: Hub
     _reader: StreamReader
     _writer: StreamWriter
     _dc_id: int
-    """The data centre that the client takes us for."""
+    """The datacenter that the client connected to."""
     _port_account: str | None
-    """The phone number that the port belongs to, on a port of one account."""
+    """The phone number that the port belongs to; None on the shared port."""
     _tasks: TaskGroup = field(init=False)
     _socket: ConnectionSocket = field(init=False)
     _requests: RequestHandler = field(init=False)
-    _slots: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT))
+    _request_slots: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT))
     _read_scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     _exchange: KeyExchange | None = None
     _key: AuthKey | None = None
-    _session: MessageLayer = field(init=False)
+    _layer: MessageLayer = field(init=False)
     _disconnect_at: float | None = None
     _handshake_ended: bool = False
     _plain_stamp: int = 0
@@ -66,12 +69,12 @@ class Connection:
 
     @property
     def account(self) -> str | None:
-        """The phone number of the account, as far as it is known."""
+        """Return the phone number of the account, as far as it is known."""
         owner = self._owner()
         return owner.phone if owner else self._port_account
 
     async def serve(self) -> None:
-        """Reads until the end. Whatever a client sends, nothing is raised."""
+        """Read until the end. No input of a client makes this raise."""
         self._hub.stats.connections += 1
         self._hub.stats.begin_handshake()
         try:
@@ -86,32 +89,32 @@ class Connection:
             await self._socket.aclose()
 
     def apply_fault(self, fault: Fault) -> bool:
-        """Does to the whole connection, now, what the fault does to one; False when there is nothing it could do."""
-        line = self._socket
-        if line.closed:
+        """Apply a fault to the whole connection now; return False when it can have no effect here."""
+        sock = self._socket
+        if sock.closed:
             return False
         match fault.kind:
             case FaultKind.RESET | FaultKind.RESET_BEFORE | FaultKind.RESET_AFTER:
-                line.reset()
+                sock.reset()
             case FaultKind.FORGET_KEY if self._owner() is None:
                 return False
             case FaultKind.TRANSPORT_ERROR | FaultKind.FORGET_KEY:
-                if line.framing is None:
+                if sock.framing is None:
                     return False
-                line.send_error(fault.code or UNKNOWN_KEY)
+                sock.send_error(fault.code or UNKNOWN_KEY)
             case FaultKind.GARBAGE:
-                line.send_garbage()
+                sock.send_garbage()
             case _:
-                line.close_gracefully()
+                sock.close_gracefully()
         self._read_scope.deadline = self._next_deadline()
         return True
 
     def push(self, update: Any) -> None:
-        """Sends an update that nobody asked for."""
+        """Send an update."""
         if not self._requests.may_receive(self._owner()):
             return
         faults = self._hub.faults
-        # A login that was revoked is told nothing; what is lost here is in the difference, where it is not.
+        # A login that was revoked gets no updates; a lost update is still in the difference.
         if not faults.find(FaultPoint.LOGIN, self.account) and not faults.trigger(FaultPoint.UPDATE, self.account):
             self._send(tl.dump(update), reply=False, content=True)
 
@@ -142,7 +145,7 @@ class Connection:
         return min(limit for limit in limits if limit is not None)
 
     async def _next_packet(self, framing: transport.Framing) -> bytes:
-        """The next packet. Raises TimeoutError when the client was silent for too long, or asked for it."""
+        """Return the next packet. Raises TimeoutError when the client was silent for too long, or asked for it."""
         with anyio.CancelScope(deadline=self._next_deadline()) as self._read_scope:
             return await framing.read(self._reader)
         # A FIN would not come through a black hole either, so it is held back until the client can see it.
@@ -152,7 +155,7 @@ class Connection:
         raise TimeoutError
 
     def _apply_packet_faults(self, packet: bytes) -> bool:
-        """Asks the switchboard about a packet; True when it must not be looked at."""
+        """Apply the fault that hits this packet; return True when the packet must not be processed."""
         self._identify_key(packet)
         if self._socket.closed:
             return True
@@ -167,9 +170,9 @@ class Connection:
         return True
 
     def _identify_key(self, packet: bytes) -> None:
-        """Learns the key from the first encrypted packet. Raises ProtocolError for one that nobody knows.
+        """Learn the key from the first encrypted packet. Raises ProtocolError for an unknown key.
 
-        On a port shared by all this is the moment at which faults of accepting can act for one account.
+        On the shared port this is the moment at which faults of accepting can act for one account.
         """
         key_id = cipher.key_id_of(packet)
         if key_id == 0 or self._key is not None:
@@ -189,7 +192,7 @@ class Connection:
     def _use(self, key: AuthKey) -> None:
         seed = self._hub.salt_seed + key.id.to_bytes(8, "little")
         salt = int.from_bytes(sha256(seed).digest()[:8], "little", signed=True)
-        self._key, self._session = key, MessageLayer(salt, self._hub.clock)
+        self._key, self._layer = key, MessageLayer(salt, self._hub.clock)
 
     async def _process_packet(self, packet: bytes) -> None:
         if cipher.key_id_of(packet) == 0:
@@ -206,33 +209,33 @@ class Connection:
         if self._key is not None:
             raise ProtocolError("plain_after_encrypted")
         if self._exchange is None:
-            self._exchange = KeyExchange(self._hub.key, self._hub.half, self._hub.clock)
-        step = self._exchange.proceed(key_exchange.read_plain(packet))
-        if step.key is not None:
-            self._hub.store.add_key(step.key, dc_id=self._key_dc)
+            self._exchange = KeyExchange(self._hub.key, self._hub.diffie_hellman, self._hub.clock)
+        reply = self._exchange.proceed(key_exchange.read_plain(packet))
+        if reply.key is not None:
+            self._hub.store.add_key(reply.key, dc_id=self._key_dc)
             self._hub.stats.keys_made += 1
         self._plain_stamp = max(int(self._hub.clock() * 2**32) & ~3, self._plain_stamp) + 5 & ~3 | 1
-        self._write(key_exchange.write_plain(self._plain_stamp, step.answer))
+        self._write(key_exchange.write_plain(self._plain_stamp, reply.answer))
 
     async def _process_encrypted(self, envelope: Envelope) -> None:
-        session, faults = self._session, self._hub.faults
-        session.set_clock(_seconds(faults.find(FaultPoint.CLOCK, self.account)))
+        layer, faults = self._layer, self._hub.faults
+        layer.set_clock(_seconds(faults.find(FaultPoint.CLOCK, self.account)))
         try:
-            session.check_envelope(envelope)
+            layer.check_envelope(envelope)
             if faults.trigger(FaultPoint.SALT, self.account):
-                session.change_salt()
+                layer.change_salt()
                 raise BadMessage(envelope.msg_id, envelope.seq_no, BAD_SALT)
-            messages = session.unpack(envelope)
+            messages = layer.unpack(envelope)
             for message in messages:
                 await self._process_message(message)
             if messages[:1] != [IncomingMessage(envelope.msg_id, envelope.seq_no, envelope.body)]:
-                session.accept(IncomingMessage(envelope.msg_id, envelope.seq_no, b""))
+                layer.accept(IncomingMessage(envelope.msg_id, envelope.seq_no, b""))
         except BadMessage as bad:
             self._reject(bad)
 
     async def _process_message(self, message: IncomingMessage) -> None:
         try:
-            if not self._session.accept(message):
+            if not self._layer.accept(message):
                 self._hub.stats.count(self._hub.stats.protocol_errors, "duplicate_message")
                 self._send(tl.dump(types.MsgsAck([message.msg_id])), reply=True, content=False)
                 return
@@ -249,7 +252,7 @@ class Connection:
             await self._dispatch(message, value, query)
 
     async def _dispatch(self, message: IncomingMessage, value: Any, query: tl.Query) -> None:
-        """Answers at once what is of the message layer, and everything else in a task of its own."""
+        """Answer requests of the message layer at once, and every other one in a task of its own."""
         if not tl.is_request(value):
             self._answer_layer(message.msg_id, value)
             return
@@ -261,12 +264,12 @@ class Connection:
         ):
             self._answer_layer(message.msg_id, value)
         else:
-            await self._slots.acquire()
+            await self._request_slots.acquire()
             self._tasks.start_soon(self._answer, message.msg_id, value, query)
 
     def _reject(self, bad: BadMessage) -> None:
         if bad.code == BAD_SALT:
-            answer = types.BadServerSalt(bad.msg_id, bad.seq_no, bad.code, self._session.salt)
+            answer = types.BadServerSalt(bad.msg_id, bad.seq_no, bad.code, self._layer.salt)
             self._send(tl.dump(answer), reply=True, content=False)
         else:
             self._hub.stats.count(self._hub.stats.protocol_errors, f"bad_msg_{bad.code}")
@@ -279,7 +282,7 @@ class Connection:
     # Answering
 
     def _answer_layer(self, msg_id: int, value: Any) -> None:
-        """Answers what belongs to the message layer itself."""
+        """Answer what belongs to the message layer itself."""
         answer: Any = None
         match value:
             case functions.PingRequest():
@@ -309,12 +312,12 @@ class Connection:
     def _future_salts(self, msg_id: int) -> Any:
         now = int(self._hub.clock())
         since, until = (views.date(second) for second in (now, now + SALT_LIFETIME_SECONDS))
-        return types.FutureSalts(msg_id, now, [types.FutureSalt(since, until, self._session.salt)])
+        return types.FutureSalts(msg_id, now, [types.FutureSalt(since, until, self._layer.salt)])
 
     async def _answer(self, msg_id: int, value: Any, query: tl.Query) -> None:
-        """One request, in a task of its own: an answer that takes its time must not hold up pings."""
+        """Answer one request, in a task of its own: an answer that takes its time must not hold up pings."""
         faults, name = self._hub.faults, tl.method_name(query.request)
-        # Whoever is nobody yet may say who they want to be.
+        # A client that is not logged in yet may name its number in the request.
         account = self.account or services.named_number(query.request)
         try:
             fault = faults.trigger(FaultPoint.REQUEST, account, name)
@@ -326,28 +329,28 @@ class Connection:
             assert self._key is not None
             of_the_layer = fault is None and isinstance(value, LAYER_REQUESTS)
             answer = b"" if of_the_layer else self._requests.answer(msg_id, self._key, query, fault)
-            late = faults.trigger(FaultPoint.ANSWER, account, name)
-            if late is not None and late.kind is FaultKind.RESET_AFTER:
-                self.apply_fault(late)
+            answer_fault = faults.trigger(FaultPoint.ANSWER, account, name)
+            if answer_fault is not None and answer_fault.kind is FaultKind.RESET_AFTER:
+                self.apply_fault(answer_fault)
                 return
-            await anyio.sleep(_seconds(late))
+            await anyio.sleep(_seconds(answer_fault))
             if of_the_layer:
                 self._answer_layer(msg_id, value)
             else:
                 self._send(answer, reply=True, content=True)
             self._end_handshake()
         finally:
-            self._slots.release()
+            self._request_slots.release()
 
     def _announce_session(self, first_msg_id: int) -> None:
-        if self._session.announced:
+        if self._layer.announced:
             return
-        self._session.announced = True
-        created = types.NewSessionCreated(first_msg_id, self._session.id, self._session.salt)
+        self._layer.announced = True
+        created = types.NewSessionCreated(first_msg_id, self._layer.id, self._layer.salt)
         self._send(tl.dump(created), reply=False, content=True)
 
     def _end_handshake(self) -> None:
-        """The handshake is over: a request was answered, or the connection ended before."""
+        """End the handshake: a request was answered, or the connection ended before."""
         if not self._handshake_ended:
             self._handshake_ended = True
             self._hub.stats.handshakes -= 1
@@ -358,11 +361,11 @@ class Connection:
         assert self._key is not None
         faults = self._hub.faults
         skew = _seconds(faults.trigger(FaultPoint.CLOCK, self.account))
-        packet = cipher.encrypt(self._key, self._session.wrap(body, reply=reply, content=content, skew=skew))
+        packet = cipher.encrypt(self._key, self._layer.wrap(body, reply=reply, content=content, skew=skew))
         self._write(cipher.corrupt(packet) if faults.trigger(FaultPoint.SEAL, self.account) else packet)
 
     def _write(self, packet: bytes) -> None:
-        """Hands a packet to the kernel, unless it would fall into a black hole."""
+        """Hand a packet to the kernel, unless it would fall into a black hole."""
         if not self._is_blackholed() and not self._socket.send(packet):
             log.warning("account %s does not read its answers and was cut off", self.account)
 

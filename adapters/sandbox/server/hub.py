@@ -1,6 +1,5 @@
-"""The data centre without its sockets: what all connections share, and who gets which update."""
+"""The datacenter without its sockets: what all connections share, and which of them get an update."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +15,7 @@ from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore
 
 MAX_NAMES: Final = 500
-"""How many different names one counter keeps; what comes after is counted together."""
-
-log = logging.getLogger("adapters.sandbox")
+"""How many different names one counter keeps; the rest is counted together."""
 
 
 class UpdateReceiver(Protocol):
@@ -29,7 +26,7 @@ class UpdateReceiver(Protocol):
 
 @define
 class SandboxStats:
-    """What happened since the start."""
+    """Counters since the start."""
 
     accepted: int = 0
     accepted_by_account: Counter[str] = field(factory=Counter)
@@ -38,9 +35,9 @@ class SandboxStats:
     """Accepted by the kernel and closed by a fault before the first byte."""
     connections: int = 0
     handshakes: int = 0
-    """Connections now that have not had an answer to a request yet."""
-    most_handshakes: int = 0
-    """The most at once since the last mark."""
+    """Current connections that have not had an answer to a request yet."""
+    max_handshakes: int = 0
+    """The most at once since the counters were reset."""
     keys_made: int = 0
     updates_pushed: int = 0
     requests: Counter[str] = field(factory=Counter)
@@ -49,24 +46,24 @@ class SandboxStats:
     faults: Counter[str] = field(factory=Counter)
 
     def count(self, counter: Counter[str], name: str) -> None:
-        """Counts a name that a client may have chosen, without growing for ever."""
+        """Count a name that a client may have chosen, without growing for ever."""
         counter[name if name in counter or len(counter) < MAX_NAMES else "others"] += 1
 
     def begin_handshake(self) -> None:
         self.handshakes += 1
-        self.most_handshakes = max(self.most_handshakes, self.handshakes)
+        self.max_handshakes = max(self.max_handshakes, self.handshakes)
 
     def reset_counters(self) -> None:
-        self.most_handshakes = self.handshakes
+        self.max_handshakes = self.handshakes
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
+        """Return plain values, ready for JSON."""
         return {
             "accepted": self.accepted,
             "accepted_by_account": dict(self.accepted_by_account),
             "turned_away": self.turned_away,
             "connections": self.connections,
-            "handshakes": {"now": self.handshakes, "most": self.most_handshakes},
+            "handshakes": {"now": self.handshakes, "most": self.max_handshakes},
             "keys_made": self.keys_made,
             "updates_pushed": self.updates_pushed,
             "requests": dict(self.requests),
@@ -86,27 +83,27 @@ class Hub:
     faults: ActiveFaults
     salt_seed: bytes
     clock: Callable[[], float] = time.time
-    half: DiffieHellman = field(factory=DiffieHellman.fresh)
+    diffie_hellman: DiffieHellman = field(factory=DiffieHellman.fresh)
     stats: SandboxStats = field(factory=SandboxStats)
     _receivers: dict[int, set[UpdateReceiver]] = field(factory=dict)
     _awaiting_login: dict[int, set[UpdateReceiver]] = field(factory=dict)
 
     def subscribe(self, account: int, receiver: UpdateReceiver) -> None:
-        """From now on the receiver is pushed what happens to the account."""
+        """Push what happens to the account to the receiver, from now on."""
         self._receivers.setdefault(account, set()).add(receiver)
 
     def unsubscribe(self, account: int, receiver: UpdateReceiver) -> None:
         _discard(self._receivers, account, receiver)
 
     def await_login(self, key: int, receiver: UpdateReceiver) -> None:
-        """From now on the receiver, whose client is nobody yet, is pushed what happens to its login."""
+        """Push what happens to the login of this key to the receiver, whose client is not logged in yet."""
         self._awaiting_login.setdefault(key, set()).add(receiver)
 
     def stop_awaiting_login(self, key: int, receiver: UpdateReceiver) -> None:
         _discard(self._awaiting_login, key, receiver)
 
     def notify_login(self, key: int, update: Any) -> None:
-        """Pushes an update to the clients with this key that wait to be logged in."""
+        """Push an update to the clients with this key that wait to be logged in."""
         for receiver in tuple(self._awaiting_login.get(key, ())):
             receiver.push(update)
             self.stats.updates_pushed += 1
@@ -114,7 +111,7 @@ class Hub:
     def deliver(
         self, messages: Sequence[PrivateMessage | ChannelMessage], origin: UpdateReceiver | None = None
     ) -> None:
-        """Pushes each message to the sessions of all who are to see it, except the one whose request made it."""
+        """Push each message to the connections of all accounts that see it, except the one whose request made it."""
         for message in messages:
             for account, update in self._pushes(message):
                 for receiver in self._receivers[account] - {origin}:
@@ -122,7 +119,7 @@ class Hub:
                     self.stats.updates_pushed += 1
 
     def _pushes(self, message: PrivateMessage | ChannelMessage) -> Iterator[tuple[int, Any]]:
-        """The connected accounts that see a message, each with the update that shows it."""
+        """Yield the connected accounts that see a message, each with the update that shows it."""
         if isinstance(message, PrivateMessage):
             if message.account in self._receivers:
                 users = views.users_of(self.store, [message], message.account)

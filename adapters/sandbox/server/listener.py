@@ -1,6 +1,7 @@
-"""One listening port, and the two ways in which it lets nobody in."""
+"""One listening port, and the two ways in which it turns connections away."""
 
 import asyncio
+import logging
 import socket
 from enum import Enum, auto
 from typing import Final, Protocol
@@ -10,26 +11,27 @@ from anyio.abc import TaskGroup
 from attrs import define, field
 
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.server.hub import log
+
+log = logging.getLogger(__name__)
 
 BACKLOG: Final = 1024
 ACCEPT_PAUSE_SECONDS: Final = 0.1
 FILL_TIMEOUT_SECONDS: Final = 0.2
-"""How long the connection that fills a queue may take; on loopback it is there at once."""
+"""How long the connection that fills a queue may take; on loopback it is immediate."""
 
 
 class AcceptMode(Enum):
-    """What becomes of those who want to connect."""
+    """What happens to new connections."""
 
     OPEN = auto()
     REFUSING = auto()
-    """Nothing listens: ECONNREFUSED. The port stays bound, so nobody else gets it."""
+    """The port does not listen: ECONNREFUSED. It stays bound, so that no other program takes it."""
     DROPPING = auto()
-    """The queue is full, so the kernel drops their first packet; they repeat it until they lose patience."""
+    """The queue is full, so the kernel drops a client's first packet; the client repeats it until it gives up."""
 
 
 class ConnectionAcceptor(Protocol):
-    """Whoever takes the connections."""
+    """The owner of a listener, which serves the accepted connections."""
 
     def accept_connection(self, sock: socket.socket, listener: "Listener", tasks: TaskGroup) -> None: ...
 
@@ -40,10 +42,10 @@ class Listener:
 
     host: str
     account: str | None
-    """The account that the port belongs to, or None for the port shared by all."""
+    """The account that the port belongs to; None for a shared port."""
     port: int
     dc_id: int
-    """The data centre that a port shared by all belongs to; that of an account belongs to the account's home."""
+    """The datacenter that a shared port belongs to; the port of an account belongs to the account's home."""
     mode: AcceptMode = AcceptMode.REFUSING
     _socket: socket.socket = field(init=False)
     _filler: socket.socket | None = None
@@ -52,7 +54,7 @@ class Listener:
     _stopped: anyio.Event = field(factory=anyio.Event)
 
     def bind(self) -> None:
-        """Takes the port. Raises SandboxError when somebody else has it."""
+        """Take the port. Raises SandboxError when another program has it."""
         self._socket = self._new_socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -66,7 +68,7 @@ class Listener:
         self.port = self._socket.getsockname()[1]
 
     async def set_mode(self, mode: AcceptMode, tasks: TaskGroup, host: ConnectionAcceptor) -> None:
-        """Opens the port or closes it in this way. Connections that exist stay."""
+        """Open the port, or close it in this way. Existing connections stay."""
         if mode is self.mode:
             return
         if self._accepting is not None:
@@ -91,7 +93,7 @@ class Listener:
             self._filler = None
 
     async def _fill(self) -> None:
-        """A queue of length zero takes one connection and is full."""
+        """Fill the queue: one of length zero takes one connection and is full."""
         self._socket.listen(0)
         self._filler = self._new_socket()
         with anyio.move_on_after(FILL_TIMEOUT_SECONDS):
@@ -112,7 +114,7 @@ class Listener:
                     try:
                         sock, _ = await loop.sock_accept(self._socket)
                     except OSError as error:
-                        # Out of descriptors, most likely: those that are waiting get their turn later.
+                        # Most likely the process is out of file descriptors; waiting connections are accepted later.
                         log.warning("accepting failed: %s", error)
                         await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                         continue

@@ -1,4 +1,4 @@
-"""The registrar: what can be said about how accounts log in. `Sandbox` is one."""
+"""How accounts log in, as the owner of the sandbox sets it up. ``Sandbox`` inherits these methods."""
 
 import base64
 import re
@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.mtproto.srp import Verifier
-from adapters.sandbox.phones import TEST_NUMBER, number
+from adapters.sandbox.phones import TEST_NUMBER, normalise_number
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.services import qr
 from adapters.sandbox.store.credentials import MAX_HINT, NumberStatus, Password, TokenStatus
@@ -24,25 +24,25 @@ CHANNEL_IDS: Final = range(10**9, 2 * 10**9)
 
 
 class LoginSettings:
-    """See the module's docstring. Every phone number may be refused with SandboxError."""
+    """See the module's docstring. Every method raises SandboxError for a phone number that cannot exist."""
 
     _hub: Hub
 
     def set_number_status(self, phone: str, status: NumberStatus | str) -> None:
-        """Makes a number usual, unoccupied (who logs in is told to sign up) or banned (no code is sent).
+        """Make a number usual, unoccupied (a login is told to sign up) or banned (no code is sent).
 
-        Logins that exist stay. Raises SandboxError for another status.
+        Existing logins stay. Raises SandboxError for another status.
         """
         if status not in list(NumberStatus):
             raise SandboxError(f"A number is {', '.join(NumberStatus)}, not {status!r}.")
-        self._hub.store.credentials.set_status(number(phone), NumberStatus(status))
+        self._hub.store.credentials.set_status(normalise_number(phone), NumberStatus(status))
 
     async def set_password(self, phone: str, password: str | None, hint: str = "") -> None:
-        """Gives the account's login a second step, or with None takes it away. Logins that exist stay.
+        """Give the account's login a second step, or with None remove it. Existing logins stay.
 
         Only an SRP verifier is kept. Raises SandboxError for an empty or overlong password or hint.
         """
-        account = self._hub.store.account(number(phone))
+        account = self._hub.store.account(normalise_number(phone))
         if password is None:
             self._hub.store.credentials.set_password(account.id, None)
             return
@@ -50,33 +50,33 @@ class LoginSettings:
             raise SandboxError(f"A password has 1 to {MAX_PASSWORD} characters; leave it out to have none.")
         if len(hint) > MAX_HINT:
             raise SandboxError(f"The hint of a password has at most {MAX_HINT} characters.")
-        # The hash takes its time, and clients are not to wait for it.
+        # The hash takes a tenth of a second, and clients must not wait for it.
         verifier = await anyio.to_thread.run_sync(Verifier.of, password)
         self._hub.store.credentials.set_password(account.id, Password(verifier, hint))
 
     def expire_codes(self, phone: str | None = None) -> int:
-        """Ends the login code that was sent to a number, or to all; returns how many there were."""
-        return self._hub.shared.logins.expire_codes(None if phone is None else number(phone))
+        """End the login code that was sent to a number, or to all; return how many there were."""
+        return self._hub.shared.logins.expire_codes(None if phone is None else normalise_number(phone))
 
     def accept_token(self, phone: str, token: bytes | str) -> None:
-        """The account scans a QR code: a token as its bytes, or as the text that the code holds
-        (`tg://login?token=...`, or what follows it).
+        """Scan a QR code as this account.
 
-        The client that shows it is told. Raises SandboxError, with Telegram's own text, for one that is worth nothing.
+        The token is given as bytes, or as the text of the QR code (``tg://login?token=...``, or what follows it). The
+        client that shows it gets an update. Raises SandboxError, with Telegram's own text, for a worthless token.
         """
-        account = self._hub.store.account(number(phone))
+        account = self._hub.store.account(normalise_number(phone))
         try:
-            key = qr.accept(self._hub.shared, account, _token_of(token)).key
+            key = qr.accept(self._hub.shared, account, _parse_token(token)).key
         except RpcRefusal as refusal:
             raise SandboxError(f"The login token is refused ({refusal.text}); show a fresh one.") from refusal
         self._hub.notify_login(key, qr.scanned(datetime.now(UTC)))
 
     def expire_tokens(self) -> int:
-        """Ends all QR codes that nobody has accepted yet; returns how many there were."""
+        """Expire all QR codes that are not accepted yet; return how many there were."""
         return self._hub.shared.logins.expire_tokens()
 
     def set_token_lifetime(self, seconds: float) -> None:
-        """How long QR codes that are shown from now on are good for. Raises SandboxError for a time out of range."""
+        """Set how long QR codes that are shown from now on are valid. Raises SandboxError for a time out of range."""
         if not 0 < seconds <= MAX_LIFETIME_SECONDS:
             raise SandboxError(
                 f"A login token is good for more than 0 and at most {MAX_LIFETIME_SECONDS:.0f} s, not {seconds} s."
@@ -84,27 +84,27 @@ class LoginSettings:
         self._hub.shared.logins.token_lifetime = seconds
 
     def make_bot(self, token: str, dc_id: int | None = None) -> int:
-        """A bot that logs in with this token, at this data centre; returns its id, the number before the colon.
+        """Make a bot that logs in with this token, in this datacenter; return its id, the number before the colon.
 
-        One that is there already gets the token, and its old one is worth nothing. Only a digest is kept. Raises
-        SandboxError for a token that cannot be, and for a data centre that is not open.
+        An existing bot gets the token, and its old one becomes worthless. Only a digest is kept. Raises SandboxError
+        for a token that cannot exist, and for a datacenter that is not open.
         """
-        id_ = _bot_of(token)
+        id_ = _parse_bot_id(token)
         if dc_id is not None and dc_id not in self._hub.shared.addresses():
-            raise SandboxError(f"Data centre {dc_id} is not open; open it before it becomes the home of a bot.")
+            raise SandboxError(f"Datacenter {dc_id} is not open; open it before it becomes the home of a bot.")
         bot = self._hub.store.bot(id_)
         self._hub.store.credentials.set_bot(bot.id, token, dc_id)
         return bot.id
 
     def expire_bot_token(self, token: str) -> None:
-        """From now on the token is refused as expired. Raises SandboxError when no bot has it."""
-        credentials, id_ = self._hub.store.credentials, _bot_of(token)
+        """Refuse the token as expired from now on. Raises SandboxError when no bot has it."""
+        credentials, id_ = self._hub.store.credentials, _parse_bot_id(token)
         if credentials.token_status(id_, token) is TokenStatus.WRONG:
             raise SandboxError(f"Bot {id_} does not exist or has another token; make it with this one first.")
         credentials.expire_bot_token(id_)
 
 
-def _token_of(token: bytes | str) -> bytes:
+def _parse_token(token: bytes | str) -> bytes:
     if isinstance(token, bytes):
         return token
     text = token.removeprefix(LOGIN_URL)
@@ -116,11 +116,13 @@ def _token_of(token: bytes | str) -> bytes:
         raise SandboxError("The login token is cut off; copy the whole text of the QR code.") from error
 
 
-def _bot_of(token: str) -> int:
+def _parse_bot_id(token: str) -> int:
     found = BOT_TOKEN.fullmatch(token)
     if found is None:
         raise SandboxError("A bot's token is its id, a colon and 16 to 64 letters, digits, dashes or underscores.")
     id_ = int(found[1])
     if id_ in CHANNEL_IDS or TEST_NUMBER.fullmatch(found[1]) or id_ == SERVICE_ID:
-        raise SandboxError(f"{id_} can be no bot, as it is the id of somebody else; take one such as 7000000001.")
+        raise SandboxError(
+            f"{id_} cannot be the id of a bot, because it belongs to another account; take one such as 7000000001."
+        )
     return id_

@@ -1,5 +1,6 @@
-"""The desk: the requests of one connection are performed here, and what follows from them is seen to."""
+"""The requests of one connection: performing them, and pushing what follows from them."""
 
+import logging
 from typing import Any
 
 from attrs import define
@@ -11,9 +12,11 @@ from adapters.sandbox.faults.fault import Fault
 from adapters.sandbox.faults.kinds import FaultKind
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey
-from adapters.sandbox.server.hub import Hub, UpdateReceiver, log
+from adapters.sandbox.server.hub import Hub, UpdateReceiver
 from adapters.sandbox.services import RequestContext
 from adapters.sandbox.store.database import StoredAccount
+
+log = logging.getLogger(__name__)
 
 
 @define(eq=False)
@@ -22,14 +25,14 @@ class RequestHandler:
 
     _hub: Hub
     _receiver: UpdateReceiver
-    """Who is pushed the updates of the account that is logged in."""
+    """The connection that is pushed the updates of the account that is logged in."""
     _dc_id: int
     _subscribed: int | None = None
     _awaiting_login: int | None = None
     """The key under which the client waits to be logged in."""
 
     def answer(self, msg_id: int, key: AuthKey, query: tl.Query, fault: Fault | None) -> bytes:
-        """The answer to a request: what the service says, or what a fault that strikes here makes of it."""
+        """Return the answer to a request: the service's, or what a fault that hits it makes of it."""
         stats = self._hub.stats
         name = tl.method_name(query.request)
         stats.count(stats.requests, name)
@@ -46,14 +49,14 @@ class RequestHandler:
             return tl.rpc_error(msg_id, RpcRefusal(500, "INTERNAL_SERVER_ERROR"))
 
     def may_receive(self, owner: StoredAccount | None) -> bool:
-        """Whether the client, whose key is the owner's, may still be pushed what it once asked for.
+        """Return whether the client, whose key is the owner's, may still get the updates it once asked for.
 
-        The key may have been logged out, or in as somebody else, on another connection.
+        The key may have been logged out, or in as another account, on another connection.
         """
         return self._subscribed is None or (owner is not None and owner.id == self._subscribed)
 
     def stop_updates(self) -> None:
-        """Nothing is pushed any more."""
+        """Push nothing any more."""
         if self._subscribed is not None:
             self._hub.unsubscribe(self._subscribed, self._receiver)
             self._subscribed = None
@@ -76,7 +79,7 @@ class RequestHandler:
         return value
 
     def _update_subscription(self, context: RequestContext, query: tl.Query) -> None:
-        """Keeps the subscription to updates in step with who is logged in."""
+        """Keep the subscription to updates in step with the account that is logged in."""
         account = context.account.id if context.account else None
         if self._subscribed is not None and self._subscribed != account:
             self.stop_updates()
@@ -87,7 +90,7 @@ class RequestHandler:
 
 
 def _faulty_answer(context: RequestContext, fault: Fault) -> Any:
-    """What a request is answered with instead. Raises RpcRefusal, which is an answer, too."""
+    """Return the answer of a fault to a request. Raises RpcRefusal, which is an answer, too."""
     match fault.kind:
         case FaultKind.TOO_LONG:
             return types.updates.DifferenceTooLong(context.store.pts(context.me.id))

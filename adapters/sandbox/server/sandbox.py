@@ -1,8 +1,9 @@
-"""The sandbox: a data centre with its listening sockets."""
+"""The sandbox: a datacenter with its listening sockets."""
 
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import secrets
 import socket
 import time
@@ -25,7 +26,7 @@ from adapters.sandbox.mtproto.cipher import AUTH_KEY_BYTES, AuthKey
 from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
 from adapters.sandbox.phones import normalise
 from adapters.sandbox.server.connection import Connection
-from adapters.sandbox.server.hub import Hub, log
+from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.server.listener import AcceptMode, Listener
 from adapters.sandbox.server.login_settings import LoginSettings
 from adapters.sandbox.services import MAX_MISSED, MAX_MISSED_IN_CHANNEL, ServiceContext
@@ -33,28 +34,30 @@ from adapters.sandbox.services.messages import MAX_TEXT
 from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
 from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage, SandboxStore
 
+log = logging.getLogger(__name__)
+
 DATABASE: Final = "sandbox.db"
 KEY_FILE: Final = "dc.pem"
 MAX_CONNECTIONS: Final = 10_000
 MAX_LISTENERS: Final = 10_000
-MOST_DATA_CENTRES: Final = 1000
+MAX_DC_ID: Final = 999
 MAX_OPEN_DATACENTERS: Final = 10
 FILL_AUTHORS: Final = tuple(f"999660000{number}" for number in range(1, 6))
-"""Who has written what a group is filled with. Nobody else is likely to use these: no data centre has the digit 0."""
+"""The authors of the messages that a group is filled with. These numbers are unlikely to be used otherwise: no
+datacenter has the digit 0."""
 ACCEPT_MODES: Final = {FaultKind.REFUSE: AcceptMode.REFUSING, FaultKind.SYN_DROP: AcceptMode.DROPPING}
 
 
 class Sandbox(LoginSettings):
-    """A Telegram data centre on loopback, for as long as the `async with` block lasts.
+    """A Telegram datacenter on loopback, for as long as the ``async with`` block lasts.
 
-    Args:
-        dc_id: The number of the data centre, as in `session.set_dc`.
-        host: A loopback address.
-        port: The port shared by all accounts; 0 takes a free one.
-        state: A directory for its database and key; without one everything is forgotten at the end.
-        key: The RSA key; by default the one in `state`, or one made for this process.
-        most_missed: A client that missed more messages than this is told differenceTooLong.
-        most_missed_in_channel: The same for one channel (channelDifferenceTooLong).
+    ``dc_id`` is the number of the datacenter, as in ``session.set_dc``; ``host`` a loopback address; ``port`` the port
+    shared by all accounts, where 0 takes a free one. ``state`` is a directory for the database and the key; without one
+    everything is forgotten at the end. ``key`` is the RSA key, by default the one in ``state`` or one made for this
+    process.
+
+    A client that missed more messages than ``max_missed`` gets differenceTooLong; ``max_missed_in_channel`` is the same
+    for one channel (channelDifferenceTooLong).
 
     Raises SandboxError, with a sentence, when it cannot start.
     """
@@ -73,7 +76,7 @@ class Sandbox(LoginSettings):
         _check_dc(dc_id)
         if not _is_loopback(host):
             raise SandboxError(
-                f"The sandbox serves this machine only and {host} is no loopback address; use 127.0.0.1."
+                f"The sandbox serves this machine only and {host} is not a loopback address; use 127.0.0.1."
             )
         _check_port(port)
         self.dc_id = dc_id
@@ -85,7 +88,7 @@ class Sandbox(LoginSettings):
         self._shared_listeners = {dc_id: Listener(host, None, port, dc_id)}
         self._account_listeners: dict[str, Listener] = {}
         self._connections: set[Connection] = set()
-        # Accepted, their task not yet begun; a task that is cancelled before it begins closes nothing.
+        # Accepted, with a task that has not begun; a task that is cancelled before it begins closes nothing.
         self._accepted: set[socket.socket] = set()
         self._changed = anyio.Event()
         # One change of the listening sockets at a time.
@@ -128,27 +131,27 @@ class Sandbox(LoginSettings):
 
     @property
     def port(self) -> int:
-        """The port shared by all accounts, of the data centre that is always open."""
+        """Return the port shared by all accounts, of the main datacenter."""
         return self._shared_listeners[self.dc_id].port
 
     @property
     def public_key(self) -> str:
-        """PKCS#1 PEM for `telethon.crypto.rsa.add_key(pem, old=False)`."""
+        """Return the public key as PKCS#1 PEM, for ``telethon.crypto.rsa.add_key(pem, old=False)``."""
         return self._hub.key.public_pem
 
     async def open_dc(self, dc_id: int, port: int = 0) -> int:
-        """Another data centre with the same accounts, opened when first asked for; returns its port.
+        """Open another datacenter with the same accounts, on first use; return its port.
 
-        From now on the numbers with its digit, and the bots that are made for it, live there: elsewhere they are
-        told to migrate. Each auth key is known where it was made only. Raises SandboxError for a number or a port
-        that cannot be.
+        From now on the numbers with its digit, and the bots that are made for it, live there: elsewhere they are told
+        to migrate. Each auth key is known only where it was made. Raises SandboxError for a number or a port that is
+        out of range.
         """
         _check_dc(dc_id)
         _check_port(port)
         async with self._lock:
             if dc_id not in self._shared_listeners:
                 if len(self._shared_listeners) >= MAX_OPEN_DATACENTERS:
-                    raise SandboxError(f"{MAX_OPEN_DATACENTERS} data centres are open already; use one of them.")
+                    raise SandboxError(f"{MAX_OPEN_DATACENTERS} datacenters are open already; use one of them.")
                 listener = Listener(self.host, None, port, dc_id)
                 listener.bind()
                 self._shared_listeners[dc_id] = listener
@@ -156,7 +159,10 @@ class Sandbox(LoginSettings):
         return self._shared_listeners[dc_id].port
 
     async def listen(self, phone: str) -> int:
-        """The port of this account alone, opened when first asked for. Faults of connecting can hurt it alone."""
+        """Open the port of this account alone, on first use; return it.
+
+        Faults of connecting can hit one account there.
+        """
         account = self._hub.store.account(phone).phone
         async with self._lock:
             if account not in self._account_listeners:
@@ -171,17 +177,17 @@ class Sandbox(LoginSettings):
         return self._account_listeners[account].port
 
     def authorize(self, phone: str) -> bytes:
-        """Registers a random auth key that is logged in as this account, at its home, and returns its 256 bytes."""
+        """Register a random auth key that is logged in as this account, at its home; return its 256 bytes."""
         key = AuthKey.of(secrets.token_bytes(AUTH_KEY_BYTES))
         account, shared = self._hub.store.account(phone), self._hub.shared
         self._hub.store.add_key(key, account.id, shared.key_dc(shared.home_dc(account.phone)))
         return key.data
 
     async def inject(self, fault: Fault) -> None:
-        """Lets something hurt, from now on.
+        """Inject a fault, which acts from now on.
 
-        Raises SandboxError for `syn_drop` of an account without a port of its own: the kernel, which drops the
-        packet, knows no accounts.
+        Raises SandboxError for ``syn_drop`` of an account without a port of its own: the kernel, which drops the
+        packet, does not know accounts.
         """
         if (
             fault.kind is FaultKind.SYN_DROP
@@ -207,16 +213,16 @@ class Sandbox(LoginSettings):
         await self._adjust_all()
 
     async def clear(self, account: str | None = None) -> None:
-        """Ends the faults of one account, or every fault."""
+        """End the faults of one account, or every fault."""
         self._hub.faults.clear(None if account is None else normalise(account))
         await self._adjust_all()
 
     def reset_counters(self) -> None:
-        """Counts the most handshakes at once anew, from those that are under way now."""
+        """Restart the maximum of simultaneous handshakes from those in progress now."""
         self._hub.stats.reset_counters()
 
     def stats(self) -> dict[str, Any]:
-        """What happened since the start, in values that JSON can hold."""
+        """Return what happened since the start, in values that JSON can hold."""
         store = self._hub.store
         return {
             **self._hub.stats.as_dict(),
@@ -228,7 +234,7 @@ class Sandbox(LoginSettings):
         }
 
     async def push(self, phone: str, text: str, sender: str | None = None) -> int:
-        """A new message for the account, from another one or from Telegram itself; returns its id there."""
+        """Send the account a message, from another one or from Telegram itself; return its id there."""
         store = self._hub.store
         receiver = store.account(phone).id
         origin = SERVICE_ID if sender is None else store.account(sender).id
@@ -237,7 +243,7 @@ class Sandbox(LoginSettings):
         return (sent.theirs or sent.mine).id
 
     def messages(self, phone: str) -> list[PrivateMessage]:
-        """The account's box as the data centre knows it, oldest first."""
+        """Return the account's messages as the datacenter knows them, oldest first."""
         return self._hub.store.messages(self._hub.store.account(phone).id)
 
     async def create_channel(
@@ -249,10 +255,10 @@ class Sandbox(LoginSettings):
         members: Iterable[str] = (),
         admins: Iterable[str] = (),
     ) -> int:
-        """A public channel, in which admins write, or with `megagroup` a group, in which all members do.
+        """Create a public channel, in which admins write, or with ``megagroup`` a group, in which all members do.
 
-        Returns its id. One that is there already gets the title and the members too, so that a program may be
-        started twice on one state. Raises SandboxError for a name that cannot be, or that the other kind has.
+        Returns its id. An existing one gets the title and the members too, so that a program may be started twice on
+        one state. Raises SandboxError for a name that cannot exist, or that belongs to a channel of the other kind.
         """
         store = self._hub.store
         people = [(store.account(phone).id, False) for phone in members]
@@ -263,9 +269,9 @@ class Sandbox(LoginSettings):
         return channel.id
 
     async def post(self, username: str, text: str, sender: str | None = None) -> int:
-        """A new message in a channel, from one of its members or from the channel itself; returns its id there.
+        """Write a message in a channel, as one of its members or as the channel itself; return its id there.
 
-        Raises SandboxError when there is no such channel, and for a sender who is not in it.
+        Raises SandboxError when the channel does not exist, and for a sender that is not in it.
         """
         store = self._hub.store
         channel = store.channels.named(username)
@@ -279,12 +285,12 @@ class Sandbox(LoginSettings):
         return sent.id
 
     async def fill(self, username: str, upto: int) -> int:
-        """Gives a channel a history: numbered messages ("Message 1", ...), until it has at least this many.
+        """Give a channel a history: numbered messages ("Message 1", ...), until it has at least this many.
 
         They are of the last three days, the oldest first; in a group by a few invented members (+9996600001 to
-        +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but nobody is pushed
-        it, and who had read everything has read it. Returns how many were written: 0 if the channel had as many.
-        Raises SandboxError when there is no such channel, and for a number out of 0 to 100,000.
+        +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but none is pushed, and a
+        member that had read everything has read them. Returns how many were written: 0 if the channel had as many.
+        Raises SandboxError when the channel does not exist, and for a number outside 0 to 100,000.
         """
         if not 0 <= upto <= MAX_FILL:
             raise SandboxError(f"A channel is filled up to 0 to {MAX_FILL} messages, not {upto}.")
@@ -300,19 +306,19 @@ class Sandbox(LoginSettings):
         return store.channels.fill(channel, upto, authors)
 
     def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
-        """What was written in the channel after this message, oldest first, at most `limit` (-1 is all of it).
+        """Return what was written in the channel after this message, oldest first, at most ``limit`` (-1: all of it).
 
-        Raises SandboxError when there is no such channel.
+        Raises SandboxError when the channel does not exist.
         """
         store = self._hub.store
         return store.channels.messages(store.channels.named(username), after, limit)
 
     def accept_connection(self, sock: socket.socket, listener: Listener, tasks: TaskGroup) -> None:
-        """Takes a connection that a listener has accepted."""
+        """Serve a connection that a listener has accepted, unless a fault or a limit turns it away."""
         account = listener.account
         self._hub.stats.accepted += 1
         if account is not None:
-            self._hub.stats.accepted_by_account[account] += 1  # no more names than MOST_LISTENERS
+            self._hub.stats.accepted_by_account[account] += 1  # no more names than MAX_LISTENERS
         if len(self._connections) >= MAX_CONNECTIONS or self._hub.faults.trigger(FaultPoint.ACCEPT, account):
             self._hub.stats.turned_away += 1
             sock.close()
@@ -337,7 +343,7 @@ class Sandbox(LoginSettings):
             self._connections.discard(connection)
 
     async def _watch_fault_ends(self) -> None:
-        """Opens the ports again when the time of a fault is over."""
+        """Open the ports again when the time of a fault is over."""
         while True:
             end = self._hub.faults.next_end()
             self._changed = anyio.Event()
@@ -353,7 +359,7 @@ class Sandbox(LoginSettings):
         self._changed.set()
 
     async def _adjust(self, listener: Listener) -> None:
-        """Opens or closes a port, as the faults that stand want it."""
+        """Open or close a port, as the active faults demand."""
         fault = self._hub.faults.find(FaultPoint.LISTEN, listener.account)
         door = AcceptMode.OPEN if fault is None else ACCEPT_MODES[fault.kind]
         await listener.set_mode(door, self._tasks, self)
@@ -379,8 +385,8 @@ class Sandbox(LoginSettings):
 
 
 def _check_dc(dc_id: int) -> None:
-    if not 0 < dc_id < MOST_DATA_CENTRES:
-        raise SandboxError(f"A data centre has a number from 1 to {MOST_DATA_CENTRES - 1}, not {dc_id}.")
+    if not 1 <= dc_id <= MAX_DC_ID:
+        raise SandboxError(f"A datacenter has a number from 1 to {MAX_DC_ID}, not {dc_id}.")
 
 
 def _check_port(port: int) -> None:

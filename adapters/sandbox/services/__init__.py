@@ -1,4 +1,4 @@
-"""The services: which request is answered how. The table at the end is the list of what this data centre can do."""
+"""The services: which request is answered how. The table at the end lists what this datacenter can do."""
 
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from adapters.sandbox.services.context import ServiceContext as ServiceContext
 
 
 def perform(context: RequestContext, request: Any) -> Any:
-    """The answer to a request. Raises RpcRefusal, the answer that says no."""
+    """Return the answer to a request. Raises RpcRefusal, which the client gets as an error."""
     service = SERVICES.get(type(request))
     if service is None:
         raise RpcRefusal(400, "METHOD_NOT_IN_SANDBOX")
@@ -27,12 +27,12 @@ def perform(context: RequestContext, request: Any) -> Any:
 
 
 def is_known(request: Any) -> bool:
-    """Whether there is a service for it."""
+    """Return whether a service exists for the request."""
     return type(request) in SERVICES
 
 
 def named_number(request: Any) -> str | None:
-    """The phone number that a request of a login names, normalised; None when it names none that can be."""
+    """Return the phone number in a login request, normalised; None if it has none that can exist."""
     phone = getattr(request, "phone_number", None)
     if not isinstance(phone, str):
         return None
@@ -43,13 +43,13 @@ def named_number(request: Any) -> str | None:
 
 
 def asks_for_updates(request: Any) -> bool:
-    """Whether the request makes its session one that updates are pushed to: any that needs a login."""
+    """Return whether updates are pushed to the session from this request on: so does any that needs a login."""
     service = SERVICES.get(type(request))
     return service is not None and not service.open
 
 
 def waits_for_login(request: Any) -> bool:
-    """Whether its client is to be told when it can log in."""
+    """Return whether the client of this request is told when it can log in."""
     return isinstance(request, functions.auth.ExportLoginTokenRequest)
 
 

@@ -1,4 +1,4 @@
-"""help, auth and account: what a client asks before, while and after it logs in with a code or a token of a bot.
+"""help, auth and account: requests before, during and after a login by a code or by a bot's token.
 
 Source: https://core.telegram.org/api/auth
 """
@@ -8,17 +8,17 @@ from typing import Any, Final
 from telethon.tl import types
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
-from adapters.sandbox.phones import BOT_ID, CODE_LENGTH, login_code, number
+from adapters.sandbox.phones import BOT_ID, CODE_LENGTH, login_code, normalise_number
 from adapters.sandbox.services import login_steps, views
 from adapters.sandbox.services.context import RequestContext
 from adapters.sandbox.store.credentials import NumberStatus, TokenStatus
 from adapters.sandbox.store.logins import LoginCode
 
 DELIVERY_METHODS: Final = (types.auth.SentCodeTypeApp, types.auth.SentCodeTypeSms, types.auth.SentCodeTypeCall)
-"""How a code is sent: first to the app, then, when it is asked for again, in the other ways."""
+"""How a code is sent: first to the app and then, each time it is asked for again, in the next way."""
 NEXT_METHODS: Final = (types.auth.CodeTypeSms, types.auth.CodeTypeCall, None)
 RESEND_SECONDS: Final = 60
-"""After how long a client may ask for the next way; nobody checks."""
+"""After how long a client may ask for the next way; this is not enforced."""
 
 
 def get_config(context: RequestContext, _: Any) -> Any:
@@ -85,9 +85,9 @@ def update_status(_: RequestContext, __: Any) -> Any:
 
 
 def _number(context: RequestContext, phone: str) -> str:
-    """The number, normalised. Raises RpcRefusal when nobody can log in with it, or not here."""
+    """Return the normalised number. Raises RpcRefusal when it cannot log in, or not in this datacenter."""
     try:
-        digits = number(phone)
+        digits = normalise_number(phone)
     except SandboxError as error:
         raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
     if context.store.credentials.status(digits) is NumberStatus.BANNED:
@@ -98,7 +98,7 @@ def _number(context: RequestContext, phone: str) -> str:
 
 
 def _code(context: RequestContext, request: Any) -> tuple[str, LoginCode]:
-    """The number and the code that was sent to it. Raises RpcRefusal when that is over."""
+    """Return the number and the code that was sent to it. Raises RpcRefusal when the code has expired."""
     if not request.phone_code_hash:
         raise RpcRefusal(400, "PHONE_CODE_HASH_EMPTY")
     phone = _number(context, request.phone_number)

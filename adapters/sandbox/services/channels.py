@@ -1,4 +1,4 @@
-"""channels: joining, leaving, and what there is to know about one. Every channel of the sandbox is public."""
+"""channels: joining, leaving, and what can be asked about one. Every channel of the sandbox is public."""
 
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def get_full_channel(context: RequestContext, request: Any) -> Any:
 
 
 def get_messages(context: RequestContext, request: Any) -> Any:
-    """Messages of a channel by their ids; an id that is not there is answered with an empty message."""
+    """Return messages of a channel by their ids; an unknown id is answered with an empty message."""
     channel = peers.channel(context, request.channel)
     ids = [number_of(name) for name in request.id[:MAX_SLICE]]
     found = [(id_, context.store.channels.message(channel, id_)) for id_ in ids]
@@ -61,7 +61,7 @@ def read_history(context: RequestContext, request: Any) -> Any:
 
 
 def get_participants(context: RequestContext, request: Any) -> Any:
-    """Who is in it: everybody, the admins, or those with a text in their names. A broadcast tells only admins."""
+    """Return the members: all, the admins, or those with a text in their names. In a broadcast only admins may ask."""
     channel = peers.channel(context, request.channel)
     mine = context.store.channels.member(channel, context.me.id)
     if not channel.megagroup and not (mine and mine.admin):
@@ -102,4 +102,4 @@ def _matches(wanted: Any, member: Member, account: StoredAccount) -> bool:
         case types.ChannelParticipantsSearch() | types.ChannelParticipantsContacts():
             return wanted.q.casefold() in f"{views.first_name(account)} {account.username}".casefold()
         case _:
-            return False  # nobody is banned and nobody is a bot
+            return False  # the sandbox has no banned members and no bots in channels

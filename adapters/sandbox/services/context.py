@@ -1,4 +1,4 @@
-"""What a service is given: the request's caller, what all requests share, and where pushes are left."""
+"""What a service is given: the caller of the request, the state that all requests share, and room for pushes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -25,12 +25,12 @@ class ServiceContext:
 
     store: SandboxStore
     dc_id: int
-    """The data centre that is always open."""
+    """The main datacenter, which is always open."""
     clock: Callable[[], float]
     addresses: Callable[[], dict[int, tuple[str, int]]]
-    """Where each data centre that is open can be reached, for help.getConfig."""
+    """The address of each open datacenter, for help.getConfig."""
     max_missed: int = MAX_MISSED
-    """A client that missed more messages than this is not told them, but that it is too late."""
+    """A client that missed more messages than this gets differenceTooLong instead of them."""
     max_missed_in_channel: int = MAX_MISSED_IN_CHANNEL
     logins: PendingLogins = field(init=False)
 
@@ -38,26 +38,26 @@ class ServiceContext:
         self.logins = PendingLogins(self.clock)
 
     def home_dc(self, name: str) -> int:
-        """The data centre where an account, by its normalised name, lives.
+        """Return the datacenter where an account, by its normalised name, lives.
 
-        For a number it is the one of its digit X, for a bot the one that it was made for; where that is not open,
-        the one that always is.
+        For a number it is the one of its digit X, for a bot the one that it was made for. If that one is not open, it
+        is the main one.
         """
         wanted = self.store.credentials.bot_home(int(name.removeprefix(BOT))) if name.startswith(BOT) else int(name[5])
         return wanted if wanted in self.addresses() else self.dc_id
 
     def key_dc(self, dc_id: int) -> int | None:
-        """A data centre as the store names the places of keys."""
+        """Return a datacenter as the store knows it: None for the main one."""
         return None if dc_id == self.dc_id else dc_id
 
 
 @define
 class RequestContext:
-    """One request, by whom, and what is to be pushed to others because of it."""
+    """One request: its caller, and what is pushed to others because of it."""
 
     shared: ServiceContext
     dc_id: int
-    """The data centre that was asked."""
+    """The datacenter that was asked."""
     key: AuthKey
     account: StoredAccount | None
     deliveries: list[PrivateMessage | ChannelMessage] = field(factory=list)
@@ -66,7 +66,7 @@ class RequestContext:
 
     @property
     def me(self) -> StoredAccount:
-        """The account that is logged in. Raises RpcRefusal when none is."""
+        """Return the account that is logged in. Raises RpcRefusal if none is."""
         if self.account is None:
             raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
         return self.account
@@ -84,14 +84,14 @@ Handler = Callable[[RequestContext, Any], Any]
 
 @frozen
 class Service:
-    """A handler, and whom it answers besides people who are logged in."""
+    """A handler, and which callers it answers besides users who are logged in."""
 
     handle: Handler
     open: bool = False
-    """Clients that are not logged in, too."""
+    """Whether it answers clients that are not logged in."""
     bots: bool = True
 
 
 def seconds(moment: datetime | None) -> int:
-    """A date of a request as seconds since the epoch; Telegram's 0 is no date, however the reader tells it."""
+    """Return a date of a request as seconds since the epoch; a missing date is 0, as Telegram writes it."""
     return int(moment.timestamp()) if moment else 0

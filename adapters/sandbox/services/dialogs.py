@@ -11,12 +11,12 @@ from adapters.sandbox.store.channels import Channel, ChannelMessage, Member
 from adapters.sandbox.store.database import PrivateMessage
 
 ARCHIVE: Final = 1
-"""The id of the folder, which is always empty here."""
+"""The id of the archive folder, which is always empty here."""
 
 
 @frozen
 class PrivateChat:
-    """A chat of two."""
+    """A private chat of two accounts."""
 
     top: PrivateMessage
 
@@ -31,7 +31,7 @@ class PrivateChat:
 
 @frozen
 class ChannelChat:
-    """A channel that the account is in; an empty one stands where it was joined."""
+    """A channel that the account is in; an empty one is sorted by the date of joining."""
 
     channel: Channel
     member: Member
@@ -72,9 +72,9 @@ def get_dialogs(context: RequestContext, request: Any) -> Any:
 
 
 def _chats(context: RequestContext) -> list[Chat]:
-    """All chats of the account, the newest first."""
+    """Return all chats of the account, the newest first."""
     store, me = context.store, context.me.id
-    chats: list[Chat] = [PrivateChat(top) for top in store.tops(me)]
+    chats: list[Chat] = [PrivateChat(top) for top in store.chat_tops(me)]
     for channel in store.channels.of(me):
         member = store.channels.member(channel, me)
         assert member is not None
@@ -83,11 +83,10 @@ def _chats(context: RequestContext) -> list[Chat]:
 
 
 def _below(chats: list[Chat], request: Any, me: int) -> list[Chat]:
-    """The chats below the offset: date and message of the last chat that the client has, and its peer.
+    """Return the chats below the offset: date and message of the last chat that the client has, and its peer.
 
-    A client takes date and message from the last chat that has a message, which may stand above the peer; and
-    the peer may have risen since. Whichever is lower is the place to go on from: chats may then be told twice,
-    but none is left out.
+    A client takes date and message from the last chat that has a message, which may stand above the peer; and the peer
+    may have risen since. The lower of the two is where to go on: a chat may then be sent twice, but none is left out.
     """
     peer = _peer_id(request.offset_peer, me)
     bounds = [chat.sort_key for chat in chats if chat.peer == peer]

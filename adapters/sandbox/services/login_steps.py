@@ -1,4 +1,4 @@
-"""The door that all ways of logging in lead to."""
+"""The steps that all ways of logging in end with."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from adapters.sandbox.store.database import StoredAccount
 
 
 def finish_first_step(context: RequestContext, account: StoredAccount) -> Any:
-    """The first step is done. Raises RpcRefusal (SESSION_PASSWORD_NEEDED) when the account has a second one."""
+    """Finish the first step. Raises RpcRefusal (SESSION_PASSWORD_NEEDED) when the account has a second one."""
     if context.store.credentials.password(account.id) is not None:
         context.shared.logins.await_password(context.key.id, account.id)
         raise RpcRefusal(401, "SESSION_PASSWORD_NEEDED")
@@ -19,7 +19,7 @@ def finish_first_step(context: RequestContext, account: StoredAccount) -> Any:
 
 
 def log_in_key(context: RequestContext, account: StoredAccount) -> Any:
-    """The key is logged in as the account from now on."""
+    """Log the key in as the account."""
     context.store.log_in(context.key, account.id)
     context.shared.logins.finish(context.key.id)
     context.account = account

@@ -1,4 +1,4 @@
-"""messages: sending, reading and marking as read, in chats of two and in channels."""
+"""messages: sending, reading and marking as read, in private chats and in channels."""
 
 from typing import Any, Final
 
@@ -33,8 +33,10 @@ def send_message(context: RequestContext, request: Any) -> Any:
 
 
 def _send_to_channel(context: RequestContext, channel: Channel, request: Any) -> Any:
-    """Members write in a megagroup, admins in a broadcast. All channels here are public, so whoever may not write
-    can still read, and is told CHAT_WRITE_FORBIDDEN (CHANNEL_PRIVATE is for what only members may ask).
+    """Send as a member of a megagroup or an admin of a broadcast.
+
+    All channels here are public, so an account that may not write can still read, and the error is CHAT_WRITE_FORBIDDEN
+    (CHANNEL_PRIVATE is for what only members may ask).
     """
     member = context.store.channels.member(channel, context.me.id)
     if member is None or not (channel.megagroup or member.admin):
@@ -60,8 +62,9 @@ def get_history(context: RequestContext, request: Any) -> Any:
 
 
 def search(context: RequestContext, request: Any) -> Any:
-    """What was written in a chat with a text, by somebody, in a time. In chats of two the author does not count, as
-    in Telegram; and as there, a limit of 0 tells how many there are.
+    """Return the messages of a chat with a text, by an author, in a span of time.
+
+    As in Telegram, the author does not count in private chats, and a limit of 0 asks only for the number of matches.
     """
     peer = peers.peer(context, request.peer)
     if not isinstance(request.filter, types.InputMessagesFilterEmpty):
@@ -83,7 +86,7 @@ def search(context: RequestContext, request: Any) -> Any:
 
 
 def _author(context: RequestContext, channel: Channel, author: StoredAccount | Channel) -> int | None:
-    """Whose messages are looked for; None is anybody. A broadcast does not tell who wrote, only what was one's own."""
+    """Return whose messages are looked for; None is any author. A broadcast reveals only the caller's own messages."""
     if channel.megagroup or author == context.me:
         return author.id
     return None if author.id == channel.id else NO_AUTHOR
@@ -111,7 +114,7 @@ def _channel_page(
 
 
 def get_messages(context: RequestContext, request: Any) -> Any:
-    """Messages of chats of two by their ids; an id that is not there is answered with an empty message."""
+    """Return messages of private chats by their ids; an unknown id is answered with an empty message."""
     me = context.me.id
     found = [(name, context.store.message(me, number_of(name))) for name in request.id[:MAX_SLICE]]
     messages = [views.message(m) if m else types.MessageEmpty(number_of(name)) for name, m in found]
@@ -120,7 +123,7 @@ def get_messages(context: RequestContext, request: Any) -> Any:
 
 
 def number_of(name: Any) -> int:
-    """The id that an InputMessage carries, or 0: the pinned message and answers are not in the sandbox."""
+    """Return the id that an InputMessage carries, or 0: the sandbox has no pinned messages and no replies."""
     return int(name.id) if isinstance(name, types.InputMessageID) else 0
 
 

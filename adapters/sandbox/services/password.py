@@ -20,14 +20,14 @@ RANDOM_BYTES: Final = 256
 
 
 def get_password(context: RequestContext, _: Any) -> Any:
-    """What the client needs to prove that it knows the password; each time another challenge."""
+    """Return what the client needs to prove that it knows the password; the challenge is new each time."""
     password = context.store.credentials.password(_account(context).id)
-    told: dict[str, Any] = {}
+    current: dict[str, Any] = {}
     if password is not None:
         verifier = password.verifier
         challenge = Challenge.fresh(verifier)
         context.shared.logins.challenge(context.key.id, challenge)
-        told = {
+        current = {
             "has_password": True,
             "current_algo": srp.algorithm(verifier.salt1, verifier.salt2),
             "srp_B": challenge.public,
@@ -36,25 +36,25 @@ def get_password(context: RequestContext, _: Any) -> Any:
         }
     new_algo = srp.algorithm(*srp.fresh_salts())
     secure_algo = types.SecurePasswordKdfAlgoPBKDF2HMACSHA512iter100000(secrets.token_bytes(srp.SALT1_BYTES))
-    return types.account.Password(new_algo, secure_algo, secrets.token_bytes(RANDOM_BYTES), **told)
+    return types.account.Password(new_algo, secure_algo, secrets.token_bytes(RANDOM_BYTES), **current)
 
 
 def check_password(context: RequestContext, request: Any) -> Any:
     account = _account(context)
     password = context.store.credentials.password(account.id)
     if password is not None:
-        _check(context, password, request.password)
+        _check_password(context, password, request.password)
     return login_steps.log_in_key(context, account)
 
 
 def update_password_settings(context: RequestContext, request: Any) -> Any:
-    """Sets, changes or takes away the password of whoever is logged in; it takes the old one, if there is one."""
+    """Set, change or remove the caller's password; an existing password has to be proven first."""
     credentials, account, wanted = context.store.credentials, context.me, request.new_settings
     old = credentials.password(account.id)
     if old is not None:
-        _check(context, old, request.password)
+        _check_password(context, old, request.password)
     if wanted.email:
-        raise RpcRefusal(400, "EMAIL_INVALID")  # there is no mail here
+        raise RpcRefusal(400, "EMAIL_INVALID")  # the sandbox has no mail
     if wanted.new_password_hash is None:
         raise RpcRefusal(400, "NEW_SETTINGS_EMPTY")
     if not wanted.new_password_hash:
@@ -67,19 +67,19 @@ def update_password_settings(context: RequestContext, request: Any) -> Any:
     return True
 
 
-def _check(context: RequestContext, password: Password, answer: Any) -> None:
-    """Raises RpcRefusal unless the client knows the password."""
+def _check_password(context: RequestContext, password: Password, answer: Any) -> None:
+    """Check that the client knows the password. Raises RpcRefusal if it does not."""
     if not isinstance(answer, types.InputCheckPasswordSRP):
         raise RpcRefusal(400, "PASSWORD_HASH_INVALID")
     challenge = context.shared.logins.take_challenge(context.key.id, answer.srp_id)
     if challenge is None:
         raise RpcRefusal(400, "SRP_ID_INVALID")
-    if not srp.proves(password.verifier, challenge, answer.A, answer.M1):
+    if not srp.verify_proof(password.verifier, challenge, answer.A, answer.M1):
         raise RpcRefusal(400, "PASSWORD_HASH_INVALID")
 
 
 def _account(context: RequestContext) -> StoredAccount:
-    """The account that is logged in, or the one whose password is missing. Raises RpcRefusal when there is neither."""
+    """Return the account that is logged in, or the one whose password is missing. Raises RpcRefusal without either."""
     pending_account = context.shared.logins.pending_account(context.key.id)
     account = None if pending_account is None else context.store.account_by_id(pending_account)
     return account or context.me

@@ -1,4 +1,4 @@
-"""Whom a request names: accounts and channels behind Telegram's input types. A wrong access hash names nobody."""
+"""The accounts and channels behind Telegram's input types. A wrong access hash is refused like an unknown id."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from adapters.sandbox.store.database import StoredAccount
 
 
 def user(context: RequestContext, name: Any) -> StoredAccount:
-    """The account behind an InputUser. Raises RpcRefusal."""
+    """Return the account behind an InputUser. Raises RpcRefusal."""
     if isinstance(name, types.InputUserSelf):
         return context.me
     return _account(context, name, types.InputUser, "USER_ID_INVALID")
 
 
 def peer(context: RequestContext, name: Any) -> StoredAccount | Channel:
-    """The account or the channel behind an InputPeer. Raises RpcRefusal."""
+    """Return the account or the channel behind an InputPeer. Raises RpcRefusal."""
     if isinstance(name, types.InputPeerChannel):
         return _channel(context, name)
     if isinstance(name, types.InputPeerSelf):
@@ -27,14 +27,14 @@ def peer(context: RequestContext, name: Any) -> StoredAccount | Channel:
 
 
 def channel(context: RequestContext, name: Any) -> Channel:
-    """The channel behind an InputChannel. Raises RpcRefusal."""
+    """Return the channel behind an InputChannel. Raises RpcRefusal."""
     if isinstance(name, types.InputChannel):
         return _channel(context, name)
     raise RpcRefusal(400, "CHANNEL_INVALID")
 
 
 def member(context: RequestContext, where: Channel) -> Member:
-    """The caller's place in a channel. Raises RpcRefusal when it has none."""
+    """Return the caller's membership of a channel. Raises RpcRefusal when it is not a member."""
     found = context.store.channels.member(where, context.me.id)
     if found is None:
         raise RpcRefusal(400, "CHANNEL_PRIVATE")

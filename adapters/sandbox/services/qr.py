@@ -1,7 +1,7 @@
 """auth.exportLoginToken, acceptLoginToken and importLoginToken: logging in by a QR code.
 
-A client that is nobody shows a token; somebody who is logged in accepts it; the first is told by an update and asks
-once more. Source: https://core.telegram.org/api/qr-login
+A client without a login shows a token; a client that is logged in accepts it; an update tells the first to ask once
+more. Source: https://core.telegram.org/api/qr-login
 """
 
 import secrets
@@ -18,7 +18,7 @@ from adapters.sandbox.store.logins import LoginToken
 
 
 def export_login_token(context: RequestContext, request: Any) -> Any:
-    """A new token; or, when the last one was accepted, what came of it."""
+    """Return a new token or, when the last one was accepted, the login that came of it."""
     if context.account is not None:
         return types.auth.LoginTokenSuccess(types.auth.Authorization(views.user(context.account, context.account.id)))
     logins = context.shared.logins
@@ -30,7 +30,7 @@ def export_login_token(context: RequestContext, request: Any) -> Any:
 
 
 def import_login_token(context: RequestContext, request: Any) -> Any:
-    """What came of a token that another data centre gave out, and its client brings here."""
+    """Redeem a token that the client got from another datacenter."""
     token = _token(context.shared, request.token)
     if token.used:
         raise RpcRefusal(400, "AUTH_TOKEN_ALREADY_ACCEPTED")
@@ -57,7 +57,7 @@ def accept_login_token(context: RequestContext, request: Any) -> Any:
 
 
 def accept(shared: ServiceContext, account: StoredAccount, value: bytes) -> LoginToken:
-    """Somebody who is logged in has scanned the token. Raises RpcRefusal when it is worth nothing."""
+    """Accept the token as this account. Raises RpcRefusal when the token is worthless."""
     token = _token(shared, value)
     if token.account is not None:
         raise RpcRefusal(400, "AUTH_TOKEN_ALREADY_ACCEPTED")
@@ -68,12 +68,12 @@ def accept(shared: ServiceContext, account: StoredAccount, value: bytes) -> Logi
 
 
 def scanned(now: datetime) -> Any:
-    """The update that tells the client that waits to ask once more."""
+    """Return the update that tells the waiting client to ask once more."""
     return types.UpdateShort(types.UpdateLoginToken(), now)
 
 
 def _token(shared: ServiceContext, value: bytes) -> LoginToken:
-    """The token that a client names. Raises RpcRefusal when there is none, or its time is over."""
+    """Return the token that a client names. Raises RpcRefusal when it is unknown or has expired."""
     token = shared.logins.token(value)
     if token is None:
         raise RpcRefusal(400, "AUTH_TOKEN_INVALID")
@@ -87,7 +87,7 @@ def _shown(token: LoginToken) -> Any:
 
 
 def _redeem(context: RequestContext, token: LoginToken) -> Any:
-    """An accepted token logs the caller in, once, where the account lives."""
+    """Log the caller in by an accepted token, once, where the account lives."""
     assert token.account is not None
     account = context.store.account_by_id(token.account)
     assert account is not None, "accounts are never removed"

@@ -1,8 +1,8 @@
-"""updates: where an account and its channels are, and what a client missed.
+"""updates: the state of an account and of its channels, and what a client missed.
 
-The account and each channel are numbered apart (pts). A client that comes back asks for the account's difference;
-that one names the account's channels with news since the client's date, and the client then asks for theirs.
-Source: https://core.telegram.org/api/updates#fetching-difference
+The account and each channel are numbered apart (pts). A client that comes back asks for the account's difference; that
+names the account's channels with news since the client's date, and the client then asks for their differences. Source:
+https://core.telegram.org/api/updates#fetching-difference
 """
 
 from typing import Any
@@ -19,8 +19,10 @@ def get_state(context: RequestContext, _: Any) -> Any:
 
 
 def get_difference(context: RequestContext, request: Any) -> Any:
-    """What the client missed. One that is ahead (it knew a data centre that lost its memory) is told our number:
-    answering 'nothing new' would make it ignore every message until we catch up.
+    """Return what the client missed.
+
+    A client that is ahead (its datacenter lost its memory) gets our number: the answer 'nothing new' would make it
+    ignore every message until we catch up.
     """
     me = context.me.id
     pts = context.store.pts(me)
@@ -42,7 +44,7 @@ def get_difference(context: RequestContext, request: Any) -> Any:
 
 
 def get_channel_difference(context: RequestContext, request: Any) -> Any:
-    """What a member missed in one channel. One that is ahead is told our number, as in `get_difference`."""
+    """Return what a member missed in one channel. A client that is ahead gets our number, as in ``get_difference``."""
     channel = peers.channel(context, request.channel)
     member = peers.member(context, channel)
     if request.pts <= 0:

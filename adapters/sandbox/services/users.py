@@ -1,4 +1,4 @@
-"""users and contacts: who is who, by id, by number and by name."""
+"""users and contacts: accounts by id, by number and by username."""
 
 from typing import Any, Final
 

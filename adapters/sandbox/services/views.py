@@ -1,4 +1,4 @@
-"""What a client is shown of the store: TL objects made from accounts, messages, channels. `Any` is Telethon's."""
+"""What a client sees of the store: TL objects made from accounts, messages, channels. ``Any`` is Telethon's."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,7 +19,7 @@ def date(seconds: int) -> datetime:
 
 
 def config(dc_id: int, addresses: dict[int, tuple[str, int]], now: datetime) -> Any:
-    """help.getConfig: the data centres, and limits that only the clients of people care about."""
+    """Return the answer to help.getConfig: the datacenters, and limits that only interactive clients care about."""
     limits = {
         "chat_size_max": 200,
         "megagroup_size_max": 200000,
@@ -69,7 +69,7 @@ def first_name(account: StoredAccount) -> str:
 
 
 def user(account: StoredAccount, viewer: int) -> Any:
-    """An account as another one (or itself) sees it."""
+    """Return an account as another one (or itself) sees it."""
     service = account.id == SERVICE_ID
     return types.User(
         account.id,
@@ -91,12 +91,12 @@ def full_user(account: StoredAccount) -> Any:
 
 
 def users_of(store: SandboxStore, messages: list[PrivateMessage], viewer: int) -> list[Any]:
-    """Everybody whom the messages name, each once."""
+    """Return every account that the messages name, once."""
     return _users(store, [id_ for message in messages for id_ in (message.peer, message.sender)], viewer)
 
 
 def senders_of(store: SandboxStore, messages: list[ChannelMessage], viewer: int) -> list[Any]:
-    """Every account that wrote one of these messages of megagroups, each once; a broadcast does not tell."""
+    """Return every account that wrote one of these messages of megagroups, once; a broadcast has no senders."""
     return _users(store, [message.sender for message in messages if message.sender is not None], viewer)
 
 
@@ -112,7 +112,7 @@ def message(item: PrivateMessage) -> Any:
 
 
 def new_message(item: PrivateMessage, users: list[Any]) -> Any:
-    """The update that pushes a message to its account."""
+    """Return the update that pushes a message to its account."""
     return types.Updates([types.UpdateNewMessage(message(item), item.pts, 1)], users, [], date(item.date), 0)
 
 
@@ -126,7 +126,7 @@ def dialog(top: PrivateMessage, read_up_to: int, unread: int) -> Any:
 
 
 def channel(store: SandboxStore, item: Channel, viewer: int) -> Any:
-    """A channel or a group as a member or a stranger sees it."""
+    """Return a channel or a group as a member or another account sees it."""
     member = store.channels.member(item, viewer)
     return types.Channel(
         item.id,
@@ -177,7 +177,7 @@ def _rights() -> Any:
 
 
 def channel_message(item: ChannelMessage, where: Channel, viewer: int) -> Any:
-    """In a broadcast the channel speaks, whoever wrote; in a megagroup each for himself, or the group itself."""
+    """Return a message: in a broadcast from the channel, in a megagroup from its author or the group itself."""
     peer = types.PeerChannel(item.channel)
     sender = None
     if where.megagroup:
@@ -189,7 +189,7 @@ def channel_message(item: ChannelMessage, where: Channel, viewer: int) -> Any:
 def channel_messages(
     store: SandboxStore, where: Channel, viewer: int, found: Sequence[tuple[int, ChannelMessage | None]], count: int
 ) -> Any:
-    """An answer that holds messages of one channel, each with its id; the ids of none come as empty messages."""
+    """Return an answer that holds messages of one channel, each with its id; a missing one is an empty message."""
     present = [item for _, item in found if item]
     messages = [
         channel_message(item, where, viewer) if item else types.MessageEmpty(id_, types.PeerChannel(where.id))
@@ -200,7 +200,7 @@ def channel_messages(
 
 
 def new_channel_message(store: SandboxStore, item: ChannelMessage, where: Channel, viewer: int) -> Any:
-    """The update that pushes a message to a member."""
+    """Return the update that pushes a message to a member."""
     update = types.UpdateNewChannelMessage(channel_message(item, where, viewer), item.pts, 1)
     chats = [channel(store, where, viewer)]
     return types.Updates([update], senders_of(store, [item], viewer), chats, date(item.date), 0)

@@ -1,7 +1,7 @@
-"""Channels and groups as the data centre remembers them: who is in, what was written, how far it is numbered.
+"""Channels and groups as the datacenter remembers them: members, messages, event numbers.
 
-A broadcast and a megagroup are the same here; they differ in who may write. Every message is one event, so a
-channel's pts grows by one with each, and there are no gaps.
+A broadcast channel and a megagroup are the same here; they differ in who may write. Every message is one event, so a
+channel's pts grows by one with each, without gaps.
 """
 
 import re
@@ -16,7 +16,7 @@ from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.store.paging import ALL_MESSAGES, HistoryWindow, SearchCriteria, SqlCondition
 
 FIRST_CHANNEL_ID: Final = 1_000_000_001
-"""Clients keep users and channels in one table, so these must not be the id of an account (a phone number)."""
+"""Clients keep users and channels in one table, so a channel's id must not be the id of an account (a phone number)."""
 FIRST_PTS: Final = 1
 """Zero means 'unknown' to a client."""
 USERNAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
@@ -52,7 +52,7 @@ MESSAGE: Final = "SELECT channel, id, pts, sender, text, date, random_id FROM ch
 
 @frozen
 class Channel:
-    """A broadcast or a megagroup, as it was when it was read from the store."""
+    """A broadcast channel or a megagroup, as it was when it was read from the store."""
 
     id: int
     username: str
@@ -63,10 +63,10 @@ class Channel:
     pts: int
     """The number of its last event."""
     last_message: int
-    """Its id, and so how many there are: none is ever removed."""
+    """Its id, and so the number of messages: none is ever removed."""
 
     def access_hash_for(self, viewer: int) -> int:
-        """The number with which this viewer may name the channel."""
+        """Return the access hash with which this viewer may name the channel."""
         digest = sha256(f"{viewer}:{self.id}".encode()).digest()
         return int.from_bytes(digest[:8], "little", signed=True)
 
@@ -79,7 +79,7 @@ class Member:
     account: int
     admin: bool = field(converter=bool)
     date: int
-    """When it came, in seconds since the epoch."""
+    """When it joined, in seconds since the epoch."""
     read_up_to: int
 
 
@@ -91,7 +91,7 @@ class ChannelMessage:
     id: int
     pts: int
     sender: int | None
-    """The account that wrote it; None when the channel itself speaks."""
+    """The account that wrote it; None when the channel itself is the author."""
     text: str
     date: int
     """Seconds since the epoch."""
@@ -100,20 +100,20 @@ class ChannelMessage:
 
 @define
 class ChannelStore:
-    """The part of the store that holds them; it shares the store's database."""
+    """The part of the store that holds channels; it shares the store's database."""
 
     _db: sqlite3.Connection
     _clock: Callable[[], float]
 
     def create(self, username: str, title: str, *, megagroup: bool) -> Channel:
-        """The channel of this username; one that is there already gets the title.
+        """Return the channel of this username, created if need be; an existing one gets the title.
 
-        Raises SandboxError for a name that Telegram would not take, and when the other kind has the name.
+        Raises SandboxError for a name that Telegram would not take, and when a channel of the other kind has the name.
         """
         name = username.removeprefix("@")
         if not USERNAME.fullmatch(name) or ACCOUNT_USERNAME.fullmatch(name):
             raise SandboxError(
-                f"{username!r} is no username for a channel; use 4 to 32 letters, digits and underscores, a letter "
+                f"{username!r} is not a username for a channel; use 4 to 32 letters, digits and underscores, a letter "
                 "first (user and a number is the username of an account)."
             )
         if not title.strip() or len(title) > MAX_TITLE:
@@ -130,7 +130,7 @@ class ChannelStore:
         return self.named(name)
 
     def named(self, username: str) -> Channel:
-        """The channel of this username. Raises SandboxError when there is none."""
+        """Return the channel of this username. Raises SandboxError when it does not exist."""
         channel = self.by_username(username.removeprefix("@"))
         if channel is None:
             raise SandboxError(f"The sandbox has no channel {username!r}; create it first.")
@@ -147,13 +147,13 @@ class ChannelStore:
         return int(count)
 
     def of(self, account: int) -> list[Channel]:
-        """The channels that the account is in."""
+        """Return the channels that the account is in."""
         return self._channels("JOIN channel_members m ON m.channel = c.id WHERE m.account = ?", (account,))
 
     def news(self, account: int, since: int) -> list[Channel]:
-        """Those of the account's channels whose last message is from this second or later.
+        """Return the account's channels whose last message is from this second or later.
 
-        From this second, because a date of whole seconds does not tell what came first within one.
+        The second itself is included, because a date of whole seconds does not tell what came first within one.
         """
         joined = (
             "JOIN channel_members m ON m.channel = c.id "
@@ -164,7 +164,7 @@ class ChannelStore:
     # Members
 
     def join(self, channel: Channel, account: int, *, admin: bool = False) -> None:
-        """Makes the account a member, for which everything up to now is read; an admin stays one."""
+        """Make the account a member that has read everything up to now; an admin stays one."""
         insert = (
             "INSERT INTO channel_members VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET admin = max(admin, excluded.admin)"
@@ -180,7 +180,7 @@ class ChannelStore:
         return Member(*row) if row else None
 
     def members(self, channel: int) -> list[Member]:
-        """Everybody in the channel, by id of the account."""
+        """Return the members of the channel, ordered by account id."""
         rows = self._db.execute(f"{MEMBER} WHERE channel = ? ORDER BY account", (channel,))
         return [Member(*row) for row in rows]
 
@@ -189,12 +189,12 @@ class ChannelStore:
         return int(self._db.execute(query, (channel.id,)).fetchone()[0])
 
     def mark_read(self, member: Member, newest: int) -> None:
-        """Everything up to this message is read; a mark never goes back."""
+        """Mark everything up to this message as read; the mark never goes back."""
         update = "UPDATE channel_members SET read_up_to = max(read_up_to, ?) WHERE channel = ? AND account = ?"
         self._db.execute(update, (newest, member.channel, member.account))
 
     def unread(self, member: Member) -> int:
-        """How many messages of others are newer than the last one read."""
+        """Return how many messages of others are newer than the last one read."""
         query = "SELECT count(*) FROM channel_messages WHERE channel = ? AND id > ? AND sender IS NOT ?"
         (count,) = self._db.execute(query, (member.channel, member.read_up_to, member.account)).fetchone()
         return int(count)
@@ -202,7 +202,7 @@ class ChannelStore:
     # Messages
 
     def send(self, channel: Channel, sender: int | None, text: str, random_id: int | None) -> ChannelMessage:
-        """Stores a new message. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when the sender sent it before."""
+        """Store a new message. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when the sender sent it before."""
         bump = "UPDATE channels SET pts = pts + 1, last_message = last_message + 1 WHERE id = ?"
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -216,10 +216,10 @@ class ChannelStore:
         return message
 
     def fill(self, channel: Channel, upto: int, authors: Sequence[int | None]) -> int:
-        """Adds numbered messages of before, by these authors in turn, until there are `upto` (more than now).
+        """Add numbered messages of the past, by these authors in turn, until there are ``upto`` (more than now).
 
-        Their dates go from three days ago, or from the last message that is there, to now: clients ask for channels
-        with news since a date. Whoever had read everything has read these, too. Returns how many it added.
+        Their dates go from three days ago, or from the last existing message, to now: clients ask for channels with
+        news since a date. A member that had read everything has read these, too. Returns how many were added.
         """
         there = channel.last_message
         assert there < upto, "a history only grows"
@@ -242,24 +242,24 @@ class ChannelStore:
         return upto - there
 
     def messages(self, channel: Channel, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
-        """What has a higher id than `after`, oldest first; a limit of -1 is none."""
+        """Return the messages with a higher id than ``after``, oldest first; a limit of -1 means no limit."""
         return self._messages("WHERE channel = ? AND id > ? ORDER BY id LIMIT ?", (channel.id, after, limit))
 
     def messages_since(self, channel: Channel, pts: int, limit: int) -> list[ChannelMessage]:
-        """What came after this event, oldest first."""
+        """Return the messages after this event, oldest first."""
         return self._messages("WHERE channel = ? AND pts > ? ORDER BY pts LIMIT ?", (channel.id, pts, limit))
 
     def message(self, channel: Channel, id_: int) -> ChannelMessage | None:
         return next(iter(self._messages("WHERE channel = ? AND id = ?", (channel.id, id_))), None)
 
     def top(self, channel: Channel) -> ChannelMessage | None:
-        """The last message."""
+        """Return the last message."""
         return self.message(channel, channel.last_message)
 
     def history(
         self, channel: Channel, window: HistoryWindow, criteria: SearchCriteria = ALL_MESSAGES
     ) -> list[ChannelMessage]:
-        """A part of the channel, newest first."""
+        """Return a part of the channel, newest first."""
         return [ChannelMessage(*row) for row in window.read(self._db, MESSAGE, _chosen(channel, criteria))]
 
     def count_messages(self, channel: Channel, criteria: SearchCriteria = ALL_MESSAGES) -> int:

@@ -1,4 +1,4 @@
-"""What accounts log in with, as the data centre remembers it: numbers, passwords, tokens of bots.
+"""What accounts log in with, as the datacenter remembers it: numbers, passwords, tokens of bots.
 
 Of passwords and tokens only what verifies them is kept.
 """
@@ -28,19 +28,19 @@ CREATE TABLE IF NOT EXISTS bots (
 
 
 class NumberStatus(StrEnum):
-    """What is the matter with a phone number."""
+    """How a phone number behaves at login."""
 
     USUAL = "usual"
-    """It has an account, or gets one when it is first asked for."""
+    """It has an account, which is created on first use."""
     UNOCCUPIED = "unoccupied"
-    """It has no account: whoever logs in is told to sign up."""
+    """It has no account: a login is told to sign up."""
     BANNED = "banned"
-    """No code is sent. Logins that exist are untouched; the fault `revoke` ends them."""
+    """No code is sent. Existing logins are untouched; the fault ``revoke`` ends them."""
 
 
 @frozen
 class Password:
-    """The second step of an account's login. The password itself is nowhere."""
+    """The second step of an account's login. The password itself is not stored."""
 
     verifier: Verifier
     hint: str
@@ -56,12 +56,12 @@ class TokenStatus(Enum):
 
 @define
 class CredentialStore:
-    """The part of the store that holds them; it shares the store's database."""
+    """The part of the store that holds credentials; it shares the store's database."""
 
     _db: sqlite3.Connection
 
     def status(self, phone: str) -> NumberStatus:
-        """What is the matter with a normalised number."""
+        """Return the status of a normalised number."""
         row = self._db.execute("SELECT status FROM numbers WHERE phone = ?", (phone,)).fetchone()
         return NumberStatus(row[0]) if row else NumberStatus.USUAL
 
@@ -69,32 +69,32 @@ class CredentialStore:
         self._db.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (phone, status.value))
 
     def password(self, account: int) -> Password | None:
-        """The account's second step; None when it has none."""
+        """Return the account's second step; None if it has none."""
         query = "SELECT salt1, salt2, verifier, hint FROM passwords WHERE account = ?"
         row = self._db.execute(query, (account,)).fetchone()
         return Password(Verifier(*row[:3]), row[3]) if row else None
 
     def set_password(self, account: int, password: Password | None) -> None:
-        """Sets the second step of the account, or with None takes it away."""
+        """Set the second step of the account, or with None remove it."""
         self._db.execute("DELETE FROM passwords WHERE account = ?", (account,))
         if password is not None:
             values = (account, *astuple(password.verifier), password.hint)
             self._db.execute("INSERT INTO passwords VALUES (?, ?, ?, ?, ?)", values)
 
     def set_bot(self, account: int, token: str, dc_id: int | None) -> None:
-        """The token and the home of a bot; another token that it had is worth nothing from now on."""
+        """Set the token and the home datacenter of a bot; an earlier token of the bot becomes worthless."""
         self._db.execute("INSERT OR REPLACE INTO bots VALUES (?, ?, 0, ?)", (account, _digest(token), dc_id))
 
     def expire_bot_token(self, account: int) -> None:
         self._db.execute("UPDATE bots SET expired = 1 WHERE account = ?", (account,))
 
     def bot_home(self, account: int) -> int | None:
-        """The data centre that a bot was made for."""
+        """Return the datacenter that a bot was made for."""
         row = self._db.execute("SELECT dc FROM bots WHERE account = ?", (account,)).fetchone()
         return row[0] if row else None
 
     def token_status(self, account: int, token: str) -> TokenStatus:
-        """What the token is worth for this bot, or for an account that is none."""
+        """Return what the token is worth for this account, which may or may not be a bot."""
         row = self._db.execute("SELECT token, expired FROM bots WHERE account = ?", (account,)).fetchone()
         if row is None or not compare_digest(row[0], _digest(token)):
             return TokenStatus.WRONG

@@ -1,7 +1,7 @@
-"""What the data centre remembers: accounts, keys, messages, channels. One SQLite file, or memory when there is none.
+"""The sandbox's store: accounts, keys, messages, channels. One SQLite file, or memory if there is none.
 
-Writes are short and synchronous; this is a data centre for tests. WAL with synchronous=NORMAL loses nothing when
-the process is killed (only when the machine is).
+Writes are short and synchronous; this is a datacenter for tests. WAL with synchronous=NORMAL loses nothing when the
+process is killed (only when the machine is).
 """
 
 import sqlite3
@@ -22,7 +22,7 @@ from adapters.sandbox.store.credentials import CredentialStore, NumberStatus
 from adapters.sandbox.store.paging import ALL_MESSAGES, HistoryWindow, SearchCriteria, SqlCondition
 
 SERVICE_ID: Final = 777000
-"""The account that Telegram's own notices come from; it exists in every data centre."""
+"""The account that Telegram's own notices come from; it exists in every datacenter."""
 SERVICE_PHONE: Final = "42777"
 MESSAGE: Final = "SELECT account, id, pts, peer, sender, out, text, date, random_id FROM messages"
 
@@ -50,11 +50,11 @@ CREATE TABLE IF NOT EXISTS reads (
 
 @frozen
 class StoredAccount:
-    """A user of the data centre. The id is the phone number, so that it is the same in every run."""
+    """A user of the datacenter. The id is the phone number, so that it is the same in every run."""
 
     id: int
     phone: str
-    """Its digits. A bot has none and is named by its id (`bot7000000001`)."""
+    """Its digits. A bot has no number and is named by its id (``bot7000000001``)."""
 
     @property
     def is_bot(self) -> bool:
@@ -65,7 +65,7 @@ class StoredAccount:
         return f"{self.phone}_bot" if self.is_bot else f"user{self.phone}"
 
     def access_hash_for(self, viewer: int) -> int:
-        """The number with which this viewer may name the account; as in Telegram, each viewer has an own one."""
+        """Return the access hash with which this viewer may name the account; as in Telegram, it differs per viewer."""
         digest = sha256(f"{viewer}:{self.id}".encode()).digest()
         return int.from_bytes(digest[:8], "little", signed=True)
 
@@ -88,7 +88,7 @@ class PrivateMessage:
 
 @frozen
 class SentCopies:
-    """The copies of a new message; the receiver has none when one writes to oneself."""
+    """The copies of a new message; an account that writes to itself has one only."""
 
     mine: PrivateMessage
     theirs: PrivateMessage | None
@@ -143,9 +143,9 @@ class SandboxStore:
         self._db.close()
 
     def account(self, phone: str) -> StoredAccount:
-        """The account of a test number, which is created when it is first asked for, or that of a bot.
+        """Return the account of a test number, created on first use, or that of a bot.
 
-        Raises SandboxError for any other number, for one that is to have no account, and for a bot not yet made.
+        Raises SandboxError for any other text, for a number that is set to have no account, and for an unknown bot.
         """
         name = normalise(phone)
         id_ = int(name.removeprefix(BOT))
@@ -156,19 +156,20 @@ class SandboxStore:
         return self._accounts.get(id_) or self._create(StoredAccount(id_, name))
 
     def bot(self, id_: int) -> StoredAccount:
-        """The bot with this id, which is created when it is first asked for."""
+        """Return the bot with this id, created on first use."""
         return self._accounts.get(id_) or self._create(StoredAccount(id_, f"{BOT}{id_}"))
 
     def account_by_id(self, id_: int) -> StoredAccount | None:
         return self._accounts.get(id_)
 
     def accounts(self) -> list[StoredAccount]:
-        """All accounts, the oldest first."""
+        """Return all accounts, the oldest first."""
         return list(self._accounts.values())
 
     def add_key(self, key: AuthKey, owner: int | None = None, dc_id: int | None = None) -> None:
-        """Remembers an auth key, logged in as the owner if there is one. It is known at one place only: the data
-        centre with that number, or with None the one that is always there.
+        """Store an auth key, logged in as the owner if there is one.
+
+        It is known in one datacenter only: the one with that number, or with None the main one.
         """
         self._db.execute("INSERT INTO auth_keys VALUES (?, ?)", (key.data, owner))
         if dc_id is not None:
@@ -176,33 +177,33 @@ class SandboxStore:
         self._keys[key.id] = _StoredKey(key, owner, dc_id)
 
     def remove_key(self, key: AuthKey) -> None:
-        """Forgets an auth key: its packets are answered with -404 from now on."""
+        """Forget an auth key: its packets are answered with -404 from now on."""
         for table in ("auth_keys", "keys_elsewhere"):
             self._db.execute(f"DELETE FROM {table} WHERE data = ?", (key.data,))
         self._keys.pop(key.id, None)
 
     def key(self, key_id: int, dc_id: int | None = None) -> AuthKey | None:
-        """The key, if it is known at this place."""
+        """Return the key, if it is known in this datacenter; None is the main one."""
         entry = self._keys.get(key_id)
         return entry.key if entry and entry.dc_id == dc_id else None
 
     def owner(self, key_id: int) -> StoredAccount | None:
-        """The account that is logged in with this key."""
+        """Return the account that is logged in with this key."""
         entry = self._keys.get(key_id)
         return None if entry is None or entry.owner is None else self._accounts[entry.owner]
 
     def log_in(self, key: AuthKey, owner: int | None) -> None:
-        """Binds a key to an account; None logs it out."""
+        """Bind a key to an account; None logs it out."""
         self._db.execute("UPDATE auth_keys SET account = ? WHERE data = ?", (owner, key.data))
         self._keys[key.id] = evolve(self._keys[key.id], owner=owner)
 
     def pts(self, account: int) -> int:
-        """The number of the account's last event."""
+        """Return the number of the account's last event."""
         (pts,) = self._db.execute("SELECT pts FROM accounts WHERE id = ?", (account,)).fetchone()
         return int(pts)
 
     def send(self, sender: int, receiver: int, text: str, random_id: int | None) -> SentCopies:
-        """Stores a new message in both boxes. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when it was sent before."""
+        """Store a new message for both sides. Raises RpcRefusal (RANDOM_ID_DUPLICATE) when it was sent before."""
         date = int(self._clock())
         self._db.execute("BEGIN IMMEDIATE")
         try:
@@ -217,11 +218,11 @@ class SandboxStore:
         return SentCopies(mine, theirs)
 
     def messages(self, account: int) -> list[PrivateMessage]:
-        """Everything in the account's box, oldest first."""
+        """Return all messages of the account, oldest first."""
         return self._select("WHERE account = ? ORDER BY id", (account,))
 
     def messages_since(self, account: int, pts: int, limit: int) -> list[PrivateMessage]:
-        """What came after this event, oldest first."""
+        """Return the messages after this event, oldest first."""
         return self._select("WHERE account = ? AND pts > ? ORDER BY pts LIMIT ?", (account, pts, limit))
 
     def message(self, account: int, id_: int) -> PrivateMessage | None:
@@ -230,7 +231,7 @@ class SandboxStore:
     def history(
         self, account: int, peer: int, window: HistoryWindow, criteria: SearchCriteria = ALL_MESSAGES
     ) -> list[PrivateMessage]:
-        """A part of one chat, newest first."""
+        """Return a part of one chat, newest first."""
         chosen = criteria.within(SqlCondition("account = ? AND peer = ?", (account, peer)))
         return [PrivateMessage(*row) for row in window.read(self._db, MESSAGE, chosen)]
 
@@ -239,13 +240,13 @@ class SandboxStore:
         query = f"SELECT count(*) FROM messages WHERE {chosen.sql}"
         return int(self._db.execute(query, chosen.values).fetchone()[0])
 
-    def tops(self, account: int) -> list[PrivateMessage]:
-        """The last message of each chat, newest first."""
+    def chat_tops(self, account: int) -> list[PrivateMessage]:
+        """Return the last message of each chat, newest first."""
         newest = "SELECT max(id) FROM messages WHERE account = ? GROUP BY peer"
         return self._select(f"WHERE account = ? AND id IN ({newest}) ORDER BY id DESC", (account, account))
 
     def mark_read(self, account: int, peer: int, newest: int) -> None:
-        """Everything in the chat up to this message is read."""
+        """Mark everything in the chat up to this message as read."""
         self._db.execute(
             "INSERT INTO reads VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET newest = max(newest, excluded.newest)",
             (account, peer, newest),
@@ -256,7 +257,7 @@ class SandboxStore:
         return int(row[0]) if row else 0
 
     def unread(self, account: int, peer: int) -> int:
-        """How many incoming messages of the chat are newer than the last one read."""
+        """Return how many incoming messages of the chat are newer than the last one read."""
         query = "SELECT count(*) FROM messages WHERE account = ? AND peer = ? AND out = 0 AND id > ?"
         (count,) = self._db.execute(query, (account, peer, self.read_up_to(account, peer))).fetchone()
         return int(count)
@@ -273,7 +274,7 @@ class SandboxStore:
     def _append(
         self, account: int, peer: int, *, sender: int, text: str, date: int, random_id: int | None
     ) -> PrivateMessage:
-        """One copy; the caller holds the transaction."""
+        """Store one copy; the caller holds the transaction."""
         step = "pts = pts + 1, last_message = last_message + 1"
         bump = f"UPDATE accounts SET {step} WHERE id = ? RETURNING pts, last_message"
         pts, id_ = self._db.execute(bump, (account,)).fetchone()

@@ -1,4 +1,4 @@
-"""What a client reads of a chat: the window (offset, shift and limit, as in messages.getHistory), and what it seeks."""
+"""What a client reads of a chat: the window (offset, shift and limit, as in messages.getHistory), and the search."""
 
 import sqlite3
 from typing import Any, Final, Self
@@ -7,12 +7,12 @@ from attrs import evolve, frozen
 
 TOP_ID: Final = 2**63 - 1
 ID: Final = 1
-"""The place of a message's id in its row, in both tables of messages."""
+"""The column of a message's id, in both tables of messages."""
 
 
 @frozen
 class SqlCondition:
-    """What comes after WHERE, with its values."""
+    """The text after WHERE, with its values."""
 
     sql: str
     values: tuple[int | str | None, ...] = ()
@@ -23,19 +23,19 @@ class SqlCondition:
 
 @frozen
 class SearchCriteria:
-    """What a search looks for, as in messages.search; by default it is everything."""
+    """What a search looks for, as in messages.search; by default all messages."""
 
     text: str = ""
-    """Stands anywhere in the message, in letters of any case. (Telegram looks for the beginnings of words.)"""
+    """Found anywhere in the message, in letters of any case. (Telegram looks for the beginnings of words.)"""
     author: int | None = None
-    """The id of an account, or that of a channel for what it said itself; None is anybody. Channels only."""
+    """The id of an account, or that of a channel for its own messages; None is any author. Channels only."""
     after: int = 0
     """Only messages later than this moment, in seconds since the epoch."""
     before: int = 0
-    """Only messages earlier than this moment; 0 is no bound."""
+    """Only messages earlier than this moment; 0 means no bound."""
 
     def within(self, chat: SqlCondition) -> SqlCondition:
-        """Those messages of the chat that are looked for; the database knows `casefold`."""
+        """Return the condition for the messages of the chat that match; the database knows ``casefold``."""
         if self.after:
             chat = chat.also("date > ?", self.after)
         if self.before:
@@ -48,7 +48,7 @@ ALL_MESSAGES: Final = SearchCriteria()
 
 @frozen
 class HistoryWindow:
-    """Counted from the newest message down; a negative shift reaches back up, which is how clients read forwards.
+    """A window counted from the newest message down; a negative shift reaches back up, as clients read forwards.
 
     Source: https://core.telegram.org/api/offsets
     """
@@ -57,15 +57,15 @@ class HistoryWindow:
     offset_id: int = 0
     """Begin below this message; 0 is the top of the chat."""
     offset_date: int = 0
-    """Begin below this moment (seconds since the epoch); counts only without an `offset_id`."""
+    """Begin below this moment (seconds since the epoch); counts only without an ``offset_id``."""
     add_offset: int = 0
     min_id: int = 0
     """Only messages above this one."""
     max_id: int = 0
-    """Only messages below this one; 0 is no bound."""
+    """Only messages below this one; 0 means no bound."""
 
     def read(self, db: sqlite3.Connection, select: str, chat: SqlCondition) -> list[tuple[Any, ...]]:
-        """The rows of the window, newest first; `chat` says which messages there are to look at.
+        """Return the rows of the window, newest first; ``chat`` is the condition for the messages of the chat.
 
         Both halves begin at the offset's id, in the index, so that a page costs the same however deep it lies.
         """
@@ -84,7 +84,7 @@ class HistoryWindow:
         return [row for row in rows if self.min_id < row[ID] and (not self.max_id or row[ID] < self.max_id)]
 
     def _offset(self, db: sqlite3.Connection, select: str, chat: SqlCondition) -> int:
-        """The id below which the window is counted."""
+        """Return the id below which the window is counted."""
         if self.offset_id or not self.offset_date:
             return self.offset_id or TOP_ID
         late = chat.also("date >= ?", self.offset_date)

@@ -231,7 +231,7 @@ async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path):
 async def test_a_username_that_cannot_be_is_refused(username):
     """Names that Telegram would not take, and those of accounts, are refused in a sentence."""
     async with Sandbox() as dc:
-        with pytest.raises(SandboxError, match="no username for a channel"):
+        with pytest.raises(SandboxError, match="not a username for a channel"):
             await dc.create_channel(username, "News")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.sandbox import Fault, FaultKind, Push, SandboxError
 from adapters.sandbox.control import commands
-from adapters.sandbox.control.chaos import ACTIVE_FRACTION, MAX_MOMENTS, RECIPES, chaos
+from adapters.sandbox.control.chaos import ACTIVE_FRACTION, MAX_INCIDENTS, RECIPES, chaos
 from adapters.sandbox.faults.active_faults import ActiveFaults
 
 PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
@@ -24,7 +24,7 @@ CASES = given(
 
 
 def faults_of(steps):
-    return [(step.at, step.fault) for step in steps if isinstance(step.fault, Fault)]
+    return [(step.at, step.action) for step in steps if isinstance(step.action, Fault)]
 
 
 @CASES
@@ -60,7 +60,7 @@ def test_everything_that_heals_by_itself_is_in_it(seed, phones, duration):
     assert {fault.code for fault in faults if fault.kind is FaultKind.TRANSPORT_ERROR} == {-404, -429}
     for fault in faults:
         if fault.kind is FaultKind.LOST_UPDATE:
-            assert any(isinstance(step.fault, Push) and step.fault.account == fault.account for step in steps)
+            assert any(isinstance(step.action, Push) and step.action.account == fault.account for step in steps)
 
 
 @CASES
@@ -93,10 +93,10 @@ def test_every_account_is_hurt():
 
 def test_no_recipe_has_more_moments_than_are_counted_with():
     """The bound of a scenario is kept only if this number is right."""
-    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_MOMENTS
+    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_INCIDENTS
 
 
-@pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "somebody to hurt"), (PHONES, 0, "more than 0")])
+@pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "needs an account"), (PHONES, 0, "more than 0")])
 def test_chaos_for_nobody_or_no_time_is_refused(phones, duration, said):
     """Both are said in a sentence."""
     with pytest.raises(SandboxError, match=said):

@@ -8,6 +8,7 @@ from telethon.crypto import AuthKey
 
 from adapters.sandbox import Clear, Fault, FaultKind, PostMessage, Push, Sandbox, SandboxError, TimedAction
 from adapters.sandbox.control import commands
+from adapters.sandbox.control.command_server import MAX_LINE_BYTES, CommandServer
 from adapters.sandbox.control.commands import (
     Authorize,
     CreateChannel,
@@ -17,7 +18,6 @@ from adapters.sandbox.control.commands import (
     Listen,
     ResetCounters,
 )
-from adapters.sandbox.control.command_server import MAX_LINE_BYTES, CommandServer
 from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
@@ -124,12 +124,12 @@ MISTAKES = [
     ('{"do": "data_centre", "dc": 0}', "number from 1 to 999, not 0"),
     ('{"do": "data_centre", "dc": "4"}', "whole number"),
     ('{"do": "data_centre", "dc": 4, "port": 70000}', "0 to 65535"),
-    ('{"do": "bot", "token": "7000000001:abcdefghijklmnop", "dc": 4}', "Data centre 4 is not open"),
+    ('{"do": "bot", "token": "7000000001:abcdefghijklmnop", "dc": 4}', "Datacenter 4 is not open"),
     ('{"do": "bot"}', "needs the key 'token'"),
     ('{"do": "bot", "token": 7}', "'token' is a text in quotes.$"),
     ('{"do": "bot", "token": "7000000001:short"}', "token is its id, a colon and"),
-    ('{"do": "bot", "token": "1000000001:abcdefghijklmnop"}', "1000000001 can be no bot"),
-    ('{"do": "bot", "token": "9996620001:abcdefghijklmnop"}', "9996620001 can be no bot"),
+    ('{"do": "bot", "token": "1000000001:abcdefghijklmnop"}', "1000000001 cannot be the id of a bot"),
+    ('{"do": "bot", "token": "9996620001:abcdefghijklmnop"}', "9996620001 cannot be the id of a bot"),
     ('{"do": "expire_bot", "token": "7000000001:abcdefghijklmnop"}', "does not exist or has another token"),
     ('{"do": "push", "account": "bot7000000001", "text": "x"}', "There is no bot bot7000000001"),
     ('{"do": "scenario"}', "list of commands"),

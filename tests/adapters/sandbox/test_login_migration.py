@@ -188,5 +188,5 @@ async def test_there_are_only_so_many():
     async with Sandbox() as dc:
         for id_ in range(3, 12):
             await dc.open_dc(id_)
-        with pytest.raises(SandboxError, match="10 data centres are open"):
+        with pytest.raises(SandboxError, match="10 datacenters are open"):
             await dc.open_dc(12)
