@@ -6,9 +6,9 @@ import pytest
 from telethon import errors, events
 from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
-from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 from adapters.sandbox import Sandbox
+from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 ALICE = "+9996620001"
 

@@ -6,10 +6,10 @@ import sqlite3
 import pytest
 from telethon import errors, events
 from telethon.tl import functions, types
-from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
 from adapters.sandbox.server.sandbox import DATABASE
+from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 ALICE, BOB, CAROL = "+9996620001", "+9996620002", "+9996620003"
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from telethon import events
 from telethon.tl import functions
-from tests.adapters.sandbox.client_helpers import ALICE, BOB, PING, alive, end_of
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
+from tests.adapters.sandbox.client_helpers import ALICE, BOB, PING, alive, end_of
 
 
 async def test_reset_is_a_connection_reset(connected):

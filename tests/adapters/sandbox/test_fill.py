@@ -5,10 +5,10 @@ import time
 import pytest
 from telethon.crypto import AuthKey
 from telethon.tl import functions, types
-from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
 from adapters.sandbox.store.paging import HistoryWindow
+from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
 
 ALICE, BOB = "+9996620001", "+9996620002"
 DAYS = 3 * 24 * 3600

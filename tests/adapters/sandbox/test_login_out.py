@@ -3,9 +3,9 @@
 import pytest
 from telethon import errors
 from telethon.tl import functions
-from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE, inbox_of, next_of
 
 from adapters.sandbox import Sandbox
+from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE, inbox_of, next_of
 
 
 async def test_the_other_sessions_stay(connected, new_session):

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from telethon import errors
 from telethon.tl import functions, types
-from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE
 
 from adapters.sandbox import Sandbox, SandboxError
+from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE
 
 ACCEPT = functions.auth.AcceptLoginTokenRequest
 IMPORT = functions.auth.ImportLoginTokenRequest

@@ -6,9 +6,9 @@ import time
 import pytest
 from telethon import errors
 from telethon.tl import functions, types
-from tests.adapters.sandbox.client_helpers import ALICE, BOB, PING, STATE, alive, answered, end_of, inbox_of
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
+from tests.adapters.sandbox.client_helpers import ALICE, BOB, PING, STATE, alive, answered, end_of, inbox_of
 
 CONFIG = functions.help.GetConfigRequest
 

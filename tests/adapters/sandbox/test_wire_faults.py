@@ -6,9 +6,9 @@ import contextlib
 import anyio
 import pytest
 from telethon.errors import AuthKeyNotFound, InvalidBufferError
-from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE, alive, answered, end_of, inbox_of, next_of
 
 from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+from tests.adapters.sandbox.client_helpers import ALICE, BOB, STATE, alive, answered, end_of, inbox_of, next_of
 
 
 async def lives_on(client):

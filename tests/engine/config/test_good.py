@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox.channels import ACCOUNT_USERNAME, USERNAME
-from adapters.sandbox.faults import BAD_MESSAGE_CODES, TRAITS, TRANSPORT_CODES
+from adapters.sandbox.faults.kinds import FAULT_RULES
+from adapters.sandbox.store.channels import ACCOUNT_USERNAME, USERNAME
 from engine.config import (
     Chaos,
     DatacenterConfig,
@@ -157,13 +157,13 @@ def test_each_fault_is_read_with_its_keys(good: Load, step: str, meant: dict[str
 
 def test_the_config_and_the_sandbox_know_the_same_faults() -> None:
     """The two tables are apart, because the config knows no adapter; they must not say different things."""
-    for kind, trait in TRAITS.items():
+    for kind, rule in FAULT_RULES.items():
         step = Do(kind.value)
-        assert set(step.needs) == trait.needs
-        assert set(step.takes) == trait.keys | {"for"}
-        assert not (step.lasts and trait.once)
-    assert CODES == {Do.TRANSPORT_ERROR: TRANSPORT_CODES, Do.BAD_MSG: BAD_MESSAGE_CODES}
-    assert {step.value for step in Do} - {kind.value for kind in TRAITS} == {"clear", "message"}
+        assert set(step.needs) == set(rule.required)
+        assert set(step.takes) == {*rule.keys, "for"}
+        assert not (step.lasts and rule.once)
+    assert {Do(kind.value): rule.codes for kind, rule in FAULT_RULES.items() if rule.codes} == CODES
+    assert {step.value for step in Do} - {kind.value for kind in FAULT_RULES} == {"clear", "message"}
 
 
 @pytest.mark.parametrize(
