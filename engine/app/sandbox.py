@@ -16,7 +16,7 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
+from adapters.sandbox import Clear, Fault, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
 from adapters.sandbox.control.chaos import chaos
 from adapters.sqlite import StorageError
 from adapters.sqlite.jobs import NewJob
@@ -26,7 +26,7 @@ from engine.app.audit import Audit, GroupRecord, audit
 from engine.app.job_registry import JobRegistry
 from engine.app.jobs import JobService
 from engine.app.telegram import connectors_of
-from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
+from engine.config import Chaos, Config, SandboxSection, ScenarioStep, StepCommand
 from engine.console.format import seconds
 from engine.work.kinds import BadJob
 
@@ -171,13 +171,13 @@ async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, Telegram
 def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> TimedAction:
     phone = phones[step.account] if step.account else None
     match step.do:
-        case Do.CLEAR:
+        case StepCommand.CLEAR:
             return TimedAction(step.at, Clear(phone))
-        case Do.MESSAGE:
+        case StepCommand.MESSAGE:
             return TimedAction(step.at, Push(phone or "", step.text or "Hello"))
-        case _:
+        case kind:
             fault = Fault(
-                FaultKind(step.do.value),
+                kind,
                 phone,
                 duration=step.duration,
                 times=step.times,
