@@ -3,7 +3,6 @@
 A client says in its first bytes which framing it uses. Source: https://core.telegram.org/mtproto/mtproto-transports
 """
 
-import asyncio
 import secrets
 import struct
 from typing import Final, Protocol
@@ -171,11 +170,3 @@ def error_of(framing: Framing, code: int) -> bytes:
     if isinstance(framing, Full) and code == FLOOD:
         return struct.pack("<iii", code, code, code)
     return framing.encode(struct.pack("<i", code))
-
-
-def source_of(data: bytes) -> asyncio.StreamReader:
-    """Return a stream that holds these bytes and then ends; must be called where a loop runs."""
-    reader = asyncio.StreamReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    return reader

@@ -239,7 +239,7 @@ class Sandbox(LoginSettings):
         receiver = store.account(phone).id
         origin = SERVICE_ID if sender is None else store.account(sender).id
         sent = store.send(origin, receiver, text, None)
-        self._hub.deliver([copy for copy in (sent.mine, sent.theirs) if copy is not None])
+        self._hub.deliver(sent.copies)
         return (sent.theirs or sent.mine).id
 
     def messages(self, phone: str) -> list[PrivateMessage]:

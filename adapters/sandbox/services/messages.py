@@ -27,7 +27,7 @@ def send_message(context: RequestContext, request: Any) -> Any:
     if isinstance(peer, Channel):
         return _send_to_channel(context, peer, request)
     sent = context.store.send(context.me.id, peer.id, request.message, request.random_id)
-    context.deliveries += [copy for copy in (sent.mine, sent.theirs) if copy is not None]
+    context.deliveries += sent.copies
     mine = sent.mine
     return types.UpdateShortSentMessage(mine.id, mine.pts, 1, views.date(mine.date), out=True)
 

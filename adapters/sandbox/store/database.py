@@ -93,6 +93,11 @@ class SentCopies:
     mine: PrivateMessage
     theirs: PrivateMessage | None
 
+    @property
+    def copies(self) -> list[PrivateMessage]:
+        """Return the copies that exist."""
+        return [self.mine] if self.theirs is None else [self.mine, self.theirs]
+
 
 @frozen(repr=False)
 class _StoredKey:

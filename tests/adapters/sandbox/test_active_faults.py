@@ -1,5 +1,7 @@
 """Which fault hurts whom, without sockets and with a clock of our own."""
 
+from typing import Any
+
 import pytest
 
 from adapters.sandbox import Fault, FaultKind, SandboxError
@@ -10,92 +12,97 @@ from adapters.sandbox.faults.kinds import FAULT_RULES, FaultPoint
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def test_every_kind_acts_somewhere():
+def kind_of(fault: Fault | None) -> FaultKind | None:
+    """Return the kind of a fault, if there is one."""
+    return None if fault is None else fault.kind
+
+
+def test_every_kind_acts_somewhere() -> None:
     """No fault is without a point at which it acts."""
     assert set(FAULT_RULES) == set(FaultKind)
 
 
-def test_every_point_is_used():
+def test_every_point_is_used() -> None:
     """No point of a connection's life is without a fault that acts there."""
     assert {rule.point for rule in FAULT_RULES.values()} == set(FaultPoint)
 
 
-def test_a_fault_of_one_account_spares_the_others():
+def test_a_fault_of_one_account_spares_the_others() -> None:
     """A fault with an account hurts that account only, also while it is not yet known."""
-    board = ActiveFaults(Clock())
-    board.add(Fault(FaultKind.BLACKHOLE, "+999 66 20001"))
-    assert board.find(FaultPoint.PACKET, "9996620001").kind is FaultKind.BLACKHOLE
-    assert board.find(FaultPoint.PACKET, "9996620002") is None
-    assert board.find(FaultPoint.PACKET, None) is None
+    faults = ActiveFaults(Clock())
+    faults.add(Fault(FaultKind.BLACKHOLE, "+999 66 20001"))
+    assert kind_of(faults.find(FaultPoint.PACKET, "9996620001")) is FaultKind.BLACKHOLE
+    assert faults.find(FaultPoint.PACKET, "9996620002") is None
+    assert faults.find(FaultPoint.PACKET, None) is None
 
 
-def test_a_fault_ends_with_its_time():
+def test_a_fault_ends_with_its_time() -> None:
     """After its duration a fault is over."""
     clock = Clock()
-    board = ActiveFaults(clock)
-    board.add(Fault(FaultKind.REFUSE, duration=5))
+    faults = ActiveFaults(clock)
+    faults.add(Fault(FaultKind.REFUSE, duration=5))
     clock.now = 4.9
-    assert (board.find(FaultPoint.LISTEN, None).kind, board.next_end()) == (FaultKind.REFUSE, 5)
+    assert (kind_of(faults.find(FaultPoint.LISTEN, None)), faults.next_end()) == (FaultKind.REFUSE, 5)
     clock.now = 5.1
-    assert (board.find(FaultPoint.LISTEN, None), board.active(), board.next_end()) == (None, [], None)
+    assert (faults.find(FaultPoint.LISTEN, None), faults.active(), faults.next_end()) == (None, [], None)
 
 
-def test_a_reset_without_a_time_does_not_stand():
+def test_a_reset_without_a_time_does_not_stand() -> None:
     """`reset` is over at once unless a duration is given."""
-    board = ActiveFaults(Clock())
-    board.add(Fault(FaultKind.RESET))
-    assert board.active() == []
-    board.add(Fault(FaultKind.RESET, duration=1))
-    assert board.find(FaultPoint.PACKET, None).kind is FaultKind.RESET
+    faults = ActiveFaults(Clock())
+    faults.add(Fault(FaultKind.RESET))
+    assert faults.active() == []
+    faults.add(Fault(FaultKind.RESET, duration=1))
+    assert kind_of(faults.find(FaultPoint.PACKET, None)) is FaultKind.RESET
 
 
-def test_clearing_one_account_leaves_the_rest():
+def test_clearing_one_account_leaves_the_rest() -> None:
     """`clear` with an account ends its faults; without one it ends all."""
-    board = ActiveFaults(Clock())
+    faults = ActiveFaults(Clock())
     for account in ("9996620001", "9996620002", None):
-        board.add(Fault(FaultKind.BLACKHOLE, account))
-    board.clear("9996620001")
-    assert [fault.account for fault in board.active()] == ["9996620002", None]
-    board.clear(None)
-    assert board.active() == []
+        faults.add(Fault(FaultKind.BLACKHOLE, account))
+    faults.clear("9996620001")
+    assert [fault.account for fault in faults.active()] == ["9996620002", None]
+    faults.clear(None)
+    assert faults.active() == []
 
 
 @pytest.mark.parametrize("duration", [0, -1, 1e9, float("nan")])
-def test_an_impossible_duration_is_refused(duration):
+def test_an_impossible_duration_is_refused(duration: float) -> None:
     """A fault lasts for a positive time of at most a day."""
     with pytest.raises(SandboxError, match="lasts more than 0"):
         Fault(FaultKind.REFUSE, duration=duration)
 
 
-def test_a_counted_fault_is_over_after_its_times():
+def test_a_counted_fault_is_over_after_its_times() -> None:
     """Each act counts, looking does not, and afterwards nothing stands."""
-    board = ActiveFaults(Clock())
-    board.add(Fault(FaultKind.BAD_SALT, times=2))
-    assert board.find(FaultPoint.SALT, None) is not None
-    assert [board.trigger(FaultPoint.SALT, None) is not None for _ in range(3)] == [True, True, False]
-    assert (board.active(), board.acted) == ([], {"bad_salt": 2})
+    faults = ActiveFaults(Clock())
+    faults.add(Fault(FaultKind.BAD_SALT, times=2))
+    assert faults.find(FaultPoint.SALT, None) is not None
+    assert [faults.trigger(FaultPoint.SALT, None) is not None for _ in range(3)] == [True, True, False]
+    assert (faults.active(), faults.acted) == ([], {"bad_salt": 2})
 
 
 @pytest.mark.parametrize("kind", [kind for kind, rule in FAULT_RULES.items() if rule.once])
-def test_what_is_momentary_acts_once(kind):
+def test_what_is_momentary_acts_once(kind: FaultKind) -> None:
     """Without `times` and a duration it acts once; with a duration as often as it can."""
-    needed = {"code": 420 if kind is FaultKind.RPC_ERROR else 18} if "code" in FAULT_RULES[kind].required else {}
-    needed |= {"text": "PEER_FLOOD"} if "text" in FAULT_RULES[kind].required else {}
+    values: dict[str, Any] = {"code": 420 if kind is FaultKind.RPC_ERROR else 18, "text": "PEER_FLOOD"}
+    needed = {key: values[key] for key in FAULT_RULES[kind].required}
     assert Fault(kind, **needed).max_acts == 1
     assert Fault(kind, duration=5, **needed).max_acts is None
     assert Fault(kind, duration=5, times=3, **needed).max_acts == 3
 
 
-def test_the_newest_fault_acts():
+def test_the_newest_fault_acts() -> None:
     """Of two at one point the newer one acts, and when it is over the older one again."""
-    board = ActiveFaults(Clock())
-    board.add(Fault(FaultKind.DUPLICATE))
-    board.add(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_3"))
-    kinds = [board.trigger(FaultPoint.REQUEST, None, "updates.getState").kind for _ in range(3)]
+    faults = ActiveFaults(Clock())
+    faults.add(Fault(FaultKind.DUPLICATE))
+    faults.add(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_3"))
+    kinds = [kind_of(faults.trigger(FaultPoint.REQUEST, None, "updates.getState")) for _ in range(3)]
     assert kinds == [FaultKind.RPC_ERROR, FaultKind.DUPLICATE, FaultKind.DUPLICATE]
 
 
@@ -112,7 +119,7 @@ def test_the_newest_fault_acts():
         ("updates.getState", "updates.getDifference", False),
     ],
 )
-def test_a_request_is_meant_by_its_pattern(pattern, name, hit):
+def test_a_request_is_meant_by_its_pattern(pattern: str | None, name: str, hit: bool) -> None:
     """A pattern of method names, whatever the case; none means every request but the message layer's own."""
     assert Fault(FaultKind.SLOW, seconds=1, request=pattern).matches_request(name) is hit
 
@@ -136,7 +143,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG)
-def test_a_fault_that_makes_no_sense_is_refused(values, sentence):
+def test_a_fault_that_makes_no_sense_is_refused(values: dict[str, Any], sentence: str) -> None:
     """What is missing, unknown or out of range is said in a sentence."""
     with pytest.raises(SandboxError, match=sentence):
         Fault(**values)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 from attrs import define
@@ -33,14 +35,14 @@ class Clock:
 
     now: float = 1_700_000_000.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 class House:
     """A data centre without sockets, with two channels that Alice and Bob are in."""
 
-    def __init__(self, stack):
+    def __init__(self, stack: ExitStack) -> None:
         self.clock = Clock()
         self.store = stack.enter_context(SandboxStore(None, self.clock))
         self.shared = ServiceContext(self.store, 2, self.clock, lambda: {2: ("127.0.0.1", 1)})
@@ -51,12 +53,12 @@ class House:
             for account in (ALICE, BOB):
                 self.store.channels.join(channel, self.store.account(str(account)).id)
 
-    def ask(self, account, request):
+    def ask(self, account: int, request: Any) -> Any:
         """A request and its answer, both as they are on the wire."""
         context = RequestContext(self.shared, 2, self.key, self.store.account_by_id(account))
         return tl.read(tl.dump(perform(context, tl.read(tl.dump(request)))))
 
-    def post(self, name, text, sender=None, random_id=None):
+    def post(self, name: str, text: str, sender: int | None = None, random_id: int | None = None) -> None:
         sent = self.store.channels.send(self.store.channels.named(name), sender, text, random_id)
         self.hub.deliver([sent])
 
@@ -67,8 +69,9 @@ class Reader:
     It is pushed updates only while it is `online`; every text that a handler would be given is in `told`.
     """
 
-    def __init__(self, house, page):
-        self.house, self.page, self.online, self.told = house, page, False, []
+    def __init__(self, house: House, page: int) -> None:
+        self.house, self.page, self.online = house, page, False
+        self.told: list[str] = []
         self.box, self.cache = MessageBox(logging.getLogger("box")), EntityCache(self_bot=False)
         state = self.house.ask(ALICE, functions.updates.GetStateRequest())
         dialogs = self.house.ask(
@@ -81,22 +84,22 @@ class Reader:
         )
         self.house.hub.subscribe(ALICE, self)
 
-    def push(self, update):
+    def push(self, update: Any) -> None:
         if self.online:
             self.process(tl.read(tl.dump(update)))
 
-    def process(self, updates):
-        found = []
+    def process(self, updates: Any) -> None:
+        found: list[Any] = []
         try:
             self.box.process_updates(updates, self.cache, found)
         except GapError:
             return
         self.note(found)
 
-    def note(self, updates):
+    def note(self, updates: Any) -> None:
         self.told += [u.message.message for u in updates if hasattr(u, "message")]
 
-    def catch_up(self):
+    def catch_up(self) -> None:
         self.process(types.UpdatesTooLong())
         while request := self.box.get_difference():
             request.pts_limit = self.page
@@ -108,37 +111,39 @@ class Reader:
             self.note(self.box.apply_channel_difference(request, answer, self.cache)[0])
 
 
-def post(house, reader, number):
+def post(house: House, reader: Reader, number: int) -> None:
     house.post(CHANNELS[number % 2], f"m{number}")
 
 
-def write(house, reader, number):
+def write(house: House, reader: Reader, number: int) -> None:
     sent = house.store.send(BOB, ALICE, f"m{number}", None)
-    house.hub.deliver([sent.mine, sent.theirs])
+    house.hub.deliver(sent.copies)
 
 
-def go(house, reader, number):
+def go(house: House, reader: Reader, number: int) -> None:
     reader.online = False
 
 
-def come(house, reader, number):
+def come(house: House, reader: Reader, number: int) -> None:
     reader.online = True
     reader.catch_up()
 
 
-def tick(house, reader, number):
+def tick(house: House, reader: Reader, number: int) -> None:
     house.clock.now += 1
 
+
+Move = Callable[["House", "Reader", int], None]
 
 MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=40)
 
 
 @settings(deadline=None, max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
-def test_every_message_is_told_once_whatever_was_missed(moves, page):
+def test_every_message_is_told_once_whatever_was_missed(moves: list[Move], page: int) -> None:
     """Posts, absences, catching up in slices of any size: each message is told once, and a channel's in order."""
 
-    async def live():
+    async def live() -> None:
         with ExitStack() as stack:
             house = House(stack)
             reader = Reader(house, page)
@@ -158,7 +163,7 @@ POSTS = st.lists(st.tuples(st.sampled_from(CHANNELS), st.sampled_from([None, ALI
 
 
 @given(POSTS)
-def test_the_numbers_of_a_channel_have_no_gap(posts):
+def test_the_numbers_of_a_channel_have_no_gap(posts: list[tuple[str, int | None, int]]) -> None:
     """Whoever writes where, and whatever is refused (only a random_id that was used), ids and pts go up by one."""
     with ExitStack() as stack:
         house = House(stack)
@@ -190,7 +195,7 @@ def test_the_numbers_of_a_channel_have_no_gap(posts):
         max_id=st.integers(0, 13),
     ),
 )
-def test_a_window_is_a_slice_of_the_chat(count, window):
+def test_a_window_is_a_slice_of_the_chat(count: int, window: HistoryWindow) -> None:
     """What a client reads is a slice of the list, newest first, counted from the offset and then bounded."""
     with ExitStack() as stack:
         house = House(stack)
@@ -205,7 +210,7 @@ def test_a_window_is_a_slice_of_the_chat(count, window):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
-def test_dialogs_in_pages_of_any_size_are_all_dialogs(size):
+def test_dialogs_in_pages_of_any_size_are_all_dialogs(size: int) -> None:
     """Going on from the last dialog of each page lists every chat, empty channels included, and none twice."""
     with ExitStack() as stack:
         house = House(stack)

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors, events
@@ -9,26 +11,26 @@ from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
 from adapters.sandbox.server.sandbox import DATABASE
-from tests.adapters.sandbox.channel_helpers import marked, news_of, next_of
+from tests.adapters.sandbox.harness import Connect, marked_id, next_item, record_news
 
 ALICE, BOB, CAROL = "+9996620001", "+9996620002", "+9996620003"
 
 
-async def join(client, username):
+async def join(client: Any, username: str) -> None:
     await client(functions.channels.JoinChannelRequest(username))
 
 
-async def test_joining_by_username_leads_to_new_messages(connected):
+async def test_joining_by_username_leads_to_new_messages(connected: Connect) -> None:
     """A client that joins by username is told what is posted from then on, with the right chat."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News")
-        told = news_of(alice)
+        told = record_news(alice)
         await join(alice, "news")
         assert await dc.post("news", "hello") == 1
-        assert await next_of(told) == (marked(channel), "hello")
+        assert await next_item(told) == (marked_id(channel), "hello")
 
 
-async def test_strangers_and_those_who_left_are_told_nothing(connected):
+async def test_strangers_and_those_who_left_are_told_nothing(connected: Connect) -> None:
     """Only members are pushed a message; leaving ends it, and cannot be done twice."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.create_channel("news", "News", members=[ALICE])
@@ -40,7 +42,7 @@ async def test_strangers_and_those_who_left_are_told_nothing(connected):
         assert dc.stats()["updates_pushed"] == 0
 
 
-async def test_a_channel_is_read_newest_first(connected):
+async def test_a_channel_is_read_newest_first(connected: Connect) -> None:
     """iter_messages reads a channel of several pages, each message once; a stranger may, as in all public ones."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
@@ -51,7 +53,7 @@ async def test_a_channel_is_read_newest_first(connected):
         assert (await alice.get_messages("news", limit=0)).total == 230
 
 
-async def test_a_channel_is_read_forwards(connected):
+async def test_a_channel_is_read_forwards(connected: Connect) -> None:
     """iter_messages(reverse=True, min_id=…) begins behind the id, oldest first, each message once."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
@@ -63,7 +65,7 @@ async def test_a_channel_is_read_forwards(connected):
         assert few == list(range(18, 23))
 
 
-async def test_a_chat_of_two_is_read_forwards_too(connected):
+async def test_a_chat_of_two_is_read_forwards_too(connected: Connect) -> None:
     """The same window reads private chats: reverse=True with min_id, several pages."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         for number in range(1, 131):
@@ -72,31 +74,31 @@ async def test_a_chat_of_two_is_read_forwards_too(connected):
         assert ids == list(range(11, 131))
 
 
-async def test_members_write_in_a_megagroup(connected):
+async def test_members_write_in_a_megagroup(connected: Connect) -> None:
     """A member's message is answered with its id, told to the others with its author, and recorded."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
-        heard = asyncio.Queue()
+        heard: asyncio.Queue[tuple[int, int, bool]] = asyncio.Queue()
         bob.add_event_handler(lambda e: heard.put((e.chat_id, e.sender_id, e.is_group)), events.NewMessage())
         await bob.get_me()
         sent = await alice.send_message("talk", "hello")
-        assert (sent.id, sent.out, sent.chat_id) == (1, True, marked(group))
-        assert await next_of(heard) == (marked(group), 9996620001, True)
+        assert (sent.id, sent.out, sent.chat_id) == (1, True, marked_id(group))
+        assert await next_item(heard) == (marked_id(group), 9996620001, True)
         assert [(m.id, m.text, m.sender) for m in dc.channel_messages("talk")] == [(1, "hello", 9996620001)]
 
 
-async def test_the_sender_is_not_told_its_own_message_as_news(connected):
+async def test_the_sender_is_not_told_its_own_message_as_news(connected: Connect) -> None:
     """The sending client counts its own message, so that the next one fits without a gap."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
-        told = news_of(alice)
+        told = record_news(alice)
         await alice.send_message("talk", "mine")
         await dc.post("talk", "theirs")
-        assert await next_of(told) == (marked(group), "theirs")
+        assert await next_item(told) == (marked_id(group), "theirs")
         assert "updates.getChannelDifference" not in dc.stats()["requests"]
 
 
-async def test_admins_write_in_a_broadcast_and_the_channel_speaks(connected):
+async def test_admins_write_in_a_broadcast_and_the_channel_speaks(connected: Connect) -> None:
     """An admin's post is the channel's: readers see no author."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         channel = await dc.create_channel("news", "News", members=[BOB], admins=[ALICE])
@@ -104,14 +106,14 @@ async def test_admins_write_in_a_broadcast_and_the_channel_speaks(connected):
         (message,) = await bob.get_messages("news", limit=1)
         assert (message.text, message.sender_id, message.post, message.out) == (
             "official",
-            marked(channel),
+            marked_id(channel),
             True,
             False,
         )
 
 
 @pytest.mark.parametrize(("megagroup", "members"), [(False, [ALICE]), (False, []), (True, [])])
-async def test_whoever_may_not_write_is_told(connected, megagroup, members):
+async def test_whoever_may_not_write_is_told(connected: Connect, megagroup: bool, members: list[str]) -> None:
     """A member of a broadcast and a stranger in either kind get CHAT_WRITE_FORBIDDEN, and nothing is recorded."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("place", "Place", megagroup=megagroup, members=members)
@@ -120,7 +122,7 @@ async def test_whoever_may_not_write_is_told(connected, megagroup, members):
         assert dc.channel_messages("place") == []
 
 
-async def test_a_random_id_works_once_in_a_channel(connected):
+async def test_a_random_id_works_once_in_a_channel(connected: Connect) -> None:
     """Sending again with the same random_id raises RandomIdDuplicateError, and uses up no number."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -134,7 +136,7 @@ async def test_a_random_id_works_once_in_a_channel(connected):
         assert [(m.id, m.pts) for m in dc.channel_messages("talk")] == [(1, 2), (2, 3)]
 
 
-async def test_all_dialogs_are_listed_once(connected):
+async def test_all_dialogs_are_listed_once(connected: Connect) -> None:
     """iter_dialogs goes through several pages of chats of two and channels, empty ones too, the newest first."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         names = [f"channel{number}" for number in range(220)]
@@ -151,7 +153,7 @@ async def test_all_dialogs_are_listed_once(connected):
         assert {dialog.dialog.pts for dialog in found if dialog.is_channel} == {1, 2}
 
 
-async def test_reading_a_channel_counts_it_down(connected):
+async def test_reading_a_channel_counts_it_down(connected: Connect) -> None:
     """What came after joining is unread, until channels.readHistory, which never goes back; the past is not."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
@@ -167,7 +169,7 @@ async def test_reading_a_channel_counts_it_down(connected):
         assert (await alice.get_dialogs())[0].unread_count == 1
 
 
-async def test_messages_are_found_by_their_ids(connected):
+async def test_messages_are_found_by_their_ids(connected: Connect) -> None:
     """get_messages(ids=…) works in channels and in chats of two; an id of nothing is None."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
@@ -178,7 +180,7 @@ async def test_messages_are_found_by_their_ids(connected):
         assert (await alice.get_messages("user9996620002", ids=1)).text == "mine"
 
 
-async def test_members_are_listed(connected):
+async def test_members_are_listed(connected: Connect) -> None:
     """get_participants tells a megagroup's members, a part of them by name, and who is an admin."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB], admins=[CAROL])
@@ -191,7 +193,7 @@ async def test_members_are_listed(connected):
         assert (full.participants_count, full.admins_count, full.pts) == (3, 1, 1)
 
 
-async def test_readers_of_a_broadcast_are_nobodys_business(connected):
+async def test_readers_of_a_broadcast_are_nobodys_business(connected: Connect) -> None:
     """Only admins of a broadcast see its members."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", members=[ALICE])
@@ -199,7 +201,7 @@ async def test_readers_of_a_broadcast_are_nobodys_business(connected):
             await alice.get_participants("news")
 
 
-async def test_a_wrong_access_hash_names_no_channel(connected):
+async def test_a_wrong_access_hash_names_no_channel(connected: Connect) -> None:
     """A channel with somebody else's access hash is invalid; the own one serves channels.getChannels."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News", members=[ALICE])
@@ -209,7 +211,7 @@ async def test_a_wrong_access_hash_names_no_channel(connected):
         assert [(chat.title, chat.left, chat.broadcast) for chat in chats] == [("News", False, True)]
 
 
-async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path):
+async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path: Path) -> None:
     """A database of before there were channels is opened, and what is made in it then is kept."""
     async with Sandbox(state=tmp_path) as dc:
         await dc.push(ALICE, "old")
@@ -228,14 +230,14 @@ async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path):
 
 
 @pytest.mark.parametrize("username", ["x", "9news", "user9996620001", "with blank", "a" * 33])
-async def test_a_username_that_cannot_be_is_refused(username):
+async def test_a_username_that_cannot_be_is_refused(username: str) -> None:
     """Names that Telegram would not take, and those of accounts, are refused in a sentence."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="not a username for a channel"):
             await dc.create_channel(username, "News")
 
 
-async def test_mistakes_with_channels_are_told_in_sentences():
+async def test_mistakes_with_channels_are_told_in_sentences() -> None:
     """No such channel, the other kind, a stranger as sender, no text, no title: each has its sentence."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="no channel 'news'; create it"):
@@ -251,7 +253,7 @@ async def test_mistakes_with_channels_are_told_in_sentences():
             await dc.create_channel("other", "")
 
 
-async def test_a_sandbox_in_its_own_process_has_channels_too(connected):
+async def test_a_sandbox_in_its_own_process_has_channels_too(connected: Connect) -> None:
     """create_channel, post and channel_messages work through the control connection, in several answers if need be."""
     async with SandboxProcess.start() as dc:
         channel = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE], admins=[BOB])

@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox import Fault, FaultKind, Push, SandboxError
+from adapters.sandbox import Fault, FaultKind, Push, SandboxError, TimedAction
 from adapters.sandbox.control import commands
 from adapters.sandbox.control.chaos import ACTIVE_FRACTION, MAX_INCIDENTS, RECIPES, chaos
 from adapters.sandbox.faults.active_faults import ActiveFaults
@@ -23,25 +24,25 @@ CASES = given(
 )
 
 
-def faults_of(steps):
+def faults_of(steps: Sequence[TimedAction]) -> list[tuple[float, Fault]]:
     return [(step.at, step.action) for step in steps if isinstance(step.action, Fault)]
 
 
 @CASES
-def test_the_same_seed_is_the_same_chaos(seed, phones, duration):
+def test_the_same_seed_is_the_same_chaos(seed: int, phones: Sequence[str], duration: float) -> None:
     """The same arguments give the same steps, in the order of time and within the bounds of a scenario."""
     steps = chaos(seed, phones, duration)
     assert steps == chaos(seed, phones, duration)
     assert commands.scenario(steps).steps == steps
 
 
-def test_another_seed_is_another_chaos():
+def test_another_seed_is_another_chaos() -> None:
     """The seed matters."""
     assert len({chaos(seed, PHONES[:3], 120) for seed in range(20)}) == 20
 
 
 @CASES
-def test_nothing_hurts_in_the_last_part(seed, phones, duration):
+def test_nothing_hurts_in_the_last_part(seed: int, phones: Sequence[str], duration: float) -> None:
     """Every fault is over, or has an end, before the last fifth of the time; nobody needs a command to heal."""
     for at, fault in faults_of(chaos(seed, phones, duration)):
         assert at >= 0
@@ -50,7 +51,7 @@ def test_nothing_hurts_in_the_last_part(seed, phones, duration):
 
 
 @CASES
-def test_everything_that_heals_by_itself_is_in_it(seed, phones, duration):
+def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[str], duration: float) -> None:
     """Every kind that needs no person, the three errors, both transport errors, and messages for the lost updates."""
     steps = chaos(seed, phones, duration)
     faults = [fault for _, fault in faults_of(steps)]
@@ -64,18 +65,19 @@ def test_everything_that_heals_by_itself_is_in_it(seed, phones, duration):
 
 
 @CASES
-def test_no_account_is_driven_to_give_up(seed, phones, duration):
+def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], duration: float) -> None:
     """An account is told -404 at most twice in all, and -429 once, before half of its time is over."""
-    told = Counter()
+    told: Counter[tuple[str | None, int | None]] = Counter()
     for at, fault in faults_of(chaos(seed, phones, duration)):
         if fault.kind is FaultKind.TRANSPORT_ERROR:
+            assert fault.max_acts is not None
             told[fault.account, fault.code] += fault.max_acts
             assert at < duration / 2 or len(phones) > MANY
     assert all(times <= (2 if code == -404 else 1) for (_, code), times in told.items())
 
 
 @CASES
-def test_one_thing_at_a_time(seed, phones, duration):
+def test_one_thing_at_a_time(seed: int, phones: Sequence[str], duration: float) -> None:
     """What lasts for an account is over before the next thing begins, up to what belongs together."""
     clock = 0.0
     board = ActiveFaults(lambda: clock)
@@ -86,18 +88,18 @@ def test_one_thing_at_a_time(seed, phones, duration):
         assert len(standing) <= 1
 
 
-def test_every_account_is_hurt():
+def test_every_account_is_hurt() -> None:
     """Nobody is spared as long as there is room."""
     assert {fault.account for _, fault in faults_of(chaos(1, PHONES[:250], 120))} == set(PHONES[:250])
 
 
-def test_no_recipe_has_more_moments_than_are_counted_with():
+def test_no_recipe_has_more_moments_than_are_counted_with() -> None:
     """The bound of a scenario is kept only if this number is right."""
     assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_INCIDENTS
 
 
 @pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "needs an account"), (PHONES, 0, "more than 0")])
-def test_chaos_for_nobody_or_no_time_is_refused(phones, duration, said):
+def test_chaos_for_nobody_or_no_time_is_refused(phones: list[str], duration: int, said: str) -> None:
     """Both are said in a sentence."""
     with pytest.raises(SandboxError, match=said):
         chaos(1, phones, duration)

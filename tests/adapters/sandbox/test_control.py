@@ -1,6 +1,7 @@
 """The commands of the control connection."""
 
 import json
+from typing import Any
 
 import anyio
 import pytest
@@ -11,6 +12,7 @@ from adapters.sandbox.control import commands
 from adapters.sandbox.control.command_server import MAX_LINE_BYTES, CommandServer
 from adapters.sandbox.control.commands import (
     Authorize,
+    Command,
     CreateChannel,
     Fill,
     GetHistory,
@@ -29,6 +31,7 @@ from adapters.sandbox.control.login_commands import (
     SetPassword,
     SetTokenLifetime,
 )
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 PHONE = "+9996620001"
 
@@ -140,13 +143,13 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_survives_the_wire(command):
+def test_a_command_survives_the_wire(command: Command) -> None:
     """What is encoded is parsed to the same value."""
     assert commands.parse(json.loads(json.dumps(commands.encode(command)))) == command
 
 
 @pytest.mark.parametrize(("line", "sentence"), MISTAKES)
-async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
+async def test_a_mistake_is_answered_with_a_sentence(line: str, sentence: str) -> None:
     """Whatever is wrong with a command is said, and nothing breaks."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         answer = await CommandServer(dc, tasks).answer(line.encode())
@@ -155,12 +158,12 @@ async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
             raise SandboxError(answer["error"])
 
 
-async def test_commands_do_what_they_say():
+async def test_commands_do_what_they_say() -> None:
     """push, listen, faults, clear and stats work on the sandbox."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         control = CommandServer(dc, tasks)
 
-        async def do(**record):
+        async def do(**record: Any) -> dict[str, Any]:
             return await control.answer(json.dumps(record).encode())
 
         assert await do(do="push", account=PHONE, text="hi") == {"ok": True, "id": 1}
@@ -173,7 +176,7 @@ async def test_commands_do_what_they_say():
         assert dc.stats()["standing_faults"] == []
 
 
-async def test_a_key_made_by_command_is_logged_in(connected, new_session):
+async def test_a_key_made_by_command_is_logged_in(connected: Connect, new_session: NewSession) -> None:
     """`authorize` hands out a key with which a client is the account, without a login."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         answer = await CommandServer(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
@@ -183,7 +186,7 @@ async def test_a_key_made_by_command_is_logged_in(connected, new_session):
             assert (await client.get_me()).phone == PHONE.lstrip("+")
 
 
-async def test_a_mark_starts_the_peak_anew(connected):
+async def test_a_mark_starts_the_peak_anew(connected: Connect) -> None:
     """The most handshakes at once are those since the mark."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks, connected(dc, PHONE):
         assert dc.stats()["handshakes"] == {"now": 0, "most": 1}
@@ -191,7 +194,7 @@ async def test_a_mark_starts_the_peak_anew(connected):
         assert dc.stats()["handshakes"]["most"] == 0
 
 
-async def test_a_scenario_keeps_its_times():
+async def test_a_scenario_keeps_its_times() -> None:
     """The steps happen in the order of their times, after the answer was given."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         control = CommandServer(dc, tasks)
@@ -204,7 +207,7 @@ async def test_a_scenario_keeps_its_times():
         assert [m.text for m in dc.messages(PHONE)] == ["first", "second"]
 
 
-async def test_a_line_without_an_end_is_cut_off():
+async def test_a_line_without_an_end_is_cut_off() -> None:
     """A line longer than the limit is answered with a sentence, and the connection is closed."""
     listener = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners[0]
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -217,7 +220,7 @@ async def test_a_line_without_an_end_is_cut_off():
         tasks.cancel_scope.cancel()
 
 
-def test_a_scenario_is_bounded():
+def test_a_scenario_is_bounded() -> None:
     """More steps than the limit are refused."""
     with pytest.raises(SandboxError, match="at most 1000 steps"):
         commands.scenario([TimedAction(0, Clear())] * 1001)

@@ -4,6 +4,7 @@ import os
 import secrets
 import time
 from hashlib import sha1
+from typing import Any
 
 import pytest
 from telethon.crypto import AES, Factorization, rsa
@@ -12,13 +13,21 @@ from telethon.tl import functions, types
 
 from adapters.sandbox.errors import ProtocolError
 from adapters.sandbox.mtproto.datacenter_key import process_key
-from adapters.sandbox.mtproto.key_exchange import FACTORS, GENERATOR, MIN_KEY_BITS, PRIME, DiffieHellman, KeyExchange
+from adapters.sandbox.mtproto.key_exchange import (
+    FACTORS,
+    GENERATOR,
+    MIN_KEY_BITS,
+    PRIME,
+    DiffieHellman,
+    ExchangeReply,
+    KeyExchange,
+)
 
 
 class Client:
     """The client's half of an exchange, with every number at hand."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.key = process_key()
         rsa.add_key(self.key.public_pem, old=False)
         self.half = DiffieHellman.fresh()
@@ -26,12 +35,12 @@ class Client:
         self.nonce, self.new_nonce = (int.from_bytes(os.urandom(n), "little", signed=True) for n in (16, 32))
         self.server_nonce = 0
 
-    def begin(self):
+    def begin(self) -> Any:
         answer = self.exchange.proceed(functions.ReqPqMultiRequest(self.nonce)).answer
         self.server_nonce = answer.server_nonce
         return answer
 
-    def ask(self, **changes):
+    def ask(self, **changes: Any) -> Any:
         p, q = (rsa.get_byte_array(factor) for factor in FACTORS)
         fields = {"p": p, "q": q, "nonce": self.nonce, "server_nonce": self.server_nonce, **changes}
         pq = rsa.get_byte_array(FACTORS[0] * FACTORS[1])
@@ -42,7 +51,7 @@ class Client:
         )
         return self.exchange.proceed(request).answer
 
-    def finish(self, secret, digest=None):
+    def finish(self, secret: int, digest: bytes | None = None) -> ExchangeReply:
         data = bytes(
             types.ClientDHInnerData(
                 self.nonce, self.server_nonce, 0, pow(GENERATOR, secret, PRIME).to_bytes(256, "big")
@@ -53,7 +62,7 @@ class Client:
         request = functions.SetClientDHParamsRequest(self.nonce, self.server_nonce, secret_data)
         return self.exchange.proceed(request)
 
-    def secret_with_a_short_key(self):
+    def secret_with_a_short_key(self) -> int:
         """A secret of ours whose shared number has a leading zero byte: one in 256."""
         secret = secrets.randbits(2040)
         shared = pow(self.half.public, secret, PRIME)
@@ -62,7 +71,7 @@ class Client:
         return secret
 
 
-def test_both_sides_have_the_same_key():
+def test_both_sides_have_the_same_key() -> None:
     """After dh_gen_ok the key is the shared number, all 256 bytes of it."""
     client = Client()
     client.begin()
@@ -72,10 +81,11 @@ def test_both_sides_have_the_same_key():
         secret += 1
     step = client.finish(secret)
     assert isinstance(step.answer, types.DhGenOk)
+    assert step.key is not None
     assert step.key.data == pow(client.half.public, secret, PRIME).to_bytes(256, "big")
 
 
-def test_a_short_key_is_tried_again():
+def test_a_short_key_is_tried_again() -> None:
     """A shared number with a leading zero byte gives dh_gen_retry, no key, and the exchange stays open."""
     client = Client()
     client.begin()
@@ -89,7 +99,7 @@ def test_a_short_key_is_tried_again():
 
 
 @pytest.mark.parametrize("secret", [0, 1])
-def test_a_number_out_of_range_is_refused(secret):
+def test_a_number_out_of_range_is_refused(secret: int) -> None:
     """g_b must be in the safe range."""
     client = Client()
     client.begin()
@@ -98,7 +108,7 @@ def test_a_number_out_of_range_is_refused(secret):
         client.finish(secret)
 
 
-def test_the_nonces_must_match():
+def test_the_nonces_must_match() -> None:
     """A request with another nonce belongs to no exchange."""
     client = Client()
     client.begin()
@@ -106,7 +116,7 @@ def test_the_nonces_must_match():
         client.ask(nonce=1)
 
 
-def test_the_factors_must_be_right():
+def test_the_factors_must_be_right() -> None:
     """Wrong factors of pq are not let through."""
     client = Client()
     client.begin()
@@ -114,7 +124,7 @@ def test_the_factors_must_be_right():
         client.ask(p=b"\x03")
 
 
-def test_the_steps_have_an_order():
+def test_the_steps_have_an_order() -> None:
     """No step can be left out."""
     client = Client()
     with pytest.raises(ProtocolError, match="exchange_order"):
@@ -124,17 +134,17 @@ def test_the_steps_have_an_order():
         client.finish(5)
 
 
-def test_pq_has_its_top_bit_clear():
+def test_pq_has_its_top_bit_clear() -> None:
     """Telethon reads pq as a signed number."""
     assert int.from_bytes(Client().begin().pq, "big", signed=True) == FACTORS[0] * FACTORS[1]
 
 
-def test_the_client_can_factorize_pq():
+def test_the_client_can_factorize_pq() -> None:
     """Telethon's factorization finds our factors every time; with other primes it fails now and then."""
     assert {Factorization.factorize(FACTORS[0] * FACTORS[1]) for _ in range(3000)} == {FACTORS}
 
 
-def test_damaged_inner_data_is_refused():
+def test_damaged_inner_data_is_refused() -> None:
     """The SHA-1 in front of the client's number is checked."""
     client = Client()
     client.begin()

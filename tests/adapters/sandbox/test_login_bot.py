@@ -1,6 +1,7 @@
 """Bots: a token in place of number, code and password."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from telethon import errors
@@ -8,14 +9,14 @@ from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.sandbox.server.sandbox import DATABASE
-from tests.adapters.sandbox.client_helpers import ALICE, STATE, inbox_of, next_of
+from tests.adapters.sandbox.harness import ALICE, STATE, Connect, next_item, record_texts
 
 BOT = 7000000001
 TOKEN = f"{BOT}:a-token_of_a_bot-in-tests"
 OTHER_TOKEN = f"{BOT}:another-token_of_that_bot"
 
 
-async def test_a_bot_logs_in_with_its_token(connected):
+async def test_a_bot_logs_in_with_its_token(connected: Connect) -> None:
     """Telethon's start() with a token gives an account that is a bot, has no number, and gets its state."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == BOT
@@ -27,7 +28,7 @@ async def test_a_bot_logs_in_with_its_token(connected):
 
 
 @pytest.mark.parametrize("token", [OTHER_TOKEN, "7000000002:a-token_of_a_bot-in-tests", "nonsense", "9996620001:x"])
-async def test_a_token_that_is_nobodys_is_refused(connected, token):
+async def test_a_token_that_is_nobodys_is_refused(connected: Connect, token: str) -> None:
     """A wrong secret, an unknown bot, no token at all and the id of a person raise AccessTokenInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
@@ -37,7 +38,7 @@ async def test_a_token_that_is_nobodys_is_refused(connected, token):
         assert await client.get_me() is None
 
 
-async def test_an_expired_token_says_so_and_can_be_made_good_again(connected):
+async def test_an_expired_token_says_so_and_can_be_made_good_again(connected: Connect) -> None:
     """After expire_bot_token it raises AccessTokenExpiredError, until the bot is made with it once more."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
@@ -48,7 +49,7 @@ async def test_an_expired_token_says_so_and_can_be_made_good_again(connected):
         assert (await client.sign_in(bot_token=TOKEN)).bot
 
 
-async def test_a_new_token_takes_the_place_of_the_old_one(connected):
+async def test_a_new_token_takes_the_place_of_the_old_one(connected: Connect) -> None:
     """Making a bot anew keeps its id, and its old token is worth nothing."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == dc.make_bot(OTHER_TOKEN)
@@ -57,7 +58,7 @@ async def test_a_new_token_takes_the_place_of_the_old_one(connected):
         assert await client.sign_in(bot_token=OTHER_TOKEN)
 
 
-async def test_a_bot_survives_a_restart_without_its_token(connected, tmp_path):
+async def test_a_bot_survives_a_restart_without_its_token(connected: Connect, tmp_path: Path) -> None:
     """What is kept knows the token again, and does not hold it."""
     async with Sandbox(state=tmp_path) as dc:
         dc.make_bot(TOKEN)
@@ -68,22 +69,22 @@ async def test_a_bot_survives_a_restart_without_its_token(connected, tmp_path):
         assert (await client.sign_in(bot_token=TOKEN)).id == BOT
 
 
-async def test_a_bot_is_an_account_like_others(connected):
+async def test_a_bot_is_an_account_like_others(connected: Connect) -> None:
     """It is named by its id: it can be sent to, hurt, and logged in without its token."""
     async with Sandbox() as dc:
         dc.make_bot(TOKEN)
         name = f"bot{BOT}"
         async with connected(dc, name) as client:
-            heard = inbox_of(client)
+            heard = record_texts(client)
             await client(STATE())
             await dc.push(name, "hello", ALICE)
-            assert await next_of(heard) == "hello"
+            assert await next_item(heard) == "hello"
             await dc.inject(Fault(FaultKind.RPC_ERROR, name, code=400, text="PEER_FLOOD", request="updates.getState"))
             with pytest.raises(errors.PeerFloodError):
                 await client(STATE())
 
 
-async def test_what_bots_may_not_do_is_refused(connected):
+async def test_what_bots_may_not_do_is_refused(connected: Connect) -> None:
     """A request that is for people raises BotMethodInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
@@ -92,7 +93,7 @@ async def test_what_bots_may_not_do_is_refused(connected):
             await client(functions.contacts.GetContactsRequest(0))
 
 
-async def test_a_bot_has_no_number_to_log_in_with(connected):
+async def test_a_bot_has_no_number_to_log_in_with(connected: Connect) -> None:
     """Its name is no phone number."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)

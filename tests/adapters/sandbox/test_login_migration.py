@@ -1,6 +1,8 @@
 """Two data centres in one sandbox: each account lives at one of them, and whoever asks the other is sent there."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors
@@ -8,6 +10,7 @@ from telethon.errors import AuthKeyNotFound
 from telethon.tl import functions, types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 HERE, THERE = "+9996620001", "+9996640001"
 CODE_HERE, CODE_THERE = "22222", "44444"
@@ -16,7 +19,7 @@ PASSWORD = "correct horse"
 NEAREST = functions.help.GetNearestDcRequest
 
 
-async def migrate_by_qr(dc, client):
+async def migrate_by_qr(dc: Sandbox, client: Any) -> Any:
     """The client shows a code that an account of the other data centre scans; what wait() returns."""
     login = await client.qr_login()
     task = asyncio.create_task(login.wait(5))
@@ -25,7 +28,7 @@ async def migrate_by_qr(dc, client):
     return await task
 
 
-async def test_both_are_in_the_config(connected):
+async def test_both_are_in_the_config(connected: Connect) -> None:
     """help.getConfig names the data centre that answers, and lists both with their ports, at either of them."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
@@ -40,7 +43,7 @@ async def test_both_are_in_the_config(connected):
                 }
 
 
-async def test_a_client_follows_its_number(connected):
+async def test_a_client_follows_its_number(connected: Connect) -> None:
     """sendCode at the wrong place is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         port = await dc.open_dc(4)
@@ -50,7 +53,7 @@ async def test_a_client_follows_its_number(connected):
         assert dc.stats()["keys_made"] == 2
 
 
-async def test_without_a_retry_the_error_is_raised(connected):
+async def test_without_a_retry_the_error_is_raised(connected: Connect) -> None:
     """A client that repeats no request raises PhoneMigrateError, and is at the right place afterwards."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
@@ -61,7 +64,7 @@ async def test_without_a_retry_the_error_is_raised(connected):
         assert await client.sign_in(THERE, CODE_THERE)
 
 
-async def test_a_client_that_is_logged_in_stays(connected):
+async def test_a_client_that_is_logged_in_stays(connected: Connect) -> None:
     """Telethon does not leave an account for the number of another one."""
     async with Sandbox() as dc, connected(dc, HERE, request_retries=1) as client:
         await dc.open_dc(4)
@@ -70,14 +73,14 @@ async def test_a_client_that_is_logged_in_stays(connected):
         assert (await client.get_me()).phone == HERE.lstrip("+")
 
 
-async def test_without_the_other_everybody_lives_here(connected):
+async def test_without_the_other_everybody_lives_here(connected: Connect) -> None:
     """A number whose data centre is not open logs in at the one that is."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(THERE)
         assert await client.sign_in(THERE, CODE_THERE)
 
 
-async def test_a_bot_is_followed_home(connected):
+async def test_a_bot_is_followed_home(connected: Connect) -> None:
     """importBotAuthorization at the wrong place is answered USER_MIGRATE_4, and Telethon logs in there."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         await dc.open_dc(4)
@@ -86,7 +89,7 @@ async def test_a_bot_is_followed_home(connected):
         assert client.session.dc_id == 4
 
 
-async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected):
+async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected: Connect) -> None:
     """Only who has the token is told to migrate."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
@@ -95,7 +98,7 @@ async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected):
             await client.sign_in(bot_token=TOKEN + "x")
 
 
-async def test_a_qr_code_is_followed_home(connected):
+async def test_a_qr_code_is_followed_home(connected: Connect) -> None:
     """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token at the right place."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
@@ -104,7 +107,7 @@ async def test_a_qr_code_is_followed_home(connected):
         assert dc.stats()["requests"]["auth.importLoginToken"] == 1
 
 
-async def test_a_password_is_asked_for_at_the_right_place(connected):
+async def test_a_password_is_asked_for_at_the_right_place(connected: Connect) -> None:
     """An imported token of an account with a password is its first step."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
@@ -114,7 +117,7 @@ async def test_a_password_is_asked_for_at_the_right_place(connected):
         assert (await client.sign_in(password=PASSWORD)).phone == THERE.lstrip("+")
 
 
-async def test_a_token_that_nobody_scanned_is_only_told_again(connected):
+async def test_a_token_that_nobody_scanned_is_only_told_again(connected: Connect) -> None:
     """importLoginToken before the code was scanned answers with the token, wherever it is asked."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
@@ -123,7 +126,7 @@ async def test_a_token_that_nobody_scanned_is_only_told_again(connected):
         assert (told.token, told.expires) == (login.token, login.expires)
 
 
-async def test_a_key_is_known_where_it_was_made(connected, new_session):
+async def test_a_key_is_known_where_it_was_made(connected: Connect, new_session: NewSession) -> None:
     """A key that is logged in at its account's home is unknown (-404) at the other data centre."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
@@ -136,7 +139,7 @@ async def test_a_key_is_known_where_it_was_made(connected, new_session):
                 pass
 
 
-async def test_a_port_of_an_account_is_one_of_its_home(connected):
+async def test_a_port_of_an_account_is_one_of_its_home(connected: Connect) -> None:
     """What `listen` opens calls itself the data centre where the account lives, however early it was asked for."""
     async with Sandbox() as dc:
         port = await dc.listen(THERE)
@@ -145,7 +148,7 @@ async def test_a_port_of_an_account_is_one_of_its_home(connected):
             assert (await client(NEAREST())).this_dc == 4
 
 
-async def test_faults_of_connecting_hurt_both(connected):
+async def test_faults_of_connecting_hurt_both(connected: Connect) -> None:
     """Connecting to either data centre is refused while a fault for all stands, and both open again."""
     async with Sandbox() as dc:
         ports = (dc.port, await dc.open_dc(4))
@@ -159,7 +162,7 @@ async def test_faults_of_connecting_hurt_both(connected):
                 assert client.is_connected()
 
 
-async def test_homes_survive_a_restart(connected, new_session, tmp_path):
+async def test_homes_survive_a_restart(connected: Connect, new_session: NewSession, tmp_path: Path) -> None:
     """Logins at the other data centre and the home of a bot are kept; it has to be opened again."""
     async with Sandbox(state=tmp_path) as dc:
         port = await dc.open_dc(4)
@@ -175,7 +178,7 @@ async def test_homes_survive_a_restart(connected, new_session, tmp_path):
             assert client.session.dc_id == 4
 
 
-async def test_a_taken_port_opens_nothing():
+async def test_a_taken_port_opens_nothing() -> None:
     """A data centre whose port somebody else has is not open, and can be opened at another."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="cannot listen"):
@@ -183,7 +186,7 @@ async def test_a_taken_port_opens_nothing():
         assert await dc.open_dc(4) != dc.port
 
 
-async def test_there_are_only_so_many():
+async def test_there_are_only_so_many() -> None:
     """The number of open data centres is bounded."""
     async with Sandbox() as dc:
         for id_ in range(3, 12):

@@ -1,27 +1,31 @@
 """messages.search, with the unmodified Telethon client."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from telethon import errors
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox
+from tests.adapters.sandbox.harness import Connect
 
 ALICE, BOB = "+9996620001", "+9996620002"
 BOBS_NAME = "user9996620002"
 
 
-def every(client, chat, **wanted):
+def every(client: Any, chat: Any, **wanted: Any) -> AsyncIterator[Any]:
     """All of it, without the second that Telethon waits between pages."""
-    return client.iter_messages(chat, wait_time=0, **wanted)
+    messages: AsyncIterator[Any] = client.iter_messages(chat, wait_time=0, **wanted)
+    return messages
 
 
-async def texts_of(messages):
+async def texts_of(messages: AsyncIterator[Any]) -> list[str]:
     return [message.text async for message in messages]
 
 
-async def test_a_group_is_searched_for_what_one_wrote(connected):
+async def test_a_group_is_searched_for_what_one_wrote(connected: Connect) -> None:
     """from_user and search together find one's own messages with that text, in pages, either way round."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
@@ -36,13 +40,13 @@ async def test_a_group_is_searched_for_what_one_wrote(connected):
         assert bobs == [number for number in range(1, 261) if number % 5]
 
 
-async def test_a_search_has_bounds_and_a_count(connected):
+async def test_a_search_has_bounds_and_a_count(connected: Connect) -> None:
     """min_id, max_id, limit and offset_id bound what is found; a limit of 0 tells how many there are."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 300)
 
-        async def found(**bounds):
+        async def found(**bounds: Any) -> list[int]:
             return [m.id async for m in every(alice, "talk", search="message", **bounds)]
 
         assert await found(min_id=290) == list(range(300, 290, -1))
@@ -53,7 +57,7 @@ async def test_a_search_has_bounds_and_a_count(connected):
         assert (await alice.get_messages("talk", search="29", limit=0)).total == 13
 
 
-async def test_a_search_is_bounded_by_the_server_too(connected):
+async def test_a_search_is_bounded_by_the_server_too(connected: Connect) -> None:
     """The ids of a raw request bound its answer; Telethon itself never sends them."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -67,7 +71,7 @@ async def test_a_search_is_bounded_by_the_server_too(connected):
         assert (answer.messages, answer.count) == ([], 20)
 
 
-async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected):
+async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected: Connect) -> None:
     """Cyrillic and German are found in any case; % and _ are characters like others."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -79,7 +83,7 @@ async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected):
         assert len(await texts_of(every(alice, "talk", search=""))) == 5
 
 
-async def test_a_private_chat_is_searched(connected):
+async def test_a_private_chat_is_searched(connected: Connect) -> None:
     """One's own messages to somebody, with a text, are found, and so are notes to oneself; other chats are not read."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.push(ALICE, "plan of Bob", BOB)
@@ -94,7 +98,7 @@ async def test_a_private_chat_is_searched(connected):
         assert (await alice.get_messages(BOBS_NAME, search="plan", limit=0)).total == 2
 
 
-async def test_a_broadcast_does_not_tell_who_wrote(connected):
+async def test_a_broadcast_does_not_tell_who_wrote(connected: Connect) -> None:
     """There one finds what the channel said and what one wrote oneself, but not what somebody else did."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", admins=[ALICE, BOB])
@@ -106,7 +110,7 @@ async def test_a_broadcast_does_not_tell_who_wrote(connected):
         assert len(await texts_of(every(alice, "news", from_user="news"))) == 3
 
 
-async def test_a_group_that_speaks_itself_is_found_by_its_name(connected):
+async def test_a_group_that_speaks_itself_is_found_by_its_name(connected: Connect) -> None:
     """from_user may be the group: what it said itself, not what members wrote."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[BOB])
@@ -115,7 +119,7 @@ async def test_a_group_that_speaks_itself_is_found_by_its_name(connected):
         assert await texts_of(every(alice, "talk", from_user="talk")) == ["by the group"]
 
 
-async def test_a_time_begins_and_ends_a_search(connected):
+async def test_a_time_begins_and_ends_a_search(connected: Connect) -> None:
     """min_date and max_date are bounds that are not met themselves, and offset_date of getHistory begins below it."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -131,7 +135,7 @@ async def test_a_time_begins_and_ends_a_search(connected):
         assert forwards == [8, 9, 10]
 
 
-async def test_a_kind_of_message_that_the_sandbox_lacks_is_refused(connected):
+async def test_a_kind_of_message_that_the_sandbox_lacks_is_refused(connected: Connect) -> None:
     """Only text is there, so a search for photos is told clearly that it finds nothing here."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
