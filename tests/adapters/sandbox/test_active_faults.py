@@ -1,4 +1,4 @@
-"""Which fault hurts whom, without sockets and with a clock of our own."""
+"""Which fault hits which account, without sockets and with a clock of our own."""
 
 from typing import Any
 
@@ -22,17 +22,17 @@ def kind_of(fault: Fault | None) -> FaultKind | None:
 
 
 def test_every_kind_acts_somewhere() -> None:
-    """No fault is without a point at which it acts."""
+    """Every kind of fault has a point at which it acts."""
     assert set(FAULT_RULES) == set(FaultKind)
 
 
 def test_every_point_is_used() -> None:
-    """No point of a connection's life is without a fault that acts there."""
+    """Every point of a connection's life has a fault that acts there."""
     assert {rule.point for rule in FAULT_RULES.values()} == set(FaultPoint)
 
 
 def test_a_fault_of_one_account_spares_the_others() -> None:
-    """A fault with an account hurts that account only, also while it is not yet known."""
+    """A fault with an account hits that account only, and not a connection whose account is unknown."""
     faults = ActiveFaults(Clock())
     faults.add(Fault(FaultKind.BLACKHOLE, "+999 66 20001"))
     assert kind_of(faults.find(FaultPoint.PACKET, "9996620001")) is FaultKind.BLACKHOLE
@@ -52,7 +52,7 @@ def test_a_fault_ends_with_its_time() -> None:
 
 
 def test_a_reset_without_a_time_does_not_stand() -> None:
-    """`reset` is over at once unless a duration is given."""
+    """``reset`` is over at once unless a duration is given."""
     faults = ActiveFaults(Clock())
     faults.add(Fault(FaultKind.RESET))
     assert faults.active() == []
@@ -61,7 +61,7 @@ def test_a_reset_without_a_time_does_not_stand() -> None:
 
 
 def test_clearing_one_account_leaves_the_rest() -> None:
-    """`clear` with an account ends its faults; without one it ends all."""
+    """``clear`` with an account ends its faults; without one it ends all."""
     faults = ActiveFaults(Clock())
     for account in ("9996620001", "9996620002", None):
         faults.add(Fault(FaultKind.BLACKHOLE, account))
@@ -79,7 +79,7 @@ def test_an_impossible_duration_is_refused(duration: float) -> None:
 
 
 def test_a_counted_fault_is_over_after_its_times() -> None:
-    """Each act counts, looking does not, and afterwards nothing stands."""
+    """Each act counts, looking does not, and afterwards no fault is active."""
     faults = ActiveFaults(Clock())
     faults.add(Fault(FaultKind.BAD_SALT, times=2))
     assert faults.find(FaultPoint.SALT, None) is not None
@@ -89,7 +89,7 @@ def test_a_counted_fault_is_over_after_its_times() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, rule in FAULT_RULES.items() if rule.once])
 def test_what_is_momentary_acts_once(kind: FaultKind) -> None:
-    """Without `times` and a duration it acts once; with a duration as often as it can."""
+    """Without ``times`` and a duration it acts once; with a duration as often as it can."""
     values: dict[str, Any] = {"code": 420 if kind is FaultKind.RPC_ERROR else 18, "text": "PEER_FLOOD"}
     needed = {key: values[key] for key in FAULT_RULES[kind].required}
     assert Fault(kind, **needed).max_acts == 1
@@ -120,7 +120,7 @@ def test_the_newest_fault_acts() -> None:
     ],
 )
 def test_a_request_is_meant_by_its_pattern(pattern: str | None, name: str, hit: bool) -> None:
-    """A pattern of method names, whatever the case; none means every request but the message layer's own."""
+    """A pattern matches method names in any case; without one every request but the message layer's own is hit."""
     assert Fault(FaultKind.SLOW, seconds=1, request=pattern).matches_request(name) is hit
 
 
@@ -144,6 +144,6 @@ WRONG = [
 
 @pytest.mark.parametrize(("values", "sentence"), WRONG)
 def test_a_fault_that_makes_no_sense_is_refused(values: dict[str, Any], sentence: str) -> None:
-    """What is missing, unknown or out of range is said in a sentence."""
+    """A key that is missing, unknown or out of range is refused with a sentence."""
     with pytest.raises(SandboxError, match=sentence):
         Fault(**values)

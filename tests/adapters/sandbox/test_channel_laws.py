@@ -31,7 +31,7 @@ CHANNELS = ("first", "second")
 
 @define
 class Clock:
-    """The data centre's time; it goes on only when it is told to."""
+    """The datacenter's time; it goes on only when a test moves it."""
 
     now: float = 1_700_000_000.0
 
@@ -40,7 +40,7 @@ class Clock:
 
 
 class House:
-    """A data centre without sockets, with two channels that Alice and Bob are in."""
+    """A datacenter without sockets, with two channels that Alice and Bob are in."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.clock = Clock()
@@ -54,7 +54,7 @@ class House:
                 self.store.channels.join(channel, self.store.account(str(account)).id)
 
     def ask(self, account: int, request: Any) -> Any:
-        """A request and its answer, both as they are on the wire."""
+        """Answer a request, both as they are on the wire."""
         context = RequestContext(self.shared, 2, self.key, self.store.account_by_id(account))
         return tl.read(tl.dump(perform(context, tl.read(tl.dump(request)))))
 
@@ -64,9 +64,9 @@ class House:
 
 
 class Reader:
-    """Alice's client: Telethon's message box with the loop of `_update_loop` around it, and no waiting.
+    """Alice's client: Telethon's message box with the loop of ``_update_loop`` around it, and no waiting.
 
-    It is pushed updates only while it is `online`; every text that a handler would be given is in `told`.
+    It is pushed updates only while it is ``online``; every text that a handler would be given is in ``told``.
     """
 
     def __init__(self, house: House, page: int) -> None:
@@ -140,8 +140,8 @@ MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=
 
 @settings(deadline=None, max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
-def test_every_message_is_told_once_whatever_was_missed(moves: list[Move], page: int) -> None:
-    """Posts, absences, catching up in slices of any size: each message is told once, and a channel's in order."""
+def test_every_message_arrives_once_whatever_was_missed(moves: list[Move], page: int) -> None:
+    """After posts, absences and catching up in slices of any size each message has arrived once, a channel's in order."""
 
     async def live() -> None:
         with ExitStack() as stack:
@@ -164,7 +164,7 @@ POSTS = st.lists(st.tuples(st.sampled_from(CHANNELS), st.sampled_from([None, ALI
 
 @given(POSTS)
 def test_the_numbers_of_a_channel_have_no_gap(posts: list[tuple[str, int | None, int]]) -> None:
-    """Whoever writes where, and whatever is refused (only a random_id that was used), ids and pts go up by one."""
+    """Whatever is written or refused (only a used random_id is), ids and pts go up by one."""
     with ExitStack() as stack:
         house = House(stack)
         used = set()

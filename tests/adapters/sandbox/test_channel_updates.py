@@ -17,13 +17,13 @@ SessionKind = Callable[[NewSession, Sandbox, Path], Callable[[], Any]]
 
 
 def string_session(new_session: NewSession, dc: Sandbox, _: Path) -> Callable[[], Any]:
-    """One that lives in memory, and is used again as it is."""
+    """Return a session in memory, used again as it is."""
     session = new_session(dc, ALICE)
     return lambda: session
 
 
 def sqlite_session(new_session: NewSession, dc: Sandbox, directory: Path) -> Callable[[], Any]:
-    """Telethon's own file, opened anew each time."""
+    """Return Telethon's own session file, opened anew each time."""
     file = str(directory / "alice")
     first, session = SQLiteSession(file), new_session(dc, ALICE)
     first.set_dc(dc.dc_id, "127.0.0.1", dc.port)
@@ -98,7 +98,7 @@ async def test_too_far_behind_in_a_channel_leads_to_its_end(connected: Connect) 
 
 
 async def test_a_client_goes_on_after_too_much(connected: Connect, new_session: NewSession) -> None:
-    """A client that missed too much in a channel is told the next message all the same."""
+    """A client that missed too much in a channel still gets the next message."""
     async with Sandbox(max_missed_in_channel=3) as dc:
         session = new_session(dc, ALICE)
         await dc.create_channel("news", "News", members=[ALICE])
@@ -126,7 +126,7 @@ async def test_a_client_that_is_ahead_in_a_channel_is_brought_back(connected: Co
 
 
 async def test_strangers_have_no_difference_and_read_nothing_off(connected: Connect) -> None:
-    """What only members may ask is CHANNEL_PRIVATE to others."""
+    """A request that only members may make is CHANNEL_PRIVATE to others."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
         with pytest.raises(errors.ChannelPrivateError):
@@ -135,7 +135,7 @@ async def test_strangers_have_no_difference_and_read_nothing_off(connected: Conn
             await alice.send_read_acknowledge("news")
 
 
-async def test_too_far_behind_is_told_to_the_account(connected: Connect) -> None:
+async def test_an_account_that_is_too_far_behind_gets_too_long(connected: Connect) -> None:
     """More missed messages than the limit are differenceTooLong with the current pts."""
     async with Sandbox(max_missed=3) as dc, connected(dc, ALICE) as alice:
         for number in range(4):

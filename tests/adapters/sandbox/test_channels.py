@@ -21,7 +21,7 @@ async def join(client: Any, username: str) -> None:
 
 
 async def test_joining_by_username_leads_to_new_messages(connected: Connect) -> None:
-    """A client that joins by username is told what is posted from then on, with the right chat."""
+    """A client that joins by username gets what is posted from then on, with the right chat."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News")
         told = record_news(alice)
@@ -30,7 +30,7 @@ async def test_joining_by_username_leads_to_new_messages(connected: Connect) -> 
         assert await next_item(told) == (marked_id(channel), "hello")
 
 
-async def test_strangers_and_those_who_left_are_told_nothing(connected: Connect) -> None:
+async def test_only_members_are_pushed_a_message(connected: Connect) -> None:
     """Only members are pushed a message; leaving ends it, and cannot be done twice."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.create_channel("news", "News", members=[ALICE])
@@ -43,7 +43,7 @@ async def test_strangers_and_those_who_left_are_told_nothing(connected: Connect)
 
 
 async def test_a_channel_is_read_newest_first(connected: Connect) -> None:
-    """iter_messages reads a channel of several pages, each message once; a stranger may, as in all public ones."""
+    """iter_messages reads a channel of several pages, each message once; a non-member may, as in all public ones."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
         for number in range(230):
@@ -75,7 +75,7 @@ async def test_a_chat_of_two_is_read_forwards_too(connected: Connect) -> None:
 
 
 async def test_members_write_in_a_megagroup(connected: Connect) -> None:
-    """A member's message is answered with its id, told to the others with its author, and recorded."""
+    """A member's message is answered with its id, pushed to the others with its author, and recorded."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
         heard: asyncio.Queue[tuple[int, int, bool]] = asyncio.Queue()
@@ -87,7 +87,7 @@ async def test_members_write_in_a_megagroup(connected: Connect) -> None:
         assert [(m.id, m.text, m.sender) for m in dc.channel_messages("talk")] == [(1, "hello", 9996620001)]
 
 
-async def test_the_sender_is_not_told_its_own_message_as_news(connected: Connect) -> None:
+async def test_the_sender_does_not_get_its_own_message_as_news(connected: Connect) -> None:
     """The sending client counts its own message, so that the next one fits without a gap."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -113,8 +113,10 @@ async def test_admins_write_in_a_broadcast_and_the_channel_speaks(connected: Con
 
 
 @pytest.mark.parametrize(("megagroup", "members"), [(False, [ALICE]), (False, []), (True, [])])
-async def test_whoever_may_not_write_is_told(connected: Connect, megagroup: bool, members: list[str]) -> None:
-    """A member of a broadcast and a stranger in either kind get CHAT_WRITE_FORBIDDEN, and nothing is recorded."""
+async def test_an_account_that_may_not_write_is_refused(
+    connected: Connect, megagroup: bool, members: list[str]
+) -> None:
+    """A member of a broadcast and a non-member of either kind get CHAT_WRITE_FORBIDDEN, and nothing is recorded."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("place", "Place", megagroup=megagroup, members=members)
         with pytest.raises(errors.ChatWriteForbiddenError):
@@ -137,7 +139,7 @@ async def test_a_random_id_works_once_in_a_channel(connected: Connect) -> None:
 
 
 async def test_all_dialogs_are_listed_once(connected: Connect) -> None:
-    """iter_dialogs goes through several pages of chats of two and channels, empty ones too, the newest first."""
+    """iter_dialogs goes through several pages of private chats and channels, empty ones too, the newest first."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         names = [f"channel{number}" for number in range(220)]
         for number, name in enumerate(names):
@@ -154,7 +156,7 @@ async def test_all_dialogs_are_listed_once(connected: Connect) -> None:
 
 
 async def test_reading_a_channel_counts_it_down(connected: Connect) -> None:
-    """What came after joining is unread, until channels.readHistory, which never goes back; the past is not."""
+    """What came after joining is unread until channels.readHistory, which never goes back; what came before is read."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
         await dc.post("news", "before")
@@ -170,7 +172,7 @@ async def test_reading_a_channel_counts_it_down(connected: Connect) -> None:
 
 
 async def test_messages_are_found_by_their_ids(connected: Connect) -> None:
-    """get_messages(ids=…) works in channels and in chats of two; an id of nothing is None."""
+    """get_messages(ids=…) works in channels and in private chats; an unknown id is None."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News")
         await dc.post("news", "one")
@@ -181,7 +183,7 @@ async def test_messages_are_found_by_their_ids(connected: Connect) -> None:
 
 
 async def test_members_are_listed(connected: Connect) -> None:
-    """get_participants tells a megagroup's members, a part of them by name, and who is an admin."""
+    """get_participants returns a megagroup's members, a part of them by name, and which are admins."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB], admins=[CAROL])
         assert [u.phone for u in await alice.get_participants("talk")] == ["9996620001", "9996620002", "9996620003"]
@@ -193,7 +195,7 @@ async def test_members_are_listed(connected: Connect) -> None:
         assert (full.participants_count, full.admins_count, full.pts) == (3, 1, 1)
 
 
-async def test_readers_of_a_broadcast_are_nobodys_business(connected: Connect) -> None:
+async def test_readers_of_a_broadcast_are_hidden(connected: Connect) -> None:
     """Only admins of a broadcast see its members."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", members=[ALICE])
@@ -202,7 +204,7 @@ async def test_readers_of_a_broadcast_are_nobodys_business(connected: Connect) -
 
 
 async def test_a_wrong_access_hash_names_no_channel(connected: Connect) -> None:
-    """A channel with somebody else's access hash is invalid; the own one serves channels.getChannels."""
+    """A channel with another account's access hash is invalid; with its own one channels.getChannels answers."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News", members=[ALICE])
         with pytest.raises(errors.ChannelInvalidError):
@@ -212,7 +214,7 @@ async def test_a_wrong_access_hash_names_no_channel(connected: Connect) -> None:
 
 
 async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path: Path) -> None:
-    """A database of before there were channels is opened, and what is made in it then is kept."""
+    """A database from before channels existed is opened, and keeps what is made in it then."""
     async with Sandbox(state=tmp_path) as dc:
         await dc.push(ALICE, "old")
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -231,14 +233,14 @@ async def test_channels_survive_a_restart_and_fit_into_an_older_file(tmp_path: P
 
 @pytest.mark.parametrize("username", ["x", "9news", "user9996620001", "with blank", "a" * 33])
 async def test_a_username_that_cannot_be_is_refused(username: str) -> None:
-    """Names that Telegram would not take, and those of accounts, are refused in a sentence."""
+    """Names that Telegram would not take, and those of accounts, are refused with a sentence."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="not a username for a channel"):
             await dc.create_channel(username, "News")
 
 
-async def test_mistakes_with_channels_are_told_in_sentences() -> None:
-    """No such channel, the other kind, a stranger as sender, no text, no title: each has its sentence."""
+async def test_mistakes_with_channels_have_sentences() -> None:
+    """A missing channel, the other kind, a sender that is not in it, an empty text or title: each has its sentence."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="no channel 'news'; create it"):
             await dc.post("news", "hello")

@@ -1,4 +1,4 @@
-"""Chaos: random, and yet always the same for a seed."""
+"""Chaos: random, and always the same for a seed."""
 
 import random
 from collections import Counter
@@ -42,8 +42,8 @@ def test_another_seed_is_another_chaos() -> None:
 
 
 @CASES
-def test_nothing_hurts_in_the_last_part(seed: int, phones: Sequence[str], duration: float) -> None:
-    """Every fault is over, or has an end, before the last fifth of the time; nobody needs a command to heal."""
+def test_no_fault_acts_in_the_last_part(seed: int, phones: Sequence[str], duration: float) -> None:
+    """Every fault is over, or has an end, before the last fifth of the time; healing needs no command."""
     for at, fault in faults_of(chaos(seed, phones, duration)):
         assert at >= 0
         assert at + (fault.duration or 0) <= duration * ACTIVE_FRACTION + 1e-6
@@ -52,7 +52,7 @@ def test_nothing_hurts_in_the_last_part(seed: int, phones: Sequence[str], durati
 
 @CASES
 def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[str], duration: float) -> None:
-    """Every kind that needs no person, the three errors, both transport errors, and messages for the lost updates."""
+    """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates."""
     steps = chaos(seed, phones, duration)
     faults = [fault for _, fault in faults_of(steps)]
     assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_A_PERSON
@@ -66,7 +66,7 @@ def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[st
 
 @CASES
 def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], duration: float) -> None:
-    """An account is told -404 at most twice in all, and -429 once, before half of its time is over."""
+    """An account gets -404 at most twice in all, and -429 once, before half of its time is over."""
     told: Counter[tuple[str | None, int | None]] = Counter()
     for at, fault in faults_of(chaos(seed, phones, duration)):
         if fault.kind is FaultKind.TRANSPORT_ERROR:
@@ -88,18 +88,18 @@ def test_one_thing_at_a_time(seed: int, phones: Sequence[str], duration: float) 
         assert len(standing) <= 1
 
 
-def test_every_account_is_hurt() -> None:
-    """Nobody is spared as long as there is room."""
+def test_every_account_is_hit() -> None:
+    """Every account is hit as long as there is room."""
     assert {fault.account for _, fault in faults_of(chaos(1, PHONES[:250], 120))} == set(PHONES[:250])
 
 
 def test_no_recipe_has_more_moments_than_are_counted_with() -> None:
-    """The bound of a scenario is kept only if this number is right."""
+    """The bound of a scenario holds only if this number is right."""
     assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_INCIDENTS
 
 
 @pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "needs an account"), (PHONES, 0, "more than 0")])
-def test_chaos_for_nobody_or_no_time_is_refused(phones: list[str], duration: int, said: str) -> None:
-    """Both are said in a sentence."""
+def test_chaos_without_accounts_or_time_is_refused(phones: list[str], duration: int, said: str) -> None:
+    """Chaos without accounts or without time is refused with a sentence."""
     with pytest.raises(SandboxError, match=said):
         chaos(1, phones, duration)

@@ -150,7 +150,7 @@ def test_a_command_survives_the_wire(command: Command) -> None:
 
 @pytest.mark.parametrize(("line", "sentence"), MISTAKES)
 async def test_a_mistake_is_answered_with_a_sentence(line: str, sentence: str) -> None:
-    """Whatever is wrong with a command is said, and nothing breaks."""
+    """Every mistake in a command is answered with a sentence, and the connection stays usable."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         answer = await CommandServer(dc, tasks).answer(line.encode())
         assert not answer["ok"]
@@ -177,7 +177,7 @@ async def test_commands_do_what_they_say() -> None:
 
 
 async def test_a_key_made_by_command_is_logged_in(connected: Connect, new_session: NewSession) -> None:
-    """`authorize` hands out a key with which a client is the account, without a login."""
+    """``authorize`` hands out a key with which a client is the account, without a login."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         answer = await CommandServer(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
         session = new_session(dc)
@@ -187,7 +187,7 @@ async def test_a_key_made_by_command_is_logged_in(connected: Connect, new_sessio
 
 
 async def test_a_mark_starts_the_peak_anew(connected: Connect) -> None:
-    """The most handshakes at once are those since the mark."""
+    """The maximum of simultaneous handshakes restarts with the command ``mark``."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks, connected(dc, PHONE):
         assert dc.stats()["handshakes"] == {"now": 0, "most": 1}
         assert await CommandServer(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}

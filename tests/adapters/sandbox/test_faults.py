@@ -73,7 +73,7 @@ async def test_a_black_hole_swallows_updates(connected: Connect) -> None:
 
 
 async def test_a_black_hole_of_one_account_spares_the_other(connected: Connect) -> None:
-    """On the shared port a fault of one account acts once its key is known, and on nobody else."""
+    """On the shared port a fault of one account acts once its key is known, and on no other account."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.inject(Fault(FaultKind.BLACKHOLE, ALICE))
         assert not await is_alive(alice)
@@ -194,7 +194,7 @@ async def test_a_black_hole_eats_the_delayed_disconnect(connected: Connect) -> N
 
 
 async def test_handshakes_are_counted(connected: Connect) -> None:
-    """The statistics tell how many clients were connecting at once, and that none is left."""
+    """The statistics show how many clients were connecting at once, and that none is left."""
     async with Sandbox() as dc:
         async with connected(dc, ALICE), connected(dc, BOB):
             pass

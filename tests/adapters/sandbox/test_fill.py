@@ -1,4 +1,4 @@
-"""Channels that have a history from before, and how long it takes to read one."""
+"""Channels with an earlier history, and how long it takes to read one."""
 
 import time
 from pathlib import Path
@@ -17,13 +17,13 @@ DAYS = 3 * 24 * 3600
 
 
 def members_of(dc: Sandbox, name: str) -> set[int]:
-    """The ids of the members, as the data centre knows them."""
+    """Return the ids of the members, as the datacenter knows them."""
     channels = dc._hub.store.channels
     return {member.account for member in channels.members(channels.named(name).id)}
 
 
 def work(dc: Sandbox, name: str, window: HistoryWindow) -> int:
-    """How many steps SQLite takes to read a page of a hundred messages and to count them all."""
+    """Return how many steps SQLite takes to read a page of a hundred messages and to count them all."""
     steps = 0
 
     def count() -> None:
@@ -42,7 +42,7 @@ def work(dc: Sandbox, name: str, window: HistoryWindow) -> int:
 
 
 async def test_a_group_is_filled_by_a_few_members(connected: Connect) -> None:
-    """A client reads the numbered messages, oldest first, of the last three days, each by a member whom it can name."""
+    """A client reads the numbered messages, oldest first, of the last three days, each by a member that it can name."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         assert await dc.fill("talk", 230) == 230
@@ -58,7 +58,7 @@ async def test_a_group_is_filled_by_a_few_members(connected: Connect) -> None:
 
 
 async def test_a_broadcast_is_filled_by_itself(connected: Connect) -> None:
-    """In a broadcast nobody but the channel speaks, and it gets no members."""
+    """In a broadcast only the channel is an author, and it gets no members."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News", members=[ALICE])
         await dc.fill("news", 20)
@@ -68,7 +68,7 @@ async def test_a_broadcast_is_filled_by_itself(connected: Connect) -> None:
 
 
 async def test_a_channel_that_has_as_many_is_left_alone() -> None:
-    """Filling counts what is there: it adds what is missing behind it, later than it, and otherwise nothing."""
+    """Filling counts the existing messages: it adds the missing ones behind them, later than them, and otherwise none."""
     async with Sandbox() as dc:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.post("talk", "first", ALICE)
@@ -82,8 +82,8 @@ async def test_a_channel_that_has_as_many_is_left_alone() -> None:
         assert await dc.post("talk", "next") == 9
 
 
-async def test_nobody_is_pushed_a_history(connected: Connect) -> None:
-    """It is from before: no update goes out, who had read everything has read it, and other marks stay as they were."""
+async def test_a_history_is_not_pushed(connected: Connect) -> None:
+    """A history is not pushed; a member that had read everything has read it, and other marks stay as they were."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
         await bob.get_me()
@@ -96,9 +96,7 @@ async def test_nobody_is_pushed_a_history(connected: Connect) -> None:
         assert unread == [0, 50]
 
 
-async def test_who_knew_the_channel_is_told_the_history_as_anything_missed(
-    connected: Connect, new_session: NewSession
-) -> None:
+async def test_a_history_is_caught_up_with_like_anything_missed(connected: Connect, new_session: NewSession) -> None:
     """A client that was away while the channel was filled gets each message once, in order, when it comes back."""
     async with Sandbox() as dc:
         channel = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -119,8 +117,8 @@ async def test_who_knew_the_channel_is_told_the_history_as_anything_missed(
             ]
 
 
-async def test_who_missed_too_long_a_history_is_told_so(connected: Connect) -> None:
-    """A fill beyond the limit for one channel is answered with channelDifferenceTooLong, as ever."""
+async def test_too_long_a_history_is_too_long_a_difference(connected: Connect) -> None:
+    """A fill beyond the limit for one channel is answered with channelDifferenceTooLong, like any absence."""
     async with Sandbox(max_missed_in_channel=100) as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 101)
@@ -136,7 +134,7 @@ async def test_who_missed_too_long_a_history_is_told_so(connected: Connect) -> N
 
 @pytest.mark.parametrize("upto", [-1, 100_001])
 async def test_a_history_is_bounded(upto: int) -> None:
-    """A number out of range is refused in a sentence."""
+    """A number out of range is refused with a sentence."""
     async with Sandbox() as dc:
         await dc.create_channel("news", "News")
         with pytest.raises(SandboxError, match=f"0 to 100000 messages, not {upto}"):
@@ -144,7 +142,7 @@ async def test_a_history_is_bounded(upto: int) -> None:
 
 
 async def test_a_long_history_is_made_and_read_in_seconds() -> None:
-    """A hundred thousand messages are written within an answer's patience (10 s), and all of them read in 15 s."""
+    """A hundred thousand messages are written within the answer's timeout (10 s), and all of them read in 15 s."""
     async with SandboxProcess.start() as dc:
         await dc.create_channel("news", "News", megagroup=True)
         assert await dc.fill("news", 100_000) == 100_000
@@ -167,7 +165,7 @@ async def test_a_page_costs_the_same_however_deep_it_lies() -> None:
         assert work(dc, "long", HistoryWindow(100, offset_id=10_000, add_offset=-50)) < limit
 
 
-async def test_a_restarted_sandbox_has_the_group_and_who_is_in_it(
+async def test_a_restarted_sandbox_has_the_group_and_its_members(
     connected: Connect, new_session: NewSession, tmp_path: Path
 ) -> None:
     """A second start on the same directory finds members, admins and history; asking for them again adds nothing."""

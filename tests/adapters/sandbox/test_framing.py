@@ -26,7 +26,7 @@ def source_of(data: bytes) -> asyncio.StreamReader:
 
 
 def read_all(framing: Framing, stream: bytes, count: int, cuts: Iterable[int] = ()) -> list[bytes]:
-    """Feeds the stream in pieces and reads so many packets."""
+    """Feed the stream in pieces and read so many packets."""
 
     async def run() -> list[bytes]:
         reader = asyncio.StreamReader()
@@ -42,7 +42,7 @@ def read_all(framing: Framing, stream: bytes, count: int, cuts: Iterable[int] = 
 @pytest.mark.parametrize("make", FRAMINGS)
 @given(sent=st.lists(packets, max_size=4), cuts=st.lists(st.integers(0, 5000), max_size=5))
 def test_what_is_framed_is_read_back(make: Callable[[], Framing], sent: list[bytes], cuts: list[int]) -> None:
-    """Every list of packets comes back whole, wherever the stream is cut."""
+    """Every list of packets is read back whole, wherever the stream is cut."""
     framing = make()
     stream = b"".join(framing.encode(packet) for packet in sent)
     assert read_all(make(), stream, len(sent), cuts) == sent
@@ -50,7 +50,7 @@ def test_what_is_framed_is_read_back(make: Callable[[], Framing], sent: list[byt
 
 @given(st.binary(min_size=8, max_size=100))
 def test_noise_is_an_error_or_the_end_never_anything_else(noise: bytes) -> None:
-    """Whatever bytes arrive, the full framing raises ProtocolError or finds the stream too short."""
+    """For any bytes the full framing raises ProtocolError or finds the stream too short."""
     with pytest.raises((ProtocolError, asyncio.IncompleteReadError)):
         read_all(Full(), noise, 2)
 

@@ -63,7 +63,7 @@ class Client:
         return self.exchange.proceed(request)
 
     def secret_with_a_short_key(self) -> int:
-        """A secret of ours whose shared number has a leading zero byte: one in 256."""
+        """Return a secret of ours whose shared number has a leading zero byte: one in 256."""
         secret = secrets.randbits(2040)
         shared = pow(self.half.public, secret, PRIME)
         while shared.bit_length() >= MIN_KEY_BITS:
@@ -117,7 +117,7 @@ def test_the_nonces_must_match() -> None:
 
 
 def test_the_factors_must_be_right() -> None:
-    """Wrong factors of pq are not let through."""
+    """Wrong factors of pq are refused."""
     client = Client()
     client.begin()
     with pytest.raises(ProtocolError, match="exchange_factors"):
@@ -125,7 +125,7 @@ def test_the_factors_must_be_right() -> None:
 
 
 def test_the_steps_have_an_order() -> None:
-    """No step can be left out."""
+    """Every step is needed."""
     client = Client()
     with pytest.raises(ProtocolError, match="exchange_order"):
         client.ask()

@@ -24,7 +24,7 @@ async def test_a_new_client_makes_a_key_and_logs_in(connected: Connect) -> None:
 
 
 async def test_the_wrong_code_is_refused_and_the_right_one_still_works(connected: Connect) -> None:
-    """A wrong code raises PhoneCodeInvalidError and uses nothing up."""
+    """A wrong code raises PhoneCodeInvalidError and does not use the sent code up."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(PHONE)
         with pytest.raises(errors.PhoneCodeInvalidError):
@@ -67,13 +67,13 @@ async def test_without_a_login_requests_are_unauthorised(connected: Connect, req
 
 
 async def test_a_registered_key_needs_no_login(connected: Connect) -> None:
-    """`authorize` gives a key with which the client is logged in at once."""
+    """``authorize`` gives a key with which the client is logged in at once."""
     async with Sandbox() as dc, connected(dc, PHONE) as client:
         assert (await client.get_me()).phone == "9996620001"
         assert dc.stats()["keys_made"] == 0
 
 
-async def test_after_logging_out_the_key_is_nobodys(connected: Connect) -> None:
+async def test_after_logging_out_the_key_has_no_account(connected: Connect) -> None:
     """auth.logOut takes the login from the key and leaves the connection up."""
     # A client that is catching up would ask for the difference, get 401 and disconnect itself.
     async with Sandbox() as dc, connected(dc, PHONE, catch_up=False) as client:

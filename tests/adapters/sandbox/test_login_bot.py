@@ -1,4 +1,4 @@
-"""Bots: a token in place of number, code and password."""
+"""Bots: a token instead of number, code and password."""
 
 import sqlite3
 from pathlib import Path
@@ -17,7 +17,7 @@ OTHER_TOKEN = f"{BOT}:another-token_of_that_bot"
 
 
 async def test_a_bot_logs_in_with_its_token(connected: Connect) -> None:
-    """Telethon's start() with a token gives an account that is a bot, has no number, and gets its state."""
+    """Telethon's start() with a token logs in a bot, which has no number, and it gets its state."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == BOT
         await client.start(bot_token=TOKEN)
@@ -28,8 +28,8 @@ async def test_a_bot_logs_in_with_its_token(connected: Connect) -> None:
 
 
 @pytest.mark.parametrize("token", [OTHER_TOKEN, "7000000002:a-token_of_a_bot-in-tests", "nonsense", "9996620001:x"])
-async def test_a_token_that_is_nobodys_is_refused(connected: Connect, token: str) -> None:
-    """A wrong secret, an unknown bot, no token at all and the id of a person raise AccessTokenInvalidError."""
+async def test_an_unknown_token_is_refused(connected: Connect, token: str) -> None:
+    """A wrong secret, an unknown bot, a text that is not a token and a user's id raise AccessTokenInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         await dc.push(ALICE, "exists")
@@ -39,7 +39,7 @@ async def test_a_token_that_is_nobodys_is_refused(connected: Connect, token: str
 
 
 async def test_an_expired_token_says_so_and_can_be_made_good_again(connected: Connect) -> None:
-    """After expire_bot_token it raises AccessTokenExpiredError, until the bot is made with it once more."""
+    """After expire_bot_token the token raises AccessTokenExpiredError, until the bot is made with it once more."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         dc.expire_bot_token(TOKEN)
@@ -50,7 +50,7 @@ async def test_an_expired_token_says_so_and_can_be_made_good_again(connected: Co
 
 
 async def test_a_new_token_takes_the_place_of_the_old_one(connected: Connect) -> None:
-    """Making a bot anew keeps its id, and its old token is worth nothing."""
+    """Making a bot anew keeps its id and makes its old token worthless."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == dc.make_bot(OTHER_TOKEN)
         with pytest.raises(errors.AccessTokenInvalidError):
@@ -59,7 +59,7 @@ async def test_a_new_token_takes_the_place_of_the_old_one(connected: Connect) ->
 
 
 async def test_a_bot_survives_a_restart_without_its_token(connected: Connect, tmp_path: Path) -> None:
-    """What is kept knows the token again, and does not hold it."""
+    """The store recognises the token and does not contain it."""
     async with Sandbox(state=tmp_path) as dc:
         dc.make_bot(TOKEN)
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -70,7 +70,7 @@ async def test_a_bot_survives_a_restart_without_its_token(connected: Connect, tm
 
 
 async def test_a_bot_is_an_account_like_others(connected: Connect) -> None:
-    """It is named by its id: it can be sent to, hurt, and logged in without its token."""
+    """A bot is named by its id: it can get messages and faults, and be logged in without its token."""
     async with Sandbox() as dc:
         dc.make_bot(TOKEN)
         name = f"bot{BOT}"
@@ -85,7 +85,7 @@ async def test_a_bot_is_an_account_like_others(connected: Connect) -> None:
 
 
 async def test_what_bots_may_not_do_is_refused(connected: Connect) -> None:
-    """A request that is for people raises BotMethodInvalidError."""
+    """A request that only users may make raises BotMethodInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         await client.sign_in(bot_token=TOKEN)
@@ -94,7 +94,7 @@ async def test_what_bots_may_not_do_is_refused(connected: Connect) -> None:
 
 
 async def test_a_bot_has_no_number_to_log_in_with(connected: Connect) -> None:
-    """Its name is no phone number."""
+    """A bot's name is refused where a phone number is expected."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         with pytest.raises(errors.PhoneNumberInvalidError):

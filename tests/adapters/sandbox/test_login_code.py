@@ -1,4 +1,4 @@
-"""Codes: sent, sent again, called off, expired; numbers that get none; floods at the door."""
+"""Codes: sent, sent again, cancelled, expired; numbers that get none; floods before the login."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ async def test_a_code_is_sent_again_in_other_ways(connected: Connect) -> None:
 
 
 async def test_an_expired_code_is_not_sent_again(connected: Connect) -> None:
-    """resendCode for a hash that is over raises PhoneCodeExpiredError."""
+    """resendCode for an expired hash raises PhoneCodeExpiredError."""
     async with Sandbox() as dc, connected(dc) as client:
         sent = await client.send_code_request(PHONE)
         dc.expire_codes()
@@ -59,7 +59,7 @@ async def test_an_expired_code_is_not_sent_again(connected: Connect) -> None:
 
 
 async def test_a_code_that_was_called_off_is_expired(connected: Connect) -> None:
-    """After cancelCode the hash is worth nothing, for signing in and for calling off once more."""
+    """After cancelCode the hash is worthless, for signing in and for cancelling once more."""
     async with Sandbox() as dc, connected(dc) as client:
         sent = await client.send_code_request(PHONE)
         cancel = functions.auth.CancelCodeRequest(PHONE, sent.phone_code_hash)
@@ -86,7 +86,7 @@ async def test_a_missing_hash_is_named(connected: Connect, request_: Any) -> Non
 
 
 async def test_a_hash_that_is_no_ascii_is_only_wrong(connected: Connect) -> None:
-    """A hash of any characters is compared and refused, and nothing breaks inside."""
+    """A hash of any characters is compared and refused, without an internal error."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(PHONE)
         with pytest.raises(errors.PhoneCodeExpiredError):
@@ -95,7 +95,7 @@ async def test_a_hash_that_is_no_ascii_is_only_wrong(connected: Connect) -> None
 
 
 async def test_a_banned_number_gets_no_code_until_it_is_usual_again(connected: Connect) -> None:
-    """sendCode to a banned number raises PhoneNumberBannedError; the mark can be taken back."""
+    """sendCode to a banned number raises PhoneNumberBannedError; the status can be reset."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.set_number_status(PHONE, NumberStatus.BANNED)
         with pytest.raises(errors.PhoneNumberBannedError):
@@ -105,7 +105,7 @@ async def test_a_banned_number_gets_no_code_until_it_is_usual_again(connected: C
 
 
 async def test_a_number_without_an_account_is_asked_to_sign_up(connected: Connect) -> None:
-    """With the right code Telethon raises PhoneNumberUnoccupiedError, nobody is logged in, no account is made."""
+    """With the right code Telethon raises PhoneNumberUnoccupiedError; the key stays logged out, and no account is made."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.set_number_status(PHONE, NumberStatus.UNOCCUPIED)
         await client.send_code_request(PHONE)
@@ -118,7 +118,7 @@ async def test_a_number_without_an_account_is_asked_to_sign_up(connected: Connec
 
 
 async def test_a_number_without_an_account_has_nothing_to_push_to() -> None:
-    """The sandbox itself makes no account for it either."""
+    """The sandbox itself makes no account for an unoccupied number either."""
     async with Sandbox() as dc:
         dc.set_number_status(PHONE, NumberStatus.UNOCCUPIED)
         with pytest.raises(SandboxError, match="unoccupied"):
@@ -135,7 +135,7 @@ async def test_what_a_number_is_survives_a_restart(connected: Connect, tmp_path:
 
 
 async def test_a_flood_at_the_door_carries_its_seconds(connected: Connect) -> None:
-    """An rpc_error for auth.* strikes a client that is nobody yet; the next client gets its code."""
+    """An rpc_error for auth.* hits a client that is not logged in; the next client gets its code."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_77", request="auth.*"))
         async with connected(dc) as client:
@@ -147,7 +147,7 @@ async def test_a_flood_at_the_door_carries_its_seconds(connected: Connect) -> No
 
 
 async def test_a_flood_at_the_door_can_be_for_one_number(connected: Connect) -> None:
-    """A request that names a number is struck by a fault of that account, and of no other."""
+    """A request that names a number is hit by a fault of that account, and of no other."""
     async with Sandbox() as dc, connected(dc) as client:
         fault = Fault(FaultKind.RPC_ERROR, PHONE, code=400, text="PHONE_PASSWORD_FLOOD", request="auth.sendCode")
         await dc.inject(fault)

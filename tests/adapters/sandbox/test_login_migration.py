@@ -1,4 +1,4 @@
-"""Two data centres in one sandbox: each account lives at one of them, and whoever asks the other is sent there."""
+"""Two datacenters in one sandbox: each account lives in one of them, and a login in the other is redirected."""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +20,7 @@ NEAREST = functions.help.GetNearestDcRequest
 
 
 async def migrate_by_qr(dc: Sandbox, client: Any) -> Any:
-    """The client shows a code that an account of the other data centre scans; what wait() returns."""
+    """Show a code that an account of the other datacenter scans; return what wait() returned."""
     login = await client.qr_login()
     task = asyncio.create_task(login.wait(5))
     await asyncio.sleep(0)
@@ -29,7 +29,7 @@ async def migrate_by_qr(dc: Sandbox, client: Any) -> Any:
 
 
 async def test_both_are_in_the_config(connected: Connect) -> None:
-    """help.getConfig names the data centre that answers, and lists both with their ports, at either of them."""
+    """help.getConfig names the datacenter that answers, and lists both with their ports, at either of them."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
         assert await dc.open_dc(4) == port
@@ -44,7 +44,7 @@ async def test_both_are_in_the_config(connected: Connect) -> None:
 
 
 async def test_a_client_follows_its_number(connected: Connect) -> None:
-    """sendCode at the wrong place is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
+    """sendCode in the wrong datacenter is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         port = await dc.open_dc(4)
         await client.send_code_request(THERE)
@@ -54,7 +54,7 @@ async def test_a_client_follows_its_number(connected: Connect) -> None:
 
 
 async def test_without_a_retry_the_error_is_raised(connected: Connect) -> None:
-    """A client that repeats no request raises PhoneMigrateError, and is at the right place afterwards."""
+    """A client that repeats no request raises PhoneMigrateError, and is in the right datacenter afterwards."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         with pytest.raises(errors.PhoneMigrateError) as caught:
@@ -73,15 +73,15 @@ async def test_a_client_that_is_logged_in_stays(connected: Connect) -> None:
         assert (await client.get_me()).phone == HERE.lstrip("+")
 
 
-async def test_without_the_other_everybody_lives_here(connected: Connect) -> None:
-    """A number whose data centre is not open logs in at the one that is."""
+async def test_without_the_other_datacenter_every_account_lives_here(connected: Connect) -> None:
+    """A number whose datacenter is not open logs in at the main one."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(THERE)
         assert await client.sign_in(THERE, CODE_THERE)
 
 
 async def test_a_bot_is_followed_home(connected: Connect) -> None:
-    """importBotAuthorization at the wrong place is answered USER_MIGRATE_4, and Telethon logs in there."""
+    """importBotAuthorization in the wrong datacenter is answered USER_MIGRATE_4, and Telethon logs in there."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         await dc.open_dc(4)
         dc.make_bot(TOKEN, 4)
@@ -89,8 +89,8 @@ async def test_a_bot_is_followed_home(connected: Connect) -> None:
         assert client.session.dc_id == 4
 
 
-async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected: Connect) -> None:
-    """Only who has the token is told to migrate."""
+async def test_a_wrong_token_does_not_reveal_where_its_bot_lives(connected: Connect) -> None:
+    """Only the right token is answered with a migration."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         dc.make_bot(TOKEN, 4)
@@ -99,7 +99,7 @@ async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected: Connec
 
 
 async def test_a_qr_code_is_followed_home(connected: Connect) -> None:
-    """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token at the right place."""
+    """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token in the right datacenter."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         assert (await migrate_by_qr(dc, client)).phone == THERE.lstrip("+")
@@ -117,8 +117,8 @@ async def test_a_password_is_asked_for_at_the_right_place(connected: Connect) ->
         assert (await client.sign_in(password=PASSWORD)).phone == THERE.lstrip("+")
 
 
-async def test_a_token_that_nobody_scanned_is_only_told_again(connected: Connect) -> None:
-    """importLoginToken before the code was scanned answers with the token, wherever it is asked."""
+async def test_a_token_that_was_not_scanned_is_returned_as_it_is(connected: Connect) -> None:
+    """importLoginToken before the code was scanned answers with the token, in either datacenter."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
         told = await client(functions.auth.ImportLoginTokenRequest(login.token))
@@ -127,7 +127,7 @@ async def test_a_token_that_nobody_scanned_is_only_told_again(connected: Connect
 
 
 async def test_a_key_is_known_where_it_was_made(connected: Connect, new_session: NewSession) -> None:
-    """A key that is logged in at its account's home is unknown (-404) at the other data centre."""
+    """A key that is logged in at its account's home is unknown (-404) at the other datacenter."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
         session = new_session(dc, THERE, port, 4)
@@ -140,7 +140,7 @@ async def test_a_key_is_known_where_it_was_made(connected: Connect, new_session:
 
 
 async def test_a_port_of_an_account_is_one_of_its_home(connected: Connect) -> None:
-    """What `listen` opens calls itself the data centre where the account lives, however early it was asked for."""
+    """A port that ``listen`` opens belongs to the datacenter where the account lives, however early it was opened."""
     async with Sandbox() as dc:
         port = await dc.listen(THERE)
         await dc.open_dc(4)
@@ -148,8 +148,8 @@ async def test_a_port_of_an_account_is_one_of_its_home(connected: Connect) -> No
             assert (await client(NEAREST())).this_dc == 4
 
 
-async def test_faults_of_connecting_hurt_both(connected: Connect) -> None:
-    """Connecting to either data centre is refused while a fault for all stands, and both open again."""
+async def test_faults_of_connecting_hit_both(connected: Connect) -> None:
+    """Connecting to either datacenter is refused while a fault for all accounts is active, and both open again."""
     async with Sandbox() as dc:
         ports = (dc.port, await dc.open_dc(4))
         await dc.inject(Fault(FaultKind.REFUSE))
@@ -163,7 +163,7 @@ async def test_faults_of_connecting_hurt_both(connected: Connect) -> None:
 
 
 async def test_homes_survive_a_restart(connected: Connect, new_session: NewSession, tmp_path: Path) -> None:
-    """Logins at the other data centre and the home of a bot are kept; it has to be opened again."""
+    """Logins at the other datacenter and the home of a bot are kept; it has to be opened again."""
     async with Sandbox(state=tmp_path) as dc:
         port = await dc.open_dc(4)
         session = new_session(dc, THERE, port, 4)
@@ -179,7 +179,7 @@ async def test_homes_survive_a_restart(connected: Connect, new_session: NewSessi
 
 
 async def test_a_taken_port_opens_nothing() -> None:
-    """A data centre whose port somebody else has is not open, and can be opened at another."""
+    """A datacenter whose port another program has is not open, and can be opened at another port."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="cannot listen"):
             await dc.open_dc(4, dc.port)
@@ -187,7 +187,7 @@ async def test_a_taken_port_opens_nothing() -> None:
 
 
 async def test_there_are_only_so_many() -> None:
-    """The number of open data centres is bounded."""
+    """The number of open datacenters is bounded."""
     async with Sandbox() as dc:
         for id_ in range(3, 12):
             await dc.open_dc(id_)

@@ -1,4 +1,4 @@
-"""Logging out: one key is nobody's any more."""
+"""Logging out: a key without an account again."""
 
 import pytest
 from telethon import errors
@@ -25,7 +25,7 @@ async def test_the_other_sessions_stay(connected: Connect, new_session: NewSessi
         assert (await other(STATE())).pts == 1
 
 
-async def test_nobody_cannot_log_out(connected: Connect) -> None:
+async def test_a_key_without_an_account_cannot_log_out(connected: Connect) -> None:
     """logOut of a key that is not logged in raises AuthKeyUnregisteredError."""
     async with Sandbox() as dc, connected(dc) as client:
         with pytest.raises(errors.AuthKeyUnregisteredError):
@@ -33,7 +33,7 @@ async def test_nobody_cannot_log_out(connected: Connect) -> None:
 
 
 async def test_a_second_step_ends_with_the_logout(connected: Connect) -> None:
-    """Whoever logs out cannot go on with a login that waited for its password."""
+    """A client that logs out cannot go on with a login that waited for its password."""
     async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
         await dc.set_password(ALICE, "correct horse")
         sent = await client.send_code_request(ALICE)
@@ -45,10 +45,10 @@ async def test_a_second_step_ends_with_the_logout(connected: Connect) -> None:
 
 
 @pytest.mark.parametrize("next_owner", [None, BOB])
-async def test_no_connection_of_the_key_is_told_anything_more(
+async def test_no_connection_of_the_key_gets_more_updates(
     connected: Connect, new_session: NewSession, next_owner: str | None
 ) -> None:
-    """A second connection of a key that was logged out, or in as another account, hears nothing of the first."""
+    """A second connection of a key that was logged out, or in as another account, gets none of the first's updates."""
     async with Sandbox() as dc, connected(dc, ALICE) as watch:
         session, second = new_session(dc, ALICE), new_session(dc)
         second.auth_key = session.auth_key

@@ -1,4 +1,4 @@
-"""The second step of a login: a password that the data centre verifies without having it."""
+"""The second step of a login: a password that the datacenter verifies without having it."""
 
 import logging
 import sqlite3
@@ -20,7 +20,7 @@ PASSWORD = "correct horse ☂"
 
 
 async def first_step(client: Any) -> None:
-    """The code was right, and a password is asked for."""
+    """Enter the right code, after which the password is asked for."""
     await client.send_code_request(PHONE)
     with pytest.raises(errors.SessionPasswordNeededError):
         await client.sign_in(PHONE, CODE)
@@ -45,7 +45,7 @@ async def test_start_goes_through_both_steps(connected: Connect) -> None:
 
 
 async def test_the_wrong_password_is_refused_and_the_right_one_still_works(connected: Connect) -> None:
-    """A wrong password raises PasswordHashInvalidError and uses nothing up."""
+    """A wrong password raises PasswordHashInvalidError and leaves the login pending."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         await first_step(client)
@@ -54,7 +54,7 @@ async def test_the_wrong_password_is_refused_and_the_right_one_still_works(conne
         assert await client.sign_in(password=PASSWORD)
 
 
-async def test_the_hint_is_told(connected: Connect) -> None:
+async def test_the_hint_is_sent(connected: Connect) -> None:
     """getPassword carries the hint; a password without one says none."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD, "what a horse is")
@@ -80,7 +80,7 @@ async def test_a_challenge_is_good_for_one_answer(connected: Connect) -> None:
 
 @pytest.mark.parametrize("multiple", [0, 1])
 async def test_a_number_that_gives_the_secret_away_is_refused(connected: Connect, multiple: int) -> None:
-    """A = 0 and A = p, with which anybody could compute the shared secret, raise PasswordHashInvalidError."""
+    """A = 0 and A = p, which would give the shared secret away, raise PasswordHashInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         await first_step(client)
@@ -102,7 +102,7 @@ async def test_no_password_is_no_proof(connected: Connect) -> None:
 
 
 async def test_without_the_first_step_there_is_no_second(connected: Connect) -> None:
-    """getPassword and checkPassword of a key that nobody sent a code for raise AuthKeyUnregisteredError."""
+    """getPassword and checkPassword of a key without a pending login raise AuthKeyUnregisteredError."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         for request in (
@@ -124,7 +124,7 @@ async def test_a_password_that_was_removed_is_not_asked_for(connected: Connect) 
 
 
 async def test_the_password_survives_a_restart_as_a_verifier(connected: Connect, tmp_path: Path) -> None:
-    """What is kept verifies the password after a restart, and does not hold it."""
+    """The store verifies the password after a restart, and does not contain it."""
     async with Sandbox(state=tmp_path) as dc:
         await dc.set_password(PHONE, PASSWORD)
     with sqlite3.connect(tmp_path / DATABASE) as db:

@@ -1,4 +1,4 @@
-"""The owner of an account sets, changes and takes away its password, with Telethon's own edit_2fa."""
+"""The owner of an account sets, changes and removes its password, with Telethon's own edit_2fa."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ OLD, NEW = "correct horse", "battery staple ☂"
 
 
 async def log_in(client: Any, password: str) -> Any:
-    """Both steps of a login."""
+    """Do both steps of a login."""
     await client.send_code_request(ALICE)
     with pytest.raises(errors.SessionPasswordNeededError):
         await client.sign_in(ALICE, "22222")
@@ -24,7 +24,7 @@ async def log_in(client: Any, password: str) -> Any:
 
 
 async def test_a_password_is_set(connected: Connect) -> None:
-    """After edit_2fa(new_password) the next login needs it and is told the hint."""
+    """After edit_2fa(new_password) the next login needs it and gets the hint."""
     async with Sandbox() as dc, connected(dc, ALICE) as owner, connected(dc) as client:
         assert await owner.edit_2fa(new_password=NEW, hint="what a battery is") is True
         assert await log_in(client, NEW)
@@ -60,7 +60,7 @@ async def test_the_old_password_is_needed(connected: Connect, current: str | Non
         assert await log_in(client, OLD)
 
 
-async def test_nobody_changes_the_password_of_a_login_under_way(connected: Connect) -> None:
+async def test_a_pending_login_cannot_change_the_password(connected: Connect) -> None:
     """The right code does not suffice to change the password: updatePasswordSettings needs the whole login."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(ALICE, OLD)
@@ -94,9 +94,7 @@ async def test_there_is_no_mail(connected: Connect) -> None:
         lambda s: setattr(s, "hint", "h" * 129),
     ],
 )
-async def test_a_verifier_that_was_not_made_as_told_is_refused(
-    connected: Connect, corrupt: Callable[[Any], None]
-) -> None:
+async def test_a_verifier_of_another_algorithm_is_refused(connected: Connect, corrupt: Callable[[Any], None]) -> None:
     """Another algorithm, salts that are too short or long, a number out of range raise NewSettingsInvalidError."""
     async with Sandbox() as dc, connected(dc, ALICE) as owner:
         algo = (await owner(functions.account.GetPasswordRequest())).new_algo
@@ -122,7 +120,7 @@ async def test_settings_that_say_nothing_are_named(connected: Connect) -> None:
 
 
 async def test_a_changed_password_survives_a_restart(connected: Connect, tmp_path: Path) -> None:
-    """The verifier that the client made is kept with the state."""
+    """The verifier that the client made survives a restart."""
     async with Sandbox(state=tmp_path) as dc, connected(dc, ALICE) as owner:
         await owner.edit_2fa(new_password=NEW)
     async with Sandbox(state=tmp_path) as dc, connected(dc) as client:

@@ -1,4 +1,4 @@
-"""What can be said about logins, across the border of the sandbox's process."""
+"""The login settings, across the border of the sandbox's process."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ TOKEN = "7000000001:a-token_of_a_bot-in-tests"
 
 
 async def test_each_command_about_logins_crosses_the_border(connected: Connect, tmp_path: Path) -> None:
-    """Passwords, codes, numbers, QR codes and bots are set and meet the client; refusals come back; none is logged."""
+    """Passwords, codes, numbers, QR codes and bots work from outside; refusals come back; no secret is logged."""
     tokens = [TOKEN]
     async with SandboxProcess.start(tmp_path) as sandbox, connected(sandbox) as client:
         await sandbox.set_number_status(OTHER, NumberStatus.BANNED)

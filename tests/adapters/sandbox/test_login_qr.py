@@ -20,7 +20,7 @@ PASSWORD = "correct horse"
 
 @asynccontextmanager
 async def waiting(login: Any) -> AsyncIterator[asyncio.Task[Any]]:
-    """The login waits, as Telethon wants it, before the code is scanned; in the end it has what wait() returned."""
+    """Start the wait for the scan, as Telethon wants it; in the end the task has what wait() returned."""
     task = asyncio.create_task(login.wait(5))
     await asyncio.sleep(0)  # its handler is there now
     yield task
@@ -38,7 +38,7 @@ async def test_a_scanned_code_logs_in(connected: Connect) -> None:
 
 
 async def test_another_client_accepts_the_code(connected: Connect) -> None:
-    """acceptLoginToken of a client that is logged in wakes the one that waits, and tells of the new session."""
+    """acceptLoginToken of a client that is logged in wakes the one that waits, and returns the new session."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc) as client:
         login = await client.qr_login()
         async with waiting(login) as task:
@@ -46,7 +46,7 @@ async def test_another_client_accepts_the_code(connected: Connect) -> None:
         assert (await task).id == (await alice.get_me()).id
 
 
-async def test_only_the_client_that_shows_the_code_is_told(connected: Connect) -> None:
+async def test_only_the_client_that_shows_the_code_is_woken(connected: Connect) -> None:
     """Of two clients that wait, the one whose code was scanned is logged in, and the other waits on."""
     async with Sandbox() as dc, connected(dc) as one, connected(dc) as two:
         login, other = await one.qr_login(), await two.qr_login()
@@ -59,7 +59,7 @@ async def test_only_the_client_that_shows_the_code_is_told(connected: Connect) -
 
 
 async def test_a_code_that_was_accepted_before_the_wait_is_found(connected: Connect) -> None:
-    """Whoever missed the update asks once more and is logged in."""
+    """A client that missed the update asks once more and is logged in."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
         dc.accept_token(ALICE, login.token)
@@ -80,8 +80,8 @@ async def test_with_a_password_the_code_is_the_first_step(connected: Connect) ->
         assert (await client.sign_in(password=PASSWORD)).phone == ALICE.lstrip("+")
 
 
-async def test_a_code_lives_as_long_as_it_is_told_to(connected: Connect) -> None:
-    """The lifetime can be set, and is what the client is told."""
+async def test_a_code_lives_as_long_as_it_is_set_to(connected: Connect) -> None:
+    """The lifetime can be set, and the client gets it."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.set_token_lifetime(600)
         left = (await client.qr_login()).expires - datetime.now(UTC)
@@ -89,7 +89,7 @@ async def test_a_code_lives_as_long_as_it_is_told_to(connected: Connect) -> None
 
 
 async def test_an_expired_code_is_refused_and_a_recreated_one_works(connected: Connect) -> None:
-    """Nobody can accept a code whose time is over; recreate() shows another that somebody can."""
+    """An expired code cannot be accepted; recreate() shows another that can."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc) as client:
         login = await client.qr_login()
         old = login.token
@@ -104,7 +104,7 @@ async def test_an_expired_code_is_refused_and_a_recreated_one_works(connected: C
         assert await task
 
 
-async def test_nobody_comes(connected: Connect) -> None:
+async def test_a_code_that_is_not_scanned_times_out(connected: Connect) -> None:
     """wait() raises TimeoutError, and the code still works afterwards."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
@@ -129,7 +129,7 @@ async def test_a_code_is_accepted_once(connected: Connect) -> None:
                 await bob(request)
 
 
-async def test_a_token_that_nobody_showed_is_invalid(connected: Connect) -> None:
+async def test_a_token_that_was_never_shown_is_invalid(connected: Connect) -> None:
     """Accepting or importing any other bytes raises AuthTokenInvalidError."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         for request in (ACCEPT(b"nonsense"), IMPORT(b"nonsense")):
@@ -138,7 +138,7 @@ async def test_a_token_that_nobody_showed_is_invalid(connected: Connect) -> None
 
 
 async def test_an_account_that_is_there_already_cannot_accept(connected: Connect) -> None:
-    """Ids that the client names as logged in raise AuthTokenExceptionError; the others may accept."""
+    """Accounts that the client names as logged in raise AuthTokenExceptionError; the others may accept."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc) as client:
         login = await client.qr_login(ignored_ids=[int(ALICE)])
         with pytest.raises(errors.AuthTokenExceptionError):
@@ -148,8 +148,8 @@ async def test_an_account_that_is_there_already_cannot_accept(connected: Connect
         assert await task
 
 
-async def test_a_refused_scan_is_told_in_a_sentence(connected: Connect) -> None:
-    """accept_token says why, in Telegram's word, and does not repeat the token."""
+async def test_a_refused_scan_has_a_sentence(connected: Connect) -> None:
+    """accept_token says why, in Telegram's words, and does not repeat the token."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
         dc.expire_tokens()

@@ -12,14 +12,14 @@ from tests.adapters.sandbox.harness import ALICE, BOB, Connect, NewSession, next
 
 
 async def lost(client: Any) -> None:
-    """Waits until the client knows that its connection is gone."""
+    """Wait until the client knows that its connection is gone."""
     async with asyncio.timeout(3):
         with pytest.raises(ConnectionResetError):
             await client.disconnected
 
 
 async def test_a_message_reaches_the_other_account(connected: Connect) -> None:
-    """What one client sends the other is told about, and both boxes record it."""
+    """A message of one client reaches the other, and both copies are stored."""
     async with Sandbox() as dc, connected(dc, BOB) as bob, connected(dc, ALICE) as alice:
         texts = record_texts(bob)
         found = await alice(functions.contacts.ResolvePhoneRequest("9996620002"))
@@ -30,7 +30,7 @@ async def test_a_message_reaches_the_other_account(connected: Connect) -> None:
 
 
 async def test_a_pushed_message_arrives(connected: Connect) -> None:
-    """`push` reaches a connected client at once."""
+    """``push`` reaches a connected client at once."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         texts = record_texts(alice)
         assert await dc.push(ALICE, "news") == 1
@@ -38,7 +38,7 @@ async def test_a_pushed_message_arrives(connected: Connect) -> None:
 
 
 async def test_a_client_that_wants_no_updates_gets_none(connected: Connect) -> None:
-    """invokeWithoutUpdates makes a session that nothing is pushed to."""
+    """invokeWithoutUpdates makes a session that gets no updates."""
     async with Sandbox() as dc, connected(dc, ALICE, receive_updates=False) as alice:
         await alice.get_me()
         await dc.push(ALICE, "news")
@@ -46,7 +46,7 @@ async def test_a_client_that_wants_no_updates_gets_none(connected: Connect) -> N
         assert dc.stats()["updates_pushed"] == 0
 
 
-async def test_the_other_session_of_the_sender_is_told(connected: Connect) -> None:
+async def test_the_other_session_of_the_sender_gets_the_message(connected: Connect) -> None:
     """A message sent in one session is pushed to the account's other sessions, and not back to its own."""
     async with Sandbox() as dc, connected(dc, ALICE) as one, connected(dc, ALICE):
         await one.send_message("me", "note")
@@ -64,7 +64,7 @@ async def test_a_random_id_works_once(connected: Connect) -> None:
         assert len(dc.messages(ALICE)) == 1
 
 
-async def test_what_was_missed_is_told_after_reconnecting(connected: Connect, new_session: NewSession) -> None:
+async def test_what_was_missed_arrives_after_reconnecting(connected: Connect, new_session: NewSession) -> None:
     """A message that came while the connection was down is in the difference of the next client."""
     async with Sandbox() as dc:
         session = new_session(dc, ALICE)
@@ -80,7 +80,7 @@ async def test_what_was_missed_is_told_after_reconnecting(connected: Connect, ne
 
 
 async def test_a_client_that_is_ahead_is_brought_back(connected: Connect) -> None:
-    """A client whose pts the data centre has not reached gets our number, and then new messages."""
+    """A client whose pts the datacenter has not reached gets our number, and then new messages."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         request = functions.updates.GetDifferenceRequest(pts=1000, date=None, qts=0)
         answer = await alice(request)
@@ -102,7 +102,7 @@ async def test_a_long_absence_comes_in_slices(connected: Connect) -> None:
 
 
 async def test_nothing_missed_is_an_empty_difference(connected: Connect) -> None:
-    """A client that knows everything is told so."""
+    """A client that knows everything gets an empty difference."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         answer = await alice(functions.updates.GetDifferenceRequest(pts=1, date=None, qts=0))
         assert isinstance(answer, types.updates.DifferenceEmpty)
@@ -129,8 +129,8 @@ async def test_reading_a_chat_counts_it_down(connected: Connect) -> None:
         assert dialog.unread_count == 0
 
 
-async def test_a_wrong_access_hash_names_nobody(connected: Connect) -> None:
-    """A peer with somebody else's access hash is invalid."""
+async def test_a_wrong_access_hash_is_refused(connected: Connect) -> None:
+    """A peer with another account's access hash is invalid."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.push(ALICE, "hi", BOB)
         with pytest.raises(errors.PeerIdInvalidError):

@@ -47,7 +47,7 @@ async def test_without_a_state_a_restart_forgets_the_keys(connected: Connect, ne
 
 
 async def test_the_private_key_is_for_its_owner_only(tmp_path: Path) -> None:
-    """The key file can be read by nobody else."""
+    """Only its owner can read the key file."""
     async with Sandbox(state=tmp_path):
         assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
 
@@ -55,7 +55,7 @@ async def test_the_private_key_is_for_its_owner_only(tmp_path: Path) -> None:
 async def test_a_state_of_before_there_were_passwords_and_bots_is_read(
     connected: Connect, new_session: NewSession, tmp_path: Path
 ) -> None:
-    """A database without the tables that logins brought gets them, and its keys are known where they were."""
+    """A database without the tables of logins gets them, and its keys are known in the datacenter where they were."""
     async with Sandbox(state=tmp_path) as dc:
         session = new_session(dc, PHONE)
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -71,7 +71,7 @@ async def test_a_state_of_before_there_were_passwords_and_bots_is_read(
 
 @pytest.mark.parametrize("name", [KEY_FILE, DATABASE])
 async def test_a_spoilt_file_is_named(tmp_path: Path, name: str) -> None:
-    """A key or a database that is none is told in a sentence with its path."""
+    """A broken key or database is refused with a sentence that names its path."""
     (tmp_path / name).write_bytes(b"nonsense " * 200)
     with pytest.raises(SandboxError, match=name):
         await Sandbox(state=tmp_path).__aenter__()
@@ -87,7 +87,7 @@ async def test_a_spoilt_file_is_named(tmp_path: Path, name: str) -> None:
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], word: str) -> None:
-    """Only loopback, real ports and real numbers of data centres."""
+    """Only loopback, valid ports and valid numbers of datacenters are accepted."""
     with pytest.raises(SandboxError, match=word):
         Sandbox(**options)
 

@@ -37,7 +37,7 @@ def output(stream: ByteReceiveStream | None) -> ByteReceiveStream:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the process still runs; one that ended and waits for its parent does not."""
+    """Return whether the process still runs; one that ended and waits for its parent does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
@@ -81,7 +81,7 @@ async def test_a_death_is_noticed() -> None:
 
 
 async def test_it_does_not_outlive_a_killed_parent() -> None:
-    """When the parent is killed the sandbox leaves: its stdin has closed."""
+    """When the parent is killed the sandbox ends: its stdin has closed."""
     async with await anyio.open_process([sys.executable, "-c", PARENT], stdin=None, stderr=None, cwd=ROOT) as parent:
         with anyio.fail_after(15):
             pid = int((await output(parent.stdout).receive()).split()[0])
@@ -111,13 +111,13 @@ async def test_a_signal_ends_it_cleanly() -> None:
 
 
 async def test_ctrl_c_while_it_still_starts_is_quiet() -> None:
-    """Imports and keys take a second or two; Ctrl+C then ends it with 130 and without a word."""
+    """Imports and keys take a second or two; Ctrl+C during that time ends it with 130 and without output."""
     command = [sys.executable, "-X", "importtime", "-m", "adapters.sandbox", "--port", "0"]
     async with await anyio.open_process(command, cwd=ROOT) as process:
         said = b""
         try:
             with anyio.fail_after(15):
-                while b"telethon" not in said:  # it is in the midst of its imports
+                while b"telethon" not in said:  # it is in the middle of its imports
                     said += await output(process.stderr).receive()
                 process.send_signal(signal.SIGINT)
                 async for chunk in output(process.stderr):
@@ -125,12 +125,12 @@ async def test_ctrl_c_while_it_still_starts_is_quiet() -> None:
                 assert await process.wait() == 130
         finally:
             if process.returncode is None:
-                process.kill()  # or a signal that it did not hear would keep the test for ever
+                process.kill()  # or a signal that it missed would keep the test for ever
         assert b"Traceback" not in said
 
 
 async def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
-    """A directory that cannot be one is told in a sentence."""
+    """A directory that cannot be used is refused with a sentence."""
     (tmp_path / "file").write_text("")
     with pytest.raises(SandboxError, match="check the directory"):
         async with SandboxProcess.start(tmp_path / "file"):

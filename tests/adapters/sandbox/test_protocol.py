@@ -20,7 +20,7 @@ SELF = functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random
 
 
 def container(*messages: tuple[int, int, Any]) -> bytes:
-    """msg_container of (msg_id, seq_no, request)."""
+    """Return a msg_container of (msg_id, seq_no, request)."""
     body = struct.pack("<Ii", tl.CONTAINER, len(messages))
     for msg_id, seq_no, request in messages:
         body += struct.pack("<qii", msg_id, seq_no, len(bytes(request))) + bytes(request)
@@ -28,7 +28,7 @@ def container(*messages: tuple[int, int, Any]) -> bytes:
 
 
 async def ended(peer: RawPeer) -> None:
-    """Waits for the end of the stream."""
+    """Wait for the end of the stream."""
     async with asyncio.timeout(3):
         assert await peer.reader.read() == b""
 
@@ -45,7 +45,7 @@ async def test_a_wrong_msg_key_is_answered_with_404(raw: OpenPeer) -> None:
 
 
 async def test_an_unknown_key_raises_auth_key_not_found(new_session: NewSession, connected: Connect) -> None:
-    """Telethon with a key that the data centre does not know gets -404."""
+    """Telethon with a key that the datacenter does not know gets -404."""
     async with Sandbox() as dc:
         session = new_session(dc)
         session.auth_key = ClientKey(bytes(range(256)))
@@ -56,7 +56,7 @@ async def test_an_unknown_key_raises_auth_key_not_found(new_session: NewSession,
 
 
 async def test_another_session_on_the_same_connection_begins_anew(raw: OpenPeer) -> None:
-    """Sessions belong to keys, not to connections: a new one is greeted, and its numbers start again."""
+    """Sessions belong to keys, not to connections: a new one gets new_session_created, and its numbers start again."""
     async with Sandbox() as dc, raw(dc) as peer:
         await peer.settle()
         peer.session_id += 1
@@ -168,7 +168,7 @@ async def test_a_packed_request_is_unpacked(raw: OpenPeer) -> None:
 
 
 async def test_an_unknown_constructor_is_an_rpc_error(raw: OpenPeer) -> None:
-    """A body that is no known object is refused in Telegram's words, and the connection goes on."""
+    """A body that is not a known object is refused in Telegram's words, and the connection goes on."""
     async with Sandbox() as dc, raw(dc) as peer:
         await peer.settle()
         peer.send(b"\x01\x02\x03\x04")
@@ -212,7 +212,7 @@ async def test_a_later_ping_puts_the_disconnect_off(raw: OpenPeer) -> None:
         assert not peer.reader.at_eof()
 
 
-async def test_noise_on_a_new_connection_hurts_nobody(raw: OpenPeer, connected: Connect) -> None:
+async def test_noise_on_a_new_connection_harms_no_other(raw: OpenPeer, connected: Connect) -> None:
     """64 random bytes end their own connection and no other."""
     async with Sandbox() as dc, connected(dc, PHONE) as client, raw(dc) as peer:
         peer.writer.write(b"\x55" * 64)

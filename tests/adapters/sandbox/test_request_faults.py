@@ -1,4 +1,4 @@
-"""The faults that strike requests, as the unmodified client sees them."""
+"""The faults that hit requests, as the unmodified client sees them."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ def rpc_error(code: int, text: str, **changes: Any) -> Fault:
 
 
 async def failed_connect(dc: Sandbox, new_session: NewSession, new_client: NewClient) -> tuple[Any, Any]:
-    """A client whose connect() failed, and what it raised."""
+    """Return a client whose connect() failed, and what it raised."""
     client = new_client(new_session(dc, ALICE))
     with pytest.raises(errors.RPCError) as caught:
         async with asyncio.timeout(3):
@@ -53,7 +53,7 @@ async def failed_connect(dc: Sandbox, new_session: NewSession, new_client: NewCl
 async def test_an_rpc_error_is_the_specific_error(
     connected: Connect, code: int, text: str, error: type[Exception]
 ) -> None:
-    """A request that is struck raises the class of its text; the link stays up, and the next one is answered."""
+    """A request that is hit raises the class of its text; the link stays up, and the next one is answered."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(code, text, request="updates.getState"))
         with pytest.raises(error):
@@ -80,7 +80,7 @@ async def test_a_flood_wait_carries_its_seconds(connected: Connect) -> None:
 async def test_a_server_error_at_get_config_is_raised_from_connect(
     new_session: NewSession, new_client: NewClient, code: int, text: str, error: type[Exception]
 ) -> None:
-    """The query inside initConnection can be struck: connect() raises, and is_connected() is True all the same."""
+    """The query inside initConnection can be hit: connect() raises, and is_connected() is True all the same."""
     async with Sandbox() as dc:
         await dc.inject(rpc_error(code, text, request="help.getConfig"))
         client, raised = await failed_connect(dc, new_session, new_client)
@@ -90,7 +90,7 @@ async def test_a_server_error_at_get_config_is_raised_from_connect(
 
 
 async def test_a_401_at_get_users_is_not_raised_from_connect(connected: Connect) -> None:
-    """Telethon swallows it: connect() returns normally, and the first request tells."""
+    """Telethon swallows the error: connect() returns normally, and the first request raises."""
     async with Sandbox() as dc:
         await dc.inject(rpc_error(401, "SESSION_REVOKED", request="users.getUsers", times=9))
         async with connected(dc, ALICE) as client:
@@ -112,7 +112,7 @@ async def test_a_dead_login_at_get_difference_is_raised_from_connect(
 
 @pytest.mark.parametrize("kind", [FaultKind.REVOKE, FaultKind.DUPLICATE])
 async def test_a_dead_login_in_the_update_loop_ends_the_client(connected: Connect, kind: FaultKind) -> None:
-    """The client disconnects itself as if it had been told to; the error is only in _updates_error."""
+    """The client disconnects itself as if it had been asked to; the error is only in _updates_error."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await client(STATE())
         await asyncio.sleep(0.05)
@@ -122,16 +122,16 @@ async def test_a_dead_login_in_the_update_loop_ends_the_client(connected: Connec
         assert client._updates_error.code in (401, 406)
 
 
-async def test_a_migration_leads_to_a_data_centre_that_is_not_there(connected: Connect) -> None:
-    """USER_MIGRATE_4 makes Telethon ask for the address of data centre 4, and the sandbox is the only one."""
+async def test_a_migration_leads_to_a_missing_datacenter(connected: Connect) -> None:
+    """USER_MIGRATE_4 makes Telethon ask for the address of datacenter 4, and the sandbox is the only one."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(303, "USER_MIGRATE_4"))
         with pytest.raises(ValueError, match="DC 4"):
             await client(STATE())
 
 
-async def test_an_rpc_error_acts_as_often_as_it_was_told(connected: Connect) -> None:
-    """Twice, and the third request is answered."""
+async def test_an_rpc_error_acts_as_often_as_its_times(connected: Connect) -> None:
+    """A fault of two times hits two requests, and the third is answered."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(400, "PEER_FLOOD", request="UPDATES.get?tate", times=2))
         assert (await client(CONFIG())).this_dc == 2
@@ -141,8 +141,8 @@ async def test_an_rpc_error_acts_as_often_as_it_was_told(connected: Connect) -> 
         assert (await client(STATE())).pts == 1
 
 
-async def test_an_rpc_error_with_a_time_stands_until_then(connected: Connect) -> None:
-    """With a duration every request is struck until it is over."""
+async def test_an_rpc_error_with_a_time_lasts_until_then(connected: Connect) -> None:
+    """With a duration every request is hit until it is over."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(400, "PEER_FLOOD", duration=0.3))
         for _ in range(2):
@@ -175,7 +175,7 @@ async def test_slow_pings_are_asked_for_by_name(connected: Connect) -> None:
 
 @pytest.mark.parametrize(("kind", "stored"), [(FaultKind.RESET_BEFORE, 0), (FaultKind.RESET_AFTER, 1)])
 async def test_a_reset_before_or_after_a_request(connected: Connect, kind: FaultKind, stored: int) -> None:
-    """The call raises ConnectionResetError either way; only `reset_after` has delivered the message."""
+    """The call raises ConnectionResetError either way; only ``reset_after`` has delivered the message."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(kind, ALICE, request="messages.sendMessage"))
         await client(STATE())
@@ -237,7 +237,7 @@ async def test_a_bad_message_is_raised(connected: Connect, code: int) -> None:
 
 @pytest.mark.parametrize("code", [16, 17, 32, 33])
 async def test_a_bad_message_is_sent_again(connected: Connect, code: int) -> None:
-    """These codes Telethon mends by itself: the call is answered as if nothing had been."""
+    """Telethon mends these codes by itself: the call is answered as usual."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BAD_MSG, code=code))
         assert await is_answered(client, STATE(), within=3)

@@ -16,7 +16,7 @@ BOBS_NAME = "user9996620002"
 
 
 def every(client: Any, chat: Any, **wanted: Any) -> AsyncIterator[Any]:
-    """All of it, without the second that Telethon waits between pages."""
+    """Yield all of it, without the second that Telethon waits between pages."""
     messages: AsyncIterator[Any] = client.iter_messages(chat, wait_time=0, **wanted)
     return messages
 
@@ -26,7 +26,7 @@ async def texts_of(messages: AsyncIterator[Any]) -> list[str]:
 
 
 async def test_a_group_is_searched_for_what_one_wrote(connected: Connect) -> None:
-    """from_user and search together find one's own messages with that text, in pages, either way round."""
+    """from_user and search together find an account's own messages with that text, in pages, in either order."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
         for number in range(1, 261):
@@ -41,7 +41,7 @@ async def test_a_group_is_searched_for_what_one_wrote(connected: Connect) -> Non
 
 
 async def test_a_search_has_bounds_and_a_count(connected: Connect) -> None:
-    """min_id, max_id, limit and offset_id bound what is found; a limit of 0 tells how many there are."""
+    """min_id, max_id, limit and offset_id bound what is found; a limit of 0 returns the number of matches."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 300)
@@ -84,7 +84,7 @@ async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected: Co
 
 
 async def test_a_private_chat_is_searched(connected: Connect) -> None:
-    """One's own messages to somebody, with a text, are found, and so are notes to oneself; other chats are not read."""
+    """In a private chat the caller's messages with a text are found, and so are notes to itself; other chats are not."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.push(ALICE, "plan of Bob", BOB)
         await dc.push(ALICE, "plan of Telegram")
@@ -98,8 +98,8 @@ async def test_a_private_chat_is_searched(connected: Connect) -> None:
         assert (await alice.get_messages(BOBS_NAME, search="plan", limit=0)).total == 2
 
 
-async def test_a_broadcast_does_not_tell_who_wrote(connected: Connect) -> None:
-    """There one finds what the channel said and what one wrote oneself, but not what somebody else did."""
+async def test_a_broadcast_hides_its_authors(connected: Connect) -> None:
+    """In a broadcast the channel's messages and the caller's own are found, but not those of other authors."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", admins=[ALICE, BOB])
         await dc.post("news", "by the channel")
@@ -111,7 +111,7 @@ async def test_a_broadcast_does_not_tell_who_wrote(connected: Connect) -> None:
 
 
 async def test_a_group_that_speaks_itself_is_found_by_its_name(connected: Connect) -> None:
-    """from_user may be the group: what it said itself, not what members wrote."""
+    """from_user may be the group: it finds what the group itself wrote, not what members did."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[BOB])
         await dc.post("talk", "by the group")
@@ -120,7 +120,7 @@ async def test_a_group_that_speaks_itself_is_found_by_its_name(connected: Connec
 
 
 async def test_a_time_begins_and_ends_a_search(connected: Connect) -> None:
-    """min_date and max_date are bounds that are not met themselves, and offset_date of getHistory begins below it."""
+    """min_date and max_date are exclusive, and offset_date of getHistory begins below it."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 10)
@@ -136,7 +136,7 @@ async def test_a_time_begins_and_ends_a_search(connected: Connect) -> None:
 
 
 async def test_a_kind_of_message_that_the_sandbox_lacks_is_refused(connected: Connect) -> None:
-    """Only text is there, so a search for photos is told clearly that it finds nothing here."""
+    """The sandbox has text only, so a search for photos is refused clearly."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         with pytest.raises(errors.BadRequestError, match="FILTER_NOT_IN_SANDBOX"):

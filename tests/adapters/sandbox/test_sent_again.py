@@ -1,4 +1,4 @@
-"""A message that is sent again under its random_id, as whoever does not know whether it arrived has to."""
+"""A message that is sent again under its random_id, as a client does that does not know whether it arrived."""
 
 from pathlib import Path
 from typing import Any

@@ -25,14 +25,14 @@ from tests.adapters.sandbox.harness import (
 
 
 async def lives_on(client: Any) -> bool:
-    """Whether the client still has its connection."""
+    """Return whether the client still has its connection."""
     with contextlib.suppress(ConnectionError):
         return await is_alive(client)
     return False
 
 
 def ignored(caplog: pytest.LogCaptureFixture, words: str) -> bool:
-    """Whether Telethon has logged these words."""
+    """Return whether Telethon has logged these words."""
     return any(words in record.getMessage() for record in caplog.records)
 
 
@@ -69,14 +69,14 @@ async def test_a_dropped_syn_of_one_account(connected: Connect) -> None:
 
 
 async def test_a_dropped_syn_needs_a_port_of_ones_own() -> None:
-    """The kernel knows no accounts: on the shared port nothing could be dropped for one of them."""
+    """The kernel does not know accounts, so ``syn_drop`` of one account is refused without a port of its own."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="ask for it with listen first"):
             await dc.inject(Fault(FaultKind.SYN_DROP, ALICE))
 
 
 async def test_a_port_changes_from_one_closed_way_to_the_other() -> None:
-    """Refusing after dropping, dropping after refusing, and then nothing of both."""
+    """Refusing after dropping, dropping after refusing, and then neither."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.SYN_DROP))
         await dc.inject(Fault(FaultKind.REFUSE, duration=0.2))
@@ -93,7 +93,7 @@ async def test_a_port_changes_from_one_closed_way_to_the_other() -> None:
 
 
 async def test_a_dead_backend_counts_its_connections(connected: Connect) -> None:
-    """accept_then_close with `times` turns away so many, and the next one gets in."""
+    """accept_then_close with ``times`` turns away so many, and the next one gets in."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, times=2))
         for _ in range(2):
@@ -105,7 +105,7 @@ async def test_a_dead_backend_counts_its_connections(connected: Connect) -> None
 
 
 async def test_a_reset_counts_its_connections(connected: Connect) -> None:
-    """A reset with `times` hits the connection that exists and then new ones."""
+    """A reset with ``times`` hits the connection that exists and then new ones."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         assert await is_alive(client)
         await dc.inject(Fault(FaultKind.RESET, ALICE, times=2))
@@ -119,7 +119,7 @@ async def test_a_reset_counts_its_connections(connected: Connect) -> None:
 
 
 async def test_times_are_counted_over_all_accounts(connected: Connect) -> None:
-    """A fault of everybody with `times` hits so many in all, not each of them."""
+    """A fault of all accounts with ``times`` hits so many in all, not each of them."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         assert await is_alive(alice)
         assert await is_alive(bob)
@@ -132,7 +132,7 @@ async def test_times_are_counted_over_all_accounts(connected: Connect) -> None:
 
 @pytest.mark.parametrize(("code", "error"), [(-404, AuthKeyNotFound), (-429, None), (-444, None)])
 async def test_a_transport_error(connected: Connect, code: int, error: type[Exception] | None) -> None:
-    """In place of a packet: the call, the end of the link and connect() raise; the code is in InvalidBufferError."""
+    """Instead of a packet: the call, the end of the link and connect() raise; the code is in InvalidBufferError."""
     async with Sandbox() as dc, connected(dc, ALICE) as client, connected(dc, BOB) as bob:
         assert await is_answered(client, STATE())
         await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, ALICE, code=code))
@@ -148,7 +148,7 @@ async def test_a_transport_error(connected: Connect, code: int, error: type[Exce
 
 
 async def test_a_transport_error_during_the_key_exchange(connected: Connect) -> None:
-    """There even -404 is an InvalidBufferError, raised from connect()."""
+    """During the key exchange even -404 is an InvalidBufferError, raised from connect()."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, code=-404, times=1))
         with pytest.raises(InvalidBufferError) as caught:
@@ -158,7 +158,7 @@ async def test_a_transport_error_during_the_key_exchange(connected: Connect) -> 
 
 
 async def test_a_transport_error_twice(connected: Connect) -> None:
-    """With `times` the connection that exists and the next one are told; then all is well."""
+    """With ``times`` the existing connection and the next one are hit; then all is well."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         assert await is_answered(client, STATE())
         await dc.inject(Fault(FaultKind.TRANSPORT_ERROR, ALICE, code=-404, times=2))
@@ -172,7 +172,7 @@ async def test_a_transport_error_twice(connected: Connect) -> None:
 
 
 async def test_garbage_is_an_invalid_buffer(connected: Connect) -> None:
-    """Bytes that are no packet: the link ends in InvalidBufferError with a code that means nothing."""
+    """Bytes that are not a packet end the link in InvalidBufferError with a code that means nothing."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         assert await is_answered(client, STATE())
         await dc.inject(Fault(FaultKind.GARBAGE, ALICE))
@@ -184,7 +184,7 @@ async def test_garbage_is_an_invalid_buffer(connected: Connect) -> None:
 
 
 async def test_garbage_in_answer_to_a_packet(connected: Connect) -> None:
-    """With `times` a new connection is answered with it, and connect() raises."""
+    """With ``times`` a new connection is answered with it, and connect() raises."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.GARBAGE, times=1))
         with pytest.raises(InvalidBufferError):
@@ -206,7 +206,7 @@ async def test_garbage_is_followed_by_nothing(raw: OpenPeer) -> None:
 
 
 async def test_a_forgotten_key(connected: Connect, new_session: NewSession) -> None:
-    """-404 to the connection that exists and to new ones, while others and new keys are known; then it is back."""
+    """-404 to the existing connection and to new ones, while others and new keys are known; then it is known again."""
     async with Sandbox() as dc, connected(dc, BOB) as bob:
         session = new_session(dc, ALICE)
         async with connected(dc, session=session) as client:
@@ -226,7 +226,7 @@ async def test_a_forgotten_key(connected: Connect, new_session: NewSession) -> N
 
 
 async def test_only_keys_that_are_logged_in_are_forgotten(connected: Connect) -> None:
-    """Whoever is about to log in keeps the connection, also when all keys are forgotten."""
+    """A client that is about to log in keeps its connection, even when all keys are forgotten."""
     async with Sandbox() as dc, connected(dc) as newcomer:
         assert await is_alive(newcomer)
         await dc.inject(Fault(FaultKind.FORGET_KEY))
@@ -237,7 +237,7 @@ async def test_only_keys_that_are_logged_in_are_forgotten(connected: Connect) ->
 
 
 async def test_a_bad_salt_once(connected: Connect) -> None:
-    """Telethon takes the new salt and sends again; nobody notices."""
+    """Telethon takes the new salt and sends again; the caller does not notice."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BAD_SALT, ALICE))
         assert await is_answered(client, STATE(), within=3)
@@ -246,7 +246,7 @@ async def test_a_bad_salt_once(connected: Connect) -> None:
 
 
 async def test_each_bad_salt_names_another_one(raw: OpenPeer) -> None:
-    """While it stands the salt that was just told is refused again, and there is a new one each time."""
+    """While the fault is active each new salt is refused again, and a new one follows."""
     async with Sandbox() as dc, raw(dc) as peer:
         await peer.settle()
         await dc.inject(Fault(FaultKind.BAD_SALT, ALICE, times=3))
@@ -309,7 +309,7 @@ async def test_a_wrong_msg_key_is_a_log_line(connected: Connect, caplog: pytest.
 
 
 async def test_a_lost_update_is_in_the_difference(connected: Connect) -> None:
-    """It is not pushed; the next one shows the gap, and Telethon fetches both."""
+    """A lost update is not pushed; the next one shows the gap, and Telethon fetches both."""
     async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
         texts = record_texts(client)
         assert await is_answered(client, STATE())
@@ -323,7 +323,7 @@ async def test_a_lost_update_is_in_the_difference(connected: Connect) -> None:
 
 
 async def test_what_is_injected_ends_with_the_block(connected: Connect) -> None:
-    """A sandbox that ends in the midst of every fault leaves nothing behind."""
+    """A sandbox that ends in the middle of every fault leaves nothing behind."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
         await dc.listen(ALICE)
         async with connected(dc, ALICE) as client:
