@@ -66,8 +66,8 @@ def get_participants(context: RequestContext, request: Any) -> Any:
     mine = context.store.channels.member(channel, context.me.id)
     if not channel.megagroup and not (mine and mine.admin):
         raise RpcRefusal(400, "CHAT_ADMIN_REQUIRED")
-    everybody = [(member, _account(context, member)) for member in context.store.channels.members(channel.id)]
-    found = [(member, account) for member, account in everybody if _matches(request.filter, member, account)]
+    members = [(member, _account(context, member)) for member in context.store.channels.members(channel.id)]
+    found = [(member, account) for member, account in members if _matches(request.filter, member, account)]
     start = max(request.offset, 0)
     page = found[start : start + min(max(request.limit, 0), MAX_PARTICIPANTS)]
     participants = [views.participant(member, context.me.id) for member, _ in page]

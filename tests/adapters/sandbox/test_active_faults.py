@@ -1,5 +1,8 @@
 """Which fault hits which account, without sockets and with a clock of our own."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +10,8 @@ import pytest
 from adapters.sandbox import Fault, FaultKind, SandboxError
 from adapters.sandbox.faults.active_faults import ActiveFaults
 from adapters.sandbox.faults.kinds import FAULT_RULES, FaultPoint
+
+ROOT = Path(__file__).parents[3]
 
 
 class Clock:
@@ -147,3 +152,9 @@ def test_a_fault_that_makes_no_sense_is_refused(values: dict[str, Any], sentence
     """A key that is missing, unknown or out of range is refused with a sentence."""
     with pytest.raises(SandboxError, match=sentence):
         Fault(**values)
+
+
+def test_the_kinds_of_faults_can_be_read_without_telethon() -> None:
+    """The config reads them, and must not wait a second for Telethon."""
+    program = "import sys, adapters.sandbox.faults.kinds; sys.exit('telethon' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

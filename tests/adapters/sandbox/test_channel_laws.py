@@ -39,7 +39,7 @@ class Clock:
         return self.now
 
 
-class House:
+class FakeDatacenter:
     """A datacenter without sockets, with two channels that Alice and Bob are in."""
 
     def __init__(self, stack: ExitStack) -> None:
@@ -63,18 +63,18 @@ class House:
         self.hub.deliver([sent])
 
 
-class Reader:
+class FakeClient:
     """Alice's client: Telethon's message box with the loop of ``_update_loop`` around it, and no waiting.
 
-    It is pushed updates only while it is ``online``; every text that a handler would be given is in ``told``.
+    It is pushed updates only while it is ``online``; every text that a handler would be given is in ``received``.
     """
 
-    def __init__(self, house: House, page: int) -> None:
-        self.house, self.page, self.online = house, page, False
-        self.told: list[str] = []
+    def __init__(self, dc: FakeDatacenter, page: int) -> None:
+        self.dc, self.page, self.online = dc, page, False
+        self.received: list[str] = []
         self.box, self.cache = MessageBox(logging.getLogger("box")), EntityCache(self_bot=False)
-        state = self.house.ask(ALICE, functions.updates.GetStateRequest())
-        dialogs = self.house.ask(
+        state = self.dc.ask(ALICE, functions.updates.GetStateRequest())
+        dialogs = self.dc.ask(
             ALICE, functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), limit=100, hash=0)
         )
         self.cache.extend(dialogs.users, dialogs.chats)
@@ -82,7 +82,7 @@ class Reader:
             SessionState(0, 0, False, state.pts, state.qts, int(state.date.timestamp()), state.seq, None),
             [ChannelState(d.peer.channel_id, d.pts) for d in dialogs.dialogs if d.pts],
         )
-        self.house.hub.subscribe(ALICE, self)
+        self.dc.hub.subscribe(ALICE, self)
 
     def push(self, update: Any) -> None:
         if self.online:
@@ -94,67 +94,67 @@ class Reader:
             self.box.process_updates(updates, self.cache, found)
         except GapError:
             return
-        self.note(found)
+        self.record(found)
 
-    def note(self, updates: Any) -> None:
-        self.told += [u.message.message for u in updates if hasattr(u, "message")]
+    def record(self, updates: Any) -> None:
+        self.received += [u.message.message for u in updates if hasattr(u, "message")]
 
     def catch_up(self) -> None:
         self.process(types.UpdatesTooLong())
         while request := self.box.get_difference():
             request.pts_limit = self.page
-            answer = self.house.ask(ALICE, request)
-            self.note(self.box.apply_difference(answer, self.cache)[0])
+            answer = self.dc.ask(ALICE, request)
+            self.record(self.box.apply_difference(answer, self.cache)[0])
         while request := self.box.get_channel_difference(self.cache):
             request.limit = self.page
-            answer = self.house.ask(ALICE, request)
-            self.note(self.box.apply_channel_difference(request, answer, self.cache)[0])
+            answer = self.dc.ask(ALICE, request)
+            self.record(self.box.apply_channel_difference(request, answer, self.cache)[0])
 
 
-def post(house: House, reader: Reader, number: int) -> None:
-    house.post(CHANNELS[number % 2], f"m{number}")
+def post(dc: FakeDatacenter, client: FakeClient, number: int) -> None:
+    dc.post(CHANNELS[number % 2], f"m{number}")
 
 
-def write(house: House, reader: Reader, number: int) -> None:
-    sent = house.store.send(BOB, ALICE, f"m{number}", None)
-    house.hub.deliver(sent.copies)
+def write(dc: FakeDatacenter, client: FakeClient, number: int) -> None:
+    sent = dc.store.send(BOB, ALICE, f"m{number}", None)
+    dc.hub.deliver(sent.copies)
 
 
-def go(house: House, reader: Reader, number: int) -> None:
-    reader.online = False
+def go_away(dc: FakeDatacenter, client: FakeClient, number: int) -> None:
+    client.online = False
 
 
-def come(house: House, reader: Reader, number: int) -> None:
-    reader.online = True
-    reader.catch_up()
+def come_back(dc: FakeDatacenter, client: FakeClient, number: int) -> None:
+    client.online = True
+    client.catch_up()
 
 
-def tick(house: House, reader: Reader, number: int) -> None:
-    house.clock.now += 1
+def tick(dc: FakeDatacenter, client: FakeClient, number: int) -> None:
+    dc.clock.now += 1
 
 
-Move = Callable[["House", "Reader", int], None]
+Move = Callable[["FakeDatacenter", "FakeClient", int], None]
 
-MOVES = st.lists(st.sampled_from([post, post, write, go, come, tick]), max_size=40)
+MOVES = st.lists(st.sampled_from([post, post, write, go_away, come_back, tick]), max_size=40)
 
 
 @settings(deadline=None, max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
 def test_every_message_arrives_once_whatever_was_missed(moves: list[Move], page: int) -> None:
-    """After posts, absences and catching up in slices of any size each message has arrived once, a channel's in order."""
+    """After posts, absences and catching up in slices of any size each message arrived once, a channel's in order."""
 
     async def live() -> None:
         with ExitStack() as stack:
-            house = House(stack)
-            reader = Reader(house, page)
+            dc = FakeDatacenter(stack)
+            client = FakeClient(dc, page)
             for number, move in enumerate(moves):
-                move(house, reader, number)
-            come(house, reader, 0)
+                move(dc, client, number)
+            come_back(dc, client, 0)
             sent = [f"m{number}" for number, move in enumerate(moves) if move in (post, write)]
-            assert sorted(reader.told) == sorted(sent)
+            assert sorted(client.received) == sorted(sent)
             for parity in range(len(CHANNELS)):
                 posted = [number for number, move in enumerate(moves) if move is post and number % 2 == parity]
-                assert [int(text[1:]) for text in reader.told if int(text[1:]) in posted] == posted
+                assert [int(text[1:]) for text in client.received if int(text[1:]) in posted] == posted
 
     asyncio.run(live())
 
@@ -166,19 +166,19 @@ POSTS = st.lists(st.tuples(st.sampled_from(CHANNELS), st.sampled_from([None, ALI
 def test_the_numbers_of_a_channel_have_no_gap(posts: list[tuple[str, int | None, int]]) -> None:
     """Whatever is written or refused (only a used random_id is), ids and pts go up by one."""
     with ExitStack() as stack:
-        house = House(stack)
+        dc = FakeDatacenter(stack)
         used = set()
         for name, sender, random_id in posts:
             if (sender, random_id) in used:
                 with pytest.raises(RpcRefusal, match="RANDOM_ID_DUPLICATE"):
-                    house.post(name, "text", sender, random_id)
+                    dc.post(name, "text", sender, random_id)
             else:
-                house.post(name, "text", sender, None if sender is None else random_id)
+                dc.post(name, "text", sender, None if sender is None else random_id)
             if sender is not None:
                 used.add((sender, random_id))
         for name in CHANNELS:
-            channel = house.store.channels.named(name)
-            numbers = [(m.id, m.pts) for m in house.store.channels.messages(channel)]
+            channel = dc.store.channels.named(name)
+            numbers = [(m.id, m.pts) for m in dc.store.channels.messages(channel)]
             assert numbers == [(n, n + 1) for n in range(1, len(numbers) + 1)]
             assert (channel.last_message, channel.pts) == (len(numbers), len(numbers) + 1)
 
@@ -198,14 +198,14 @@ def test_the_numbers_of_a_channel_have_no_gap(posts: list[tuple[str, int | None,
 def test_a_window_is_a_slice_of_the_chat(count: int, window: HistoryWindow) -> None:
     """What a client reads is a slice of the list, newest first, counted from the offset and then bounded."""
     with ExitStack() as stack:
-        house = House(stack)
+        dc = FakeDatacenter(stack)
         for number in range(count):
-            house.post("first", str(number))
+            dc.post("first", str(number))
         ids = list(range(count, 0, -1))
         first = sum(id_ >= window.offset_id for id_ in ids) if window.offset_id else 0
         start, end = (max(first + window.add_offset + size, 0) for size in (0, window.limit))
         expected = [i for i in ids[start:end] if i > window.min_id and (not window.max_id or i < window.max_id)]
-        found = house.store.channels.history(house.store.channels.named("first"), window)
+        found = dc.store.channels.history(dc.store.channels.named("first"), window)
         assert [m.id for m in found] == expected
 
 
@@ -213,18 +213,18 @@ def test_a_window_is_a_slice_of_the_chat(count: int, window: HistoryWindow) -> N
 def test_dialogs_in_pages_of_any_size_are_all_dialogs(size: int) -> None:
     """Going on from the last dialog of each page lists every chat, empty channels included, and none twice."""
     with ExitStack() as stack:
-        house = House(stack)
+        dc = FakeDatacenter(stack)
         for number in range(8):
-            house.clock.now += number % 3 == 0
-            channel = house.store.channels.create(f"more{number}", "More", megagroup=False)
-            house.store.channels.join(channel, ALICE)
+            dc.clock.now += number % 3 == 0
+            channel = dc.store.channels.create(f"more{number}", "More", megagroup=False)
+            dc.store.channels.join(channel, ALICE)
             if number % 2:
-                house.post(f"more{number}", "hello")
-                house.store.send(house.store.account(f"99966200{number + 10}").id, ALICE, "hi", None)
+                dc.post(f"more{number}", "hello")
+                dc.store.send(dc.store.account(f"99966200{number + 10}").id, ALICE, "hi", None)
         request = functions.messages.GetDialogsRequest(None, 0, types.InputPeerEmpty(), limit=size, hash=0)
         found, last = [], None
         while True:
-            page = house.ask(ALICE, request)
+            page = dc.ask(ALICE, request)
             found += [dialog.peer for dialog in page.dialogs]
             if isinstance(page, types.messages.Dialogs) or len(page.dialogs) < size:
                 break

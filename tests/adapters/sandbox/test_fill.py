@@ -68,7 +68,7 @@ async def test_a_broadcast_is_filled_by_itself(connected: Connect) -> None:
 
 
 async def test_a_channel_that_has_as_many_is_left_alone() -> None:
-    """Filling counts the existing messages: it adds the missing ones behind them, later than them, and otherwise none."""
+    """Filling counts what exists: it adds the missing messages behind it, later than it, and otherwise none."""
     async with Sandbox() as dc:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.post("talk", "first", ALICE)

@@ -105,7 +105,7 @@ async def test_a_banned_number_gets_no_code_until_it_is_usual_again(connected: C
 
 
 async def test_a_number_without_an_account_is_asked_to_sign_up(connected: Connect) -> None:
-    """With the right code Telethon raises PhoneNumberUnoccupiedError; the key stays logged out, and no account is made."""
+    """With the right code Telethon raises PhoneNumberUnoccupiedError; the key stays logged out, without an account."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.set_number_status(PHONE, NumberStatus.UNOCCUPIED)
         await client.send_code_request(PHONE)

@@ -84,7 +84,7 @@ async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected: Co
 
 
 async def test_a_private_chat_is_searched(connected: Connect) -> None:
-    """In a private chat the caller's messages with a text are found, and so are notes to itself; other chats are not."""
+    """In a private chat the caller's messages with a text and notes to itself are found; other chats are not."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.push(ALICE, "plan of Bob", BOB)
         await dc.push(ALICE, "plan of Telegram")
