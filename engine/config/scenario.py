@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from adapters.sandbox.faults.kinds import FAULT_RULES, MAX_CODE, MAX_TEXT, MAX_TIMES, FaultKind
 
-_MIN_CHAOS: Final = 10.0  # s; below, nobody has the time to heal
+_MIN_CHAOS: Final = 10.0  # s; below, no account has the time to heal
 _MAX_CHAOS: Final = 86_400.0  # s
 _MAX_SEED: Final = 2**63 - 1
 _GROUP_NAME: Final = re.compile(r"(?!user\d+$|bot\d+_bot$)[a-z][a-z0-9_]{3,31}", re.ASCII | re.IGNORECASE)

@@ -26,7 +26,7 @@ gigabyte."""
 
 @define(eq=False)
 class ConnectionSocket:
-    """See the module's docstring. Only ``drain``, ``discard_input`` and ``aclose`` wait."""
+    """The socket of one connection. Only ``drain``, ``discard_input`` and ``aclose`` wait."""
 
     reader: StreamReader
     _writer: StreamWriter

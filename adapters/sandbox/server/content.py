@@ -15,7 +15,7 @@ datacenter has the digit 0."""
 
 
 class SandboxContent:
-    """See the module's docstring."""
+    """The part of ``Sandbox`` about messages and channels."""
 
     _hub: Hub
 

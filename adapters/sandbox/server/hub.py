@@ -23,7 +23,7 @@ class UpdateReceiver(Protocol):
 
 @define
 class Hub:
-    """See the module's docstring."""
+    """What all connections share: the key, the store, faults and counters, and the subscriptions to updates."""
 
     key: DatacenterKey
     store: SandboxStore

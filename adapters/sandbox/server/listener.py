@@ -38,7 +38,7 @@ class ConnectionAcceptor(Protocol):
 
 @define(eq=False)
 class Listener:
-    """See the module's docstring."""
+    """A port that can be open, refuse connections or drop them."""
 
     host: str
     account: str | None
@@ -67,7 +67,7 @@ class Listener:
             ) from error
         self.port = self._socket.getsockname()[1]
 
-    async def set_mode(self, mode: AcceptMode, tasks: TaskGroup, host: ConnectionAcceptor) -> None:
+    async def set_mode(self, mode: AcceptMode, tasks: TaskGroup, acceptor: ConnectionAcceptor) -> None:
         """Open the port, or close it in this way. Existing connections stay."""
         if mode is self.mode:
             return
@@ -82,7 +82,7 @@ class Listener:
         if mode is AcceptMode.OPEN:
             self._socket.listen(BACKLOG)
             self._accepting, self._stopped = anyio.CancelScope(), anyio.Event()
-            tasks.start_soon(self._accept, tasks, host, self._accepting, self._stopped)
+            tasks.start_soon(self._accept, tasks, acceptor, self._accepting, self._stopped)
         elif mode is AcceptMode.DROPPING:
             await self._fill()
 
@@ -105,7 +105,7 @@ class Listener:
         return sock
 
     async def _accept(
-        self, tasks: TaskGroup, host: ConnectionAcceptor, scope: anyio.CancelScope, stopped: anyio.Event
+        self, tasks: TaskGroup, acceptor: ConnectionAcceptor, scope: anyio.CancelScope, stopped: anyio.Event
     ) -> None:
         loop = asyncio.get_running_loop()
         try:
@@ -118,6 +118,6 @@ class Listener:
                         log.warning("accepting failed: %s", error)
                         await anyio.sleep(ACCEPT_PAUSE_SECONDS)
                         continue
-                    host.accept_connection(sock, self, tasks)
+                    acceptor.accept_connection(sock, self, tasks)
         finally:
             stopped.set()

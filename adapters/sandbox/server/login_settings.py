@@ -24,7 +24,7 @@ CHANNEL_IDS: Final = range(10**9, 2 * 10**9)
 
 
 class LoginSettings:
-    """See the module's docstring. Every method raises SandboxError for a phone number that cannot exist."""
+    """The part of ``Sandbox`` about logins. A phone number that cannot exist raises SandboxError in every method."""
 
     _hub: Hub
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @define(eq=False)
 class RequestHandler:
-    """See the module's docstring."""
+    """Performs the requests of one connection."""
 
     _hub: Hub
     _receiver: UpdateReceiver

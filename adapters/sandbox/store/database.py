@@ -108,7 +108,7 @@ class _StoredKey:
 
 @define
 class SandboxStore:
-    """See the module's docstring. Raises SandboxError when the file cannot be opened."""
+    """The store, open for the length of a ``with`` block. Raises SandboxError when the file cannot be opened."""
 
     _file: Path | None
     _clock: Callable[[], float]

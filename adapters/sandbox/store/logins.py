@@ -52,7 +52,7 @@ class LoginToken:
 
 @define
 class PendingLogins:
-    """See the module's docstring."""
+    """The pending logins of a datacenter, bounded in number."""
 
     _clock: Callable[[], float]
     token_lifetime: float = TOKEN_LIFETIME_SECONDS
