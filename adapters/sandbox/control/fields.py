@@ -1,19 +1,17 @@
 """Readers for the values of a command's keys. Each raises SandboxError, with a sentence, for a wrong value."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from adapters.sandbox.errors import SandboxError
 
+T = TypeVar("T")
 Reader: TypeAlias = Callable[[dict[str, object], str], Any]
 """Reads the value of a key of a record."""
 
 
 def read_text(record: dict[str, object], key: str) -> str:
-    value = read_optional_text(record, key)
-    if value is None:
-        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
-    return value
+    return _required(record, key, read_optional_text(record, key))
 
 
 def read_optional_text(record: dict[str, object], key: str) -> str | None:
@@ -45,10 +43,7 @@ def read_count(record: dict[str, object], key: str) -> int:
 
 
 def read_seconds(record: dict[str, object], key: str) -> float:
-    value = read_optional_seconds(record, key)
-    if value is None:
-        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
-    return value
+    return _required(record, key, read_optional_seconds(record, key))
 
 
 def read_optional_seconds(record: dict[str, object], key: str) -> float | None:
@@ -61,10 +56,7 @@ def read_optional_seconds(record: dict[str, object], key: str) -> float | None:
 
 
 def read_int(record: dict[str, object], key: str) -> int:
-    value = read_optional_int(record, key)
-    if value is None:
-        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
-    return value
+    return _required(record, key, read_optional_int(record, key))
 
 
 def read_optional_int(record: dict[str, object], key: str) -> int | None:
@@ -76,14 +68,17 @@ def read_optional_int(record: dict[str, object], key: str) -> int | None:
 
 def read_secret(record: dict[str, object], key: str) -> str:
     """Return a text that is not repeated in the error when it is wrong."""
-    value = read_optional_secret(record, key)
-    if value is None:
-        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
-    return value
+    return _required(record, key, read_optional_secret(record, key))
 
 
 def read_optional_secret(record: dict[str, object], key: str) -> str | None:
     value = record.get(key)
     if value is not None and not isinstance(value, str):
         raise SandboxError(f"'{key}' is a text in quotes.")
+    return value
+
+
+def _required(record: dict[str, object], key: str, value: T | None) -> T:
+    if value is None:
+        raise SandboxError(f"'{record['do']}' needs the key '{key}'.")
     return value

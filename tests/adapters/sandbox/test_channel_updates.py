@@ -46,13 +46,13 @@ async def test_what_was_missed_in_a_channel_arrives_once(
         channel = await dc.create_channel("news", "News", members=[ALICE])
         session = kind(new_session, dc, tmp_path)
         async with connected(dc, session=session()) as first:
-            told = record_news(first)
+            news = record_news(first)
             if learns_by == "dialogs":
                 await first.get_dialogs()
             else:
                 await first.get_me()
                 await dc.post("news", "seen")
-                assert await next_item(told) == (marked_id(channel), "seen")
+                assert await next_item(news) == (marked_id(channel), "seen")
         await dc.post("news", "missed")
         again: asyncio.Queue[str] = asyncio.Queue()
         second = connected(dc, session=session())
@@ -107,13 +107,13 @@ async def test_a_client_goes_on_after_too_much(connected: Connect, new_session: 
         for number in range(5):
             await dc.post("news", str(number))
         async with connected(dc, session=session) as second:
-            told = record_news(second)
+            news = record_news(second)
             async with asyncio.timeout(5):
                 while dc.stats()["requests"].get("updates.getChannelDifference", 0) < 2:
                     await asyncio.sleep(0.01)
             await dc.post("news", "next")
-            assert (await next_item(told))[1] == "next"
-            assert told.empty()
+            assert (await next_item(news))[1] == "next"
+            assert news.empty()
 
 
 async def test_a_client_that_is_ahead_in_a_channel_is_brought_back(connected: Connect) -> None:

@@ -24,10 +24,10 @@ async def test_joining_by_username_leads_to_new_messages(connected: Connect) -> 
     """A client that joins by username gets what is posted from then on, with the right chat."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News")
-        told = record_news(alice)
+        news = record_news(alice)
         await join(alice, "news")
         assert await dc.post("news", "hello") == 1
-        assert await next_item(told) == (marked_id(channel), "hello")
+        assert await next_item(news) == (marked_id(channel), "hello")
 
 
 async def test_only_members_are_pushed_a_message(connected: Connect) -> None:
@@ -91,10 +91,10 @@ async def test_the_sender_does_not_get_its_own_message_as_news(connected: Connec
     """The sending client counts its own message, so that the next one fits without a gap."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         group = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
-        told = record_news(alice)
+        news = record_news(alice)
         await alice.send_message("talk", "mine")
         await dc.post("talk", "theirs")
-        assert await next_item(told) == (marked_id(group), "theirs")
+        assert await next_item(news) == (marked_id(group), "theirs")
         assert "updates.getChannelDifference" not in dc.stats()["requests"]
 
 

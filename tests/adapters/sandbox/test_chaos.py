@@ -15,8 +15,8 @@ from adapters.sandbox.faults.active_faults import ActiveFaults
 
 PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
 MANY = 100
-"""With more accounts than this each one has a slot or two, and half of them is no measure."""
-NEEDS_A_PERSON = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
+"""With more accounts than this each has a slot or two, too few to speak of the first half."""
+NEEDS_OPERATOR = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
 CASES = given(
     seed=st.integers(0, 2**63),
     phones=st.integers(1, 40).map(lambda count: PHONES[:count]) | st.just(PHONES),
@@ -55,7 +55,7 @@ def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[st
     """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates."""
     steps = chaos(seed, phones, duration)
     faults = [fault for _, fault in faults_of(steps)]
-    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_A_PERSON
+    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_OPERATOR
     errors = {(fault.code, fault.text) for fault in faults if fault.kind is FaultKind.RPC_ERROR}
     assert errors == {(500, "INTERNAL"), (-503, "Timeout"), (420, "FLOOD_WAIT_2")}
     assert {fault.code for fault in faults if fault.kind is FaultKind.TRANSPORT_ERROR} == {-404, -429}
@@ -67,13 +67,13 @@ def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[st
 @CASES
 def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], duration: float) -> None:
     """An account gets -404 at most twice in all, and -429 once, before half of its time is over."""
-    told: Counter[tuple[str | None, int | None]] = Counter()
+    refusals: Counter[tuple[str | None, int | None]] = Counter()
     for at, fault in faults_of(chaos(seed, phones, duration)):
         if fault.kind is FaultKind.TRANSPORT_ERROR:
             assert fault.max_acts is not None
-            told[fault.account, fault.code] += fault.max_acts
+            refusals[fault.account, fault.code] += fault.max_acts
             assert at < duration / 2 or len(phones) > MANY
-    assert all(times <= (2 if code == -404 else 1) for (_, code), times in told.items())
+    assert all(times <= (2 if code == -404 else 1) for (_, code), times in refusals.items())
 
 
 @CASES

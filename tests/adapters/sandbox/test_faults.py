@@ -55,10 +55,10 @@ async def test_a_black_hole_swallows_updates(connected: Connect) -> None:
     """What is pushed into a black hole is lost and only in the difference afterwards."""
     # A getDifference that the black hole swallows is never repeated: this client must not be catching up.
     async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
-        told: asyncio.Queue[str] = asyncio.Queue()
+        texts: asyncio.Queue[str] = asyncio.Queue()
 
         async def note(event: Any) -> None:
-            await told.put(event.raw_text)
+            await texts.put(event.raw_text)
 
         client.add_event_handler(note, events.NewMessage())
         await dc.inject(Fault(FaultKind.BLACKHOLE))
@@ -66,10 +66,10 @@ async def test_a_black_hole_swallows_updates(connected: Connect) -> None:
         await dc.clear()
         assert await is_alive(client)
         await asyncio.sleep(0.05)
-        assert told.empty()
+        assert texts.empty()
         await dc.push(ALICE, "heard")
         async with asyncio.timeout(3):
-            assert [await told.get(), await told.get()] == ["lost", "heard"]
+            assert [await texts.get(), await texts.get()] == ["lost", "heard"]
 
 
 async def test_a_black_hole_of_one_account_spares_the_other(connected: Connect) -> None:

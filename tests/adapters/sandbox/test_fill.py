@@ -102,16 +102,16 @@ async def test_a_history_is_caught_up_with_like_anything_missed(connected: Conne
         channel = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         session = new_session(dc, ALICE)
         async with connected(dc, session=session) as alice:
-            told = record_news(alice)
+            news = record_news(alice)
             await alice.get_me()
             await dc.post("talk", "known")
-            assert await next_item(told) == (marked_id(channel), "known")
+            assert await next_item(news) == (marked_id(channel), "known")
         await dc.fill("talk", 150)
         async with connected(dc, session=session) as alice:
-            told = record_news(alice)
-            texts = [await next_item(told) for _ in range(149)]
+            news = record_news(alice)
+            texts = [await next_item(news) for _ in range(149)]
             await dc.post("talk", "live")
-            assert [*texts, await next_item(told)] == [
+            assert [*texts, await next_item(news)] == [
                 *((marked_id(channel), f"Message {n}") for n in range(2, 151)),
                 (marked_id(channel), "live"),
             ]

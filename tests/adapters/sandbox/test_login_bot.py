@@ -75,10 +75,10 @@ async def test_a_bot_is_an_account_like_others(connected: Connect) -> None:
         dc.make_bot(TOKEN)
         name = f"bot{BOT}"
         async with connected(dc, name) as client:
-            heard = record_texts(client)
+            texts = record_texts(client)
             await client(STATE())
             await dc.push(name, "hello", ALICE)
-            assert await next_item(heard) == "hello"
+            assert await next_item(texts) == "hello"
             await dc.inject(Fault(FaultKind.RPC_ERROR, name, code=400, text="PEER_FLOOD", request="updates.getState"))
             with pytest.raises(errors.PeerFloodError):
                 await client(STATE())

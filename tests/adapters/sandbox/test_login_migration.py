@@ -121,9 +121,9 @@ async def test_a_token_that_was_not_scanned_is_returned_as_it_is(connected: Conn
     """importLoginToken before the code was scanned answers with the token, in either datacenter."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
-        told = await client(functions.auth.ImportLoginTokenRequest(login.token))
-        assert isinstance(told, types.auth.LoginToken)
-        assert (told.token, told.expires) == (login.token, login.expires)
+        answer = await client(functions.auth.ImportLoginTokenRequest(login.token))
+        assert isinstance(answer, types.auth.LoginToken)
+        assert (answer.token, answer.expires) == (login.token, login.expires)
 
 
 async def test_a_key_is_known_where_it_was_made(connected: Connect, new_session: NewSession) -> None:

@@ -84,10 +84,10 @@ async def test_a_number_that_gives_the_secret_away_is_refused(connected: Connect
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         await first_step(client)
-        told = await client(functions.account.GetPasswordRequest())
-        prime = int.from_bytes(told.current_algo.p, "big")
-        honest = compute_check(told, "wrong")
-        forged = types.InputCheckPasswordSRP(told.srp_id, (multiple * prime).to_bytes(256, "big"), honest.M1)
+        answer = await client(functions.account.GetPasswordRequest())
+        prime = int.from_bytes(answer.current_algo.p, "big")
+        honest = compute_check(answer, "wrong")
+        forged = types.InputCheckPasswordSRP(answer.srp_id, (multiple * prime).to_bytes(256, "big"), honest.M1)
         with pytest.raises(errors.PasswordHashInvalidError):
             await client(functions.auth.CheckPasswordRequest(forged))
 

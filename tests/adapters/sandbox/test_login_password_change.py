@@ -111,9 +111,9 @@ async def test_settings_that_say_nothing_are_named(connected: Connect) -> None:
     """Settings without a new password raise NewSettingsEmptyError, and the old one stays."""
     async with Sandbox() as dc, connected(dc, ALICE) as owner:
         await dc.set_password(ALICE, OLD)
-        told = await owner(functions.account.GetPasswordRequest())
+        answer = await owner(functions.account.GetPasswordRequest())
         nothing = types.account.PasswordInputSettings()
-        change = functions.account.UpdatePasswordSettingsRequest(compute_check(told, OLD), nothing)
+        change = functions.account.UpdatePasswordSettingsRequest(compute_check(answer, OLD), nothing)
         with pytest.raises(errors.NewSettingsEmptyError):
             await owner(change)
         assert (await owner(functions.account.GetPasswordRequest())).has_password

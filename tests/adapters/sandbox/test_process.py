@@ -102,31 +102,31 @@ async def test_a_signal_ends_it_cleanly() -> None:
         for process, number in ((one, signal.SIGINT), (two, signal.SIGTERM)):
             with anyio.fail_after(15):
                 ready = json.loads(await output(process.stdout).receive())
-                said = await output(process.stderr).receive()
+                stderr = await output(process.stderr).receive()
                 process.send_signal(number)
                 assert await process.wait() == 0
             assert ready["public_key"].startswith("-----BEGIN RSA PUBLIC KEY-----")
             assert (ready["ready"], ready["dc"], ready["host"]) == (True, 2, "127.0.0.1")
-            assert b"set_dc" in said
+            assert b"set_dc" in stderr
 
 
 async def test_ctrl_c_while_it_still_starts_is_quiet() -> None:
     """Imports and keys take a second or two; Ctrl+C during that time ends it with 130 and without output."""
     command = [sys.executable, "-X", "importtime", "-m", "adapters.sandbox", "--port", "0"]
     async with await anyio.open_process(command, cwd=ROOT) as process:
-        said = b""
+        stderr = b""
         try:
             with anyio.fail_after(15):
-                while b"telethon" not in said:  # it is in the middle of its imports
-                    said += await output(process.stderr).receive()
+                while b"telethon" not in stderr:  # it is in the middle of its imports
+                    stderr += await output(process.stderr).receive()
                 process.send_signal(signal.SIGINT)
                 async for chunk in output(process.stderr):
-                    said += chunk
+                    stderr += chunk
                 assert await process.wait() == 130
         finally:
             if process.returncode is None:
                 process.kill()  # or a signal that it missed would keep the test for ever
-        assert b"Traceback" not in said
+        assert b"Traceback" not in stderr
 
 
 async def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
