@@ -1,4 +1,4 @@
-"""The config: what it may say, and how it is read."""
+"""The config: its values, and how they are read from YAML."""
 
 from engine.config.load import ConfigError, load
 from engine.config.proxies import ProxyConfig, Scheme
