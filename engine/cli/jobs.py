@@ -269,7 +269,7 @@ def _read_jobs(name: str, check: Callable[..., NewJob]) -> list[NewJob]:
                 faults.append(f"{'stdin' if name == '-' else name}:{number}: {exc}")
     if faults:
         more = [f"and {len(faults) - MAX_FAULTS_SHOWN:,} more lines"] if len(faults) > MAX_FAULTS_SHOWN else []
-        fail(EXIT_BAD_INPUT, "nothing was added; mend this and try again:", *faults[:MAX_FAULTS_SHOWN], *more)
+        fail(EXIT_BAD_INPUT, "nothing was added; fix this and try again:", *faults[:MAX_FAULTS_SHOWN], *more)
     return jobs
 
 

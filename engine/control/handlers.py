@@ -175,8 +175,8 @@ def _describe_retry(account: str, before: Snapshot, step: Step | None) -> Comman
     if target is State.HEALTHY:
         return CommandOutcome(account, True, f"{account} is healthy; it is asked for a sign of life now")
     if before.action is Action.MEND_CONFIG:
-        mended = "the config is read at the start only, so if you have mended it, restart the engine"
-        return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {mended}")
+        advice = "the config is read only at the start, so if you have changed it, restart the engine"
+        return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {advice}")
     if source is target:
         return CommandOutcome(account, True, f"{account} is connecting already")
     return CommandOutcome(account, True, f"{account} is tried again now")
