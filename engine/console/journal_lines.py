@@ -6,7 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.console.format import iso, seconds
-from engine.console.messages import ICONS
+from engine.console.log_connections import ICONS
 from engine.console.status import STATE_STYLES
 from states import Entry, State
 

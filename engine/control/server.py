@@ -30,7 +30,7 @@ WRITE_TIMEOUT: Final = 5.0
 ACCEPT_PAUSE: Final = 1.0
 """Seconds before the server listens again after the system refused a client, for lack of descriptors for example."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.control")
 
 
 class Commands(Protocol):
@@ -79,12 +79,7 @@ class ControlServer:
             with short_address(self.path) as address:
                 listener = await anyio.create_unix_listener(address, mode=0o600)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            log.error(
-                f"{self.path}: pause, resume and retry cannot reach this engine ({why}); give storage.directory a "
-                "place where sockets can be made, then restart",
-                icon="❌",
-            )
+            log.error("control_unreachable", path=str(self.path), detail=(exc.strerror or str(exc)).lower())
             return
         try:
             async with listener, anyio.create_task_group() as clients:
@@ -93,7 +88,7 @@ class ControlServer:
                     try:
                         await listener.serve(self._serve_client, clients)
                     except OSError as exc:  # no descriptors are left, for example: no reason to stop the fleet
-                        log.warning(f"A command could not be heard: {exc.strerror or exc}", icon="⚠️")
+                        log.warning("command_not_heard", detail=exc.strerror or str(exc))
                     await anyio.sleep(ACCEPT_PAUSE)
         finally:
             self.path.unlink(missing_ok=True)
@@ -108,7 +103,7 @@ class ControlServer:
             try:
                 await self._answer_requests(stream)
             except Exception:  # a bug in one command must not end the engine
-                log.exception("An error in the engine itself ended a command", icon="❌")
+                log.exception("command_failed")
             finally:
                 self._clients -= 1
 

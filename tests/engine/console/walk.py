@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from engine.console.messages import events_of, render
 from states import EVENTS, Event, Policy, Snapshot, State, Step, begin, step
 from states.events import (
     CaughtUp,
@@ -31,7 +32,14 @@ from states.schedules import Backoff, BackoffSchedules, Then
 SEED = 12
 NOW = 1_700_000_000.0
 ACCOUNTS = ("Account 1", "News 2", "Ärger & Söhne", "100 % {sure}", "%s", "日本 🙂", "O'Brien \\n", "A7")
-TEXTS = ("", "connection refused", "no answer within 10 s", "SESSION_REVOKED (401)", "50 % of {all} 'quoted'", "größer → 9")
+TEXTS = (
+    "",
+    "connection refused",
+    "no answer within 10 s",
+    "SESSION_REVOKED (401)",
+    "50 % of {all} 'quoted'",
+    "größer → 9",
+)
 POLICIES = (
     Policy(),
     Policy(backoff=BackoffSchedules(network=Backoff(tries=3, then=Then.PARK), server=Backoff(jitter=0))),
@@ -55,7 +63,9 @@ def _values(kind: type[Event], rng: random.Random) -> dict[str, Any]:
     """Return values for the fields of an event that a line may show."""
     shown: dict[str, Any] = {
         "detail": rng.choice(TEXTS),
-        "seconds": rng.choice((-40.0, 0.0, 7.5, 60.0, 4000.0)) if kind.__name__ == "ClockJumped" else rng.choice((3.0, 60.0, 4000.0)),
+        "seconds": rng.choice((-40.0, 0.0, 7.5, 60.0, 4000.0))
+        if kind.__name__ == "ClockJumped"
+        else rng.choice((3.0, 60.0, 4000.0)),
         "request": rng.choice(("any", "SendMessage", "GetHistory")),
         "waited": rng.choice((0.0, 0.05, 4.0, 31.0, 200.0)),
         "unsaved": rng.choice((0, 1, 3)),
@@ -101,3 +111,9 @@ def steps() -> Iterator[tuple[str, Step]]:
             decision = step(begin(at, now=now) if over else at, event, now=now, rng=rng, policy=policy)
             over = "Finish" in decision.record.effects
             yield account, decision
+
+
+def lines(account: str, decision: Step) -> list[tuple[int, str, str]]:
+    """Return level, icon and sentence of what the log says of a decision."""
+    told = [(level, *render(name, fields).split(" ", 1)) for level, name, fields in events_of(account, decision)]
+    return [(level, icon, sentence) for level, icon, sentence in told]
