@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import anyio
@@ -18,7 +18,7 @@ from adapters.sqlite import StorageError
 from engine import paths
 from engine.app.engine import Engine, Stop
 from engine.app.sandbox import SandboxDemo
-from engine.config import Config
+from engine.config import Config, LogFormat
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
 
@@ -57,8 +57,21 @@ def _private(config: Config) -> list[Path]:
     return [*sessions, *(path for path in directories if not belongs_to_many(path))]
 
 
-async def run(config: Config, *, duration: float | None, console: Console) -> int:
+def _opened_log(
+    config: Config, log_format: LogFormat | None, recent: logs.RecentLines | None
+) -> AbstractContextManager[None]:
+    return logs.opened(
+        config.storage.directory / paths.LOGS,
+        recent=recent,
+        as_json=(log_format or config.logging.format) is LogFormat.JSON,
+        levels={name: level.number for name, level in config.logging.levels.items()},
+    )
+
+
+async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
+
+    ``log_format`` is the form of log lines, by default that of the config.
 
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
@@ -68,7 +81,7 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
     with ExitStack() as files:
         files.enter_context(engine.lock())
         recent = logs.RecentLines() if console.is_terminal else None
-        files.enter_context(logs.opened(config.storage.directory / paths.LOGS, recent=recent))
+        files.enter_context(_opened_log(config, log_format, recent))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         if loose := [path for path in _private(config) if loose_permissions(path)]:
             mend = engine_command("doctor", config.path, "--fix")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from engine.cli.common import ConfigPath, parse_duration_option, reporting_errors
-from engine.config import load
+from engine.config import LogFormat, load
 
 
 def _has_uvloop() -> bool:
@@ -25,6 +25,10 @@ def run(
     config: ConfigPath = Path("config.yaml"),
     *,
     duration: Annotated[str | None, Parameter(name="--for", help="Stop after this long, such as 30s or 5m.")] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        Parameter(name="--log-format", help="Write log lines as text or as JSON, whatever the config says."),
+    ] = None,
 ) -> None:
     """Run the fleet until Ctrl+C: a live table on a terminal, log lines elsewhere.
 
@@ -35,6 +39,6 @@ def run(
 
     limit = parse_duration_option("--for", duration) if duration is not None else None
     with reporting_errors():
-        main = partial(run_engine, load(config), duration=limit, console=Console())
+        main = partial(run_engine, load(config), duration=limit, console=Console(), log_format=log_format)
         os.umask(0o077)  # sessions, journal and logs are private to their owner
         raise SystemExit(anyio.run(main, backend_options={"use_uvloop": _has_uvloop()}))

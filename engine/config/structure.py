@@ -15,6 +15,7 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
+from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
 from engine.config.proxies import ProxyConfig, to_proxy
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
 from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, SandboxConfig, Storage, Telegram
@@ -63,6 +64,8 @@ def converter_for(folder: Path) -> Converter:
     converter.register_structure_hook(int, to_int)
     converter.register_structure_hook(float, to_duration)  # fields that are not durations are named below
     converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
+    converter.register_structure_hook(LogFormat, lambda value, _: LogFormat(one_of(tuple(LogFormat))(value)))
+    converter.register_structure_hook(LogLevel, lambda value, _: LogLevel(one_of(tuple(LogLevel))(value)))
     converter.register_structure_hook(Do, lambda value, _: to_do(one_of(DO_VALUES)(value)))
     sections: tuple[type[Any], ...] = (Fleet, Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
@@ -87,6 +90,7 @@ def converter_for(folder: Path) -> Converter:
         kinds=partial(_to_kinds, converter),
         modules=partial(_to_modules, converter),
     )
+    _register(converter, LoggingSection, levels=partial(_to_levels, converter))
     converter.register_structure_hook(ProxyConfig, to_proxy)
     proxy = partial(_to_proxies, converter)
     session = partial(_to_session, folder)
@@ -248,6 +252,10 @@ def _to_kinds(converter: Converter, value: Any, _: Any) -> dict[str, KindPolicy]
     if not isinstance(value, dict | None):
         raise ValueError(f"must be a mapping (kind: its rules), not {kind(value)}")
     return converter.structure(value or {}, dict[str, KindPolicy])
+
+
+def _to_levels(converter: Converter, value: Any, _: Any) -> dict[str, LogLevel]:
+    return converter.structure(to_loggers(value), dict[str, LogLevel])
 
 
 def _to_modules(converter: Converter, value: Any, _: Any) -> tuple[Module, ...]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 from attrs import field, frozen
 
+from engine.config.log_section import LoggingSection
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
@@ -170,6 +171,8 @@ class Config:
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
+    logging: LoggingSection = field(factory=LoggingSection)
+    """The form of log lines, and the levels of loggers."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
     sandbox: SandboxSection = field(factory=SandboxSection)
