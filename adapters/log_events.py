@@ -72,7 +72,7 @@ ADAPTER_EVENTS: Final = (
         "error",
         "❌",
         "{files} session files could not be written in time before the end of the process",
-        "the process ends",
+        "the process ends before all session files are written",
         {"files": "how many files"},
     ),
     AdapterEvent(

@@ -131,6 +131,7 @@ _FAILURE: Final = {
     "delay": "how long the account waits now, in seconds; only where a wait began",
     "concerns_all": "true for a refused setting that all accounts share; then the level is info",
 }
+_REPORTED: Final = {name: meaning for name, meaning in _FAILURE.items() if name != "delay"}
 _ALERT: Final = {
     **_ACCOUNT,
     "trigger": "the event that raised the alert",
@@ -158,13 +159,18 @@ def _icon(of: Fields) -> str:
 
 
 _event = partial(LogEvent, LOGGER)
-_LOST = "warning; error where the account's credentials cannot be used"
+_LOST = "warning, or error where the account's credentials cannot be used"
 
 CONNECTIONS: Final = (
     _event("connection_lost", _LOST, _icon, _failure, "an error ended a connection", _FAILURE),
     _event("attempt_failed", _LOST, _icon, _failure, "an error ended an attempt to connect", _FAILURE),
     _event(
-        "failure_reported", _LOST, _icon, _failure, "an error that ended neither: a silence, a flood wait", _FAILURE
+        "failure_reported",
+        _LOST,
+        _icon,
+        _failure,
+        "an error ended neither, such as a silence or a flood wait",
+        _REPORTED,
     ),
     _event(
         "session_file_waits",

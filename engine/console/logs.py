@@ -107,9 +107,22 @@ class JsonLines(logging.Formatter):
         }
         data = {**head, **fields, **head}
         try:
-            return json.dumps(data, ensure_ascii=False, allow_nan=False, default=str)
-        except (TypeError, ValueError):  # a number that JSON has not, a mapping with odd keys
-            return json.dumps({key: value if key in head else repr(value) for key, value in data.items()})
+            return _dumped(data)
+        except (TypeError, ValueError):
+            return _dumped({key: _shown(value) for key, value in data.items()})
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value, or its text if JSON cannot have it: an infinite number, a mapping with odd keys."""
+    try:
+        _dumped(value)
+    except (TypeError, ValueError):
+        return repr(value)
+    return value
 
 
 class _BoundedHandler(QueueHandler):
