@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -41,7 +40,7 @@ class LoggingSection:
 
     format: LogFormat = LogFormat.TEXT
     """`text` is lines with icons, `json` is one JSON object on each line. The live table always has text."""
-    levels: Mapping[str, LogLevel] = field(factory=dict)
+    levels: dict[str, LogLevel] = field(factory=dict)
     """The level of a logger and of those below it, such as `holdfast.jobs: warning`; `root` is all others."""
 
 

@@ -172,7 +172,7 @@ class Config:
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
     logging: LoggingSection = field(factory=LoggingSection)
-    """The form of log lines, and the levels of loggers."""
+    """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
     sandbox: SandboxSection = field(factory=SandboxSection)
