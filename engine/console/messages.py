@@ -21,7 +21,6 @@ from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, Data
 
 CATALOGUE: Final[Mapping[str, LogEvent]] = {event.name: event for event in (*CONNECTIONS, *ENGINE, *WORK)}
 """Every event that the engine logs, by its name."""
-_NOT_PLAIN: Final = ("event", "icon", "exception", "stack")
 
 LINKED: Final = (State.HEALTHY, State.TIMEOUT)
 ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
@@ -40,22 +39,24 @@ def render(name: str, fields: Mapping[str, Any]) -> str:
 
     An event of the user's own, which is not in the catalogue, is its name and its fields as ``key=value``.
     """
+    line = _known(name, fields)
+    if line is None:
+        shown = sorted((key, value) for key, value in fields.items() if key not in ("event", "icon", "exception"))
+        parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={value!r}" for key, value in shown))
+        line = " ".join(part for part in parts if part)
+    return f"{line}\n{fields['exception']}" if fields.get("exception") else line
+
+
+def _known(name: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the line of an event of the catalogue; None for others."""
+    event = CATALOGUE.get(name) if isinstance(name, str) else None
+    if event is None:
+        return None
     try:
-        event = CATALOGUE.get(name)
-        line = event.line(fields) if event is not None else _plain(name, fields)
-    except (KeyError, TypeError, ValueError):  # the user's own event, with a name that the catalogue has, too
-        line = _plain(name, fields)
-    if "stack" in fields:
-        line = f"{line}\n{fields['stack']}"
-    if fields.get("exception"):
-        line = f"{line}\n{fields['exception']}"
-    return line
-
-
-def _plain(name: str, fields: Mapping[str, Any]) -> str:
-    shown = sorted((key, value) for key, value in fields.items() if key not in _NOT_PLAIN)
-    parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={value!r}" for key, value in shown))
-    return " ".join(part for part in parts if part)
+        line = event.line(fields)
+        return f"{line}\n{fields['stack']}" if "stack" in event.fields else line
+    except Exception:  # the user's own event has this name, too, and fields that this sentence knows nothing of
+        return None
 
 
 # --- what a decision says --------------------------------------------------------------------------------------------
