@@ -7,6 +7,7 @@ class WorkLabel(str):
     account: str
 
     def __new__(cls, text: str, account: str) -> "WorkLabel":
+        """Return the text, with the account whose work it is."""
         label = super().__new__(cls, text)
         label.account = account
         return label
