@@ -50,6 +50,10 @@ _ENTITIES = "insert or replace into entities select {} from json_each(?)".format
 )
 _STATES = "insert or replace into update_state values (?, ?, ?, ?, ?)"
 _FILES = "insert or replace into sent_files values (?, ?, ?, ?, ?)"
+StatStamp = tuple[tuple[int, int, int, int] | None, ...]
+"""What the file system says of a file, then of the log beside it: device, inode, size in bytes, time of change in
+nanoseconds. None stands for a file that does not exist."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -135,6 +139,22 @@ def version_of(database: sqlite3.Connection, path: Path) -> int:
     if version < 1:
         raise NotASession(f"{path}: this session says nothing of its schema; restore a backup, or log in again")
     return version
+
+
+def stat_stamp(path: Path) -> StatStamp:
+    """Return what changes whenever a file, or its ``-wal``, is written to or replaced. Reads directories only.
+
+    The time is that of the last change of the inode, which no program can set back.
+    """
+    return _stat_one(path), _stat_one(path.with_name(f"{path.name}-wal"))
+
+
+def _stat_one(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def load(database: sqlite3.Connection) -> Contents:

@@ -76,7 +76,7 @@ class LiveFile:
     _lock: OwnerLock = field(init=False)
     _key: bytes = field(default=b"", init=False, repr=False)
     _inode: tuple[int, int] | None = field(default=None, init=False)
-    _loaded: object = field(default=None, init=False)
+    _loaded: files.StatStamp | None = field(default=None, init=False)
     _database: sqlite3.Connection | None = field(default=None, init=False)
     _used: float = field(default=0.0, init=False)
     _guard: threading.Lock = field(factory=threading.Lock, init=False)
@@ -237,14 +237,8 @@ class LiveFile:
         found = os.stat(self.path)
         return found.st_dev, found.st_ino
 
-    def _stamp(self) -> object:
-        """Return what changes when anybody writes to the file."""
-        found = []
-        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
-            with suppress(OSError):
-                stat = os.stat(path)
-                found.append((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(found)
+    def _stamp(self) -> files.StatStamp:
+        return files.stat_stamp(self.path)
 
     # --- in a thread of the writer's ---------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 import datetime
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +12,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.session import HoldfastSession
+from adapters.session.file import StatStamp, stat_stamp
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from states.events import DatabaseRecovered, Failure
@@ -179,8 +179,8 @@ class EngineSession(HoldfastSession):
 
 
 FINGERPRINTS_REMEMBERED = 20_000
-_FINGERPRINTS: dict[Path, tuple[tuple[object, ...], str]] = {}
-"""For each session file its marks, and the fingerprint that was read when it had them."""
+_FINGERPRINTS: dict[Path, tuple[StatStamp, str]] = {}
+"""For each session file its stat stamp, and the fingerprint that the file had then."""
 
 
 def key_fingerprint(key: bytes | None) -> str:
@@ -193,8 +193,8 @@ def known_fingerprint(path: Path) -> str:
 
     Costs two looks at the directory, and reads nothing.
     """
-    marks, found = _FINGERPRINTS.get(path, (None, ""))
-    return found if marks == _all_marks(path) else ""
+    stamp, found = _FINGERPRINTS.get(path, (None, ""))
+    return found if stamp == stat_stamp(path) else ""
 
 
 def fingerprint(path: Path) -> str:
@@ -202,27 +202,14 @@ def fingerprint(path: Path) -> str:
 
     Read-only: the file is neither made nor upgraded.
     """
-    marks = _all_marks(path)
+    stamp = stat_stamp(path)
     row = _read(path, "select auth_key from sessions")
     found = key_fingerprint(row[0] if row else None)
     if found:  # otherwise it may be locked for a moment
         if len(_FINGERPRINTS) >= FINGERPRINTS_REMEMBERED:
             _FINGERPRINTS.clear()
-        _FINGERPRINTS[path] = (marks, found)
+        _FINGERPRINTS[path] = (stamp, found)
     return found
-
-
-def _all_marks(path: Path) -> tuple[object, ...]:
-    return _marks(path), _marks(path.with_name(f"{path.name}-wal"))
-
-
-def _marks(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what changes when a file does."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def _read(path: Path, question: str) -> Any:

@@ -24,6 +24,7 @@ from telethon.crypto import rsa
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
+from adapters.session.file import StatStamp, stat_stamp
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import REQUEST_TIMEOUT, TELETHON_LOGGER, LinkClient, OneLogger, asked
@@ -360,6 +361,10 @@ class TelegramConnector:
         dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
         shown = f"{key} {self.api_id} {self.api_hash} {dc}"
         return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
+
+    def session_stamp(self) -> StatStamp:
+        """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
+        return stat_stamp(self.session)
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet, and that sends no request of a kind that is held."""

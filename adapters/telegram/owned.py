@@ -11,6 +11,7 @@ import anyio
 from attrs import define, field
 from telethon import TelegramClient
 
+from adapters.session.file import StatStamp
 from adapters.telegram.client import asked
 from adapters.telegram.datacenter_probe import DatacenterState
 from adapters.telegram.engine_session import key_fingerprint
@@ -63,6 +64,10 @@ class OwnedConnector:
         """Return a fingerprint of the client's key; empty if there is none."""
         key = self.client.session.auth_key
         return key_fingerprint(key.key if key else None)
+
+    def session_stamp(self) -> StatStamp:
+        """Return an empty stamp: the session is the owner's, and is not watched."""
+        return ()
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> "OwnedLink":
         """Return a link that is not open yet."""

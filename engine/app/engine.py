@@ -327,7 +327,7 @@ class Engine:
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
         detector = OutageDetector(limiter, fleet.tell)
         probe = NetworkProbe(connectors, detector.seen)
-        credentials = CredentialsWatch(fleet, {account.name: account.session for account in config.accounts})
+        credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
         fleet.listeners += [detector.observe, probe.observe, self._observe]
