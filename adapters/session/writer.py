@@ -1,11 +1,11 @@
 """Write-behind: hundreds of session files, a few threads, and no transaction open between two commits.
 
-    loop    change memory, mark it ──▶ wake(file) ──▶ threads, by due time    BEGIN IMMEDIATE; rows; COMMIT
-      ▲                                                 │
-      └────────────── futures, reports ◀────────────────┘
+    loop    change memory ──▶ dirty set ──▶ wake(file) ──▶ threads, by due time    BEGIN IMMEDIATE; rows; COMMIT
+      ▲                                                      │
+      └───────────────── futures, reports ◀──────────────────┘
 
-A thread never waits for a lock: SQLite refuses at once, the file is put back to be visited again in a moment, and the
-other files have their turn. What could not be written stays marked in memory, so nothing is lost or written twice.
+A thread never waits for a lock: SQLite refuses at once, the file is queued to be visited again in a moment, and the
+other files have their turn. Rows that could not be written stay in the dirty set, so none is lost or written twice.
 """
 
 import atexit
@@ -19,21 +19,21 @@ from typing import Any, Final, Protocol
 from attrs import define, field
 
 THREADS: Final = 2
-IDLE_SECONDS: Final = 10.0
-"""How long a thread stays without work."""
-MISTAKE_SECONDS: Final = 5.0
-"""How long a file rests after a visit that ended by a mistake of ours."""
-EXIT_SECONDS: Final = 5.0
-"""How long the end of the process waits for what is not written yet."""
+IDLE_TIMEOUT: Final = 10.0
+"""Seconds after which a thread without work ends."""
+BUG_PAUSE_SECONDS: Final = 5.0
+"""How long a file is left alone after a visit that raised because of a bug."""
+EXIT_TIMEOUT: Final = 5.0
+"""Seconds that the end of the process waits for unwritten changes."""
 
 log = logging.getLogger("holdfast.session")
 
 
-class Visited(Protocol):
-    """A file that is visited by a thread when it is due, by one at a time."""
+class WrittenFile(Protocol):
+    """A file that a thread visits when it is due, one thread at a time."""
 
     def visit(self) -> float | None:
-        """Do what is to be done now; return in how many seconds the next visit is due, None for no more."""
+        """Write what is to be written now; return in how many seconds the next visit is due, None for no more."""
 
     @property
     def unsaved(self) -> bool:
@@ -41,59 +41,59 @@ class Visited(Protocol):
 
 
 @define(eq=False)
-class _Place:
-    """Where a file stands in the queue."""
+class _QueuedFile:
+    """A file in the queue, and when it is due."""
 
-    file: Visited
+    file: WrittenFile
     due: float | None = None
     busy: bool = False
 
 
 @define(eq=False)
 class WriteBehind:
-    """The threads. Use ``shared``: one for the process."""
+    """The queue of files and the threads that visit them. Use ``shared``: one for the process."""
 
     threads: int = THREADS
-    _places: dict[int, _Place] = field(factory=dict, init=False)
-    _queue: list[tuple[float, int, _Place]] = field(factory=list, init=False)
+    _files: dict[int, _QueuedFile] = field(factory=dict, init=False)
+    _queue: list[tuple[float, int, _QueuedFile]] = field(factory=list, init=False)
     _numbers: Any = field(factory=itertools.count, init=False)
     _changed: threading.Condition = field(factory=threading.Condition, init=False)
     _running: int = field(default=0, init=False)
     _idle: int = field(default=0, init=False)
     _draining: bool = field(default=False, init=False)
 
-    def wake(self, file: Visited, after: float = 0.0) -> None:
+    def wake(self, file: WrittenFile, after: float = 0.0) -> None:
         """Have a file visited in ``after`` seconds, or earlier if it is due earlier already."""
         with self._changed:
-            place = self._places.setdefault(id(file), _Place(file))
-            self._put(place, time.monotonic() + after)
+            queued = self._files.setdefault(id(file), _QueuedFile(file))
+            self._make_due(queued, time.monotonic() + after)
 
     def drain(self, timeout: float) -> int:
-        """Visit what still has something to write, for ``timeout`` seconds; return how many files still have."""
+        """Visit the files with unwritten changes for ``timeout`` seconds; return how many of them are left."""
         end = time.monotonic() + timeout
         with self._changed:
             self._draining = True
-            for place in list(self._places.values()):
-                self._put(place, time.monotonic())
+            for queued in list(self._files.values()):
+                self._make_due(queued, time.monotonic())
             while (left := end - time.monotonic()) > 0 and any(self._unsaved()):
                 self._changed.wait(min(left, 0.05))
-                for place in self._unsaved():  # what was refused is tried again soon, not in seconds
-                    self._put(place, time.monotonic() + 0.05)
+                for queued in self._unsaved():  # a refused file is tried again soon, not in seconds
+                    self._make_due(queued, time.monotonic() + 0.05)
             self._draining = False
             return len(self._unsaved())
 
-    def _unsaved(self) -> list[_Place]:
-        return [place for place in self._places.values() if place.busy or place.file.unsaved]
+    def _unsaved(self) -> list[_QueuedFile]:
+        return [queued for queued in self._files.values() if queued.busy or queued.file.unsaved]
 
-    def _put(self, place: _Place, due: float) -> None:
-        if place.due is not None and place.due <= due:
+    def _make_due(self, queued: _QueuedFile, due: float) -> None:
+        if queued.due is not None and queued.due <= due:
             return
-        place.due = due
-        if not place.busy:
-            self._push(place, due)
+        queued.due = due
+        if not queued.busy:
+            self._push(queued, due)
 
-    def _push(self, place: _Place, due: float) -> None:
-        heapq.heappush(self._queue, (due, next(self._numbers), place))
+    def _push(self, queued: _QueuedFile, due: float) -> None:
+        heapq.heappush(self._queue, (due, next(self._numbers), queued))
         if not self._idle and self._running < self.threads:
             self._running += 1
             name = f"session writer {self._running}"
@@ -101,26 +101,26 @@ class WriteBehind:
         self._changed.notify()
 
     def _work(self) -> None:
-        while (place := self._next()) is not None:
+        while (queued := self._wait_for_due()) is not None:
             try:
-                again = place.file.visit()
+                again = queued.file.visit()
             except Exception:
                 log.exception("❌ A mistake in the engine itself kept a session file from being written")
-                again = MISTAKE_SECONDS
-            self._visited(place, again)
+                again = BUG_PAUSE_SECONDS
+            self._finish_visit(queued, again)
 
-    def _next(self) -> _Place | None:
+    def _wait_for_due(self) -> _QueuedFile | None:
         """Wait for a file that is due; return None when there has been none for a while."""
         with self._changed:
-            give_up = time.monotonic() + IDLE_SECONDS
+            give_up = time.monotonic() + IDLE_TIMEOUT
             while True:
                 now = time.monotonic()
                 while self._queue and self._queue[0][2].due != self._queue[0][0]:
-                    heapq.heappop(self._queue)  # it became due earlier, and was visited then
+                    heapq.heappop(self._queue)  # the file became due earlier, and was visited then
                 if self._queue and self._queue[0][0] <= now:
-                    place = heapq.heappop(self._queue)[2]
-                    place.due, place.busy = None, True
-                    return place
+                    queued = heapq.heappop(self._queue)[2]
+                    queued.due, queued.busy = None, True
+                    return queued
                 if not self._queue and now >= give_up:
                     self._running -= 1
                     return None
@@ -129,25 +129,25 @@ class WriteBehind:
                 self._changed.wait(until - now)
                 self._idle -= 1
 
-    def _visited(self, place: _Place, again: float | None) -> None:
+    def _finish_visit(self, queued: _QueuedFile, again: float | None) -> None:
         with self._changed:
-            place.busy = False
-            if again is not None and (place.due is None or place.due > time.monotonic() + again):
-                place.due = time.monotonic() + again
-            if place.due is not None:
-                self._push(place, place.due)
+            queued.busy = False
+            if again is not None and (queued.due is None or queued.due > time.monotonic() + again):
+                queued.due = time.monotonic() + again
+            if queued.due is not None:
+                self._push(queued, queued.due)
             else:
-                del self._places[id(place.file)]
+                del self._files[id(queued.file)]
             if self._draining:
                 self._changed.notify_all()
 
 
 shared: Final = WriteBehind()
-"""The threads of this process."""
+"""The queue and the threads of this process."""
 
 
 @atexit.register
 def _at_exit() -> None:
-    """Write what is not written yet: threads that are daemons do not keep a process alive."""
-    if files := shared.drain(EXIT_SECONDS):
+    """Write what is not written yet: daemon threads do not keep a process alive."""
+    if files := shared.drain(EXIT_TIMEOUT):
         log.error("❌ %d session files could not be written in time before the end of the process", files)

@@ -15,7 +15,7 @@ import structlog
 from anyio.abc import TaskStatus
 from attrs import Factory, define, field
 
-from adapters.session.owner import held_by, owner_of
+from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
@@ -258,7 +258,7 @@ class Engine:
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:
-                    raise held_by(account.session, owner)
+                    raise held_error(account.session, owner)
             yield
 
     async def serve(
