@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``HoldfastSession`` on first use: it brings Telethon, a second of importing that inspection does not need."""
+    """Import ``HoldfastSession`` on first use: Telethon takes a second to import, and inspection does not need it."""
     if name == "HoldfastSession":
         from adapters.session.holdfast_session import HoldfastSession  # noqa: PLC0415  # as above
 

@@ -49,7 +49,7 @@ FILES: dict[str, tuple[Callable[[Path], object], Callable[[Inspection], bool]]] 
     "other database": (tables("precious"), lambda found: "not a session of Telethon" in found.problem),
     "junk": (
         lambda path: path.write_bytes(b"junk" * 1000),
-        lambda found: "nor any other SQLite database" in found.problem,
+        lambda found: "neither a session" in found.problem,
     ),
     "empty": (lambda path: path.touch(), lambda found: "is empty" in found.problem),
     "damaged": (
