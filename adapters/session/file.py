@@ -12,7 +12,7 @@ from urllib.parse import quote
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession, SessionTooNew
 from adapters.sqlite.connect import create_privately
-from adapters.sqlite.errors import unusable
+from adapters.sqlite.errors import translating_errors
 
 EXTENSION: Final = ".session"
 VERSION: Final = 8
@@ -75,7 +75,7 @@ def create(path: Path) -> None:
     The file gets its name only when it is complete, so a crash leaves no empty file. Raises ``DatabaseUnusable``.
     """
     unfinished = path.with_name(f".{path.name}.new")
-    try:
+    with translating_errors(path, (sqlite3.Error, OSError)):
         unfinished.unlink(missing_ok=True)
         create_privately(unfinished)
         with closing(connect(unfinished, mode="rw", timeout=OPEN_TIMEOUT)) as database:
@@ -88,10 +88,6 @@ def create(path: Path) -> None:
             database.execute("commit")
         unfinished.rename(path)
         sync_directory(path.parent)
-    except (sqlite3.Error, OSError) as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
 
 
 def sync_directory(directory: Path) -> None:

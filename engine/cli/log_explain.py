@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Say why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
     with reporting_errors():
-        with opened(config) as reader, reader.one_moment():
+        with opened(config) as reader, reader.read_transaction():
             told_of = _asked_of(reader, _entry(reader, seq))
         if as_json:
             print(json.dumps(as_data(told_of), ensure_ascii=False, indent=2))
