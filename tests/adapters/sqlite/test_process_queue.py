@@ -27,12 +27,12 @@ TURNS = """
 import sys
 from pathlib import Path
 from adapters.sqlite.process_queue import ProcessQueue
-gate, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
+queue, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 with open(sys.argv[1], "ab", buffering=0) as log:
     for _ in range(int(sys.argv[3])):
-        with gate.turn(lambda: False):
+        with queue.turn(lambda: False):
             log.write(b"<" + name.encode())
             log.write(b">")
 print("done", flush=True)
@@ -191,9 +191,9 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    gate = ProcessQueue(tmp_path / "x.db")
+    queue = ProcessQueue(tmp_path / "x.db")
     for _ in range(3):
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     assert asked == 1
 
@@ -201,18 +201,18 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 def test_a_neighbour_stopped_while_drawing_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
     monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
-    gate, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
+    queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
     with process(DRAWING, path) as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
-        with gate.turn(never):
+        with queue.turn(never):
             pass
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited again"))
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     before = drawn(path)
     monkeypatch.setattr(module, "REST_SECONDS", 0.0)
-    with gate.turn(never):
+    with queue.turn(never):
         assert drawn(path) != before
 
 
@@ -221,9 +221,9 @@ def test_a_damaged_file_starts_the_numbers_anew(last: int, tmp_path: Path) -> No
     """Numbers that no writer can have drawn are not gone on with, and break nothing."""
     path = tmp_path / "x.db"
     path.with_name("x.db.queue").write_bytes(struct.pack("<qq", last, last))
-    gate = ProcessQueue(path)
+    queue = ProcessQueue(path)
     for number in (2, 3):
-        with gate.turn(never):
+        with queue.turn(never):
             assert struct.unpack("<q", drawn(path)) == (number,)
 
 
