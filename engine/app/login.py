@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.system import EngineLock, Holder, holder_of
-from adapters.telegram import Datacenter, Login, LoginFailed, Person, TelegramConnector, Way, log_out
+from adapters.telegram import Datacenter, Login, LoginFailed, LoginMethod, LoginPrompts, TelegramConnector, log_out
 from engine import paths
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
@@ -86,11 +86,11 @@ class _Running:
 
 @define(eq=False)
 class CredentialsCommand:
-    """One command on one account; what it says to whom is up to the ``person``."""
+    """One command on one account; what it says is up to the ``prompts``."""
 
     config: Config
     account: AccountConfig
-    person: Person
+    prompts: LoginPrompts
     login: Login | None = field(default=None, init=False)
 
     @property
@@ -98,7 +98,7 @@ class CredentialsCommand:
         """Whether the account has another session now."""
         return self.login is not None and self.login.placed
 
-    async def log_in(self, way: Way) -> LoginOutcome:
+    async def log_in(self, way: LoginMethod) -> LoginOutcome:
         """Log the account in. Raises ``LoginFailed``, ``LockHeld``, ``StorageError``, ``SandboxError``, ``OSError``."""
         name = self.account.name
         async with AsyncExitStack() as parts:
@@ -106,7 +106,7 @@ class CredentialsCommand:
             before = await anyio.to_thread.run_sync(engine.at) if engine else Snapshot()
             connector = await parts.enter_async_context(self._connector(engine))
             async with self._at_rest(engine, before) as known:
-                self.login = Login(connector, self.person)
+                self.login = Login(connector, self.prompts)
                 backup = (await self.login.run(way)).backup
             said = [f"{name} is logged in"]
             if backup is not None:
@@ -164,7 +164,7 @@ class CredentialsCommand:
                     )
                 yield self._connector_to(found)
             case SandboxConfig():
-                await self.person.say("Starting the sandbox datacenter; the first time it makes its keys.")
+                await self.prompts.say("Starting the sandbox datacenter; the first time it makes its keys.")
                 async with sandbox_datacenter(self.config) as datacenter:
                     yield self._connector_to(datacenter)
             case _:
@@ -184,7 +184,7 @@ class CredentialsCommand:
             return
         paused = await engine.tell(Verb.PAUSE)
         if paused:
-            await self.person.say(f"{self.account.name} is paused in the running engine meanwhile.")
+            await self.prompts.say(f"{self.account.name} is paused in the running engine meanwhile.")
         try:
             yield paused
         finally:
@@ -198,7 +198,9 @@ class CredentialsCommand:
             await engine.tell(Verb.RESUME)
         except LoginFailed as exc:
             name = self.account.name
-            await self.person.say(f"{name} may be paused still ({exc}); see: python -m engine resume … {_quoted(name)}")
+            await self.prompts.say(
+                f"{name} may be paused still ({exc}); see: python -m engine resume … {_quoted(name)}"
+            )
 
     def _start_it(self, engine: _Running | None) -> tuple[str, ...]:
         if engine is None:
