@@ -67,6 +67,8 @@ class WriteBehind:
         with self._changed:
             queued = self._files.setdefault(id(file), _QueuedFile(file))
             self._make_due(queued, time.monotonic() + after)
+        if not self._running:  # a thread counts as soon as it is started: none could be
+            self._visit_all_due()
 
     def drain(self, timeout: float) -> int:
         """Visit the files with unwritten changes for ``timeout`` seconds; return how many of them are left."""
@@ -76,6 +78,8 @@ class WriteBehind:
             for queued in list(self._files.values()):
                 self._make_due(queued, time.monotonic())
             while (left := end - time.monotonic()) > 0 and any(self._unsaved()):
+                if not self._running:
+                    self._visit_all_due()
                 self._changed.wait(min(left, 0.05))
                 for queued in self._unsaved():  # a refused file is tried again soon, not in seconds
                     self._make_due(queued, time.monotonic() + 0.05)
@@ -95,32 +99,47 @@ class WriteBehind:
     def _push(self, queued: _QueuedFile, due: float) -> None:
         heapq.heappush(self._queue, (due, next(self._numbers), queued))
         if not self._idle and self._running < self.threads:
-            self._running += 1
-            name = f"session writer {self._running}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._start()
         self._changed.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"session writer {self._running + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # Since Python 3.12 a process that ends cannot start threads. Running ones do the work, or else the caller.
+            return
+        self._running += 1
 
     def _work(self) -> None:
         while (queued := self._wait_for_due()) is not None:
-            try:
-                again = queued.file.visit()
-            except Exception:
-                log.exception("❌ A mistake in the engine itself kept a session file from being written")
-                again = BUG_PAUSE_SECONDS
-            self._finish_visit(queued, again)
+            self._visit(queued)
+
+    def _visit_all_due(self) -> None:
+        """Visit all files that are due now, in the caller's thread."""
+        while True:
+            with self._changed:
+                queued = self._take()
+            if queued is None:
+                return
+            self._visit(queued)
+
+    def _visit(self, queued: _QueuedFile) -> None:
+        try:
+            again = queued.file.visit()
+        except Exception:
+            log.exception("❌ A mistake in the engine itself kept a session file from being written")
+            again = BUG_PAUSE_SECONDS
+        self._finish_visit(queued, again)
 
     def _wait_for_due(self) -> _QueuedFile | None:
         """Wait for a file that is due; return None when there has been none for a while."""
         with self._changed:
             give_up = time.monotonic() + IDLE_TIMEOUT
             while True:
-                now = time.monotonic()
-                while self._queue and self._queue[0][2].due != self._queue[0][0]:
-                    heapq.heappop(self._queue)  # the file became due earlier, and was visited then
-                if self._queue and self._queue[0][0] <= now:
-                    queued = heapq.heappop(self._queue)[2]
-                    queued.due, queued.busy = None, True
+                if (queued := self._take()) is not None:
                     return queued
+                now = time.monotonic()
                 if not self._queue and now >= give_up:
                     self._running -= 1
                     return None
@@ -128,6 +147,16 @@ class WriteBehind:
                 self._idle += 1
                 self._changed.wait(until - now)
                 self._idle -= 1
+
+    def _take(self) -> _QueuedFile | None:
+        """Take the first file that is due out of the queue; return None if none is."""
+        while self._queue and self._queue[0][2].due != self._queue[0][0]:
+            heapq.heappop(self._queue)  # the file became due earlier, and was visited then
+        if not self._queue or self._queue[0][0] > time.monotonic():
+            return None
+        queued = heapq.heappop(self._queue)[2]
+        queued.due, queued.busy = None, True
+        return queued
 
     def _finish_visit(self, queued: _QueuedFile, again: float | None) -> None:
         with self._changed:
