@@ -1,4 +1,4 @@
-"""One session file in use: who owns it, what is not written yet, and how it is written, visit by visit."""
+"""One session file in use: its owner, its unwritten rows, and how a thread writes it, visit by visit."""
 
 import os
 import sqlite3

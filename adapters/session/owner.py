@@ -135,10 +135,10 @@ def _read_owner(path: Path) -> Owner | None:
 
 def held_error(session: Path, owner: Owner | None) -> SessionHeld:
     """Return the error that names the owner of a session."""
-    who = f"is used by {owner}" if owner else "is used by another program"
+    use = f"is used by {owner}" if owner else "is used by another program"
     if owner and owner.pid == os.getpid() and owner.host == socket.gethostname():
-        who = "is open in this very program already"
-    return SessionHeld(f"{session}: the session {who}; one session belongs to one program, so close it there first")
+        use = "is open in this very program already"
+    return SessionHeld(f"{session}: the session {use}; one session belongs to one program, so close it there first")
 
 
 def _program() -> str:

@@ -36,7 +36,7 @@ REST_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.00003
 """Between two polls of the writer that is next in line."""
 _TURN_SECONDS: Final = 0.00015
-"""The least time that a turn takes: each writer in between makes a waiting one poll later by so much."""
+"""The least time that a turn takes: a writer polls later by this much for each one that is before it."""
 _MAX_POLL_SECONDS: Final = 0.002
 _NUMBERS: Final = struct.Struct("<qq")
 """In the file: the number that was drawn last, and the one that had its turn last."""

@@ -30,8 +30,8 @@ class LockHeld(Exception):
     """Another engine holds the data directory; ``holder`` is None if the lock file does not name it."""
 
     def __init__(self, path: Path, holder: Holder | None) -> None:
-        who = f"process {holder.pid}" if holder else "another process"
-        super().__init__(f"{path.parent}: {who} runs an engine on this data already; stop it first")
+        holder_name = f"process {holder.pid}" if holder else "another process"
+        super().__init__(f"{path.parent}: {holder_name} runs an engine on this data already; stop it first")
         self.holder = holder
 
 

@@ -36,7 +36,7 @@ class JobContext(Protocol):
     def saved(self) -> dict[str, Any]:
         """The job's last checkpoint."""
 
-    async def checkpoint(self, mark: dict[str, Any], **more: Any) -> None:
+    async def checkpoint(self, progress: dict[str, Any], **more: Any) -> None:
         """Store the job's progress."""
 
 

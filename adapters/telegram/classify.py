@@ -185,8 +185,8 @@ TABLE: tuple[ErrorRule, ...] = (
     # 11. the network: a FIN is an IncompleteReadError, an EOFError but not an OSError; ProxyFailed is an OSError
     ErrorRule((OSError, EOFError), NetworkLost),
 )
-"""7. Telethon handles other migrations (303); the others are 13. unexpected. 8. SQLite's errors have
-a table of their own."""
+"""7. Telethon handles other migrations (303); one that it does not handle is 13. unexpected. 8. SQLite's
+errors have a table of their own."""
 
 _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (NotLoggedIn, "nobody has logged in with this session file yet"),

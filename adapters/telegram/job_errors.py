@@ -30,7 +30,7 @@ ACCOUNT_FAILURES = (
     AccountBanned, AccountLimited, AuthKeyUnknown, AuthRejected, ConfigRefused, DatabaseCorrupt, DatabaseLocked,
     DatabaseUnavailable, ProtocolBroken, SessionDuplicated, TransportFlood,
 )  # fmt: skip
-"""Failures that reach the account's machine, too, which decides what to do; the job waits, or goes on elsewhere."""
+"""Failures that reach the account's machine, too, which decides what to do; the job waits, or moves to another."""
 _PHONE = re.compile(r"\+[0-9]{7,15}")
 SLACK_SECONDS = 1.0
 """Added to the wait that the server asked for, as everywhere."""
