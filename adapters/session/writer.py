@@ -11,12 +11,13 @@ other files have their turn. Rows that could not be written stay in the dirty se
 import atexit
 import heapq
 import itertools
-import logging
 import threading
 import time
 from typing import Any, Final, Protocol
 
 from attrs import define, field
+
+from adapters.log_events import event_logger
 
 THREADS: Final = 2
 IDLE_TIMEOUT: Final = 10.0
@@ -26,11 +27,15 @@ BUG_PAUSE_SECONDS: Final = 5.0
 EXIT_TIMEOUT: Final = 5.0
 """Seconds that the end of the process waits for unwritten changes."""
 
-log = logging.getLogger("holdfast.session")
+log = event_logger("holdfast.session")
 
 
 class WrittenFile(Protocol):
     """A file that a thread visits when it is due, one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name in log lines: the account's, or the file's."""
 
     def visit(self) -> float | None:
         """Write what is to be written now; return in how many seconds the next visit is due, None for no more."""
@@ -128,7 +133,7 @@ class WriteBehind:
         try:
             again = queued.file.visit()
         except Exception:
-            log.exception("❌ A mistake in the engine itself kept a session file from being written")
+            log.exception("session_writer_failed", account=queued.file.name)
             again = BUG_PAUSE_SECONDS
         self._finish_visit(queued, again)
 
@@ -179,4 +184,4 @@ shared: Final = WriteBehind()
 def _at_exit() -> None:
     """Write what is not written yet: daemon threads do not keep a process alive."""
     if files := shared.drain(EXIT_TIMEOUT):
-        log.error("❌ %d session files could not be written in time before the end of the process", files)
+        log.error("sessions_not_written", files=files)

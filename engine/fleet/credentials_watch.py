@@ -27,7 +27,7 @@ POST_TIMEOUT: Final = 1.0
 SETTLE_SECONDS: Final = 0.5
 """Seconds after which a write to a damaged file is no longer a consequence of closing it."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 def is_replaced(at: Snapshot, credentials: str, stamp: StatStamp) -> bool:
@@ -60,7 +60,7 @@ class CredentialsWatch:
             try:
                 await self.check(*self.fleet.runners)
             except Exception:  # a bug here must not stop the fleet
-                log.exception("An error in the engine itself kept it from looking at the session files", icon="❌")
+                log.exception("credentials_watch_failed")
 
     async def check(self, *names: str) -> None:
         """Check the files of these accounts now, and post to those whose credentials have changed."""

@@ -1,4 +1,7 @@
-"""MTProto 2.0 encryption of one packet. Source: https://core.telegram.org/mtproto/description"""
+"""MTProto 2.0 encryption of one packet.
+
+Source: https://core.telegram.org/mtproto/description
+"""
 
 import os
 import struct

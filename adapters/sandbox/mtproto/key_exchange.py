@@ -1,6 +1,7 @@
-"""The key exchange: how a client without a key gets one. Source: https://core.telegram.org/mtproto/auth_key
+"""The key exchange: how a client without a key gets one.
 
-Telethon pads RSA in the old way (SHA-1, data, random) and checks ranges only, so group 14 of RFC 3526 serves.
+Telethon pads RSA in the old way (SHA-1, data, random) and checks ranges only, so group 14 of RFC 3526 serves. Source:
+https://core.telegram.org/mtproto/auth_key
 """
 
 import secrets
