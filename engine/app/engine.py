@@ -38,6 +38,7 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
+from engine.wakeup import Wakeup
 from engine.work.stall import watched
 from states import Entry, Snapshot, State, Step
 from states.events import Failure
@@ -89,7 +90,7 @@ class Account:
 
     name: str
     _fleet: Supervisor
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _changed: Wakeup = field(factory=Wakeup, init=False)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -117,8 +118,7 @@ class Account:
 
     def changed(self) -> None:
         """Let those who wait look again."""
-        self._changed.set()
-        self._changed = anyio.Event()
+        self._changed.notify()
 
 
 @define(eq=False)

@@ -61,7 +61,7 @@ class JobService:
             policy=self.config.work,
             store=store,
             client_of=client_of,
-            blame=classify_job_error,
+            classify_error=classify_job_error,
             clock=SystemClock(),
         )
         self.background = BackgroundTasks(client_of, classify_job_error)

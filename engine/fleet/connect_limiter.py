@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
+from engine.wakeup import Wakeup
+
 CANARY_PAUSES = (1.0, 2.0, 4.0, 5.0)
 """Seconds from the end of the first, second, … failed canary to the next one; the last goes on."""
 
@@ -14,13 +16,6 @@ CANARY_GRACE = 5.0
 """Seconds that a canary is waited for. Then another goes beside it: what makes it hang may be its own trouble."""
 
 NEVER = float("inf")
-
-
-@define(eq=False)
-class _Waiter:
-    """Somebody in the queue, with a wakeup of its own: one wakeup for all would be slow to cancel."""
-
-    wakeup: anyio.Event = field(factory=anyio.Event)
 
 
 @define(eq=False)
@@ -35,7 +30,8 @@ class ConnectLimiter:
 
     at_once: int
     stagger: float
-    _queue: OrderedDict[_Waiter, None] = field(factory=OrderedDict, init=False)
+    _queue: OrderedDict[Wakeup, None] = field(factory=OrderedDict, init=False)
+    """A wakeup for each waiter: one for all of them would be slow to cancel."""
     _inside: int = field(default=0, init=False)
     _canaries: int = field(default=0, init=False)
     _next_start: float = field(default=-NEVER, init=False)
@@ -71,20 +67,19 @@ class ConnectLimiter:
         self._wake_first()
 
     async def _enter(self) -> None:
-        waiter = _Waiter()
+        waiter = Wakeup()
         self._queue[waiter] = None
         try:
             while (wait := self._wait_of(waiter)) > 0:
                 with anyio.move_on_after(wait):
-                    await waiter.wakeup.wait()
-                waiter.wakeup = anyio.Event()
+                    await waiter.wait()
             self._inside += 1
             self._next_start = anyio.current_time() + (CANARY_GRACE if self._dark else self.stagger)
         finally:
             del self._queue[waiter]
             self._wake_first()
 
-    def _wait_of(self, waiter: _Waiter) -> float:
+    def _wait_of(self, waiter: Wakeup) -> float:
         """Return how long it is until this one's turn, as things stand: for ever means until the wakeup rings."""
         if next(iter(self._queue)) is not waiter or self._inside >= self.at_once:
             return NEVER
@@ -102,4 +97,4 @@ class ConnectLimiter:
     def _wake_first(self) -> None:
         """Let the first in the queue look again whether it is its turn."""
         if self._queue:
-            next(iter(self._queue)).wakeup.set()
+            next(iter(self._queue)).notify()

@@ -13,6 +13,7 @@ import anyio
 from attrs import define, field
 
 from engine.fleet.ports import Connector
+from engine.wakeup import Wakeup
 from states import State, Step
 
 MIN_PAUSE = 0.5
@@ -42,7 +43,7 @@ class NetworkProbe:
     """For each account that waits its way."""
     _told: set[str] = field(factory=set, init=False)
     _looked_after: set[str] = field(factory=set, init=False)
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _changed: Wakeup = field(factory=Wakeup, init=False)
 
     def observe(self, account: str, step: Step) -> None:
         """Note who waits for the network and who does not."""
@@ -54,8 +55,7 @@ class NetworkProbe:
         if waits:
             way = self._way[account] = self.connectors[account].route
             self._waiting.setdefault(way, set()).add(account)
-            self._changed.set()
-            self._changed = anyio.Event()
+            self._changed.notify()
         else:
             way = self._way.pop(account)
             self._waiting[way].discard(account)

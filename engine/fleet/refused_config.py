@@ -8,6 +8,7 @@ import structlog
 from attrs import define, field
 
 from engine.fleet.supervisor import Supervisor
+from engine.wakeup import Wakeup
 from states import State, Step
 from states.events import ConfigRefused
 from states.rules import ATTEMPT
@@ -33,7 +34,7 @@ class RefusedConfig:
     fleet: Supervisor
     _standing: ConfigRefused | None = field(default=None, init=False)
     _to_tell: dict[str, ConfigRefused] = field(factory=dict, init=False)
-    _work: anyio.Event = field(factory=anyio.Event, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.fleet.listeners.append(self._listen)
@@ -41,12 +42,12 @@ class RefusedConfig:
     async def run(self) -> None:
         """Pass the news on until cancelled."""
         while True:
-            await self._work.wait()
-            self._work = anyio.Event()
+            upcoming = self._wakeup.upcoming
             told, self._to_tell = self._to_tell, {}
             async with anyio.create_task_group() as tasks:
                 for name, refusal in told.items():
                     tasks.start_soon(self._tell, name, refusal)
+            await upcoming.wait()
 
     async def _tell(self, name: str, refusal: ConfigRefused) -> None:
         if self.fleet.runners[name].snapshot.state in OUT_OF_USE:
@@ -80,4 +81,4 @@ class RefusedConfig:
 
     def _pass_on(self, names: Iterable[str], refusal: ConfigRefused) -> None:
         self._to_tell.update(dict.fromkeys(names, refusal))
-        self._work.set()
+        self._wakeup.notify()

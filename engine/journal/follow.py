@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
-import anyio
 import anyio.to_thread
 from attrs import define, field
 
+from engine.wakeup import Wakeup
 from states import Entry
 
 PAGE_RECORDS = 1000
@@ -34,14 +34,13 @@ class JournalFollower:
 
     flush: Callable[[], Awaitable[None]]
     opened: Callable[[], AbstractContextManager[Records]]
-    _wakeup: anyio.Event = field(factory=anyio.Event, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
     _over: bool = field(default=False, init=False)
 
     def wake(self, *, over: bool = False) -> None:
         """Take note that something was written, or that nothing more will be."""
         self._over = self._over or over
-        self._wakeup.set()
-        self._wakeup = anyio.Event()
+        self._wakeup.notify()
 
     async def entries(self, after: int | None) -> AsyncIterator[Entry]:
         """Yield the records after the number ``after``, None: from now on, until the engine ends."""
@@ -49,7 +48,7 @@ class JournalFollower:
             await self.flush()
             after = await anyio.to_thread.run_sync(self._last)
         while True:
-            wakeup = self._wakeup
+            upcoming = self._wakeup.upcoming  # before the look: what is written meanwhile ends the wait
             if not self._over:
                 await self.flush()
             page = await anyio.to_thread.run_sync(self._page, after)
@@ -59,7 +58,7 @@ class JournalFollower:
             if not page:
                 if self._over:
                     return
-                await wakeup.wait()
+                await upcoming.wait()
 
     def _last(self) -> int:
         with self.opened() as records:

@@ -11,8 +11,12 @@ from attrs import define, field
 
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
+from engine.work.owned_task import OwnedTask
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
+
+MAX_CANCELLATIONS = 3
+"""How often a job that was taken away is cancelled before it is given up."""
 
 
 class JobOver(Exception):
@@ -46,25 +50,24 @@ class Run:
     kind: JobKind
     account: str
     client: Any
-    task: "asyncio.Task[None] | None" = field(default=None, init=False)
-    inside: bool = field(default=False, init=False)
-    """Whether the task is in the user's function, and not before or after it."""
+    owned: OwnedTask = field(init=False)
     end: JobEvent | None = field(default=None, init=False)
-    """What came of it, when its task has ended."""
+    """How it ended, once its task has."""
     why: JobEvent | None = field(default=None, init=False)
-    """Why it was taken away."""
-    asked: int = field(default=0, init=False)
-    """How often it was told to end; and when last, by the loop's clock."""
-    asked_at: float = field(default=0.0, init=False)
+    """Why it was taken away; None if it was not."""
     heard_at: float = field(factory=anyio.current_time, init=False)
     """When it began, or last said how far it is, by the loop's clock: one that is set makes no job silent."""
     unsaved: bool = field(default=False, init=False)
     """Whether it has said how far it is, and that is not stored yet."""
 
+    @owned.default
+    def _own_task(self) -> OwnedTask:
+        return OwnedTask(f"job {self.job.id} ({self.job.kind}) of {self.account}", MAX_CANCELLATIONS)
+
     @property
     def label(self) -> str:
         """What log lines call it."""
-        return f"job {self.job.id} ({self.job.kind}) of {self.account}"
+        return self.owned.label
 
 
 @define(eq=False)

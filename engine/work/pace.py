@@ -13,8 +13,8 @@ from states.pace import KindPolicy, WorkPolicy
 
 Place = tuple[str, str]
 """A kind, and an account."""
-LATER = math.inf
-"""Not before some job has ended."""
+WHEN_ONE_ENDS = math.inf
+"""What ``Pace.opening`` returns when a job may begin only after another one has ended."""
 
 
 @define(eq=False)
@@ -58,15 +58,15 @@ class Pace:
         self._held[kind, account] = max(until, self._held.get((kind, account), 0.0))
 
     def opening(self, kind: str, account: str, now: float, *, paid: bool = False) -> float | None:
-        """Return when to ask again (Unix seconds; ``LATER``: when one has ended), or None if it may begin now.
+        """Return when to ask again (Unix seconds; ``WHEN_ONE_ENDS``: when one has ended), or None if it may begin now.
 
         ``paid``: the job's place in the budget has been taken already.
         """
         policy = self.policy.of(kind)
         if self._running[kind, account] >= policy.per_account:
-            return LATER
+            return WHEN_ONE_ENDS
         if policy.at_once is not None and self._running[kind] >= policy.at_once:
-            return LATER
+            return WHEN_ONE_ENDS
         held = self._held.get((kind, account), 0.0)
         if held > now:
             return held

@@ -66,4 +66,4 @@ async def test_the_module_with_kinds_of_one_s_own(workplace: Workplace) -> None:
             with anyio.fail_after(TIMEOUT):
                 while [message.text for message in dc.messages("+9996630001")] != ["ping", "pong"]:
                     await anyio.sleep(0.01)
-            assert [post.label for post in engine.jobs.background.tasks if post.task] == ["keep_online of Account 1"]
+            assert [post.label for post in engine.jobs.background.tasks if post.owned] == ["keep_online of Account 1"]
