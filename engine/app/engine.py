@@ -325,8 +325,8 @@ class Engine:
         """Make the runners of all accounts, and what watches over all of them together; return what has to run."""
         config, fleet = self.config, self.fleet
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
-        detector = OutageDetector(limiter, fleet.tell)
-        probe = NetworkProbe(connectors, detector.seen)
+        detector = OutageDetector(limiter, fleet.notify)
+        probe = NetworkProbe(connectors, detector.datacenter_answers)
         credentials = CredentialsWatch(fleet, {account.name: account.session for account in config.accounts})
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
@@ -336,7 +336,7 @@ class Engine:
             runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
-                turns=limiter,
+                limiter=limiter,
                 journal=journal,
                 clock=SystemClock(),
                 policy=config.states,
@@ -345,7 +345,7 @@ class Engine:
             )
             fleet.add(runner)
         watchers = [self.source.run, probe.run, credentials.run, refused.run, control.run]
-        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all))
+        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.notify_all))
         if (keep := config.storage.keep) is not None:
             for kept in (journal, self.jobs.store):
                 watchers.append(partial(retain, kept, keep, SystemClock(), unusable=StorageError))

@@ -11,7 +11,7 @@ from adapters.telegram.builtin_jobs import BUILT_IN
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
 from engine.work.kinds import BadJob, JobKind, JobKinds
-from engine.work.modules import BadModule, Found, find
+from engine.work.modules import BadModule, ModuleContents, load_modules
 
 MAX_PRIORITY = 1_000_000
 
@@ -21,20 +21,20 @@ class JobRegistry:
     """The kinds of jobs of a config, and what else is in its modules."""
 
     config: Config
-    found: Found
+    modules: ModuleContents
     kinds: JobKinds
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """Import the modules of a config. Raises ``BadModule``, also for rules for a kind that no module has."""
-        modules = [(each.module, each.accounts) for each in config.work.modules]
-        found = find(modules, config.path.absolute().parent)
-        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *found.kinds])
+        named = [(each.module, each.accounts) for each in config.work.modules]
+        modules = load_modules(named, config.path.absolute().parent)
+        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *modules.kinds])
         for name in config.work.kinds:
             if kinds.get(name) is None:
                 hint = nearest(name, kinds.by_name)
                 raise BadModule(f"{config.path.name}: work.kinds.{name}: no module has this kind; {hint}")
-        return cls(config, found, kinds)
+        return cls(config, modules, kinds)
 
     def check(
         self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None

@@ -49,7 +49,7 @@ class JobService:
 
     def handlers_of(self, account: str) -> list[tuple[Any, Any]]:
         """Return the handlers of an account that are in modules, each with its event."""
-        return [(each.function, each.event) for each in self.registry.found.handlers if _fits(account, each.accounts)]
+        return [(each.function, each.event) for each in self.registry.modules.handlers if _fits(account, each.accounts)]
 
     def open(self, store: JobStore, client_of: ClientOf) -> None:
         """Get ready to work, on a running loop."""
@@ -66,7 +66,7 @@ class JobService:
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name in names:
-            for each in self.registry.found.background_tasks:
+            for each in self.registry.modules.background_tasks:
                 if _fits(name, each.accounts):
                     self.background.add(name, each.function)
             for pattern, function in self._own_background:

@@ -70,7 +70,7 @@ class ConnectionMonitor:
     _clients: dict[str, Any] = field(factory=dict, init=False)
     _fleet: Supervisor | None = field(default=None, init=False)
     _task: "asyncio.Task[bool] | None" = field(default=None, init=False)
-    _turns: ConnectLimiter = field(factory=lambda: ConnectLimiter(CONNECTS_AT_ONCE, 0.0), init=False)
+    _limiter: ConnectLimiter = field(factory=lambda: ConnectLimiter(CONNECTS_AT_ONCE, 0.0), init=False)
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
     """Where each client was when the monitoring stopped."""
 
@@ -135,7 +135,7 @@ class ConnectionMonitor:
         return Runner(
             account=name,
             connector=OwnedConnector(self._clients[name], name, round(self.check_interval) + PING_MARGIN),
-            turns=self._turns,
+            limiter=self._limiter,
             journal=_NoJournal(),
             clock=SystemClock(),
             policy=self.policy,

@@ -13,7 +13,7 @@ from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reportin
 from engine.cli.log_common import event_of, moment, opened
 from engine.console import journal_lines
 from engine.console.status import LOOKS
-from engine.journal.explain import Asked, Explanation
+from engine.journal.explain import Explanation, GuardAnswer
 from engine.journal.explain import explain as explained
 from states import Entry
 
@@ -133,7 +133,7 @@ def _line(page: Text, label: str, text: str, style: str = "") -> None:
     page.append(f"{label:<11}", style="cyan").append(f"{text}\n", style=style)
 
 
-def _answer(asked: Asked) -> str:
+def _answer(asked: GuardAnswer) -> str:
     saw = ", ".join(f"{name} {_shown(_value(name, value))}" for name, value in asked.saw.items() if value is not None)
     question = asked.question.removesuffix(".")
     return f"{'yes' if asked.holds else 'no ':<3}  {asked.guard}: {question}" + (f"  ({saw})" if saw else "")

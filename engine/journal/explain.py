@@ -15,26 +15,26 @@ from states.schedules import Backoff
 
 ROW_BY_NAME = {row.name: row for row in ROWS}
 
-Look = Callable[[Moment], Any]
+Reader = Callable[[Moment], Any]
 
 
-def _of_event(name: str) -> tuple[str, Look]:
+def _of_event(name: str) -> tuple[str, Reader]:
     return f"event.{name}", lambda moment: getattr(moment.event, name, None)
 
 
-def _of_snapshot(name: str) -> tuple[str, Look]:
+def _of_snapshot(name: str) -> tuple[str, Reader]:
     return name, lambda moment: getattr(moment.snapshot, name)
 
 
-def _of_schedule(name: str) -> tuple[str, Look]:
+def _of_schedule(name: str) -> tuple[str, Reader]:
     return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
 
 
-_CAUSE: tuple[str, Look] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
-_STREAK: tuple[str, Look] = ("streak with this one", streak_after)
-_FAILURES: tuple[str, Look] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
+_CAUSE: tuple[str, Reader] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
+_STREAK: tuple[str, Reader] = ("streak with this one", streak_after)
+_FAILURES: tuple[str, Reader] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
 
-SEES: dict[str, tuple[tuple[str, Look], ...]] = {
+GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "stale": (_of_event("generation"), _of_snapshot("generation")),
     "foreign": (_of_event("link"), _of_snapshot("link")),
     "new_credentials": (_of_event("credentials"), _of_snapshot("credentials")),
@@ -60,7 +60,7 @@ SEES: dict[str, tuple[tuple[str, Look], ...]] = {
 
 
 @frozen(kw_only=True)
-class Asked:
+class GuardAnswer:
     """A guard that was asked: its question, what it saw, and its answer."""
 
     guard: str
@@ -89,7 +89,7 @@ class Explanation:
     row: Row | None
     snapshot: Snapshot | None
     """Where the account was when it was decided."""
-    asked: tuple[Asked, ...]
+    asked: tuple[GuardAnswer, ...]
     arithmetic: Arithmetic | None
     doubt: str | None
     before: Sequence[Entry] = field(factory=tuple)
@@ -111,7 +111,7 @@ def explain(
     """
     row = ROW_BY_NAME.get(entry.rule)
     snapshot, doubt = _reconstructed(entry, life, records, event_of)
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[GuardAnswer, ...] = ()
     arithmetic = None
     if snapshot is not None and life is not None:
         try:
@@ -159,16 +159,18 @@ def _reconstructed(
     return snapshot, None
 
 
-def _asked(moment: Moment) -> tuple[Asked, ...]:
+def _asked(moment: Moment) -> tuple[GuardAnswer, ...]:
     asked = []
     for row in ROWS:
         if row.source is not moment.snapshot.state or row.event is not type(moment.event):
             continue
         if row.when is None:
             break
-        saw = {name: look(moment) for name, look in SEES[row.when.__name__]}
+        saw = {name: look(moment) for name, look in GUARD_INPUTS[row.when.__name__]}
         holds = row.when(moment)
-        asked.append(Asked(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds))
+        asked.append(
+            GuardAnswer(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds)
+        )
         if holds:
             break
     return tuple(asked)

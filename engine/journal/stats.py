@@ -16,10 +16,10 @@ from states import State
 
 _DOWN = (State.BACKOFF, State.AUTH_FAILED, State.TIMEOUT, State.RECONNECTING)
 
-COUNTED = tuple(state for state in State if state is not State.SHUTTING_DOWN)
+COUNTED_STATES = tuple(state for state in State if state is not State.SHUTTING_DOWN)
 """States whose time counts: the end of a life is neither up nor down."""
 
-EARLIER = "(began earlier)"
+BEGAN_EARLIER = "(began earlier)"
 """Cause of an outage that was under way when the time began that was asked for."""
 
 
@@ -50,7 +50,7 @@ class Move(Protocol):
 
 
 @frozen(kw_only=True)
-class Past:
+class AccountHistory:
     """What must be known of an account before its records are read.
 
     ``lives`` from the one of ``last`` on, by number; ``last`` is the last record before ``since``, if any. ``ends``
@@ -85,7 +85,7 @@ class Figures:
     @property
     def lived(self) -> float:
         """How long the engine ran for it: the time in all states but ``shutting_down``."""
-        return sum(self.seconds[state] for state in COUNTED)
+        return sum(self.seconds[state] for state in COUNTED_STATES)
 
     @property
     def availability(self) -> float | None:
@@ -127,10 +127,10 @@ class _Outage:
 
 
 @define
-class _Account:
+class _AccountTotals:
     """Adds up one account, record by record."""
 
-    past: Past
+    history: AccountHistory
     since: float
     until: float
     life: int | None = None
@@ -145,11 +145,11 @@ class _Account:
     causes: dict[str, list[float]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        if (last := self.past.last) is not None:
+        if (last := self.history.last) is not None:
             self.life, self.state, self.at = last.life, last.target, last.at
             self.over = last.source is State.SHUTTING_DOWN and last.event == "Closed"
             if self.state in _DOWN:
-                self.outage = _Outage(EARLIER, began=False)
+                self.outage = _Outage(BEGAN_EARLIER, began=False)
 
     def take(self, move: Move) -> None:
         """Go on to the next record."""
@@ -162,17 +162,17 @@ class _Account:
 
     def finish(self) -> None:
         """Go on to the end: through lives that have no record, to the last sign."""
-        for life in self.past.lives:
+        for life in self.history.lives:
             if self.life is None or life.life > self.life:
                 self._end(life)
                 self._start(life, None)
         if self.life is not None and not self.over:
-            self._advance(max(self.at, self.past.ends))
+            self._advance(max(self.at, self.history.ends))
         self._close(repaired=False)
 
     def _follow(self, move: Move) -> None:
         """Go on to the life of ``move``, through those before it that have no record."""
-        for life in self.past.lives:
+        for life in self.history.lives:
             if (self.life is None or life.life > self.life) and life.life <= move.life:
                 self._end(life)
                 self._start(life, move if life.life == move.life else None)
@@ -196,7 +196,7 @@ class _Account:
             self.state, self.at = life.start.state, max(life.at, life.start.since)
         if self.state in _DOWN:
             cause = (life.start or life.snapshot).cause
-            self._open(cause.event if cause else EARLIER)
+            self._open(cause.event if cause else BEGAN_EARLIER)
 
     def _advance(self, to: float) -> None:
         spent = max(0.0, min(to, self.until) - max(self.at, self.since))
@@ -215,27 +215,29 @@ class _Account:
     def _open(self, cause: str) -> None:
         began = self.at >= self.since
         self.outages += began
-        self.outage = _Outage(cause if began else EARLIER, began)
+        self.outage = _Outage(cause if began else BEGAN_EARLIER, began)
 
     def _close(self, *, repaired: bool) -> None:
         if (outage := self.outage) is None:
             return
         self.outage = None
         self.longest = max(self.longest, outage.seconds)
-        tally = self.causes.setdefault(outage.cause, [0, 0.0])
-        tally[0] += 1
-        tally[1] += outage.seconds
+        total = self.causes.setdefault(outage.cause, [0, 0.0])
+        total[0] += 1
+        total[1] += outage.seconds
         if repaired and outage.began:
             self.repairs.append(outage.seconds)
 
 
-def measure(pasts: Mapping[str, Past], moves: Iterable[Move], *, since: float | None, until: float) -> Stats:
+def measure(
+    histories: Mapping[str, AccountHistory], moves: Iterable[Move], *, since: float | None, until: float
+) -> Stats:
     """Return the numbers of the time from ``since`` to ``until`` (Unix seconds).
 
     ``moves`` are all records from ``since`` on, in the order of the journal.
     """
     start = since if since is not None else -math.inf
-    accounts = {name: _Account(past, start, until) for name, past in sorted(pasts.items())}
+    accounts = {name: _AccountTotals(history, start, until) for name, history in sorted(histories.items())}
     for move in moves:
         if move.account in accounts:  # not one that began after the accounts were read
             accounts[move.account].take(move)
@@ -249,13 +251,13 @@ def measure(pasts: Mapping[str, Past], moves: Iterable[Move], *, since: float | 
     )
 
 
-def _figures(accounts: Sequence[_Account]) -> Figures:
+def _figures(accounts: Sequence[_AccountTotals]) -> Figures:
     causes: dict[str, list[float]] = {}
     for account in accounts:
         for event, (count, seconds) in account.causes.items():
-            tally = causes.setdefault(event, [0, 0.0])
-            tally[0] += count
-            tally[1] += seconds
+            total = causes.setdefault(event, [0, 0.0])
+            total[0] += count
+            total[1] += seconds
     return Figures(
         seconds={state: sum(account.seconds[state] for account in accounts) for state in State},
         outages=sum(account.outages for account in accounts),

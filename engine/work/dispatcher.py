@@ -248,7 +248,7 @@ class Dispatcher:
             self._wakeup.set()
         for run in self._runs():
             timeout = self.policy.of(run.job.kind).patience
-            if run.why is None and loop_now - run.heard_at > timeout:
+            if run.why is None and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
                 self._take_away(run, Raised(silence))
             elif run.why is not None and loop_now > run.owned.grace_ends:

@@ -55,7 +55,7 @@ class Run:
     """How it ended, once its task has."""
     why: JobEvent | None = field(default=None, init=False)
     """Why it was taken away; None if it was not."""
-    heard_at: float = field(factory=anyio.current_time, init=False)
+    active_at: float = field(factory=anyio.current_time, init=False)
     """When it began, or last said how far it is, by the loop's clock: one that is set makes no job silent."""
     unsaved: bool = field(default=False, init=False)
     """Whether it has said how far it is, and that is not stored yet."""
@@ -130,7 +130,7 @@ class JobHandle:
         async with self._one:
             job = decide(self._run.job, saved, now=self._clock.now())
             await self._store.keep(job, messages, results)
-            self._heard(job)  # only now: a cancelled write has queued nothing, and the job is where it was
+            self._moved_on(job)  # only now: a cancelled write has queued nothing, and the job is where it was
         await self._store.flush()
 
     def progress(self, done: float, total: float | None = None) -> None:
@@ -140,11 +140,11 @@ class JobHandle:
         """
         self._check()
         saved = Saved(done=_amount(done), total=_amount(total))
-        self._heard(decide(self._run.job, saved, now=self._clock.now()))
+        self._moved_on(decide(self._run.job, saved, now=self._clock.now()))
         self._run.unsaved = True
 
-    def _heard(self, job: Job) -> None:
-        self._run.job, self._run.heard_at = job, anyio.current_time()
+    def _moved_on(self, job: Job) -> None:
+        self._run.job, self._run.active_at = job, anyio.current_time()
 
     def _check(self) -> None:
         if self._run.end is not None or self._run.why is not None:

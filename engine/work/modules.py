@@ -21,7 +21,7 @@ class BadModule(Exception):
 
 
 @frozen
-class Attached:
+class AccountFunction:
     """A function that stands with accounts: those whose name fits one of the globs ``accounts``."""
 
     function: Any
@@ -31,24 +31,24 @@ class Attached:
 
 
 @frozen
-class Found:
+class ModuleContents:
     """What is in the modules."""
 
     kinds: list[JobKind] = field(factory=list)
-    handlers: list[Attached] = field(factory=list)
-    background_tasks: list[Attached] = field(factory=list)
+    handlers: list[AccountFunction] = field(factory=list)
+    background_tasks: list[AccountFunction] = field(factory=list)
 
 
-def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
+def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> ModuleContents:
     """Import modules, each with the accounts that it is for, and return what is in them.
 
     A name that ends in ``.py`` is a file, relative to ``folder``; any other is a dotted name. Modules may import what
     lies in ``folder``. Raises ``BadModule``.
     """
-    found = Found()
+    found = ModuleContents()
     homes: dict[str, tuple[str, Any]] = {}
     for name, accounts in modules:
-        for function in _functions(_load(name, folder)):
+        for function in _functions(_import(name, folder)):
             for declaration in declarations_of(function):
                 if not inspect.iscoroutinefunction(function):
                     raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
@@ -59,9 +59,9 @@ def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
                             raise BadModule(f"{name}: the kind {kind!r} is in {home} already; rename one of them")
                         found.kinds.append(_kind(name, kind, function, data))
                     case HandlerDeclaration(event):
-                        found.handlers.append(Attached(function, tuple(accounts), event))
+                        found.handlers.append(AccountFunction(function, tuple(accounts), event))
                     case BackgroundTaskDeclaration():
-                        found.background_tasks.append(Attached(function, tuple(accounts)))
+                        found.background_tasks.append(AccountFunction(function, tuple(accounts)))
     return found
 
 
@@ -76,7 +76,7 @@ def _functions(module: ModuleType) -> list[Any]:
     return list({id(value): value for value in vars(module).values() if declarations_of(value)}.values())
 
 
-def _load(name: str, folder: Path) -> ModuleType:
+def _import(name: str, folder: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     try:
