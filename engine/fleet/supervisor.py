@@ -95,7 +95,7 @@ class Supervisor:
         await runner.ended.wait()
 
     async def _keep_alive(self, name: str) -> None:
-        """Keep an account alive: a life that a bug in the engine ended is followed by another, unnoticed by the rest."""
+        """Keep an account alive: a life that a bug in the engine ended is followed by another."""
         runner = self.runners[name]
         runner.observer = partial(self._observe, runner.observer)
         if runner.restored is not None and runner.restored.paused:

@@ -1,7 +1,7 @@
-"""What a module of the user's writes before its functions: ``job_kind``, ``on``, ``while_healthy``.
+"""The decorators for the functions of the user's modules: ``job_kind``, ``on``, ``while_healthy``.
 
-The decorators only declare. The engine finds the declared functions of the modules that the config names; each stays a
-plain function, which can be called and tested as it is.
+They only declare. The engine finds the declared functions in the modules that the config names. Each stays a plain
+function, which can be called and tested as it is.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ DECLARATIONS: Final = "__holdfast__"
 
 @frozen
 class JobKindDeclaration:
-    """The function does the jobs of this kind; ``data`` is the attrs class of what they are given, None a dict."""
+    """The function does the jobs of this kind. ``data`` is the attrs class of their data; None means a dict."""
 
     name: str
     data: type[Any] | None = None
@@ -24,7 +24,7 @@ class JobKindDeclaration:
 
 @frozen
 class HandlerDeclaration:
-    """The function hears of this event (of ``telethon.events``)."""
+    """The function handles this event (of ``telethon.events``)."""
 
     event: Any
 
@@ -40,8 +40,8 @@ Declaration = JobKindDeclaration | HandlerDeclaration | BackgroundTaskDeclaratio
 def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[F], F]:
     """Let ``async def work(job, client)`` do the jobs of the kind ``name``.
 
-    ``data`` is an attrs class: what a job is given is checked against it when the job is added, and ``job.data`` is one
-    of it. Without it ``job.data`` is a dict of anything.
+    ``data`` is an attrs class. A job's data are checked against it when the job is added, and ``job.data`` is an
+    instance of it. Without it ``job.data`` is a dict of anything.
     """
     return _declaring(JobKindDeclaration(name, data))
 
@@ -54,8 +54,8 @@ def on(event: Any) -> Callable[[F], F]:
 def while_healthy(function: F) -> F:
     """Run ``async def work(client)`` for as long as its account is healthy, anew with each client.
 
-    It is cancelled when the account leaves ``healthy``. An exception in it is its own: logged, counted, and it is
-    started again a few times.
+    It is cancelled when the account leaves ``healthy``. If it raises, the exception is logged, and it is started again
+    a few times.
     """
     return _declaring(BackgroundTaskDeclaration())(function)
 
@@ -69,6 +69,6 @@ def _declaring(declaration: Declaration) -> Callable[[F], F]:
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:
-    """Return the declarations of a function; nothing else has any."""
+    """Return the declarations of a function; an empty tuple for anything else."""
     declarations = getattr(function, DECLARATIONS, ()) if callable(function) and not isinstance(function, type) else ()
     return declarations if isinstance(declarations, tuple) else ()

@@ -393,5 +393,5 @@ class Dispatcher:
         if isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS
         if job.state is JobState.QUEUED:
-            self._queues.returned(job)
+            self._queues.put_back(job)
             self._changed |= dict.fromkeys(self._slots if job.account is None else [job.account])
