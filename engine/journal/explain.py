@@ -1,4 +1,4 @@
-"""Why the machine did what it did: one record of the journal, decided once more with everything on the table."""
+"""Explains why the machine did what it did: one record of the journal is decided again, with all that it depends on."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -56,12 +56,12 @@ GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
         ("database.told", lambda moment: moment.snapshot.database and moment.snapshot.database.told),
     ),
 }
-"""What each guard looks at."""
+"""The values that each guard depends on, each with its name and how to read it."""
 
 
 @frozen(kw_only=True)
 class GuardAnswer:
-    """A guard that was asked: its question, what it saw, and its answer."""
+    """A guard that was asked: its question, the values that it saw, and its answer."""
 
     guard: str
     question: str
@@ -71,7 +71,7 @@ class GuardAnswer:
 
 @frozen(kw_only=True)
 class Arithmetic:
-    """How a wait came to its length: ``text`` for people, ``parts`` (seconds and plain numbers) for programs."""
+    """How the length of a wait was computed: ``text`` to read, ``parts`` (seconds and plain numbers) for programs."""
 
     text: str
     parts: dict[str, Any]
@@ -82,13 +82,13 @@ class Explanation:
     """One record, explained.
 
     ``row`` is None when this version has no such rule. ``asked`` are the guards in the order in which they were asked,
-    the one of the rule last; empty, like ``snapshot``, when ``doubt`` says why they cannot be told any more.
+    that of the rule last. It is empty, and ``snapshot`` None, when ``doubt`` says why they are no longer known.
     """
 
     entry: Entry
     row: Row | None
     snapshot: Snapshot | None
-    """Where the account was when it was decided."""
+    """Where the account was when the record was decided."""
     asked: tuple[GuardAnswer, ...]
     arithmetic: Arithmetic | None
     doubt: str | None
@@ -105,9 +105,9 @@ def explain(
     before: Sequence[Entry] = (),
     after: Sequence[Entry] = (),
 ) -> Explanation:
-    """Explain ``entry``. ``records`` are those of its life up to and with it, ``before`` and ``after`` its neighbours.
+    """Explain ``entry``. ``records`` are those of its life up to and including it; ``before`` and ``after`` are shown.
 
-    Never raises for what is wrong in the journal; ``doubt`` says it then.
+    An error in the journal is not raised, but named in ``doubt``.
     """
     row = ROW_BY_NAME.get(entry.rule)
     snapshot, doubt = _reconstructed(entry, life, records, event_of)
@@ -140,7 +140,7 @@ def explain(
 def _reconstructed(
     entry: Entry, life: Beginning | None, records: Sequence[Entry], event_of: EventOf
 ) -> tuple[Snapshot | None, str | None]:
-    """Return where the account was when ``entry`` was decided, or why nobody can tell."""
+    """Return where the account was when ``entry`` was decided, or else why that is not known."""
     if life is None:
         return None, "the journal does not say how this life began, so what the guards saw cannot be told"
     snapshot = life.start
@@ -180,14 +180,14 @@ def _asked(moment: Moment) -> tuple[GuardAnswer, ...]:
 
 
 def number(value: float) -> str:
-    """Return a number of seconds with at most four digits that matter."""
+    """Return a number of seconds with at most four significant digits."""
     if math.isinf(value):
         return "∞"
     return f"{value:.4g}" if value < 10_000 else f"{value:.0f}"
 
 
 def arithmetic_of(entry: Entry, event: Event, after: Snapshot, policy: Policy) -> Arithmetic | None:
-    """Return how the wait that ``entry`` began came to its length; None if it began none."""
+    """Return how the length of the wait that ``entry`` began was computed; None if it began none."""
     if entry.delay is not None:
         if not isinstance(event, Failure):
             return Arithmetic(
@@ -231,7 +231,7 @@ def _backoff(name: str, schedule: Backoff, nth: int, entry: Entry) -> Arithmetic
 
 
 def _patience(entry: Entry, after: Snapshot, policy: Policy) -> Arithmetic | None:
-    """Return which patience an attempt or a probe was given."""
+    """Return how the patience of an attempt or a probe was chosen; None for any other record."""
     if entry.deadline is None:
         return None
     if "Open" in entry.effects:

@@ -1,4 +1,4 @@
-"""Following the journal as it grows, for a program."""
+"""Follows the journal as it grows, for programs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
@@ -27,9 +27,10 @@ class Records(Protocol):
 
 @define(eq=False)
 class JournalFollower:
-    """Reads what was written into a journal, again and again, for any number of readers.
+    """Reads new records of the journal for any number of readers.
 
-    ``flush`` returns when what was written is durable, ``opened`` opens the journal for reading, in a thread.
+    ``flush`` returns when the records so far are durable. ``opened`` opens the journal for reading, and is called in a
+    thread.
     """
 
     flush: Callable[[], Awaitable[None]]
@@ -38,17 +39,17 @@ class JournalFollower:
     _over: bool = field(default=False, init=False)
 
     def wake(self, *, over: bool = False) -> None:
-        """Take note that something was written, or that nothing more will be."""
+        """Wake the readers: records were written, or (``over``) no more will be."""
         self._over = self._over or over
         self._wakeup.notify()
 
     async def entries(self, after: int | None) -> AsyncIterator[Entry]:
-        """Yield the records after the number ``after``, None: from now on, until the engine ends."""
+        """Yield the records after the number ``after`` (None: from now on) until the engine ends."""
         if after is None:
             await self.flush()
             after = await anyio.to_thread.run_sync(self._last)
         while True:
-            upcoming = self._wakeup.upcoming  # before the look: what is written meanwhile ends the wait
+            upcoming = self._wakeup.upcoming  # before reading: records that are written meanwhile then end the wait
             if not self._over:
                 await self.flush()
             page = await anyio.to_thread.run_sync(self._page, after)
