@@ -1,4 +1,4 @@
-"""What jobs a config knows: the kinds that come with the engine and those of its modules. A composition root."""
+"""The job registry: the engine's own kinds of jobs, and those of the config's modules. A composition root."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ MAX_PRIORITY = 1_000_000
 
 @frozen
 class JobRegistry:
-    """The kinds of jobs of a config, and what else is in its modules."""
+    """The kinds of jobs of a config, and the other functions of its modules."""
 
     config: Config
     modules: ModuleContents
@@ -26,7 +26,7 @@ class JobRegistry:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Import the modules of a config. Raises ``BadModule``, also for rules for a kind that no module has."""
+        """Import the modules of a config. Raises ``BadModule``, also if the config has rules for an unknown kind."""
         named = [(each.module, each.accounts) for each in config.work.modules]
         modules = load_modules(named, config.path.absolute().parent)
         kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *modules.kinds])
@@ -39,7 +39,7 @@ class JobRegistry:
     def check(
         self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None
     ) -> NewJob:
-        """Return a job that can be added. Raises ``BadJob`` with the reason for any other."""
+        """Return the job if it can be added; otherwise raise ``BadJob`` with the reason."""
         self.kinds.check(kind, data)
         if account is not None:
             try:
@@ -55,7 +55,7 @@ class JobRegistry:
         return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due)
 
     def data_of(self, kind: str, words: Sequence[str]) -> dict[str, Any]:
-        """Return the data that words such as ``to=@news`` mean: text where the kind takes text, else JSON.
+        """Return the data in words such as ``to=@news``: text where the kind takes text, else JSON.
 
         Raises ``BadJob``.
         """
