@@ -1,4 +1,4 @@
-"""The engine: one runner per account, the supervisor, the commands; and what programs of one's own import."""
+"""The engine: everything that a program needs to import from Holdfast."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -52,7 +52,7 @@ class Audit:
 
 
 def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
-    """Compare the jobs in ``database`` with ``record``; call it in a worker thread. Raises what ``JobReader`` raises."""
+    """Compare the jobs in ``database`` with ``record``; for a worker thread. Raises what ``JobReader`` raises."""
     ours = {int(account.phone.lstrip("+")) for account in config.accounts if account.phone}
     written = [message for messages in record.values() for message in messages]
     sent = [message.random_id for message in written if message.sender in ours]

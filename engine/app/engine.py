@@ -1,4 +1,4 @@
-"""``Engine``: all parts together as one object, for ``run`` and for programs that import it. A composition root."""
+"""``Engine``: all parts as one object, for ``run`` and for programs that import it. A composition root."""
 
 import fnmatch
 import os
@@ -45,39 +45,39 @@ from states.events import Failure
 from states.jobs import Job
 
 FLUSH_TIMEOUT = 10.0
-"""Seconds that the last records get to reach the disk."""
+"""Seconds that the last records may take to become durable."""
 ENGINE = "engine"
-"""What ``python -m engine`` is called in the lock of a session that it uses."""
+"""The name of ``python -m engine`` in the lock of a session that it uses."""
 
 Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
 Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
 
 Watcher = Callable[[], Coroutine[Any, Any, None]]
-"""What runs beside the fleet until it is cancelled."""
+"""A function that runs beside the fleet until it is cancelled."""
 
 log = structlog.get_logger()
 
 
 class NotReady(Exception):
-    """The account has no client that work may use now."""
+    """The account has no client that the program may use now."""
 
 
 @define(eq=False)
 class Stop:
-    """The wish to stop: from a signal, from ``--for``, or from the program."""
+    """A request to stop, from a signal, from ``--for``, or from the program."""
 
     wanted: anyio.Event = field(factory=anyio.Event, init=False)
     _starting: anyio.CancelScope | None = field(default=None, init=False)
 
     def now(self) -> None:
-        """Stop; what is still starting is given up."""
+        """Stop, and abandon a start that is under way."""
         self.wanted.set()
         if self._starting is not None:
             self._starting.cancel()
 
     @contextmanager
     def startup(self) -> Iterator[None]:
-        """Start something in the block, which a stop ends."""
+        """Start the parts in the block; a stop ends it."""
         with anyio.CancelScope() as self._starting:  # made here: an engine may be made before there is an event loop
             if self.wanted.is_set():
                 self._starting.cancel()
@@ -86,7 +86,7 @@ class Stop:
 
 @define(eq=False)
 class Account:
-    """One account of a running engine, for those who work with it."""
+    """One account of a running engine, for the program that uses it."""
 
     name: str
     _fleet: Supervisor
@@ -99,9 +99,9 @@ class Account:
 
     @property
     def client(self) -> Any:
-        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or work is held.
+        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or if work is held.
 
-        It changes with every reconnect: ask for it each time, and hold it for one piece of work.
+        Every reconnect brings another client: read this anew for each piece of work.
         """
         runner = self._fleet.runners.get(self.name)
         ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
@@ -110,14 +110,14 @@ class Account:
         return runner.link.client
 
     async def ready(self) -> Any:
-        """Wait until work may use the account, and return its client."""
+        """Wait until the program may use the account, and return its client."""
         while True:
             with suppress(NotReady):
                 return self.client
             await self._changed.wait()
 
     def changed(self) -> None:
-        """Let those who wait look again."""
+        """Let waiting tasks check the account again."""
         self._changed.notify()
 
 
@@ -133,7 +133,7 @@ class Engine:
     config: Config
     source: ConnectorSource = field(default=Factory(lambda self: source_of(self.config), takes_self=True), repr=False)
     throws_out: bool = False
-    """Whether a job that blocks the event loop is thrown out; only on the main thread, whose SIGURG it takes."""
+    """Whether a job that blocks the event loop is thrown out. It takes SIGURG, so it works on the main thread only."""
     stop: Stop = field(factory=Stop, init=False)
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
@@ -155,8 +155,7 @@ class Engine:
     def from_config(cls, path: Path | str) -> Self:
         """Return the engine of a config file.
 
-        Raises ``ConfigError`` with everything that is wrong in it, and ``BadModule`` for a module of it that cannot be
-        used.
+        Raises ``ConfigError``, which lists every error in it, and ``BadModule`` for a module that cannot be used.
         """
         return cls(load(Path(path)))
 
@@ -205,22 +204,23 @@ class Engine:
         priority: int = 0,
         due: float | None = None,
     ) -> int:
-        """Add a job, not to begin before ``due`` (Unix seconds); return its number when it is durable.
+        """Add a job, which begins no earlier than ``due`` (Unix seconds); return its number when it is durable.
 
-        ``account`` None is any that is healthy. Raises ``BadJob`` for an unknown kind or account, and for data that do
-        not fit.
+        With ``account`` None any healthy account may do it. Raises ``BadJob`` for an unknown kind or account, and for
+        data that do not fit.
         """
         return (await self.jobs.add([self.jobs.registry.check(kind, data, account, priority, due)]))[0]
 
     async def finished(self, job: int) -> Job:
-        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if there is none."""
+        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if it does not exist."""
         return await self.jobs.finished(job)
 
     def subscribe(self, *, after: int | None = None) -> AsyncIterator[Entry]:
-        """Return the records of the journal, in order, as they are written, until the engine ends; while it runs.
+        """Yield the records of the journal in order, as they are written, until the engine ends.
 
-        Those after the number ``after``, or from now on. They are read from the file, where they are durable: who is
-        slow misses nothing and holds nobody up, and who keeps ``entry.seq`` can go on there another time.
+        They begin after the number ``after``, or with the next one. They are read from the file, where they are
+        durable: a slow reader misses nothing and delays nothing, and one that keeps ``entry.seq`` can continue there
+        later. Raises ``RuntimeError`` if the engine does not run.
         """
         if self._follower is None:
             raise RuntimeError("the engine does not run; subscribe inside 'async with engine'")
@@ -250,8 +250,8 @@ class Engine:
     def lock(self) -> Iterator[None]:
         """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
 
-        A session that another engine uses ends it here: two engines with one account are a mistake. One that a script
-        uses does not: that account waits for it.
+        A session in use by another engine is an error: two engines must not run one account. A session in use by a
+        script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0):
@@ -264,9 +264,9 @@ class Engine:
     async def serve(
         self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock.
+        """Run until a stop is requested, or for ``duration`` seconds; the caller holds the lock.
 
-        Brings the parts up, runs the fleet, and takes the parts down in the opposite order.
+        It starts the parts, runs the fleet, and ends the parts in the opposite order.
         """
         config, fleet = self.config, self.fleet
         async with AsyncExitStack() as parts:
@@ -300,12 +300,12 @@ class Engine:
         log.info("Stopped", icon="✅")
 
     async def flush(self) -> None:
-        """Return when all that the running engine has written down is durable."""
+        """Return when everything that the running engine has recorded is durable."""
         if self._journal is not None:
             await self._journal.flush()
 
     async def _work(self) -> None:
-        """Work until the stop begins: jobs are taken away first, while their accounts still disconnect."""
+        """Do the jobs until the stop begins: they are taken away first, while the accounts disconnect."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.jobs.run)
             await self.stop.wanted.wait()
@@ -322,7 +322,7 @@ class Engine:
     def _assemble(
         self, connectors: Mapping[str, TelegramConnector], journal: JournalWriter, known: Mapping[str, Snapshot]
     ) -> Sequence[Watcher]:
-        """Make the runners of all accounts, and what watches over all of them together; return what has to run."""
+        """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
         config, fleet = self.config, self.fleet
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
         detector = OutageDetector(limiter, fleet.notify)
@@ -367,7 +367,7 @@ class Engine:
                 self._follower.wake()
 
     def _client_of(self, account: str) -> Any:
-        """Return the client that work may use with an account now, if there is one."""
+        """Return the client of an account that work may use now, or None."""
         with suppress(NotReady):
             return self._accounts[account].client
         return None
