@@ -12,9 +12,7 @@ wait: the dispatcher has a few of each queue in memory, and reads more when thes
 import asyncio
 import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
 
 import anyio
 import structlog
@@ -23,25 +21,24 @@ from attrs import define, evolve, field
 from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.work.account_slot import AccountSlot
-from engine.work.handle import JobHandle, Run, as_json
+from engine.work.handle import Run
 from engine.work.job_log import log_outcome
-from engine.work.kinds import BadJob, JobKinds
-from engine.work.owned_task import CANCELLED_BY_OTHERS, STOP_TIMEOUT
+from engine.work.kinds import JobKinds
+from engine.work.owned_task import STOP_TIMEOUT
 from engine.work.pace import WHEN_ONE_ENDS, Pace
 from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
+from engine.work.running_jobs import RunningJobs
 from states.jobs import (
     OPEN,
     Begun,
     Cancelled,
     Flooded,
     Job,
-    JobEvent,
     JobState,
     JobSummary,
     Lost,
     Raised,
-    Returned,
     by_state,
     decide,
 )
@@ -81,17 +78,13 @@ class Dispatcher:
     classify_error: JobErrorClassifier
     clock: Clock
     rng: random.Random = field(factory=random.Random, repr=False)
-    stuck: dict[int, Run] = field(factory=dict, init=False)
-    """Jobs whose function does not end although it was cancelled, by number."""
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
+    _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _changed: dict[str, None] = field(factory=dict, init=False)
     """Accounts whose client has changed, or that may begin another job, oldest change first."""
-    _ended_runs: deque[Run] = field(factory=deque, init=False)
-    """Runs whose end is still to be stored."""
-    _by_task: dict["asyncio.Task[None]", Run] = field(factory=dict, init=False)
     _unsettled: set[int] = field(factory=set, init=False)
     """Numbers of the jobs whose run has begun and whose end is not stored: the file may still call them queued."""
     _reread: bool = field(default=False, init=False)
@@ -106,6 +99,13 @@ class Dispatcher:
         self._slots = {name: AccountSlot(name) for name in self.accounts}
         self._queues = ReadyQueues(self.store, self.kinds, self._slots)
         self._pace = Pace(self.policy, self.rng)
+        self._running = RunningJobs(
+            store=self.store,
+            clock=self.clock,
+            classify_error=self.classify_error,
+            on_end=self._wakeup.set,
+            on_stuck=self._free_place,
+        )
 
     # --- for the rest of the engine ----------------------------------------------------------------------------------
 
@@ -124,8 +124,12 @@ class Dispatcher:
 
     def label_of(self, task: "asyncio.Task[None]") -> str | None:
         """Return what log lines call the job whose function is running in a task; None if there is none."""
-        run = self._by_task.get(task)
-        return run.label if run is not None and run.owned.inside else None
+        return self._running.label_of(task)
+
+    @property
+    def stuck(self) -> Mapping[int, Run]:
+        """Jobs whose function does not end although it was cancelled, by number."""
+        return self._running.stuck
 
     @property
     def summary(self) -> JobSummary:
@@ -154,11 +158,11 @@ class Dispatcher:
                 await self._retrying(self._wind_up)
             for run in self._runs():
                 if run.end is None:
-                    self._give_up(run)
+                    self._running.give_up(run)
 
     async def _wind_up(self) -> None:
         for run in self._runs():
-            self._take_away(run, Lost("the engine stopped"))
+            self._running.take_away(run, Lost("the engine stopped"))
         while True:
             self._wakeup.clear()
             await self._settle_all()
@@ -221,7 +225,7 @@ class Dispatcher:
         if client is slot.client:
             return
         for run in slot.runs:
-            self._take_away(run, Lost(NOT_HEALTHY))
+            self._running.take_away(run, Lost(NOT_HEALTHY))
         slot.client, slot.rests_until = client, -math.inf
 
     async def _read_queues(self) -> None:
@@ -232,7 +236,7 @@ class Dispatcher:
         self._all_changed()
         runs = {run.job.id: run for run in self._runs()}
         for number in await self.store.ended(list(runs)) if runs else ():
-            self._take_away(runs[number], Cancelled())
+            self._running.take_away(runs[number], Cancelled())
 
     async def _tick(self) -> None:
         while True:
@@ -250,9 +254,9 @@ class Dispatcher:
             timeout = self.policy.of(run.job.kind).patience
             if run.why is None and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
-                self._take_away(run, Raised(silence))
+                self._running.take_away(run, Raised(silence))
             elif run.why is not None and loop_now > run.owned.grace_ends:
-                self._cancel(run)
+                self._running.cancel(run)
         for run in self._runs():
             if run.unsaved and run.end is None:
                 run.unsaved = False
@@ -311,43 +315,11 @@ class Dispatcher:
         slot.runs.add(run)
         # Its begin is stored with the next tick: most jobs are over by then, and after a crash it makes no difference.
         run.unsaved = True
-        self._by_task[run.owned.start(self._work(run), partial(self._ended, run))] = run
+        self._running.start(run)
         if slot.client is not client:  # it was lost while the place in the budget was stored
-            self._take_away(run, Lost(NOT_HEALTHY))
-
-    async def _work(self, run: Run) -> None:
-        """Do the job; every exception of its function becomes the run's end."""
-        try:
-            handle = JobHandle(run.kind.read(run.job.data), run, self.store, self.clock)
-            run.end = Returned(as_json(await run.owned.call(run.kind.function, handle, run.client)))
-        except asyncio.CancelledError:
-            run.end = run.why or Raised(CANCELLED_BY_OTHERS)
-        except BadJob as exc:
-            run.end = Raised(str(exc))
-        except BaseException as exc:
-            run.end = run.why or self.classify_error(exc, run.client)
+            self._running.take_away(run, Lost(NOT_HEALTHY))
 
     # --- ending ------------------------------------------------------------------------------------------------------
-
-    def _take_away(self, run: Run, why: JobEvent) -> None:
-        if run.why is None and run.end is None:
-            run.why = why
-            self._cancel(run)
-
-    def _cancel(self, run: Run) -> None:
-        if not run.owned.cancel():
-            self._give_up(run)
-
-    def _give_up(self, run: Run) -> None:
-        if run.job.id in self.stuck:
-            return
-        self.stuck[run.job.id] = run
-        self._free_place(run)
-        log.error(
-            f"J{run.label[1:]} does not end although it was cancelled {run.owned.cancellations} times; it is left "
-            "alone, and not started again before the engine is. Its function must let CancelledError through",
-            icon="❌",
-        )
 
     def _free_place(self, run: Run) -> None:
         """Let another job begin in the place of this one."""
@@ -359,20 +331,12 @@ class Dispatcher:
             if self.policy.of(run.job.kind).at_once is not None:
                 self._all_changed()
 
-    def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
-        del self._by_task[task]
-        if run.end is None:  # cancelled before its first step, or its exception cannot even be described
-            cut_off = task.cancelled() or (exc := task.exception()) is None
-            run.end = run.why or (Lost("it was cancelled before it began") if cut_off else Raised(type(exc).__name__))
-        self._ended_runs.append(run)
-        self._wakeup.set()
-
     async def _settle_all(self) -> None:
-        while self._ended_runs:
-            run = self._ended_runs[0]
+        while self._running.ended:
+            run = self._running.ended[0]
             now = self.clock.now()
             await self._settle(run, now)
-            self._ended_runs.popleft()  # only now: a call that is cancelled before has stored nothing
+            self._running.ended.popleft()  # only now: a call that is cancelled before has stored nothing
             log_outcome(run, run.job, now)
 
     async def _settle(self, run: Run, now: float) -> None:
@@ -384,7 +348,7 @@ class Dispatcher:
         else:
             await self.store.save(job)
         run.job = job
-        self.stuck.pop(job.id, None)
+        self._running.stuck.pop(job.id, None)
         self._unsettled.discard(job.id)
         self._free_place(run)
         if isinstance(run.end, Flooded) and not run.end.alone:
