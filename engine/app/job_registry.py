@@ -64,6 +64,6 @@ class JobRegistry:
         for word in words:
             name, equals, text = word.partition("=")
             if not equals or not name:
-                raise BadJob(f"{word!r} is no data; write name=value, such as to=@news")
+                raise BadJob(f"{word!r} is not data; write name=value, such as to=@news")
             data[name] = named.value_of(name, text)
         return data

@@ -142,17 +142,17 @@ def _reconstructed(
 ) -> tuple[Snapshot | None, str | None]:
     """Return where the account was when ``entry`` was decided, or else why that is not known."""
     if life is None:
-        return None, "the journal does not say how this life began, so what the guards saw cannot be told"
+        return None, "the journal does not say how this life began, so what the guards saw is unknown"
     snapshot = life.start
     if snapshot is None:
-        return None, "retention has deleted the beginning of this life, so what the guards saw cannot be told"
+        return None, "retention has deleted the beginning of this life, so what the guards saw is unknown"
     for record in records:
         if record.seq >= entry.seq:
             break
         try:
             made = redo(snapshot, record, event_of(record), life.policy)
         except UnreadableEvent as exc:
-            return None, f"{exc}, so what the guards saw cannot be told"
+            return None, f"{exc}, so what the guards saw is unknown"
         if made.record.rule != record.rule or made.record.target != record.target:
             return None, f"the replay parts from the journal at {record.seq} already; 'log replay' says how"
         snapshot = made.snapshot
@@ -166,7 +166,7 @@ def _asked(moment: Moment) -> tuple[GuardAnswer, ...]:
             continue
         if row.when is None:
             break
-        saw = {name: look(moment) for name, look in GUARD_INPUTS[row.when.__name__]}
+        saw = {name: read(moment) for name, read in GUARD_INPUTS[row.when.__name__]}
         holds = row.when(moment)
         asked.append(
             GuardAnswer(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds)

@@ -17,7 +17,7 @@ GRACE_SECONDS = 5.0
 """How long a cancelled task gets to end."""
 STOP_TIMEOUT = 5.0
 """Seconds that the end of the engine waits for the tasks that it cancels."""
-CANCELLED_BY_OTHERS = "it was cancelled, and nobody here had asked for that"
+CANCELLED_BY_OTHERS = "it was cancelled, but not by the engine"
 """What is said of a task that something other than its owner cancelled."""
 
 T = TypeVar("T")
