@@ -20,7 +20,9 @@ from adapters.sqlite import JournalReader, JournalWriter, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
 from engine import paths
+from engine.app.account import Account, NotReady
 from engine.app.jobs import JobService
+from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
@@ -38,9 +40,8 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
-from engine.wakeup import Wakeup
 from engine.work.stall import watched
-from states import Entry, Snapshot, State, Step
+from states import Entry, Snapshot, Step
 from states.events import Failure
 from states.jobs import Job
 
@@ -56,69 +57,6 @@ Watcher = Callable[[], Coroutine[Any, Any, None]]
 """A function that runs beside the fleet until it is cancelled."""
 
 log = structlog.get_logger()
-
-
-class NotReady(Exception):
-    """The account has no client that the program may use now."""
-
-
-@define(eq=False)
-class Stop:
-    """A request to stop, from a signal, from ``--for``, or from the program."""
-
-    wanted: anyio.Event = field(factory=anyio.Event, init=False)
-    _starting: anyio.CancelScope | None = field(default=None, init=False)
-
-    def now(self) -> None:
-        """Stop, and abandon a start that is under way."""
-        self.wanted.set()
-        if self._starting is not None:
-            self._starting.cancel()
-
-    @contextmanager
-    def startup(self) -> Iterator[None]:
-        """Start the parts in the block; a stop ends it."""
-        with anyio.CancelScope() as self._starting:  # made here: an engine may be made before there is an event loop
-            if self.wanted.is_set():
-                self._starting.cancel()
-            yield
-
-
-@define(eq=False)
-class Account:
-    """One account of a running engine, for the program that uses it."""
-
-    name: str
-    _fleet: Supervisor
-    _changed: Wakeup = field(factory=Wakeup, init=False)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """Where the account is now."""
-        return self._fleet.snapshots[self.name]
-
-    @property
-    def client(self) -> Any:
-        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or if work is held.
-
-        Every reconnect brings another client: read this anew for each piece of work.
-        """
-        runner = self._fleet.runners.get(self.name)
-        ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
-        if runner is None or not ready or runner.link is None:
-            raise NotReady(f"{self.name} is {self.snapshot.state if runner else 'not started'}; await ready() first")
-        return runner.link.client
-
-    async def ready(self) -> Any:
-        """Wait until the program may use the account, and return its client."""
-        while True:
-            with suppress(NotReady):
-                return self.client
-            await self._changed.wait()
-
-    def changed(self) -> None:
-        """Let waiting tasks check the account again."""
-        self._changed.notify()
 
 
 @define(eq=False)

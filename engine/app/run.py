@@ -16,8 +16,9 @@ from adapters.sandbox import SandboxError
 from adapters.session.inspect import belongs_to_many, loose_permissions
 from adapters.sqlite import StorageError
 from engine import paths
-from engine.app.engine import Engine, Stop
+from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
+from engine.app.stop import Stop
 from engine.config import Config
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
