@@ -111,8 +111,7 @@ class Suspicion(Patience):
 
 @frozen(kw_only=True)
 class Health:
-    """The clock of ``healthy``: a ping every ``probe_every``, an authorised RPC every ``prove_every``, counters back
-    to zero after ``stable_after``."""
+    """The clock of ``healthy``: how often a ping is sent, how often an authorised RPC, and when counters go to zero."""
 
     probe_every: float = field(default=20.0, validator=_positive)
     prove_every: float = field(default=60.0, validator=_positive)

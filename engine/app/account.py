@@ -46,6 +46,15 @@ class Account:
                 return self.client
             await self._changed.wait()
 
+    def __repr__(self) -> str:
+        snapshot = self._fleet.snapshots.get(self.name)
+        if snapshot is None:
+            return f"<Account {self.name!r}: not started>"
+        # A healthy account remembers its last loss, which is over; a limit of its is not.
+        cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
+        why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
+        return f"<Account {self.name!r}: {snapshot.state.value}{' '.join(why.split()):.80}>"
+
     def changed(self) -> None:
         """Let waiting tasks check the account again."""
         self._changed.notify()

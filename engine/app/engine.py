@@ -3,12 +3,12 @@
 import fnmatch
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, overload
 
 import anyio
 import structlog
@@ -40,8 +40,9 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
+from engine.work.decorators import BackgroundFunction, Handler, JobFunction
 from engine.work.stall import watched
-from states import Entry, Snapshot, Step
+from states import Entry, Snapshot, State, Step
 from states.events import Failure
 from states.jobs import Job
 
@@ -49,9 +50,6 @@ FLUSH_TIMEOUT = 10.0
 """Seconds that the last records may take to become durable."""
 ENGINE = "engine"
 """The name of ``python -m engine`` in the lock of a session that it uses."""
-
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
-Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
 
 Watcher = Callable[[], Coroutine[Any, Any, None]]
 """A function that runs beside the fleet until it is cancelled."""
@@ -100,9 +98,9 @@ class Engine:
     def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
         """Register the decorated coroutine function for an event of ``telethon.events``, as ``TelegramClient.on`` does.
 
-        It hears of it on all accounts whose name fits the glob ``accounts``, whichever client it comes by: each update
-        once, also those of an outage. One whose handler was cut off by the end of the process is heard again. To be
-        used before the engine runs.
+        It is called for the accounts whose name matches the glob ``accounts``, once for each update, also for those
+        that came during an outage. If the end of the process cuts a handler off, it gets that update again. Register
+        handlers before the engine runs.
         """
 
         def register(handler: Handler) -> Handler:
@@ -111,23 +109,33 @@ class Engine:
 
         return register
 
-    def while_healthy(self, work: Standing | None = None, *, accounts: str = "*") -> Any:
+    @overload
+    def while_healthy(self, work: BackgroundFunction, *, accounts: str = "*") -> BackgroundFunction: ...
+
+    @overload
+    def while_healthy(
+        self, work: None = None, *, accounts: str = "*"
+    ) -> Callable[[BackgroundFunction], BackgroundFunction]: ...
+
+    def while_healthy(
+        self, work: BackgroundFunction | None = None, *, accounts: str = "*"
+    ) -> BackgroundFunction | Callable[[BackgroundFunction], BackgroundFunction]:
         """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
 
-        It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
-        times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
+        It is cancelled when the account leaves ``healthy``. If it raises, the exception is logged, and it is started
+        again a few times. Use it before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
         """
 
-        def register(function: Standing) -> Standing:
+        def register(function: BackgroundFunction) -> BackgroundFunction:
             self.jobs.add_background_task(accounts, function)
             return function
 
         return register if work is None else register(work)
 
-    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[Handler], Handler]:
+    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[JobFunction], JobFunction]:
         """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``."""
 
-        def register(function: Handler) -> Handler:
+        def register(function: JobFunction) -> JobFunction:
             self.jobs.add_kind(name, function, data)
             return function
 
@@ -167,6 +175,20 @@ class Engine:
     def account(self, name: str) -> Account:
         """Return an account by its name; raises ``UnknownAccount``."""
         return self._accounts[self.config.account(name).name]
+
+    def __repr__(self) -> str:
+        states = [at.state for at in self.fleet.snapshots.values()]
+        count = len(self.config.accounts)
+        healthy = f", {states.count(State.HEALTHY)} healthy" if states else ""
+        return f"<Engine {self.config.path.name}: {count} account{'s' if count != 1 else ''}{healthy}, {self._phase}>"
+
+    @property
+    def _phase(self) -> str:
+        if self._follower is None:
+            return "not started"
+        if self._follower.over:
+            return "stopped"
+        return "stopping" if self.stop.wanted.is_set() else "running"
 
     async def __aenter__(self) -> Self:
         if not structlog.is_configured():

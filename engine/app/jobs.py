@@ -23,7 +23,7 @@ POLL_SECONDS = 0.1
 """How often ``finished`` reads a job at first; the pause then grows to a second."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class JobService:
     """The work of an engine; programs reach it through ``Engine``."""
 

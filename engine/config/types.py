@@ -145,6 +145,10 @@ class Config:
     work: WorkSection = field(factory=WorkSection)
     sandbox: SandboxSection = field(factory=SandboxSection)
 
+    def __repr__(self) -> str:
+        count = len(self.accounts)
+        return f"<Config {self.path.name}: {count} account{'s' if count != 1 else ''}>"
+
     def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""
         for account in self.accounts:

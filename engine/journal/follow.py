@@ -36,11 +36,12 @@ class JournalFollower:
     flush: Callable[[], Awaitable[None]]
     opened: Callable[[], AbstractContextManager[Records]]
     _wakeup: Wakeup = field(factory=Wakeup, init=False)
-    _over: bool = field(default=False, init=False)
+    over: bool = field(default=False, init=False)
+    """Whether nothing more will be written."""
 
     def wake(self, *, over: bool = False) -> None:
         """Wake the readers: records were written, or (``over``) no more will be."""
-        self._over = self._over or over
+        self.over = self.over or over
         self._wakeup.notify()
 
     async def entries(self, after: int | None) -> AsyncIterator[Entry]:
@@ -50,14 +51,14 @@ class JournalFollower:
             after = await anyio.to_thread.run_sync(self._last)
         while True:
             upcoming = self._wakeup.upcoming  # before reading: records that are written meanwhile then end the wait
-            if not self._over:
+            if not self.over:
                 await self.flush()
             page = await anyio.to_thread.run_sync(self._page, after)
             for entry in page:
                 after = entry.seq
                 yield entry
             if not page:
-                if self._over:
+                if self.over:
                     return
                 await upcoming.wait()
 

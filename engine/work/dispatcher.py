@@ -61,8 +61,7 @@ log = structlog.get_logger()
 
 
 def _explains_itself(exc: Exception) -> bool:
-    """Return whether the text of an exception is enough for the operator: that of a storage error is, that of a bug in
-    the engine is not."""
+    """Return whether an exception needs no traceback: one of storage explains itself, a bug in the engine does not."""
     return bool(getattr(exc, "for_people", False))
 
 

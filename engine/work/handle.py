@@ -4,10 +4,11 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import anyio
 from attrs import define, field
+from typing_extensions import TypeVar
 
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
@@ -15,6 +16,8 @@ from engine.work.owned_task import OwnedTask
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
 
+Data = TypeVar("Data", default=Any)
+"""The class of what a job is given: ``JobHandle[Count]`` where the kind has ``data=Count``, else ``JobHandle``."""
 MAX_CANCELLATIONS = 3
 """How often a job that was taken away is cancelled before it is given up."""
 
@@ -71,16 +74,19 @@ class Run:
 
 
 @define(eq=False)
-class JobHandle:
+class JobHandle(Generic[Data]):
     """A job for the function that does it: its data, its last checkpoint, and the ways to report progress."""
 
-    data: Any
+    data: Data
     """The job's data: an instance of the kind's class, or a dict."""
     _run: Run
     _store: JobStorage
     _clock: Clock
     _checkpointing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     """Checkpoints of a job are stored one after the other, because each counts the results of those before."""
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self._run.label}, attempt {self.attempt}>"
 
     @property
     def id(self) -> int:

@@ -105,8 +105,11 @@ async def until(holds: Callable[[], bool], what: str) -> float:
 
 
 async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int]:
-    """Return how long bare clients need after each mass reset until all are connected, and until all have an answer to
-    a request that was made then; and the most handshakes at once."""
+    """Return what bare clients need after each mass reset.
+
+    Seconds until all are connected, and until all have an answer to a request that was made then; and the most
+    handshakes at once.
+    """
     clients = [TelegramClient(str(await place.session(2, number)), *API) for number in range(place.clients)]
     places = anyio.CapacityLimiter(32)
 
