@@ -12,13 +12,20 @@ demo *options:
 test *options:
     uv run pytest -m "not slow" {{ options }}
 
-# Check everything that can be checked without running a test: style, types, imports, diagrams
+# Check everything that can be checked without running a test: style, types, imports, diagrams, documents
 check:
     uv run ruff check
     uv run ruff format --check
     uv run mypy
     uv run lint-imports
     uv run python -m engine diagram --check
+    uv run python -m tools.config_reference --check
+    uv run python -m tools.pictures --check
+    uv run --group docs zensical build --strict
+
+# Show the documents as a site on this machine, and go on showing what you change
+docs:
+    uv run --group docs zensical serve
 
 # Format, and mend what ruff can mend
 fix:

@@ -83,7 +83,7 @@ class Place:
 
     async def reset(self) -> None:
         """Reset every connection; what the server saw counts from here."""
-        await self.sandbox.mark()
+        await self.sandbox.reset_counters()
         await self.sandbox.inject(Fault(FaultKind.RESET))
 
     async def most_handshakes(self) -> int:
