@@ -5,7 +5,6 @@ from collections.abc import Callable
 import anyio
 import structlog
 
-from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from states.events import ClockJumped
 
@@ -15,7 +14,7 @@ CHECK_EVERY = 1.0
 THRESHOLD = 5.0
 """Seconds by which the clocks may part between two comparisons. A clock that is slewed stays far below that."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 async def watch_clocks(wall: Clock, steady: Clock, notify: Callable[[ClockJumped], None]) -> None:
@@ -30,10 +29,5 @@ async def watch_clocks(wall: Clock, steady: Clock, notify: Callable[[ClockJumped
         jump = apart - before
         if abs(jump) < THRESHOLD:
             continue
-        which = "ahead" if jump > 0 else "back"
-        log.warning(
-            f"The clock jumped {which} by {seconds(abs(jump))}: the machine slept, or its clock was set. "
-            "Every account is asked whether it still answers",
-            icon="🔍",
-        )
+        log.warning("clock_jumped", seconds=jump)
         notify(ClockJumped(seconds=jump))

@@ -12,7 +12,7 @@ from engine.wakeup import Wakeup
 from states import State, Step
 from states.events import ConfigRefused
 from states.rules import ATTEMPT
-from states.snapshot import ADVICE, SHARED_SETTING, Action
+from states.snapshot import SHARED_SETTING
 
 POST_TIMEOUT: Final = 10.0
 """Seconds that an account may take to accept the event."""
@@ -21,7 +21,7 @@ AUTOMATIC_BEGINNINGS: Final = ("Started", "CredentialsReplaced")
 """Events that lead to an attempt without a command of the operator."""
 NOT_IN_USE: Final = (State.AUTH_FAILED, State.SHUTTING_DOWN)
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 @define(eq=False)
@@ -73,9 +73,7 @@ class RefusedConfig:
         self._in_force = ConfigRefused(
             setting=SHARED_SETTING, detail=str(record.payload.get("detail", "")), chain=record.cause
         )
-        count = "1 account is" if len(stopped) == 1 else f"{len(stopped)} accounts are"
-        why = cause.detail if cause else SHARED_SETTING
-        log.error(f"Telegram refuses {why}, so {count} stopped. What to do: {ADVICE[Action.MEND_CONFIG]}", icon="❌")
+        log.error("config_refused", detail=cause.detail if cause else SHARED_SETTING, accounts=len(stopped))
         if fresh:
             self._pass_on(snapshots, self._in_force)
 

@@ -14,7 +14,7 @@ CHECK_EVERY = 60.0
 MIN_CHECK_EVERY = 1.0
 """The shortest time between two checks, in seconds."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.journal")
 
 
 class Prunable(Protocol):
@@ -38,6 +38,6 @@ async def retain(journal: Prunable, keep: float, clock: Clock, *, unusable: type
             warned = False
         except unusable as exc:
             if not warned:
-                log.warning(f"Old entries of the journal are not deleted for now: {exc}", icon="💾")
+                log.warning("retention_failed", detail=str(exc))
             warned = True
         await anyio.sleep(PAUSE if deleted else idle)

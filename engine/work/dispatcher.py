@@ -24,6 +24,7 @@ from engine.work.account_slot import AccountSlot
 from engine.work.handle import Run
 from engine.work.job_log import log_outcome
 from engine.work.kinds import JobKinds
+from engine.work.labels import WorkLabel
 from engine.work.owned_task import STOP_TIMEOUT
 from engine.work.pace import WHEN_ONE_ENDS, Pace
 from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
@@ -57,7 +58,7 @@ NOT_HEALTHY = "the connection is not healthy"
 MIN_WAIT_SECONDS = 0.001
 """The shortest wait: the two clocks round differently, and the loop must not spin until they agree."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
 
 
 def _explains_itself(exc: Exception) -> bool:
@@ -121,7 +122,7 @@ class Dispatcher:
         self._reread = True
         self._wakeup.set()
 
-    def label_of(self, task: "asyncio.Task[None]") -> str | None:
+    def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
         """Return what log lines call the job whose function is running in a task; None if there is none."""
         return self._running.label_of(task)
 
@@ -181,8 +182,9 @@ class Dispatcher:
                 return await work()
             except Exception as exc:
                 log.error(
-                    f"Jobs wait for {seconds(RETRY_SECONDS)}: {exc or type(exc).__name__}",
-                    icon="💾",
+                    "jobs_wait",
+                    detail=str(exc) or type(exc).__name__,
+                    delay=RETRY_SECONDS,
                     exc_info=not _explains_itself(exc),
                 )
                 self._reread = True

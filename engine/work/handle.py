@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
+from engine.work.labels import WorkLabel
 from engine.work.owned_task import OwnedTask
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
@@ -65,10 +66,12 @@ class Run:
 
     @owned.default
     def _own_task(self) -> OwnedTask:
-        return OwnedTask(f"job {self.job.id} ({self.job.kind}) of {self.account}", MAX_CANCELLATIONS)
+        return OwnedTask(
+            WorkLabel(f"job {self.job.id} ({self.job.kind}) of {self.account}", self.account), MAX_CANCELLATIONS
+        )
 
     @property
-    def label(self) -> str:
+    def label(self) -> WorkLabel:
         """What log lines call it."""
         return self.owned.label
 

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import anyio
 from attrs import define, field
 
+from engine.work.labels import WorkLabel
+
 GRACE_SECONDS = 5.0
 """How long a cancelled task gets to end."""
 STOP_TIMEOUT = 5.0
@@ -27,7 +29,7 @@ T = TypeVar("T")
 class OwnedTask:
     """One task, the call of the user's function in it, and its cancellations."""
 
-    label: str
+    label: WorkLabel
     """What log lines call it."""
     max_cancellations: int
     cancellations: int = field(default=0, init=False)

@@ -10,12 +10,14 @@ from attrs import define, field
 
 from engine.fleet.ports import Clock
 from engine.work.handle import JobHandle, Run, as_json
+from engine.work.job_log import fields_of
 from engine.work.kinds import BadJob
+from engine.work.labels import WorkLabel
 from engine.work.owned_task import CANCELLED_BY_OTHERS
 from engine.work.ports import JobErrorClassifier, JobStorage
 from states.jobs import JobEvent, Lost, Raised, Returned
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
 
 
 @define(eq=False, kw_only=True)
@@ -39,7 +41,7 @@ class RunningJobs:
         """Start the task of a run."""
         self._by_task[run.owned.start(self._work(run), partial(self._ended, run))] = run
 
-    def label_of(self, task: "asyncio.Task[None]") -> str | None:
+    def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
         """Return what log lines call the job whose function is running in a task; None if there is none."""
         run = self._by_task.get(task)
         return run.label if run is not None and run.owned.inside else None
@@ -61,11 +63,7 @@ class RunningJobs:
             return
         self.stuck[run.job.id] = run
         self.on_stuck(run)
-        log.error(
-            f"J{run.label[1:]} does not end although it was cancelled {run.owned.cancellations} times; it is left "
-            "alone, and not started again before the engine is. Its function must let CancelledError through",
-            icon="❌",
-        )
+        log.error("job_stuck", **fields_of(run), cancellations=run.owned.cancellations)
 
     async def _work(self, run: Run) -> None:
         """Do the job; every exception of its function becomes the run's end."""

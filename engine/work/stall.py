@@ -25,7 +25,7 @@ from typing import Any
 import structlog
 from attrs import define, field
 
-from engine.console.format import seconds
+from engine.work.labels import WorkLabel
 
 CHECK_EVERY = 0.25
 """Seconds between two beats, and between two checks."""
@@ -49,7 +49,7 @@ REMEDY = "let anyio.to_thread.run_sync do what takes so long"
 
 Task = asyncio.Task[Any]
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.loop")
 
 
 class Stalled(BaseException):
@@ -104,8 +104,15 @@ class _Standstill:
     """Since when every check saw this task; None before the first check."""
     waiting_since: float = 0.0
     """When a check first saw this task, or when it was last thrown out."""
-    told: str = ""
+    reported: str = ""
     """What the last report named as running; empty before a report."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the log fields of the last report: what was running, and its account if it was a job."""
+        return {
+            "account": self.reported.account if isinstance(self.reported, WorkLabel) else None,
+            "running": str(self.reported),
+        }
 
     def note(self, task: Task | None, now: float) -> None:
         """Note which task runs at a check."""
@@ -158,9 +165,8 @@ class _Watch:
             suspended += gap if was_suspended else 0.0
             now, beat = clock - suspended, self._beat
             if beat != seen.beat:
-                if seen.told:
-                    lasted = seconds(max(0.0, beat - suspended - seen.since))
-                    log.info(f"The loop went on after {lasted} in {seen.told}", icon="✅")
+                if seen.reported:
+                    log.info("loop_resumed", **seen.fields(), took=max(0.0, beat - suspended - seen.since))
                 seen = _Standstill(beat, (now if was_suspended else beat - suspended) + self.every, self.first_report)
             if now > seen.since:
                 self._check(seen, now)
@@ -172,12 +178,12 @@ class _Watch:
         if now - seen.since >= seen.report_at:
             while seen.report_at <= now - seen.since:
                 seen.report_at *= 2
-            seen.told = job or ("a callback" if task is None else f"the task {task.get_name()!r}")
+            seen.reported = job or ("a callback" if task is None else f"the task {task.get_name()!r}")
             self._report(seen, now)
         if task is None or job is None or self.throw_after is None or now - seen.waiting_since < self.throw_after:
             return
-        seen.told, seen.waiting_since = job, now
-        log.error(f"Throwing out {job}: the loop has stood still for {seconds(now - seen.since)}", icon="❌")
+        seen.reported, seen.waiting_since = job, now
+        log.error("job_thrown_out", **seen.fields(), still=now - seen.since)
         self._wanted = task, job, seen.beat
         signal.pthread_kill(self._thread, SIGNAL)
 
@@ -185,10 +191,9 @@ class _Watch:
         still, same = now - seen.since, now - (seen.task_since or now)
         stack = _stack(self._thread)
         if same >= still / 2:
-            what = f"The loop has stood still for {seconds(still)} in {seen.told}; nothing else ran meanwhile"
-            log.error(f"{what}: {REMEDY}\n{stack}", icon="❌")
+            log.error("loop_stalled", **seen.fields(), still=still, stack=stack)
         else:
-            log.warning(f"The loop is {seconds(still)} behind with many things, now in {seen.told}\n{stack}", icon="⚠️")
+            log.warning("loop_behind", **seen.fields(), still=still, stack=stack)
 
 
 def _stack(thread: int) -> str:

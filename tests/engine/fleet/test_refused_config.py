@@ -7,13 +7,14 @@ import anyio
 import pytest
 from attrs import define, field
 
-from engine.console.messages import lines
+from engine.console.messages import render
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import Cause, Event, Snapshot, State, Step
 from states.events import ConfigRefused, NetworkLost, RetryRequested
 from tests.engine import fakes
+from tests.engine.console.walk import lines
 from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
 
 REFUSED = ConfigRefused(setting="telegram.api_id", detail="API_ID_INVALID (400)")
@@ -35,9 +36,9 @@ class Told:
         """Keep the lines of a decision."""
         self.lines += [(level, sentence) for level, _, sentence in lines(account, step)]
 
-    def error(self, sentence: str, **_: object) -> None:
+    def error(self, event: str, **fields: object) -> None:
         """Keep an alert."""
-        self.lines.append((logging.ERROR, sentence))
+        self.lines.append((logging.ERROR, render(event, fields).removeprefix("❌ ")))
 
     @property
     def alerts(self) -> list[str]:
