@@ -243,7 +243,7 @@ def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
     defaults: dict[str, Any] = {
         "account": "A",
         "connector": world,
-        "turns": FreeTurns(),
+        "limiter": FreeTurns(),
         "journal": journal,
         "clock": VirtualClock(),
         "policy": steady,

@@ -171,8 +171,8 @@ async def test_who_waits_for_a_turn_keeps_its_place(tmp_path: Path) -> None:
     """An attempt that has not begun reads the new key when its turn comes; it does not queue anew for it."""
     async with place(tmp_path) as there:
         runner = there.fleet.runners["A"]
-        runner.turns = ConnectLimiter(1, 0.0)
-        async with runner.turns.turn():
+        runner.limiter = ConnectLimiter(1, 0.0)
+        async with runner.limiter.turn():
             await there.until(lambda at: at.snapshot.credentials != "")
             by_rename(there.session, NEW)
             await there.looks()
