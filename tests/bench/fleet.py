@@ -154,23 +154,23 @@ class Engine:
 
     place: Place
     supervisor: Supervisor
-    turns: ConnectLimiter
+    limiter: ConnectLimiter
     watched: bool = True
     """Whether somebody watches the network; without, every account keeps to its own schedule."""
     connectors: dict[str, TelegramConnector] = field(factory=dict)
     network: OutageDetector = field(init=False)
-    beacon: NetworkProbe = field(init=False)
+    probe: NetworkProbe = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.network = OutageDetector(self.turns, self.supervisor.tell)
-        self.beacon = NetworkProbe(self.connectors, self.network.seen)
+        self.network = OutageDetector(self.limiter, self.supervisor.notify)
+        self.probe = NetworkProbe(self.connectors, self.network.datacenter_answers)
 
     def observe(self, account: str, step: Step) -> None:
         """Look at a decision."""
         narrate(account, step)
         if self.watched:
             self.network.observe(account, step)
-            self.beacon.observe(account, step)
+            self.probe.observe(account, step)
 
     def all_healthy(self) -> bool:
         """Say whether every account is."""
@@ -206,7 +206,7 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
         supervisor.runners[name] = Runner(
             account=name,
             connector=fleet.connectors[name],
-            turns=fleet.turns,
+            limiter=fleet.limiter,
             journal=journal,
             clock=SystemClock(),
             policy=policy,
@@ -217,7 +217,7 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
     gc.set_threshold(*COLLECTIONS)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
-        tasks.start_soon(fleet.beacon.run)
+        tasks.start_soon(fleet.probe.run)
         await until(fleet.all_healthy, "every account healthy for the first time")
         yield fleet
         supervisor.stop.set()

@@ -11,6 +11,7 @@ import anyio
 import attrs
 from attrs import define, field
 
+from engine.fleet.ports import StatStamp
 from engine.fleet.runner import Runner
 from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
@@ -157,6 +158,10 @@ class World:
         """Return a fingerprint."""
         return "key"
 
+    def session_stamp(self) -> StatStamp:
+        """Return an empty stamp: there is no file."""
+        return ()
+
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> FakeLink:
         """Return the next link."""
         self.held = {hold.request: hold.until for hold in holds}
@@ -238,7 +243,7 @@ def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
     defaults: dict[str, Any] = {
         "account": "A",
         "connector": world,
-        "turns": FreeTurns(),
+        "limiter": FreeTurns(),
         "journal": journal,
         "clock": VirtualClock(),
         "policy": steady,

@@ -45,7 +45,7 @@ class TestFleet:
     probe_every: float = 20.0
     weather: Weather = field(factory=Weather)
     worlds: dict[str, World] = field(init=False)
-    turns: ConnectLimiter = field(init=False)
+    limiter: ConnectLimiter = field(init=False)
     network: OutageDetector = field(init=False)
     supervisor: Supervisor = field(init=False)
     journal: MemoryJournal = field(factory=MemoryJournal)
@@ -55,20 +55,20 @@ class TestFleet:
 
     def __attrs_post_init__(self) -> None:
         self.worlds = {f"A{number}": World(outcomes=self.weather) for number in range(self.size)}  # type: ignore[arg-type]
-        self.turns = ConnectLimiter(self.at_once, self.stagger)
+        self.limiter = ConnectLimiter(self.at_once, self.stagger)
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator["TestFleet"]:
         """Let the fleet live for the length of the block, from the moment at which all links are stable."""
         self.supervisor = Supervisor({}, anyio.Event(), grace=15)
-        self.network = OutageDetector(self.turns, self.supervisor.tell)
+        self.network = OutageDetector(self.limiter, self.supervisor.notify)
         policy = Policy(
             healthy=Health(stable_after=STABLE_AFTER, probe_every=self.probe_every),
             backoff=BackoffSchedules(network=SCHEDULE),
         )
         for name, world in self.worlds.items():
             self.supervisor.runners[name] = runner_for(
-                world, self.journal, account=name, turns=self, policy=policy, observer=self._observe
+                world, self.journal, account=name, limiter=self, policy=policy, observer=self._observe
             )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
@@ -81,7 +81,7 @@ class TestFleet:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Count those who have a turn."""
-        async with self.turns.turn():
+        async with self.limiter.turn():
             self.under_way += 1
             self.most = max(self.most, self.under_way)
             try:

@@ -190,7 +190,7 @@ async def account(place: Place, dc: Sandbox, row: Row) -> AsyncIterator[tuple[Ru
     runner = Runner(
         account="A",
         connector=connector,
-        turns=FreeTurns(),
+        limiter=FreeTurns(),
         journal=journal,
         clock=Clock(),
         policy=policy(row.timeout),

@@ -11,7 +11,7 @@ import pytest
 from attrs import define
 
 from engine.control import CommandOutcome, ControlHandlers
-from engine.fleet.supervisor import REBIRTH_DELAY, Supervisor
+from engine.fleet.supervisor import RESTART_DELAY, Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, ConfigRefused, FloodWait, NetworkLost, TransportFlood
 from tests.engine.fakes import EPOCH, MemoryJournal, World, runner_for, until, virtually
@@ -230,7 +230,7 @@ def test_between_two_lives_nothing_is_promised() -> None:
     async def story(there: Place) -> list[CommandOutcome]:
         await anyio.sleep(1)
         early = [await there.desk.pause("A"), await there.desk.retry("A"), await there.desk.resume("A")]
-        await anyio.sleep(REBIRTH_DELAY + 1)
+        await anyio.sleep(RESTART_DELAY + 1)
         return [*early, await there.desk.pause("A")]
 
     *early, late = run(world, story)
@@ -255,7 +255,7 @@ def test_a_pause_that_fails_on_the_way_out_is_still_a_pause() -> None:
 
         runner.observer = failing
         paused = await there.desk.pause("A")
-        await anyio.sleep(10 * REBIRTH_DELAY)
+        await anyio.sleep(10 * RESTART_DELAY)
         assert there.snapshot.paused
         return [paused]
 

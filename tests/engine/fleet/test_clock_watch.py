@@ -79,7 +79,7 @@ def test_after_a_jump_every_account_is_asked_at_once() -> None:
     async def main() -> tuple[list[int], list[int]]:
         wall = VirtualClock()
         async with fleet.living(), anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_clocks, wall, SteadyVirtualClock(), fleet.supervisor.tell_all)
+            tasks.start_soon(watch_clocks, wall, SteadyVirtualClock(), fleet.supervisor.notify_all)
             await anyio.sleep(3)
             before = [len(world.probes) for world in fleet.worlds.values()]
             wall.shift += 600
@@ -102,7 +102,7 @@ def test_a_full_mailbox_keeps_nobody_waiting() -> None:
             deaf = fleet.supervisor.runners["A1"]
             while deaf.offer(StopRequested()):
                 pass
-            fleet.supervisor.tell_all(ClockJumped(seconds=60))
+            fleet.supervisor.notify_all(ClockJumped(seconds=60))
             await anyio.sleep(1)
             assert sorted(fleet.events("ClockJumped")) == ["A0", "A2"]
             assert fleet.state("A0") is State.HEALTHY

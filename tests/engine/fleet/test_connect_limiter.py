@@ -100,7 +100,7 @@ def test_never_more_than_the_limit_and_nobody_starves(
     assert all(passenger.ended for passenger in passengers)
     assert all(passenger.went_in is not None for passenger in passengers if passenger.called_away is None)
     assert turns.waiting == 0
-    assert turns._inside == 0
+    assert turns._connecting == 0
 
 
 @settings(max_examples=200, deadline=None)

@@ -17,7 +17,8 @@ def started(at_once: int, stagger: float, *, count: int, connect_takes: float) -
     async def main() -> None:
         turns = ConnectLimiter(at_once, stagger)
         runners = [
-            runner_for(world, MemoryJournal(), turns=turns, account=str(number)) for number, world in enumerate(worlds)
+            runner_for(world, MemoryJournal(), limiter=turns, account=str(number))
+            for number, world in enumerate(worlds)
         ]
         async with anyio.create_task_group() as tasks:
             for runner in runners:

@@ -1,4 +1,4 @@
-"""The beacon: whoever waits for the network is told when it is back, once, and nobody looks while nobody waits."""
+"""The probe: whoever waits for the network is told when it is back, once, and nobody looks while nobody waits."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,22 +17,22 @@ from tests.engine.fleets import Weather
 
 @asynccontextmanager
 async def fleet(*worlds: World) -> AsyncIterator[list[Runner]]:
-    """Run accounts with a beacon for the length of the block; all of them have been stable for long."""
+    """Run accounts with a probe for the length of the block; all of them have been stable for long."""
     supervisor = Supervisor({}, anyio.Event(), grace=15)
     connectors = {f"A{number}": world for number, world in enumerate(worlds)}
 
     def restored(names: object) -> None:
-        supervisor.tell(names, NetworkRestored())  # type: ignore[arg-type]
+        supervisor.notify(names, NetworkRestored())  # type: ignore[arg-type]
 
-    beacon = NetworkProbe(connectors, restored)  # type: ignore[arg-type]
-    supervisor.listeners.append(beacon.observe)
+    probe = NetworkProbe(connectors, restored)  # type: ignore[arg-type]
+    supervisor.listeners.append(probe.observe)
     journal = MemoryJournal()
     for name, world in connectors.items():
         supervisor.add(runner_for(world, journal, account=name))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
         await anyio.sleep(100)
-        tasks.start_soon(beacon.run)
+        tasks.start_soon(probe.run)
         yield list(supervisor.runners.values())
         supervisor.stop.set()
         await anyio.sleep(1)

@@ -143,7 +143,7 @@ def test_a_hanging_canary_does_not_keep_the_fleet() -> None:
 
     async def play(fleet: TestFleet) -> float:
         fleet.worlds["A0"].outcomes = ["hang"] * 9
-        fleet.turns.one_by_one()  # nobody else is let in before the canary
+        fleet.limiter.one_by_one()  # nobody else is let in before the canary
         fleet.network.suspected = True
         fleet.lose()
         await anyio.sleep(0.02)

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from engine.work.background_tasks import BackgroundTasks
 from tests.engine.fakes import virtually
-from tests.engine.work.shop import blame
+from tests.engine.work.shop import classify_error
 from tests.engine.work.stalls import Lines, said
 
 pytestmark = pytest.mark.usefixtures("lines")
@@ -50,7 +50,7 @@ class Stand:
 @asynccontextmanager
 async def standing(**clients: Any) -> AsyncIterator[Stand]:
     """Let standing work run for the length of the block."""
-    stand = Stand(BackgroundTasks(clients.get, blame), clients)
+    stand = Stand(BackgroundTasks(clients.get, classify_error), clients)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stand.standing.run)
         try:

@@ -203,7 +203,7 @@ def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
         number = store.add("gives_up")
         async with working({"gives_up": gives_up}, store) as shop:
             (job,) = await shop.over(number)
-        assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, and nobody here had asked for that")
+        assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, but not by the engine")
 
     virtually(main)
 
