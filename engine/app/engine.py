@@ -15,7 +15,7 @@ import structlog
 from anyio.abc import TaskStatus
 from attrs import Factory, define, field
 
-from adapters.session.owner import held_by, owner_of
+from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
@@ -218,7 +218,7 @@ class Engine:
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:
-                    raise held_by(account.session, owner)
+                    raise held_error(account.session, owner)
             yield
 
     async def serve(
@@ -292,7 +292,7 @@ class Engine:
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
         detector = OutageDetector(limiter, fleet.notify)
         probe = NetworkProbe(connectors, detector.datacenter_answers)
-        credentials = CredentialsWatch(fleet, {account.name: account.session for account in config.accounts})
+        credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
         fleet.listeners += [detector.observe, probe.observe, self._observe]

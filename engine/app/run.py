@@ -13,7 +13,7 @@ import structlog
 from rich.console import Console
 
 from adapters.sandbox import SandboxError
-from adapters.session.inspect import belongs_to_many, loose_permissions
+from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from engine import paths
 from engine.app.engine import Engine
@@ -55,7 +55,7 @@ def _private(config: Config) -> list[Path]:
     """Return the paths that other users must not be able to use: session files and their directories."""
     sessions = [account.session for account in config.accounts]
     directories = dict.fromkeys(path.parent for path in sessions)
-    return [*sessions, *(path for path in directories if not belongs_to_many(path))]
+    return [*sessions, *(path for path in directories if not is_shared(path))]
 
 
 def _opened_log(

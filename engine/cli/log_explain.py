@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Explain why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
     with reporting_errors():
-        with open_journal(config) as reader, reader.one_moment():
+        with open_journal(config) as reader, reader.read_transaction():
             explanation = _explain_entry(reader, _read_entry(reader, seq))
         if as_json:
             print(json.dumps(as_data(explanation), ensure_ascii=False, indent=2))

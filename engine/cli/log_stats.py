@@ -49,7 +49,7 @@ def stats(
     with reporting_errors():
         directory = load(config).storage.directory
         holder = holder_of(directory / paths.LOCK)
-        with JournalReader.open(directory / paths.DATABASE) as reader, reader.one_moment():
+        with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
             found = _measure_journal(reader, holder, start, until)
         if as_json:
             print(json.dumps(as_data(found), ensure_ascii=False, indent=2))
@@ -61,7 +61,7 @@ def _measure_journal(reader: JournalReader, holder: Holder | None, since: float 
     first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
     before = reader.last_moves(first) if since is not None else {}
     histories = {}
-    for account, sign in reader.last_signs().items():
+    for account, sign in reader.last_seen().items():
         last = before.get(account)
         lives = reader.lives(account, from_life=last.life if last else 0)
         # A life in the running engine has not ended; any other ended with its last sign of life.

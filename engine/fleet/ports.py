@@ -9,6 +9,10 @@ from states import Event, Hold, Policy, Record, Snapshot, Step
 DatacenterState = Literal["answers", "accepts", "dark"]
 """The datacenter answers; a server accepts the connection but does not answer; or there is no connection."""
 
+StatStamp = tuple[tuple[int, int, int, int] | None, ...]
+"""What the file system says of a session file, then of the log beside it: device, inode, size in bytes, time of change
+in nanoseconds. None stands for a file that does not exist, and an empty stamp for an account without a session file."""
+
 
 class Link(Protocol):
     """One connection of one client: opened once, always closed. It reports what happens to it as events."""
@@ -45,6 +49,9 @@ class Connector(Protocol):
 
     async def credentials(self) -> str:
         """Return a fingerprint of the account's credentials; empty if there are none."""
+
+    def session_stamp(self) -> StatStamp:
+        """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
 
     def link(self, number: int, holds: tuple[Hold, ...]) -> Link:
         """Return a link that is not open yet, and that will send no request of a kind in ``holds``."""

@@ -95,7 +95,7 @@ def _day(reader: JournalReader) -> None:
     histories = {
         name: AccountHistory(lives=reader.lives(name, from_life=before[name].life if name in before else 0),
                    last=before.get(name), ends=sign)
-        for name, sign in reader.last_signs().items()
+        for name, sign in reader.last_seen().items()
     }  # fmt: skip
     found = measure(histories, reader.moves(first), since=NOW - DAY, until=NOW)
     assert found.fleet.lived > 0.9 * DAY * ACCOUNTS

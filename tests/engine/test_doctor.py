@@ -150,7 +150,7 @@ def test_a_lock_of_somebody_else_is_told(place: Workplace, capsys: Any) -> None:
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "the file is empty"), (b"junk" * 1000, "no session and no SQLite database at all")],
+    [(b"", "the file is empty"), (b"junk" * 1000, "neither a session nor any other SQLite database")],
 )
 def test_what_is_no_session_is_told_and_left_alone(place: Workplace, capsys: Any, content: bytes, says: str) -> None:
     """The mistake, and the command that puts the backup in its place; not a byte is changed, also with ``--fix``."""

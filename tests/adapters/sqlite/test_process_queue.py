@@ -27,12 +27,12 @@ TURNS = """
 import sys
 from pathlib import Path
 from adapters.sqlite.process_queue import ProcessQueue
-gate, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
+queue, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 with open(sys.argv[1], "ab", buffering=0) as log:
     for _ in range(int(sys.argv[3])):
-        with gate.turn(lambda: False):
+        with queue.turn(lambda: False):
             log.write(b"<" + name.encode())
             log.write(b">")
 print("done", flush=True)
@@ -42,13 +42,13 @@ HOLDS = """
 import sys
 from pathlib import Path
 from adapters.sqlite.process_queue import ProcessQueue
-gate = ProcessQueue(Path(sys.argv[1]))
-with gate.turn(lambda: False):
+queue = ProcessQueue(Path(sys.argv[1]))
+with queue.turn(lambda: False):
     print("in", flush=True)
     sys.stdin.read()
 """
 
-AT_THE_DOOR = """
+DRAWING = """
 import fcntl, os, sys
 file = os.open(sys.argv[1] + ".queue", os.O_RDWR | os.O_CREAT)
 fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
@@ -60,7 +60,7 @@ COMES_IN = """
 import sys
 from pathlib import Path
 from adapters.sqlite import process_queue
-process_queue.TIMEOUT_SECONDS = 60.0
+process_queue.TURN_TIMEOUT = 60.0
 with process_queue.ProcessQueue(Path(sys.argv[1])).turn(lambda: False):
     print("in", flush=True)
 """
@@ -87,7 +87,7 @@ def says(running: "subprocess.Popen[str]", line: str) -> None:
 
 
 def never() -> bool:
-    """Nobody is in a hurry."""
+    """Never stop waiting."""
     return False
 
 
@@ -116,12 +116,12 @@ def test_a_dead_neighbour_holds_up_nobody(tmp_path: Path) -> None:
         other.wait()
     began = time.monotonic()
     with ProcessQueue(tmp_path / "x.db").turn(never):
-        assert time.monotonic() - began < module.TIMEOUT_SECONDS
+        assert time.monotonic() - began < module.TURN_TIMEOUT
 
 
 def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue is a courtesy: who waited long enough goes on, and SQLite's own lock decides."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.2)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
@@ -131,17 +131,17 @@ def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monk
         other.send_signal(signal.SIGCONT)
 
 
-def test_who_waits_can_be_told_to_hurry(tmp_path: Path) -> None:
+def test_who_waits_can_be_told_to_stop_waiting(tmp_path: Path) -> None:
     """A writer that is closed does not wait for its turn."""
-    hurry = threading.Event()
+    stop_waiting = threading.Event()
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
-        timer = threading.Timer(0.1, hurry.set)
+        timer = threading.Timer(0.1, stop_waiting.set)
         began = time.monotonic()
         timer.start()
-        with ProcessQueue(tmp_path / "x.db").turn(hurry.is_set):
-            assert hurry.is_set()
-            assert time.monotonic() - began < module.TIMEOUT_SECONDS
+        with ProcessQueue(tmp_path / "x.db").turn(stop_waiting.is_set):
+            assert stop_waiting.is_set()
+            assert time.monotonic() - began < module.TURN_TIMEOUT
         timer.join()
 
 
@@ -191,28 +191,28 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    gate = ProcessQueue(tmp_path / "x.db")
+    queue = ProcessQueue(tmp_path / "x.db")
     for _ in range(3):
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     assert asked == 1
 
 
-def test_a_neighbour_stopped_at_the_door_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_neighbour_stopped_while_drawing_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
-    gate, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
-    with process(AT_THE_DOOR, path) as other:
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
+    queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
+    with process(DRAWING, path) as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
-        with gate.turn(never):
+        with queue.turn(never):
             pass
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited again"))
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     before = drawn(path)
     monkeypatch.setattr(module, "REST_SECONDS", 0.0)
-    with gate.turn(never):
+    with queue.turn(never):
         assert drawn(path) != before
 
 
@@ -221,15 +221,15 @@ def test_a_damaged_file_starts_the_numbers_anew(last: int, tmp_path: Path) -> No
     """Numbers that no writer can have drawn are not gone on with, and break nothing."""
     path = tmp_path / "x.db"
     path.with_name("x.db.queue").write_bytes(struct.pack("<qq", last, last))
-    gate = ProcessQueue(path)
+    queue = ProcessQueue(path)
     for number in (2, 3):
-        with gate.turn(never):
+        with queue.turn(never):
             assert struct.unpack("<q", drawn(path)) == (number,)
 
 
 def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An input/output error of the queue's file is no error of the writer."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
     real = os.pread
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
@@ -249,7 +249,7 @@ def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, m
 
 def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has many before it waits as long as they come to their turns, however long that takes together."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.3)
     path = tmp_path / "x.db"
     with process(HOLDS, path) as other:
         says(other, "in")
@@ -274,7 +274,7 @@ def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: 
 
 async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(bench: OpenWriter) -> None:
     """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
-    async with bench(waits=WriterTimeouts(busy=60, slice=0.02, retry=0.05)) as b:
+    async with bench(timeouts=WriterTimeouts(busy=60, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             queue = b.path.with_name("rows.db.queue")

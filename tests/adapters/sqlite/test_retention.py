@@ -104,7 +104,7 @@ async def test_a_number_is_never_given_twice(journal: JournalWriter) -> None:
 
 async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """No step deletes more than its bound, and the steps together delete all."""
-    monkeypatch.setattr(module, "STEP_ROWS", 4)
+    monkeypatch.setattr(module, "MAX_STEP_ROWS", 4)
     sizes = []
     while size := await journal.prune(1e12):
         sizes.append(size)
@@ -114,7 +114,7 @@ async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.Monke
 
 async def test_records_are_written_between_the_steps(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that writes while old entries go is not held up, and loses nothing."""
-    monkeypatch.setattr(module, "STEP_ROWS", 2)
+    monkeypatch.setattr(module, "MAX_STEP_ROWS", 2)
     life = Life(Policy())
     life.now += 1000
     bound = life.now

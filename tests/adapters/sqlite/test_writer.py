@@ -11,7 +11,7 @@ import pytest
 
 from adapters.sqlite import Statement, WriterBroken, WriterClosed, WriterTimeouts
 from states.events import DatabaseLocked, DatabaseUnavailable
-from tests.adapters.sqlite.support import LATEST, ROW, WAITS, OpenWriter, locked
+from tests.adapters.sqlite.support import LATEST, ROW, TIMEOUTS, OpenWriter, locked
 
 
 def numbered(count: int) -> list[tuple[str, int]]:
@@ -43,7 +43,7 @@ async def test_concurrent_writers_are_each_in_order(bench: OpenWriter) -> None:
             if number % 7 == 0:
                 await b.writer.flush()
 
-    async with bench(bound=16) as b:
+    async with bench(max_waiting=16) as b:
         async with anyio.create_task_group() as tasks:
             for name in "abcdefgh":
                 tasks.start_soon(produce, name)
@@ -54,7 +54,7 @@ async def test_concurrent_writers_are_each_in_order(bench: OpenWriter) -> None:
 
 async def test_write_waits_at_the_bound(bench: OpenWriter) -> None:
     """At the bound a write waits for room, and goes on when the database has taken the rows."""
-    async with bench(bound=10) as b:
+    async with bench(max_waiting=10) as b:
         async with locked(b.path):
             for row in numbered(10):
                 await b.writer.write(ROW, row)
@@ -70,7 +70,7 @@ async def test_write_waits_at_the_bound(bench: OpenWriter) -> None:
 
 async def test_nobody_overtakes_at_the_bound(bench: OpenWriter) -> None:
     """Writers that wait for room are served in the order in which they came, before those that come later."""
-    async with bench(bound=1) as b:
+    async with bench(max_waiting=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             for number in range(20):
                 tasks.start_soon(b.writer.write, ROW, ("a", number))
@@ -86,7 +86,7 @@ async def test_newcomer_queues_behind_those_who_wait(bench: OpenWriter) -> None:
         await b.writer.flush()
         await b.writer.write(ROW, ("a", 2))
 
-    async with bench(bound=1) as b:
+    async with bench(max_waiting=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             tasks.start_soon(come_when_room_is_made)
@@ -114,7 +114,7 @@ async def test_locked_is_reported_and_nothing_is_lost(bench: OpenWriter) -> None
 async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
     """The event loop goes on while the thread waits for the lock."""
     gaps: list[float] = []
-    async with bench(waits=WriterTimeouts(busy=0.3, slice=0.3, retry=0.05)) as b:
+    async with bench(timeouts=WriterTimeouts(busy=0.3, slice=0.3, retry=0.05)) as b:
         async with locked(b.path):
             last = time.monotonic()
             await b.writer.write(ROW, ("a", 0))
@@ -128,7 +128,7 @@ async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
 
 async def test_busy_patience_is_longer_than_a_slice(bench: OpenWriter) -> None:
     """A lock that goes away within the busy patience is no trouble at all."""
-    async with bench(waits=WriterTimeouts(busy=5, slice=0.02, retry=0.05)) as b:
+    async with bench(timeouts=WriterTimeouts(busy=5, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await anyio.sleep(0.2)
@@ -198,7 +198,7 @@ async def test_not_json_is_the_callers_error(bench: OpenWriter) -> None:
 
 async def test_latest_replaces_in_the_queue(bench: OpenWriter) -> None:
     """Rows of which only the last counts take no place of their own while an earlier one is queued."""
-    async with bench(bound=3) as b:
+    async with bench(max_waiting=3) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()  # the first row is now in the thread's hands, the rest will be in the queue
@@ -238,11 +238,11 @@ async def test_close_saves_everything(bench: OpenWriter) -> None:
 
 
 @pytest.mark.parametrize(
-    "waits", [WAITS, WriterTimeouts(busy=30, slice=0.1, retry=5), WriterTimeouts(busy=0.05, slice=0.05, retry=5)]
+    "timeouts", [TIMEOUTS, WriterTimeouts(busy=30, slice=0.1, retry=5), WriterTimeouts(busy=0.05, slice=0.05, retry=5)]
 )
-async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: WriterTimeouts) -> None:
-    """Closing a locked database ends in time, whatever the waits, and says how many rows were not saved."""
-    async with bench(waits=waits) as b, locked(b.path):
+async def test_close_with_a_lock_is_bounded(bench: OpenWriter, timeouts: WriterTimeouts) -> None:
+    """Closing a locked database ends in time, whatever the timeouts, and says how many rows were not saved."""
+    async with bench(timeouts=timeouts) as b, locked(b.path):
         for row in numbered(600):
             await b.writer.write(ROW, row)
         await anyio.sleep(0.1)
@@ -253,7 +253,7 @@ async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: WriterTime
 
 async def test_close_cuts_the_retry_short(bench: OpenWriter) -> None:
     """Closing does not sit out the time between two tries: a lock that is gone is noticed at once."""
-    async with bench(waits=WriterTimeouts(busy=0.02, slice=0.02, retry=60)) as b:
+    async with bench(timeouts=WriterTimeouts(busy=0.02, slice=0.02, retry=60)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()
@@ -273,7 +273,7 @@ async def test_flush_ends_with_the_close(bench: OpenWriter) -> None:
         except WriterClosed as exc:
             errors.append(exc)
 
-    async with bench(bound=1) as b, locked(b.path):
+    async with bench(max_waiting=1) as b, locked(b.path):
         await b.writer.write(ROW, ("a", 0))
         with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:

@@ -69,7 +69,7 @@ async def test_a_return_leaves_a_link_that_works_alone(place: Place) -> None:
     async with place, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
         failover = ProxyFailover((first.address(), second.address()), clock)
         connector = through(place, failover=failover)
-        failover.failed(first.address(), NetworkLost())
+        failover.report_failure(first.address(), NetworkLost())
         link = await opened(connector)
         clock.now += RETURN_AFTER * 2
         answer = (await link.probe(proof=True, timeout=10))[-1]
@@ -93,7 +93,7 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
     chosen = []
     for _ in range(3):
         chosen.append(failover.choose())
-        failover.failed(failover.choose(), failure)
+        failover.report_failure(failover.choose(), failure)
     assert chosen == [FIRST, SECOND, FIRST]
 
 
@@ -101,14 +101,14 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
 def test_what_is_no_fault_of_the_way_moves_nothing(failure: Failure) -> None:
     """Another proxy is no way around a flood wait, and no help for a dead login or a locked file."""
     failover = ProxyFailover((FIRST, SECOND))
-    failover.failed(FIRST, failure)
+    failover.report_failure(FIRST, failure)
     assert failover.choose() is FIRST
 
 
 def test_a_late_failure_of_another_proxy_moves_nothing() -> None:
     """Only the proxy in use can be given up."""
     failover = ProxyFailover((FIRST, SECOND))
-    failover.failed(SECOND, NetworkLost())
+    failover.report_failure(SECOND, NetworkLost())
     assert failover.choose() is FIRST
 
 
@@ -116,7 +116,7 @@ def test_one_proxy_is_tried_for_ever() -> None:
     """With nothing to fail over to, the account never goes around its proxy."""
     failover = ProxyFailover((FIRST,))
     for _ in range(3):
-        failover.failed(FIRST, NetworkLost())
+        failover.report_failure(FIRST, NetworkLost())
         assert failover.choose() is FIRST
 
 

@@ -115,7 +115,7 @@ async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever owns the session is named before anything is asked."""
-    monkeypatch.setattr("adapters.telegram.login.OWNING_SECONDS", 0.1)
+    monkeypatch.setattr("adapters.telegram.login.OWN_TIMEOUT", 0.1)
     async with place as dc:
         account = place.connector()
         owner = OwnerLock(account.session)
@@ -142,7 +142,7 @@ async def test_another_user_is_asked_about_and_logged_out_again(place: Place) ->
         person = Scripted([CODE])
         with pytest.raises(LoginFailed, match="logged out again"):
             await Login(account, person, TIMEOUT).run(ByCode(OTHER))
-        assert person.heard[-1].startswith("This is another user than account was logged in as")
+        assert person.heard[-1].startswith("Until now account was logged in as another user")
         assert PHONE[1:] not in person.heard[-1]
         assert account.session.read_bytes() == before
         assert dc.stats()["requests"]["auth.logOut"] == 1

@@ -31,10 +31,10 @@ def guide(path: Path) -> Commit:
 
 def gated(path: Path) -> Commit:
     """The group writer's transaction: its queue, BEGIN IMMEDIATE, COMMIT."""
-    database, gate = open_database(path), ProcessQueue(path)
+    database, queue = open_database(path), ProcessQueue(path)
 
     def commit() -> None:
-        with gate.turn(lambda: False):
+        with queue.turn(lambda: False):
             database.execute("begin immediate")
             database.execute(INSERT, (os.getpid(),))
             database.execute("commit")

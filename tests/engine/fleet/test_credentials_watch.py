@@ -14,10 +14,11 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 from telethon.tl.types import User
 
+from adapters.session.file import StatStamp, stat_stamp
 from adapters.system import SystemClock
 from adapters.telegram import TelegramConnector
 from engine.fleet.connect_limiter import ConnectLimiter
-from engine.fleet.credentials_watch import CredentialsWatch, stat_stamp_of
+from engine.fleet.credentials_watch import CredentialsWatch
 from engine.fleet.supervisor import Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, Connected, DatabaseCorrupt, NetworkLost, RetryRequested
@@ -50,6 +51,10 @@ class KeyedWorld(World):
             return ""
         return await TelegramConnector(session=self.session, api_id=1, api_hash="0" * 32).credentials()
 
+    def session_stamp(self) -> StatStamp:
+        """Return the stamp of the file."""
+        return stat_stamp(self.session)
+
 
 @define
 class Place:
@@ -78,7 +83,7 @@ class Place:
     async def looks(self, count: int = 3) -> None:
         """Look some times, and let the account take what comes of it."""
         for _ in range(count):
-            await self.watch.look("A")
+            await self.watch.check("A")
             await anyio.sleep(0.02)
 
 
@@ -91,7 +96,7 @@ async def place(directory: Path, *outcomes: object, key: bytes = OLD) -> AsyncIt
     fleet = Supervisor({"A": runner_for(world, journal, clock=SystemClock())}, anyio.Event(), grace=1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
-        yield Place(fleet, CredentialsWatch(fleet, {"A": session}), journal, session)
+        yield Place(fleet, CredentialsWatch(fleet), journal, session)
         fleet.stop.set()
 
 
@@ -141,9 +146,9 @@ async def test_a_key_in_the_log_beside_the_file_is_noticed(tmp_path: Path) -> No
             script.execute("pragma wal_autocheckpoint = 0")
             script.execute("update sessions set port = 80")
             await there.looks()
-            before = stat_stamp_of(there.session)
+            before = stat_stamp(there.session)
             script.execute("update sessions set auth_key = ?", (NEW,))
-            assert stat_stamp_of(there.session)[0] == before[0]
+            assert stat_stamp(there.session)[0] == before[0]
             await there.looks()
             assert there.events("CredentialsReplaced") == 1
 
@@ -196,7 +201,7 @@ async def test_new_credentials_that_fail_are_not_tried_again(tmp_path: Path) -> 
     async with place(tmp_path, AuthRejected(), AuthRejected()) as there:
         await there.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(there.session, NEW)
-        await there.watch.look("A")
+        await there.watch.check("A")
         await there.until(lambda at: at.events("AuthRejected") == 2)
         await there.looks()
         assert there.events("CredentialsReplaced") == 1
@@ -205,7 +210,7 @@ async def test_new_credentials_that_fail_are_not_tried_again(tmp_path: Path) -> 
     fleet = Supervisor({"A": runner_for(world, MemoryJournal(), restored=stored)}, anyio.Event(), grace=1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
-        await CredentialsWatch(fleet, {"A": tmp_path / "a.session"}).look("A")
+        await CredentialsWatch(fleet).check("A")
         await anyio.sleep(0.1)
         assert fleet.snapshots["A"].state is State.AUTH_FAILED
         fleet.stop.set()
@@ -262,12 +267,11 @@ async def test_a_restored_backup_of_a_damaged_file_is_noticed(tmp_path: Path) ->
 
 
 async def test_it_looks_by_itself(tmp_path: Path) -> None:
-    """The task looks at every account again and again, and a session without a runner is no matter."""
+    """The task looks at every account again and again."""
     async with place(tmp_path, AuthRejected()) as there, anyio.create_task_group() as tasks:
-        watch = CredentialsWatch(there.fleet, {"A": there.session, "B": tmp_path / "b.session"}, every=0.01)
+        watch = CredentialsWatch(there.fleet, every=0.01)
         tasks.start_soon(watch.run)
         await there.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(there.session, NEW)
         await there.until(lambda at: at.snapshot.state is State.HEALTHY)
-        assert "B" not in there.fleet.runners
         tasks.cancel_scope.cancel()
