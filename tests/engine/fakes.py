@@ -1,11 +1,9 @@
-"""Stand-ins for the engine's Protocols, and an event loop whose time is virtual."""
+"""Stand-ins for the Protocols of the engine."""
 
-import asyncio
-import heapq
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import attrs
@@ -16,33 +14,7 @@ from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
 from states.schedules import Backoff, BackoffSchedules
 
-T = TypeVar("T")
 EPOCH = 1_700_000_000.0
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer instead of waiting for it. No threads and no sockets in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._virtual = 0.0
-
-    def time(self) -> float:
-        """Return virtual seconds since the loop was made."""
-        return self._virtual
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            while self._scheduled and self._scheduled[0]._cancelled:  # type: ignore[attr-defined]
-                heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-            if self._scheduled:  # type: ignore[attr-defined]
-                self._virtual = max(self._virtual, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
-
-
-def virtually(main: Callable[[], Awaitable[T]]) -> T:
-    """Run ``main`` in virtual time."""
-    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
 
 
 @define

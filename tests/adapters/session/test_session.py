@@ -36,52 +36,40 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions" / "account1.session"
 
 
-def test_a_key_is_durable_when_save_returns(path: Path) -> None:
+async def test_a_key_is_durable_when_save_returns(path: Path) -> None:
     """Another program reads the key as soon as ``await save()`` is over, with the session still open."""
-
-    async def main() -> list[bytes]:
-        session = HoldfastSession(path)
-        session.set_dc(2, "127.0.0.1", 443)
-        session.auth_key = AuthKey(KEY)
-        await session.save()
-        found = rows(path, "select auth_key from sessions")
-        await session.close()
-        return found
-
-    assert asyncio.run(main()) == [KEY]
+    session = HoldfastSession(path)
+    session.set_dc(2, "127.0.0.1", 443)
+    session.auth_key = AuthKey(KEY)
+    await session.save()
+    found = rows(path, "select auth_key from sessions")
+    await session.close()
+    assert found == [KEY]
 
 
-def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
+async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
     """With the file locked, entities let ``save`` return at once, and a new key does not."""
-
-    async def main() -> None:
-        session = Told(telethons_in(path), waits=QUICK)
-        with locked(path):
-            session.process_entities([user(1)])
-            await asyncio.wait_for(session.save(), 1)
-            session.auth_key = AuthKey(b"n" * 256)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(session.save(), 0.2)
-        await session.save()
-        assert rows(path, "select auth_key from sessions") == [b"n" * 256]
-        await session.close()
-
-    asyncio.run(main())
+    session = Told(telethons_in(path), waits=QUICK)
+    with locked(path):
+        session.process_entities([user(1)])
+        await asyncio.wait_for(session.save(), 1)
+        session.auth_key = AuthKey(b"n" * 256)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.save(), 0.2)
+    await session.save()
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    await session.close()
 
 
-def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while ``save`` raises a sentence, so the key is never used."""
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-
-    async def main() -> None:
-        session = Told(telethons_in(path), waits=QUICK)
-        with locked(path):
-            session.auth_key = AuthKey(b"n" * 256)
-            with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):
-                await session.save()
-        await session.close()
-
-    asyncio.run(main())
+    session = Told(telethons_in(path), waits=QUICK)
+    with locked(path):
+        session.auth_key = AuthKey(b"n" * 256)
+        with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):
+            await session.save()
+    await session.close()
 
 
 def telethons_in(path: Path) -> Path:

@@ -110,42 +110,34 @@ def test_one_locked_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
         session.close()
 
 
-def test_who_brings_more_waits_when_too_much_waits_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_brings_more_waits_when_too_much_waits_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound an answer's entities hold its request up, until the file is written."""
     monkeypatch.setattr("adapters.session.holdfast_session.MAX_ROWS", 10)
-
-    async def main() -> None:
-        session = Told(path, waits=QUICK)
-        with locked(path):
-            assert session.process_entities([user(number) for number in range(1, 10)]) is None
-            more = session.process_entities([user(10), user(11)])
-            assert more is not None
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(more, 0.2)
-            later = session.process_entities([user(12)])
-        assert later is not None
-        await later
-        assert rows(path) == list(range(1, 13))
-        assert session.process_entities([user(13)]) is None
-        await session.close()
-
-    asyncio.run(main())
+    session = Told(path, waits=QUICK)
+    with locked(path):
+        assert session.process_entities([user(number) for number in range(1, 10)]) is None
+        more = session.process_entities([user(10), user(11)])
+        assert more is not None
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(more, 0.2)
+        later = session.process_entities([user(12)])
+    assert later is not None
+    await later
+    assert rows(path) == list(range(1, 13))
+    assert session.process_entities([user(13)]) is None
+    await session.close()
 
 
-def test_a_lock_at_the_end_is_waited_for(path: Path) -> None:
+async def test_a_lock_at_the_end_is_waited_for(path: Path) -> None:
     """Closing while somebody holds the file ends when they let go, and everything is there."""
-
-    async def main() -> None:
-        session = Told(path, waits=QUICK)
-        with locked(path):
-            session.process_entities([user(1)])
-            closing = session.close()
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(asyncio.wrap_future(module_future(closing)), 0.2)
-        await session.close()
-        assert rows(path) == [1]
-
-    asyncio.run(main())
+    session = Told(path, waits=QUICK)
+    with locked(path):
+        session.process_entities([user(1)])
+        closing = session.close()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.wrap_future(module_future(closing)), 0.2)
+    await session.close()
+    assert rows(path) == [1]
 
 
 def module_future(saved: object) -> "asyncio.Future[None]":

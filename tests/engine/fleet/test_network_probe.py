@@ -5,14 +5,17 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import anyio
+import pytest
 
 from engine.fleet.network_probe import ACCEPTED_PAUSE, MAX_PAUSE, MIN_PAUSE, NetworkProbe
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import State
 from states.events import NetworkLost, NetworkRestored, ProtocolBroken
-from tests.engine.fakes import MemoryJournal, World, runner_for, until, virtually
+from tests.engine.fakes import MemoryJournal, World, runner_for, until
 from tests.engine.fleets import Weather
+
+pytestmark = pytest.mark.virtual
 
 
 @asynccontextmanager
@@ -44,132 +47,107 @@ def world(weather: Weather) -> World:
     return World(outcomes=weather)  # type: ignore[arg-type]
 
 
-def test_an_account_alone_comes_back_with_the_network() -> None:
+async def test_an_account_alone_comes_back_with_the_network() -> None:
     """After an outage of half a minute it does not wait for its schedule's forty seconds, but for half a second."""
     weather = Weather()
     only = world(weather)
-
-    async def main() -> float:
-        async with fleet(only) as (runner,):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(30)
-            weather.up = True
-            began = anyio.current_time()
-            await until(runner, State.HEALTHY)
-            return anyio.current_time() - began
-
-    assert virtually(main) < 2 * MIN_PAUSE
+    async with fleet(only) as (runner,):
+        weather.up = False
+        only.lose()
+        await anyio.sleep(30)
+        weather.up = True
+        began = anyio.current_time()
+        await until(runner, State.HEALTHY)
+        took = anyio.current_time() - began
+    assert took < 2 * MIN_PAUSE
 
 
-def test_nobody_looks_while_nobody_waits() -> None:
+async def test_nobody_looks_while_nobody_waits() -> None:
     """A healthy fleet, and one whose outage is over, costs the datacenter nothing."""
     weather = Weather()
     only = world(weather)
-
-    async def main() -> int:
-        async with fleet(only) as (runner,):
-            await anyio.sleep(1000)
-            assert not only.reaches
-            weather.up = False
-            only.lose()
-            await anyio.sleep(5)
-            weather.up = True
-            await until(runner, State.HEALTHY)
-            looks = len(only.reaches)
-            await anyio.sleep(1000)
-            return len(only.reaches) - looks
-
-    assert virtually(main) == 0
+    async with fleet(only) as (runner,):
+        await anyio.sleep(1000)
+        assert not only.reaches
+        weather.up = False
+        only.lose()
+        await anyio.sleep(5)
+        weather.up = True
+        await until(runner, State.HEALTHY)
+        looks = len(only.reaches)
+        await anyio.sleep(1000)
+        looks_after = len(only.reaches) - looks
+    assert looks_after == 0
 
 
-def test_the_looks_of_a_long_outage_are_few() -> None:
+async def test_the_looks_of_a_long_outage_are_few() -> None:
     """Looks grow rarer: an hour without network costs little more than one each five seconds, at its beginning."""
     weather = Weather()
     only = world(weather)
-
-    async def main() -> None:
-        async with fleet(only):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(3600)
-
-    virtually(main)
+    async with fleet(only):
+        weather.up = False
+        only.lose()
+        await anyio.sleep(3600)
     assert 3600 / MAX_PAUSE * 0.9 < len(only.reaches) < 3600 / MAX_PAUSE * 1.3
 
 
-def test_one_looks_for_all_on_the_same_way() -> None:
+async def test_one_looks_for_all_on_the_same_way() -> None:
     """However many wait, the way is looked at by one; another way has its own looks."""
     weather = Weather()
     same, other = [world(weather) for _ in range(5)], world(weather)
     other.route = "another way"
-
-    async def main() -> None:
-        async with fleet(*same, other):
-            weather.up = False
-            for each in (*same, other):
-                each.lose()
-            await anyio.sleep(20)
-
-    virtually(main)
+    async with fleet(*same, other):
+        weather.up = False
+        for each in (*same, other):
+            each.lose()
+        await anyio.sleep(20)
     assert 20 < sum(len(each.reaches) for each in same) <= 40
     assert 20 < len(other.reaches) <= 40
 
 
-def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> None:
+async def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> None:
     """Where the datacenter answers and only this account's attempts fail, it gets one attempt more, not a storm."""
     only = World(outcomes=[])
-
-    async def main() -> None:
-        async with fleet(only):
-            only.outcomes = [NetworkLost(detail="connection reset")] * 1000
-            only.lose()
-            await anyio.sleep(300)
-
-    virtually(main)
+    async with fleet(only):
+        only.outcomes = [NetworkLost(detail="connection reset")] * 1000
+        only.lose()
+        await anyio.sleep(300)
     attempts = [at for at, _ in only.opened if at > 100]
     assert len(attempts) == 6
     assert attempts[1] - attempts[0] < 1
     assert attempts[-1] - attempts[-2] > 70
 
 
-def test_an_outage_after_the_news_is_news_again() -> None:
+async def test_an_outage_after_the_news_is_news_again() -> None:
     """A network that comes and goes: who was told too early is told once more when it is really back."""
     weather = Weather()
     only = world(weather)
-
-    async def main() -> float:
-        async with fleet(only) as (runner,):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(5)
-            weather.up = True
-            await anyio.sleep(0.3)  # long enough for a look, too short for an attempt that takes a while
-            weather.up = False
-            await anyio.sleep(20)
-            weather.up = True
-            began = anyio.current_time()
-            await until(runner, State.HEALTHY)
-            return anyio.current_time() - began
-
-    assert virtually(main) < 2 * MIN_PAUSE
+    async with fleet(only) as (runner,):
+        weather.up = False
+        only.lose()
+        await anyio.sleep(5)
+        weather.up = True
+        await anyio.sleep(0.3)  # long enough for a look, too short for an attempt that takes a while
+        weather.up = False
+        await anyio.sleep(20)
+        weather.up = True
+        began = anyio.current_time()
+        await until(runner, State.HEALTHY)
+        took = anyio.current_time() - began
+    assert took < 2 * MIN_PAUSE
 
 
-def test_other_waits_are_not_cut() -> None:
+async def test_other_waits_are_not_cut() -> None:
     """A wait that is not for the network has nobody looking."""
     only = World(outcomes=[])
-
-    async def main() -> None:
-        async with fleet(only):
-            only.outcomes = [ProtocolBroken(detail="garbage")] * 3
-            only.lose(ProtocolBroken(detail="garbage"))
-            await anyio.sleep(60)
-
-    virtually(main)
+    async with fleet(only):
+        only.outcomes = [ProtocolBroken(detail="garbage")] * 3
+        only.lose(ProtocolBroken(detail="garbage"))
+        await anyio.sleep(60)
     assert not only.reaches
 
 
-def test_a_server_that_takes_connections_is_spared() -> None:
+async def test_a_server_that_takes_connections_is_spared() -> None:
     """A backend that accepts and dies is asked a handful of times in ten seconds, not twenty times."""
     weather = Weather(up=False)
     only = world(weather)
@@ -180,15 +158,11 @@ def test_a_server_that_takes_connections_is_spared() -> None:
             return "accepts"
 
     sick = Sick(outcomes=weather)  # type: ignore[arg-type]
-
-    async def main() -> None:
-        weather.up = True
-        async with fleet(sick):
-            weather.up = False
-            sick.lose()
-            await anyio.sleep(60)
-
-    virtually(main)
+    weather.up = True
+    async with fleet(sick):
+        weather.up = False
+        sick.lose()
+        await anyio.sleep(60)
     times = [at for at, _ in sick.reaches]
     assert all(later - earlier >= ACCEPTED_PAUSE for earlier, later in pairwise(times))
     assert not only.reaches

@@ -20,8 +20,9 @@ from states.events import (
     Unexpected,
 )
 from tests.adapters.telegram.place import PHONE, Place
-from tests.engine.fakes import MemoryJournal, World, living, virtually
+from tests.engine.fakes import MemoryJournal, World, living
 from tests.engine.test_matrix import Row, account
+from tests.virtual_time import virtually
 
 HANDFUL = 5
 WINDOW = 10.0

@@ -26,7 +26,8 @@ from states.events import (
     Unexpected,
 )
 from states.redo import redo
-from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
+from tests.engine.fakes import MemoryJournal, World, runner_for
+from tests.virtual_time import virtually
 
 FAILURES = st.sampled_from(
     [NetworkLost(), ServerFault(), ProtocolBroken(), Unexpected(), AuthKeyUnknown(), AuthRejected(), TransportFlood()]

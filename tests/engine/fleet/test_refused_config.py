@@ -14,7 +14,9 @@ from engine.fleet.supervisor import Supervisor
 from states import Cause, Event, Snapshot, State, Step
 from states.events import ConfigRefused, NetworkLost, RetryRequested
 from tests.engine import fakes
-from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
+from tests.engine.fakes import MemoryJournal, World, runner_for
+
+pytestmark = pytest.mark.virtual
 
 REFUSED = ConfigRefused(setting="telegram.api_id", detail="API_ID_INVALID (400)")
 STOPPED = Snapshot(
@@ -63,28 +65,24 @@ def fleet_of(told: Told, *worlds: World, restored: Snapshot | None = None) -> Su
     return Supervisor(runners, anyio.Event(), grace=15)
 
 
-def story(fleet: Supervisor, after: Callable[[], Awaitable[None]] | None = None) -> list[State]:
-    """Run the fleet for an hour, with something in its middle; return where the accounts are."""
-
-    async def main() -> list[State]:
-        refusals = RefusedConfig(fleet)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refusals.run)
-            tasks.start_soon(fleet.run)
-            await anyio.sleep(1800)
-            if after is not None:
-                await after()
-            await anyio.sleep(1800)
-            states = [at.state for at in fleet.snapshots.values()]
-            fleet.stop.set()
-            await anyio.sleep(60)
-            tasks.cancel_scope.cancel()
-        return states
-
-    return virtually(main)
+async def run_for_an_hour(fleet: Supervisor, after: Callable[[], Awaitable[None]] | None = None) -> list[State]:
+    """Run the fleet for an hour, with something in its middle; return the states of the accounts."""
+    refusals = RefusedConfig(fleet)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refusals.run)
+        tasks.start_soon(fleet.run)
+        await anyio.sleep(1800)
+        if after is not None:
+            await after()
+        await anyio.sleep(1800)
+        states = [at.state for at in fleet.snapshots.values()]
+        fleet.stop.set()
+        await anyio.sleep(60)
+        tasks.cancel_scope.cancel()
+    return states
 
 
-def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
+async def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
     """Connected, waiting and connecting accounts stop, nobody asks again, and the alert counts them."""
     worlds = [
         World(outcomes=[REFUSED]),
@@ -93,7 +91,7 @@ def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
         World(outcomes=["hang"]),
         *(World(outcomes=[REFUSED]) for _ in range(30)),
     ]
-    states = story(fleet_of(told, *worlds))
+    states = await run_for_an_hour(fleet_of(told, *worlds))
     assert states == [State.AUTH_FAILED] * len(worlds)
     assert [len(world.opened) for world in worlds] == [1] * len(worlds)
     assert told.alerts == [
@@ -103,20 +101,20 @@ def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
     assert sum("Config refused for" in sentence for _, sentence in told.lines) == 34
 
 
-def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
+async def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
     """Accounts that were stopped are told of together, a new one among them does not ask, and nothing is opened."""
     worlds = [World() for _ in range(3)]
     fleet = fleet_of(told, *worlds, restored=STOPPED)
     newcomer = World(connect_takes=1.0)
     fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=told.narrate)
-    assert story(fleet) == [State.AUTH_FAILED] * 4
+    assert await run_for_an_hour(fleet) == [State.AUTH_FAILED] * 4
     assert [world.opened for world in worlds] == [[]] * 3
     assert len(newcomer.opened) <= 1
     assert len(told.alerts) == 1
     assert "3 accounts are stopped" in told.alerts[0]
 
 
-def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
+async def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
     """Who asks again hears again, and the other accounts stay where they are."""
     worlds = [World(outcomes=[REFUSED, REFUSED]), World()]
     fleet = fleet_of(told, *worlds)
@@ -124,12 +122,12 @@ def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
-    assert story(fleet, retry) == [State.AUTH_FAILED] * 2
+    assert await run_for_an_hour(fleet, retry) == [State.AUTH_FAILED] * 2
     assert [len(world.opened) for world in worlds] == [2, 1]
     assert len(told.alerts) == 2
 
 
-def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
+async def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
     """When the datacenter takes the id again, the account that was retried stays connected."""
     worlds = [World(outcomes=[REFUSED, "ok"]), World()]
     fleet = fleet_of(told, *worlds)
@@ -137,11 +135,11 @@ def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
-    assert story(fleet, retry) == [State.HEALTHY, State.AUTH_FAILED]
+    assert await run_for_an_hour(fleet, retry) == [State.HEALTHY, State.AUTH_FAILED]
 
 
 @pytest.mark.parametrize("loss", [ConfigRefused(setting="telegram.datacenter"), fakes.NetworkLost()])
-def test_other_trouble_stays_with_its_account(told: Told, loss: Event) -> None:
+async def test_other_trouble_stays_with_its_account(told: Told, loss: Event) -> None:
     """A datacenter that is refused, or a lost network, stops no other account."""
-    states = story(fleet_of(told, World(outcomes=[loss]), World()))
+    states = await run_for_an_hour(fleet_of(told, World(outcomes=[loss]), World()))
     assert states[1] is State.HEALTHY

@@ -10,11 +10,10 @@ import pytest
 from attrs import define, field
 
 from engine.work.background_tasks import BackgroundTasks
-from tests.engine.fakes import virtually
 from tests.engine.work.shop import blame
 from tests.engine.work.stalls import Lines, said
 
-pytestmark = pytest.mark.usefixtures("lines")
+pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]
 
 
 @define(eq=False)
@@ -65,222 +64,186 @@ def added(stand: Stand, name: str, function: Callable[[Any], Awaitable[None]]) -
     stand.standing.account_changed(name)
 
 
-def test_it_runs_while_there_is_a_client_and_anew_with_each() -> None:
+async def test_it_runs_while_there_is_a_client_and_anew_with_each() -> None:
     """It begins when its account is healthy, ends when it is not, and never keeps a client that is gone."""
-
-    async def main() -> None:
-        async with standing(A=None, B="b") as stand:
-            added(stand, "A", stand.stay)
-            await anyio.sleep(5)
-            stand.give("A", "one")
-            await anyio.sleep(5)
-            stand.give("A", None)
-            await anyio.sleep(5)
-            stand.give("A", "two")
-            await anyio.sleep(5)
-            stand.give("A", "three")
-            await anyio.sleep(5)
-        assert stand.seen == [
-            *((5, "began", "one"), (10, "ended", "one"), (15, "began", "two"), (20, "ended", "two")),
-            *((20, "began", "three"), (25, "ended", "three")),
-        ]
-
-    virtually(main)
+    async with standing(A=None, B="b") as stand:
+        added(stand, "A", stand.stay)
+        await anyio.sleep(5)
+        stand.give("A", "one")
+        await anyio.sleep(5)
+        stand.give("A", None)
+        await anyio.sleep(5)
+        stand.give("A", "two")
+        await anyio.sleep(5)
+        stand.give("A", "three")
+        await anyio.sleep(5)
+    assert stand.seen == [
+        *((5, "began", "one"), (10, "ended", "one"), (15, "began", "two"), (20, "ended", "two")),
+        *((20, "began", "three"), (25, "ended", "three")),
+    ]
 
 
-def test_what_comes_to_its_end_stands_again_with_the_next_client() -> None:
+async def test_what_comes_to_its_end_stands_again_with_the_next_client() -> None:
     """A function that returns has done its work for this connection: it is not started over and over."""
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        async with standing(A="one") as stand:
+        async def once(client: Any) -> None:
+            stand.note("began", client)
 
-            async def once(client: Any) -> None:
-                stand.note("began", client)
-
-            added(stand, "A", once)
-            await anyio.sleep(100)
-            stand.give("A", "two")
-            await anyio.sleep(100)
-            stand.give("A", None)
-            stand.give("A", "two")
-            await anyio.sleep(100)
-        assert stand.begins() == [0, 100]
-
-    virtually(main)
+        added(stand, "A", once)
+        await anyio.sleep(100)
+        stand.give("A", "two")
+        await anyio.sleep(100)
+        stand.give("A", None)
+        stand.give("A", "two")
+        await anyio.sleep(100)
+    assert stand.begins() == [0, 100]
 
 
-def test_failures_are_told_and_started_again_a_few_times(lines: Lines) -> None:
+async def test_failures_are_told_and_started_again_a_few_times(lines: Lines) -> None:
     """After 1, 2, 5 and 15 s; after the fifth failure in a row it is left, while others stand."""
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        async with standing(A="one") as stand:
+        async def bad(client: Any) -> None:
+            stand.note("began", client)
+            raise ValueError("odd")
 
-            async def bad(client: Any) -> None:
-                stand.note("began", client)
-                raise ValueError("odd")
-
-            added(stand, "A", bad)
-            added(stand, "A", stand.stay)
-            await anyio.sleep(100)
-            stand.give("A", "two")
-            await anyio.sleep(100)
-            assert not stand.standing.stuck
-        assert stand.begins() == [0, 0, 1, 3, 8, 23, 100]
-
-    virtually(main)
+        added(stand, "A", bad)
+        added(stand, "A", stand.stay)
+        await anyio.sleep(100)
+        stand.give("A", "two")
+        await anyio.sleep(100)
+        assert not stand.standing.stuck
+    assert stand.begins() == [0, 0, 1, 3, 8, 23, 100]
     told = said(lines, "bad of A failed")
     assert len(told) == 5
     assert "failed, 1 of 5 times in a row; it starts again in 1 s" in told[0]
     assert "it is not started again before the engine is" in told[-1]
 
 
-def test_whoever_lasted_begins_to_count_anew() -> None:
+async def test_whoever_lasted_begins_to_count_anew() -> None:
     """Failures a minute and more apart are never five in a row; nor is one after a long run that was told to end."""
+    async with standing(A=0) as stand:
+        fails_at_once = [True] * 4 + [False] + [True] * 4
 
-    async def main() -> None:
-        async with standing(A=0) as stand:
-            fails_at_once = [True] * 4 + [False] + [True] * 4
+        async def mostly(client: Any) -> None:
+            stand.note("began", client)
+            if fails_at_once.pop(0):
+                raise ValueError("odd")
+            await asyncio.sleep(1e6)
 
-            async def mostly(client: Any) -> None:
-                stand.note("began", client)
-                if fails_at_once.pop(0):
-                    raise ValueError("odd")
-                await asyncio.sleep(1e6)
-
-            added(stand, "A", mostly)
-            await anyio.sleep(200)  # four failures, and then a long run
-            stand.give("A", None)
-            await anyio.sleep(1)
-            stand.give("A", 1)
-            await anyio.sleep(10)
-        assert len(stand.begins()) > 6
-
-    virtually(main)
+        added(stand, "A", mostly)
+        await anyio.sleep(200)  # four failures, and then a long run
+        stand.give("A", None)
+        await anyio.sleep(1)
+        stand.give("A", 1)
+        await anyio.sleep(10)
+    assert len(stand.begins()) > 6
 
 
-def test_a_lost_connection_is_no_failure(lines: Lines) -> None:
+async def test_a_lost_connection_is_no_failure(lines: Lines) -> None:
     """It rests for a moment, until the account has heard of it, and nothing is counted."""
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        async with standing(A="one") as stand:
+        async def drops(client: Any) -> None:
+            stand.note("began", client)
+            raise ConnectionError("reset")
 
-            async def drops(client: Any) -> None:
-                stand.note("began", client)
-                raise ConnectionError("reset")
-
-            added(stand, "A", drops)
-            await anyio.sleep(9.5)
-            assert stand.begins() == list(range(10))
-            stand.give("A", "two")
-            await anyio.sleep(0.1)
-            assert stand.begins()[-1] == 9.5
-
-    virtually(main)
+        added(stand, "A", drops)
+        await anyio.sleep(9.5)
+        assert stand.begins() == list(range(10))
+        stand.give("A", "two")
+        await anyio.sleep(0.1)
+        assert stand.begins()[-1] == 9.5
     assert not said(lines, "failed")
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
-def test_whatever_it_raises_is_its_own(error: BaseException, lines: Lines) -> None:
+async def test_whatever_it_raises_is_its_own(error: BaseException, lines: Lines) -> None:
     """No exception of standing work ends the engine, nor a cancellation that nobody asked for."""
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        async with standing(A="one") as stand:
+        async def ends(_: Any) -> None:
+            raise error
 
-            async def ends(_: Any) -> None:
-                raise error
-
-            added(stand, "A", ends)
-            added(stand, "A", stand.stay)
-            await anyio.sleep(0.5)
-            assert stand.seen == [(0, "began", "one")]
-
-    virtually(main)
+        added(stand, "A", ends)
+        added(stand, "A", stand.stay)
+        await anyio.sleep(0.5)
+        assert stand.seen == [(0, "began", "one")]
     assert len(said(lines, "failed, 1 of 5")) == 1
 
 
-def test_what_does_not_end_is_given_up_and_named(lines: Lines) -> None:
+async def test_what_does_not_end_is_given_up_and_named(lines: Lines) -> None:
     """Five seconds after it was told; it holds nobody, and is not started beside itself."""
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        async with standing(A="one") as stand:
-
-            async def stubborn(client: Any) -> None:
-                stand.note("began", client)
-                while anyio.current_time() < 100:
-                    try:
-                        await asyncio.sleep(1)
-                    except asyncio.CancelledError:
-                        continue
-
-            added(stand, "A", stubborn)
-            added(stand, "A", stand.stay)
-            await anyio.sleep(10)
-            stand.give("A", "two")
-            await anyio.sleep(4)
-            assert not stand.standing.stuck
-            await anyio.sleep(2)
-            assert [post.label.split(".")[-1] for post in stand.standing.stuck] == ["stubborn of A"]
-            await anyio.sleep(100)
-            assert not stand.standing.stuck
-        assert stand.begins() == [0, 0, 10]
-
-    virtually(main)
-    assert len(said(lines, "stubborn of A does not end although it was cancelled")) == 1
-
-
-def test_a_stop_ends_all_of_it_and_is_bounded(lines: Lines) -> None:
-    """What tidies up is waited for, what does not end is left after five seconds; no other task is left."""
-
-    async def main() -> None:
-        let_go = False
-
-        async def stubborn(_: Any) -> None:
-            while not let_go and anyio.current_time() < 100:
+        async def stubborn(client: Any) -> None:
+            stand.note("began", client)
+            while anyio.current_time() < 100:
                 try:
                     await asyncio.sleep(1)
                 except asyncio.CancelledError:
                     continue
 
-        async def tidy(client: Any) -> None:
+        added(stand, "A", stubborn)
+        added(stand, "A", stand.stay)
+        await anyio.sleep(10)
+        stand.give("A", "two")
+        await anyio.sleep(4)
+        assert not stand.standing.stuck
+        await anyio.sleep(2)
+        assert [post.label.split(".")[-1] for post in stand.standing.stuck] == ["stubborn of A"]
+        await anyio.sleep(100)
+        assert not stand.standing.stuck
+    assert stand.begins() == [0, 0, 10]
+    assert len(said(lines, "stubborn of A does not end although it was cancelled")) == 1
+
+
+async def test_a_stop_ends_all_of_it_and_is_bounded(lines: Lines) -> None:
+    """What tidies up is waited for, what does not end is left after five seconds; no other task is left."""
+    let_go = False
+
+    async def stubborn(_: Any) -> None:
+        while not let_go and anyio.current_time() < 100:
             try:
-                await asyncio.sleep(1e6)
-            finally:
-                await asyncio.sleep(2)
-                stand.note("tidied", client)
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                continue
 
-        async with standing(A="one") as stand:
-            for function in (stubborn, tidy, stand.stay):
-                added(stand, "A", function)
-            await anyio.sleep(10)
-        assert 14.9 <= anyio.current_time() <= 16
-        assert [what for _, what, _ in stand.seen] == ["began", "ended", "tidied"]
-        assert len(asyncio.all_tasks()) == 2
-        let_go = True
-        await asyncio.sleep(2)
+    async def tidy(client: Any) -> None:
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            await asyncio.sleep(2)
+            stand.note("tidied", client)
 
-    virtually(main)
+    async with standing(A="one") as stand:
+        for function in (stubborn, tidy, stand.stay):
+            added(stand, "A", function)
+        await anyio.sleep(10)
+    assert 14.9 <= anyio.current_time() <= 16
+    assert [what for _, what, _ in stand.seen] == ["began", "ended", "tidied"]
+    assert len(asyncio.all_tasks()) == 2
+    let_go = True
+    await asyncio.sleep(2)
     assert len(said(lines, "does not end")) == 1
 
 
-def test_the_label_of_a_task_names_function_and_account() -> None:
+async def test_the_label_of_a_task_names_function_and_account() -> None:
     """Log lines of standing work say whose they are; other tasks have no label."""
+    labels: list[str | None] = []
+    async with standing(A="one") as stand:
 
-    async def main() -> None:
-        labels: list[str | None] = []
-        async with standing(A="one") as stand:
-
-            async def look(_: Any) -> None:
-                task = asyncio.current_task()
-                assert task is not None
-                labels.append(stand.standing.label_of(task))
-
-            added(stand, "A", look)
-            await anyio.sleep(1)
+        async def look(_: Any) -> None:
             task = asyncio.current_task()
             assert task is not None
             labels.append(stand.standing.label_of(task))
-        assert labels[0] is not None
-        assert labels[0].endswith("look of A")
-        assert labels[1] is None
 
-    virtually(main)
+        added(stand, "A", look)
+        await anyio.sleep(1)
+        task = asyncio.current_task()
+        assert task is not None
+        labels.append(stand.standing.label_of(task))
+    assert labels[0] is not None
+    assert labels[0].endswith("look of A")
+    assert labels[1] is None

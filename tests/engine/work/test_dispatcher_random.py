@@ -12,10 +12,9 @@ from engine.work.handle import JobHandle
 from states.jobs import Cancelled, JobState, Retried
 from states.pace import Budget, KindPolicy, WorkPolicy
 from states.schedules import Backoff
-from tests.engine.fakes import virtually
 from tests.engine.work.shop import MemoryStore, Shop, Wait, working
 
-pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
+pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged for good, each trouble would be a page
 ACCOUNTS = "ABCDEFGH"
 JOBS = 300
 STEPS = 4
@@ -129,43 +128,39 @@ async def come_and_go(world: World, shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_in_any_weather_every_job_comes_to_its_end_and_no_limit_is_passed(seed: int) -> None:
+async def test_in_any_weather_every_job_comes_to_its_end_and_no_limit_is_passed(seed: int) -> None:
     """No job runs twice at a time, no limit is passed, and in the end each is done with all its results, or has failed
     because it always does, or was cancelled by a person."""
-
-    async def main() -> None:
-        rng = random.Random(seed)
-        world, store = World(rng), MemoryStore(takes=0.005)
-        for number in range(1, JOBS + 1):
-            kind = rng.choice(["free", "few", "paced", "brief"])
-            account = rng.choice([None, None, *ACCOUNTS])
-            data = {"kind": kind, "stay": rng.random() < 0.3}
-            due = store.clock.now() + rng.uniform(0, 200) if rng.random() < 0.2 else None
-            store.add(kind, account=account, data=data, priority=rng.randrange(3), due=due)
-            if rng.random() < 0.05:
-                world.doomed.add(number)
-        kinds = dict.fromkeys(POLICY.kinds, world.work)
-        async with working(kinds, store, here=ACCOUNTS, policy=POLICY, seed=seed) as shop:
-            world.shop = shop
-            async with anyio.create_task_group() as weather:
-                weather.start_soon(come_and_go, world, shop)
-                await anyio.sleep(400)
-                weather.cancel_scope.cancel()
-            store.fails = set()
-            shop.arrive(*ACCOUNTS)
-            jobs = await shop.over(*store.jobs)
-            assert shop.dispatcher.summary.running == ()
-        assert not world.running
-        assert not world.wrong
-        for job in jobs:
-            if job.state is JobState.DONE:
-                assert job.result == job.id
-                assert store.results[job.id] == list(range(STEPS))
-            elif job.state is JobState.FAILED:
-                assert job.id in world.doomed
-        states = Counter(job.state for job in jobs)
-        assert states[JobState.DONE] > JOBS / 2
-        assert states[JobState.FAILED] > 0
-        assert world.runs > JOBS
-
-    virtually(main)
+    rng = random.Random(seed)
+    world, store = World(rng), MemoryStore(takes=0.005)
+    for number in range(1, JOBS + 1):
+        kind = rng.choice(["free", "few", "paced", "brief"])
+        account = rng.choice([None, None, *ACCOUNTS])
+        data = {"kind": kind, "stay": rng.random() < 0.3}
+        due = store.clock.now() + rng.uniform(0, 200) if rng.random() < 0.2 else None
+        store.add(kind, account=account, data=data, priority=rng.randrange(3), due=due)
+        if rng.random() < 0.05:
+            world.doomed.add(number)
+    kinds = dict.fromkeys(POLICY.kinds, world.work)
+    async with working(kinds, store, here=ACCOUNTS, policy=POLICY, seed=seed) as shop:
+        world.shop = shop
+        async with anyio.create_task_group() as weather:
+            weather.start_soon(come_and_go, world, shop)
+            await anyio.sleep(400)
+            weather.cancel_scope.cancel()
+        store.fails = set()
+        shop.arrive(*ACCOUNTS)
+        jobs = await shop.over(*store.jobs)
+        assert shop.dispatcher.summary.running == ()
+    assert not world.running
+    assert not world.wrong
+    for job in jobs:
+        if job.state is JobState.DONE:
+            assert job.result == job.id
+            assert store.results[job.id] == list(range(STEPS))
+        elif job.state is JobState.FAILED:
+            assert job.id in world.doomed
+    states = Counter(job.state for job in jobs)
+    assert states[JobState.DONE] > JOBS / 2
+    assert states[JobState.FAILED] > 0
+    assert world.runs > JOBS
