@@ -64,7 +64,7 @@ MOST_OF_OWN_WAITS = 1 / 3
 
 
 @frozen
-class Place:
+class FleetHarness:
     """A running sandbox, and session files that are logged in."""
 
     directory: Path
@@ -104,10 +104,10 @@ async def until(holds: Callable[[], bool], what: str) -> float:
 # --- the yardstick ---------------------------------------------------------------------------------------------------
 
 
-async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int]:
+async def bare(harness: FleetHarness, rounds: int) -> tuple[list[float], list[float], int]:
     """Return how long bare clients need after each mass reset until all are connected, and until all have an answer to
     a request that was made then; and the most handshakes at once."""
-    clients = [TelegramClient(str(await place.session(2, number)), *API) for number in range(place.clients)]
+    clients = [TelegramClient(str(await harness.session(2, number)), *API) for number in range(harness.clients)]
     places = anyio.CapacityLimiter(32)
 
     async def connect(client: Any) -> None:
@@ -120,19 +120,19 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int
     took, answered, most = [], [], 0
     for _ in range(rounds):
         await anyio.sleep(2)
-        accepted = (await place.sandbox.stats())["accepted"]
+        accepted = (await harness.sandbox.stats())["accepted"]
         began = time.perf_counter()  # before the reset, as for the engine: clients are lost while it is carried out
-        await place.reset()
-        while (await place.sandbox.stats())["accepted"] < accepted + place.clients:
+        await harness.reset()
+        while (await harness.sandbox.stats())["accepted"] < accepted + harness.clients:
             if time.perf_counter() - began > TIMEOUT:
                 raise SystemExit("Gave up on the bare clients: not all came back")
             await anyio.sleep(LOOK_EVERY)
         await until(lambda: not any(client._sender._reconnecting for client in clients), "bare clients reconnect")
         took.append(time.perf_counter() - began)
-        most = max(most, await place.most_handshakes())
+        most = max(most, await harness.most_handshakes())
         await anyio.sleep(2)
         began = time.perf_counter()
-        await place.reset()
+        await harness.reset()
         async with anyio.create_task_group() as tasks:
             for client in clients:
                 tasks.start_soon(client, GetStateRequest())
@@ -149,25 +149,25 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int
 class Engine:
     """The engine's accounts, as ``engine run`` puts them together."""
 
-    place: Place
+    harness: FleetHarness
     supervisor: Supervisor
     turns: ConnectLimiter
     watched: bool = True
     """Whether somebody watches the network; without, every account keeps to its own schedule."""
     connectors: dict[str, TelegramConnector] = field(factory=dict)
     network: OutageDetector = field(init=False)
-    beacon: NetworkProbe = field(init=False)
+    probe: NetworkProbe = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.network = OutageDetector(self.turns, self.supervisor.tell)
-        self.beacon = NetworkProbe(self.connectors, self.network.seen)
+        self.probe = NetworkProbe(self.connectors, self.network.seen)
 
     def observe(self, account: str, step: Step) -> None:
         """Look at a decision."""
         narrate(account, step)
         if self.watched:
             self.network.observe(account, step)
-            self.beacon.observe(account, step)
+            self.probe.observe(account, step)
 
     def all_healthy(self) -> bool:
         """Say whether every account is."""
@@ -190,16 +190,16 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> AsyncIterator[Engine]:
+async def engine(harness: FleetHarness, policy: Policy, limit: int, stagger: float) -> AsyncIterator[Engine]:
     """Run the engine's accounts for the length of the block."""
-    sandbox = place.sandbox
+    sandbox = harness.sandbox
     datacenter = Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key)
-    journal = await JournalWriter.open(place.directory / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(harness.directory / "engine.db", on_trouble=lambda *_: None)
     supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
-    fleet = Engine(place, supervisor, ConnectLimiter(limit, stagger))
-    for number in range(place.clients):
+    fleet = Engine(harness, supervisor, ConnectLimiter(limit, stagger))
+    for number in range(harness.clients):
         name = f"Account {number}"
-        fleet.connectors[name] = TelegramConnector(await place.session(1, number), *API, datacenter)
+        fleet.connectors[name] = TelegramConnector(await harness.session(1, number), *API, datacenter)
         supervisor.runners[name] = Runner(
             account=name,
             connector=fleet.connectors[name],
@@ -214,7 +214,7 @@ async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> As
     gc.set_threshold(*COLLECTIONS)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
-        tasks.start_soon(fleet.beacon.run)
+        tasks.start_soon(fleet.probe.run)
         await until(fleet.all_healthy, "every account healthy for the first time")
         yield fleet
         supervisor.stop.set()
@@ -277,9 +277,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             logging.getLogger("telethon").setLevel(logging.CRITICAL)  # the bare clients' complaints
             async with SandboxProcess.start() as sandbox:
                 Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
-                place = Place(directory, sandbox, options.clients)
-                yardstick, answered, bare_most = await bare(place, options.rounds)
-                async with engine(place, policy, options.limit, options.stagger) as fleet:
+                harness = FleetHarness(directory, sandbox, options.clients)
+                yardstick, answered, bare_most = await bare(harness, options.rounds)
+                async with engine(harness, policy, options.limit, options.stagger) as fleet:
                     ours, most = await mass_resets(fleet, options.rounds)
                     healing, outage_most, tries = await outage(fleet, options.outage)
                     measured = None

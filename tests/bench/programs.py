@@ -83,7 +83,7 @@ class Holdfast:
     noticed: float | None = field(default=None, init=False)
     over: bool = field(default=False, init=False)
     runner: Runner = field(init=False)
-    beacon: NetworkProbe = field(init=False)
+    probe: NetworkProbe = field(init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
 
     @classmethod
@@ -95,8 +95,8 @@ class Holdfast:
         supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
         connector = TelegramConnector(account.session, *API, account.datacenter)
         network = OutageDetector(turns, supervisor.tell)
-        program.beacon = NetworkProbe({account.phone: connector}, network.seen)
-        supervisor.listeners += [network.observe, program.beacon.observe, program._observe]
+        program.probe = NetworkProbe({account.phone: connector}, network.seen)
+        supervisor.listeners += [network.observe, program.probe.observe, program._observe]
         connector.on(program._hear, events.NewMessage())
         program.runner = supervisor.runners[account.phone] = Runner(
             account=account.phone,
@@ -109,7 +109,7 @@ class Holdfast:
         )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(supervisor.run)
-            tasks.start_soon(program.beacon.run)
+            tasks.start_soon(program.probe.run)
             await program.settle()
             yield program
             supervisor.stop.set()
@@ -123,8 +123,8 @@ class Holdfast:
 
     @property
     def looks(self) -> int:
-        """How often the beacon looked."""
-        return self.beacon.looks
+        """How often the network probe looked."""
+        return self.probe.looks
 
     async def settle(self) -> None:
         """Return when the link is stable, so that its loss is not counted as another failure in a row."""

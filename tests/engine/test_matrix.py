@@ -21,7 +21,7 @@ from engine.fleet.runner import Runner
 from states import EVENT_BY_NAME, Policy, State
 from states.events import Failure, StopRequested
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Health, Patience, ServerGiven, Suspicion
-from tests.adapters.telegram.place import PHONE, Place
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness
 from tests.engine.fakes import FreeTurns, MemoryJournal
 
 STATE = "updates.getState"
@@ -183,10 +183,10 @@ CONNECTING = (
 
 
 @asynccontextmanager
-async def account(place: Place, dc: Sandbox, row: Row) -> AsyncIterator[tuple[Runner, MemoryJournal]]:
+async def account(harness: DatacenterHarness, dc: Sandbox, row: Row) -> AsyncIterator[tuple[Runner, MemoryJournal]]:
     """Let an account live, with a port of its own, for the length of the block."""
     journal = MemoryJournal()
-    connector: TelegramConnector = place.connector(port=await dc.listen(PHONE))
+    connector: TelegramConnector = harness.connector(port=await dc.listen(PHONE))
     runner = Runner(
         account="A",
         connector=connector,
@@ -273,8 +273,8 @@ def check(row: Row, runner: Runner, journal: MemoryJournal, since: int) -> None:
 @pytest.mark.parametrize("row", CONNECTED, ids=lambda row: row.name)
 async def test_a_connected_account(tmp_path: Any, row: Row) -> None:
     """A fault of a link that held becomes its event, the account goes its way, and is where it should be in time."""
-    place = Place(tmp_path)
-    async with place as dc, account(place, dc, row) as (runner, journal):
+    harness = DatacenterHarness(tmp_path)
+    async with harness as dc, account(harness, dc, row) as (runner, journal):
         with anyio.fail_after(BOUND):
             while not (runner.snapshot.stable and runner.snapshot.state is State.HEALTHY):
                 await anyio.sleep(0.005)
@@ -294,13 +294,13 @@ async def test_a_connected_account(tmp_path: Any, row: Row) -> None:
 @pytest.mark.parametrize("row", CONNECTING, ids=lambda row: row.name)
 async def test_a_connecting_account(tmp_path: Any, row: Row) -> None:
     """A fault that is there when an account connects becomes its event, and the account goes its way in time."""
-    place = Place(tmp_path)
-    async with place as dc:
+    harness = DatacenterHarness(tmp_path)
+    async with harness as dc:
         await dc.listen(PHONE)
         for each in row.faults:
             await dc.inject(each)
         began = time.monotonic()
-        async with account(place, dc, row) as (runner, journal):
+        async with account(harness, dc, row) as (runner, journal):
             await until_settled(runner, journal, 0, row)
             took = time.monotonic() - began
             check(row, runner, journal, 0)
@@ -310,8 +310,8 @@ async def test_a_connecting_account(tmp_path: Any, row: Row) -> None:
 
 async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path: Any) -> None:
     """A locked file is told as what it is; the account stays healthy, hears what comes, and writes when it may."""
-    place = Place(tmp_path)
-    async with place as dc, account(place, dc, Row("", [], [], [])) as (runner, journal):
+    harness = DatacenterHarness(tmp_path)
+    async with harness as dc, account(harness, dc, Row("", [], [], [])) as (runner, journal):
         with anyio.fail_after(BOUND):
             while not (runner.snapshot.stable and runner.snapshot.state is State.HEALTHY):
                 await anyio.sleep(0.005)
@@ -328,7 +328,7 @@ async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path
                     await anyio.sleep(0.005)
                 other.execute("ROLLBACK")
             await dc.push(PHONE, "hello again", sender="+9996620003")
-            while await place.pts_in_file(runner.connector, 3) < 3:
+            while await harness.pts_in_file(runner.connector, 3) < 3:
                 await anyio.sleep(0.02)
             while runner.snapshot.database is not None:
                 await anyio.sleep(0.02)

@@ -10,7 +10,7 @@ import pytest
 from adapters.sandbox import Sandbox
 from engine import Engine
 from states.jobs import JobState
-from tests.engine.workplace import COMPLAINTS, FAST, ROOT, TIMEOUT, Workplace
+from tests.engine.harness import COMPLAINTS, FAST, ROOT, TIMEOUT, EngineHarness
 
 PHONE = "+9996620001"
 
@@ -23,21 +23,21 @@ def program(containing: str) -> str:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
-async def test_the_program_of_one_s_own(workplace: Workplace) -> None:
+async def test_the_program_of_one_s_own(harness: EngineHarness) -> None:
     """It waits for an account, asks as its client, has a job done, reads the journal, and ends with 0."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONE)
-        (workplace.directory / "program.py").write_text(program("engine.add_job"))
+        harness.at(dc, PHONE)
+        (harness.directory / "program.py").write_text(program("engine.add_job"))
         with anyio.fail_after(TIMEOUT):
             done = await anyio.run_process(
                 [sys.executable, "-W", "error", "program.py"],
-                cwd=workplace.directory,
-                env=workplace.environment,
+                cwd=harness.directory,
+                env=harness.environment,
                 check=False,
             )
         said = done.stderr.decode()
@@ -49,15 +49,15 @@ async def test_the_program_of_one_s_own(workplace: Workplace) -> None:
         assert [message.text for message in dc.messages(PHONE)] == ["Hello"]
 
 
-async def test_the_module_with_kinds_of_one_s_own(workplace: Workplace) -> None:
+async def test_the_module_with_kinds_of_one_s_own(harness: EngineHarness) -> None:
     """Its kind counts, its handler answers, and its standing work stands."""
     async with Sandbox() as dc:
         await dc.create_channel("some_group", "Some", megagroup=True, members=[PHONE])
         for text in ("one two one", "two", "one"):
             await dc.post("some_group", text)
-        (workplace.directory / "my_work_of_the_readme.py").write_text(program("count_words"))
-        workplace.at(dc, PHONE, rest=FAST + "work: {modules: [my_work_of_the_readme.py]}\n")
-        async with Engine.from_config(workplace.config) as engine:
+        (harness.directory / "my_work_of_the_readme.py").write_text(program("count_words"))
+        harness.at(dc, PHONE, rest=FAST + "work: {modules: [my_work_of_the_readme.py]}\n")
+        async with Engine.from_config(harness.config) as engine:
             number = await engine.add_job("count_words", {"chat": "@some_group", "word": "one"})
             with anyio.fail_after(TIMEOUT):
                 job = await engine.finished(number)

@@ -191,9 +191,9 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
     monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-    gate = ProcessQueue(tmp_path / "x.db")
+    queue = ProcessQueue(tmp_path / "x.db")
     for _ in range(3):
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     assert asked == 1
 
@@ -201,18 +201,18 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 def test_a_neighbour_stopped_at_the_door_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
-    gate, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
+    queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
     with process(AT_THE_DOOR, path) as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
-        with gate.turn(never):
+        with queue.turn(never):
             pass
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited again"))
-        with gate.turn(never):
+        with queue.turn(never):
             pass
     before = drawn(path)
     monkeypatch.setattr(module, "REST_SECONDS", 0.0)
-    with gate.turn(never):
+    with queue.turn(never):
         assert drawn(path) != before
 
 
@@ -221,9 +221,9 @@ def test_a_damaged_file_starts_the_numbers_anew(last: int, tmp_path: Path) -> No
     """Numbers that no writer can have drawn are not gone on with, and break nothing."""
     path = tmp_path / "x.db"
     path.with_name("x.db.queue").write_bytes(struct.pack("<qq", last, last))
-    gate = ProcessQueue(path)
+    queue = ProcessQueue(path)
     for number in (2, 3):
-        with gate.turn(never):
+        with queue.turn(never):
             assert struct.unpack("<q", drawn(path)) == (number,)
 
 

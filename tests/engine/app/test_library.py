@@ -13,15 +13,15 @@ from adapters.system import LockHeld
 from engine import Engine
 from engine.app.engine import NotReady
 from engine.config import ConfigError, UnknownAccount
-from tests.engine.workplace import Workplace
+from tests.engine.harness import EngineHarness
 
 PHONES = ("+9996620001", "+9996620002")
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
 def listening(engine: Engine, accounts: str = "*") -> list[str]:
@@ -42,11 +42,11 @@ async def until(seen: list[str], count: int) -> None:
             await anyio.sleep(0.01)
 
 
-async def test_messages_reach_a_handler_once_whatever_the_link_goes_through(workplace: Workplace) -> None:
+async def test_messages_reach_a_handler_once_whatever_the_link_goes_through(harness: EngineHarness) -> None:
     """Messages pushed before, during and after outages of several kinds are heard once each."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0])
+        engine = Engine.from_config(harness.config)
         heard = listening(engine)
         async with engine:
             account = engine.account("Account 1")
@@ -67,13 +67,13 @@ async def test_messages_reach_a_handler_once_whatever_the_link_goes_through(work
     assert sorted(heard, key=int) == [str(number) for number in range(sent)]
 
 
-async def test_what_came_while_the_engine_was_down_is_heard_after_a_restart(workplace: Workplace) -> None:
+async def test_what_came_while_the_engine_was_down_is_heard_after_a_restart(harness: EngineHarness) -> None:
     """Update state is in the session file at the end: the next engine goes on where this one stopped."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0])
         missed: list[str] = []
         for text in ("first", "second", "third"):
-            engine = Engine.from_config(workplace.config)
+            engine = Engine.from_config(harness.config)
             heard = listening(engine)
             async with engine:
                 with anyio.fail_after(20):
@@ -85,11 +85,11 @@ async def test_what_came_while_the_engine_was_down_is_heard_after_a_restart(work
             await dc.push(PHONES[0], text)
 
 
-async def test_a_handler_hears_of_the_accounts_that_it_names(workplace: Workplace) -> None:
+async def test_a_handler_hears_of_the_accounts_that_it_names(harness: EngineHarness) -> None:
     """A pattern chooses the accounts."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES)
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, *PHONES)
+        engine = Engine.from_config(harness.config)
         all_of_them, second = listening(engine), listening(engine, "* 2")
         async with engine:
             for name in ("Account 1", "Account 2"):
@@ -103,11 +103,11 @@ async def test_a_handler_hears_of_the_accounts_that_it_names(workplace: Workplac
     assert second == ["two"]
 
 
-async def test_a_client_is_given_only_while_work_may_use_it(workplace: Workplace) -> None:
+async def test_a_client_is_given_only_while_work_may_use_it(harness: EngineHarness) -> None:
     """Before the account is healthy and while it is away there is no client; ``ready`` waits for the next one."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0])
+        engine = Engine.from_config(harness.config)
         account = engine.account("Account 1")
         with pytest.raises(NotReady, match="not started"):
             _ = account.client
@@ -127,26 +127,26 @@ async def test_a_client_is_given_only_while_work_may_use_it(workplace: Workplace
             assert (await second.get_me()).phone == PHONES[0][1:]
 
 
-async def test_an_engine_leaves_nothing_behind(workplace: Workplace) -> None:
+async def test_an_engine_leaves_nothing_behind(harness: EngineHarness) -> None:
     """After the block no task is left, and the data is free for another engine."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0])
         before = asyncio.all_tasks()
         for _ in range(2):
-            async with Engine.from_config(workplace.config) as engine:
+            async with Engine.from_config(harness.config) as engine:
                 with pytest.raises(LockHeld):
-                    await Engine.from_config(workplace.config).__aenter__()
+                    await Engine.from_config(harness.config).__aenter__()
                 with anyio.fail_after(20):
                     await engine.account("Account 1").ready()
         await anyio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if "adapters/sandbox" not in repr(task)} == set()
 
 
-async def test_mistakes_are_said_at_once(workplace: Workplace) -> None:
+async def test_mistakes_are_said_at_once(harness: EngineHarness) -> None:
     """A config that is wrong and an account that does not exist are errors with a sentence, before anything runs."""
     with pytest.raises(ConfigError, match="no such file"):
-        Engine.from_config(workplace.directory / "nothing.yaml")
+        Engine.from_config(harness.directory / "nothing.yaml")
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0])
         with pytest.raises(UnknownAccount, match="Account 1"):
-            Engine.from_config(workplace.config).account("Account 7")
+            Engine.from_config(harness.config).account("Account 7")

@@ -10,14 +10,14 @@ from engine.fleet.clock_watch import watch_clocks
 from states import State
 from states.events import ClockJumped, StopRequested
 from tests.engine.fakes import VirtualClock
-from tests.engine.fleets import TestFleet
+from tests.engine.fleet.harness import FleetHarness
 
 pytestmark = pytest.mark.virtual
 
 
 @define
 class SteadyVirtualClock:
-    """A clock that nobody can set."""
+    """A clock that cannot be set."""
 
     def now(self) -> float:
         """Return the loop's time."""
@@ -72,23 +72,23 @@ async def test_a_clock_that_is_slewed_is_no_jump() -> None:
 
 async def test_after_a_jump_every_account_is_asked_at_once() -> None:
     """All healthy accounts are probed within two seconds of waking, by an event in each journal."""
-    fleet = TestFleet(30)
+    fleet = FleetHarness(30)
     wall = VirtualClock()
     async with fleet.living(), anyio.create_task_group() as tasks:
         tasks.start_soon(watch_clocks, wall, SteadyVirtualClock(), fleet.supervisor.tell_all)
         await anyio.sleep(3)
-        before = [len(world.probes) for world in fleet.worlds.values()]
+        before = [len(connector.probes) for connector in fleet.connectors.values()]
         wall.shift += 600
         await anyio.sleep(2)
-        after = [len(world.probes) for world in fleet.worlds.values()]
+        after = [len(connector.probes) for connector in fleet.connectors.values()]
         tasks.cancel_scope.cancel()
     assert [later - earlier for earlier, later in zip(before, after, strict=True)] == [1] * 30
-    assert sorted(fleet.events("ClockJumped")) == sorted(fleet.worlds)
+    assert sorted(fleet.events("ClockJumped")) == sorted(fleet.connectors)
 
 
 async def test_a_full_mailbox_keeps_nobody_waiting() -> None:
-    """Telling all is over at once although one account takes nothing any more; the others hear it."""
-    fleet = TestFleet(3)
+    """An event for all accounts is posted at once although one mailbox is full, and the others get it."""
+    fleet = FleetHarness(3)
     async with fleet.living():
         deaf = fleet.supervisor.runners["A1"]
         while deaf.offer(StopRequested()):

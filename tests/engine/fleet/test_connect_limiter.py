@@ -1,4 +1,4 @@
-"""The turnstile in random interleavings: never too many, nobody starves, and nobody who left is in the way."""
+"""The connect limiter in random interleavings: never too many, no account starves, one that left blocks none."""
 
 import time
 from itertools import pairwise
@@ -27,7 +27,7 @@ class Passenger:
 
 @define
 class Day:
-    """What happened at a turnstile."""
+    """What happened at a connect limiter."""
 
     passengers: list[Passenger]
     inside: int = 0
@@ -144,7 +144,7 @@ def test_one_who_is_called_away_loses_no_place(count: int, at_once: int, who: in
 
 @pytest.mark.virtual
 async def test_ten_thousand_leave_the_queue_at_once() -> None:
-    """A fleet that is stopped while it waits is gone in a moment, for nobody waits on one bell with the others."""
+    """A fleet that is stopped while it waits ends in a moment, because each account waits on an event of its own."""
     turns = ConnectLimiter(1, 0.0)
     began: list[float] = []
 

@@ -8,17 +8,18 @@ import pytest
 from engine.fleet.connect_limiter import ConnectLimiter
 from states import State
 from states.events import StopRequested
-from tests.engine.fakes import MemoryJournal, World, runner_for
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
 
 pytestmark = pytest.mark.virtual
 
 
 async def started(at_once: int, stagger: float, *, count: int, connect_takes: float) -> list[float]:
     """Return when each of so many accounts began to connect; all of them must become healthy."""
-    worlds = [World(connect_takes=connect_takes) for _ in range(count)]
+    connectors = [FakeConnector(connect_takes=connect_takes) for _ in range(count)]
     turns = ConnectLimiter(at_once, stagger)
     runners = [
-        runner_for(world, MemoryJournal(), turns=turns, account=str(number)) for number, world in enumerate(worlds)
+        runner_for(connector, MemoryJournal(), turns=turns, account=str(number))
+        for number, connector in enumerate(connectors)
     ]
     async with anyio.create_task_group() as tasks:
         for runner in runners:
@@ -27,7 +28,7 @@ async def started(at_once: int, stagger: float, *, count: int, connect_takes: fl
         assert {runner.snapshot.state for runner in runners} == {State.HEALTHY}
         for runner in runners:
             await runner.post(StopRequested())
-    return sorted(world.opened[0][0] for world in worlds)
+    return sorted(connector.opened[0][0] for connector in connectors)
 
 
 async def test_a_turn_lasts_as_long_as_the_attempt() -> None:

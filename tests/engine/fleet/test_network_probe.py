@@ -1,4 +1,4 @@
-"""The beacon: whoever waits for the network is told when it is back, once, and nobody looks while nobody waits."""
+"""The network probe: waiting accounts hear once that the network is back, and nothing is probed in vain."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,50 +12,50 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import State
 from states.events import NetworkLost, NetworkRestored, ProtocolBroken
-from tests.engine.fakes import MemoryJournal, World, runner_for, until
-from tests.engine.fleets import Weather
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
+from tests.engine.fleet.harness import FakeNetwork
 
 pytestmark = pytest.mark.virtual
 
 
 @asynccontextmanager
-async def fleet(*worlds: World) -> AsyncIterator[list[Runner]]:
-    """Run accounts with a beacon for the length of the block; all of them have been stable for long."""
+async def fleet(*connectors: FakeConnector) -> AsyncIterator[list[Runner]]:
+    """Run accounts with a network probe for the length of the block; all of them have been stable for long."""
     supervisor = Supervisor({}, anyio.Event(), grace=15)
-    connectors = {f"A{number}": world for number, world in enumerate(worlds)}
+    by_name = {f"A{number}": connector for number, connector in enumerate(connectors)}
 
     def restored(names: object) -> None:
         supervisor.tell(names, NetworkRestored())  # type: ignore[arg-type]
 
-    beacon = NetworkProbe(connectors, restored)  # type: ignore[arg-type]
-    supervisor.listeners.append(beacon.observe)
+    probe = NetworkProbe(by_name, restored)  # type: ignore[arg-type]
+    supervisor.listeners.append(probe.observe)
     journal = MemoryJournal()
-    for name, world in connectors.items():
-        supervisor.add(runner_for(world, journal, account=name))
+    for name, connector in by_name.items():
+        supervisor.add(runner_for(connector, journal, account=name))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
         await anyio.sleep(100)
-        tasks.start_soon(beacon.run)
+        tasks.start_soon(probe.run)
         yield list(supervisor.runners.values())
         supervisor.stop.set()
         await anyio.sleep(1)
         tasks.cancel_scope.cancel()
 
 
-def world(weather: Weather) -> World:
-    """Return an account's world that has this weather."""
-    return World(outcomes=weather)  # type: ignore[arg-type]
+def connector_in(network: FakeNetwork) -> FakeConnector:
+    """Return the connector of an account in this network."""
+    return FakeConnector(outcomes=network)  # type: ignore[arg-type]
 
 
 async def test_an_account_alone_comes_back_with_the_network() -> None:
     """After an outage of half a minute it does not wait for its schedule's forty seconds, but for half a second."""
-    weather = Weather()
-    only = world(weather)
+    network = FakeNetwork()
+    only = connector_in(network)
     async with fleet(only) as (runner,):
-        weather.up = False
+        network.up = False
         only.lose()
         await anyio.sleep(30)
-        weather.up = True
+        network.up = True
         began = anyio.current_time()
         await until(runner, State.HEALTHY)
         took = anyio.current_time() - began
@@ -64,50 +64,50 @@ async def test_an_account_alone_comes_back_with_the_network() -> None:
 
 async def test_nobody_looks_while_nobody_waits() -> None:
     """A healthy fleet, and one whose outage is over, costs the datacenter nothing."""
-    weather = Weather()
-    only = world(weather)
+    network = FakeNetwork()
+    only = connector_in(network)
     async with fleet(only) as (runner,):
         await anyio.sleep(1000)
-        assert not only.reaches
-        weather.up = False
+        assert not only.probed
+        network.up = False
         only.lose()
         await anyio.sleep(5)
-        weather.up = True
+        network.up = True
         await until(runner, State.HEALTHY)
-        looks = len(only.reaches)
+        looks = len(only.probed)
         await anyio.sleep(1000)
-        looks_after = len(only.reaches) - looks
+        looks_after = len(only.probed) - looks
     assert looks_after == 0
 
 
 async def test_the_looks_of_a_long_outage_are_few() -> None:
     """Looks grow rarer: an hour without network costs little more than one each five seconds, at its beginning."""
-    weather = Weather()
-    only = world(weather)
+    network = FakeNetwork()
+    only = connector_in(network)
     async with fleet(only):
-        weather.up = False
+        network.up = False
         only.lose()
         await anyio.sleep(3600)
-    assert 3600 / MAX_PAUSE * 0.9 < len(only.reaches) < 3600 / MAX_PAUSE * 1.3
+    assert 3600 / MAX_PAUSE * 0.9 < len(only.probed) < 3600 / MAX_PAUSE * 1.3
 
 
 async def test_one_looks_for_all_on_the_same_way() -> None:
     """However many wait, the way is looked at by one; another way has its own looks."""
-    weather = Weather()
-    same, other = [world(weather) for _ in range(5)], world(weather)
+    network = FakeNetwork()
+    same, other = [connector_in(network) for _ in range(5)], connector_in(network)
     other.route = "another way"
     async with fleet(*same, other):
-        weather.up = False
+        network.up = False
         for each in (*same, other):
             each.lose()
         await anyio.sleep(20)
-    assert 20 < sum(len(each.reaches) for each in same) <= 40
-    assert 20 < len(other.reaches) <= 40
+    assert 20 < sum(len(each.probed) for each in same) <= 40
+    assert 20 < len(other.probed) <= 40
 
 
 async def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> None:
     """Where the datacenter answers and only this account's attempts fail, it gets one attempt more, not a storm."""
-    only = World(outcomes=[])
+    only = FakeConnector(outcomes=[])
     async with fleet(only):
         only.outcomes = [NetworkLost(detail="connection reset")] * 1000
         only.lose()
@@ -120,17 +120,17 @@ async def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> No
 
 async def test_an_outage_after_the_news_is_news_again() -> None:
     """A network that comes and goes: who was told too early is told once more when it is really back."""
-    weather = Weather()
-    only = world(weather)
+    network = FakeNetwork()
+    only = connector_in(network)
     async with fleet(only) as (runner,):
-        weather.up = False
+        network.up = False
         only.lose()
         await anyio.sleep(5)
-        weather.up = True
+        network.up = True
         await anyio.sleep(0.3)  # long enough for a look, too short for an attempt that takes a while
-        weather.up = False
+        network.up = False
         await anyio.sleep(20)
-        weather.up = True
+        network.up = True
         began = anyio.current_time()
         await until(runner, State.HEALTHY)
         took = anyio.current_time() - began
@@ -139,30 +139,30 @@ async def test_an_outage_after_the_news_is_news_again() -> None:
 
 async def test_other_waits_are_not_cut() -> None:
     """A wait that is not for the network has nobody looking."""
-    only = World(outcomes=[])
+    only = FakeConnector(outcomes=[])
     async with fleet(only):
         only.outcomes = [ProtocolBroken(detail="garbage")] * 3
         only.lose(ProtocolBroken(detail="garbage"))
         await anyio.sleep(60)
-    assert not only.reaches
+    assert not only.probed
 
 
 async def test_a_server_that_takes_connections_is_spared() -> None:
     """A backend that accepts and dies is asked a handful of times in ten seconds, not twenty times."""
-    weather = Weather(up=False)
-    only = world(weather)
+    network = FakeNetwork(up=False)
+    only = connector_in(network)
 
-    class Sick(World):
+    class Sick(FakeConnector):
         async def probe_datacenter(self, *, timeout: float) -> str:
-            self.reaches.append((anyio.current_time(), "accepts"))
+            self.probed.append((anyio.current_time(), "accepts"))
             return "accepts"
 
-    sick = Sick(outcomes=weather)  # type: ignore[arg-type]
-    weather.up = True
+    sick = Sick(outcomes=network)  # type: ignore[arg-type]
+    network.up = True
     async with fleet(sick):
-        weather.up = False
+        network.up = False
         sick.lose()
         await anyio.sleep(60)
-    times = [at for at, _ in sick.reaches]
+    times = [at for at, _ in sick.probed]
     assert all(later - earlier >= ACCEPTED_PAUSE for earlier, later in pairwise(times))
-    assert not only.reaches
+    assert not only.probed

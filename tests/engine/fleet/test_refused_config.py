@@ -14,7 +14,7 @@ from engine.fleet.supervisor import Supervisor
 from states import Cause, Event, Snapshot, State, Step
 from states.events import ConfigRefused, NetworkLost, RetryRequested
 from tests.engine import fakes
-from tests.engine.fakes import MemoryJournal, World, runner_for
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
 
 pytestmark = pytest.mark.virtual
 
@@ -55,13 +55,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     return heard
 
 
-def fleet_of(told: Told, *worlds: World, restored: Snapshot | None = None) -> Supervisor:
+def fleet_of(told: Told, *connectors: FakeConnector, restored: Snapshot | None = None) -> Supervisor:
     """Return a fleet of accounts in these worlds."""
     journal = MemoryJournal()
     runners: dict[str, Runner] = {}
-    for number, world in enumerate(worlds, 1):
+    for number, connector in enumerate(connectors, 1):
         name = f"Account {number}"
-        runners[name] = runner_for(world, journal, account=name, observer=told.narrate, restored=restored)
+        runners[name] = runner_for(connector, journal, account=name, observer=told.narrate, restored=restored)
     return Supervisor(runners, anyio.Event(), grace=15)
 
 
@@ -84,16 +84,16 @@ async def run_for_an_hour(fleet: Supervisor, after: Callable[[], Awaitable[None]
 
 async def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
     """Connected, waiting and connecting accounts stop, nobody asks again, and the alert counts them."""
-    worlds = [
-        World(outcomes=[REFUSED]),
-        World(connect_takes=0.01),
-        World(outcomes=[NetworkLost()], connect_takes=0.01),
-        World(outcomes=["hang"]),
-        *(World(outcomes=[REFUSED]) for _ in range(30)),
+    connectors = [
+        FakeConnector(outcomes=[REFUSED]),
+        FakeConnector(connect_takes=0.01),
+        FakeConnector(outcomes=[NetworkLost()], connect_takes=0.01),
+        FakeConnector(outcomes=["hang"]),
+        *(FakeConnector(outcomes=[REFUSED]) for _ in range(30)),
     ]
-    states = await run_for_an_hour(fleet_of(told, *worlds))
-    assert states == [State.AUTH_FAILED] * len(worlds)
-    assert [len(world.opened) for world in worlds] == [1] * len(worlds)
+    states = await run_for_an_hour(fleet_of(told, *connectors))
+    assert states == [State.AUTH_FAILED] * len(connectors)
+    assert [len(connector.opened) for connector in connectors] == [1] * len(connectors)
     assert told.alerts == [
         "Telegram refuses telegram.api_id (API_ID_INVALID (400)), so 34 accounts are stopped. "
         "What to do: mend the config (api_id, api_hash and datacenter), then restart"
@@ -103,12 +103,12 @@ async def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
 
 async def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
     """Accounts that were stopped are told of together, a new one among them does not ask, and nothing is opened."""
-    worlds = [World() for _ in range(3)]
-    fleet = fleet_of(told, *worlds, restored=STOPPED)
-    newcomer = World(connect_takes=1.0)
+    connectors = [FakeConnector() for _ in range(3)]
+    fleet = fleet_of(told, *connectors, restored=STOPPED)
+    newcomer = FakeConnector(connect_takes=1.0)
     fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=told.narrate)
     assert await run_for_an_hour(fleet) == [State.AUTH_FAILED] * 4
-    assert [world.opened for world in worlds] == [[]] * 3
+    assert [connector.opened for connector in connectors] == [[]] * 3
     assert len(newcomer.opened) <= 1
     assert len(told.alerts) == 1
     assert "3 accounts are stopped" in told.alerts[0]
@@ -116,21 +116,21 @@ async def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
 
 async def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
     """Who asks again hears again, and the other accounts stay where they are."""
-    worlds = [World(outcomes=[REFUSED, REFUSED]), World()]
-    fleet = fleet_of(told, *worlds)
+    connectors = [FakeConnector(outcomes=[REFUSED, REFUSED]), FakeConnector()]
+    fleet = fleet_of(told, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
     assert await run_for_an_hour(fleet, retry) == [State.AUTH_FAILED] * 2
-    assert [len(world.opened) for world in worlds] == [2, 1]
+    assert [len(connector.opened) for connector in connectors] == [2, 1]
     assert len(told.alerts) == 2
 
 
 async def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
     """When the datacenter takes the id again, the account that was retried stays connected."""
-    worlds = [World(outcomes=[REFUSED, "ok"]), World()]
-    fleet = fleet_of(told, *worlds)
+    connectors = [FakeConnector(outcomes=[REFUSED, "ok"]), FakeConnector()]
+    fleet = fleet_of(told, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
@@ -141,5 +141,5 @@ async def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
 @pytest.mark.parametrize("loss", [ConfigRefused(setting="telegram.datacenter"), fakes.NetworkLost()])
 async def test_other_trouble_stays_with_its_account(told: Told, loss: Event) -> None:
     """A datacenter that is refused, or a lost network, stops no other account."""
-    states = await run_for_an_hour(fleet_of(told, World(outcomes=[loss]), World()))
+    states = await run_for_an_hour(fleet_of(told, FakeConnector(outcomes=[loss]), FakeConnector()))
     assert states[1] is State.HEALTHY

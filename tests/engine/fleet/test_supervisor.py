@@ -6,14 +6,14 @@ from attrs import define
 
 from engine.fleet.supervisor import MARGIN, Supervisor
 from states import Record, Snapshot, State
-from tests.engine.fakes import MemoryJournal, World, runner_for, until
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
 
 pytestmark = pytest.mark.virtual
 
 
 async def test_an_error_of_ours_ends_one_life_only() -> None:
     """A link that raises, which none may, costs its account a new life and the others nothing."""
-    broken, fine = World(outcomes=[RuntimeError("a bug")]), World()
+    broken, fine = FakeConnector(outcomes=[RuntimeError("a bug")]), FakeConnector()
     journal = MemoryJournal()
     runners = {"A": runner_for(broken, journal), "B": runner_for(fine, journal, account="B")}
     supervisor = Supervisor(runners, anyio.Event(), grace=15)
@@ -32,7 +32,9 @@ async def test_an_error_of_ours_ends_one_life_only() -> None:
 async def test_all_accounts_are_stopped_side_by_side() -> None:
     """Fifty accounts that each take 10 s to close are closed in 10 s, not in 500."""
     journal = MemoryJournal()
-    runners = {str(number): runner_for(World(close_takes=10), journal, account=str(number)) for number in range(50)}
+    runners = {
+        str(number): runner_for(FakeConnector(close_takes=10), journal, account=str(number)) for number in range(50)
+    }
     supervisor = Supervisor(runners, anyio.Event(), grace=15)
     orderly = []
 
@@ -49,8 +51,8 @@ async def test_all_accounts_are_stopped_side_by_side() -> None:
     assert took < 11
 
 
-async def _stop_and_time(world: World, journal: MemoryJournal) -> tuple[bool, float]:
-    supervisor = Supervisor({"A": runner_for(world, journal)}, anyio.Event(), grace=15)
+async def _stop_and_time(connector: FakeConnector, journal: MemoryJournal) -> tuple[bool, float]:
+    supervisor = Supervisor({"A": runner_for(connector, journal)}, anyio.Event(), grace=15)
     orderly = []
 
     async def run() -> None:
@@ -66,7 +68,7 @@ async def _stop_and_time(world: World, journal: MemoryJournal) -> tuple[bool, fl
 
 async def test_a_link_that_cannot_be_closed_does_not_keep_the_engine() -> None:
     """A close that never returns is left behind a little after the grace, and the account ends in order."""
-    orderly, took = await _stop_and_time(World(close_takes=10_000), MemoryJournal())
+    orderly, took = await _stop_and_time(FakeConnector(close_takes=10_000), MemoryJournal())
     assert orderly
     assert 15 < took <= 15 + MARGIN
 
@@ -83,6 +85,6 @@ class StuckJournal(MemoryJournal):
 
 async def test_an_account_that_cannot_end_does_not_keep_the_engine() -> None:
     """After the grace and a margin the supervisor leaves, and says that it was not orderly."""
-    orderly, took = await _stop_and_time(World(), StuckJournal())
+    orderly, took = await _stop_and_time(FakeConnector(), StuckJournal())
     assert not orderly
     assert took <= 15 + MARGIN + 1

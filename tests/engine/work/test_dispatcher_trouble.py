@@ -9,26 +9,26 @@ import pytest
 from engine.work.handle import JobHandle, JobOver
 from states.jobs import Cancelled, JobState, Retried
 from states.pace import KindPolicy, WorkPolicy
-from tests.engine.work.shop import Log, MemoryStore, Stubborn, rules, working
-from tests.engine.work.stalls import Lines, said
+from tests.engine.work.blocking import Lines, said
+from tests.engine.work.harness import MemoryStore, RunLog, Stubborn, dispatching, rules
 
 pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged for good, each trouble would be a page
 
 
 async def test_a_silent_job_has_failed_when_patience_ends() -> None:
     """No end, no checkpoint and no progress for so long is a failure of its own; the next attempt follows."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
 
     async def silent(job: JobHandle, _: Any) -> None:
         log.note(job)
         await anyio.sleep_forever()
 
     number = store.add("silent")
-    async with working({"silent": silent}, store, policy=rules(silent=KindPolicy(patience=60))) as shop:
+    async with dispatching({"silent": silent}, store, policy=rules(silent=KindPolicy(patience=60))) as harness:
         await anyio.sleep(59)
-        assert (await shop.job(number)).state is JobState.RUNNING
+        assert (await harness.job(number)).state is JobState.RUNNING
         await anyio.sleep(5)
-        job = await shop.job(number)
+        job = await harness.job(number)
         assert (job.state, job.attempts) == (JobState.QUEUED, 1)
         assert job.detail == "no end, no checkpoint and no progress within 1 min"
         await anyio.sleep(10)
@@ -49,19 +49,19 @@ async def test_a_job_that_says_something_is_not_silent(word: str) -> None:
                 await job.checkpoint({"turn": turn})
 
     number = store.add("talks")
-    async with working({"talks": talks}, store, policy=rules(talks=KindPolicy(patience=60))) as shop:
-        (job,) = await shop.over(number)
+    async with dispatching({"talks": talks}, store, policy=rules(talks=KindPolicy(patience=60))) as harness:
+        (job,) = await harness.over(number)
     assert (job.state, job.attempts) == (JobState.DONE, 0)
 
 
 async def test_a_clock_that_is_set_makes_no_job_silent() -> None:
     """Patience is time that has passed, whatever the clock on the wall says since."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
     number = store.add("paged")
-    async with working({"paged": log.paged}, store, policy=rules(paged=KindPolicy(patience=60))) as shop:
+    async with dispatching({"paged": log.paged}, store, policy=rules(paged=KindPolicy(patience=60))) as harness:
         await anyio.sleep(5)
         store.clock.shift = 86_400
-        (job,) = await shop.over(number)
+        (job,) = await harness.over(number)
     assert (job.attempts, len(log.begins)) == (0, 1)
 
 
@@ -70,18 +70,18 @@ async def test_a_function_that_cannot_be_cancelled_is_given_up_and_named(lines: 
     log, store = Stubborn(), MemoryStore()
     policy = WorkPolicy(per_account=1, kinds={"stay": KindPolicy(at_once=1)})
     number, other, same = store.add("stay", account="A"), store.add("quick"), store.add("quick", account="A")
-    async with working({"stay": log.stay, "quick": log.quick}, store, policy=policy) as shop:
+    async with dispatching({"stay": log.stay, "quick": log.quick}, store, policy=policy) as harness:
         await anyio.sleep(10)
-        shop.arrive("A")
+        harness.arrive("A")
         await anyio.sleep(4)
         assert log.jobs == [number]
-        await shop.over(other, same)
-        assert (log.told, list(shop.dispatcher.stuck)) == (3, [number])
+        await harness.over(other, same)
+        assert (log.told, list(harness.dispatcher.stuck)) == (3, [number])
         await anyio.sleep(100)
-        assert (await shop.job(number)).state is JobState.RUNNING
+        assert (await harness.job(number)).state is JobState.RUNNING
         log.let_go.set()
-        (job,) = await shop.over(number)
-        assert (job.result, shop.dispatcher.stuck) == ("at last", {})
+        (job,) = await harness.over(number)
+        assert (job.result, harness.dispatcher.stuck) == ("at last", {})
     assert log.jobs == [number, other, same]
     assert said(lines, f"Job {number} (stay) of A does not end although it was cancelled 3 times")
 
@@ -90,21 +90,21 @@ async def test_a_job_that_is_stuck_is_not_started_again_by_a_person() -> None:
     """Cancelled and retried while its function still runs, it begins anew only when that has ended."""
     log, store = Stubborn(), MemoryStore()
     number = store.add("stay")
-    async with working({"stay": log.stay}, store) as shop:
+    async with dispatching({"stay": log.stay}, store) as harness:
         await anyio.sleep(1)
-        shop.change(number, Cancelled())
+        harness.change(number, Cancelled())
         await anyio.sleep(30)
-        shop.change(number, Retried())
+        harness.change(number, Retried())
         await anyio.sleep(60)
         assert log.jobs == [number]
         log.let_go.set()
-        (job,) = await shop.over(number)
+        (job,) = await harness.over(number)
     assert job.state is JobState.DONE
 
 
 async def test_a_stuck_job_of_an_account_goes_on_when_its_function_has_ended() -> None:
     """The account looks for work again, although nothing else happens to it."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
 
     async def slow(job: JobHandle, _: Any) -> None:
         log.note(job)
@@ -116,11 +116,11 @@ async def test_a_stuck_job_of_an_account_goes_on_when_its_function_has_ended() -
         raise ConnectionError("gone long ago") if len(log.begins) == 1 else ValueError
 
     number = store.add("slow", account="A")
-    async with working({"slow": slow}, store) as shop:
+    async with dispatching({"slow": slow}, store) as harness:
         await anyio.sleep(1)
-        shop.arrive("A")
+        harness.arrive("A")
         await anyio.sleep(20)
-        assert list(shop.dispatcher.stuck) == [number]
+        assert list(harness.dispatcher.stuck) == [number]
         await anyio.sleep(25)
     assert [at for at, _, _ in log.begins][1] < 45
 
@@ -128,14 +128,14 @@ async def test_a_stuck_job_of_an_account_goes_on_when_its_function_has_ended() -
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), BaseException("odd"), GeneratorExit()])
 async def test_whatever_a_function_raises_is_that_job_s_own(error: BaseException) -> None:
     """No exception of a job, not even one that ends programs, reaches the engine or another job."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
 
     async def ends(_: JobHandle, __: Any) -> None:
         raise error
 
     number, other = store.add("ends"), store.add("paged")
-    async with working({"ends": ends, "paged": log.paged}, store) as shop:
-        failed, done = await shop.over(number, other)
+    async with dispatching({"ends": ends, "paged": log.paged}, store) as harness:
+        failed, done = await harness.over(number, other)
     assert (failed.state, failed.attempts, done.state) == (JobState.FAILED, 5, JobState.DONE)
     assert failed.detail.startswith(type(error).__name__)
 
@@ -147,15 +147,15 @@ async def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same() -> N
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
 
     async def mute(job: JobHandle, _: Any) -> None:
         log.note(job)
         raise Mute
 
     number = store.add("mute")
-    async with working({"mute": mute}, store) as shop:
-        (job,) = await shop.over(number)
+    async with dispatching({"mute": mute}, store) as harness:
+        (job,) = await harness.over(number)
     assert (job.state, job.detail, len(log.begins)) == (JobState.FAILED, "RuntimeError", 5)
 
 
@@ -167,55 +167,55 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
         raise asyncio.CancelledError
 
     number = store.add("gives_up")
-    async with working({"gives_up": gives_up}, store) as shop:
-        (job,) = await shop.over(number)
+    async with dispatching({"gives_up": gives_up}, store) as harness:
+        (job,) = await harness.over(number)
     assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, and nobody here had asked for that")
 
 
 async def test_a_lost_connection_lets_the_account_rest() -> None:
     """Until the account itself has heard of the loss nothing begins with it, so no job spins on a dead client."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
 
     async def drops(job: JobHandle, _: Any) -> None:
         log.note(job)
         raise ConnectionError("reset")
 
     store.add("drops")
-    async with working({"drops": drops}, store) as shop:
+    async with dispatching({"drops": drops}, store) as harness:
         await anyio.sleep(2.5)
-        shop.arrive("A")
+        harness.arrive("A")
         await anyio.sleep(0.2)
     assert [at for at, _, _ in log.begins] == pytest.approx([0, 1, 2, 2.5], abs=0.05)
 
 
 async def test_a_job_that_a_person_cancels_is_taken_away() -> None:
     """It ends at its next await, stays cancelled, and makes room for the next."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
     number, following = store.add("paged"), store.add("paged")
-    async with working({"paged": log.paged}, store) as shop:
+    async with dispatching({"paged": log.paged}, store) as harness:
         await anyio.sleep(15)
-        shop.change(number, Cancelled())
-        await shop.over(following)
-        job = await shop.job(number)
+        harness.change(number, Cancelled())
+        await harness.over(following)
+        job = await harness.job(number)
     assert (job.state, job.checkpoint) == (JobState.CANCELLED, {"page": 1})
     assert log.begins == [(0, number, "A"), (15, following, "A")]
 
 
 async def test_a_job_cancelled_and_retried_at_once_runs_once_at_a_time() -> None:
     """The dispatcher sees only what is left of both wishes: it goes on as it was, and is not begun a second time."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
     number = store.add("paged")
-    async with working({"paged": log.paged}, store, policy=rules(paged=KindPolicy(per_account=4))) as shop:
+    async with dispatching({"paged": log.paged}, store, policy=rules(paged=KindPolicy(per_account=4))) as harness:
         await anyio.sleep(15)
         store.change(number, Cancelled())
-        shop.change(number, Retried())
-        (job,) = await shop.over(number)
+        harness.change(number, Retried())
+        (job,) = await harness.over(number)
     assert (log.jobs, job.state) == ([number], JobState.DONE)
 
 
 async def test_a_retry_while_the_cancelled_run_still_ends_is_not_lost() -> None:
     """A function that tidies up for a while ends first; then the job begins anew, as the person wanted."""
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
     ends: list[float] = []
 
     async def tidy(job: JobHandle, _: Any) -> None:
@@ -228,12 +228,12 @@ async def test_a_retry_while_the_cancelled_run_still_ends_is_not_lost() -> None:
             ends.append(anyio.current_time())
 
     number = store.add("tidy")
-    async with working({"tidy": tidy}, store, policy=rules(tidy=KindPolicy(per_account=4))) as shop:
+    async with dispatching({"tidy": tidy}, store, policy=rules(tidy=KindPolicy(per_account=4))) as harness:
         await anyio.sleep(5)
-        shop.change(number, Cancelled())
+        harness.change(number, Cancelled())
         await anyio.sleep(1)
-        shop.change(number, Retried())
-        (job,) = await shop.over(number)
+        harness.change(number, Retried())
+        (job,) = await harness.over(number)
     assert ([at for at, _, _ in log.begins], job.state) == ([0, 8], JobState.DONE)
     assert ends == pytest.approx([8, 21], abs=0.1)
 
@@ -265,11 +265,11 @@ async def test_what_a_job_says_after_it_was_taken_away_is_not_heard() -> None:
 
     outlives: list[asyncio.Future[None]] = []
     number = store.add("talks", account="A")
-    async with working({"talks": talks}, store) as shop:
+    async with dispatching({"talks": talks}, store) as harness:
         await anyio.sleep(5)
-        shop.leave("A")
+        harness.leave("A")
         await anyio.sleep(10)
-        job = await shop.job(number)
+        job = await harness.job(number)
     assert over == [f"job {number} was taken from this run; let it end"] * 4
     assert (job.state, job.checkpoint) == (JobState.QUEUED, None)
 
@@ -291,9 +291,9 @@ async def test_what_a_job_says_after_it_has_returned_is_not_heard() -> None:
 
     left: list[asyncio.Future[None]] = []
     number = store.add("leaves")
-    async with working({"leaves": leaves}, store) as shop:
+    async with dispatching({"leaves": leaves}, store) as harness:
         await anyio.sleep(20)
-        job = await shop.job(number)
+        job = await harness.job(number)
     assert (len(over), job.result, job.results, store.results) == (1, "whole", 0, {})
 
 
@@ -305,10 +305,10 @@ async def test_data_that_do_not_fit_fail_the_job_with_the_reason() -> None:
     class Wants:
         to: str
 
-    log, store = Log(), MemoryStore()
+    log, store = RunLog(), MemoryStore()
     number = store.add("quick", data={"too": "me"})
-    async with working({"quick": log.quick}, store, data=Wants) as shop:
-        (job,) = await shop.over(number)
+    async with dispatching({"quick": log.quick}, store, data=Wants) as harness:
+        (job,) = await harness.over(number)
     assert (job.state, log.begins) == (JobState.FAILED, [])
     assert job.detail.startswith("the data of a quick job does not fit: to is missing")
 
@@ -321,6 +321,6 @@ async def test_a_result_that_is_no_json_is_a_failure() -> None:
         return [object(), float("nan")][job.id - 1]
 
     numbers = [store.add("odd") for _ in range(2)]
-    async with working({"odd": odd}, store) as shop:
-        jobs = await shop.over(*numbers)
+    async with dispatching({"odd": odd}, store) as harness:
+        jobs = await harness.over(*numbers)
     assert [job.detail.split(":")[0] for job in jobs] == ["TypeError", "ValueError"]

@@ -8,7 +8,7 @@ import pytest
 from engine.work.handle import JobHandle
 from states.jobs import JobState
 from states.pace import KindPolicy
-from tests.engine.work.shop import MemoryStore, rules, working
+from tests.engine.work.harness import MemoryStore, dispatching, rules
 
 pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged for good, each trouble would be a page
 
@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged f
 async def run(work: Any, store: MemoryStore) -> Any:
     """Let one job be done by ``work``, and return it when it is over."""
     number = store.add("work")
-    async with working({"work": work}, store, policy=rules(work=KindPolicy(patience=1e6))) as shop:
-        (job,) = await shop.over(number)
+    async with dispatching({"work": work}, store, policy=rules(work=KindPolicy(patience=1e6))) as harness:
+        (job,) = await harness.over(number)
     return job
 
 

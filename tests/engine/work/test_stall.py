@@ -8,8 +8,8 @@ import time
 
 import anyio
 
-from tests.engine.work.stalls import JOB, Lines, block, hold_the_loop_briefly, look_on, said
-from tests.engine.workplace import ROOT
+from tests.engine.harness import ROOT
+from tests.engine.work.blocking import JOB, Lines, block, hold_the_loop_briefly, look_on, said
 
 
 async def test_a_job_that_blocks_is_named_with_its_stack(lines: Lines) -> None:

@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from engine.work.stall import SIGNAL, Stalled, watched
-from tests.engine.work.stalls import (
+from tests.engine.work.blocking import (
     EVERY,
     JOB,
     OUTRAGEOUS,

@@ -1,4 +1,4 @@
-"""Functions that block the loop, and a watch that looks on."""
+"""Functions that block the loop, and a watch over them."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A datacenter in the test's own loop, and session files as Telethon writes them."""
+"""A harness with a datacenter in the test's own loop, and session files as Telethon writes them."""
 
 import sqlite3
 from contextlib import closing
@@ -18,7 +18,7 @@ PHONE = "+9996620001"
 
 
 @define
-class Place:
+class DatacenterHarness:
     """A sandbox for the length of an ``async with``, and connectors to it.
 
     No fixture could keep it open: its task group must end in the task that began it.
@@ -64,7 +64,7 @@ class Place:
     def write_session(self, path: Path, key: bytes | None) -> None:
         """Write a session file as Telethon does."""
         session = SQLiteSession(str(path))
-        session.set_dc(self.dc.dc_id, "127.0.0.9", 443)  # nobody is there: no mistake of ours leads outside
+        session.set_dc(self.dc.dc_id, "127.0.0.9", 443)  # nothing listens there: no mistake of ours leads outside
         if key is not None:
             session.auth_key = AuthKey(key)
         session.save()
