@@ -108,10 +108,10 @@ async def bare(harness: FleetHarness, rounds: int) -> tuple[list[float], list[fl
     """Return how long bare clients need after each mass reset until all are connected, and until all have an answer to
     a request that was made then; and the most handshakes at once."""
     clients = [TelegramClient(str(await harness.session(2, number)), *API) for number in range(harness.clients)]
-    places = anyio.CapacityLimiter(32)
+    slots = anyio.CapacityLimiter(32)
 
     async def connect(client: Any) -> None:
-        async with places:
+        async with slots:
             await client.connect()
 
     async with anyio.create_task_group() as tasks:
@@ -229,9 +229,9 @@ async def mass_resets(fleet: Engine, rounds: int) -> tuple[list[float], int]:
     for _ in range(rounds):
         await fleet.settle()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(fleet.place.reset)
+            tasks.start_soon(fleet.harness.reset)
             took.append(await fleet.until_back())
-        most = max(most, await fleet.place.most_handshakes())
+        most = max(most, await fleet.harness.most_handshakes())
     return took, most
 
 
@@ -239,14 +239,14 @@ async def outage(fleet: Engine, length: float) -> tuple[float, int, int]:
     """Refuse the port and reset all; return the seconds from its end to health, most handshakes, and attempts."""
     await fleet.settle()
     before = sum(runner.snapshot.attempt + runner.snapshot.links for runner in fleet.supervisor.runners.values())
-    await fleet.place.sandbox.inject(Fault(FaultKind.REFUSE))
-    await fleet.place.reset()
+    await fleet.harness.sandbox.inject(Fault(FaultKind.REFUSE))
+    await fleet.harness.reset()
     await anyio.sleep(length)
     tries = sum(runner.snapshot.links for runner in fleet.supervisor.runners.values()) - before
-    await fleet.place.sandbox.clear()
+    await fleet.harness.sandbox.clear()
     return (
         await until(fleet.all_healthy, "every account healthy after the outage"),
-        await fleet.place.most_handshakes(),
+        await fleet.harness.most_handshakes(),
         tries,
     )
 

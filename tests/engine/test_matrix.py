@@ -22,7 +22,7 @@ from states import EVENT_BY_NAME, Policy, State
 from states.events import Failure, StopRequested
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Health, Patience, ServerGiven, Suspicion
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
-from tests.engine.fakes import FreeTurns, MemoryJournal
+from tests.engine.fakes import UnlimitedTurns, MemoryJournal
 
 STATE = "updates.getState"
 LONG, SHORT = 5.0, 0.3
@@ -190,7 +190,7 @@ async def account(harness: DatacenterHarness, dc: Sandbox, row: Row) -> AsyncIte
     runner = Runner(
         account="A",
         connector=connector,
-        turns=FreeTurns(),
+        turns=UnlimitedTurns(),
         journal=journal,
         clock=Clock(),
         policy=policy(row.timeout),

@@ -50,7 +50,7 @@ async def test_the_program_of_one_s_own(harness: EngineHarness) -> None:
 
 
 async def test_the_module_with_kinds_of_one_s_own(harness: EngineHarness) -> None:
-    """Its kind counts, its handler answers, and its standing work stands."""
+    """Its kind counts, its handler answers, and its background task runs."""
     async with Sandbox() as dc:
         await dc.create_channel("some_group", "Some", megagroup=True, members=[PHONE])
         for text in ("one two one", "two", "one"):

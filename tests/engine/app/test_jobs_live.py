@@ -209,7 +209,7 @@ async def test_checkpoint_results_and_messages_are_of_one_piece(harness: EngineH
     assert stored == [(n, f'{{"n":{n}}}') for n in range(1, 41)]
 
 
-async def test_standing_work_comes_and_goes_with_the_connection(
+async def test_background_work_comes_and_goes_with_the_connection(
     harness: EngineHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It starts on healthy, is cancelled on leaving it, starts anew; an exception in it is logged and is its own."""

@@ -1,4 +1,4 @@
-"""BackgroundTasks work runs while its account is healthy, each time with the client of the moment; in virtual time."""
+"""Background work runs while its account is healthy, each time with the client of the moment; in virtual time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,9 +18,9 @@ pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]
 
 @define(eq=False)
 class BackgroundHarness:
-    """BackgroundTasks work at work, the clients of its accounts, and what its functions saw."""
+    """Background tasks that run, the clients of its accounts, and what its functions saw."""
 
-    running: BackgroundTasks
+    tasks: BackgroundTasks
     clients: dict[str, Any]
     seen: list[tuple[float, str, Any]] = field(factory=list)
 
@@ -48,7 +48,7 @@ class BackgroundHarness:
 
 @asynccontextmanager
 async def running(**clients: Any) -> AsyncIterator[BackgroundHarness]:
-    """Let standing work run for the length of the block."""
+    """Run background tasks for the length of the block."""
     harness = BackgroundHarness(BackgroundTasks(clients.get, classify), clients)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(harness.tasks.run)
@@ -59,7 +59,7 @@ async def running(**clients: Any) -> AsyncIterator[BackgroundHarness]:
 
 
 def added(harness: BackgroundHarness, name: str, function: Callable[[Any], Awaitable[None]]) -> None:
-    """Let a function stand with an account."""
+    """Add a background task to an account."""
     harness.tasks.add(name, function)
     harness.tasks.account_changed(name)
 
@@ -83,7 +83,7 @@ async def test_it_runs_while_there_is_a_client_and_anew_with_each() -> None:
     ]
 
 
-async def test_what_comes_to_its_end_stands_again_with_the_next_client() -> None:
+async def test_a_task_that_ended_runs_again_with_the_next_client() -> None:
     """A function that returns has done its work for this connection: it is not started over and over."""
     async with running(A="one") as harness:
 
@@ -160,7 +160,7 @@ async def test_a_lost_connection_is_no_failure(lines: Lines) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
 async def test_whatever_it_raises_is_its_own(error: BaseException, lines: Lines) -> None:
-    """No exception of standing work ends the engine, nor a cancellation that nobody asked for."""
+    """No exception of background work ends the engine, nor a cancellation that nobody asked for."""
     async with running(A="one") as harness:
 
         async def ends(_: Any) -> None:
@@ -230,7 +230,7 @@ async def test_a_stop_ends_all_of_it_and_is_bounded(lines: Lines) -> None:
 
 
 async def test_the_label_of_a_task_names_function_and_account() -> None:
-    """Log lines of standing work say whose they are; other tasks have no label."""
+    """Log lines of background work name its account; other tasks have no label."""
     labels: list[str | None] = []
     async with running(A="one") as harness:
 

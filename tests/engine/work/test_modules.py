@@ -43,7 +43,7 @@ def refused(tmp_path: Path, *modules: str) -> str:
 
 
 def test_marked_functions_are_found_by_their_marks(tmp_path: Path, write: Write) -> None:
-    """Kinds with their data, handlers with their event, standing work; each for the accounts of its module."""
+    """Kinds with their data, handlers with their event, background work; each for the accounts of its module."""
     write(
         "my_work.py",
         """
