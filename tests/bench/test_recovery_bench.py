@@ -11,8 +11,8 @@ from tests.bench.programs import Bare, Holdfast
 from tests.bench.recovery import QUICK, QUICK_POLICY, prepared, run
 from tests.bench.recovery_faults import LONG, QUIET, STORMS
 from tests.bench.recovery_table import behind, markdown
+from tests.timeouts import TIMEOUT
 
-TIMEOUT = 30.0
 [RESET] = [row for row in QUIET if row.key == "reset"]
 [STORM] = [row for row in STORMS if row.key == "accept-then-close"]
 ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)

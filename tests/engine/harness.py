@@ -20,10 +20,9 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Sandbox
 from adapters.sqlite import JournalReader, StorageError
 from states import Entry
+from tests.timeouts import TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
-"""Seconds that anything may take before a test gives up; on a quiet machine it takes one or two."""
 
 FAST = """
 states:
@@ -108,6 +107,17 @@ class EngineHarness:
                     yield process
                     if process.returncode is None:
                         process.kill()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+    @asynccontextmanager
+    async def beside(self, *words: str) -> AsyncIterator[Process]:
+        """Run a command for the length of the block; killed if the test leaves it running."""
+        command = [sys.executable, "-W", "error", "-m", "engine", *words]
+        async with await anyio.open_process(command, cwd=self.directory, env=self.environment) as process:
+            try:
+                yield process
             finally:
                 if process.returncode is None:
                     process.kill()

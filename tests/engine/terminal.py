@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
-from tests.engine.harness import TIMEOUT, EngineHarness
+from tests.engine.harness import EngineHarness
+from tests.timeouts import TIMEOUT
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 

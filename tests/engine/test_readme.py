@@ -10,7 +10,8 @@ import pytest
 from adapters.sandbox import Sandbox
 from engine import Engine
 from states.jobs import JobState
-from tests.engine.harness import COMPLAINTS, FAST, ROOT, TIMEOUT, EngineHarness
+from tests.engine.harness import COMPLAINTS, FAST, ROOT, EngineHarness
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 

@@ -19,12 +19,11 @@ from telethon.tl.types import User
 from adapters.session import HoldfastSession
 from adapters.session.live import LiveFileTimeouts
 from states.events import Event
+from tests.timeouts import TIMEOUT
 
 KEY = b"k" * 256
 QUICK = LiveFileTimeouts(gather=0.01, busy=0.3, retry=0.05, told=0.05, told_most=0.1, idle=0.05)
 """The waits of a session in a test: the same in small."""
-BOUND = 10.0
-"""Seconds that anything in a test may take."""
 
 
 class Told(HoldfastSession):
@@ -68,7 +67,7 @@ def rows(path: Path, question: str = "select id from entities order by id") -> l
 
 def until(condition: Callable[[], object]) -> None:
     """Wait for something that threads bring about."""
-    end = time.monotonic() + BOUND
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.005)
@@ -104,7 +103,7 @@ def program(code: str, *arguments: object) -> Iterator[Program]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        timer = threading.Timer(BOUND * 3, process.kill)
+        timer = threading.Timer(3 * TIMEOUT, process.kill)
         timer.start()
         try:
             yield Program(process)

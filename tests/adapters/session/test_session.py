@@ -28,6 +28,7 @@ from adapters.session import holdfast_session as module
 from adapters.session.backup import backups_of
 from adapters.session.owner import lock_path
 from tests.adapters.session.support import HOLDS, KEY, QUICK, Told, locked, program, rows, telethons, until, user
+from tests.timeouts import TIMEOUT
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
     session = Told(telethons_in(path), waits=QUICK)
     with locked(path):
         session.process_entities([user(1)])
-        await asyncio.wait_for(session.save(), 1)
+        await asyncio.wait_for(session.save(), TIMEOUT)
         session.auth_key = AuthKey(b"n" * 256)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(session.save(), 0.2)
@@ -295,5 +296,5 @@ session = HoldfastSession({str(path)!r})
 session.process_entities([User(id=1, access_hash=1, first_name="A")])
 """
     root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=30)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=TIMEOUT)
     assert rows(path) == [1]

@@ -15,6 +15,7 @@ from states.events import Elapsed, Event, NetworkLost, Started, StopRequested, T
 from states.redo import redo
 from tests.adapters.sqlite.support import a_journal
 from tests.states.harness import AccountDriver
+from tests.timeouts import TIMEOUT
 
 FAILS: tuple[Event, ...] = (TurnGranted(generation=0), NetworkLost(detail="reset"), Elapsed(generation=0))
 
@@ -123,7 +124,7 @@ async def test_records_are_written_between_the_steps(journal: JournalWriter, mon
         while await journal.prune(bound):
             pass
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(TIMEOUT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(prune)
             await live(journal, "c", driver, (Started(), *FAILS * 5))

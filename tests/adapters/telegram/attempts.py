@@ -7,8 +7,7 @@ from states import Event
 from states.events import Connected, Failure
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.proxies import SECRETS, LocalProxy
-
-TIMEOUT = 10.0
+from tests.timeouts import TIMEOUT
 
 
 def proxied(
@@ -24,7 +23,7 @@ async def attempt(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> 
     try:
         return (await link.open(timeout=timeout))[-1]
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         await connector.settle()
 
 

@@ -13,6 +13,7 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Sandbox
 from adapters.telegram import Datacenter, TelegramConnector
 from adapters.telegram.client import REQUEST_TIMEOUT
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 
@@ -72,7 +73,7 @@ class DatacenterHarness:
 
     async def pts_in_file(self, connector: TelegramConnector, least: int) -> int:
         """Return the account's update state in its session file, as soon as it is this far."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(TIMEOUT):
             while True:
                 with closing(sqlite3.connect(connector.session)) as database:
                     row = database.execute("select pts from update_state where id = 0").fetchone()

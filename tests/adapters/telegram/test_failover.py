@@ -20,6 +20,7 @@ from states.events import (
 from tests.adapters.telegram.attempts import attempt, opened, proxied, refused_port
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.proxies import LocalProxy, Mood
+from tests.timeouts import TIMEOUT
 
 FIRST, SECOND = Proxy("socks5", "127.0.0.1", 1081), Proxy("http", "127.0.0.1", 1082)
 
@@ -72,8 +73,8 @@ async def test_a_return_leaves_a_link_that_works_alone(harness: DatacenterHarnes
         failover.failed(first.address(), NetworkLost())
         link = await opened(connector)
         clock.now += RETURN_AFTER * 2
-        answer = (await link.probe(proof=True, timeout=10))[-1]
-        await link.close(timeout=1)
+        answer = (await link.probe(proof=True, timeout=TIMEOUT))[-1]
+        await link.close(timeout=TIMEOUT)
         assert not isinstance(answer, Failure)
         assert (first.accepted, second.accepted) == (0, 1)
 

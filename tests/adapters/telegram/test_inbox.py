@@ -15,8 +15,7 @@ from adapters.telegram import TelegramConnector, TelegramLink
 from adapters.telegram.inbox import Inbox
 from states.events import CaughtUp
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
-
-TIMEOUT = 5.0
+from tests.timeouts import TIMEOUT
 
 
 @asynccontextmanager
@@ -44,7 +43,7 @@ async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator
             yield link
             tasks.cancel_scope.cancel()
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def until(seen: list[Any], count: int) -> None:
@@ -180,7 +179,7 @@ async def test_a_handler_s_exception_is_its_own(harness: DatacenterHarness) -> N
             await dc.push(PHONE, "one")
             await dc.push(PHONE, "two")
             await until(heard, 2)
-            assert type((await link.probe(proof=False, timeout=1))[-1]).__name__ == "ProbeAnswered"
+            assert type((await link.probe(proof=False, timeout=TIMEOUT))[-1]).__name__ == "ProbeAnswered"
     assert sorted(heard) == ["one", "two"]
 
 
@@ -197,7 +196,7 @@ async def test_a_gap_is_told_with_what_was_recovered(harness: DatacenterHarness)
         await link.open(timeout=TIMEOUT)
         with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert told == [CaughtUp(link=2, recovered=3)]
 
 
@@ -289,7 +288,7 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(harness: Datac
             await dc.push(PHONE, "missed")
             failed = account.link(2)
             assert type((await failed.open(timeout=TIMEOUT))[-1]).__name__ == "NetworkLost"
-            await failed.close(timeout=1)
+            await failed.close(timeout=TIMEOUT)
             await dc.clear()
             async with linked(account, 3):
                 await until(heard, 2)
@@ -308,5 +307,5 @@ async def test_a_gap_that_is_too_long_says_so(harness: DatacenterHarness) -> Non
         await link.open(timeout=TIMEOUT)
         with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert told == [CaughtUp(link=2, recovered=0, too_long=True)]

@@ -26,6 +26,7 @@ from adapters.telegram.job_errors import SLACK_SECONDS, classify_job_error
 from states import Hold
 from states.jobs import Flooded, Lost, Raised
 from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 DIALOGS = functions.messages.GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
 IN_CHAT = SendMessageRequest(InputPeerChannel(1234, 1), "text", random_id=1)
@@ -159,12 +160,12 @@ def test_a_wait_is_the_server_s(exc: Exception, request_: str, alone: bool) -> N
 @asynccontextmanager
 async def opened(harness: DatacenterHarness, *holds: Hold) -> AsyncIterator[TelegramLink]:
     """Yield a proven link, and close it."""
-    link = harness.connector(timeout=5.0).link(1, holds)
+    link = harness.connector(timeout=2 * TIMEOUT).link(1, holds)
     try:
-        assert type((await link.open(timeout=5.0))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=TIMEOUT))[-1]).__name__ == "Connected"
         yield link
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def blamed(client: Any, request: Any) -> Lost | Flooded | Raised:
@@ -183,7 +184,7 @@ async def test_a_request_dropped_in_flight_is_lost(harness: DatacenterHarness) -
         asking = asyncio.ensure_future(blamed(link.client, DIALOGS))
         await anyio.wait_all_tasks_blocked()
         await dc.inject(Fault(FaultKind.RESET))
-        assert isinstance(await asyncio.wait_for(asking, 5), Lost)
+        assert isinstance(await asyncio.wait_for(asking, TIMEOUT), Lost)
         assert isinstance(await blamed(link.client, DIALOGS), Lost)
 
 

@@ -31,8 +31,7 @@ from states.events import (
     TimedOut,
 )
 from tests.adapters.telegram.harness import DatacenterHarness
-
-TIMEOUT = 5.0
+from tests.timeouts import TIMEOUT
 
 
 async def opened(connector: TelegramConnector, number: int = 1) -> TelegramLink:
@@ -49,7 +48,7 @@ async def outcome(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> 
     try:
         return (await link.open(timeout=timeout))[-1]
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def loss(link: TelegramLink) -> list[Event]:
@@ -58,7 +57,7 @@ async def loss(link: TelegramLink) -> list[Event]:
         with anyio.fail_after(TIMEOUT):
             return [event async for event in link.events() if isinstance(event, Failure)]
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def test_a_session_that_telethon_wrote_connects(harness: DatacenterHarness) -> None:
@@ -66,15 +65,15 @@ async def test_a_session_that_telethon_wrote_connects(harness: DatacenterHarness
     async with harness as dc:
         link = await opened(harness.connector())
         assert dc.stats()["requests"]["updates.getState"] >= 1
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def test_ping_and_proof_are_answered(harness: DatacenterHarness) -> None:
     """Both kinds of probe say that the link lives."""
     async with harness:
         link = await opened(harness.connector())
-        answers = [(await link.probe(proof=proof, timeout=1))[-1] for proof in (False, True)]
-        await link.close(timeout=1)
+        answers = [(await link.probe(proof=proof, timeout=TIMEOUT))[-1] for proof in (False, True)]
+        await link.close(timeout=TIMEOUT)
         assert answers == [ProbeAnswered(link=1, proof=False), ProbeAnswered(link=1, proof=True)]
 
 
@@ -103,10 +102,10 @@ async def test_a_blackhole_is_noticed_within_the_patience(harness: DatacenterHar
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         began = time.monotonic()
         event = (await link.probe(proof=False, timeout=0.3))[-1]
-        await link.close(timeout=1)
+        await link.close(timeout=2 * TIMEOUT)
         assert isinstance(event, TimedOut)
         assert event.what == "probe"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < TIMEOUT
 
 
 async def test_a_silent_server_ends_the_attempt_at_its_patience(harness: DatacenterHarness) -> None:
@@ -194,7 +193,7 @@ async def test_the_file_keeps_the_address_that_its_owner_knows(harness: Datacent
 
         before = row()
         link = await opened(account)
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         assert row() == before
         assert before[1] == "127.0.0.9"
 
@@ -204,7 +203,7 @@ async def test_telethon_opens_the_file_afterwards(harness: DatacenterHarness, tm
     async with harness as dc:
         account = harness.connector()
         link = await opened(account)
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         copy = tmp_path / "script.session"
         shutil.copy(account.session, copy)
         session = SQLiteSession(str(copy))
@@ -223,11 +222,11 @@ async def test_a_cancelled_attempt_leaves_nothing(harness: DatacenterHarness) ->
         link = harness.connector().link(1)
         began = time.monotonic()
         with anyio.move_on_after(0.2) as scope:
-            await link.open(timeout=60)
-        await link.close(timeout=1)
+            await link.open(timeout=2 * TIMEOUT)
+        await link.close(timeout=2 * TIMEOUT)
         assert scope.cancelled_caught
-        assert time.monotonic() - began < 2
-        with anyio.fail_after(2):
+        assert time.monotonic() - began < TIMEOUT
+        with anyio.fail_after(TIMEOUT):
             while dc.stats()["connections"]:
                 await anyio.sleep(0.01)
 
@@ -237,9 +236,9 @@ async def test_a_cancelled_probe_does_not_hurt_the_link(harness: DatacenterHarne
     async with harness:
         link = await opened(harness.connector())
         with anyio.move_on_after(0):
-            await link.probe(proof=True, timeout=1)
-        event = (await link.probe(proof=False, timeout=1))[-1]
-        await link.close(timeout=1)
+            await link.probe(proof=True, timeout=TIMEOUT)
+        event = (await link.probe(proof=False, timeout=TIMEOUT))[-1]
+        await link.close(timeout=TIMEOUT)
         assert isinstance(event, ProbeAnswered)
 
 
@@ -251,8 +250,8 @@ async def test_a_probe_on_a_lost_link_is_a_lost_network(harness: DatacenterHarne
         with anyio.fail_after(TIMEOUT):
             async for _ in link.events():
                 pass
-        event = (await link.probe(proof=False, timeout=1))[-1]
-        await link.close(timeout=1)
+        event = (await link.probe(proof=False, timeout=TIMEOUT))[-1]
+        await link.close(timeout=TIMEOUT)
         assert isinstance(event, NetworkLost)
 
 
@@ -260,13 +259,15 @@ async def test_ten_links_in_a_row_leave_nothing(harness: DatacenterHarness) -> N
     """A fresh client for every attempt costs nothing that stays: descriptors are as before."""
     async with harness as dc:
         account = harness.connector()
-        await (await opened(account)).close(timeout=1)
+        await (await opened(account)).close(timeout=TIMEOUT)
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(2, 12):
             link = await opened(account, number)
             await dc.inject(Fault(FaultKind.RESET))
             await loss(link)
-        assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
+        with anyio.fail_after(TIMEOUT):  # the sandbox and the writer of session files close theirs a moment later
+            while len(list(Path("/proc/self/fd").iterdir())) > descriptors:
+                await anyio.sleep(0.05)
 
 
 async def test_the_fingerprint_tells_keys_apart(harness: DatacenterHarness) -> None:
@@ -307,7 +308,7 @@ async def test_a_request_that_telethon_drops_is_a_silence(harness: DatacenterHar
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             await link.client.disconnect()
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert [type(event) for event in seen] == [TimedOut]
 
 
@@ -347,14 +348,14 @@ async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(harne
     async with harness as dc:
         link = await opened(harness.connector())
         await dc.inject(Fault(FaultKind.RPC_ERROR, request="updates.getState", code=420, text="FLOOD_WAIT_30"))
-        flooded = await link.probe(proof=True, timeout=1)
+        flooded = await link.probe(proof=True, timeout=TIMEOUT)
         link.hold("GetState", time.time() + 30)
         asked = dc.stats()["requests"]["updates.getState"]
-        alive = await link.probe(proof=True, timeout=1)
+        alive = await link.probe(proof=True, timeout=TIMEOUT)
         assert dc.stats()["requests"]["updates.getState"] == asked
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         silent = await link.probe(proof=True, timeout=0.3)
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert [type(event) for event in flooded] == [FloodWait, ProbeAnswered]
     assert [type(event) for event in alive] == [ProbeAnswered]
     assert [type(event) for event in silent] == [TimedOut]

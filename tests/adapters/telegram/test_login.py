@@ -6,6 +6,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import log_in_test_account
 from states.events import Connected
 from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 
 async def test_a_test_number_logs_in_and_connects(harness: DatacenterHarness) -> None:
@@ -15,8 +16,8 @@ async def test_a_test_number_logs_in_and_connects(harness: DatacenterHarness) ->
         account.session.unlink()
         await log_in_test_account(account, "+9996620007")
         link = account.link(1)
-        events = await link.open(timeout=5)
-        await link.close(timeout=1)
+        events = await link.open(timeout=TIMEOUT)
+        await link.close(timeout=TIMEOUT)
         assert events == [Connected(link=1)]
         assert account.session.stat().st_mode & 0o077 == 0
 

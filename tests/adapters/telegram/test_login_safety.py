@@ -14,16 +14,16 @@ from adapters.telegram import ByCode, Login, LoginFailed, TelegramConnector, log
 from states.events import AuthRejected, Connected
 from tests.adapters.telegram.fakes import CODE, ScriptedAnswers
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 OTHER = "+9996620002"
-TIMEOUT = 20.0
 
 
 async def outcome(connector: TelegramConnector) -> str:
     """Return how an attempt with the session ends."""
     link = connector.link(1)
     events = await link.open(timeout=TIMEOUT)
-    await link.close(timeout=1)
+    await link.close(timeout=TIMEOUT)
     await connector.settle()
     return type(events[-1]).__name__
 

@@ -15,12 +15,12 @@ from adapters.telegram.engine_session import stored_address
 from states.events import Connected
 from tests.adapters.telegram.fakes import CODE, ScriptedAnswers
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 OTHER = "+9996620002"
 BOT = "7000000001:a-token_of_a_bot-in-tests"
 THERE, CODE_THERE = "+9996640001", "44444"
 """A number of datacenter 4, once that is open."""
-TIMEOUT = 20.0
 
 
 def newcomer(harness: DatacenterHarness) -> TelegramConnector:
@@ -39,7 +39,7 @@ async def connects(connector: TelegramConnector) -> bool:
     """Return whether a link with the session proves itself."""
     link = connector.link(1)
     events = await link.open(timeout=TIMEOUT)
-    await link.close(timeout=1)
+    await link.close(timeout=TIMEOUT)
     await connector.settle()
     return events == [Connected(link=1)]
 

@@ -19,26 +19,27 @@ from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
 from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 DIALOGS = GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
 
 
 @asynccontextmanager
 async def opened(
-    harness: DatacenterHarness, *, timeout: float = 5.0, holds: tuple[Hold, ...] = ()
+    harness: DatacenterHarness, *, timeout: float = 2 * TIMEOUT, holds: tuple[Hold, ...] = ()
 ) -> AsyncIterator[TelegramLink]:
     """Yield a proven link whose requests wait for ``timeout`` seconds, and close it."""
     link = attrs.evolve(harness.connector(), request_timeout=timeout).link(1, holds)
     try:
-        assert type((await link.open(timeout=5.0))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=TIMEOUT))[-1]).__name__ == "Connected"
         yield link
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def told(link: TelegramLink) -> Event:
     """Return the next thing that a link reports, besides having caught up."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(TIMEOUT):
         async for event in link.events():
             if not isinstance(event, CaughtUp):
                 return event
@@ -61,7 +62,7 @@ async def test_a_request_without_an_answer_ends_at_its_deadline(harness: Datacen
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=r"GetDialogs was not answered within 0\.2 s"):
             await link.client(DIALOGS)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < TIMEOUT
         event = await told(link)
         assert isinstance(event, TimedOut)
         assert (event.what, event.link) == ("request", 1)
@@ -148,7 +149,7 @@ async def test_a_request_s_own_error_is_its_caller_s(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await told(link)
-        assert type((await link.probe(proof=True, timeout=1))[-1]).__name__ == "ProbeAnswered"
+        assert type((await link.probe(proof=True, timeout=TIMEOUT))[-1]).__name__ == "ProbeAnswered"
 
 
 async def test_a_request_whose_link_goes_down_is_a_connection_error(harness: DatacenterHarness) -> None:
@@ -189,7 +190,7 @@ async def test_a_migration_never_costs_the_key(harness: DatacenterHarness) -> No
         with pytest.raises(Migrated, match="datacenter 4"):
             await link.client._switch_dc(4)
         assert link.client.session.auth_key.key
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         fingerprint = await connector.credentials()
         connector.session.write_bytes(before)
         assert await connector.credentials() == fingerprint
@@ -207,9 +208,9 @@ async def test_a_request_that_was_never_sent_ends_with_its_link(harness: Datacen
             except ConnectionError as exc:
                 caught.append(exc)
 
-        with anyio.fail_after(2):
+        with anyio.fail_after(TIMEOUT):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.wait_all_tasks_blocked()
-                await link.close(timeout=1)
+                await link.close(timeout=TIMEOUT)
         assert [type(exc) for exc in caught] == [RequestDropped]

@@ -9,7 +9,8 @@ import pytest
 
 from adapters.sandbox import Fault
 from adapters.sandbox.chaos import chaos
-from tests.engine.harness import COMPLAINTS, FAST, TIMEOUT, EngineHarness, all_are
+from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
+from tests.timeouts import TIMEOUT
 
 QUICK = FAST.replace("[30s]", "[500ms, 1s]").replace(
     "  backoff:\n", "  backoff:\n    transport_flood: {first: 500ms}\n"

@@ -22,6 +22,7 @@ from engine.work.kinds import BadJob
 from engine.work.stall import watched
 from states.jobs import Job, JobState
 from tests.engine.harness import COMPLAINTS, FAST, EngineHarness
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002")
 GROUP = "holdfast_test"
@@ -36,13 +37,13 @@ def harness(tmp_path: Path) -> EngineHarness:
 
 async def over(engine: Engine, job: int) -> Job:
     """Return a job when it is over."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         return await engine.finished(job)
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until it is so."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         while not holds():
             await anyio.sleep(0.01)
 

@@ -14,6 +14,7 @@ from engine import Engine
 from engine.app.engine import NotReady
 from engine.config import ConfigError, UnknownAccount
 from tests.engine.harness import EngineHarness
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002")
 
@@ -37,7 +38,7 @@ def listening(engine: Engine, accounts: str = "*") -> list[str]:
 
 async def until(seen: list[str], count: int) -> None:
     """Wait until so much was heard."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         while len(seen) < count:
             await anyio.sleep(0.01)
 
@@ -50,7 +51,7 @@ async def test_messages_reach_a_handler_once_whatever_the_link_goes_through(harn
         heard = listening(engine)
         async with engine:
             account = engine.account("Account 1")
-            with anyio.fail_after(20):
+            with anyio.fail_after(TIMEOUT):
                 await account.ready()
             sent = 0
             for kind in (FaultKind.RESET, FaultKind.CLOSE, FaultKind.LOST_UPDATE, FaultKind.GARBAGE):
@@ -58,7 +59,7 @@ async def test_messages_reach_a_handler_once_whatever_the_link_goes_through(harn
                 await dc.inject(Fault(kind, duration=0.3))
                 await dc.push(PHONES[0], f"{sent + 1}")
                 await anyio.sleep(0.35)
-                with anyio.fail_after(20):
+                with anyio.fail_after(TIMEOUT):
                     await account.ready()
                 await dc.push(PHONES[0], f"{sent + 2}")
                 sent += 3
@@ -76,7 +77,7 @@ async def test_what_came_while_the_engine_was_down_is_heard_after_a_restart(harn
             engine = Engine.from_config(harness.config)
             heard = listening(engine)
             async with engine:
-                with anyio.fail_after(20):
+                with anyio.fail_after(TIMEOUT):
                     await engine.account("Account 1").ready()
                 await until(heard, len(missed))
                 await anyio.sleep(0.1)
@@ -93,7 +94,7 @@ async def test_a_handler_hears_of_the_accounts_that_it_names(harness: EngineHarn
         all_of_them, second = listening(engine), listening(engine, "* 2")
         async with engine:
             for name in ("Account 1", "Account 2"):
-                with anyio.fail_after(20):
+                with anyio.fail_after(TIMEOUT):
                     await engine.account(name).ready()
             await dc.push(PHONES[0], "one")
             await dc.push(PHONES[1], "two")
@@ -112,12 +113,12 @@ async def test_a_client_is_given_only_while_work_may_use_it(harness: EngineHarne
         with pytest.raises(NotReady, match="not started"):
             _ = account.client
         async with engine:
-            with anyio.fail_after(20):
+            with anyio.fail_after(TIMEOUT):
                 first = await account.ready()
             assert (await first.get_me()).phone == PHONES[0][1:]
             await dc.inject(Fault(FaultKind.REFUSE, duration=0.5))
             await dc.inject(Fault(FaultKind.RESET))
-            with anyio.fail_after(20):
+            with anyio.fail_after(TIMEOUT):
                 while account.snapshot.state.value == "healthy":
                     await anyio.sleep(0.01)
                 with pytest.raises(NotReady):
@@ -136,7 +137,7 @@ async def test_an_engine_leaves_nothing_behind(harness: EngineHarness) -> None:
             async with Engine.from_config(harness.config) as engine:
                 with pytest.raises(LockHeld):
                     await Engine.from_config(harness.config).__aenter__()
-                with anyio.fail_after(20):
+                with anyio.fail_after(TIMEOUT):
                     await engine.account("Account 1").ready()
         await anyio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if "adapters/sandbox" not in repr(task)} == set()

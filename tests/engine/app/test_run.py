@@ -3,8 +3,6 @@
 import os
 import signal
 import sqlite3
-import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -14,9 +12,10 @@ import pytest
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from states import State
 from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are, entries
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
-SLOW_BACKOFF = FAST.replace("first: 100ms, factor: 2, cap: 500ms", "first: 60s, factor: 2, cap: 60s")
+SLOW_BACKOFF = FAST.replace("first: 100ms, factor: 2, cap: 500ms", "first: 1h, factor: 2, cap: 1h")
 
 SCENARIO = """
 sandbox:
@@ -137,18 +136,16 @@ async def test_ctrl_c_leaves_cleanly(harness: EngineHarness) -> None:
 async def test_ctrl_c_in_the_middle_of_a_connect_that_hangs(harness: EngineHarness) -> None:
     """An attempt that would hang for its whole patience does not hold the engine."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES)
+        harness.at(dc, *PHONES, rest=FAST.replace("[30s]", "[1h]"))
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         async with harness.running(dev=True) as process:
             await harness.until(lambda _: dc.stats()["connections"] == 3)
-            began = time.monotonic()
             assert await harness.finish(process, signal.SIGINT) == 0
-            assert time.monotonic() - began < 10
     assert clean(harness), harness.text
 
 
 async def test_ctrl_c_during_back_off(harness: EngineHarness) -> None:
-    """A wait of a minute does not hold the engine."""
+    """A wait of an hour does not hold the engine."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES, rest=SLOW_BACKOFF)
         await dc.inject(Fault(FaultKind.REFUSE))
@@ -235,16 +232,14 @@ async def test_log_follows_a_running_engine(harness: EngineHarness) -> None:
         harness.at(dc, PHONES[0])
         async with harness.running() as engine:
             await harness.until(all_are("healthy", 1))
-            command = [sys.executable, "-m", "engine", "log", "config.yaml", "-f", "--json"]
-            async with await anyio.open_process(command, cwd=harness.directory, env=harness.environment) as follower:
+            async with harness.beside("log", "config.yaml", "-f", "--json") as follower:
                 assert follower.stdout is not None
                 read = ""
-                with anyio.fail_after(20):
+                with anyio.fail_after(TIMEOUT):
                     while '"Connected"' not in read:
                         read += (await follower.stdout.receive()).decode()
                     await dc.inject(Fault(FaultKind.RESET))
                     while '"NetworkLost"' not in read:
                         read += (await follower.stdout.receive()).decode()
-                    follower.send_signal(signal.SIGINT)
-                    assert await follower.wait() == 0
+                assert await harness.finish(follower, signal.SIGINT) == 0
             assert await harness.finish(engine, signal.SIGINT) == 0

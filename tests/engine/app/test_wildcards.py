@@ -14,6 +14,7 @@ from adapters.sandbox import Sandbox
 from adapters.session import owner_of
 from tests.adapters.session.support import HOLDS, program
 from tests.engine.harness import EngineHarness, all_are
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
 API = (12345, "0123456789abcdef0123456789abcdef")
@@ -83,7 +84,7 @@ async def test_a_second_engine_on_the_same_sessions_leaves_at_once(harness: Engi
             await harness.until(all_are("healthy", 1))
             text = harness.config.read_text().replace("accounts:", "storage: {directory: other}\naccounts:")
             (tmp_path / "second.yaml").write_text(text)
-            with anyio.fail_after(20):
+            with anyio.fail_after(TIMEOUT):
                 code, said = await harness.command("run", "second.yaml")
             assert await harness.finish(engine, signal.SIGTERM) == 0
     assert code == 3

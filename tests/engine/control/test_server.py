@@ -14,8 +14,7 @@ from attrs import define, field
 
 from engine.control import CommandOutcome, ControlServer, EngineSilent, Request, Verb, ask, server
 from engine.control.protocol import MAX_REQUEST_BYTES, RefusalReason
-
-TIMEOUT = 20.0
+from tests.timeouts import TIMEOUT
 
 
 @define

@@ -146,7 +146,7 @@ def test_one_who_is_called_away_loses_no_place(count: int, at_once: int, who: in
 async def test_ten_thousand_leave_the_queue_at_once() -> None:
     """A fleet that is stopped while it waits ends in a moment, because each account waits on an event of its own."""
     turns = ConnectLimiter(1, 0.0)
-    began: list[float] = []
+    used: list[float] = []
 
     async def stay() -> None:
         async with turns.turn():
@@ -157,8 +157,8 @@ async def test_ten_thousand_leave_the_queue_at_once() -> None:
             tasks.start_soon(stay)
         await anyio.sleep(1)
         assert turns.waiting == 9_999
-        began.append(time.perf_counter())
+        used.append(time.process_time())
         tasks.cancel_scope.cancel()
-    began.append(time.perf_counter())
+    used.append(time.process_time())
     assert turns.waiting == 0
-    assert began[1] - began[0] < 5
+    assert used[1] - used[0] < 5

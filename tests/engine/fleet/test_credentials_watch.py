@@ -22,9 +22,9 @@ from engine.fleet.supervisor import Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, Connected, DatabaseCorrupt, NetworkLost, RetryRequested
 from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
+from tests.timeouts import TIMEOUT
 
 OLD, NEW = b"\x01" * 256, b"\x02" * 256
-TIMEOUT = 20.0
 
 
 def write(path: Path, key: bytes) -> Path:

@@ -22,6 +22,7 @@ from states.events import (
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
 from tests.engine.fakes import FakeConnector, MemoryJournal, living
 from tests.engine.test_matrix import Row, account
+from tests.timeouts import TIMEOUT
 from tests.virtual_time import virtually
 
 HANDFUL = 5
@@ -68,7 +69,7 @@ async def test_a_real_client_makes_an_attempt_for_each_wait(tmp_path: Path, faul
     """Where Telethon alone connects thousands of times, the server sees one connection for each wait that is over."""
     harness = DatacenterHarness(tmp_path)
     async with harness as dc, account(harness, dc, Row("", [], [], [])) as (runner, journal):
-        with anyio.fail_after(10):
+        with anyio.fail_after(TIMEOUT):
             while runner.snapshot.state is not State.HEALTHY:
                 await anyio.sleep(0.01)
         before = dc.stats()["accepted"]

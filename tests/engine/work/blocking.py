@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from engine.work.stall import watched
+from tests.timeouts import TIMEOUT
 
 EVERY = 0.05
 JOB = "job 17 (crunch) of Account 1"
@@ -26,7 +27,7 @@ def said(lines: Lines, words: str) -> list[str]:
 
 async def until(holds: Callable[[], Any]) -> None:
     """Wait until something can be seen."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         while not holds():
             await anyio.sleep(0.01)
 

@@ -10,6 +10,7 @@ import anyio
 
 from tests.engine.harness import ROOT
 from tests.engine.work.blocking import JOB, Lines, block, hold_the_loop_briefly, look_on, said
+from tests.timeouts import TIMEOUT
 
 
 async def test_a_job_that_blocks_is_named_with_its_stack(lines: Lines) -> None:
@@ -118,7 +119,7 @@ async def test_a_process_that_was_stopped_reports_nothing() -> None:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stderr is not None
-        with anyio.fail_after(20):
+        with anyio.fail_after(TIMEOUT):
             assert await process.stdout.receive()
             await anyio.sleep(0.5)
             process.send_signal(signal.SIGSTOP)

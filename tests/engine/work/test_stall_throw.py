@@ -25,6 +25,7 @@ from tests.engine.work.blocking import (
     run_away,
     said,
 )
+from tests.timeouts import TIMEOUT
 
 
 @pytest.mark.parametrize("work", [run_away, oversleep, read_on_a_deaf_line])
@@ -231,7 +232,7 @@ def test_throwing_off_the_main_thread_is_refused() -> None:
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
-    thread.join(20)
+    thread.join(TIMEOUT)
     assert became == ["refused"]
 
 
