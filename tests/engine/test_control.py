@@ -250,7 +250,13 @@ def credentials_in(session: Path) -> list[Any] | bytes:
         return session.read_bytes()
 
 
-@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
+@pytest.mark.parametrize(
+    "reason",
+    [
+        pytest.param(reason, id=name, marks=() if name in ("revoked", "damaged") else pytest.mark.slow)
+        for name, reason in REASONS.items()
+    ],
+)
 async def test_each_reason_has_its_action_and_no_credentials_are_touched(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, reason: Reason
 ) -> None:
@@ -283,6 +289,7 @@ async def test_each_reason_has_its_action_and_no_credentials_are_touched(
     assert not COMPLAINTS.search(harness.text), harness.text
 
 
+@pytest.mark.slow
 async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """The matrix of faults: each way in which a connection fails, through a real Telethon client and the real machine.
 
-A row says what the sandbox does, and what must come of it: the failures that are told, in order, and the states that the
-account goes through. The facts about Telethon that these rows rest on are in the comments of ``adapters/telegram``.
+A row says what the sandbox does, and what must come of it: the failures that are told, in order, and the states that
+the account goes through. The facts about Telethon that these rows rest on are in the comments of ``adapters/telegram``.
 """
 
 import sqlite3

@@ -10,14 +10,14 @@ import pytest
 from tests.soak import storage
 from tests.soak.storage import Durable, Lost
 
-KILLS = 20
 SEED = 11
 
 
-def test_what_was_durable_is_there_after_kill_9(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_was_durable_is_there_after_kill_9(tmp_path: Path, kills: int) -> None:
     """Records, keys and entities that were called durable survive, in the files and in copies of a stopped moment."""
-    durable = storage.kill_again_and_again(tmp_path, KILLS, SEED)
-    assert len(durable.records) > 10 * KILLS
+    durable = storage.kill_again_and_again(tmp_path, kills, SEED)
+    assert len(durable.records) > 10 * kills
     assert min(map(len, durable.keys.values())) > 0
 
 

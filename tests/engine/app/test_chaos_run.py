@@ -38,6 +38,7 @@ def harness(tmp_path: Path) -> EngineHarness:
     return EngineHarness(tmp_path)
 
 
+@pytest.mark.slow
 async def test_everybody_comes_through_chaos(harness: EngineHarness) -> None:
     """Twenty kinds of trouble in ten seconds: all are healthy at the end, nothing is left open, the journal replays."""
     harness.write("sandbox", ACCOUNTS, QUICK + "sandbox: {scenario: chaos, seed: 7, for: 10s}\n")

@@ -218,7 +218,7 @@ async def test_a_healthy_account_logs_in_anew_beside_the_engine(harness: EngineH
     assert not COMPLAINTS.search(harness.text), harness.text
 
 
-@pytest.mark.parametrize("how", ["ctrl-c", "hang-up"])
+@pytest.mark.parametrize("how", ["ctrl-c", pytest.param("hang-up", marks=pytest.mark.slow)])
 async def test_an_account_goes_on_when_its_login_does_not(harness: EngineHarness, how: str) -> None:
     """Ctrl+C, and a terminal that is closed: the account is resumed with the login that it had."""
     async with Sandbox() as dc:
@@ -279,6 +279,7 @@ async def test_a_log_out_beside_the_engine(harness: EngineHarness) -> None:
     assert key_in(copy) == before
 
 
+@pytest.mark.slow
 async def test_the_sandbox_of_a_running_engine_is_found(harness: EngineHarness) -> None:
     """With ``datacenter: sandbox`` the login goes to the engine's own sandbox, and without an engine starts it."""
     harness.write("sandbox", f'  - {{name: Account 1, session: account1, phone: "{PHONE}"}}')
@@ -294,6 +295,7 @@ async def test_the_sandbox_of_a_running_engine_is_found(harness: EngineHarness) 
     assert not (harness.directory / "data" / "sandbox" / "running.json").exists()
 
 
+@pytest.mark.slow
 async def test_an_engine_does_not_start_during_a_login_at_its_sandbox(harness: EngineHarness) -> None:
     """Two sandboxes on one state would forget logins: the engine leaves with 3, and works afterwards."""
     harness.write("sandbox", f'  - {{name: Account 1, session: account1, phone: "{PHONE}"}}')

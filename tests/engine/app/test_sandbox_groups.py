@@ -36,6 +36,7 @@ async def run_once(harness: EngineHarness, groups: str) -> None:
         assert await harness.finish(process) == 0
 
 
+@pytest.mark.slow
 async def test_a_group_of_the_config_is_there_when_the_accounts_are(harness: EngineHarness) -> None:
     """It is a megagroup with its title, its history and all accounts that have a phone; a second start adds nothing."""
     for _ in range(2):

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.engine.harness import FAST, EngineHarness, all_are
 
 SCENARIO = """
@@ -14,6 +16,7 @@ sandbox:
 ACCOUNT = '  - {name: Account 1, session: data/account1, phone: "+9996620001"}'
 
 
+@pytest.mark.slow
 async def test_a_running_engine_forgets_and_what_is_left_is_true(tmp_path: Path) -> None:
     """``storage.keep`` takes the oldest entries from a running engine; the questions go on with the rest."""
     harness = EngineHarness(tmp_path)
