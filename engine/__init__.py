@@ -4,38 +4,113 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adapters.session import HoldfastSession
+    from adapters.sandbox import SandboxError
+    from adapters.session import (
+        HoldfastSession,
+        NotASession,
+        SessionDamaged,
+        SessionError,
+        SessionHeld,
+        SessionNotSaved,
+        SessionReplaced,
+        SessionTooNew,
+    )
+    from adapters.sqlite import DatabaseUnusable, StorageError
     from adapters.sqlite.jobs import Message
-    from engine.app.engine import Engine
+    from adapters.system import LockHeld
+    from engine.app.engine import Account, Engine, NotReady
     from engine.app.monitor import ConnectionMonitor
+    from engine.config import Config, UnknownAccount
+    from engine.config.load import ConfigError, load
     from engine.work.decorators import job_kind, on, while_healthy
-    from engine.work.handle import JobHandle
+    from engine.work.handle import JobHandle, JobOver
+    from engine.work.kinds import BadJob
+    from engine.work.modules import BadModule
+    from states import Action, Cause, Entry, Event, Hold, Policy, Snapshot, State
+    from states.jobs import Job, JobState
 
 __all__ = [
+    "Account",
+    "Action",
+    "BadJob",
+    "BadModule",
+    "Cause",
+    "Config",
+    "ConfigError",
     "ConnectionMonitor",
+    "DatabaseUnusable",
     "Engine",
+    "Entry",
+    "Event",
+    "Hold",
     "HoldfastSession",
+    "Job",
     "JobHandle",
+    "JobOver",
+    "JobState",
+    "LockHeld",
     "Message",
+    "NotASession",
+    "NotReady",
+    "Policy",
+    "SandboxError",
+    "SessionDamaged",
+    "SessionError",
+    "SessionHeld",
+    "SessionNotSaved",
+    "SessionReplaced",
+    "SessionTooNew",
+    "Snapshot",
+    "State",
+    "StorageError",
+    "UnknownAccount",
     "job_kind",
+    "load",
     "on",
     "while_healthy",
 ]
 
 _HOMES = {
-    "ConnectionMonitor": "engine.app.monitor",
-    "Engine": "engine.app.engine",
-    "HoldfastSession": "adapters.session",
-    "JobHandle": "engine.work.handle",
-    "Message": "adapters.sqlite.jobs",
-    "job_kind": "engine.work.decorators",
-    "on": "engine.work.decorators",
-    "while_healthy": "engine.work.decorators",
+    "adapters.sandbox": ("SandboxError",),
+    "adapters.session": (
+        "HoldfastSession",
+        "NotASession",
+        "SessionDamaged",
+        "SessionError",
+        "SessionHeld",
+        "SessionNotSaved",
+        "SessionReplaced",
+        "SessionTooNew",
+    ),
+    "adapters.sqlite": ("DatabaseUnusable", "StorageError"),
+    "adapters.sqlite.jobs": ("Message",),
+    "adapters.system": ("LockHeld",),
+    "engine.config": ("Config", "UnknownAccount"),
+    "engine.config.load": ("ConfigError", "load"),
+    "engine.app.engine": ("Account", "Engine", "NotReady"),
+    "engine.app.monitor": ("ConnectionMonitor",),
+    "engine.work.handle": ("JobHandle", "JobOver"),
+    "engine.work.kinds": ("BadJob",),
+    "engine.work.decorators": ("job_kind", "on", "while_healthy"),
+    "engine.work.modules": ("BadModule",),
+    "states": ("Action", "Cause", "Entry", "Event", "Hold", "Policy", "Snapshot", "State"),
+    "states.jobs": ("Job", "JobState"),
 }
+"""The module of each name, which is imported when the name is first asked for.
+
+Telethon takes a second to import, and commands such as ``log`` need not wait for it.
+"""
 
 
-def __getattr__(name: str) -> Any:
-    # Imported when asked for: Telethon takes a second to import, which commands such as log need not wait for.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for one of the module's
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -40,8 +40,11 @@ class Budget:
     """
 
     at_most: int = field(validator=_count)
+    """How many jobs of the kind may begin with one account in ``per``."""
     per: float = field(validator=_above_zero)
+    """The time that the count is for."""
     jitter: float = field(default=0.1, validator=_jitter)
+    """How much later a place may become free again, at random, as a part of ``per``, so that no rhythm shows."""
 
     def taken_until(self, now: float, draw: float) -> float:
         """Return until when a place is taken from now on; ``draw`` from [0, 1)."""
@@ -72,14 +75,17 @@ class KindPolicy:
     """How the jobs of one kind may run."""
 
     at_once: int | None = field(default=None, validator=_count)
-    """In the whole fleet; None is no limit but those of the accounts."""
+    """How many jobs of the kind may run at once in the whole fleet. Left out, only the accounts' limits hold."""
     per_account: int = field(default=1, validator=_count)
-    """With one account."""
+    """How many jobs of the kind may run at once with one account."""
     budget: Budget | None = None
+    """How many jobs of the kind may begin in a while, for each account. Left out, any number."""
     hours: Hours | None = None
-    """Local time."""
+    """The hours of the day, local time, in which jobs of the kind may begin, such as ``"09:00-18:00"``. Hours may go
+    over midnight. Left out, all day."""
     patience: float = field(default=600.0, validator=_above_zero)
-    """How long a job may go without a checkpoint, a word on its progress, or its end; then that attempt has failed."""
+    """How long a job may go without a checkpoint, a report of its progress, or its end; after that the attempt has
+    failed."""
 
 
 @frozen(kw_only=True)
@@ -87,8 +93,12 @@ class WorkPolicy:
     """How all work may run: at most ``per_account`` jobs with one account, each kind by its own rules."""
 
     per_account: int = field(default=4, validator=_count)
+    """How many jobs, of all kinds together, may run at once with one account."""
     retry: Backoff = RETRY
+    """The waits after a job's own failures. After ``tries`` attempts the job is ``failed`` until it is retried. A lost
+    connection is not a failure of the job."""
     kinds: dict[str, KindPolicy] = field(factory=dict)
+    """The limits of single kinds of jobs, by the kind's name."""
 
     def of(self, kind: str) -> KindPolicy:
         """Return the rules of a kind."""

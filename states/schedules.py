@@ -50,11 +50,17 @@ class Backoff:
     """
 
     first: float = field(default=10.0, validator=_positive)
+    """The wait after the first failure."""
     factor: float = field(default=2.0, validator=_at_least_one)
+    """How many times longer each wait is than the one before; at least 1."""
     cap: float = field(default=120.0, validator=_positive)
+    """The longest wait; not below ``first``."""
     jitter: float = field(default=0.2, validator=_fraction)
+    """How far a wait is shifted at random, as a part of itself: ``0.2`` is up to 20 % shorter or longer. Below 1."""
     tries: int = field(default=5, validator=_at_least_one)
+    """After so many failures in a row one alert is raised."""
     then: Then = Then.KEEP_TRYING
+    """What follows then: ``keep_trying`` goes on at ``cap``, ``park`` waits until the operator asks for a retry."""
 
     def __attrs_post_init__(self) -> None:
         if self.cap < self.first:
@@ -78,6 +84,7 @@ class FileBackoff(Backoff):
     """
 
     alert_after: float = field(default=30.0, validator=_not_negative)
+    """A file that cannot be written for so long raises one alert; a shorter trouble is only logged."""
 
 
 @frozen(kw_only=True)
@@ -85,6 +92,7 @@ class ServerGiven:
     """The wait that the server asked for and ``slack`` more; what the server says is a floor."""
 
     slack: float = field(default=1.0, validator=_not_negative)
+    """How much longer than the server asked for; what the server says is a floor."""
 
     def delay(self, seconds: float) -> float:
         """Return the wait for a server that asked for ``seconds``."""
@@ -96,6 +104,8 @@ class Patience:
     """How long to wait for an answer: the first time, the second time, …; the last one goes on for ever."""
 
     patience: tuple[float, ...] = field(default=(60.0, 75.0, 90.0), validator=_durations)
+    """How long the whole attempt may take, from TCP to one answered request: the first time, the second time, and so
+    on. The last value holds for all further attempts."""
 
     def nth(self, nth: int) -> float:
         """Return the patience of the ``nth`` time (from 1)."""
@@ -107,16 +117,21 @@ class Suspicion(Patience):
     """The patience of the state ``timeout``: the first is granted to a probe of ``healthy``, the others follow."""
 
     patience: tuple[float, ...] = field(default=(10.0, 20.0), validator=_durations)
+    """How long an answer may take: the first value is granted to the probe that ``healthy`` sends, the next ones to the
+    probes that ``timeout`` sends. When the last one is over, the link is lost."""
 
 
 @frozen(kw_only=True)
 class Health:
-    """The clock of ``healthy``: a ping every ``probe_every``, an authorised RPC every ``prove_every``, counters back
-    to zero after ``stable_after``."""
+    """The clock of ``healthy``: how often a ping is sent, how often an authorised RPC, and when counters go to zero."""
 
     probe_every: float = field(default=20.0, validator=_positive)
+    """How often a ping asks whether the link still works."""
     prove_every: float = field(default=60.0, validator=_positive)
+    """How often a request that needs the login is sent instead: a ping does not notice a revoked login."""
     stable_after: float = field(default=60.0, validator=_positive)
+    """After so long the link counts as stable: failures count from zero again, and a loss is followed by an attempt at
+    once."""
 
 
 @frozen(kw_only=True)
@@ -124,12 +139,19 @@ class BackoffSchedules:
     """One schedule for each kind of cause; ``Failure.schedule`` names the one that an event uses."""
 
     network: Backoff = Backoff()
+    """After a lost connection, a timeout or a broken protocol."""
     server: Backoff = Backoff()
+    """After an error of Telegram's own (``ServerFault``)."""
     database: FileBackoff = FileBackoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)
+    """While the session file is locked or cannot be written."""
     flood: ServerGiven = ServerGiven()
+    """After a flood wait that met the connection itself. A flood wait of one kind of request only holds that kind."""
     transport_flood: Backoff = Backoff(first=30.0, cap=900.0)
+    """After the transport error −429: too many connections."""
     auth_key: Backoff = Backoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)
+    """After the transport error −404, a key that the server does not know: the third in a row is ``auth_failed``."""
     unexpected: Backoff = Backoff()
+    """After an error that is in no table; ten in a row park the account."""
 
 
 @frozen(kw_only=True)
@@ -137,6 +159,7 @@ class ShuttingDown:
     """``grace``: how long a link may take to close before it is dropped."""
 
     grace: float = field(default=15.0, validator=_positive)
+    """How long the links may take to close before they are dropped."""
 
 
 @frozen(kw_only=True)
@@ -144,8 +167,14 @@ class Policy:
     """The schedules of all states; a field has the name of its state. ``auth_failed`` waits for a person."""
 
     connecting: Patience = Patience()
+    """The first attempt of a life."""
     healthy: Health = Health()
+    """A link that has proven itself."""
     timeout: Suspicion = Suspicion()
+    """A link on which something went unanswered."""
     backoff: BackoffSchedules = BackoffSchedules()
+    """The waits between attempts, by their cause."""
     reconnecting: Patience = Patience()
+    """An attempt after a loss."""
     shutting_down: ShuttingDown = ShuttingDown()
+    """The end."""

@@ -1,26 +1,26 @@
-"""The errors of the sandbox: each one is a sentence for a person, or an answer for a client."""
+"""The errors of the sandbox: each is a sentence for the operator or an answer for a client."""
 
 from typing import Final
 
-import attrs
+from attrs import define
 
 UNKNOWN_KEY: Final = -404
 
 
 class SandboxError(Exception):
-    """Something that the person at the keyboard can mend; the message is one whole sentence."""
+    """Something that the operator can fix; the message is one whole sentence."""
 
 
 class SandboxDied(SandboxError):
-    """The process of the sandbox ended although nobody asked it to."""
+    """The process of the sandbox ended without being asked to."""
 
 
-@attrs.define
+@define
 class ProtocolError(Exception):
-    """A client broke MTProto: it is counted under its reason, told the transport error and hung up on.
+    """A client broke MTProto: the sandbox counts the reason, sends the transport error and closes the connection.
 
-    The code is what a data centre puts on the wire in place of a packet: -404 for a key it does not know or
-    bytes that it cannot make sense of. Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
+    The code is what a datacenter puts on the wire instead of a packet: -404 for a key it does not know or bytes that it
+    cannot make sense of. Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
     """
 
     reason: str
@@ -30,11 +30,11 @@ class ProtocolError(Exception):
         return f"{self.reason} ({self.code})"
 
 
-@attrs.define
+@define
 class BadMessage(Exception):
     """One message breaks the rules for identifiers or sequence numbers; the connection lives on.
 
-    Answered with bad_msg_notification. Source of the codes:
+    The answer is bad_msg_notification. Source of the codes:
     https://core.telegram.org/mtproto/service_messages_about_messages#notice-of-ignored-error-message
     """
 
@@ -46,7 +46,7 @@ class BadMessage(Exception):
         return f"bad_msg {self.code} for message {self.msg_id}"
 
 
-@attrs.define
+@define
 class RpcRefusal(Exception):
     """A request is answered with rpc_error: an HTTP-like code and one of Telegram's upper-case texts."""
 

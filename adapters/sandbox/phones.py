@@ -1,7 +1,7 @@
-"""How accounts are named: people by their phone numbers, bots as bot7000000001.
+"""How accounts are named: users by their phone numbers, bots as bot7000000001.
 
-Only Telegram's test range of numbers exists here: 99966XYYYY, where X is the digit of a data centre.
-Source: https://core.telegram.org/api/auth#test-accounts
+Only Telegram's test range of numbers exists here: 99966XYYYY, where X is the number of a datacenter. Source:
+https://core.telegram.org/api/auth#test-accounts
 """
 
 import re
@@ -17,15 +17,15 @@ CODE_LENGTH: Final = 5
 
 
 def normalise(name: str) -> str:
-    """The name of an account: the digits of a test number, without plus sign, spaces and dashes, or that of a bot.
+    """Return the name of an account: the digits of a test number, or the name of a bot.
 
-    Raises SandboxError for any other.
+    A plus sign, spaces and dashes are dropped. Raises SandboxError for any other text.
     """
-    return name if BOT_NAME.fullmatch(name) else number(name)
+    return name if BOT_NAME.fullmatch(name) else normalise_number(name)
 
 
-def number(phone: str) -> str:
-    """The digits of a test number, without plus sign, spaces and dashes. Raises SandboxError for any other."""
+def normalise_number(phone: str) -> str:
+    """Return the digits of a test number, without plus sign, spaces and dashes. Raises SandboxError for other text."""
     digits = re.sub(r"[+\s()-]", "", phone)
     if not TEST_NUMBER.fullmatch(digits):
         raise SandboxError(
@@ -35,5 +35,5 @@ def number(phone: str) -> str:
 
 
 def login_code(phone: str) -> str:
-    """The code that logs a normalised number in: its digit X five times."""
+    """Return the code that logs a normalised number in: its digit X five times."""
     return phone[5] * CODE_LENGTH

@@ -11,54 +11,54 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 import anyio
-import attrs
 from anyio.abc import Process, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
+from attrs import define, field
 
-from adapters.sandbox import commands
-from adapters.sandbox.channels import ChannelMessage
-from adapters.sandbox.commands import (
-    AskHistory,
-    AskStats,
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.commands import (
     Authorize,
     Clear,
     Command,
     CreateChannel,
     Fill,
+    GetHistory,
+    GetStats,
     Listen,
-    Mark,
-    Post,
+    PostMessage,
     Push,
-    Step,
+    ResetCounters,
+    TimedAction,
 )
-from adapters.sandbox.errors import SandboxDied, SandboxError
-from adapters.sandbox.faults import Fault
-from adapters.sandbox.login_commands import (
+from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
     ExpireCodes,
     ExpireTokens,
     MakeBot,
-    OpenDataCentre,
+    OpenDatacenter,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
 )
+from adapters.sandbox.errors import SandboxDied, SandboxError
+from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.store.channels import ChannelMessage
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
-READY_SECONDS: Final = 15.0
-ANSWER_SECONDS: Final = 10.0
-LEAVE_SECONDS: Final = 5.0
+READY_TIMEOUT_SECONDS: Final = 15.0
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
+EXIT_TIMEOUT_SECONDS: Final = 5.0
 """How long the process may take to end by itself, and again after SIGTERM; then it is killed."""
-LONGEST_LINE_BYTES: Final = 1024 * 1024
+MAX_LINE_BYTES: Final = 1024 * 1024
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SandboxProcess:
     """A running sandbox and its control connection.
 
-    Every call raises SandboxDied when the process is gone, and SandboxError when it says no.
+    Every call raises SandboxDied when the process has ended, and SandboxError when the sandbox rejects the command.
     """
 
     dc_id: int
@@ -67,10 +67,10 @@ class SandboxProcess:
     _process: Process
     _control: SocketStream
     _log: Path | None
-    _lines: BufferedByteReceiveStream = attrs.field(init=False)
-    _lock: anyio.Lock = attrs.field(factory=anyio.Lock)
-    _out_of_step: bool = False
-    """An answer was not awaited to its end; the next line read would be the wrong one."""
+    _lines: BufferedByteReceiveStream = field(init=False)
+    _lock: anyio.Lock = field(factory=anyio.Lock)
+    _out_of_sync: bool = False
+    """An answer was not awaited to its end; the next line read would belong to another command."""
 
     def __attrs_post_init__(self) -> None:
         self._lines = BufferedByteReceiveStream(self._control)
@@ -78,11 +78,11 @@ class SandboxProcess:
     @classmethod
     @asynccontextmanager
     async def start(cls, directory: Path | None = None, dc_id: int = 2, port: int = 0) -> AsyncIterator[Self]:
-        """Starts the process and ends it with the block.
+        """Start the process, and end it with the block.
 
-        It has a session of its own, so Ctrl+C in the terminal does not reach it, and it leaves when its stdin
-        closes, so it does not outlive a parent that was killed. Its log is `sandbox.log` in the directory,
-        beside its state; without a directory there is neither.
+        It has a session of its own, so Ctrl+C in the terminal does not reach it, and it ends when its stdin closes, so
+        it does not outlive a parent that was killed. Its log is ``sandbox.log`` in the directory, beside its state;
+        without a directory neither is kept.
         """
         async with AsyncExitStack() as stack:
             log_file: Path | None = None
@@ -106,7 +106,7 @@ class SandboxProcess:
             try:
                 ready = await _ready(process, log_file)
             except BaseException:
-                process.kill()  # it may be busy making its key, and deaf to a closed stdin for seconds
+                process.kill()  # it may be busy making its key, and ignore a closed stdin for seconds
                 raise
             control = await stack.enter_async_context(await anyio.connect_tcp(HOST, ready["control"]))
             yield cls(ready["dc"], ready["port"], ready["public_key"], process, control, log_file)
@@ -116,31 +116,31 @@ class SandboxProcess:
         return self._process.pid
 
     async def listen(self, phone: str) -> int:
-        """The port of this account alone."""
+        """Return the port of this account alone, as ``Sandbox.listen``."""
         return int((await self._ask(Listen(phone)))["port"])
 
     async def inject(self, fault: Fault) -> None:
-        """Lets something hurt, from now on."""
+        """Inject a fault, which acts from now on."""
         await self._ask(fault)
 
     async def clear(self, account: str | None = None) -> None:
-        """Ends the faults of one account, or every fault."""
+        """End the faults of one account, or every fault."""
         await self._ask(Clear(account))
 
     async def authorize(self, phone: str) -> bytes:
-        """A new auth key that is logged in as this account, as `Sandbox.authorize`."""
+        """Return a new auth key that is logged in as this account, as ``Sandbox.authorize``."""
         return bytes.fromhex((await self._ask(Authorize(phone)))["key"])
 
-    async def mark(self) -> None:
-        """Counts the most handshakes at once anew, from those that are under way now."""
-        await self._ask(Mark())
+    async def reset_counters(self) -> None:
+        """Restart the maximum of simultaneous handshakes, as ``Sandbox.reset_counters``."""
+        await self._ask(ResetCounters())
 
     async def stats(self) -> dict[str, Any]:
-        """As `Sandbox.stats`."""
-        return dict((await self._ask(AskStats()))["stats"])
+        """Return what happened since the start, as ``Sandbox.stats``."""
+        return dict((await self._ask(GetStats()))["stats"])
 
     async def push(self, phone: str, text: str, sender: str | None = None) -> int:
-        """A new message for the account; returns its id there."""
+        """Send the account a new message, as ``Sandbox.push``; return its id there."""
         return int((await self._ask(Push(phone, text, sender)))["id"])
 
     async def create_channel(
@@ -152,83 +152,83 @@ class SandboxProcess:
         members: Iterable[str] = (),
         admins: Iterable[str] = (),
     ) -> int:
-        """As `Sandbox.create_channel`."""
+        """Create a channel or a group, as ``Sandbox.create_channel``; return its id."""
         command = CreateChannel(username, title, megagroup, tuple(members), tuple(admins))
         return int((await self._ask(command))["id"])
 
     async def post(self, username: str, text: str, sender: str | None = None) -> int:
-        """As `Sandbox.post`."""
-        return int((await self._ask(Post(username, text, sender)))["id"])
+        """Write a message in a channel, as ``Sandbox.post``; return its id there."""
+        return int((await self._ask(PostMessage(username, text, sender)))["id"])
 
     async def fill(self, username: str, upto: int) -> int:
-        """As `Sandbox.fill`."""
+        """Fill a channel with history, as ``Sandbox.fill``; return how many messages were written."""
         return int((await self._ask(Fill(username, upto)))["written"])
 
     async def channel_messages(self, username: str, after: int = 0) -> list[ChannelMessage]:
-        """As `Sandbox.channel_messages`, fetched in as many answers as it takes."""
+        """Return the messages of a channel, as ``Sandbox.channel_messages``, fetched in as many answers as it takes."""
         messages: list[ChannelMessage] = []
         more = True
         while more:
-            answer = await self._ask(AskHistory(username, messages[-1].id if messages else after))
+            answer = await self._ask(GetHistory(username, messages[-1].id if messages else after))
             messages += [ChannelMessage(**record) for record in answer["messages"]]
             more = answer["more"]
         return messages
 
     async def set_number_status(self, phone: str, status: str) -> None:
-        """As `Sandbox.set_number_status`."""
+        """Set the status of a number, as ``Sandbox.set_number_status``."""
         await self._ask(SetNumberStatus(phone, str(status)))
 
     async def set_password(self, phone: str, password: str | None, hint: str = "") -> None:
-        """As `Sandbox.set_password`."""
+        """Set the password of an account, as ``Sandbox.set_password``."""
         await self._ask(SetPassword(phone, password, hint or None))
 
     async def expire_codes(self, phone: str | None = None) -> int:
-        """As `Sandbox.expire_codes`."""
+        """Expire login codes, as ``Sandbox.expire_codes``; return how many there were."""
         return int((await self._ask(ExpireCodes(phone)))["expired"])
 
     async def accept_token(self, phone: str, token: bytes | str) -> None:
-        """As `Sandbox.accept_token`."""
+        """Accept a QR code as this account, as ``Sandbox.accept_token``."""
         text = token if isinstance(token, str) else base64.urlsafe_b64encode(token).decode()
         await self._ask(AcceptToken(phone, text))
 
     async def expire_tokens(self) -> int:
-        """As `Sandbox.expire_tokens`."""
+        """Expire the QR codes that are not accepted yet, as ``Sandbox.expire_tokens``; return how many there were."""
         return int((await self._ask(ExpireTokens()))["expired"])
 
     async def set_token_lifetime(self, seconds: float) -> None:
-        """As `Sandbox.set_token_lifetime`."""
+        """Set how long QR codes are valid, as ``Sandbox.set_token_lifetime``."""
         await self._ask(SetTokenLifetime(seconds))
 
     async def open_dc(self, dc_id: int, port: int = 0) -> int:
-        """As `Sandbox.open_dc`."""
-        return int((await self._ask(OpenDataCentre(dc_id, port)))["port"])
+        """Open another datacenter, as ``Sandbox.open_dc``; return its port."""
+        return int((await self._ask(OpenDatacenter(dc_id, port)))["port"])
 
     async def make_bot(self, token: str, dc_id: int | None = None) -> int:
-        """As `Sandbox.make_bot`."""
+        """Make a bot, as ``Sandbox.make_bot``; return its id."""
         return int((await self._ask(MakeBot(token, dc_id)))["id"])
 
     async def expire_bot_token(self, token: str) -> None:
-        """As `Sandbox.expire_bot_token`."""
+        """Expire the token of a bot, as ``Sandbox.expire_bot_token``."""
         await self._ask(ExpireBotToken(token))
 
-    async def scenario(self, steps: Sequence[Step]) -> None:
-        """Starts a scenario and returns at once."""
+    async def scenario(self, steps: Sequence[TimedAction]) -> None:
+        """Start a scenario and return at once."""
         await self._ask(commands.scenario(steps))
 
     async def wait(self) -> int:
-        """Waits until the process ends, for whatever reason, and returns its exit code."""
+        """Wait until the process ends, for whatever reason, and return its exit code."""
         return await self._process.wait()
 
     async def _ask(self, command: Command) -> dict[str, Any]:
         async with self._lock:
-            if self._process.returncode is not None or self._out_of_step:
+            if self._process.returncode is not None or self._out_of_sync:
                 raise await self._death()
             try:
-                with anyio.fail_after(ANSWER_SECONDS):
-                    self._out_of_step = True
+                with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
+                    self._out_of_sync = True
                     await self._control.send(json.dumps(commands.encode(command)).encode() + b"\n")
-                    reply = json.loads(await self._lines.receive_until(b"\n", LONGEST_LINE_BYTES))
-                    self._out_of_step = False
+                    reply = json.loads(await self._lines.receive_until(b"\n", MAX_LINE_BYTES))
+                    self._out_of_sync = False
             except (anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead, TimeoutError) as error:
                 raise await self._death() from error
         if not reply.pop("ok"):
@@ -238,7 +238,7 @@ class SandboxProcess:
     async def _death(self) -> SandboxDied:
         with anyio.move_on_after(1):
             await self._process.wait()
-        return SandboxDied(_obituary(self._process, self._log))
+        return SandboxDied(_death_message(self._process, self._log))
 
 
 def _open_log(file: Path) -> IO[bytes]:
@@ -250,46 +250,48 @@ def _open_log(file: Path) -> IO[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    """Our own, with the folder of the package where the new interpreter looks for it."""
+    """Return our own environment, with the folder of the package where the new interpreter looks for it."""
     root = str(Path(__file__).resolve().parents[2])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 async def _ready(process: Process, log_file: Path | None) -> dict[str, Any]:
-    """The one line that says where the sandbox listens. Raises SandboxDied when it does not come in time."""
+    """Return the line in which the sandbox says where it listens. Raises SandboxDied when it does not come in time."""
     assert process.stdout is not None
     try:
-        with anyio.fail_after(READY_SECONDS):
-            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LONGEST_LINE_BYTES)
+        with anyio.fail_after(READY_TIMEOUT_SECONDS):
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", MAX_LINE_BYTES)
     except TimeoutError as error:
-        raise SandboxDied(f"The sandbox was not ready after {READY_SECONDS:.0f} s; {_look(log_file)}.") from error
+        raise SandboxDied(
+            f"The sandbox was not ready after {READY_TIMEOUT_SECONDS:.0f} s; {_log_hint(log_file)}."
+        ) from error
     except (anyio.EndOfStream, anyio.IncompleteRead) as error:
-        with anyio.move_on_after(LEAVE_SECONDS):
+        with anyio.move_on_after(EXIT_TIMEOUT_SECONDS):
             await process.wait()
-        raise SandboxDied(_obituary(process, log_file)) from error
+        raise SandboxDied(_death_message(process, log_file)) from error
     return dict(json.loads(line))
 
 
-def _obituary(process: Process, log_file: Path | None) -> str:
+def _death_message(process: Process, log_file: Path | None) -> str:
     if process.returncode is None:
-        return f"The sandbox (process {process.pid}) no longer answers; {_look(log_file)} and start it again."
+        return f"The sandbox (process {process.pid}) no longer answers; {_log_hint(log_file)} and start it again."
     how = f"exit code {process.returncode}" if process.returncode >= 0 else f"signal {-process.returncode}"
-    return f"The sandbox (process {process.pid}) ended by itself with {how}; {_look(log_file)} and start it again."
+    return f"The sandbox (process {process.pid}) ended by itself with {how}; {_log_hint(log_file)} and start it again."
 
 
-def _look(log_file: Path | None) -> str:
+def _log_hint(log_file: Path | None) -> str:
     return f"look into {log_file}" if log_file is not None else "give it a directory to see its log there"
 
 
 async def _end(process: Process) -> None:
-    """Closes stdin and waits; asks; kills. Bounded, and not to be interrupted."""
+    """Close stdin and wait; then ask; then kill. Bounded, and not to be interrupted."""
     with anyio.CancelScope(shield=True):
         assert process.stdin is not None
         await process.stdin.aclose()
         for hurry in (None, process.terminate, process.kill):
             if hurry is not None and process.returncode is None:
                 hurry()
-            with anyio.move_on_after(LEAVE_SECONDS):
+            with anyio.move_on_after(EXIT_TIMEOUT_SECONDS):
                 await process.wait()
                 break
         await process.aclose()

@@ -1,4 +1,4 @@
-"""A Telegram data centre on loopback, until it is told to stop."""
+"""A Telegram datacenter on loopback, until it is told to stop."""
 
 import argparse
 import json
@@ -12,20 +12,20 @@ from pathlib import Path
 import anyio
 from anyio.abc import Listener, SocketAttribute, SocketStream, TaskStatus
 
-from adapters.sandbox.control import Control
+from adapters.sandbox.control.command_server import CommandServer
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.server import Sandbox
+from adapters.sandbox.server.sandbox import Sandbox
 
-FAILED = 2
+EXIT_FAILED = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m adapters.sandbox", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
     parser.add_argument("--port", type=int, default=4430, help="for clients; 0 for any (default: %(default)s)")
     parser.add_argument("--control", type=int, default=0, help="for commands; 0 for any (default: any)")
-    parser.add_argument("--dc", type=int, default=2, help="the number of the data centre (default: %(default)s)")
+    parser.add_argument("--dc", type=int, default=2, help="the number of the datacenter (default: %(default)s)")
     parser.add_argument("--state", type=Path, help="a directory to remember accounts, keys and messages in")
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="end when standard input does, as a child process should"
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Runs a sandbox and its control connection until a signal, or the end of stdin."""
+    """Run a sandbox and its control connection until a signal, or the end of stdin."""
     async with AsyncExitStack() as stack:
         sandbox = await stack.enter_async_context(
             Sandbox(dc_id=options.dc, host=options.host, port=options.port, state=options.state)
@@ -42,27 +42,27 @@ async def serve(options: argparse.Namespace) -> None:
         listener = await stack.enter_async_context(await _listen(options.host, options.control))
         control_port = int(listener.extra(SocketAttribute.local_port))
         async with anyio.create_task_group() as tasks:
-            control = Control(sandbox, tasks)
+            control = CommandServer(sandbox, tasks)
             tasks.start_soon(listener.serve, control.serve, tasks)
             await tasks.start(_stop_on_signal, tasks.cancel_scope)
             if options.until_stdin_closes:
                 tasks.start_soon(_stop_with_stdin, tasks.cancel_scope)
-            _announce(sandbox, control_port)
+            _print_ready_line(sandbox, control_port)
             if not options.until_stdin_closes:
-                _explain(sandbox, control_port)
+                _print_instructions(sandbox, control_port)
 
 
 def main() -> int:
-    """Exit codes: 0 after a clean stop, 2 when it cannot start."""
+    """Run the program; return 0 after a clean stop, 2 when it cannot start."""
     options = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    # Each packet of each client is told about at debug level only; Telethon's own loggers stay quiet here.
+    # Telethon logs every packet at debug level; its own loggers stay quiet here.
     logging.getLogger("telethon").setLevel(logging.WARNING)
     try:
         anyio.run(serve, options)
     except SandboxError as error:
         print(error, file=sys.stderr)
-        return FAILED
+        return EXIT_FAILED
     return 0
 
 
@@ -79,7 +79,7 @@ async def _listen(host: str, port: int) -> Listener[SocketStream]:
 
 async def _stop_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        # Whoever reads the ready line may send a signal at once.
+        # The parent may send a signal as soon as it has read the ready line.
         task_status.started()
         async for _ in signals:
             scope.cancel()
@@ -87,7 +87,7 @@ async def _stop_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[N
 
 
 async def _stop_with_stdin(scope: anyio.CancelScope) -> None:
-    """Whoever started us holds the other end of stdin; when it closes, however they went, we go too."""
+    """End when stdin closes: the parent holds its other end, and closes it however it ends."""
     stdin = sys.stdin.fileno()
     while True:
         await anyio.wait_readable(stdin)
@@ -96,7 +96,7 @@ async def _stop_with_stdin(scope: anyio.CancelScope) -> None:
             return
 
 
-def _announce(sandbox: Sandbox, control_port: int) -> None:
+def _print_ready_line(sandbox: Sandbox, control_port: int) -> None:
     ready = {
         "ready": True,
         "dc": sandbox.dc_id,
@@ -108,11 +108,11 @@ def _announce(sandbox: Sandbox, control_port: int) -> None:
     print(json.dumps(ready), flush=True)
 
 
-def _explain(sandbox: Sandbox, control_port: int) -> None:
+def _print_instructions(sandbox: Sandbox, control_port: int) -> None:
     print(
         f"In Telethon: telethon.crypto.rsa.add_key(<public_key>, old=False) and "
         f'client.session.set_dc({sandbox.dc_id}, "{sandbox.host}", {sandbox.port}); '
         "log in as +9996620001 with the code 22222.\n"
-        f'To hurt it: echo \'{{"do": "reset"}}\' | nc -q 1 {sandbox.host} {control_port}',
+        f'To inject a fault: echo \'{{"do": "reset"}}\' | nc -q 1 {sandbox.host} {control_port}',
         file=sys.stderr,
     )

@@ -67,6 +67,8 @@ class WriteBehind:
         with self._changed:
             place = self._places.setdefault(id(file), _Place(file))
             self._put(place, time.monotonic() + after)
+        if not self._running:  # a thread that is started counts at once: none could be
+            self._work_off()
 
     def drain(self, timeout: float) -> int:
         """Visit what still has something to write, for ``timeout`` seconds; return how many files still have."""
@@ -76,6 +78,8 @@ class WriteBehind:
             for place in list(self._places.values()):
                 self._put(place, time.monotonic())
             while (left := end - time.monotonic()) > 0 and any(self._unsaved()):
+                if not self._running:
+                    self._work_off()
                 self._changed.wait(min(left, 0.05))
                 for place in self._unsaved():  # what was refused is tried again soon, not in seconds
                     self._put(place, time.monotonic() + 0.05)
@@ -95,32 +99,47 @@ class WriteBehind:
     def _push(self, place: _Place, due: float) -> None:
         heapq.heappush(self._queue, (due, next(self._numbers), place))
         if not self._idle and self._running < self.threads:
-            self._running += 1
-            name = f"session writer {self._running}"
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            self._start()
         self._changed.notify()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"session writer {self._running + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # Since Python 3.12 a process that ends starts no thread. Those that run do the work, or else the caller.
+            return
+        self._running += 1
 
     def _work(self) -> None:
         while (place := self._next()) is not None:
-            try:
-                again = place.file.visit()
-            except Exception:
-                log.exception("❌ A mistake in the engine itself kept a session file from being written")
-                again = MISTAKE_SECONDS
-            self._visited(place, again)
+            self._visit(place)
+
+    def _work_off(self) -> None:
+        """Visit all that is due now, in the caller's thread."""
+        while True:
+            with self._changed:
+                place = self._take()
+            if place is None:
+                return
+            self._visit(place)
+
+    def _visit(self, place: _Place) -> None:
+        try:
+            again = place.file.visit()
+        except Exception:
+            log.exception("❌ A mistake in the engine itself kept a session file from being written")
+            again = MISTAKE_SECONDS
+        self._visited(place, again)
 
     def _next(self) -> _Place | None:
         """Wait for a file that is due; return None when there has been none for a while."""
         with self._changed:
             give_up = time.monotonic() + IDLE_SECONDS
             while True:
-                now = time.monotonic()
-                while self._queue and self._queue[0][2].due != self._queue[0][0]:
-                    heapq.heappop(self._queue)  # it became due earlier, and was visited then
-                if self._queue and self._queue[0][0] <= now:
-                    place = heapq.heappop(self._queue)[2]
-                    place.due, place.busy = None, True
+                if (place := self._take()) is not None:
                     return place
+                now = time.monotonic()
                 if not self._queue and now >= give_up:
                     self._running -= 1
                     return None
@@ -128,6 +147,16 @@ class WriteBehind:
                 self._idle += 1
                 self._changed.wait(until - now)
                 self._idle -= 1
+
+    def _take(self) -> _Place | None:
+        """Take the first file that is due out of the queue, if one is."""
+        while self._queue and self._queue[0][2].due != self._queue[0][0]:
+            heapq.heappop(self._queue)  # it became due earlier, and was visited then
+        if not self._queue or self._queue[0][0] > time.monotonic():
+            return None
+        place = heapq.heappop(self._queue)[2]
+        place.due, place.busy = None, True
+        return place
 
     def _visited(self, place: _Place, again: float | None) -> None:
         with self._changed:

@@ -50,7 +50,7 @@ VERSION = len(MIGRATIONS)
 
 
 def _real(number: int) -> str:
-    """A number that came as text, see ``real``."""
+    """Return the SQL of a number that came as text, see ``real``."""
     return f"CAST({cell(number)} AS REAL)"
 
 

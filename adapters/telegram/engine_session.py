@@ -174,7 +174,7 @@ class EngineSession(HoldfastSession):
         await super().close()
 
     def end(self) -> None:
-        """The same, from a thread without an event loop."""
+        """Do what ``give_up`` does, from a thread without an event loop."""
         super().close().wait()
 
 

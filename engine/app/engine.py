@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 import anyio
 import structlog
@@ -48,8 +48,9 @@ FLUSH_TIMEOUT = 10.0
 ENGINE = "engine"
 """What ``python -m engine`` is called in the lock of a session that it uses."""
 
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Any]])
-Standing = TypeVar("Standing", bound=Callable[[Any], Awaitable[Any]])
+Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
+JobFunction = TypeVar("JobFunction", bound=Callable[[Any, Any], Awaitable[Any]])
+BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitable[Any]])
 
 Watcher = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside the fleet until it is cancelled."""
@@ -115,6 +116,15 @@ class Account:
                 return self.client
             await self._changed.wait()
 
+    def __repr__(self) -> str:
+        snapshot = self._fleet.snapshots.get(self.name)
+        if snapshot is None:
+            return f"<Account {self.name!r}: not started>"
+        # A healthy account remembers its last loss, which is over; a limit of its is not.
+        cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
+        why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
+        return f"<Account {self.name!r}: {snapshot.state.value}{' '.join(why.split()):.80}>"
+
     def changed(self) -> None:
         """Let those who wait look again."""
         self._changed.set()
@@ -174,23 +184,33 @@ class Engine:
 
         return register
 
-    def while_healthy(self, work: Standing | None = None, *, accounts: str = "*") -> Any:
+    @overload
+    def while_healthy(self, work: BackgroundFunction, *, accounts: str = "*") -> BackgroundFunction: ...
+
+    @overload
+    def while_healthy(
+        self, work: None = None, *, accounts: str = "*"
+    ) -> Callable[[BackgroundFunction], BackgroundFunction]: ...
+
+    def while_healthy(
+        self, work: BackgroundFunction | None = None, *, accounts: str = "*"
+    ) -> BackgroundFunction | Callable[[BackgroundFunction], BackgroundFunction]:
         """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
 
         It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
         times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
         """
 
-        def register(function: Standing) -> Standing:
+        def register(function: BackgroundFunction) -> BackgroundFunction:
             self.jobs.add_background_task(accounts, function)
             return function
 
         return register if work is None else register(work)
 
-    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[Handler], Handler]:
+    def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[JobFunction], JobFunction]:
         """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``."""
 
-        def register(function: Handler) -> Handler:
+        def register(function: JobFunction) -> JobFunction:
             self.jobs.add_kind(name, function, data)
             return function
 
@@ -229,6 +249,20 @@ class Engine:
     def account(self, name: str) -> Account:
         """Return an account by its name; raises ``UnknownAccount``."""
         return self._accounts[self.config.account(name).name]
+
+    def __repr__(self) -> str:
+        states = [at.state for at in self.fleet.snapshots.values()]
+        count = len(self.config.accounts)
+        healthy = f", {states.count(State.HEALTHY)} healthy" if states else ""
+        return f"<Engine {self.config.path.name}: {count} account{'s' if count != 1 else ''}{healthy}, {self._phase}>"
+
+    @property
+    def _phase(self) -> str:
+        if self._follower is None:
+            return "not started"
+        if self._follower.over:
+            return "stopped"
+        return "stopping" if self.stop.wanted.is_set() else "running"
 
     async def __aenter__(self) -> Self:
         if not structlog.is_configured():

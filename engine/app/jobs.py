@@ -23,7 +23,7 @@ POLL_SECONDS = 0.1
 """How often ``finished`` looks at a job, at first; it looks ever more rarely, down to once a second."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class JobService:
     """What work an engine has; the ways to it are ``Engine``'s."""
 

@@ -19,7 +19,7 @@ from engine.console.status import block, cause_text
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
-from states import Policy, Record, Snapshot, Step
+from states import Policy, Record, Snapshot, State, Step
 from states.schedules import Health
 
 CHECK_INTERVAL = 300.0
@@ -84,6 +84,11 @@ class ConnectionMonitor:
         )
         self.policy = evolve(self.policy, healthy=health)
 
+    def __repr__(self) -> str:
+        states = [at.state for at in self._snapshots().values()]
+        clients = f"{len(states)} client{'s' if len(states) != 1 else ''}, {states.count(State.HEALTHY)} healthy"
+        return f"<ConnectionMonitor: {clients}, {'watching' if self._task else 'not watching'}>"
+
     def register_client(self, name: str, client: Any) -> None:
         """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, from now or from the start on.
 
@@ -119,8 +124,11 @@ class ConnectionMonitor:
         await task
 
     def get_stats(self) -> dict[str, dict[str, Any]]:
-        """Return for each client its ``status`` (the state's name), ``failures`` in a row, ``reconnects``,
-        ``last_success`` (a local ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take."""
+        """Return how each client is, by its name.
+
+        It has its ``status`` (the state's name), ``failures`` in a row, ``reconnects``, ``last_success`` (a local
+        ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take.
+        """
         return {name: _stats(at) for name, at in self._snapshots().items()}
 
     def print_status(self) -> None:

@@ -16,9 +16,8 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from adapters.sandbox import Clear, Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess
-from adapters.sandbox import Step as SandboxStep
-from adapters.sandbox.chaos import chaos
+from adapters.sandbox import Clear, Fault, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
+from adapters.sandbox.control.chaos import chaos
 from adapters.sqlite import StorageError
 from adapters.sqlite.jobs import NewJob
 from adapters.telegram import Datacenter, TelegramConnector, log_in_test_account
@@ -27,7 +26,7 @@ from engine.app.audit import Audit, GroupRecord, audit
 from engine.app.job_registry import JobRegistry
 from engine.app.jobs import JobService
 from engine.app.telegram import connectors_of
-from engine.config import Chaos, Config, Do, SandboxSection, ScenarioStep
+from engine.config import Chaos, Config, SandboxSection, ScenarioStep, StepCommand
 from engine.console.format import seconds
 from engine.work.kinds import BadJob
 
@@ -169,16 +168,16 @@ async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, Telegram
     return connectors
 
 
-def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> SandboxStep:
+def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> TimedAction:
     phone = phones[step.account] if step.account else None
     match step.do:
-        case Do.CLEAR:
-            return SandboxStep(step.at, Clear(phone))
-        case Do.MESSAGE:
-            return SandboxStep(step.at, Push(phone or "", step.text or "Hello"))
-        case _:
+        case StepCommand.CLEAR:
+            return TimedAction(step.at, Clear(phone))
+        case StepCommand.MESSAGE:
+            return TimedAction(step.at, Push(phone or "", step.text or "Hello"))
+        case kind:
             fault = Fault(
-                FaultKind(step.do.value),
+                kind,
                 phone,
                 duration=step.duration,
                 times=step.times,
@@ -187,10 +186,10 @@ def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> SandboxStep:
                 text=step.text,
                 seconds=step.seconds,
             )
-            return SandboxStep(step.at, fault)
+            return TimedAction(step.at, fault)
 
 
-def _scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[SandboxStep]:
+def _scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[TimedAction]:
     if isinstance(section.scenario, Chaos):
         seed = secrets.randbelow(2**32) if section.seed is None else section.seed
         log.info(f"Chaos in the sandbox for {seconds(section.duration)}, with the seed {seed}", icon="🔍")
@@ -208,7 +207,7 @@ async def _record(config: Config, sandbox: SandboxProcess) -> GroupRecord:
     return {group.name: await sandbox.channel_messages(group.name) for group in config.sandbox.groups}
 
 
-async def _play(sandbox: SandboxProcess, steps: Sequence[SandboxStep]) -> None:
+async def _play(sandbox: SandboxProcess, steps: Sequence[TimedAction]) -> None:
     """Play the scenario, and say so if the sandbox does not live to its end."""
     try:
         await sandbox.scenario(steps)

@@ -13,14 +13,29 @@ from engine.cli.run import run as run_fleet
 from engine.cli.session_backup import app as session_app
 from engine.cli.status import status as show_status
 from engine.cli.verify import verify as check_machine
+from engine.cli.version import version_line
 
-app = App(
-    name="python -m engine",
-    help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
-    version_flags=[],
-)
-for command in (run_fleet, show_status, pause, resume, retry, log_in, log_out, examine, draw, check_machine):
-    app.command(command, name=command.__name__)
-app.command(log_app)
-app.command(session_app)
-app.command(jobs_app)
+COMMANDS = (run_fleet, show_status, pause, resume, retry, log_in, log_out, examine, draw, check_machine)
+
+
+def command_line(name: str) -> App:
+    """Return the command line under the name that its help shows.
+
+    It can install its completion if the name is one word: a shell completes nothing after ``python -m engine``.
+    """
+    made = App(
+        name=name,
+        help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
+        version=version_line,
+        version_flags=["--version"],
+    )
+    for command in COMMANDS:
+        made.command(command, name=command.__name__)
+    for group in (log_app, session_app, jobs_app):
+        made.command(group)
+    if name.isidentifier():
+        made.register_install_completion_command(help=f"Install the completion of {name}'s commands in your shell.")
+    return made
+
+
+app = command_line("python -m engine")

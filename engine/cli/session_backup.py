@@ -20,7 +20,7 @@ from engine.config import AccountConfig, Config, load
 from engine.console.format import nearest
 from engine.console.shell import engine_command
 
-app = App(name="session", help="Backups of session files.")
+app = App(name="session", help="Backups of session files.", version_flags=[])
 
 
 @app.command

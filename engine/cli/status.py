@@ -23,6 +23,7 @@ from engine.console.format import nearest
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.status import EngineInfo, as_data, chosen, exit_code, page
+from engine.console.svg import svg
 from states import Snapshot
 from states.jobs import JobState, JobSummary, by_state
 
@@ -64,6 +65,7 @@ def status(
     account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
     *,
     watch: Annotated[bool, Parameter(negative="", help="Keep showing it, until Ctrl+C.")] = False,
+    picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print where every account is, worst first; works with the engine down, too.
@@ -78,9 +80,12 @@ def status(
             with suppress(KeyboardInterrupt):
                 anyio.run(live.show, console, *look)
         info, snapshots, jobs = _info(settings), _snapshots(settings, account), _jobs(settings)
+        if picture is not None:
+            drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), f"python -m engine status {config}")
+            picture.write_text(drawn, "utf-8")
         if as_json:
             said = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
             print(json.dumps(said, ensure_ascii=False, indent=2))
-        elif not watch:
+        elif not watch and picture is None:
             console.print(page(info, snapshots, time.time(), job_lines(jobs)))
         raise SystemExit(int(exit_code(info, snapshots.values())))

@@ -2,7 +2,7 @@
 
 from engine.config.load import ConfigError, load
 from engine.config.proxies import ProxyConfig, Scheme
-from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
+from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
 from engine.config.types import (
     AccountConfig,
     Config,
@@ -31,6 +31,7 @@ __all__ = [
     "SandboxSection",
     "ScenarioStep",
     "Scheme",
+    "StepCommand",
     "Storage",
     "Telegram",
     "UnknownAccount",

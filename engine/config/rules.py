@@ -3,19 +3,31 @@
 import fnmatch
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.sandbox.faults.kinds import MAX_DELAY_SECONDS, FaultKind
 from engine.config.document import Problem
-from engine.config.scenario import CODES, EXAMPLES, Do
+from engine.config.scenario import (
+    DO_VALUES,
+    EXAMPLES,
+    Do,
+    StepCommand,
+    allowed_keys,
+    codes_of,
+    needs_end,
+    required_keys,
+    to_do,
+)
 from engine.config.values import to_offset, to_session
 from engine.console.format import may_show, nearest
 
 STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds")
-MISSING: Final = {(Do.MESSAGE, "account"): "a message goes to one account; add account: with its name"}
+MISSING: Final[Mapping[tuple[Do, str], str]] = {
+    (StepCommand.MESSAGE, "account"): "a message goes to one account; add account: with its name"
+}
 ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
-_MAX_DELAY: Final = 3600.0  # s
 
 
 def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
@@ -130,8 +142,8 @@ def _equal_groups(groups: object) -> Iterator[Problem]:
 def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the key (or none, for the step itself) and the text of each fault of one step."""
     do, account = step.get("do"), step.get("account")
-    if isinstance(do, str) and do in tuple(Do):
-        yield from _key_faults(Do(do), step)
+    if isinstance(do, str) and do in DO_VALUES:
+        yield from _key_faults(to_do(do), step)
     if isinstance(account, str) and phones:
         if account not in phones:
             yield ("account",), f"no account has this name; {nearest(account, phones)}"
@@ -141,24 +153,25 @@ def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple
 
 def _key_faults(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     given = {key for key in STEP_KEYS if step.get(key) is not None}
-    if do.lasts and not given & {"for", "times"}:
-        instead = " or times: 3" if "times" in do.takes else ""
+    allowed = allowed_keys(do)
+    if needs_end(do) and not given & {"for", "times"}:
+        instead = " or times: 3" if "times" in allowed else ""
         yield (), f"{do} lasts, and needs to know how long; add for: 10s{instead}"
-    for key in do.needs:
+    for key in required_keys(do):
         if step.get(key) is None:
             yield (), MISSING.get((do, key)) or f"{do} needs {key}; add {key}: {EXAMPLES[key]}"
     for key in STEP_KEYS:
-        if key in given and key not in do.takes:
+        if key in given and key not in allowed:
             at_once = "happens at once and " if key == "for" else ""
             yield (key,), f"{do} {at_once}takes no '{key}'; remove it"
     code, text = step.get("code"), step.get("text")
-    if do in CODES and isinstance(code, int) and code not in CODES[do]:
-        yield ("code",), f"must be one of {', '.join(map(str, CODES[do]))} for {do}"
-    if "text" in do.takes and do is not Do.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text):
+    if (codes := codes_of(do)) and isinstance(code, int) and code not in codes:
+        yield ("code",), f"must be one of {', '.join(map(str, codes))} for {do}"
+    if "text" in allowed and do is not StepCommand.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text):
         yield ("text",), "must be the text of an error, like FLOOD_WAIT_30: 1 to 128 letters, digits and _"
-    if do is Do.SLOW and _is_no_delay(step.get("seconds")):
+    if do is FaultKind.SLOW and _is_no_delay(step.get("seconds")):
         yield ("seconds",), "must be more than 0 s and at most 1h, because it is a delay"
-    if do is Do.CLOCK_OFFSET and _seconds(step.get("seconds")) == 0:
+    if do is FaultKind.CLOCK_OFFSET and _seconds(step.get("seconds")) == 0:
         yield ("seconds",), "must not be 0; write 60s for a clock that is ahead, -400s for one that is behind"
 
 
@@ -171,7 +184,7 @@ def _seconds(value: object) -> float | None:
 
 def _is_no_delay(value: object) -> bool:
     seconds = _seconds(value)
-    return seconds is not None and not 0 < seconds <= _MAX_DELAY
+    return seconds is not None and not 0 < seconds <= MAX_DELAY_SECONDS
 
 
 def _shown(account: dict[str, Any]) -> str:

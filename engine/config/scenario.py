@@ -3,14 +3,14 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 from attrs import field, frozen
 
-_MAX_TIMES: Final = 10_000
-_MAX_TEXT: Final = 128  # characters
-_MIN_CHAOS: Final = 10.0  # s; below, nobody has the time to heal
+from adapters.sandbox.faults.kinds import FAULT_RULES, MAX_CODE, MAX_TEXT, MAX_TIMES, FaultKind
+
+_MIN_CHAOS: Final = 10.0  # s; below, no account has the time to heal
 _MAX_CHAOS: Final = 86_400.0  # s
 _MAX_SEED: Final = 2**63 - 1
 _GROUP_NAME: Final = re.compile(r"(?!user\d+$|bot\d+_bot$)[a-z][a-z0-9_]{3,31}", re.ASCII | re.IGNORECASE)
@@ -20,107 +20,76 @@ _MAX_TITLE: Final = 128  # characters
 _MAX_MESSAGES: Final = 100_000
 
 
-class Do(StrEnum):
-    """What a step of the sandbox's scenario does to an account, or to all."""
+class StepCommand(StrEnum):
+    """What a step of the sandbox's scenario can do besides injecting a fault."""
 
-    RESET = "reset"
-    CLOSE = "close"
-    BLACKHOLE = "blackhole"
-    REFUSE = "refuse"
-    SYN_DROP = "syn_drop"
-    ACCEPT_THEN_CLOSE = "accept_then_close"
-    SLOW = "slow"
-    RPC_ERROR = "rpc_error"
-    RESET_BEFORE = "reset_before"
-    RESET_AFTER = "reset_after"
-    TRANSPORT_ERROR = "transport_error"
-    GARBAGE = "garbage"
-    REVOKE = "revoke"
-    DUPLICATE = "duplicate"
-    FORGET_KEY = "forget_key"
-    BAD_SALT = "bad_salt"
-    BAD_MSG = "bad_msg"
-    CLOCK_OFFSET = "clock_offset"
-    WRONG_MSG_KEY = "wrong_msg_key"
-    LOST_UPDATE = "lost_update"
-    TOO_LONG = "too_long"
     CLEAR = "clear"
+    """End the faults of an account, or of all."""
     MESSAGE = "message"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The keys without which a step means nothing; ``at`` and ``do`` apart."""
-        return _KEYS[self][0]
-
-    @property
-    def takes(self) -> tuple[str, ...]:
-        """The keys that a step may have; ``at``, ``do`` and ``account`` apart."""
-        needs, optional = _KEYS[self]
-        return needs + optional
-
-    @property
-    def lasts(self) -> bool:
-        """True for what goes on for a while, and so needs to be told when to end.
-
-        What a person has to mend (a revoked login, a forgotten key) may last until a step ``clear``.
-        """
-        return self not in _MOMENTARY and self not in _FOR_A_PERSON and "for" in self.takes
+    """Send an account a message."""
 
 
-_KEYS: Final[Mapping[Do, tuple[tuple[str, ...], tuple[str, ...]]]] = {
-    Do.RESET: ((), ("for", "times")),
-    Do.CLOSE: ((), ("for", "times")),
-    Do.BLACKHOLE: ((), ("for", "times")),
-    Do.REFUSE: ((), ("for",)),
-    Do.SYN_DROP: ((), ("for",)),
-    Do.ACCEPT_THEN_CLOSE: ((), ("for", "times")),
-    Do.SLOW: (("seconds",), ("for", "times", "request")),
-    Do.RPC_ERROR: (("code", "text"), ("for", "times", "request")),
-    Do.RESET_BEFORE: ((), ("for", "times", "request")),
-    Do.RESET_AFTER: ((), ("for", "times", "request")),
-    Do.TRANSPORT_ERROR: (("code",), ("for", "times")),
-    Do.GARBAGE: ((), ("for", "times")),
-    Do.REVOKE: ((), ("for", "times", "text")),
-    Do.DUPLICATE: ((), ("for", "times")),
-    Do.FORGET_KEY: ((), ("for", "times")),
-    Do.BAD_SALT: ((), ("for", "times")),
-    Do.BAD_MSG: (("code",), ("for", "times", "request")),
-    Do.CLOCK_OFFSET: (("seconds",), ("for", "times")),
-    Do.WRONG_MSG_KEY: ((), ("for", "times")),
-    Do.LOST_UPDATE: ((), ("for", "times")),
-    Do.TOO_LONG: ((), ("for", "times")),
-    Do.CLEAR: ((), ()),
-    Do.MESSAGE: (("account",), ("text",)),
-}
-"""The keys that each step needs, and those that it may have besides."""
+Do: TypeAlias = FaultKind | StepCommand
+"""What a step of the sandbox's scenario does to an account, or to all."""
+DO_VALUES: Final[tuple[Do, ...]] = (*FaultKind, *StepCommand)
 
-_MOMENTARY: Final = frozenset(
-    {Do.RESET, Do.CLOSE, Do.RPC_ERROR, Do.RESET_BEFORE, Do.RESET_AFTER, Do.GARBAGE, Do.BAD_SALT, Do.BAD_MSG}
-)
-_FOR_A_PERSON: Final = frozenset({Do.REVOKE, Do.DUPLICATE, Do.FORGET_KEY})
 
-CODES: Final[Mapping[Do, tuple[int, ...]]] = {
-    Do.TRANSPORT_ERROR: (-404, -429, -444),
-    Do.BAD_MSG: (16, 17, 18, 19, 20, 32, 33, 34, 35, 48, 64),
-}
-"""The codes that exist, for the steps that have a few only."""
+def to_do(value: str) -> Do:
+    """Return what the word of a config means. Raises ValueError for a word that means nothing."""
+    return StepCommand(value) if value in tuple(StepCommand) else FaultKind(value)
+
+
+def required_keys(do: Do) -> tuple[str, ...]:
+    """Return the keys without which a step means nothing; ``at`` and ``do`` apart."""
+    match do:
+        case StepCommand.CLEAR:
+            return ()
+        case StepCommand.MESSAGE:
+            return ("account",)
+        case _:
+            return FAULT_RULES[do].required
+
+
+def allowed_keys(do: Do) -> tuple[str, ...]:
+    """Return the keys that a step may have; ``at``, ``do`` and ``account`` apart."""
+    match do:
+        case StepCommand.CLEAR:
+            return ()
+        case StepCommand.MESSAGE:
+            return ("text",)
+        case _:
+            return ("for", *FAULT_RULES[do].keys)
+
+
+def needs_end(do: Do) -> bool:
+    """Return whether a step has to say when it ends, because what it does goes on for a while.
+
+    What the operator has to mend (a revoked login, a forgotten key) may last until a step ``clear``.
+    """
+    return isinstance(do, FaultKind) and not (FAULT_RULES[do].once or FAULT_RULES[do].needs_operator)
+
+
+def codes_of(do: Do) -> tuple[int, ...]:
+    """Return the codes that exist; empty for a step that may have any code or none."""
+    return FAULT_RULES[do].codes if isinstance(do, FaultKind) else ()
+
 
 EXAMPLES: Final[Mapping[str, str]] = {"code": "420", "text": "FLOOD_WAIT_30", "seconds": "2s"}
 
 
 def _times(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 1 <= value <= _MAX_TIMES:
-        raise ValueError(f"{attribute.name} must be from 1 to {_MAX_TIMES}")
+    if value is not None and not 1 <= value <= MAX_TIMES:
+        raise ValueError(f"{attribute.name} must be from 1 to {MAX_TIMES}")
 
 
 def _code(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None and not 1 <= abs(value) <= 999:
+    if value is not None and not 1 <= abs(value) <= MAX_CODE:
         raise ValueError(f"{attribute.name} must be the code of an error, like 420 or -503")
 
 
 def _words(_: Any, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is not None and not (1 <= len(value) <= _MAX_TEXT and value.isprintable()):
-        raise ValueError(f"{attribute.name} must be 1 to {_MAX_TEXT} printable characters")
+    if value is not None and not (1 <= len(value) <= MAX_TEXT and value.isprintable()):
+        raise ValueError(f"{attribute.name} must be 1 to {MAX_TEXT} printable characters")
 
 
 def _seed(_: Any, attribute: "attrs.Attribute[Any]", value: int | None) -> None:
@@ -169,8 +138,11 @@ class Group:
     """
 
     name: str = field(validator=_group_name)
+    """The public username: 4 to 32 letters, digits and ``_``, a letter first."""
     title: str = field(default=attrs.Factory(lambda group: group.name, takes_self=True), validator=_title)
+    """The title that people see."""
     messages: int = field(default=0, validator=_messages)
+    """How many messages the group's history has, at least, when the engine starts; at most 100,000."""
 
 
 @frozen(kw_only=True)
@@ -178,9 +150,13 @@ class SandboxJob:
     """A job that is added when the engine starts, ``times`` times, unless one like it is still to be done."""
 
     kind: str
+    """The kind of job."""
     data: dict[str, Any]
+    """What the job is given."""
     account: str | None = None
+    """The account that does it. Left out, any healthy account."""
     times: int = field(default=1, validator=_times)
+    """How many such jobs are added, unless one like it is still to be done; at most 10,000."""
 
 
 @frozen(kw_only=True)
@@ -193,14 +169,24 @@ class ScenarioStep:
     """
 
     at: float
+    """When the step begins, counted from the start."""
     do: Do
+    """What happens."""
     account: str | None = None
+    """The account that it happens to. Left out, all accounts."""
     duration: float | None = None
+    """How long it lasts."""
     times: int | None = field(default=None, validator=_times)
+    """After how many times it is over; at most 10,000."""
     request: str | None = field(default=None, validator=_words)
+    """Which requests it happens to: a method's name such as ``updates.getState``, or a pattern such as
+    ``messages.*``."""
     code: int | None = field(default=None, validator=_code)
+    """The code of the error, such as ``420`` or ``-429``."""
     text: str | None = None
+    """The text of the error, such as ``FLOOD_WAIT_30``, or of the ``message``."""
     seconds: float | None = None
+    """How slow an answer is, or how far a clock is ahead (behind, with a minus)."""
 
 
 @frozen
@@ -216,7 +202,12 @@ class SandboxSection:
     """
 
     scenario: Chaos | tuple[ScenarioStep, ...] = ()
+    """What the sandbox does, and when: a list of steps, or ``chaos`` for everything that heals by itself, at random."""
     seed: int | None = field(default=None, validator=_seed)
+    """The seed of ``chaos``: the same seed is the same chaos. Left out, each run has its own."""
     duration: float = field(default=120.0, validator=_chaos_time)
+    """How long ``chaos`` lasts, from 10 s to 24 h."""
     groups: tuple[Group, ...] = field(default=(), validator=_few_groups)
+    """Groups with a history, with all accounts in them; at most 100."""
     jobs: tuple[SandboxJob, ...] = field(default=(), validator=_few_jobs)
+    """Jobs that are added when the engine starts; at most 1000."""

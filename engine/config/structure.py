@@ -16,7 +16,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
 from engine.config.proxies import ProxyConfig, to_proxy
-from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep
+from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
 from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, SandboxConfig, Storage, Telegram
 from engine.config.values import (
     AlreadyReported,
@@ -63,7 +63,7 @@ def converter_for(folder: Path) -> Converter:
     converter.register_structure_hook(int, to_int)
     converter.register_structure_hook(float, to_duration)  # the two that are no duration are named below
     converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
-    converter.register_structure_hook(Do, lambda value, _: Do(one_of(tuple(Do))(value)))
+    converter.register_structure_hook(Do, lambda value, _: to_do(one_of(DO_VALUES)(value)))
     sections: tuple[type[Any], ...] = (Fleet, Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
         _register(converter, section)

@@ -83,9 +83,13 @@ class DatacenterConfig:
     """Some other datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
 
     id: int = field(validator=_within(999))
+    """The number of the datacenter, from 1 to 999."""
     host: str = field(validator=_is_host)
+    """A host name or an IP address."""
     port: int = field(validator=_within(65535))
+    """From 1 to 65535."""
     public_key: str = field(repr=False)
+    """The path of a PEM file with the server's RSA key (PKCS#1: ``BEGIN RSA PUBLIC KEY``)."""
 
 
 @frozen(kw_only=True)
@@ -93,8 +97,12 @@ class Telegram:
     """The application that the accounts log in with, and where: ``datacenter`` None is Telegram itself."""
 
     api_id: int = field(validator=_positive)
+    """The number of your application, from https://my.telegram.org/apps. The sandbox accepts any number."""
     api_hash: str = field(validator=_is_api_hash, repr=False)
+    """The hash of your application, 32 hex digits. It is a secret: ``${API_HASH}`` reads it from the environment."""
     datacenter: DatacenterConfig | SandboxConfig | None = None
+    """Where the accounts connect: ``sandbox`` is a datacenter that the engine starts on this machine. A mapping names
+    another one. Left out, it is Telegram itself."""
 
 
 @frozen(kw_only=True)
@@ -105,7 +113,11 @@ class Storage:
     """
 
     directory: Path = Path("data")
+    """The directory of the engine's own files: ``engine.db``, ``logs/``, ``backups/`` and the sandbox's state. A
+    relative path starts at the config file."""
     keep: float | None = field(default=None, validator=attrs.validators.optional(_more_than_zero))
+    """How long the journal keeps its entries, such as ``90d``, and jobs that were done or cancelled before that. Failed
+    jobs stay until they are retried or cancelled. Left out, everything is kept."""
 
 
 @frozen(kw_only=True)
@@ -118,10 +130,19 @@ class AccountConfig:
     """
 
     name: str = field(validator=_is_name)
+    """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where
+    ``session`` has a wildcard: each account is called after its file then."""
     session: Path
+    """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
+    The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
     phone: str | None = field(default=None, repr=False)
+    """The phone number, in quotes, for ``login``, which asks for it if it is left out. The sandbox logs test numbers
+    (``+99966…``) in by itself."""
     bot_token: str | None = field(default=None, repr=False, validator=attrs.validators.optional(_is_bot_token))
+    """The token of a bot, from @BotFather, instead of ``phone``. It is a secret: write ``${NAME}``."""
     proxy: tuple[ProxyConfig | None, ...] = ()
+    """The way to Telegram, or a list of ways that are tried in order, in which ``direct`` means without a proxy. Left
+    out, the account connects directly."""
 
 
 @frozen(kw_only=True)
@@ -129,7 +150,9 @@ class Fleet:
     """How many accounts connect at once, and how many seconds lie between two starts."""
 
     connects_at_once: int = field(default=32, validator=_positive)
+    """How many accounts may be connecting at the same time."""
     stagger: float = 0.1
+    """How far apart two attempts start. With hundreds of accounts, lower it."""
 
 
 @frozen(kw_only=True)
@@ -138,12 +161,23 @@ class Config:
 
     path: Path = Path("config.yaml")
     telegram: Telegram
+    """Your application, and the datacenter that the accounts connect to."""
     accounts: tuple[AccountConfig, ...] = field(validator=_not_empty)
+    """The accounts: a list with at least one entry."""
     storage: Storage = Storage()
+    """The engine's own files."""
     states: Policy = field(factory=Policy)
+    """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
+    """How the accounts share the way to Telegram."""
     work: WorkSection = field(factory=WorkSection)
+    """Your own modules, and how fast jobs may go."""
     sandbox: SandboxSection = field(factory=SandboxSection)
+    """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
+
+    def __repr__(self) -> str:
+        count = len(self.accounts)
+        return f"<Config {self.path.name}: {count} account{'s' if count != 1 else ''}>"
 
     def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises :class:`UnknownAccount`."""

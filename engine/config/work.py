@@ -34,7 +34,11 @@ class Module:
     """A module of the user's; its handlers and standing work are for ``accounts``: names, or patterns of names."""
 
     module: str = field(validator=_is_module)
+    """A file beside the config, such as ``my_work.py``, or a module that Python can import, such as
+    ``my_package.work``."""
     accounts: tuple[str, ...] = ("*",)
+    """The accounts that the module's handlers and ``while_healthy`` functions are for: a name, a pattern such as
+    ``News *``, or a list of these. Its kinds of jobs are for every account."""
 
 
 @frozen(kw_only=True)
@@ -42,3 +46,4 @@ class WorkSection(WorkPolicy):
     """What work there is, and how it may run."""
 
     modules: tuple[Module, ...] = ()
+    """Modules with job kinds, handlers and ``while_healthy`` functions. An entry may be the module's name alone."""

@@ -1,7 +1,7 @@
 """The live table of ``run`` and ``status --watch`` on a terminal."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import anyio
 from rich.console import Console, Group
@@ -18,6 +18,16 @@ FRAME = 0.25
 """Seconds between two pictures."""
 
 
+def picture(
+    info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, jobs: JobSummary, lines: Iterable[tuple[int, str]]
+) -> Group:
+    """Return what the terminal shows at one moment; ``lines`` are the last log lines, each with its level."""
+    looks = [Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines]
+    for look in looks:
+        look.no_wrap, look.overflow = True, "ellipsis"
+    return Group(page(info, snapshots, now, job_lines(jobs)), "", *looks)
+
+
 async def show(
     console: Console,
     info: Callable[[], EngineInfo],
@@ -27,19 +37,13 @@ async def show(
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
 
-    def picture() -> Group:
-        lines = list(recent.lines) if recent else []
-        looks = [
-            Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines
-        ]
-        for look in looks:
-            look.no_wrap, look.overflow = True, "ellipsis"
-        return Group(page(info(), snapshots(), time.time(), job_lines(jobs())), "", *looks)
+    def now() -> Group:
+        return picture(info(), snapshots(), time.time(), jobs(), list(recent.lines) if recent else [])
 
-    with Live(picture(), console=console, auto_refresh=False) as live:
+    with Live(now(), console=console, auto_refresh=False) as live:
         try:
             while True:
                 await anyio.sleep(FRAME)
-                live.update(picture(), refresh=True)
+                live.update(now(), refresh=True)
         finally:
-            live.update(picture(), refresh=True)
+            live.update(now(), refresh=True)

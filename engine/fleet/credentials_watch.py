@@ -48,10 +48,10 @@ def _marks(path: Path) -> tuple[int, int, int, int] | None:
 
 
 def replaced(at: Snapshot, credentials: str, marks: StatStamp) -> bool:
-    """Say whether ``credentials``, in a file with these marks, are others than those that the account uses or failed
-    with.
+    """Say whether ``credentials`` are others than those that the account uses or failed with.
 
-    A damaged file has no credentials that could be compared: there it is that somebody changed the file.
+    ``marks`` are the stat stamps of their file. A damaged file has no credentials that could be compared: there it is
+    that the file was changed.
     """
     if not credentials or credentials == at.credentials or at.waiting_for_turn:
         return False  # an attempt that waits for its turn reads them then

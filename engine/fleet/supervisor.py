@@ -22,7 +22,7 @@ MARGIN = 5.0
 log = structlog.get_logger()
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Supervisor:
     """Runs the runners of all accounts until ``stop`` is set, then stops them all at once.
 

@@ -35,11 +35,12 @@ class JournalFollower:
     flush: Callable[[], Awaitable[None]]
     opened: Callable[[], AbstractContextManager[Records]]
     _wakeup: anyio.Event = field(factory=anyio.Event, init=False)
-    _over: bool = field(default=False, init=False)
+    over: bool = field(default=False, init=False)
+    """Whether nothing more will be written."""
 
     def wake(self, *, over: bool = False) -> None:
         """Take note that something was written, or that nothing more will be."""
-        self._over = self._over or over
+        self.over = self.over or over
         self._wakeup.set()
         self._wakeup = anyio.Event()
 
@@ -50,14 +51,14 @@ class JournalFollower:
             after = await anyio.to_thread.run_sync(self._last)
         while True:
             wakeup = self._wakeup
-            if not self._over:
+            if not self.over:
                 await self.flush()
             page = await anyio.to_thread.run_sync(self._page, after)
             for entry in page:
                 after = entry.seq
                 yield entry
             if not page:
-                if self._over:
+                if self.over:
                     return
                 await wakeup.wait()
 

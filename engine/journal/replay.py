@@ -21,15 +21,24 @@ class Beginning(Protocol):
     """Where a life began, with which schedules; ``start`` is where its first record that is left was decided."""
 
     @property
-    def at(self) -> float: ...
+    def at(self) -> float:
+        """When it was (Unix seconds)."""
+
     @property
-    def policy(self) -> Policy: ...
+    def policy(self) -> Policy:
+        """Its schedules."""
+
     @property
-    def snapshot(self) -> Snapshot: ...
+    def snapshot(self) -> Snapshot:
+        """Where the account was."""
+
     @property
-    def pruned_to(self) -> int: ...
+    def pruned_to(self) -> int:
+        """The number of the last record that retention took away; 0 if it took none."""
+
     @property
-    def start(self) -> Snapshot | None: ...
+    def start(self) -> Snapshot | None:
+        """Where the first record that is left was decided; None if that is not known."""
 
 
 class UnreadableEvent(Exception):

@@ -27,26 +27,40 @@ class Life(Beginning, Protocol):
     """A life, by its number."""
 
     @property
-    def life(self) -> int: ...
+    def life(self) -> int:
+        """The number of the life, which counts from 1 with each account."""
 
 
 class Move(Protocol):
     """One record: when, whose, from where to where, by what."""
 
     @property
-    def account(self) -> str: ...
+    def account(self) -> str:
+        """The account's name."""
+
     @property
-    def life(self) -> int: ...
+    def life(self) -> int:
+        """The number of the life, which counts from 1 with each account."""
+
     @property
-    def at(self) -> float: ...
+    def at(self) -> float:
+        """When it was (Unix seconds)."""
+
     @property
-    def dwell(self) -> float: ...
+    def dwell(self) -> float:
+        """How long the account had been in ``source``, in seconds."""
+
     @property
-    def source(self) -> State: ...
+    def source(self) -> State:
+        """The state before."""
+
     @property
-    def target(self) -> State: ...
+    def target(self) -> State:
+        """The state after."""
+
     @property
-    def event(self) -> str: ...
+    def event(self) -> str:
+        """The name of the event."""
 
 
 @frozen(kw_only=True)

@@ -4,12 +4,15 @@ The decorators only declare. The engine finds the declared functions of the modu
 plain function, which can be called and tested as it is.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
+JobFunction = TypeVar("JobFunction", bound=Callable[[Any, Any], Awaitable[Any]])
+Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
+BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitable[Any]])
 DECLARATIONS: Final = "__holdfast__"
 """The attribute that holds a function's declarations."""
 
@@ -37,7 +40,7 @@ class BackgroundTaskDeclaration:
 Declaration = JobKindDeclaration | HandlerDeclaration | BackgroundTaskDeclaration
 
 
-def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[F], F]:
+def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[JobFunction], JobFunction]:
     """Let ``async def work(job, client)`` do the jobs of the kind ``name``.
 
     ``data`` is an attrs class: what a job is given is checked against it when the job is added, and ``job.data`` is one
@@ -46,12 +49,12 @@ def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[F], F]:
     return _declaring(JobKindDeclaration(name, data))
 
 
-def on(event: Any) -> Callable[[F], F]:
+def on(event: Any) -> Callable[[Handler], Handler]:
     """Call ``async def handler(event)`` for each update that ``event`` (of ``telethon.events``) describes, once."""
     return _declaring(HandlerDeclaration(event))
 
 
-def while_healthy(function: F) -> F:
+def while_healthy(function: BackgroundFunction) -> BackgroundFunction:
     """Run ``async def work(client)`` for as long as its account is healthy, anew with each client.
 
     It is cancelled when the account leaves ``healthy``. An exception in it is its own: logged, counted, and it is
@@ -60,8 +63,8 @@ def while_healthy(function: F) -> F:
     return _declaring(BackgroundTaskDeclaration())(function)
 
 
-def _declaring(declaration: Declaration) -> Callable[[F], F]:
-    def declaring(function: F) -> F:
+def _declaring(declaration: Declaration) -> Callable[[Function], Function]:
+    def declaring(function: Function) -> Function:
         setattr(function, DECLARATIONS, (*declarations_of(function), declaration))
         return function
 

@@ -4,15 +4,19 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import anyio
 from attrs import define, field
+from typing_extensions import TypeVar
 
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
+
+Data = TypeVar("Data", default=Any)
+"""The class of what a job is given: ``JobHandle[Count]`` where the kind has ``data=Count``, else ``JobHandle``."""
 
 
 class JobOver(Exception):
@@ -68,16 +72,19 @@ class Run:
 
 
 @define(eq=False)
-class JobHandle:
+class JobHandle(Generic[Data]):
     """A job, for the function that does it: what it was given, how far it was, and where it says how far it is."""
 
-    data: Any
+    data: Data
     """What the job was given: of the kind's class, or a dict."""
     _run: Run
     _store: JobStorage
     _clock: Clock
     _one: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     """Checkpoints of one job go one after the other: each counts the results of those before."""
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self._run.label}, attempt {self.attempt}>"
 
     @property
     def id(self) -> int:

@@ -83,7 +83,7 @@ class FleetHarness:
 
     async def reset(self) -> None:
         """Reset every connection; what the server saw counts from here."""
-        await self.sandbox.mark()
+        await self.sandbox.reset_counters()
         await self.sandbox.inject(Fault(FaultKind.RESET))
 
     async def most_handshakes(self) -> int:
@@ -105,8 +105,11 @@ async def until(holds: Callable[[], bool], what: str) -> float:
 
 
 async def bare(harness: FleetHarness, rounds: int) -> tuple[list[float], list[float], int]:
-    """Return how long bare clients need after each mass reset until all are connected, and until all have an answer to
-    a request that was made then; and the most handshakes at once."""
+    """Return what bare clients need after each mass reset.
+
+    Seconds until all are connected, and until all have an answer to a request that was made then; and the most
+    handshakes at once.
+    """
     clients = [TelegramClient(str(await harness.session(2, number)), *API) for number in range(harness.clients)]
     slots = anyio.CapacityLimiter(32)
 

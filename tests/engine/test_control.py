@@ -156,8 +156,8 @@ async def test_a_data_directory_with_a_long_name(tmp_path: Path) -> None:
 def log_out(dc: Sandbox, harness: EngineHarness) -> None:
     """Revoke the login that the account's file holds."""
     with closing(SQLiteSession(str(session_of(harness)))) as session:
-        key = next(one.key for one in dc._centre.store._keys.values() if one.key.data == session.auth_key.key)
-    dc._centre.store.log_in(key, None)
+        key = next(one.key for one in dc._hub.store._keys.values() if one.key.data == session.auth_key.key)
+    dc._hub.store.log_in(key, None)
 
 
 def by_rename(session: Path, key: bytes) -> None:
@@ -215,8 +215,8 @@ def damage(dc: Sandbox, harness: EngineHarness) -> None:
 
 def forget(dc: Sandbox, harness: EngineHarness) -> None:
     """Let the datacenter forget every key."""
-    for key in [one.key for one in dc._centre.store._keys.values()]:
-        dc._centre.store.remove_key(key)
+    for key in [one.key for one in dc._hub.store._keys.values()]:
+        dc._hub.store.remove_key(key)
 
 
 @frozen

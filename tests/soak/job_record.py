@@ -10,7 +10,7 @@ from attrs import frozen
 from telethon import utils
 from telethon.tl.types import PeerChannel
 
-from adapters.sandbox import Fault, FaultKind, Sandbox, Step
+from adapters.sandbox import Fault, FaultKind, Sandbox, TimedAction
 from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.job_codec import job_from
 from adapters.sqlite.job_schema import SELECT_JOB
@@ -58,7 +58,7 @@ class Figures:
 
 
 def compare(
-    harness: EngineHarness, dc: Sandbox, numbers: Iterable[int], steps: Sequence[Step], *, began: float, cut: int
+    harness: EngineHarness, dc: Sandbox, numbers: Iterable[int], steps: Sequence[TimedAction], *, began: float, cut: int
 ) -> Figures:
     """Compare the file with the datacenter's record. Raises ``Lost`` with what differs.
 
@@ -142,12 +142,12 @@ def _count(rows: Iterable[Row], job: Job) -> int:
     return sum(row[1] == job.result["chat"] for row in rows)
 
 
-def _refusals(steps: Iterable[Step]) -> int:
+def _refusals(steps: Iterable[TimedAction]) -> int:
     return sum(
-        isinstance(step.fault, Fault)
-        and step.fault.kind is FaultKind.RPC_ERROR
-        and step.fault.text == OWN_ERROR
-        and (step.fault.request or "").startswith("messages.")
+        isinstance(step.action, Fault)
+        and step.action.kind is FaultKind.RPC_ERROR
+        and step.action.text == OWN_ERROR
+        and (step.action.request or "").startswith("messages.")
         for step in steps
     )
 

@@ -20,9 +20,9 @@ import anyio
 import attrs
 from attrs import define, field, frozen
 
-from adapters.sandbox import Clear, Fault, FaultKind, Push, Sandbox, SandboxError, Step
-from adapters.sandbox.chaos import chaos
-from adapters.sandbox.faults import TRAITS, Point
+from adapters.sandbox import Clear, Fault, FaultKind, Push, Sandbox, SandboxError, TimedAction
+from adapters.sandbox.control.chaos import chaos
+from adapters.sandbox.faults.kinds import FAULT_RULES, FaultPoint
 from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.jobs import NewJob, add, counts_of
 from tests.engine.harness import COMPLAINTS, EngineHarness
@@ -100,22 +100,22 @@ class Plan:
         collects = [NewJob(kind="collect", data={"chat": chat}, account=account) for chat, account in histories]
         return [*sends, *collects]
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[TimedAction]:
         """Return what hurts: the sandbox's own chaos, requests that are slow, and what befalls those of the jobs.
 
         All accounts share a port here, so a port that is shut is shut for all of them.
         """
         slow = (("messages.sendMessage", self.seconds / 300), ("messages.getHistory", self.seconds / 100))
         steps = [
-            Step(0, Fault(FaultKind.SLOW, request=request, seconds=seconds)) for request, seconds in slow
+            TimedAction(0, Fault(FaultKind.SLOW, request=request, seconds=seconds)) for request, seconds in slow
         ]  # fmt: skip
         for step in chaos(self.chance.randrange(2**32), PHONES, self.seconds):
-            hurt = step.fault
-            shuts = isinstance(hurt, Fault) and TRAITS[hurt.kind].point is Point.LISTEN
-            steps.append(Step(step.at, attrs.evolve(hurt, account=None)) if shuts else step)
+            hurt = step.action
+            shuts = isinstance(hurt, Fault) and FAULT_RULES[hurt.kind].point is FaultPoint.LISTEN
+            steps.append(TimedAction(step.at, attrs.evolve(hurt, account=None)) if shuts else step)
         for fault in _of_requests(each_times=max(1, round(self.seconds / 30))):
-            steps.append(Step(self.chance.uniform(0, self.lively), fault))
-        return [*sorted(steps, key=lambda step: step.at), Step(self.lively, Clear())]
+            steps.append(TimedAction(self.chance.uniform(0, self.lively), fault))
+        return [*sorted(steps, key=lambda step: step.at), TimedAction(self.lively, Clear())]
 
 
 def _of_requests(each_times: int) -> Iterator[Fault]:
@@ -156,7 +156,7 @@ class Stage:
     """Where the steps are played, one stretch after the other; between two of them time stands still."""
 
     dc: Sandbox
-    steps: deque[Step]
+    steps: deque[TimedAction]
     at: float = 0.0
 
     async def play(self, until: float) -> None:
@@ -164,9 +164,9 @@ class Stage:
         while self.steps and self.steps[0].at <= until:
             step = self.steps.popleft()
             await self._wait(step.at)
-            match step.fault:
+            match step.action:
                 case Fault():
-                    await self.dc.inject(step.fault)
+                    await self.dc.inject(step.action)
                 case Clear():
                     await self.dc.clear()
                 case Push(account, text, sender):

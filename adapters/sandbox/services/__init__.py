@@ -1,4 +1,4 @@
-"""The services: which request is answered how. The table at the end is the list of what this data centre can do."""
+"""The services: which request is answered how. The table at the end lists what this datacenter can do."""
 
 from typing import Any, Final
 
@@ -6,33 +6,33 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, messages, password, people, qr, updates
-from adapters.sandbox.services.call import MOST_MISSED as MOST_MISSED
-from adapters.sandbox.services.call import MOST_MISSED_IN_CHANNEL as MOST_MISSED_IN_CHANNEL
-from adapters.sandbox.services.call import Call as Call
-from adapters.sandbox.services.call import Office as Office
-from adapters.sandbox.services.call import Service
+from adapters.sandbox.services import auth, channels, dialogs, messages, password, qr, updates, users
+from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
+from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
+from adapters.sandbox.services.context import RequestContext as RequestContext
+from adapters.sandbox.services.context import Service
+from adapters.sandbox.services.context import ServiceContext as ServiceContext
 
 
-def perform(call: Call, request: Any) -> Any:
-    """The answer to a request. Raises RpcRefusal, the answer that says no."""
+def perform(context: RequestContext, request: Any) -> Any:
+    """Return the answer to a request. Raises RpcRefusal, which the client gets as an error."""
     service = SERVICES.get(type(request))
     if service is None:
         raise RpcRefusal(400, "METHOD_NOT_IN_SANDBOX")
-    if not service.open and call.account is None:
+    if not service.open and context.account is None:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
-    if not service.bots and call.account is not None and call.account.is_bot:
+    if not service.bots and context.account is not None and context.account.is_bot:
         raise RpcRefusal(400, "BOT_METHOD_INVALID")
-    return service.handle(call, request)
+    return service.handle(context, request)
 
 
 def is_known(request: Any) -> bool:
-    """Whether there is a service for it."""
+    """Return whether a service exists for the request."""
     return type(request) in SERVICES
 
 
 def named_number(request: Any) -> str | None:
-    """The phone number that a request of a login names, normalised; None when it names none that can be."""
+    """Return the phone number in a login request, normalised; None if it has none that can exist."""
     phone = getattr(request, "phone_number", None)
     if not isinstance(phone, str):
         return None
@@ -43,13 +43,13 @@ def named_number(request: Any) -> str | None:
 
 
 def asks_for_updates(request: Any) -> bool:
-    """Whether the request makes its session one that updates are pushed to: any that needs a login."""
+    """Return whether updates are pushed to the session from this request on: so does any that needs a login."""
     service = SERVICES.get(type(request))
     return service is not None and not service.open
 
 
 def waits_for_login(request: Any) -> bool:
-    """Whether its client is to be told when it can log in."""
+    """Return whether the client of this request is told when it can log in."""
     return isinstance(request, functions.auth.ExportLoginTokenRequest)
 
 
@@ -69,11 +69,11 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.AcceptLoginTokenRequest: Service(qr.accept_login_token, bots=False),
     functions.auth.LogOutRequest: Service(auth.log_out),
     functions.account.UpdateStatusRequest: Service(auth.update_status, bots=False),
-    functions.users.GetUsersRequest: Service(people.get_users),
-    functions.users.GetFullUserRequest: Service(people.get_full_user),
-    functions.contacts.GetContactsRequest: Service(people.get_contacts, bots=False),
-    functions.contacts.ResolvePhoneRequest: Service(people.resolve_phone, bots=False),
-    functions.contacts.ResolveUsernameRequest: Service(people.resolve_username),
+    functions.users.GetUsersRequest: Service(users.get_users),
+    functions.users.GetFullUserRequest: Service(users.get_full_user),
+    functions.contacts.GetContactsRequest: Service(users.get_contacts, bots=False),
+    functions.contacts.ResolvePhoneRequest: Service(users.resolve_phone, bots=False),
+    functions.contacts.ResolveUsernameRequest: Service(users.resolve_username),
     functions.updates.GetStateRequest: Service(updates.get_state),
     functions.updates.GetDifferenceRequest: Service(updates.get_difference),
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),

@@ -1,4 +1,4 @@
-"""help, auth and account: what a client asks before, while and after it logs in with a code or a token of a bot.
+"""help, auth and account: requests before, during and after a login by a code or by a bot's token.
 
 Source: https://core.telegram.org/api/auth
 """
@@ -7,109 +7,108 @@ from typing import Any, Final
 
 from telethon.tl import types
 
-from adapters.sandbox import views
-from adapters.sandbox.credentials import NumberStatus, TokenStatus
 from adapters.sandbox.errors import RpcRefusal, SandboxError
-from adapters.sandbox.logins import Code
-from adapters.sandbox.phones import BOT_ID, CODE_LENGTH, login_code, number
-from adapters.sandbox.services import entrance
-from adapters.sandbox.services.call import Call
+from adapters.sandbox.phones import BOT_ID, CODE_LENGTH, login_code, normalise_number
+from adapters.sandbox.services import login_steps, views
+from adapters.sandbox.services.context import RequestContext
+from adapters.sandbox.store.credentials import NumberStatus, TokenStatus
+from adapters.sandbox.store.logins import LoginCode
 
-WAYS: Final = (types.auth.SentCodeTypeApp, types.auth.SentCodeTypeSms, types.auth.SentCodeTypeCall)
-"""How a code is sent: first to the app, then, when it is asked for again, in the other ways."""
-NEXT_WAYS: Final = (types.auth.CodeTypeSms, types.auth.CodeTypeCall, None)
+DELIVERY_METHODS: Final = (types.auth.SentCodeTypeApp, types.auth.SentCodeTypeSms, types.auth.SentCodeTypeCall)
+"""How a code is sent: first to the app and then, each time it is asked for again, in the next way."""
+NEXT_METHODS: Final = (types.auth.CodeTypeSms, types.auth.CodeTypeCall, None)
 RESEND_SECONDS: Final = 60
-"""After how long a client may ask for the next way; nobody checks."""
+"""After how long a client may ask for the next way; this is not enforced."""
 
 
-def get_config(call: Call, _: Any) -> Any:
-    return views.config(call.dc_id, call.office.addresses(), call.now())
+def get_config(context: RequestContext, _: Any) -> Any:
+    return views.config(context.dc_id, context.shared.addresses(), context.now())
 
 
-def get_nearest_dc(call: Call, _: Any) -> Any:
-    return types.NearestDc("ZZ", call.dc_id, call.dc_id)
+def get_nearest_dc(context: RequestContext, _: Any) -> Any:
+    return types.NearestDc("ZZ", context.dc_id, context.dc_id)
 
 
-def send_code(call: Call, request: Any) -> Any:
-    phone = _number(call, request.phone_number)
-    return _sent(call.office.logins.new_code(phone))
+def send_code(context: RequestContext, request: Any) -> Any:
+    phone = _number(context, request.phone_number)
+    return _sent(context.shared.logins.new_code(phone))
 
 
-def resend_code(call: Call, request: Any) -> Any:
-    _, code = _code(call, request)
-    if code.repeats == len(WAYS) - 1:
+def resend_code(context: RequestContext, request: Any) -> Any:
+    _, code = _code(context, request)
+    if code.repeats == len(DELIVERY_METHODS) - 1:
         raise RpcRefusal(406, "SEND_CODE_UNAVAILABLE")
     code.repeats += 1
     return _sent(code)
 
 
-def cancel_code(call: Call, request: Any) -> Any:
-    phone, _ = _code(call, request)
-    call.office.logins.end_code(phone)
+def cancel_code(context: RequestContext, request: Any) -> Any:
+    phone, _ = _code(context, request)
+    context.shared.logins.end_code(phone)
     return True
 
 
-def sign_in(call: Call, request: Any) -> Any:
+def sign_in(context: RequestContext, request: Any) -> Any:
     if not request.phone_code:
         raise RpcRefusal(400, "PHONE_CODE_EMPTY")
-    phone, _ = _code(call, request)
+    phone, _ = _code(context, request)
     if request.phone_code != login_code(phone):
         raise RpcRefusal(400, "PHONE_CODE_INVALID")
-    call.office.logins.end_code(phone)
-    if call.store.credentials.status(phone) is NumberStatus.UNOCCUPIED:
+    context.shared.logins.end_code(phone)
+    if context.store.credentials.status(phone) is NumberStatus.UNOCCUPIED:
         return types.auth.AuthorizationSignUpRequired()
-    return entrance.enter(call, call.store.account(phone))
+    return login_steps.finish_first_step(context, context.store.account(phone))
 
 
-def import_bot_authorization(call: Call, request: Any) -> Any:
+def import_bot_authorization(context: RequestContext, request: Any) -> Any:
     id_ = request.bot_auth_token.partition(":")[0]
-    bot = call.store.account_by_id(int(id_)) if BOT_ID.fullmatch(id_) else None
-    status = call.store.credentials.token_status(bot.id, request.bot_auth_token) if bot else TokenStatus.WRONG
+    bot = context.store.account_by_id(int(id_)) if BOT_ID.fullmatch(id_) else None
+    status = context.store.credentials.token_status(bot.id, request.bot_auth_token) if bot else TokenStatus.WRONG
     if bot is None or status is TokenStatus.WRONG:
         raise RpcRefusal(400, "ACCESS_TOKEN_INVALID")
     if status is TokenStatus.EXPIRED:
         raise RpcRefusal(400, "ACCESS_TOKEN_EXPIRED")
-    if (home := call.office.home(bot.phone)) != call.dc_id:
+    if (home := context.shared.home_dc(bot.phone)) != context.dc_id:
         raise RpcRefusal(303, f"USER_MIGRATE_{home}")
-    return entrance.admit(call, bot)
+    return login_steps.log_in_key(context, bot)
 
 
-def log_out(call: Call, _: Any) -> Any:
-    call.store.log_in(call.key, None)
-    call.office.logins.finish(call.key.id)
-    call.account = None
+def log_out(context: RequestContext, _: Any) -> Any:
+    context.store.log_in(context.key, None)
+    context.shared.logins.finish(context.key.id)
+    context.account = None
     return types.auth.LoggedOut()
 
 
-def update_status(_: Call, __: Any) -> Any:
+def update_status(_: RequestContext, __: Any) -> Any:
     return True
 
 
-def _number(call: Call, phone: str) -> str:
-    """The number, normalised. Raises RpcRefusal when nobody can log in with it, or not here."""
+def _number(context: RequestContext, phone: str) -> str:
+    """Return the normalised number. Raises RpcRefusal when it cannot log in, or not in this datacenter."""
     try:
-        digits = number(phone)
+        digits = normalise_number(phone)
     except SandboxError as error:
         raise RpcRefusal(400, "PHONE_NUMBER_INVALID") from error
-    if call.store.credentials.status(digits) is NumberStatus.BANNED:
+    if context.store.credentials.status(digits) is NumberStatus.BANNED:
         raise RpcRefusal(400, "PHONE_NUMBER_BANNED")
-    if (home := call.office.home(digits)) != call.dc_id:
+    if (home := context.shared.home_dc(digits)) != context.dc_id:
         raise RpcRefusal(303, f"PHONE_MIGRATE_{home}")
     return digits
 
 
-def _code(call: Call, request: Any) -> tuple[str, Code]:
-    """The number and the code that was sent to it. Raises RpcRefusal when that is over."""
+def _code(context: RequestContext, request: Any) -> tuple[str, LoginCode]:
+    """Return the number and the code that was sent to it. Raises RpcRefusal when the code has expired."""
     if not request.phone_code_hash:
         raise RpcRefusal(400, "PHONE_CODE_HASH_EMPTY")
-    phone = _number(call, request.phone_number)
-    code = call.office.logins.code(phone, request.phone_code_hash)
+    phone = _number(context, request.phone_number)
+    code = context.shared.logins.code(phone, request.phone_code_hash)
     if code is None:
         raise RpcRefusal(400, "PHONE_CODE_EXPIRED")
     return phone, code
 
 
-def _sent(code: Code) -> Any:
-    following = NEXT_WAYS[code.repeats]
-    way = WAYS[code.repeats](CODE_LENGTH)
+def _sent(code: LoginCode) -> Any:
+    following = NEXT_METHODS[code.repeats]
+    way = DELIVERY_METHODS[code.repeats](CODE_LENGTH)
     return types.auth.SentCode(way, code.hash, following and following(), RESEND_SECONDS if following else None)

@@ -1,59 +1,60 @@
-"""updates: where an account and its channels are, and what a client missed.
+"""updates: the state of an account and of its channels, and what a client missed.
 
-The account and each channel are numbered apart (pts). A client that comes back asks for the account's difference;
-that one names the account's channels with news since the client's date, and the client then asks for theirs.
-Source: https://core.telegram.org/api/updates#fetching-difference
+The account and each channel are numbered apart (pts). A client that comes back asks for the account's difference; that
+names the account's channels with news since the client's date, and the client then asks for their differences. Source:
+https://core.telegram.org/api/updates#fetching-difference
 """
 
 from typing import Any
 
 from telethon.tl import types
 
-from adapters.sandbox import views
 from adapters.sandbox.errors import RpcRefusal
-from adapters.sandbox.services import peers
-from adapters.sandbox.services.call import SLICE, Call, seconds
+from adapters.sandbox.services import peers, views
+from adapters.sandbox.services.context import MAX_SLICE, RequestContext, seconds
 
 
-def get_state(call: Call, _: Any) -> Any:
-    return views.state(call.store.pts(call.me.id), call.now())
+def get_state(context: RequestContext, _: Any) -> Any:
+    return views.state(context.store.pts(context.me.id), context.now())
 
 
-def get_difference(call: Call, request: Any) -> Any:
-    """What the client missed. One that is ahead (it knew a data centre that lost its memory) is told our number:
-    answering 'nothing new' would make it ignore every message until we catch up.
+def get_difference(context: RequestContext, request: Any) -> Any:
+    """Return what the client missed.
+
+    A client that is ahead (its datacenter lost its memory) gets our number: the answer 'nothing new' would make it
+    ignore every message until we catch up.
     """
-    me = call.me.id
-    pts = call.store.pts(me)
+    me = context.me.id
+    pts = context.store.pts(me)
     known = max(request.pts, 0)
-    if known > pts or pts - known > call.office.most_missed:
+    if known > pts or pts - known > context.shared.max_missed:
         return types.updates.DifferenceTooLong(pts)
-    limit = min(SLICE, request.pts_total_limit or SLICE, request.pts_limit or SLICE)
-    missed = call.store.messages_since(me, known, max(limit, 1))
-    channels = call.store.channels.news(me, seconds(request.date))
+    limit = min(MAX_SLICE, request.pts_total_limit or MAX_SLICE, request.pts_limit or MAX_SLICE)
+    missed = context.store.messages_since(me, known, max(limit, 1))
+    channels = context.store.channels.news(me, seconds(request.date))
     if not missed and not channels:
-        return types.updates.DifferenceEmpty(call.now(), views.SEQ)
-    users = views.users_of(call.store, missed, me)
-    chats = [views.channel(call.store, channel, me) for channel in channels]
+        return types.updates.DifferenceEmpty(context.now(), views.SEQ)
+    users = views.users_of(context.store, missed, me)
+    chats = [views.channel(context.store, channel, me) for channel in channels]
     news = [types.UpdateChannelTooLong(channel.id, channel.pts) for channel in channels]
     messages = [views.message(m) for m in missed]
-    state = views.state(missed[-1].pts if missed else pts, call.now())
+    state = views.state(missed[-1].pts if missed else pts, context.now())
     kind = types.updates.Difference if state.pts == pts else types.updates.DifferenceSlice
     return kind(messages, [], news, chats, users, state)
 
 
-def get_channel_difference(call: Call, request: Any) -> Any:
-    """What a member missed in one channel. One that is ahead is told our number, as in `get_difference`."""
-    channel = peers.channel(call, request.channel)
-    member = peers.member(call, channel)
+def get_channel_difference(context: RequestContext, request: Any) -> Any:
+    """Return what a member missed in one channel. A client that is ahead gets our number, as in ``get_difference``."""
+    channel = peers.channel(context, request.channel)
+    member = peers.member(context, channel)
     if request.pts <= 0:
         raise RpcRefusal(400, "PERSISTENT_TIMESTAMP_EMPTY")
-    store, me = call.store, call.me.id
+    store, me = context.store, context.me.id
     chats = [views.channel(store, channel, me)]
-    limit = min(max(request.limit, 1), SLICE)
+    limit = min(max(request.limit, 1), MAX_SLICE)
     if request.pts >= channel.pts:
         return types.updates.ChannelDifferenceEmpty(channel.pts, final=True)
-    if channel.pts - request.pts > call.office.most_missed_in_channel:
+    if channel.pts - request.pts > context.shared.max_missed_in_channel:
         top = store.channels.top(channel)
         shown = [top] if top else []
         dialog = views.channel_dialog(channel, member, store.channels.unread(member))

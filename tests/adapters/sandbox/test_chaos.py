@@ -1,20 +1,22 @@
-"""Chaos: random, and yet always the same for a seed."""
+"""Chaos: random, and always the same for a seed."""
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox import Fault, FaultKind, Push, SandboxError, commands
-from adapters.sandbox.chaos import DECK, LIVELY_PART, MOST_MOMENTS, chaos
-from adapters.sandbox.switchboard import Switchboard
+from adapters.sandbox import Fault, FaultKind, Push, SandboxError, TimedAction
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.chaos import ACTIVE_FRACTION, MAX_INCIDENTS, RECIPES, chaos
+from adapters.sandbox.faults.active_faults import ActiveFaults
 
 PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
 MANY = 100
-"""With more accounts than this each one has a slot or two, and half of them is no measure."""
-NEEDS_A_PERSON = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
+"""With more accounts than this each has a slot or two, too few to speak of the first half."""
+NEEDS_OPERATOR = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
 CASES = given(
     seed=st.integers(0, 2**63),
     phones=st.integers(1, 40).map(lambda count: PHONES[:count]) | st.just(PHONES),
@@ -22,81 +24,82 @@ CASES = given(
 )
 
 
-def faults_of(steps):
-    return [(step.at, step.fault) for step in steps if isinstance(step.fault, Fault)]
+def faults_of(steps: Sequence[TimedAction]) -> list[tuple[float, Fault]]:
+    return [(step.at, step.action) for step in steps if isinstance(step.action, Fault)]
 
 
 @CASES
-def test_the_same_seed_is_the_same_chaos(seed, phones, duration):
+def test_the_same_seed_is_the_same_chaos(seed: int, phones: Sequence[str], duration: float) -> None:
     """The same arguments give the same steps, in the order of time and within the bounds of a scenario."""
     steps = chaos(seed, phones, duration)
     assert steps == chaos(seed, phones, duration)
     assert commands.scenario(steps).steps == steps
 
 
-def test_another_seed_is_another_chaos():
+def test_another_seed_is_another_chaos() -> None:
     """The seed matters."""
     assert len({chaos(seed, PHONES[:3], 120) for seed in range(20)}) == 20
 
 
 @CASES
-def test_nothing_hurts_in_the_last_part(seed, phones, duration):
-    """Every fault is over, or has an end, before the last fifth of the time; nobody needs a command to heal."""
+def test_no_fault_acts_in_the_last_part(seed: int, phones: Sequence[str], duration: float) -> None:
+    """Every fault is over, or has an end, before the last fifth of the time; healing needs no command."""
     for at, fault in faults_of(chaos(seed, phones, duration)):
         assert at >= 0
-        assert at + (fault.duration or 0) <= duration * LIVELY_PART + 1e-6
-        assert not fault.stands or fault.duration is not None
+        assert at + (fault.duration or 0) <= duration * ACTIVE_FRACTION + 1e-6
+        assert not fault.persists or fault.duration is not None
 
 
 @CASES
-def test_everything_that_heals_by_itself_is_in_it(seed, phones, duration):
-    """Every kind that needs no person, the three errors, both transport errors, and messages for the lost updates."""
+def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[str], duration: float) -> None:
+    """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates."""
     steps = chaos(seed, phones, duration)
     faults = [fault for _, fault in faults_of(steps)]
-    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_A_PERSON
+    assert {fault.kind for fault in faults} == set(FaultKind) - NEEDS_OPERATOR
     errors = {(fault.code, fault.text) for fault in faults if fault.kind is FaultKind.RPC_ERROR}
     assert errors == {(500, "INTERNAL"), (-503, "Timeout"), (420, "FLOOD_WAIT_2")}
     assert {fault.code for fault in faults if fault.kind is FaultKind.TRANSPORT_ERROR} == {-404, -429}
     for fault in faults:
         if fault.kind is FaultKind.LOST_UPDATE:
-            assert any(isinstance(step.fault, Push) and step.fault.account == fault.account for step in steps)
+            assert any(isinstance(step.action, Push) and step.action.account == fault.account for step in steps)
 
 
 @CASES
-def test_no_account_is_driven_to_give_up(seed, phones, duration):
-    """An account is told -404 at most twice in all, and -429 once, before half of its time is over."""
-    told = Counter()
+def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], duration: float) -> None:
+    """An account gets -404 at most twice in all, and -429 once, before half of its time is over."""
+    refusals: Counter[tuple[str | None, int | None]] = Counter()
     for at, fault in faults_of(chaos(seed, phones, duration)):
         if fault.kind is FaultKind.TRANSPORT_ERROR:
-            told[fault.account, fault.code] += fault.limit
+            assert fault.max_acts is not None
+            refusals[fault.account, fault.code] += fault.max_acts
             assert at < duration / 2 or len(phones) > MANY
-    assert all(times <= (2 if code == -404 else 1) for (_, code), times in told.items())
+    assert all(times <= (2 if code == -404 else 1) for (_, code), times in refusals.items())
 
 
 @CASES
-def test_one_thing_at_a_time(seed, phones, duration):
+def test_one_thing_at_a_time(seed: int, phones: Sequence[str], duration: float) -> None:
     """What lasts for an account is over before the next thing begins, up to what belongs together."""
     clock = 0.0
-    board = Switchboard(lambda: clock)
+    board = ActiveFaults(lambda: clock)
     for at, fault in faults_of(chaos(seed, phones, duration)):
         clock = at
         board.add(fault)
-        standing = {other.kind for other in board.standing() if other.account == fault.account}
+        standing = {other.kind for other in board.active() if other.account == fault.account}
         assert len(standing) <= 1
 
 
-def test_every_account_is_hurt():
-    """Nobody is spared as long as there is room."""
+def test_every_account_is_hit() -> None:
+    """Every account is hit as long as there is room."""
     assert {fault.account for _, fault in faults_of(chaos(1, PHONES[:250], 120))} == set(PHONES[:250])
 
 
-def test_no_recipe_has_more_moments_than_are_counted_with():
-    """The bound of a scenario is kept only if this number is right."""
-    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in DECK) == MOST_MOMENTS
+def test_no_recipe_has_more_moments_than_are_counted_with() -> None:
+    """The bound of a scenario holds only if this number is right."""
+    assert max(len(recipe(random.Random(1), PHONES[0], 1.0)) for recipe in RECIPES) == MAX_INCIDENTS
 
 
-@pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "somebody to hurt"), (PHONES, 0, "more than 0")])
-def test_chaos_for_nobody_or_no_time_is_refused(phones, duration, said):
-    """Both are said in a sentence."""
+@pytest.mark.parametrize(("phones", "duration", "said"), [([], 5, "needs an account"), (PHONES, 0, "more than 0")])
+def test_chaos_without_accounts_or_time_is_refused(phones: list[str], duration: int, said: str) -> None:
+    """Chaos without accounts or without time is refused with a sentence."""
     with pytest.raises(SandboxError, match=said):
         chaos(1, phones, duration)

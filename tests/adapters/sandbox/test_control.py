@@ -1,25 +1,37 @@
 """The commands of the control connection."""
 
 import json
+from typing import Any
 
 import anyio
 import pytest
 from telethon.crypto import AuthKey
 
-from adapters.sandbox import Clear, Fault, FaultKind, Post, Push, Sandbox, SandboxError, Step, commands
-from adapters.sandbox.commands import AskHistory, AskStats, Authorize, CreateChannel, Fill, Listen, Mark
-from adapters.sandbox.control import LONGEST_LINE_BYTES, Control
-from adapters.sandbox.login_commands import (
+from adapters.sandbox import Clear, Fault, FaultKind, PostMessage, Push, Sandbox, SandboxError, TimedAction
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.command_server import MAX_LINE_BYTES, CommandServer
+from adapters.sandbox.control.commands import (
+    Authorize,
+    Command,
+    CreateChannel,
+    Fill,
+    GetHistory,
+    GetStats,
+    Listen,
+    ResetCounters,
+)
+from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
     ExpireCodes,
     ExpireTokens,
     MakeBot,
-    OpenDataCentre,
+    OpenDatacenter,
     SetNumberStatus,
     SetPassword,
     SetTokenLifetime,
 )
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 PHONE = "+9996620001"
 
@@ -34,14 +46,14 @@ COMMANDS = [
     Push(PHONE, "hello", "9996620002"),
     CreateChannel("news", "News"),
     CreateChannel("talk", "Talk", True, (PHONE,), ("9996620002",)),
-    Post("news", "hello"),
-    Post("talk", "hello", PHONE),
+    PostMessage("news", "hello"),
+    PostMessage("talk", "hello", PHONE),
     Fill("news", 3000),
-    AskHistory("news", 5),
+    GetHistory("news", 5),
     Listen(PHONE),
     Authorize(PHONE),
-    Mark(),
-    AskStats(),
+    ResetCounters(),
+    GetStats(),
     SetNumberStatus(PHONE, "banned"),
     SetPassword(PHONE, "secret", "hint"),
     SetPassword(PHONE),
@@ -52,11 +64,13 @@ COMMANDS = [
     SetTokenLifetime(1.5),
     MakeBot("7000000001:abcdefghijklmnop"),
     MakeBot("7000000001:abcdefghijklmnop", 4),
-    OpenDataCentre(4),
-    OpenDataCentre(4, 4431),
+    OpenDatacenter(4),
+    OpenDatacenter(4, 4431),
     ExpireBotToken("7000000001:abcdefghijklmnop"),
-    commands.scenario([Step(5, Fault(FaultKind.CLOSE)), Step(1, Clear()), Step(2, Push(PHONE, "hi"))]),
-    commands.scenario([Step(1, Post("news", "hi"))]),
+    commands.scenario(
+        [TimedAction(5, Fault(FaultKind.CLOSE)), TimedAction(1, Clear()), TimedAction(2, Push(PHONE, "hi"))]
+    ),
+    commands.scenario([TimedAction(1, PostMessage("news", "hi"))]),
 ]
 
 MISTAKES = [
@@ -113,12 +127,12 @@ MISTAKES = [
     ('{"do": "data_centre", "dc": 0}', "number from 1 to 999, not 0"),
     ('{"do": "data_centre", "dc": "4"}', "whole number"),
     ('{"do": "data_centre", "dc": 4, "port": 70000}', "0 to 65535"),
-    ('{"do": "bot", "token": "7000000001:abcdefghijklmnop", "dc": 4}', "Data centre 4 is not open"),
+    ('{"do": "bot", "token": "7000000001:abcdefghijklmnop", "dc": 4}', "Datacenter 4 is not open"),
     ('{"do": "bot"}', "needs the key 'token'"),
     ('{"do": "bot", "token": 7}', "'token' is a text in quotes.$"),
     ('{"do": "bot", "token": "7000000001:short"}', "token is its id, a colon and"),
-    ('{"do": "bot", "token": "1000000001:abcdefghijklmnop"}', "1000000001 can be no bot"),
-    ('{"do": "bot", "token": "9996620001:abcdefghijklmnop"}', "9996620001 can be no bot"),
+    ('{"do": "bot", "token": "1000000001:abcdefghijklmnop"}', "1000000001 cannot be the id of a bot"),
+    ('{"do": "bot", "token": "9996620001:abcdefghijklmnop"}', "9996620001 cannot be the id of a bot"),
     ('{"do": "expire_bot", "token": "7000000001:abcdefghijklmnop"}', "does not exist or has another token"),
     ('{"do": "push", "account": "bot7000000001", "text": "x"}', "There is no bot bot7000000001"),
     ('{"do": "scenario"}', "list of commands"),
@@ -129,27 +143,27 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_survives_the_wire(command):
+def test_a_command_survives_the_wire(command: Command) -> None:
     """What is encoded is parsed to the same value."""
     assert commands.parse(json.loads(json.dumps(commands.encode(command)))) == command
 
 
 @pytest.mark.parametrize(("line", "sentence"), MISTAKES)
-async def test_a_mistake_is_answered_with_a_sentence(line, sentence):
-    """Whatever is wrong with a command is said, and nothing breaks."""
+async def test_a_mistake_is_answered_with_a_sentence(line: str, sentence: str) -> None:
+    """Every mistake in a command is answered with a sentence, and the connection stays usable."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        answer = await Control(dc, tasks).answer(line.encode())
+        answer = await CommandServer(dc, tasks).answer(line.encode())
         assert not answer["ok"]
         with pytest.raises(SandboxError, match=sentence):
             raise SandboxError(answer["error"])
 
 
-async def test_commands_do_what_they_say():
+async def test_commands_do_what_they_say() -> None:
     """push, listen, faults, clear and stats work on the sandbox."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        control = Control(dc, tasks)
+        control = CommandServer(dc, tasks)
 
-        async def do(**record):
+        async def do(**record: Any) -> dict[str, Any]:
             return await control.answer(json.dumps(record).encode())
 
         assert await do(do="push", account=PHONE, text="hi") == {"ok": True, "id": 1}
@@ -162,29 +176,29 @@ async def test_commands_do_what_they_say():
         assert dc.stats()["standing_faults"] == []
 
 
-async def test_a_key_made_by_command_is_logged_in(connected, new_session):
-    """`authorize` hands out a key with which a client is the account, without a login."""
+async def test_a_key_made_by_command_is_logged_in(connected: Connect, new_session: NewSession) -> None:
+    """``authorize`` hands out a key with which a client is the account, without a login."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        answer = await Control(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
+        answer = await CommandServer(dc, tasks).answer(json.dumps({"do": "authorize", "account": PHONE}).encode())
         session = new_session(dc)
         session.auth_key = AuthKey(bytes.fromhex(answer["key"]))
         async with connected(dc, session=session) as client:
             assert (await client.get_me()).phone == PHONE.lstrip("+")
 
 
-async def test_a_mark_starts_the_peak_anew(connected):
-    """The most handshakes at once are those since the mark."""
+async def test_a_mark_starts_the_peak_anew(connected: Connect) -> None:
+    """The maximum of simultaneous handshakes restarts with the command ``mark``."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks, connected(dc, PHONE):
         assert dc.stats()["handshakes"] == {"now": 0, "most": 1}
-        assert await Control(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}
+        assert await CommandServer(dc, tasks).answer(b'{"do": "mark"}') == {"ok": True}
         assert dc.stats()["handshakes"]["most"] == 0
 
 
-async def test_a_scenario_keeps_its_times():
+async def test_a_scenario_keeps_its_times() -> None:
     """The steps happen in the order of their times, after the answer was given."""
     async with Sandbox() as dc, anyio.create_task_group() as tasks:
-        control = Control(dc, tasks)
-        steps = [Step(0.1, Push(PHONE, "second")), Step(0.0, Push(PHONE, "first"))]
+        control = CommandServer(dc, tasks)
+        steps = [TimedAction(0.1, Push(PHONE, "second")), TimedAction(0.0, Push(PHONE, "first"))]
         await control.perform(commands.scenario(steps))
         assert dc.messages(PHONE) == []
         await anyio.sleep(0.05)
@@ -193,20 +207,20 @@ async def test_a_scenario_keeps_its_times():
         assert [m.text for m in dc.messages(PHONE)] == ["first", "second"]
 
 
-async def test_a_line_without_an_end_is_cut_off():
+async def test_a_line_without_an_end_is_cut_off() -> None:
     """A line longer than the limit is answered with a sentence, and the connection is closed."""
     listener = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners[0]
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, Sandbox() as dc, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, Control(dc, tasks).serve, tasks)
+        tasks.start_soon(listener.serve, CommandServer(dc, tasks).serve, tasks)
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-            await stream.send(b"x" * (LONGEST_LINE_BYTES + 1))
+            await stream.send(b"x" * (MAX_LINE_BYTES + 1))
             with anyio.fail_after(3):
                 assert b"at most" in await stream.receive()
         tasks.cancel_scope.cancel()
 
 
-def test_a_scenario_is_bounded():
+def test_a_scenario_is_bounded() -> None:
     """More steps than the limit are refused."""
     with pytest.raises(SandboxError, match="at most 1000 steps"):
-        commands.scenario([Step(0, Clear())] * 1001)
+        commands.scenario([TimedAction(0, Clear())] * 1001)

@@ -1,34 +1,36 @@
-"""Channels that have a history from before, and how long it takes to read one."""
+"""Channels with an earlier history, and how long it takes to read one."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon.crypto import AuthKey
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError, SandboxProcess
-from adapters.sandbox.paging import Window
-from tests.adapters.sandbox.hearing import marked, news_of, next_of
+from adapters.sandbox.store.paging import HistoryWindow
+from tests.adapters.sandbox.harness import Connect, NewSession, marked_id, next_item, record_news
 
 ALICE, BOB = "+9996620001", "+9996620002"
 DAYS = 3 * 24 * 3600
 
 
-def everybody_in(dc, name):
-    """The ids of the members, as the data centre knows them."""
-    channels = dc._centre.store.channels
+def members_of(dc: Sandbox, name: str) -> set[int]:
+    """Return the ids of the members, as the datacenter knows them."""
+    channels = dc._hub.store.channels
     return {member.account for member in channels.members(channels.named(name).id)}
 
 
-def work(dc, name, window):
-    """How many steps SQLite takes to read a page of a hundred messages and to count them all."""
+def work(dc: Sandbox, name: str, window: HistoryWindow) -> int:
+    """Return how many steps SQLite takes to read a page of a hundred messages and to count them all."""
     steps = 0
 
-    def count():
+    def count() -> None:
         nonlocal steps
         steps += 1
 
-    store = dc._centre.store
+    store = dc._hub.store
     channel = store.channels.named(name)
     store._db.set_progress_handler(count, 1)
     try:
@@ -39,8 +41,8 @@ def work(dc, name, window):
     return steps
 
 
-async def test_a_group_is_filled_by_a_few_members(connected):
-    """A client reads the numbered messages, oldest first, of the last three days, each by a member whom it can name."""
+async def test_a_group_is_filled_by_a_few_members(connected: Connect) -> None:
+    """A client reads the numbered messages, oldest first, of the last three days, each by a member that it can name."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         assert await dc.fill("talk", 230) == 230
@@ -55,23 +57,23 @@ async def test_a_group_is_filled_by_a_few_members(connected):
         assert len(members) == 6
 
 
-async def test_a_broadcast_is_filled_by_itself(connected):
-    """In a broadcast nobody but the channel speaks, and it gets no members."""
+async def test_a_broadcast_is_filled_by_itself(connected: Connect) -> None:
+    """In a broadcast only the channel is an author, and it gets no members."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         channel = await dc.create_channel("news", "News", members=[ALICE])
         await dc.fill("news", 20)
-        assert {m.sender_id async for m in alice.iter_messages("news", wait_time=0)} == {marked(channel)}
+        assert {m.sender_id async for m in alice.iter_messages("news", wait_time=0)} == {marked_id(channel)}
         full = await alice(functions.channels.GetFullChannelRequest("news"))
         assert full.full_chat.participants_count == 1
 
 
-async def test_a_channel_that_has_as_many_is_left_alone():
-    """Filling counts what is there: it adds what is missing behind it, later than it, and otherwise nothing."""
+async def test_a_channel_that_has_as_many_is_left_alone() -> None:
+    """Filling counts what exists: it adds the missing messages behind it, later than it, and otherwise none."""
     async with Sandbox() as dc:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.post("talk", "first", ALICE)
         assert [await dc.fill("talk", upto) for upto in (0, 1)] == [0, 0]
-        assert everybody_in(dc, "talk") == {9996620001}
+        assert members_of(dc, "talk") == {9996620001}
         assert [await dc.fill("talk", upto) for upto in (5, 5, 3, 8)] == [4, 0, 0, 3]
         messages = dc.channel_messages("talk")
         assert [m.text for m in messages] == ["first", *(f"Message {n}" for n in range(2, 9))]
@@ -80,8 +82,8 @@ async def test_a_channel_that_has_as_many_is_left_alone():
         assert await dc.post("talk", "next") == 9
 
 
-async def test_nobody_is_pushed_a_history(connected):
-    """It is from before: no update goes out, who had read everything has read it, and other marks stay as they were."""
+async def test_a_history_is_not_pushed(connected: Connect) -> None:
+    """A history is not pushed; a member that had read everything has read it, and other marks stay as they were."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
         await bob.get_me()
@@ -94,30 +96,30 @@ async def test_nobody_is_pushed_a_history(connected):
         assert unread == [0, 50]
 
 
-async def test_who_knew_the_channel_is_told_the_history_as_anything_missed(connected, new_session):
+async def test_a_history_is_caught_up_with_like_anything_missed(connected: Connect, new_session: NewSession) -> None:
     """A client that was away while the channel was filled gets each message once, in order, when it comes back."""
     async with Sandbox() as dc:
         channel = await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         session = new_session(dc, ALICE)
         async with connected(dc, session=session) as alice:
-            told = news_of(alice)
+            news = record_news(alice)
             await alice.get_me()
             await dc.post("talk", "known")
-            assert await next_of(told) == (marked(channel), "known")
+            assert await next_item(news) == (marked_id(channel), "known")
         await dc.fill("talk", 150)
         async with connected(dc, session=session) as alice:
-            told = news_of(alice)
-            texts = [await next_of(told) for _ in range(149)]
+            news = record_news(alice)
+            texts = [await next_item(news) for _ in range(149)]
             await dc.post("talk", "live")
-            assert [*texts, await next_of(told)] == [
-                *((marked(channel), f"Message {n}") for n in range(2, 151)),
-                (marked(channel), "live"),
+            assert [*texts, await next_item(news)] == [
+                *((marked_id(channel), f"Message {n}") for n in range(2, 151)),
+                (marked_id(channel), "live"),
             ]
 
 
-async def test_who_missed_too_long_a_history_is_told_so(connected):
-    """A fill beyond the limit for one channel is answered with channelDifferenceTooLong, as ever."""
-    async with Sandbox(most_missed_in_channel=100) as dc, connected(dc, ALICE) as alice:
+async def test_too_long_a_history_is_too_long_a_difference(connected: Connect) -> None:
+    """A fill beyond the limit for one channel is answered with channelDifferenceTooLong, like any absence."""
+    async with Sandbox(max_missed_in_channel=100) as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 101)
         peer = await alice.get_input_entity("talk")
@@ -131,16 +133,16 @@ async def test_who_missed_too_long_a_history_is_told_so(connected):
 
 
 @pytest.mark.parametrize("upto", [-1, 100_001])
-async def test_a_history_is_bounded(upto):
-    """A number out of range is refused in a sentence."""
+async def test_a_history_is_bounded(upto: int) -> None:
+    """A number out of range is refused with a sentence."""
     async with Sandbox() as dc:
         await dc.create_channel("news", "News")
         with pytest.raises(SandboxError, match=f"0 to 100000 messages, not {upto}"):
             await dc.fill("news", upto)
 
 
-async def test_a_long_history_is_made_and_read_in_seconds():
-    """A hundred thousand messages are written within an answer's patience (10 s), and all of them read in 15 s."""
+async def test_a_long_history_is_made_and_read_in_seconds() -> None:
+    """A hundred thousand messages are written within the answer's timeout (10 s), and all of them read in 15 s."""
     async with SandboxProcess.start() as dc:
         await dc.create_channel("news", "News", megagroup=True)
         assert await dc.fill("news", 100_000) == 100_000
@@ -150,23 +152,25 @@ async def test_a_long_history_is_made_and_read_in_seconds():
         assert [m.id for m in messages] == list(range(1, 100_001))
 
 
-async def test_a_page_costs_the_same_however_deep_it_lies():
+async def test_a_page_costs_the_same_however_deep_it_lies() -> None:
     """For a page anywhere in a long channel SQLite does at most twice what it does for one of a short channel."""
     async with Sandbox() as dc:
         for name, length in (("short", 200), ("long", 20_000)):
             await dc.create_channel(name, name)
             await dc.fill(name, length)
-        limit = 2 * work(dc, "short", Window(100))
-        assert work(dc, "long", Window(100)) < limit
-        assert work(dc, "long", Window(100, offset_id=101)) < limit
-        assert work(dc, "long", Window(100, offset_id=1, add_offset=-100)) < limit
-        assert work(dc, "long", Window(100, offset_id=10_000, add_offset=-50)) < limit
+        limit = 2 * work(dc, "short", HistoryWindow(100))
+        assert work(dc, "long", HistoryWindow(100)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=101)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=1, add_offset=-100)) < limit
+        assert work(dc, "long", HistoryWindow(100, offset_id=10_000, add_offset=-50)) < limit
 
 
-async def test_a_restarted_sandbox_has_the_group_and_who_is_in_it(connected, new_session, tmp_path):
+async def test_a_restarted_sandbox_has_the_group_and_its_members(
+    connected: Connect, new_session: NewSession, tmp_path: Path
+) -> None:
     """A second start on the same directory finds members, admins and history; asking for them again adds nothing."""
 
-    async def logged_in(dc):
+    async def logged_in(dc: SandboxProcess) -> Any:
         session = new_session(dc)
         session.auth_key = AuthKey(await dc.authorize(ALICE))
         return session

@@ -1,22 +1,23 @@
-"""Bots: a token in place of number, code and password."""
+"""Bots: a token instead of number, code and password."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from adapters.sandbox.server import DATABASE
-from tests.adapters.sandbox.looks import ALICE, STATE, inbox_of, next_of
+from adapters.sandbox.server.sandbox import DATABASE
+from tests.adapters.sandbox.harness import ALICE, STATE, Connect, next_item, record_texts
 
 BOT = 7000000001
 TOKEN = f"{BOT}:a-token_of_a_bot-in-tests"
 OTHER_TOKEN = f"{BOT}:another-token_of_that_bot"
 
 
-async def test_a_bot_logs_in_with_its_token(connected):
-    """Telethon's start() with a token gives an account that is a bot, has no number, and gets its state."""
+async def test_a_bot_logs_in_with_its_token(connected: Connect) -> None:
+    """Telethon's start() with a token logs in a bot, which has no number, and it gets its state."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == BOT
         await client.start(bot_token=TOKEN)
@@ -27,8 +28,8 @@ async def test_a_bot_logs_in_with_its_token(connected):
 
 
 @pytest.mark.parametrize("token", [OTHER_TOKEN, "7000000002:a-token_of_a_bot-in-tests", "nonsense", "9996620001:x"])
-async def test_a_token_that_is_nobodys_is_refused(connected, token):
-    """A wrong secret, an unknown bot, no token at all and the id of a person raise AccessTokenInvalidError."""
+async def test_an_unknown_token_is_refused(connected: Connect, token: str) -> None:
+    """A wrong secret, an unknown bot, a text that is not a token and a user's id raise AccessTokenInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         await dc.push(ALICE, "exists")
@@ -37,8 +38,8 @@ async def test_a_token_that_is_nobodys_is_refused(connected, token):
         assert await client.get_me() is None
 
 
-async def test_an_expired_token_says_so_and_can_be_made_good_again(connected):
-    """After expire_bot_token it raises AccessTokenExpiredError, until the bot is made with it once more."""
+async def test_an_expired_token_says_so_and_can_be_made_good_again(connected: Connect) -> None:
+    """After expire_bot_token the token raises AccessTokenExpiredError, until the bot is made with it once more."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         dc.expire_bot_token(TOKEN)
@@ -48,8 +49,8 @@ async def test_an_expired_token_says_so_and_can_be_made_good_again(connected):
         assert (await client.sign_in(bot_token=TOKEN)).bot
 
 
-async def test_a_new_token_takes_the_place_of_the_old_one(connected):
-    """Making a bot anew keeps its id, and its old token is worth nothing."""
+async def test_a_new_token_takes_the_place_of_the_old_one(connected: Connect) -> None:
+    """Making a bot anew keeps its id and makes its old token worthless."""
     async with Sandbox() as dc, connected(dc) as client:
         assert dc.make_bot(TOKEN) == dc.make_bot(OTHER_TOKEN)
         with pytest.raises(errors.AccessTokenInvalidError):
@@ -57,8 +58,8 @@ async def test_a_new_token_takes_the_place_of_the_old_one(connected):
         assert await client.sign_in(bot_token=OTHER_TOKEN)
 
 
-async def test_a_bot_survives_a_restart_without_its_token(connected, tmp_path):
-    """What is kept knows the token again, and does not hold it."""
+async def test_a_bot_survives_a_restart_without_its_token(connected: Connect, tmp_path: Path) -> None:
+    """The store recognises the token and does not contain it."""
     async with Sandbox(state=tmp_path) as dc:
         dc.make_bot(TOKEN)
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -68,23 +69,23 @@ async def test_a_bot_survives_a_restart_without_its_token(connected, tmp_path):
         assert (await client.sign_in(bot_token=TOKEN)).id == BOT
 
 
-async def test_a_bot_is_an_account_like_others(connected):
-    """It is named by its id: it can be sent to, hurt, and logged in without its token."""
+async def test_a_bot_is_an_account_like_others(connected: Connect) -> None:
+    """A bot is named by its id: it can get messages and faults, and be logged in without its token."""
     async with Sandbox() as dc:
         dc.make_bot(TOKEN)
         name = f"bot{BOT}"
         async with connected(dc, name) as client:
-            heard = inbox_of(client)
+            texts = record_texts(client)
             await client(STATE())
             await dc.push(name, "hello", ALICE)
-            assert await next_of(heard) == "hello"
+            assert await next_item(texts) == "hello"
             await dc.inject(Fault(FaultKind.RPC_ERROR, name, code=400, text="PEER_FLOOD", request="updates.getState"))
             with pytest.raises(errors.PeerFloodError):
                 await client(STATE())
 
 
-async def test_what_bots_may_not_do_is_refused(connected):
-    """A request that is for people raises BotMethodInvalidError."""
+async def test_what_bots_may_not_do_is_refused(connected: Connect) -> None:
+    """A request that only users may make raises BotMethodInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         await client.sign_in(bot_token=TOKEN)
@@ -92,8 +93,8 @@ async def test_what_bots_may_not_do_is_refused(connected):
             await client(functions.contacts.GetContactsRequest(0))
 
 
-async def test_a_bot_has_no_number_to_log_in_with(connected):
-    """Its name is no phone number."""
+async def test_a_bot_has_no_number_to_log_in_with(connected: Connect) -> None:
+    """A bot's name is refused where a phone number is expected."""
     async with Sandbox() as dc, connected(dc) as client:
         dc.make_bot(TOKEN)
         with pytest.raises(errors.PhoneNumberInvalidError):

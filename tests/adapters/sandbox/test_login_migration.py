@@ -1,6 +1,8 @@
-"""Two data centres in one sandbox: each account lives at one of them, and whoever asks the other is sent there."""
+"""Two datacenters in one sandbox: each account lives in one of them, and a login in the other is redirected."""
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors
@@ -8,6 +10,7 @@ from telethon.errors import AuthKeyNotFound
 from telethon.tl import functions, types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox, SandboxError
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 HERE, THERE = "+9996620001", "+9996640001"
 CODE_HERE, CODE_THERE = "22222", "44444"
@@ -16,8 +19,8 @@ PASSWORD = "correct horse"
 NEAREST = functions.help.GetNearestDcRequest
 
 
-async def migrate_by_qr(dc, client):
-    """The client shows a code that an account of the other data centre scans; what wait() returns."""
+async def migrate_by_qr(dc: Sandbox, client: Any) -> Any:
+    """Show a code that an account of the other datacenter scans; return what wait() returned."""
     login = await client.qr_login()
     task = asyncio.create_task(login.wait(5))
     await asyncio.sleep(0)
@@ -25,8 +28,8 @@ async def migrate_by_qr(dc, client):
     return await task
 
 
-async def test_both_are_in_the_config(connected):
-    """help.getConfig names the data centre that answers, and lists both with their ports, at either of them."""
+async def test_both_are_in_the_config(connected: Connect) -> None:
+    """help.getConfig names the datacenter that answers, and lists both with their ports, at either of them."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
         assert await dc.open_dc(4) == port
@@ -40,8 +43,8 @@ async def test_both_are_in_the_config(connected):
                 }
 
 
-async def test_a_client_follows_its_number(connected):
-    """sendCode at the wrong place is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
+async def test_a_client_follows_its_number(connected: Connect) -> None:
+    """sendCode in the wrong datacenter is answered PHONE_MIGRATE_4; Telethon goes there and logs in."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         port = await dc.open_dc(4)
         await client.send_code_request(THERE)
@@ -50,8 +53,8 @@ async def test_a_client_follows_its_number(connected):
         assert dc.stats()["keys_made"] == 2
 
 
-async def test_without_a_retry_the_error_is_raised(connected):
-    """A client that repeats no request raises PhoneMigrateError, and is at the right place afterwards."""
+async def test_without_a_retry_the_error_is_raised(connected: Connect) -> None:
+    """A client that repeats no request raises PhoneMigrateError, and is in the right datacenter afterwards."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         with pytest.raises(errors.PhoneMigrateError) as caught:
@@ -61,7 +64,7 @@ async def test_without_a_retry_the_error_is_raised(connected):
         assert await client.sign_in(THERE, CODE_THERE)
 
 
-async def test_a_client_that_is_logged_in_stays(connected):
+async def test_a_client_that_is_logged_in_stays(connected: Connect) -> None:
     """Telethon does not leave an account for the number of another one."""
     async with Sandbox() as dc, connected(dc, HERE, request_retries=1) as client:
         await dc.open_dc(4)
@@ -70,15 +73,15 @@ async def test_a_client_that_is_logged_in_stays(connected):
         assert (await client.get_me()).phone == HERE.lstrip("+")
 
 
-async def test_without_the_other_everybody_lives_here(connected):
-    """A number whose data centre is not open logs in at the one that is."""
+async def test_without_the_other_datacenter_every_account_lives_here(connected: Connect) -> None:
+    """A number whose datacenter is not open logs in at the main one."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(THERE)
         assert await client.sign_in(THERE, CODE_THERE)
 
 
-async def test_a_bot_is_followed_home(connected):
-    """importBotAuthorization at the wrong place is answered USER_MIGRATE_4, and Telethon logs in there."""
+async def test_a_bot_is_followed_home(connected: Connect) -> None:
+    """importBotAuthorization in the wrong datacenter is answered USER_MIGRATE_4, and Telethon logs in there."""
     async with Sandbox() as dc, connected(dc, request_retries=1) as client:
         await dc.open_dc(4)
         dc.make_bot(TOKEN, 4)
@@ -86,8 +89,8 @@ async def test_a_bot_is_followed_home(connected):
         assert client.session.dc_id == 4
 
 
-async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected):
-    """Only who has the token is told to migrate."""
+async def test_a_wrong_token_does_not_reveal_where_its_bot_lives(connected: Connect) -> None:
+    """Only the right token is answered with a migration."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         dc.make_bot(TOKEN, 4)
@@ -95,8 +98,8 @@ async def test_the_wrong_token_is_not_told_where_its_bot_lives(connected):
             await client.sign_in(bot_token=TOKEN + "x")
 
 
-async def test_a_qr_code_is_followed_home(connected):
-    """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token at the right place."""
+async def test_a_qr_code_is_followed_home(connected: Connect) -> None:
+    """exportLoginToken says LoginTokenMigrateTo, and Telethon imports the token in the right datacenter."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
         assert (await migrate_by_qr(dc, client)).phone == THERE.lstrip("+")
@@ -104,7 +107,7 @@ async def test_a_qr_code_is_followed_home(connected):
         assert dc.stats()["requests"]["auth.importLoginToken"] == 1
 
 
-async def test_a_password_is_asked_for_at_the_right_place(connected):
+async def test_a_password_is_asked_for_at_the_right_place(connected: Connect) -> None:
     """An imported token of an account with a password is its first step."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.open_dc(4)
@@ -114,17 +117,17 @@ async def test_a_password_is_asked_for_at_the_right_place(connected):
         assert (await client.sign_in(password=PASSWORD)).phone == THERE.lstrip("+")
 
 
-async def test_a_token_that_nobody_scanned_is_only_told_again(connected):
-    """importLoginToken before the code was scanned answers with the token, wherever it is asked."""
+async def test_a_token_that_was_not_scanned_is_returned_as_it_is(connected: Connect) -> None:
+    """importLoginToken before the code was scanned answers with the token, in either datacenter."""
     async with Sandbox() as dc, connected(dc) as client:
         login = await client.qr_login()
-        told = await client(functions.auth.ImportLoginTokenRequest(login.token))
-        assert isinstance(told, types.auth.LoginToken)
-        assert (told.token, told.expires) == (login.token, login.expires)
+        answer = await client(functions.auth.ImportLoginTokenRequest(login.token))
+        assert isinstance(answer, types.auth.LoginToken)
+        assert (answer.token, answer.expires) == (login.token, login.expires)
 
 
-async def test_a_key_is_known_where_it_was_made(connected, new_session):
-    """A key that is logged in at its account's home is unknown (-404) at the other data centre."""
+async def test_a_key_is_known_where_it_was_made(connected: Connect, new_session: NewSession) -> None:
+    """A key that is logged in at its account's home is unknown (-404) at the other datacenter."""
     async with Sandbox() as dc:
         port = await dc.open_dc(4)
         session = new_session(dc, THERE, port, 4)
@@ -136,8 +139,8 @@ async def test_a_key_is_known_where_it_was_made(connected, new_session):
                 pass
 
 
-async def test_a_port_of_an_account_is_one_of_its_home(connected):
-    """What `listen` opens calls itself the data centre where the account lives, however early it was asked for."""
+async def test_a_port_of_an_account_is_one_of_its_home(connected: Connect) -> None:
+    """A port that ``listen`` opens belongs to the datacenter where the account lives, however early it was opened."""
     async with Sandbox() as dc:
         port = await dc.listen(THERE)
         await dc.open_dc(4)
@@ -145,8 +148,8 @@ async def test_a_port_of_an_account_is_one_of_its_home(connected):
             assert (await client(NEAREST())).this_dc == 4
 
 
-async def test_faults_of_connecting_hurt_both(connected):
-    """Connecting to either data centre is refused while a fault for all stands, and both open again."""
+async def test_faults_of_connecting_hit_both(connected: Connect) -> None:
+    """Connecting to either datacenter is refused while a fault for all accounts is active, and both open again."""
     async with Sandbox() as dc:
         ports = (dc.port, await dc.open_dc(4))
         await dc.inject(Fault(FaultKind.REFUSE))
@@ -159,8 +162,8 @@ async def test_faults_of_connecting_hurt_both(connected):
                 assert client.is_connected()
 
 
-async def test_homes_survive_a_restart(connected, new_session, tmp_path):
-    """Logins at the other data centre and the home of a bot are kept; it has to be opened again."""
+async def test_homes_survive_a_restart(connected: Connect, new_session: NewSession, tmp_path: Path) -> None:
+    """Logins at the other datacenter and the home of a bot are kept; it has to be opened again."""
     async with Sandbox(state=tmp_path) as dc:
         port = await dc.open_dc(4)
         session = new_session(dc, THERE, port, 4)
@@ -175,18 +178,18 @@ async def test_homes_survive_a_restart(connected, new_session, tmp_path):
             assert client.session.dc_id == 4
 
 
-async def test_a_taken_port_opens_nothing():
-    """A data centre whose port somebody else has is not open, and can be opened at another."""
+async def test_a_taken_port_opens_nothing() -> None:
+    """A datacenter whose port another program has is not open, and can be opened at another port."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="cannot listen"):
             await dc.open_dc(4, dc.port)
         assert await dc.open_dc(4) != dc.port
 
 
-async def test_there_are_only_so_many():
-    """The number of open data centres is bounded."""
+async def test_there_are_only_so_many() -> None:
+    """The number of open datacenters is bounded."""
     async with Sandbox() as dc:
         for id_ in range(3, 12):
             await dc.open_dc(id_)
-        with pytest.raises(SandboxError, match="10 data centres are open"):
+        with pytest.raises(SandboxError, match="10 datacenters are open"):
             await dc.open_dc(12)

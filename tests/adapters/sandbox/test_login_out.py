@@ -1,14 +1,14 @@
-"""Logging out: one key is nobody's any more."""
+"""Logging out: a key without an account again."""
 
 import pytest
 from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.looks import ALICE, BOB, STATE, inbox_of, next_of
+from tests.adapters.sandbox.harness import ALICE, BOB, STATE, Connect, NewSession, next_item, record_texts
 
 
-async def test_the_other_sessions_stay(connected, new_session):
+async def test_the_other_sessions_stay(connected: Connect, new_session: NewSession) -> None:
     """Telethon's log_out() ends its own session only; its key is unregistered and can be logged in anew."""
     async with Sandbox() as dc, connected(dc, ALICE) as other:
         session = new_session(dc, ALICE)
@@ -25,15 +25,15 @@ async def test_the_other_sessions_stay(connected, new_session):
         assert (await other(STATE())).pts == 1
 
 
-async def test_nobody_cannot_log_out(connected):
+async def test_a_key_without_an_account_cannot_log_out(connected: Connect) -> None:
     """logOut of a key that is not logged in raises AuthKeyUnregisteredError."""
     async with Sandbox() as dc, connected(dc) as client:
         with pytest.raises(errors.AuthKeyUnregisteredError):
             await client(functions.auth.LogOutRequest())
 
 
-async def test_a_second_step_ends_with_the_logout(connected):
-    """Whoever logs out cannot go on with a login that waited for its password."""
+async def test_a_second_step_ends_with_the_logout(connected: Connect) -> None:
+    """A client that logs out cannot go on with a login that waited for its password."""
     async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
         await dc.set_password(ALICE, "correct horse")
         sent = await client.send_code_request(ALICE)
@@ -45,8 +45,10 @@ async def test_a_second_step_ends_with_the_logout(connected):
 
 
 @pytest.mark.parametrize("next_owner", [None, BOB])
-async def test_no_connection_of_the_key_is_told_anything_more(connected, new_session, next_owner):
-    """A second connection of a key that was logged out, or in as another account, hears nothing of the first."""
+async def test_no_connection_of_the_key_gets_more_updates(
+    connected: Connect, new_session: NewSession, next_owner: str | None
+) -> None:
+    """A second connection of a key that was logged out, or in as another account, gets none of the first's updates."""
     async with Sandbox() as dc, connected(dc, ALICE) as watch:
         session, second = new_session(dc, ALICE), new_session(dc)
         second.auth_key = session.auth_key
@@ -54,7 +56,7 @@ async def test_no_connection_of_the_key_is_told_anything_more(connected, new_ses
             connected(dc, session=session, catch_up=False) as client,
             connected(dc, session=second, catch_up=False) as other,
         ):
-            heard, heard_by_watch = inbox_of(other), inbox_of(watch)
+            heard, heard_by_watch = record_texts(other), record_texts(watch)
             await other(STATE())
             await watch(STATE())
             await client(functions.auth.LogOutRequest())
@@ -62,7 +64,7 @@ async def test_no_connection_of_the_key_is_told_anything_more(connected, new_ses
                 await client.send_code_request(next_owner)
                 await client.sign_in(next_owner, "22222")
             await dc.push(ALICE, "not for this key")
-            assert await next_of(heard_by_watch) == "not for this key"
+            assert await next_item(heard_by_watch) == "not for this key"
             # What was pushed before this answer has been read by now.
             await other(functions.help.GetNearestDcRequest())
             assert heard.empty()

@@ -1,7 +1,9 @@
-"""The second step of a login: a password that the data centre verifies without having it."""
+"""The second step of a login: a password that the datacenter verifies without having it."""
 
 import logging
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors
@@ -9,21 +11,22 @@ from telethon.password import compute_check
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError
-from adapters.sandbox.server import DATABASE
+from adapters.sandbox.server.sandbox import DATABASE
+from tests.adapters.sandbox.harness import Connect
 
 PHONE = "+9996620001"
 CODE = "22222"
 PASSWORD = "correct horse ☂"
 
 
-async def first_step(client):
-    """The code was right, and a password is asked for."""
+async def first_step(client: Any) -> None:
+    """Enter the right code, after which the password is asked for."""
     await client.send_code_request(PHONE)
     with pytest.raises(errors.SessionPasswordNeededError):
         await client.sign_in(PHONE, CODE)
 
 
-async def test_the_password_logs_in(connected):
+async def test_the_password_logs_in(connected: Connect) -> None:
     """signIn raises SessionPasswordNeededError, and the password finishes the login."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
@@ -33,7 +36,7 @@ async def test_the_password_logs_in(connected):
         assert (await client(functions.updates.GetStateRequest())).pts == 1
 
 
-async def test_start_goes_through_both_steps(connected):
+async def test_start_goes_through_both_steps(connected: Connect) -> None:
     """Telethon's own start() logs in with code and password."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
@@ -41,8 +44,8 @@ async def test_start_goes_through_both_steps(connected):
         assert await client.is_user_authorized()
 
 
-async def test_the_wrong_password_is_refused_and_the_right_one_still_works(connected):
-    """A wrong password raises PasswordHashInvalidError and uses nothing up."""
+async def test_the_wrong_password_is_refused_and_the_right_one_still_works(connected: Connect) -> None:
+    """A wrong password raises PasswordHashInvalidError and leaves the login pending."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         await first_step(client)
@@ -51,7 +54,7 @@ async def test_the_wrong_password_is_refused_and_the_right_one_still_works(conne
         assert await client.sign_in(password=PASSWORD)
 
 
-async def test_the_hint_is_told(connected):
+async def test_the_hint_is_sent(connected: Connect) -> None:
     """getPassword carries the hint; a password without one says none."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD, "what a horse is")
@@ -61,7 +64,7 @@ async def test_the_hint_is_told(connected):
         assert (await client(functions.account.GetPasswordRequest())).hint is None
 
 
-async def test_a_challenge_is_good_for_one_answer(connected):
+async def test_a_challenge_is_good_for_one_answer(connected: Connect) -> None:
     """An answer to any challenge but the last raises SrpIdInvalidError, and so does one that was used."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
@@ -76,20 +79,20 @@ async def test_a_challenge_is_good_for_one_answer(connected):
 
 
 @pytest.mark.parametrize("multiple", [0, 1])
-async def test_a_number_that_gives_the_secret_away_is_refused(connected, multiple):
-    """A = 0 and A = p, with which anybody could compute the shared secret, raise PasswordHashInvalidError."""
+async def test_a_number_that_gives_the_secret_away_is_refused(connected: Connect, multiple: int) -> None:
+    """A = 0 and A = p, which would give the shared secret away, raise PasswordHashInvalidError."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         await first_step(client)
-        told = await client(functions.account.GetPasswordRequest())
-        prime = int.from_bytes(told.current_algo.p, "big")
-        honest = compute_check(told, "wrong")
-        forged = types.InputCheckPasswordSRP(told.srp_id, (multiple * prime).to_bytes(256, "big"), honest.M1)
+        answer = await client(functions.account.GetPasswordRequest())
+        prime = int.from_bytes(answer.current_algo.p, "big")
+        honest = compute_check(answer, "wrong")
+        forged = types.InputCheckPasswordSRP(answer.srp_id, (multiple * prime).to_bytes(256, "big"), honest.M1)
         with pytest.raises(errors.PasswordHashInvalidError):
             await client(functions.auth.CheckPasswordRequest(forged))
 
 
-async def test_no_password_is_no_proof(connected):
+async def test_no_password_is_no_proof(connected: Connect) -> None:
     """inputCheckPasswordEmpty does not get past a password."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
@@ -98,8 +101,8 @@ async def test_no_password_is_no_proof(connected):
             await client(functions.auth.CheckPasswordRequest(types.InputCheckPasswordEmpty()))
 
 
-async def test_without_the_first_step_there_is_no_second(connected):
-    """getPassword and checkPassword of a key that nobody sent a code for raise AuthKeyUnregisteredError."""
+async def test_without_the_first_step_there_is_no_second(connected: Connect) -> None:
+    """getPassword and checkPassword of a key without a pending login raise AuthKeyUnregisteredError."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
         for request in (
@@ -110,7 +113,7 @@ async def test_without_the_first_step_there_is_no_second(connected):
                 await client(request)
 
 
-async def test_a_password_that_was_removed_is_not_asked_for(connected):
+async def test_a_password_that_was_removed_is_not_asked_for(connected: Connect) -> None:
     """Without its password the account logs in with the code alone."""
     async with Sandbox() as dc, connected(dc) as client:
         await dc.set_password(PHONE, PASSWORD)
@@ -120,8 +123,8 @@ async def test_a_password_that_was_removed_is_not_asked_for(connected):
         assert not (await client(functions.account.GetPasswordRequest())).has_password
 
 
-async def test_the_password_survives_a_restart_as_a_verifier(connected, tmp_path):
-    """What is kept verifies the password after a restart, and does not hold it."""
+async def test_the_password_survives_a_restart_as_a_verifier(connected: Connect, tmp_path: Path) -> None:
+    """The store verifies the password after a restart, and does not contain it."""
     async with Sandbox(state=tmp_path) as dc:
         await dc.set_password(PHONE, PASSWORD)
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -133,7 +136,7 @@ async def test_the_password_survives_a_restart_as_a_verifier(connected, tmp_path
         assert await client.sign_in(password=PASSWORD)
 
 
-async def test_no_secret_is_logged(connected, caplog):
+async def test_no_secret_is_logged(connected: Connect, caplog: pytest.LogCaptureFixture) -> None:
     """Neither the code nor the password nor the hint is in any line of the sandbox's log."""
     caplog.set_level(logging.DEBUG, "adapters.sandbox")
     async with Sandbox() as dc, connected(dc) as client:
@@ -149,7 +152,7 @@ async def test_no_secret_is_logged(connected, caplog):
 @pytest.mark.parametrize(
     ("password", "hint", "word"), [("", "", "1 to"), ("x" * 257, "", "1 to"), ("x", "h" * 129, "hint")]
 )
-async def test_a_password_has_bounds(password, hint, word):
+async def test_a_password_has_bounds(password: str, hint: str, word: str) -> None:
     """An empty or overlong password or hint is refused with a sentence."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match=word):

@@ -1,17 +1,20 @@
-"""What can be said about logins, across the border of the sandbox's process."""
+"""The login settings, across the border of the sandbox's process."""
+
+from pathlib import Path
 
 import pytest
 from telethon import errors
 
 from adapters.sandbox import NumberStatus, SandboxError, SandboxProcess
+from tests.adapters.sandbox.harness import Connect
 
 PHONE, OTHER = "+9996620001", "+9996620002"
 CODE = "22222"
 TOKEN = "7000000001:a-token_of_a_bot-in-tests"
 
 
-async def test_each_command_about_logins_crosses_the_border(connected, tmp_path):
-    """Passwords, codes, numbers, QR codes and bots are set and meet the client; refusals come back; none is logged."""
+async def test_each_command_about_logins_crosses_the_border(connected: Connect, tmp_path: Path) -> None:
+    """Passwords, codes, numbers, QR codes and bots work from outside; refusals come back; no secret is logged."""
     tokens = [TOKEN]
     async with SandboxProcess.start(tmp_path) as sandbox, connected(sandbox) as client:
         await sandbox.set_number_status(OTHER, NumberStatus.BANNED)

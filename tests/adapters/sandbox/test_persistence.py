@@ -1,6 +1,8 @@
 """What survives a restart of the sandbox."""
 
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors
@@ -8,13 +10,14 @@ from telethon.errors import AuthKeyNotFound
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox, SandboxError
-from adapters.sandbox.server import DATABASE, KEY_FILE
+from adapters.sandbox.server.sandbox import DATABASE, KEY_FILE
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 PHONE = "+9996620001"
 ONCE = functions.messages.SendMessageRequest(types.InputPeerSelf(), "kept", random_id=42)
 
 
-async def test_with_a_state_everything_is_kept(connected, new_session, tmp_path):
+async def test_with_a_state_everything_is_kept(connected: Connect, new_session: NewSession, tmp_path: Path) -> None:
     """Keys, logins, messages, pts and random ids survive a restart, and the trusted key is the same."""
     async with Sandbox(state=tmp_path) as dc:
         session = new_session(dc, PHONE)
@@ -32,7 +35,7 @@ async def test_with_a_state_everything_is_kept(connected, new_session, tmp_path)
             assert [m.text for m in dc.messages(PHONE)] == ["kept"]
 
 
-async def test_without_a_state_a_restart_forgets_the_keys(connected, new_session):
+async def test_without_a_state_a_restart_forgets_the_keys(connected: Connect, new_session: NewSession) -> None:
     """A sandbox in memory answers the key of its former life with -404."""
     async with Sandbox() as dc:
         session = new_session(dc, PHONE)
@@ -43,14 +46,16 @@ async def test_without_a_state_a_restart_forgets_the_keys(connected, new_session
                 pass
 
 
-async def test_the_private_key_is_for_its_owner_only(tmp_path):
-    """The key file can be read by nobody else."""
+async def test_the_private_key_is_for_its_owner_only(tmp_path: Path) -> None:
+    """Only its owner can read the key file."""
     async with Sandbox(state=tmp_path):
         assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
 
 
-async def test_a_state_of_before_there_were_passwords_and_bots_is_read(connected, new_session, tmp_path):
-    """A database without the tables that logins brought gets them, and its keys are known where they were."""
+async def test_a_state_of_before_there_were_passwords_and_bots_is_read(
+    connected: Connect, new_session: NewSession, tmp_path: Path
+) -> None:
+    """A database without the tables of logins gets them, and its keys are known in the datacenter where they were."""
     async with Sandbox(state=tmp_path) as dc:
         session = new_session(dc, PHONE)
     with sqlite3.connect(tmp_path / DATABASE) as db:
@@ -65,8 +70,8 @@ async def test_a_state_of_before_there_were_passwords_and_bots_is_read(connected
 
 
 @pytest.mark.parametrize("name", [KEY_FILE, DATABASE])
-async def test_a_spoilt_file_is_named(tmp_path, name):
-    """A key or a database that is none is told in a sentence with its path."""
+async def test_a_spoilt_file_is_named(tmp_path: Path, name: str) -> None:
+    """A broken key or database is refused with a sentence that names its path."""
     (tmp_path / name).write_bytes(b"nonsense " * 200)
     with pytest.raises(SandboxError, match=name):
         await Sandbox(state=tmp_path).__aenter__()
@@ -81,13 +86,13 @@ async def test_a_spoilt_file_is_named(tmp_path, name):
         ({"dc_id": 0}, "1 to"),
     ],
 )
-def test_what_cannot_be_is_refused(options, word):
-    """Only loopback, real ports and real numbers of data centres."""
+def test_what_cannot_be_is_refused(options: dict[str, Any], word: str) -> None:
+    """Only loopback, valid ports and valid numbers of datacenters are accepted."""
     with pytest.raises(SandboxError, match=word):
         Sandbox(**options)
 
 
-async def test_a_port_that_is_taken_is_named():
+async def test_a_port_that_is_taken_is_named() -> None:
     """Two sandboxes on one port: the second says what to do."""
     async with Sandbox() as dc:
         with pytest.raises(SandboxError, match="--port"):

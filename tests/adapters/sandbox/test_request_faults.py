@@ -1,24 +1,37 @@
-"""The faults that strike requests, as the unmodified client sees them."""
+"""The faults that hit requests, as the unmodified client sees them."""
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from telethon import errors
 from telethon.tl import functions, types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from tests.adapters.sandbox.looks import ALICE, BOB, PING, STATE, alive, answered, end_of, inbox_of
+from tests.adapters.sandbox.harness import (
+    ALICE,
+    BOB,
+    PING,
+    STATE,
+    Connect,
+    NewClient,
+    NewSession,
+    connection_end,
+    is_alive,
+    is_answered,
+    record_texts,
+)
 
 CONFIG = functions.help.GetConfigRequest
 
 
-def rpc_error(code, text, **changes):
+def rpc_error(code: int, text: str, **changes: Any) -> Fault:
     return Fault(FaultKind.RPC_ERROR, code=code, text=text, **changes)
 
 
-async def failed_connect(dc, new_session, new_client):
-    """A client whose connect() failed, and what it raised."""
+async def failed_connect(dc: Sandbox, new_session: NewSession, new_client: NewClient) -> tuple[Any, Any]:
+    """Return a client whose connect() failed, and what it raised."""
     client = new_client(new_session(dc, ALICE))
     with pytest.raises(errors.RPCError) as caught:
         async with asyncio.timeout(3):
@@ -37,17 +50,19 @@ async def failed_connect(dc, new_session, new_client):
         (400, "API_ID_INVALID", errors.ApiIdInvalidError),
     ],
 )
-async def test_an_rpc_error_is_the_specific_error(connected, code, text, error):
-    """A request that is struck raises the class of its text; the link stays up, and the next one is answered."""
+async def test_an_rpc_error_is_the_specific_error(
+    connected: Connect, code: int, text: str, error: type[Exception]
+) -> None:
+    """A request that is hit raises the class of its text; the link stays up, and the next one is answered."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(code, text, request="updates.getState"))
         with pytest.raises(error):
             await client(STATE())
-        assert await alive(client)
+        assert await is_alive(client)
         assert (await client(STATE())).pts == 1
 
 
-async def test_a_flood_wait_carries_its_seconds(connected):
+async def test_a_flood_wait_carries_its_seconds(connected: Connect) -> None:
     """FLOOD_WAIT_30 is a FloodWaitError at once, and Telethon refuses the next call by itself."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(420, "FLOOD_WAIT_30"))
@@ -62,8 +77,10 @@ async def test_a_flood_wait_carries_its_seconds(connected):
     ("code", "text", "error"),
     [(500, "INTERNAL", errors.ServerError), (-503, "Timeout", errors.TimedOutError)],
 )
-async def test_a_server_error_at_get_config_is_raised_from_connect(new_session, new_client, code, text, error):
-    """The query inside initConnection can be struck: connect() raises, and is_connected() is True all the same."""
+async def test_a_server_error_at_get_config_is_raised_from_connect(
+    new_session: NewSession, new_client: NewClient, code: int, text: str, error: type[Exception]
+) -> None:
+    """The query inside initConnection can be hit: connect() raises, and is_connected() is True all the same."""
     async with Sandbox() as dc:
         await dc.inject(rpc_error(code, text, request="help.getConfig"))
         client, raised = await failed_connect(dc, new_session, new_client)
@@ -72,8 +89,8 @@ async def test_a_server_error_at_get_config_is_raised_from_connect(new_session, 
         await client.disconnect()
 
 
-async def test_a_401_at_get_users_is_not_raised_from_connect(connected):
-    """Telethon swallows it: connect() returns normally, and the first request tells."""
+async def test_a_401_at_get_users_is_not_raised_from_connect(connected: Connect) -> None:
+    """Telethon swallows the error: connect() returns normally, and the first request raises."""
     async with Sandbox() as dc:
         await dc.inject(rpc_error(401, "SESSION_REVOKED", request="users.getUsers", times=9))
         async with connected(dc, ALICE) as client:
@@ -82,7 +99,9 @@ async def test_a_401_at_get_users_is_not_raised_from_connect(connected):
 
 
 @pytest.mark.parametrize(("code", "text"), [(401, "SESSION_REVOKED"), (406, "AUTH_KEY_DUPLICATED")])
-async def test_a_dead_login_at_get_difference_is_raised_from_connect(new_session, new_client, code, text):
+async def test_a_dead_login_at_get_difference_is_raised_from_connect(
+    new_session: NewSession, new_client: NewClient, code: int, text: str
+) -> None:
     """A session without a state of updates asks for the difference inside connect(), where even a 401 is raised."""
     async with Sandbox() as dc:
         await dc.inject(rpc_error(code, text, request="updates.getDifference"))
@@ -92,27 +111,27 @@ async def test_a_dead_login_at_get_difference_is_raised_from_connect(new_session
 
 
 @pytest.mark.parametrize("kind", [FaultKind.REVOKE, FaultKind.DUPLICATE])
-async def test_a_dead_login_in_the_update_loop_ends_the_client(connected, kind):
-    """The client disconnects itself as if it had been told to; the error is only in _updates_error."""
+async def test_a_dead_login_in_the_update_loop_ends_the_client(connected: Connect, kind: FaultKind) -> None:
+    """The client disconnects itself as if it had been asked to; the error is only in _updates_error."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await client(STATE())
         await asyncio.sleep(0.05)
         await dc.inject(Fault(kind, ALICE))
         await client.catch_up()
-        assert await end_of(client) is None
+        assert await connection_end(client) is None
         assert client._updates_error.code in (401, 406)
 
 
-async def test_a_migration_leads_to_a_data_centre_that_is_not_there(connected):
-    """USER_MIGRATE_4 makes Telethon ask for the address of data centre 4, and the sandbox is the only one."""
+async def test_a_migration_leads_to_a_missing_datacenter(connected: Connect) -> None:
+    """USER_MIGRATE_4 makes Telethon ask for the address of datacenter 4, and the sandbox is the only one."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(303, "USER_MIGRATE_4"))
         with pytest.raises(ValueError, match="DC 4"):
             await client(STATE())
 
 
-async def test_an_rpc_error_acts_as_often_as_it_was_told(connected):
-    """Twice, and the third request is answered."""
+async def test_an_rpc_error_acts_as_often_as_its_times(connected: Connect) -> None:
+    """A fault of two times hits two requests, and the third is answered."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(400, "PEER_FLOOD", request="UPDATES.get?tate", times=2))
         assert (await client(CONFIG())).this_dc == 2
@@ -122,8 +141,8 @@ async def test_an_rpc_error_acts_as_often_as_it_was_told(connected):
         assert (await client(STATE())).pts == 1
 
 
-async def test_an_rpc_error_with_a_time_stands_until_then(connected):
-    """With a duration every request is struck until it is over."""
+async def test_an_rpc_error_with_a_time_lasts_until_then(connected: Connect) -> None:
+    """With a duration every request is hit until it is over."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(rpc_error(400, "PEER_FLOOD", duration=0.3))
         for _ in range(2):
@@ -133,30 +152,30 @@ async def test_an_rpc_error_with_a_time_stands_until_then(connected):
         assert (await client(STATE())).pts == 1
 
 
-async def test_slow_answers_do_not_hold_up_pings(connected):
+async def test_slow_answers_do_not_hold_up_pings(connected: Connect) -> None:
     """The request is performed and its answer comes late; pings are answered meanwhile."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.SLOW, seconds=0.5))
         began = time.monotonic()
         asking = asyncio.ensure_future(client(STATE()))
-        assert await alive(client)
+        assert await is_alive(client)
         assert not asking.done()
         await asking
         assert 0.5 <= time.monotonic() - began < 3
 
 
-async def test_slow_pings_are_asked_for_by_name(connected):
+async def test_slow_pings_are_asked_for_by_name(connected: Connect) -> None:
     """A pattern that matches pings slows them, and nothing else."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.SLOW, seconds=0.6, request="ping*"))
-        assert not await alive(client)
-        assert await answered(client, STATE())
+        assert not await is_alive(client)
+        assert await is_answered(client, STATE())
         assert (await client(PING(3))).ping_id == 3
 
 
 @pytest.mark.parametrize(("kind", "stored"), [(FaultKind.RESET_BEFORE, 0), (FaultKind.RESET_AFTER, 1)])
-async def test_a_reset_before_or_after_a_request(connected, kind, stored):
-    """The call raises ConnectionResetError either way; only `reset_after` has delivered the message."""
+async def test_a_reset_before_or_after_a_request(connected: Connect, kind: FaultKind, stored: int) -> None:
+    """The call raises ConnectionResetError either way; only ``reset_after`` has delivered the message."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(kind, ALICE, request="messages.sendMessage"))
         await client(STATE())
@@ -164,7 +183,7 @@ async def test_a_reset_before_or_after_a_request(connected, kind, stored):
             await client(functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=5))
         assert len(dc.messages(ALICE)) == stored
         with pytest.raises(ConnectionResetError):
-            await end_of(client)
+            await connection_end(client)
         async with connected(dc, ALICE) as again:
             assert await again(functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=6))
 
@@ -173,10 +192,10 @@ async def test_a_reset_before_or_after_a_request(connected, kind, stored):
     ("text", "error"),
     [(None, errors.AuthKeyUnregisteredError), ("SESSION_REVOKED", errors.SessionRevokedError)],
 )
-async def test_a_revoked_login(connected, text, error):
+async def test_a_revoked_login(connected: Connect, text: str | None, error: type[Exception]) -> None:
     """Every request that needs the login raises, the link stays up, no update comes, and connect() sees nothing."""
     async with Sandbox() as dc, connected(dc, ALICE) as client, connected(dc, BOB) as bob:
-        texts = inbox_of(client)
+        texts = record_texts(client)
         await client(STATE())
         await dc.inject(Fault(FaultKind.REVOKE, ALICE, text=text))
         await dc.push(ALICE, "secret")
@@ -184,16 +203,16 @@ async def test_a_revoked_login(connected, text, error):
             with pytest.raises(error):
                 await client(STATE())
         assert (await client(CONFIG())).this_dc == 2
-        assert await alive(client)
+        assert await is_alive(client)
         assert texts.empty()
-        assert await answered(bob, STATE())
+        assert await is_answered(bob, STATE())
         async with connected(dc, ALICE) as again:
             assert await again.get_me() is None
         await dc.clear(ALICE)
-        assert await answered(client, STATE())
+        assert await is_answered(client, STATE())
 
 
-async def test_a_duplicated_key_is_raised_from_connect(new_session, new_client):
+async def test_a_duplicated_key_is_raised_from_connect(new_session: NewSession, new_client: NewClient) -> None:
     """406 to every request: connect() raises AuthKeyDuplicatedError, and is_connected() is True all the same."""
     async with Sandbox() as dc:
         await dc.inject(Fault(FaultKind.DUPLICATE, ALICE))
@@ -206,29 +225,29 @@ async def test_a_duplicated_key_is_raised_from_connect(new_session, new_client):
 
 
 @pytest.mark.parametrize("code", [18, 19, 20, 34, 35, 48, 64])
-async def test_a_bad_message_is_raised(connected, code):
+async def test_a_bad_message_is_raised(connected: Connect, code: int) -> None:
     """These codes raise BadMessageError from the call, and the link goes on."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BAD_MSG, code=code, request="updates.getState"))
         with pytest.raises(errors.BadMessageError):
             await client(STATE())
-        assert await answered(client, STATE())
+        assert await is_answered(client, STATE())
         assert dc.stats()["protocol_errors"] == {}
 
 
 @pytest.mark.parametrize("code", [16, 17, 32, 33])
-async def test_a_bad_message_is_sent_again(connected, code):
-    """These codes Telethon mends by itself: the call is answered as if nothing had been."""
+async def test_a_bad_message_is_sent_again(connected: Connect, code: int) -> None:
+    """Telethon mends these codes by itself: the call is answered as usual."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BAD_MSG, code=code))
-        assert await answered(client, STATE(), within=3)
+        assert await is_answered(client, STATE(), within=3)
         assert dc.stats()["acted"] == {"bad_msg": 1}
 
 
-async def test_a_difference_that_is_too_long_loses_messages(connected):
+async def test_a_difference_that_is_too_long_loses_messages(connected: Connect) -> None:
     """Telethon takes the new state and never asks for what was between."""
     async with Sandbox() as dc, connected(dc, ALICE, catch_up=False) as client:
-        texts = inbox_of(client)
+        texts = record_texts(client)
         await client(STATE())
         await dc.inject(Fault(FaultKind.TOO_LONG, ALICE))
         await dc.inject(Fault(FaultKind.LOST_UPDATE, ALICE, times=1))
@@ -237,7 +256,7 @@ async def test_a_difference_that_is_too_long_loses_messages(connected):
         async with asyncio.timeout(3):
             while not dc.stats()["acted"].get("too_long"):
                 await asyncio.sleep(0.02)
-        assert await alive(client)
+        assert await is_alive(client)
         await dc.push(ALICE, "heard")
         async with asyncio.timeout(3):
             assert await texts.get() == "heard"

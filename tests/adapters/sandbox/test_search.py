@@ -1,28 +1,32 @@
 """messages.search, with the unmodified Telethon client."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from telethon import errors
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox
+from tests.adapters.sandbox.harness import Connect
 
 ALICE, BOB = "+9996620001", "+9996620002"
 BOBS_NAME = "user9996620002"
 
 
-def every(client, chat, **wanted):
-    """All of it, without the second that Telethon waits between pages."""
-    return client.iter_messages(chat, wait_time=0, **wanted)
+def every(client: Any, chat: Any, **wanted: Any) -> AsyncIterator[Any]:
+    """Yield all of it, without the second that Telethon waits between pages."""
+    messages: AsyncIterator[Any] = client.iter_messages(chat, wait_time=0, **wanted)
+    return messages
 
 
-async def texts_of(messages):
+async def texts_of(messages: AsyncIterator[Any]) -> list[str]:
     return [message.text async for message in messages]
 
 
-async def test_a_group_is_searched_for_what_one_wrote(connected):
-    """from_user and search together find one's own messages with that text, in pages, either way round."""
+async def test_a_group_is_searched_for_what_one_wrote(connected: Connect) -> None:
+    """from_user and search together find an account's own messages with that text, in pages, in either order."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE, BOB])
         for number in range(1, 261):
@@ -36,13 +40,13 @@ async def test_a_group_is_searched_for_what_one_wrote(connected):
         assert bobs == [number for number in range(1, 261) if number % 5]
 
 
-async def test_a_search_has_bounds_and_a_count(connected):
-    """min_id, max_id, limit and offset_id bound what is found; a limit of 0 tells how many there are."""
+async def test_a_search_has_bounds_and_a_count(connected: Connect) -> None:
+    """min_id, max_id, limit and offset_id bound what is found; a limit of 0 returns the number of matches."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 300)
 
-        async def found(**bounds):
+        async def found(**bounds: Any) -> list[int]:
             return [m.id async for m in every(alice, "talk", search="message", **bounds)]
 
         assert await found(min_id=290) == list(range(300, 290, -1))
@@ -53,7 +57,7 @@ async def test_a_search_has_bounds_and_a_count(connected):
         assert (await alice.get_messages("talk", search="29", limit=0)).total == 13
 
 
-async def test_a_search_is_bounded_by_the_server_too(connected):
+async def test_a_search_is_bounded_by_the_server_too(connected: Connect) -> None:
     """The ids of a raw request bound its answer; Telethon itself never sends them."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -67,7 +71,7 @@ async def test_a_search_is_bounded_by_the_server_too(connected):
         assert (answer.messages, answer.count) == ([], 20)
 
 
-async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected):
+async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected: Connect) -> None:
     """Cyrillic and German are found in any case; % and _ are characters like others."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
@@ -79,8 +83,8 @@ async def test_a_search_knows_letters_of_any_case_and_no_wildcards(connected):
         assert len(await texts_of(every(alice, "talk", search=""))) == 5
 
 
-async def test_a_private_chat_is_searched(connected):
-    """One's own messages to somebody, with a text, are found, and so are notes to oneself; other chats are not read."""
+async def test_a_private_chat_is_searched(connected: Connect) -> None:
+    """In a private chat the caller's messages with a text and notes to itself are found; other chats are not."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.push(ALICE, "plan of Bob", BOB)
         await dc.push(ALICE, "plan of Telegram")
@@ -94,8 +98,8 @@ async def test_a_private_chat_is_searched(connected):
         assert (await alice.get_messages(BOBS_NAME, search="plan", limit=0)).total == 2
 
 
-async def test_a_broadcast_does_not_tell_who_wrote(connected):
-    """There one finds what the channel said and what one wrote oneself, but not what somebody else did."""
+async def test_a_broadcast_hides_its_authors(connected: Connect) -> None:
+    """In a broadcast the channel's messages and the caller's own are found, but not those of other authors."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("news", "News", admins=[ALICE, BOB])
         await dc.post("news", "by the channel")
@@ -106,8 +110,8 @@ async def test_a_broadcast_does_not_tell_who_wrote(connected):
         assert len(await texts_of(every(alice, "news", from_user="news"))) == 3
 
 
-async def test_a_group_that_speaks_itself_is_found_by_its_name(connected):
-    """from_user may be the group: what it said itself, not what members wrote."""
+async def test_a_group_that_speaks_itself_is_found_by_its_name(connected: Connect) -> None:
+    """from_user may be the group: it finds what the group itself wrote, not what members did."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[BOB])
         await dc.post("talk", "by the group")
@@ -115,8 +119,8 @@ async def test_a_group_that_speaks_itself_is_found_by_its_name(connected):
         assert await texts_of(every(alice, "talk", from_user="talk")) == ["by the group"]
 
 
-async def test_a_time_begins_and_ends_a_search(connected):
-    """min_date and max_date are bounds that are not met themselves, and offset_date of getHistory begins below it."""
+async def test_a_time_begins_and_ends_a_search(connected: Connect) -> None:
+    """min_date and max_date are exclusive, and offset_date of getHistory begins below it."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         await dc.fill("talk", 10)
@@ -131,8 +135,8 @@ async def test_a_time_begins_and_ends_a_search(connected):
         assert forwards == [8, 9, 10]
 
 
-async def test_a_kind_of_message_that_the_sandbox_lacks_is_refused(connected):
-    """Only text is there, so a search for photos is told clearly that it finds nothing here."""
+async def test_a_kind_of_message_that_the_sandbox_lacks_is_refused(connected: Connect) -> None:
+    """The sandbox has text only, so a search for photos is refused clearly."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         with pytest.raises(errors.BadRequestError, match="FILTER_NOT_IN_SANDBOX"):

@@ -1,21 +1,27 @@
-"""A message that is sent again under its random_id, as whoever does not know whether it arrived has to."""
+"""A message that is sent again under its random_id, as a client does that does not know whether it arrived."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Sandbox
+from tests.adapters.sandbox.harness import Connect, NewSession
 
 ALICE, BOB = "+9996620001", "+9996620002"
 
 
-async def send(client, chat, random_id=42):
+async def send(client: Any, chat: Any, random_id: int | None = 42) -> None:
     request = functions.messages.SendMessageRequest(await client.get_input_entity(chat), "once", random_id=random_id)
     await client._sender.send(request)  # past the client, which sleeps for 2 s after every ServerError
 
 
 @pytest.mark.parametrize("chat", ["talk", "user9996620002"])
-async def test_a_random_id_works_once_over_all_connections_and_lives(connected, new_session, tmp_path, chat):
+async def test_a_random_id_works_once_over_all_connections_and_lives(
+    connected: Connect, new_session: NewSession, tmp_path: Path, chat: str
+) -> None:
     """Another connection of the account and a restarted sandbox refuse it too; the message is there once.
 
     Another account may use the same number, and the refused one leaves no gap.

@@ -13,7 +13,7 @@ import anyio
 from attrs import define, field
 from telethon.crypto import AESModeCTR
 
-from adapters.sandbox.transport import Full, Intermediate, Obfuscated
+from adapters.sandbox.mtproto.transport import Full, Intermediate, Obfuscated
 from adapters.telegram import Proxy
 
 USER, PASSWORD = "user-of-the-proxy", "p@ss:word%/of-the-proxy"

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from adapters.sandbox import Fault
-from adapters.sandbox.chaos import chaos
+from adapters.sandbox.control.chaos import chaos
 from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
 from tests.timeouts import TIMEOUT
 
@@ -63,7 +63,7 @@ async def test_everybody_comes_through_chaos(harness: EngineHarness) -> None:
     at_the_end = [entry.source.value for entry in entries if entry.event == "StopRequested"]
     assert at_the_end == ["healthy"] * 3, harness.text
     log = (harness.directory / "data" / "sandbox" / "sandbox.log").read_text()
-    assert log.count("fault: kind") == sum(isinstance(step.fault, Fault) for step in chaos(7, PHONES, 10))
+    assert log.count("fault: kind") == sum(isinstance(step.action, Fault) for step in chaos(7, PHONES, 10))
     assert "a step of the scenario failed" not in log
 
 

@@ -143,8 +143,7 @@ async def test_a_revoked_login_is_not_healthy() -> None:
 
 
 async def test_stopping_gives_the_client_back_as_it_was() -> None:
-    """After ``stop_monitoring`` the client is still connected, reconnects by itself as its owner wished, and no task
-    is left."""
+    """After ``stop_monitoring`` the client is connected, reconnects as its owner wished, and no task is left."""
     async with Sandbox() as dc, script(dc, auto_reconnect=True, connection_retries=7) as client:
         async with watching(client) as monitor:
             await until(monitor, "healthy")

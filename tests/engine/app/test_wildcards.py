@@ -60,7 +60,7 @@ async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(har
         assert [row(path) for path in files] == before
         assert [entry.name for entry in sorted(brought.iterdir())] == [path.name for path in files]
         for path, phone in zip(files, PHONES, strict=True):
-            assert await script(path, dc) == dc._centre.store.account(phone).id
+            assert await script(path, dc) == dc._hub.store.account(phone).id
 
 
 def row(path: Path) -> tuple[object, ...]:

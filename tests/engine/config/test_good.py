@@ -7,22 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.sandbox.channels import ACCOUNT_USERNAME, USERNAME
-from adapters.sandbox.faults import BAD_MESSAGE_CODES, TRAITS, TRANSPORT_CODES
+from adapters.sandbox import FaultKind
+from adapters.sandbox.faults.kinds import FAULT_RULES
+from adapters.sandbox.store.channels import ACCOUNT_USERNAME, USERNAME
 from engine.config import (
     Chaos,
     DatacenterConfig,
-    Do,
     Group,
     ProxyConfig,
     SandboxConfig,
     ScenarioStep,
     Scheme,
+    StepCommand,
     Telegram,
     load,
     parse_duration,
 )
-from engine.config.scenario import CODES
 from states.schedules import Backoff, FileBackoff, Policy, Then
 from tests.engine.config.texts import API_HASH, HEAD, ONE, PEM, PHONE, SANDBOX, Load
 
@@ -123,29 +123,32 @@ def test_a_scenario_is_read(good: Load) -> None:
     refuse, message = "{at: 1m, do: refuse, for: 10, account: A}", "{at: 2m, do: message, account: A, text: hello}"
     steps = f"[{{at: 5s, do: reset}}, {refuse}, {message}]"
     assert good(f"{SANDBOX}{one}sandbox: {{scenario: {steps}}}").sandbox.scenario == (
-        ScenarioStep(at=5.0, do=Do.RESET),
-        ScenarioStep(at=60.0, do=Do.REFUSE, account="A", duration=10.0),
-        ScenarioStep(at=120.0, do=Do.MESSAGE, account="A", text="hello"),
+        ScenarioStep(at=5.0, do=FaultKind.RESET),
+        ScenarioStep(at=60.0, do=FaultKind.REFUSE, account="A", duration=10.0),
+        ScenarioStep(at=120.0, do=StepCommand.MESSAGE, account="A", text="hello"),
     )
 
 
 @pytest.mark.parametrize(
     ("step", "meant"),
     [
-        ("do: reset, times: 3", {"do": Do.RESET, "times": 3}),
-        ("do: close, for: 2s", {"do": Do.CLOSE, "duration": 2.0}),
-        ("do: syn_drop, for: 2s", {"do": Do.SYN_DROP, "duration": 2.0}),
-        ("do: slow, for: 5s, seconds: 500ms", {"do": Do.SLOW, "duration": 5.0, "seconds": 0.5}),
-        ("do: revoke", {"do": Do.REVOKE}),
-        ("do: duplicate", {"do": Do.DUPLICATE}),
-        ("do: forget_key", {"do": Do.FORGET_KEY}),
-        ("do: bad_salt", {"do": Do.BAD_SALT}),
-        ("do: transport_error, code: -404, times: 2", {"do": Do.TRANSPORT_ERROR, "code": -404, "times": 2}),
-        ("do: clock_offset, for: 5s, seconds: -400s", {"do": Do.CLOCK_OFFSET, "duration": 5.0, "seconds": -400.0}),
-        ("do: clock_offset, for: 5s, seconds: -1.5", {"do": Do.CLOCK_OFFSET, "duration": 5.0, "seconds": -1.5}),
+        ("do: reset, times: 3", {"do": FaultKind.RESET, "times": 3}),
+        ("do: close, for: 2s", {"do": FaultKind.CLOSE, "duration": 2.0}),
+        ("do: syn_drop, for: 2s", {"do": FaultKind.SYN_DROP, "duration": 2.0}),
+        ("do: slow, for: 5s, seconds: 500ms", {"do": FaultKind.SLOW, "duration": 5.0, "seconds": 0.5}),
+        ("do: revoke", {"do": FaultKind.REVOKE}),
+        ("do: duplicate", {"do": FaultKind.DUPLICATE}),
+        ("do: forget_key", {"do": FaultKind.FORGET_KEY}),
+        ("do: bad_salt", {"do": FaultKind.BAD_SALT}),
+        ("do: transport_error, code: -404, times: 2", {"do": FaultKind.TRANSPORT_ERROR, "code": -404, "times": 2}),
+        (
+            "do: clock_offset, for: 5s, seconds: -400s",
+            {"do": FaultKind.CLOCK_OFFSET, "duration": 5.0, "seconds": -400.0},
+        ),
+        ("do: clock_offset, for: 5s, seconds: -1.5", {"do": FaultKind.CLOCK_OFFSET, "duration": 5.0, "seconds": -1.5}),
         (
             "do: rpc_error, code: -503, text: Timeout, request: 'updates.*'",
-            {"do": Do.RPC_ERROR, "code": -503, "text": "Timeout", "request": "updates.*"},
+            {"do": FaultKind.RPC_ERROR, "code": -503, "text": "Timeout", "request": "updates.*"},
         ),
     ],
 )
@@ -155,15 +158,14 @@ def test_each_fault_is_read_with_its_keys(good: Load, step: str, meant: dict[str
     assert read == ScenarioStep(at=1.0, **meant)
 
 
-def test_the_config_and_the_sandbox_know_the_same_faults() -> None:
-    """The two tables are apart, because the config knows no adapter; they must not say different things."""
-    for kind, trait in TRAITS.items():
-        step = Do(kind.value)
-        assert set(step.needs) == trait.needs
-        assert set(step.takes) == trait.keys | {"for"}
-        assert not (step.lasts and trait.once)
-    assert CODES == {Do.TRANSPORT_ERROR: TRANSPORT_CODES, Do.BAD_MSG: BAD_MESSAGE_CODES}
-    assert {step.value for step in Do} - {kind.value for kind in TRAITS} == {"clear", "message"}
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_each_fault_of_the_sandbox_is_a_step(good: Load, kind: FaultKind) -> None:
+    """The config takes every fault that the sandbox has, with the keys that its rule requires."""
+    rule = FAULT_RULES[kind]
+    given = {"code": rule.codes[0] if rule.codes else 420, "text": "INTERNAL", "seconds": "1s"}
+    keys = "".join(f", {key}: {given[key]}" for key in rule.required)
+    (step,) = good(f"{SANDBOX}{ONE}sandbox: {{scenario: [{{at: 1s, do: {kind}, for: 5s{keys}}}]}}").sandbox.scenario
+    assert step.do is kind
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from tests.engine.config.texts import (
     SECRETS,
     Load,
     Problems,
+    shown,
 )
 
 FULL: dict[str, Any] = {
@@ -54,8 +55,9 @@ def test_no_repr_shows_a_secret(good: Load, tmp_path: Path) -> None:
     proxy = f"[socks5://user:{PROXY_PASSWORD}@h:1, mtproxy://{PROXY_SECRET}@h:2]"
     config = good(f'{text}accounts: [{{name: A, session: a, phone: "{PHONE}", proxy: {proxy}}}]')
     assert config.accounts[0].phone == PHONE
+    assert repr(config) == "<Config config.yaml: 1 account>"
     assert [str(one) for one in config.accounts[0].proxy] == ["socks5://h:1", "mtproxy://h:2"]
-    assert not [secret for secret in SECRETS if secret in repr(config) or secret in str(config.telegram)]
+    assert not [secret for secret in SECRETS if secret in shown(config) or secret in str(config.telegram)]
 
 
 def test_what_may_be_a_secret_is_quoted_nowhere(bad: Problems) -> None:
@@ -74,7 +76,7 @@ def test_a_bot_token_is_shown_nowhere(good: Load, bad: Problems, monkeypatch: py
     monkeypatch.setenv("BOT_TOKEN", BOT_TOKEN)
     config = good(HEAD + "accounts: [{name: A, session: a, bot_token: '${BOT_TOKEN}'}]")
     assert config.accounts[0].bot_token == BOT_TOKEN
-    assert BOT_TOKEN not in repr(config)
+    assert BOT_TOKEN not in shown(config)
     (wrong,) = bad(HEAD + f"accounts: [{{name: A, session: a, bot_token: '{BOT_TOKEN} '}}]")
     assert "accounts[0].bot_token: must be a number, a colon and a key; copy it from @BotFather" in wrong
     (both,) = bad(HEAD + f"accounts: [{{name: A, session: a, bot_token: '{BOT_TOKEN}', phone: '{PHONE}'}}]")
@@ -117,7 +119,7 @@ def test_no_damage_to_a_config_shows_a_secret_or_a_traceback(tmp_path: Path, dat
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_TOKEN", "SecretOfTheEnvironment")
         try:
-            said = repr(load(path))
+            said = shown(load(path))
         except ConfigError as error:
             said = f"{error} {error!r} {error.__context__!r}"
     assert not [secret for secret in (*SECRETS, "SecretOfTheEnvironment") if secret in said]

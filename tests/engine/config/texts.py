@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from engine.config import (
-    Config,
-)
+import attrs
+
+from engine.config import Config
 
 API_HASH = "0123456789abcdef0123456789abcdef"
 PHONE = "+9996620001"
@@ -19,3 +19,8 @@ SANDBOX = f"telegram: {{api_id: 777, api_hash: {API_HASH}, datacenter: sandbox}}
 ONE = "accounts: [{name: A, session: a}]\n"
 Load = Callable[[str], Config]
 Problems = Callable[[str], list[str]]
+
+
+def shown(config: Config) -> str:
+    """Return what a log line or a traceback could show of a config: its own repr, and those of all its sections."""
+    return " ".join(map(repr, (config, *attrs.astuple(config, recurse=False))))

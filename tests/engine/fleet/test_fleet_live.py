@@ -78,7 +78,7 @@ async def until_back(supervisor: Supervisor, *, reconnects: int) -> None:
 async def test_a_mass_reset_meets_the_limit(tmp_path: Path) -> None:
     """After a reset of all, the server never sees more handshakes at once than the limit, and all are back."""
     async with Sandbox() as dc, fleet_at(dc, tmp_path) as supervisor:
-        dc.mark()
+        dc.reset_counters()
         await dc.inject(Fault(FaultKind.RESET))
         await until_back(supervisor, reconnects=1)
         assert 1 <= dc.stats()["handshakes"]["most"] <= LIMIT
@@ -89,7 +89,7 @@ async def test_after_an_outage_nobody_waits_for_its_own_schedule(tmp_path: Path)
     """Half a second without a port: a few try in vain, and all are back long before their own wait is over."""
     async with Sandbox() as dc, fleet_at(dc, tmp_path) as supervisor:
         await dc.inject(Fault(FaultKind.REFUSE))
-        dc.mark()
+        dc.reset_counters()
         await dc.inject(Fault(FaultKind.RESET))
         with anyio.fail_after(TIMEOUT):
             while not any(at.links == 2 for at in supervisor.snapshots.values()):

@@ -129,8 +129,10 @@ async def disturb(checker: LimitChecker, harness: DispatcherHarness) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_in_any_weather_every_job_comes_to_its_end_and_no_limit_is_passed(seed: int) -> None:
-    """No job runs twice at a time, no limit is passed, and in the end each is done with all its results, or has failed
-    because it always does, or was cancelled by a person."""
+    """No job runs twice at a time, no limit is passed, and every job comes to its end.
+
+    It is done with all its results, or has failed because it always does, or was cancelled by the operator.
+    """
     rng = random.Random(seed)
     checker, store = LimitChecker(rng), MemoryStore(takes=0.005)
     for number in range(1, JOBS + 1):

@@ -134,6 +134,19 @@ async def test_checkpoints_side_by_side_keep_all_results() -> None:
     assert sorted(store.results[1]) == sorted([*range(5), *range(5)])
 
 
+async def test_a_handle_says_in_a_line_which_job_it_is() -> None:
+    """Not what the job was given, which may be long or private."""
+    seen = []
+
+    async def work(job: JobHandle, _: Any) -> None:
+        seen.append(repr(job))
+
+    await run(work, MemoryStore())
+    (shown,) = seen
+    assert shown.startswith("<JobHandle job 1 (work) of ")
+    assert shown.endswith(", attempt 1>")
+
+
 async def test_the_attempt_counts_failures_alone() -> None:
     """After a lost connection it is the same attempt, after a failure the next."""
     seen = []

@@ -165,8 +165,10 @@ asks = st.lists(
 def test_never_more_than_the_budget_begin_in_any_window(
     asks: list[tuple[float, str, str, bool, bool]], at_most: int, per: float, jitter: float, seed: int
 ) -> None:
-    """However jobs ask, and over restarts, at most ``at_most`` of a kind begin with an account in any ``per`` seconds;
-    and who comes when it was told to may begin."""
+    """However jobs ask, and over restarts, a budget holds, and a job that comes when it was told to may begin.
+
+    At most ``at_most`` of a kind begin with an account in any ``per`` seconds.
+    """
     budget = Budget(at_most=at_most, per=per, jitter=jitter)
     policy = WorkPolicy(kinds={kind: KindPolicy(per_account=99, budget=budget) for kind in ("k", "other")})
     at, now = Pace(policy, random.Random(seed)), 0.0

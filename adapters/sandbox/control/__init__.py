@@ -1,0 +1,1 @@
+"""Control of a running sandbox: commands as JSON lines, scenarios, and chaos."""

@@ -1,0 +1,186 @@
+"""The control connection: JSON lines over TCP, one command a line, one answer a line."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+from anyio.abc import AnyByteStream, TaskGroup
+from anyio.streams.buffered import BufferedByteReceiveStream
+from attrs import asdict, define
+
+from adapters.sandbox.control import commands
+from adapters.sandbox.control.commands import (
+    Authorize,
+    Clear,
+    Command,
+    CreateChannel,
+    Fill,
+    GetHistory,
+    GetStats,
+    Listen,
+    PostMessage,
+    Push,
+    ResetCounters,
+    Scenario,
+)
+from adapters.sandbox.control.login_commands import (
+    AcceptToken,
+    ExpireBotToken,
+    ExpireCodes,
+    ExpireTokens,
+    LoginCommand,
+    MakeBot,
+    OpenDatacenter,
+    SetNumberStatus,
+    SetPassword,
+    SetTokenLifetime,
+)
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.server.sandbox import Sandbox
+from adapters.sandbox.store.channels import ChannelMessage
+
+log = logging.getLogger(__name__)
+
+MAX_LINE_BYTES: Final = 256 * 1024
+MAX_PAGE_BYTES: Final = 512 * 1024
+MAX_PAGE_MESSAGES: Final = 2000
+MAX_SCENARIOS: Final = 16
+ANSWER_TIMEOUT_SECONDS: Final = 10.0
+
+
+@define
+class CommandServer:
+    """Performs commands on a sandbox and runs its scenarios."""
+
+    _sandbox: Sandbox
+    _tasks: TaskGroup
+    _clock: Callable[[], float] = anyio.current_time
+    _running: int = 0
+
+    async def serve(self, stream: AnyByteStream) -> None:
+        """Serve one control connection until its other end closes it. No input makes this raise."""
+        lines = BufferedByteReceiveStream(stream)
+        async with stream:
+            while True:
+                try:
+                    line = await lines.receive_until(b"\n", MAX_LINE_BYTES)
+                    reply = await self.answer(line)
+                except anyio.DelimiterNotFound:
+                    await self._reply(stream, _error_reply(f"A command is a line of at most {MAX_LINE_BYTES} bytes."))
+                    return
+                except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                    return
+                if not await self._reply(stream, reply):
+                    return
+
+    async def answer(self, line: bytes) -> dict[str, Any]:
+        """Return the answer to one line."""
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            return _error_reply('A command is one JSON object on one line, such as {"do": "stats"}.')
+        try:
+            return {"ok": True, **await self.perform(commands.parse(record))}
+        except SandboxError as error:
+            return _error_reply(str(error))
+
+    async def perform(self, command: Command) -> dict[str, Any]:
+        """Perform a command; return what the answer holds besides ``ok``. Raises SandboxError."""
+        match command:
+            case Fault():
+                await self._sandbox.inject(command)
+            case Clear():
+                await self._sandbox.clear(command.account)
+            case Push():
+                return {"id": await self._sandbox.push(command.account, command.text, command.sender)}
+            case CreateChannel():
+                members, admins = command.members, command.admins
+                made = self._sandbox.create_channel(
+                    command.username, command.title, megagroup=command.megagroup, members=members, admins=admins
+                )
+                return {"id": await made}
+            case PostMessage():
+                return {"id": await self._sandbox.post(command.username, command.text, command.sender)}
+            case Fill():
+                return {"written": await self._sandbox.fill(command.username, command.upto)}
+            case GetHistory():
+                return _page(self._sandbox.channel_messages(command.username, command.after, MAX_PAGE_MESSAGES + 1))
+            case Listen():
+                return {"port": await self._sandbox.listen(command.account)}
+            case Authorize():
+                return {"key": self._sandbox.authorize(command.account).hex()}
+            case LoginCommand():
+                return await self._perform_login(command)
+            case ResetCounters():
+                self._sandbox.reset_counters()
+            case GetStats():
+                return {"stats": self._sandbox.stats()}
+            case Scenario():
+                if self._running >= MAX_SCENARIOS:
+                    raise SandboxError(f"{MAX_SCENARIOS} scenarios are running already; wait until one is over.")
+                self._running += 1
+                self._tasks.start_soon(self._run, command, self._clock())
+        return {}
+
+    async def _perform_login(self, command: LoginCommand) -> dict[str, Any]:
+        match command:
+            case SetNumberStatus():
+                self._sandbox.set_number_status(command.account, command.status)
+            case SetPassword():
+                await self._sandbox.set_password(command.account, command.password, command.hint or "")
+            case ExpireCodes():
+                return {"expired": self._sandbox.expire_codes(command.account)}
+            case AcceptToken():
+                self._sandbox.accept_token(command.account, command.token)
+            case ExpireTokens():
+                return {"expired": self._sandbox.expire_tokens()}
+            case SetTokenLifetime():
+                self._sandbox.set_token_lifetime(command.seconds)
+            case MakeBot():
+                return {"id": self._sandbox.make_bot(command.token, command.dc)}
+            case OpenDatacenter():
+                return {"port": await self._sandbox.open_dc(command.dc, command.port)}
+            case ExpireBotToken():
+                self._sandbox.expire_bot_token(command.token)
+        return {}
+
+    async def _run(self, scenario: Scenario, start: float) -> None:
+        try:
+            for step in scenario.steps:
+                await anyio.sleep_until(start + step.at)
+                try:
+                    await self.perform(step.action)
+                except SandboxError as error:
+                    log.warning("a step of the scenario failed: %s", error)
+        finally:
+            self._running -= 1
+
+    @staticmethod
+    async def _reply(stream: AnyByteStream, reply: dict[str, Any]) -> bool:
+        """Send a reply; return False when the other end does not read."""
+        try:
+            with anyio.fail_after(ANSWER_TIMEOUT_SECONDS):
+                await stream.send(json.dumps(reply).encode() + b"\n")
+        except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return False
+        return True
+
+
+def _page(messages: list[ChannelMessage]) -> dict[str, Any]:
+    """Return as many of the messages as one answer may hold, at least one, and whether there are more."""
+    page: list[dict[str, Any]] = []
+    size = 0
+    for message in messages[:MAX_PAGE_MESSAGES]:
+        record = asdict(message)
+        size += len(json.dumps(record))
+        if page and size > MAX_PAGE_BYTES:
+            break
+        page.append(record)
+    return {"messages": page, "more": len(page) < len(messages)}
+
+
+def _error_reply(sentence: str) -> dict[str, Any]:
+    return {"ok": False, "error": sentence}

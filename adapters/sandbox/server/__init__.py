@@ -1,0 +1,1 @@
+"""The datacenter itself: listening sockets, connections, and the hub that they share."""

@@ -1,0 +1,381 @@
+"""One connection: packets in, answers out, until either side ends it."""
+
+import contextlib
+import logging
+from asyncio import IncompleteReadError, StreamReader, StreamWriter
+from hashlib import sha256
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import define, field
+from telethon.tl import functions, types
+
+from adapters.sandbox import services
+from adapters.sandbox.errors import UNKNOWN_KEY, BadMessage, ProtocolError, RpcRefusal
+from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.faults.kinds import FaultKind, FaultPoint
+from adapters.sandbox.mtproto import cipher, key_exchange, tl, transport
+from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
+from adapters.sandbox.mtproto.key_exchange import KeyExchange
+from adapters.sandbox.mtproto.message_layer import BAD_SALT, LAYER_REQUESTS, IncomingMessage, MessageLayer, check_parity
+from adapters.sandbox.server.connection_socket import CHUNK_BYTES, ConnectionSocket
+from adapters.sandbox.server.hub import Hub
+from adapters.sandbox.server.requests import RequestHandler
+from adapters.sandbox.services import views
+from adapters.sandbox.store.database import StoredAccount
+
+log = logging.getLogger(__name__)
+
+IDLE_TIMEOUT_SECONDS: Final = 600.0
+"""A client pings every minute or so; one that is silent for this long is gone."""
+BLACKHOLE_POLL_SECONDS: Final = 0.25
+"""How often a connection that should have been closed checks whether the black hole is over."""
+MAX_REQUESTS_IN_FLIGHT: Final = 256
+SALT_LIFETIME_SECONDS: Final = 3600
+REQUEST_POINTS: Final = (FaultPoint.REQUEST, FaultPoint.ANSWER)
+
+
+@define(eq=False)
+class Connection:
+    """Serves one client. ``serve`` returns when the connection is over and leaves no socket behind."""
+
+    _hub: Hub
+    _reader: StreamReader
+    _writer: StreamWriter
+    _dc_id: int
+    """The datacenter that the client connected to."""
+    _port_account: str | None
+    """The phone number that the port belongs to; None on the shared port."""
+    _tasks: TaskGroup = field(init=False)
+    _socket: ConnectionSocket = field(init=False)
+    _requests: RequestHandler = field(init=False)
+    _request_slots: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT))
+    _read_scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    _exchange: KeyExchange | None = None
+    _key: AuthKey | None = None
+    _layer: MessageLayer = field(init=False)
+    _disconnect_at: float | None = None
+    _handshake_ended: bool = False
+    _plain_stamp: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._socket = ConnectionSocket(self._reader, self._writer)
+        self._requests = RequestHandler(self._hub, self, self._dc_id)
+
+    @property
+    def _key_dc(self) -> int | None:
+        return self._hub.shared.key_dc(self._dc_id)
+
+    @property
+    def account(self) -> str | None:
+        """Return the phone number of the account, as far as it is known."""
+        owner = self._owner()
+        return owner.phone if owner else self._port_account
+
+    async def serve(self) -> None:
+        """Read until the end. No input of a client makes this raise."""
+        self._hub.stats.connections += 1
+        self._hub.stats.begin_handshake()
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                with contextlib.suppress(IncompleteReadError, OSError):
+                    await self._read()
+                self._tasks.cancel_scope.cancel()
+        finally:
+            self._requests.stop_updates()
+            self._end_handshake()
+            self._hub.stats.connections -= 1
+            await self._socket.aclose()
+
+    def apply_fault(self, fault: Fault) -> bool:
+        """Apply a fault to the whole connection now; return False when it can have no effect here."""
+        sock = self._socket
+        if sock.closed:
+            return False
+        match fault.kind:
+            case FaultKind.RESET | FaultKind.RESET_BEFORE | FaultKind.RESET_AFTER:
+                sock.reset()
+            case FaultKind.FORGET_KEY if self._owner() is None:
+                return False
+            case FaultKind.TRANSPORT_ERROR | FaultKind.FORGET_KEY:
+                if sock.framing is None:
+                    return False
+                sock.send_error(fault.code or UNKNOWN_KEY)
+            case FaultKind.GARBAGE:
+                sock.send_garbage()
+            case _:
+                sock.close_gracefully()
+        self._read_scope.deadline = self._next_deadline()
+        return True
+
+    def push(self, update: Any) -> None:
+        """Send an update."""
+        if not self._requests.may_receive(self._owner()):
+            return
+        faults = self._hub.faults
+        # A login that was revoked gets no updates; a lost update is still in the difference.
+        if not faults.find(FaultPoint.LOGIN, self.account) and not faults.trigger(FaultPoint.UPDATE, self.account):
+            self._send(tl.dump(update), reply=False, content=True)
+
+    # Reading
+
+    async def _read(self) -> None:
+        try:
+            with anyio.fail_after(IDLE_TIMEOUT_SECONDS):
+                self._socket.framing = await transport.detect(self._reader)
+            while True:
+                packet = await self._next_packet(self._socket.framing)
+                if not self._socket.closed and not self._apply_packet_faults(packet):
+                    await self._process_packet(packet)
+        except ProtocolError as error:
+            self._hub.stats.count(self._hub.stats.protocol_errors, error.reason)
+            log.warning("protocol error: %s, account %s", error, self.account)
+            if self._is_blackholed():
+                self._socket.close_gracefully()
+            else:
+                self._socket.send_error(error.code)
+            await self._socket.discard_input()
+        except TimeoutError:
+            self._socket.close_gracefully()
+            await self._socket.discard_input()
+
+    def _next_deadline(self) -> float:
+        limits = (anyio.current_time() + IDLE_TIMEOUT_SECONDS, self._disconnect_at, self._socket.close_deadline)
+        return min(limit for limit in limits if limit is not None)
+
+    async def _next_packet(self, framing: transport.Framing) -> bytes:
+        """Return the next packet. Raises TimeoutError when the client was silent for too long, or asked for it."""
+        with anyio.CancelScope(deadline=self._next_deadline()) as self._read_scope:
+            return await framing.read(self._reader)
+        # A FIN would not come through a black hole either, so it is held back until the client can see it.
+        while self._is_blackholed() and not self._reader.at_eof():
+            with anyio.move_on_after(BLACKHOLE_POLL_SECONDS):
+                await self._reader.read(CHUNK_BYTES)
+        raise TimeoutError
+
+    def _apply_packet_faults(self, packet: bytes) -> bool:
+        """Apply the fault that hits this packet; return True when the packet must not be processed."""
+        self._identify_key(packet)
+        if self._socket.closed:
+            return True
+        faults = self._hub.faults
+        fault = faults.trigger(FaultPoint.PACKET, self.account)
+        if fault is None and self._owner() is not None:
+            fault = faults.trigger(FaultPoint.KEY, self.account)
+        if fault is None:
+            return False
+        if fault.kind is not FaultKind.BLACKHOLE:
+            self.apply_fault(fault)
+        return True
+
+    def _identify_key(self, packet: bytes) -> None:
+        """Learn the key from the first encrypted packet. Raises ProtocolError for an unknown key.
+
+        On the shared port this is the moment at which faults of accepting can act for one account.
+        """
+        key_id = cipher.key_id_of(packet)
+        if key_id == 0 or self._key is not None:
+            return
+        key = self._hub.store.key(key_id, self._key_dc)
+        if key is None:
+            raise ProtocolError("unknown_auth_key")
+        self._use(key)
+        if self._port_account is not None:
+            return
+        faults = self._hub.faults
+        listening = faults.find(FaultPoint.LISTEN, self.account)
+        if (listening and listening.kind is FaultKind.REFUSE) or faults.trigger(FaultPoint.ACCEPT, self.account):
+            self._hub.stats.turned_away += 1
+            self._socket.close_gracefully()
+
+    def _use(self, key: AuthKey) -> None:
+        seed = self._hub.salt_seed + key.id.to_bytes(8, "little")
+        salt = int.from_bytes(sha256(seed).digest()[:8], "little", signed=True)
+        self._key, self._layer = key, MessageLayer(salt, self._hub.clock)
+
+    async def _process_packet(self, packet: bytes) -> None:
+        if cipher.key_id_of(packet) == 0:
+            self._process_plain(packet)
+        elif self._key is None or cipher.key_id_of(packet) != self._key.id:
+            raise ProtocolError("other_auth_key")
+        elif self._hub.store.key(self._key.id, self._key_dc) is None:
+            raise ProtocolError("unknown_auth_key")
+        else:
+            await self._process_encrypted(cipher.decrypt(self._key, packet))
+        await self._socket.drain()
+
+    def _process_plain(self, packet: bytes) -> None:
+        if self._key is not None:
+            raise ProtocolError("plain_after_encrypted")
+        if self._exchange is None:
+            self._exchange = KeyExchange(self._hub.key, self._hub.diffie_hellman, self._hub.clock)
+        reply = self._exchange.proceed(key_exchange.read_plain(packet))
+        if reply.key is not None:
+            self._hub.store.add_key(reply.key, dc_id=self._key_dc)
+            self._hub.stats.keys_made += 1
+        self._plain_stamp = max(int(self._hub.clock() * 2**32) & ~3, self._plain_stamp) + 5 & ~3 | 1
+        self._write(key_exchange.write_plain(self._plain_stamp, reply.answer))
+
+    async def _process_encrypted(self, envelope: Envelope) -> None:
+        layer, faults = self._layer, self._hub.faults
+        layer.set_clock(_seconds(faults.find(FaultPoint.CLOCK, self.account)))
+        try:
+            layer.check_envelope(envelope)
+            if faults.trigger(FaultPoint.SALT, self.account):
+                layer.change_salt()
+                raise BadMessage(envelope.msg_id, envelope.seq_no, BAD_SALT)
+            messages = layer.unpack(envelope)
+            for message in messages:
+                await self._process_message(message)
+            if messages[:1] != [IncomingMessage(envelope.msg_id, envelope.seq_no, envelope.body)]:
+                layer.accept(IncomingMessage(envelope.msg_id, envelope.seq_no, b""))
+        except BadMessage as bad:
+            self._reject(bad)
+
+    async def _process_message(self, message: IncomingMessage) -> None:
+        try:
+            if not self._layer.accept(message):
+                self._hub.stats.count(self._hub.stats.protocol_errors, "duplicate_message")
+                self._send(tl.dump(types.MsgsAck([message.msg_id])), reply=True, content=False)
+                return
+            self._announce_session(message.msg_id)
+            value = tl.read(message.body)
+            check_parity(message, value)
+            query = tl.unwrap(value)
+        except BadMessage as bad:
+            self._reject(bad)
+        except RpcRefusal as refusal:
+            self._hub.stats.count(self._hub.stats.protocol_errors, "unreadable_request")
+            self._send(tl.rpc_error(message.msg_id, refusal), reply=True, content=True)
+        else:
+            await self._dispatch(message, value, query)
+
+    async def _dispatch(self, message: IncomingMessage, value: Any, query: tl.Query) -> None:
+        """Answer requests of the message layer at once, and every other one in a task of its own."""
+        if not tl.is_request(value):
+            self._answer_layer(message.msg_id, value)
+            return
+        faults, account, name = self._hub.faults, self.account, tl.method_name(query.request)
+        if (fault := faults.trigger(FaultPoint.MESSAGE, account, name)) is not None:
+            self._notify(BadMessage(message.msg_id, message.seq_no, fault.code or 0))
+        elif isinstance(value, LAYER_REQUESTS) and not any(
+            faults.find(point, account, name) for point in REQUEST_POINTS
+        ):
+            self._answer_layer(message.msg_id, value)
+        else:
+            await self._request_slots.acquire()
+            self._tasks.start_soon(self._answer, message.msg_id, value, query)
+
+    def _reject(self, bad: BadMessage) -> None:
+        if bad.code == BAD_SALT:
+            answer = types.BadServerSalt(bad.msg_id, bad.seq_no, bad.code, self._layer.salt)
+            self._send(tl.dump(answer), reply=True, content=False)
+        else:
+            self._hub.stats.count(self._hub.stats.protocol_errors, f"bad_msg_{bad.code}")
+            self._notify(bad)
+
+    def _notify(self, bad: BadMessage) -> None:
+        answer = types.BadMsgNotification(bad.msg_id, bad.seq_no, bad.code)
+        self._send(tl.dump(answer), reply=True, content=False)
+
+    # Answering
+
+    def _answer_layer(self, msg_id: int, value: Any) -> None:
+        """Answer what belongs to the message layer itself."""
+        answer: Any = None
+        match value:
+            case functions.PingRequest():
+                answer = types.Pong(msg_id, value.ping_id)
+            case functions.PingDelayDisconnectRequest():
+                self._disconnect_at = anyio.current_time() + max(value.disconnect_delay, 0)
+                answer = types.Pong(msg_id, value.ping_id)
+            case functions.GetFutureSaltsRequest():
+                answer = self._future_salts(msg_id)
+            case functions.DestroySessionRequest():
+                answer = types.DestroySessionNone(value.session_id)
+            case functions.DestroyAuthKeyRequest():
+                assert self._key is not None
+                self._requests.stop_updates()
+                self._hub.store.remove_key(self._key)
+                answer = types.DestroyAuthKeyOk()
+            case functions.RpcDropAnswerRequest():
+                self._send(tl.rpc_result(msg_id, types.RpcAnswerUnknown()), reply=True, content=True)
+                return
+            case types.MsgsStateReq() | types.MsgResendReq():
+                # 4: received, and no answer will be repeated.
+                answer = types.MsgsStateInfo(msg_id, "\x04" * len(value.msg_ids))
+            case _:
+                return
+        self._send(tl.dump(answer), reply=True, content=False)
+
+    def _future_salts(self, msg_id: int) -> Any:
+        now = int(self._hub.clock())
+        since, until = (views.date(second) for second in (now, now + SALT_LIFETIME_SECONDS))
+        return types.FutureSalts(msg_id, now, [types.FutureSalt(since, until, self._layer.salt)])
+
+    async def _answer(self, msg_id: int, value: Any, query: tl.Query) -> None:
+        """Answer one request, in a task of its own: an answer that takes its time must not hold up pings."""
+        faults, name = self._hub.faults, tl.method_name(query.request)
+        # A client that is not logged in yet may name its number in the request.
+        account = self.account or services.named_number(query.request)
+        try:
+            fault = faults.trigger(FaultPoint.REQUEST, account, name)
+            if fault is None and services.asks_for_updates(query.request):
+                fault = faults.trigger(FaultPoint.LOGIN, account, name)
+            if fault is not None and fault.kind is FaultKind.RESET_BEFORE:
+                self.apply_fault(fault)
+                return
+            assert self._key is not None
+            of_the_layer = fault is None and isinstance(value, LAYER_REQUESTS)
+            answer = b"" if of_the_layer else self._requests.answer(msg_id, self._key, query, fault)
+            answer_fault = faults.trigger(FaultPoint.ANSWER, account, name)
+            if answer_fault is not None and answer_fault.kind is FaultKind.RESET_AFTER:
+                self.apply_fault(answer_fault)
+                return
+            await anyio.sleep(_seconds(answer_fault))
+            if of_the_layer:
+                self._answer_layer(msg_id, value)
+            else:
+                self._send(answer, reply=True, content=True)
+            self._end_handshake()
+        finally:
+            self._request_slots.release()
+
+    def _announce_session(self, first_msg_id: int) -> None:
+        if self._layer.announced:
+            return
+        self._layer.announced = True
+        created = types.NewSessionCreated(first_msg_id, self._layer.id, self._layer.salt)
+        self._send(tl.dump(created), reply=False, content=True)
+
+    def _end_handshake(self) -> None:
+        """End the handshake: a request was answered, or the connection ended before."""
+        if not self._handshake_ended:
+            self._handshake_ended = True
+            self._hub.stats.handshakes -= 1
+
+    # Writing
+
+    def _send(self, body: bytes, *, reply: bool, content: bool) -> None:
+        assert self._key is not None
+        faults = self._hub.faults
+        skew = _seconds(faults.trigger(FaultPoint.CLOCK, self.account))
+        packet = cipher.encrypt(self._key, self._layer.wrap(body, reply=reply, content=content, skew=skew))
+        self._write(cipher.corrupt(packet) if faults.trigger(FaultPoint.SEAL, self.account) else packet)
+
+    def _write(self, packet: bytes) -> None:
+        """Hand a packet to the kernel, unless it would fall into a black hole."""
+        if not self._is_blackholed() and not self._socket.send(packet):
+            log.warning("account %s does not read its answers and was cut off", self.account)
+
+    def _is_blackholed(self) -> bool:
+        fault = self._hub.faults.find(FaultPoint.PACKET, self.account)
+        return fault is not None and fault.kind is FaultKind.BLACKHOLE
+
+    def _owner(self) -> StoredAccount | None:
+        return None if self._key is None else self._hub.store.owner(self._key.id)
+
+
+def _seconds(fault: Fault | None) -> float:
+    return 0 if fault is None or fault.seconds is None else fault.seconds

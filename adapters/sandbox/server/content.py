@@ -1,0 +1,100 @@
+"""Messages and channels, as the owner of the sandbox puts them in. ``Sandbox`` inherits these methods."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.server.hub import Hub
+from adapters.sandbox.services.messages import MAX_TEXT
+from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
+from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage
+
+FILL_AUTHORS: Final = tuple(f"999660000{number}" for number in range(1, 6))
+"""The authors of the messages that a group is filled with. These numbers are unlikely to be used otherwise: no
+datacenter has the digit 0."""
+
+
+class SandboxContent:
+    """The part of ``Sandbox`` about messages and channels."""
+
+    _hub: Hub
+
+    async def push(self, phone: str, text: str, sender: str | None = None) -> int:
+        """Send the account a message, from another one or from Telegram itself; return its id there."""
+        store = self._hub.store
+        receiver = store.account(phone).id
+        origin = SERVICE_ID if sender is None else store.account(sender).id
+        sent = store.send(origin, receiver, text, None)
+        self._hub.deliver(sent.copies)
+        return (sent.theirs or sent.mine).id
+
+    def messages(self, phone: str) -> list[PrivateMessage]:
+        """Return the account's messages as the datacenter knows them, oldest first."""
+        return self._hub.store.messages(self._hub.store.account(phone).id)
+
+    async def create_channel(
+        self,
+        username: str,
+        title: str,
+        *,
+        megagroup: bool = False,
+        members: Iterable[str] = (),
+        admins: Iterable[str] = (),
+    ) -> int:
+        """Create a public channel, in which admins write, or with ``megagroup`` a group, in which all members do.
+
+        Returns its id. An existing one gets the title and the members too, so that a program may be started twice on
+        one state. Raises SandboxError for a name that cannot exist, or that belongs to a channel of the other kind.
+        """
+        store = self._hub.store
+        people = [(store.account(phone).id, False) for phone in members]
+        people += [(store.account(phone).id, True) for phone in admins]
+        channel = store.channels.create(username, title, megagroup=megagroup)
+        for account, admin in people:
+            store.channels.join(channel, account, admin=admin)
+        return channel.id
+
+    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+        """Write a message in a channel, as one of its members or as the channel itself; return its id there.
+
+        Raises SandboxError when the channel does not exist, and for a sender that is not in it.
+        """
+        store = self._hub.store
+        channel = store.channels.named(username)
+        author = None if sender is None else store.account(sender).id
+        if author is not None and store.channels.member(channel, author) is None:
+            raise SandboxError(f"{sender} is not in @{channel.username}; let it join first, or name it in members.")
+        if not text.strip() or len(text) > MAX_TEXT:
+            raise SandboxError(f"A message has 1 to {MAX_TEXT} characters, and not only blanks; not {len(text)}.")
+        sent = store.channels.send(channel, author, text, None)
+        self._hub.deliver([sent])
+        return sent.id
+
+    async def fill(self, username: str, upto: int) -> int:
+        """Give a channel a history: numbered messages ("Message 1", ...), until it has at least this many.
+
+        They are of the last three days, the oldest first; in a group by a few invented members (+9996600001 to
+        +9996600005), in a broadcast by the channel itself. Each is one event of the channel, but none is pushed, and a
+        member that had read everything has read them. Returns how many were written: 0 if the channel had as many.
+        Raises SandboxError when the channel does not exist, and for a number outside 0 to 100,000.
+        """
+        if not 0 <= upto <= MAX_FILL:
+            raise SandboxError(f"A channel is filled up to 0 to {MAX_FILL} messages, not {upto}.")
+        store = self._hub.store
+        channel = store.channels.named(username)
+        if channel.last_message >= upto:
+            return 0
+        if not channel.megagroup:
+            return store.channels.fill(channel, upto, [None])
+        authors = [store.account(phone).id for phone in FILL_AUTHORS]
+        for author in authors:
+            store.channels.join(channel, author)
+        return store.channels.fill(channel, upto, authors)
+
+    def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
+        """Return what was written in the channel after this message, oldest first, at most ``limit`` (-1: all of it).
+
+        Raises SandboxError when the channel does not exist.
+        """
+        store = self._hub.store
+        return store.channels.messages(store.channels.named(username), after, limit)

@@ -1,0 +1,1 @@
+"""What the datacenter remembers: accounts, keys, messages, channels, credentials and pending logins."""

@@ -1,0 +1,117 @@
+"""Draws the live table for the documents, with the code that draws it on a terminal and example data.
+
+``python -m tools.pictures`` writes ``docs/images/live-table.svg``, ``--check`` fails if it is stale.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import INFO, WARNING
+from pathlib import Path
+from typing import Final
+
+from engine.console.live import picture
+from engine.console.status import EngineInfo
+from engine.console.svg import svg
+from states import Snapshot, State
+from states.jobs import Job, JobState, JobSummary
+from states.snapshot import Cause
+
+PICTURE: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "live-table.svg"
+NOW: Final = 1795953863.0  # 2026-11-29 12:04:23 UTC
+
+ACCOUNTS: Final = {
+    "News bot": Snapshot(
+        state=State.AUTH_FAILED,
+        since=NOW - 191,
+        failures=1,
+        reconnects=1,
+        last_success=NOW - 192,
+        cause=Cause(event="SessionDuplicated", detail="AUTH_KEY_DUPLICATED"),
+    ),
+    "Account 1": Snapshot(
+        state=State.BACKOFF,
+        since=NOW - 6,
+        deadline=NOW + 14,
+        attempt=2,
+        failures=2,
+        reconnects=3,
+        last_success=NOW - 31,
+        cause=Cause(event="NetworkLost", detail="connection refused"),
+    ),
+    "Account 2": Snapshot(
+        state=State.TIMEOUT, since=NOW - 3, deadline=NOW + 17, reconnects=1, last_success=NOW - 25, link=2
+    ),
+    "Account 3": Snapshot(state=State.HEALTHY, since=NOW - 259, stable=True, last_success=NOW - 1, link=1),
+    "Account 4": Snapshot(state=State.HEALTHY, since=NOW - 62, stable=True, reconnects=1, last_success=NOW - 1, link=2),
+}
+
+JOBS: Final = JobSummary(
+    counts={"queued": 12, "running": 2, "done": 340},
+    running=(
+        Job(
+            id=351,
+            kind="collect",
+            worker="Account 3",
+            state=JobState.RUNNING,
+            done=1840,
+            total=3000,
+            since=NOW - 13,
+            since_done=20,
+            seen=NOW,
+        ),
+        Job(id=354, kind="send", worker="Account 4", state=JobState.RUNNING, since=NOW - 1),
+    ),
+)
+
+LINES: Final = (
+    (WARNING, "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection reset"),
+    (INFO, "2026-11-29 12:04:07 - INFO - 🔄 Attempting to reconnect Account 1..."),
+    (WARNING, "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    (INFO, "2026-11-29 12:04:07 - INFO - ⏱️ Retrying Account 1 in 9.4 s"),
+    (WARNING, "2026-11-29 12:04:17 - WARNING - 🔌 Network error for Account 1: connection refused"),
+    (INFO, "2026-11-29 12:04:17 - INFO - ⏱️ Retrying Account 1 in 20 s after 2 failures in a row"),
+    (WARNING, "2026-11-29 12:04:20 - WARNING - ⏱️ Timeout for Account 2: no answer within 10 s"),
+    (INFO, "2026-11-29 12:04:20 - INFO - 🔍 Asking Account 2 again, for 20 s this time"),
+)
+
+
+def drawn() -> str:
+    """Return the picture as it would be drawn now, wherever this machine is."""
+    with in_utc():
+        info = EngineInfo(running=True, pid=4711, since=NOW - 263)
+        return svg(picture(info, ACCOUNTS, NOW, JOBS, LINES), "python -m engine run config.yaml")
+
+
+@contextmanager
+def in_utc() -> Iterator[None]:
+    """Let local time be UTC for the block."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+def main() -> None:
+    """Draw the picture, or check it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the picture is stale")
+    check = parser.parse_args().check
+    if check and drawn() != PICTURE.read_text("utf-8"):
+        sys.exit(f"{PICTURE.name} is stale; run: python -m tools.pictures")
+    if not check:
+        PICTURE.write_text(drawn(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
