@@ -99,7 +99,9 @@ async def test_a_pattern_pauses_many_and_json_tells_of_each(harness: EngineHarne
     ]
 
 
-async def test_a_flood_wait_stands_for_a_person_too(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_wait_stands_for_the_operator_too(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``retry`` during a flood wait leaves with 1 and says until when it stands; the datacenter is not asked."""
     async with Sandbox() as dc:
         harness.at(dc, PHONES[0])

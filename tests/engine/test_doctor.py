@@ -24,7 +24,7 @@ from engine import doctor as doctoring
 from engine.cli import app
 from engine.config import AccountConfig, Config, Telegram
 from engine.doctor import network, places, session_files
-from tests.adapters.session.support import HOLDS, KEY, change, killed, marks, program, rows, telethons
+from tests.adapters.session.support import HOLDS, KEY, change, killed, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 from tests.engine.harness import COMPLAINTS, ROOT, EngineHarness, all_are
 
@@ -307,12 +307,12 @@ async def test_telegram_itself_is_looked_for_where_the_files_say() -> None:
 def test_a_session_of_a_killed_program_is_advice(harness: EngineHarness, capsys: Any) -> None:
     """What it left is told, its login is found, and not a byte is changed."""
     path = killed(harness.directory / "account1.session", "delete")
-    before = marks(path)
+    before = stored_bytes(path)
     _, findings = doctor(harness, capsys)
     texts = {one["text"]: one["well"] for one in findings if one["about"] == "Account 1"}
     assert texts["who wrote it last was killed; the next who opens it undoes what was half written"] is None
     assert texts["has a login"] is True
-    assert marks(path) == before
+    assert stored_bytes(path) == before
 
 
 def test_a_locked_session_is_not_to_be_restored(harness: EngineHarness, capsys: Any) -> None:
@@ -437,9 +437,9 @@ def test_a_time_chooses_the_backup_of_then(harness: EngineHarness, capsys: Any) 
         command(capsys, "session", "backup", config, "Account 1")
         backups_of(directory, "Account 1")[0].path.rename(directory / f"Account 1-{stamp}.session")
     for wrong_time, code in (("2025-12-31", 1), ("yesterday", 2)):
-        before = marks(path)
+        before = stored_bytes(path)
         assert command(capsys, "session", "restore", config, "Account 1", "--from", wrong_time)[0] == code
-        assert marks(path) == before
+        assert stored_bytes(path) == before
     code, said = command(capsys, "session", "restore", config, "Account 1", "--from", "2026-01-02T12:00", "--json")
     assert (code, json.loads(said)["restored"]) == (0, str(directory / "Account 1-20260102T100000Z.session"))
     assert rows(path, "select auth_key from sessions") == [b"b" * 256]

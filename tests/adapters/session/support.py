@@ -26,7 +26,7 @@ QUICK = LiveFileTimeouts(gather=0.01, busy=0.3, retry=0.05, told=0.05, told_most
 """The waits of a session in a test: the same in small."""
 
 
-class Told(HoldfastSession):
+class RecordingSession(HoldfastSession):
     """A session that keeps what it would log."""
 
     def _report(self, event: Any) -> None:
@@ -152,7 +152,7 @@ def change(path: Path, *statements: str) -> Path:
     return path
 
 
-def marks(path: Path) -> dict[str, tuple[bytes, int]]:
+def stored_bytes(path: Path) -> dict[str, tuple[bytes, int]]:
     """Return what a file and what belongs to it hold, and when each was written; the memory of a log is none of it."""
     found = {}
     for one in path.parent.glob(f"{path.name}*"):

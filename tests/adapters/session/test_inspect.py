@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.session.inspect import Inspection, belongs_to_many, inspect, turn_wal_on
-from tests.adapters.session.support import HOLDS, KEY, change, killed, locked, marks, program, rows, telethons
+from tests.adapters.session.support import HOLDS, KEY, change, killed, locked, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 
 
@@ -62,10 +62,10 @@ def test_a_look_says_what_a_file_is_and_changes_nothing(tmp_path: Path, kind: st
     make, is_told = FILES[kind]
     path = tmp_path / "account1.session"
     make(path)
-    before = marks(path)
+    before = stored_bytes(path)
     found = inspect(path)
     assert is_told(found), found
-    assert marks(path) == before
+    assert stored_bytes(path) == before
     assert str(KEY) not in repr(found)
 
 

@@ -27,7 +27,18 @@ from adapters.session import (
 from adapters.session import holdfast_session as module
 from adapters.session.backup import backups_of
 from adapters.session.owner import lock_path
-from tests.adapters.session.support import HOLDS, KEY, QUICK, Told, locked, program, rows, telethons, until, user
+from tests.adapters.session.support import (
+    HOLDS,
+    KEY,
+    QUICK,
+    RecordingSession,
+    locked,
+    program,
+    rows,
+    telethons,
+    until,
+    user,
+)
 from tests.timeouts import TIMEOUT
 
 
@@ -50,7 +61,7 @@ async def test_a_key_is_durable_when_save_returns(path: Path) -> None:
 
 async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
     """With the file locked, entities let ``save`` return at once, and a new key does not."""
-    session = Told(telethons_in(path), waits=QUICK)
+    session = RecordingSession(telethons_in(path), waits=QUICK)
     with locked(path):
         session.process_entities([user(1)])
         await asyncio.wait_for(session.save(), TIMEOUT)
@@ -65,7 +76,7 @@ async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
 async def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while ``save`` raises a sentence, so the key is never used."""
     monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-    session = Told(telethons_in(path), waits=QUICK)
+    session = RecordingSession(telethons_in(path), waits=QUICK)
     with locked(path):
         session.auth_key = AuthKey(b"n" * 256)
         with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):

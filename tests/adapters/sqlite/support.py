@@ -28,10 +28,10 @@ LATEST = Statement(
     latest=True,
 )
 Told = list[tuple[Failure | None, int]]
-OpenWriter = Callable[..., AbstractAsyncContextManager["Bench"]]
+OpenWriter = Callable[..., AbstractAsyncContextManager["WriterHarness"]]
 
 
-class Bench:
+class WriterHarness:
     """A writer on a file of its own, what its ``on_trouble`` was told, and a second look at the file."""
 
     def __init__(self, path: Path, **options: Any) -> None:

@@ -117,7 +117,7 @@ jobs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(job=jobs, data=st.dictionaries(texts, json_values, max_size=3))
 async def test_any_job_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, job: Job, data: dict[str, Any]

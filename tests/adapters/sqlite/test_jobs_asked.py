@@ -165,7 +165,7 @@ moves: st.SearchStrategy[Callable[[sqlite3.Connection], Any]] = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(moves, max_size=25))
 def test_counts_are_what_counting_would_say(happening: list[tuple[str, Any, Any]]) -> None:
     """After any sequence of additions, changes and removals the triggers' counts equal those of a ``GROUP BY``."""

@@ -69,7 +69,7 @@ async def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         assert stored(path) == [fields(made.record) for made in steps]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(account=names, made=st.lists(st.tuples(records, snapshots), min_size=1, max_size=4))
 def test_any_record_comes_back(
     tmp_path_factory: pytest.TempPathFactory, account: str, made: list[tuple[Record, Snapshot]]
@@ -295,7 +295,7 @@ anyio.run(main)
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3])
 def test_killed_at_any_moment(tmp_path: Path, seconds: float) -> None:
-    """After kill -9 every acknowledged row is there, the file is sound, and a reader can read it."""
+    """After kill -9 every acknowledged row is there, the file is intact, and a reader can read it."""
     path = tmp_path / "engine.db"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -29,12 +29,12 @@ TURNS = """
 import sys
 from pathlib import Path
 from adapters.sqlite.process_queue import ProcessQueue
-gate, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
+queue, name = ProcessQueue(Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
 with open(sys.argv[1], "ab", buffering=0) as log:
     for _ in range(int(sys.argv[3])):
-        with gate.turn(lambda: False):
+        with queue.turn(lambda: False):
             log.write(b"<" + name.encode())
             log.write(b">")
 print("done", flush=True)
@@ -44,8 +44,8 @@ HOLDS = """
 import sys
 from pathlib import Path
 from adapters.sqlite.process_queue import ProcessQueue
-gate = ProcessQueue(Path(sys.argv[1]))
-with gate.turn(lambda: False):
+queue = ProcessQueue(Path(sys.argv[1]))
+with queue.turn(lambda: False):
     print("in", flush=True)
     sys.stdin.read()
 """
@@ -276,9 +276,9 @@ def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: 
             assert turns == 7, "it went on while another had its turn"
 
 
-async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(bench: OpenWriter) -> None:
+async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(open_writer: OpenWriter) -> None:
     """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
-    async with bench(waits=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
+    async with open_writer(waits=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             queue = b.path.with_name("rows.db.queue")

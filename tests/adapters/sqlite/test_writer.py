@@ -25,9 +25,9 @@ def files(path: Path) -> list[Path]:
     return sorted(path.parent.iterdir())
 
 
-async def test_flush_is_durable(bench: OpenWriter) -> None:
+async def test_flush_is_durable(open_writer: OpenWriter) -> None:
     """After flush another connection sees all rows, in the order of writing, also over many batches."""
-    async with bench() as b:
+    async with open_writer() as b:
         for row in numbered(2000):
             await b.writer.write(ROW, row)
         await b.writer.flush()
@@ -35,7 +35,7 @@ async def test_flush_is_durable(bench: OpenWriter) -> None:
         assert b.writer.waiting == 0
 
 
-async def test_concurrent_writers_are_each_in_order(bench: OpenWriter) -> None:
+async def test_concurrent_writers_are_each_in_order(open_writer: OpenWriter) -> None:
     """Rows of each of many tasks keep their order, also through the door at the bound."""
 
     async def produce(name: str) -> None:
@@ -44,7 +44,7 @@ async def test_concurrent_writers_are_each_in_order(bench: OpenWriter) -> None:
             if number % 7 == 0:
                 await b.writer.flush()
 
-    async with bench(bound=16) as b:
+    async with open_writer(bound=16) as b:
         async with anyio.create_task_group() as tasks:
             for name in "abcdefgh":
                 tasks.start_soon(produce, name)
@@ -53,9 +53,9 @@ async def test_concurrent_writers_are_each_in_order(bench: OpenWriter) -> None:
             assert [number for who, number in b.stored() if who == name] == list(range(60))
 
 
-async def test_write_waits_at_the_bound(bench: OpenWriter) -> None:
+async def test_write_waits_at_the_bound(open_writer: OpenWriter) -> None:
     """At the bound a write waits for room, and goes on when the database has taken the rows."""
-    async with bench(bound=10) as b:
+    async with open_writer(bound=10) as b:
         async with locked(b.path):
             for row in numbered(10):
                 await b.writer.write(ROW, row)
@@ -69,9 +69,9 @@ async def test_write_waits_at_the_bound(bench: OpenWriter) -> None:
         assert b.stored() == numbered(11)
 
 
-async def test_nobody_overtakes_at_the_bound(bench: OpenWriter) -> None:
+async def test_nobody_overtakes_at_the_bound(open_writer: OpenWriter) -> None:
     """Writers that wait for room are served in the order in which they came, before those that come later."""
-    async with bench(bound=1) as b:
+    async with open_writer(bound=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             for number in range(20):
                 tasks.start_soon(b.writer.write, ROW, ("a", number))
@@ -80,14 +80,14 @@ async def test_nobody_overtakes_at_the_bound(bench: OpenWriter) -> None:
         assert b.stored() == numbered(20)
 
 
-async def test_newcomer_queues_behind_those_who_wait(bench: OpenWriter) -> None:
+async def test_newcomer_queues_behind_those_who_wait(open_writer: OpenWriter) -> None:
     """Somebody who comes at the very moment in which room is made does not take it from one who waited."""
 
     async def come_when_room_is_made() -> None:
         await b.writer.flush()
         await b.writer.write(ROW, ("a", 2))
 
-    async with bench(bound=1) as b:
+    async with open_writer(bound=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             tasks.start_soon(come_when_room_is_made)
@@ -97,9 +97,9 @@ async def test_newcomer_queues_behind_those_who_wait(bench: OpenWriter) -> None:
         assert b.stored() == numbered(3)
 
 
-async def test_locked_is_reported_and_nothing_is_lost(bench: OpenWriter) -> None:
+async def test_locked_is_reported_and_nothing_is_lost(open_writer: OpenWriter) -> None:
     """A lock is reported with the number of waiting rows, then its end; each row is there once, in order."""
-    async with bench() as b:
+    async with open_writer() as b:
         async with locked(b.path):
             for row in numbered(700):
                 await b.writer.write(ROW, row)
@@ -112,9 +112,9 @@ async def test_locked_is_reported_and_nothing_is_lost(bench: OpenWriter) -> None
         assert b.events().count("recovered") == 1
 
 
-async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
+async def test_loop_turns_while_locked(open_writer: OpenWriter) -> None:
     """The event loop takes a hundred turns while the thread waits in SQLite for the lock."""
-    async with bench(waits=WriterTimeouts(busy=TIMEOUT, slice=TIMEOUT, retry=0.05)) as b:
+    async with open_writer(waits=WriterTimeouts(busy=TIMEOUT, slice=TIMEOUT, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             for _ in range(100):
@@ -125,9 +125,9 @@ async def test_loop_turns_while_locked(bench: OpenWriter) -> None:
         assert b.stored() == numbered(1)
 
 
-async def test_busy_patience_is_longer_than_a_slice(bench: OpenWriter) -> None:
+async def test_busy_patience_is_longer_than_a_slice(open_writer: OpenWriter) -> None:
     """A lock that goes away within the busy patience is no trouble at all."""
-    async with bench(waits=WriterTimeouts(busy=TIMEOUT, slice=0.02, retry=0.05)) as b:
+    async with open_writer(waits=WriterTimeouts(busy=TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await anyio.sleep(0.2)
@@ -143,9 +143,9 @@ async def test_busy_patience_is_longer_than_a_slice(bench: OpenWriter) -> None:
     ],
     ids=["full", "read-only"],
 )
-async def test_unavailable_and_recovered(bench: OpenWriter, spoil: str, mend: str) -> None:
+async def test_unavailable_and_recovered(open_writer: OpenWriter, spoil: str, mend: str) -> None:
     """A full or read-only database is reported as unavailable; when it works again each row is there once."""
-    async with bench() as b:
+    async with open_writer() as b:
         b.connection.execute(spoil)
         rows = [("x" * 200, number) for number in range(600)]
         for row in rows:
@@ -159,19 +159,19 @@ async def test_unavailable_and_recovered(bench: OpenWriter, spoil: str, mend: st
         assert b.events()[-1] == "recovered"
 
 
-async def test_failed_batch_leaves_nothing(bench: OpenWriter) -> None:
+async def test_failed_batch_leaves_nothing(open_writer: OpenWriter) -> None:
     """A batch whose second statement fails stores nothing of the first."""
     broken = Statement("broken", "INSERT INTO nowhere SELECT value FROM json_each(?)", order=5)
-    async with bench() as b:
+    async with open_writer() as b:
         await b.writer.write_together([(ROW, ("a", 0)), (broken, (1,))])
         with pytest.raises(WriterBroken):
             await b.writer.flush()
         assert b.stored() == []
 
 
-async def test_bug_in_the_thread_surfaces(bench: OpenWriter) -> None:
+async def test_bug_in_the_thread_surfaces(open_writer: OpenWriter) -> None:
     """After an unexpected error flush, write and the callback say so, and closing counts the rows."""
-    async with bench() as b:
+    async with open_writer() as b:
         await b.writer.write(Statement("broken", "INSERT INTO nowhere SELECT value FROM json_each(?)"), (1,))
         with anyio.fail_after(TIMEOUT):
             with pytest.raises(WriterBroken, match="no such table: nowhere") as caught:
@@ -183,9 +183,9 @@ async def test_bug_in_the_thread_surfaces(bench: OpenWriter) -> None:
             assert await b.writer.aclose(TIMEOUT) == 1
 
 
-async def test_not_json_is_the_callers_error(bench: OpenWriter) -> None:
+async def test_not_json_is_the_callers_error(open_writer: OpenWriter) -> None:
     """A row that is no JSON is refused where it is written, and harms no other row."""
-    async with bench() as b:
+    async with open_writer() as b:
         await b.writer.write(ROW, ("a", 0))
         with pytest.raises(TypeError):
             await b.writer.write(ROW, ("a", object()))
@@ -195,9 +195,9 @@ async def test_not_json_is_the_callers_error(bench: OpenWriter) -> None:
         assert b.stored() == numbered(1)
 
 
-async def test_latest_replaces_in_the_queue(bench: OpenWriter) -> None:
+async def test_latest_replaces_in_the_queue(open_writer: OpenWriter) -> None:
     """Rows of which only the last counts take no place of their own while an earlier one is queued."""
-    async with bench(bound=3) as b:
+    async with open_writer(bound=3) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()  # the first row is now in the thread's hands, the rest will be in the queue
@@ -209,9 +209,9 @@ async def test_latest_replaces_in_the_queue(bench: OpenWriter) -> None:
         assert b.stored("latest") == [("k", 99)]
 
 
-async def test_latest_does_not_overtake_a_transaction(bench: OpenWriter) -> None:
+async def test_latest_does_not_overtake_a_transaction(open_writer: OpenWriter) -> None:
     """A row never takes a place before a transaction that has a row of the same key."""
-    async with bench() as b:
+    async with open_writer() as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("first", 0))
             await b.until_told()
@@ -223,9 +223,9 @@ async def test_latest_does_not_overtake_a_transaction(bench: OpenWriter) -> None
         assert b.stored("latest") == [("k", 3)]
 
 
-async def test_close_saves_everything(bench: OpenWriter) -> None:
+async def test_close_saves_everything(open_writer: OpenWriter) -> None:
     """Closing drains the queue, empties the WAL and ends the thread; then nothing more is taken."""
-    async with bench() as b:
+    async with open_writer() as b:
         for row in numbered(1500):
             await b.writer.write(ROW, row)
         assert await b.writer.aclose(TIMEOUT) == 0
@@ -244,9 +244,9 @@ async def test_close_saves_everything(bench: OpenWriter) -> None:
         WriterTimeouts(busy=0.05, slice=0.05, retry=2 * TIMEOUT),
     ],
 )
-async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: WriterTimeouts) -> None:
+async def test_close_with_a_lock_is_bounded(open_writer: OpenWriter, waits: WriterTimeouts) -> None:
     """Closing a locked database ends in time, whatever the waits, and says how many rows were not saved."""
-    async with bench(waits=waits) as b, locked(b.path):
+    async with open_writer(waits=waits) as b, locked(b.path):
         for row in numbered(600):
             await b.writer.write(ROW, row)
         await anyio.sleep(0.1)
@@ -255,9 +255,9 @@ async def test_close_with_a_lock_is_bounded(bench: OpenWriter, waits: WriterTime
         assert time.monotonic() - began < TIMEOUT
 
 
-async def test_close_cuts_the_retry_short(bench: OpenWriter) -> None:
+async def test_close_cuts_the_retry_short(open_writer: OpenWriter) -> None:
     """Closing does not sit out the time between two tries: a lock that is gone is noticed at once."""
-    async with bench(waits=WriterTimeouts(busy=0.02, slice=0.02, retry=2 * TIMEOUT)) as b:
+    async with open_writer(waits=WriterTimeouts(busy=0.02, slice=0.02, retry=2 * TIMEOUT)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()
@@ -267,7 +267,7 @@ async def test_close_cuts_the_retry_short(bench: OpenWriter) -> None:
         assert b.stored() == numbered(1)
 
 
-async def test_flush_ends_with_the_close(bench: OpenWriter) -> None:
+async def test_flush_ends_with_the_close(open_writer: OpenWriter) -> None:
     """Somebody who waits for rows that could not be saved is told, and so is one who waits for room."""
     errors: list[BaseException] = []
 
@@ -277,7 +277,7 @@ async def test_flush_ends_with_the_close(bench: OpenWriter) -> None:
         except WriterClosed as exc:
             errors.append(exc)
 
-    async with bench(bound=1) as b, locked(b.path):
+    async with open_writer(bound=1) as b, locked(b.path):
         await b.writer.write(ROW, ("a", 0))
         with anyio.fail_after(TIMEOUT):
             async with anyio.create_task_group() as tasks:
@@ -288,9 +288,9 @@ async def test_flush_ends_with_the_close(bench: OpenWriter) -> None:
         assert len(errors) == 2
 
 
-async def test_cancelled_close_still_closes(bench: OpenWriter) -> None:
+async def test_cancelled_close_still_closes(open_writer: OpenWriter) -> None:
     """A cancelled caller of aclose gets its work done: the file is closed, the rows are saved."""
-    async with bench() as b:
+    async with open_writer() as b:
         await b.writer.write(ROW, ("a", 0))
         with anyio.CancelScope() as scope:
             scope.cancel()

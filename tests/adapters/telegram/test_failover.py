@@ -19,7 +19,7 @@ from states.events import (
 )
 from tests.adapters.telegram.attempts import attempt, opened, proxied, refused_port
 from tests.adapters.telegram.harness import DatacenterHarness
-from tests.adapters.telegram.proxies import LocalProxy, Mood
+from tests.adapters.telegram.proxies import Behaviour, LocalProxy
 from tests.timeouts import TIMEOUT
 
 FIRST, SECOND = Proxy("socks5", "127.0.0.1", 1081), Proxy("http", "127.0.0.1", 1082)
@@ -52,9 +52,9 @@ async def test_a_proxy_that_hangs_is_followed_by_the_next_and_returned_to(harnes
     clock = Clock()
     async with harness, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
         connector = proxied(harness, failover=ProxyFailover((first.address(), second.address()), clock))
-        first.mood = Mood.SILENT
+        first.behaviour = Behaviour.SILENT
         assert isinstance(await attempt(connector, timeout=0.3), TimedOut)
-        first.mood = Mood.WORKS
+        first.behaviour = Behaviour.WORKS
         seen = []
         for wait in (0, RETURN_AFTER - 1, 1):
             clock.now += wait

@@ -168,7 +168,7 @@ async def opened(harness: DatacenterHarness, *holds: Hold) -> AsyncIterator[Tele
         await link.close(timeout=TIMEOUT)
 
 
-async def blamed(client: Any, request: Any) -> Lost | Flooded | Raised:
+async def classified(client: Any, request: Any) -> Lost | Flooded | Raised:
     """Return what a job would hear for a request that fails."""
     try:
         await client(request)
@@ -181,11 +181,11 @@ async def test_a_request_dropped_in_flight_is_lost(harness: DatacenterHarness) -
     """A request that was on its way when the datacenter hung up has not failed; the connection has."""
     async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        asking = asyncio.ensure_future(blamed(link.client, DIALOGS))
+        asking = asyncio.ensure_future(classified(link.client, DIALOGS))
         await anyio.wait_all_tasks_blocked()
         await dc.inject(Fault(FaultKind.RESET))
         assert isinstance(await asyncio.wait_for(asking, TIMEOUT), Lost)
-        assert isinstance(await blamed(link.client, DIALOGS), Lost)
+        assert isinstance(await classified(link.client, DIALOGS), Lost)
 
 
 async def test_a_flood_wait_of_the_datacenter_is_a_wait(harness: DatacenterHarness) -> None:
@@ -193,7 +193,7 @@ async def test_a_flood_wait_of_the_datacenter_is_a_wait(harness: DatacenterHarne
     async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_30", request="messages.getDialogs"))
         before = time.time()
-        said = await blamed(link.client, DIALOGS)
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Flooded)
         assert (said.request, said.alone) == ("GetDialogs", False)
         assert before + 30 <= said.until <= time.time() + 32
@@ -202,7 +202,7 @@ async def test_a_flood_wait_of_the_datacenter_is_a_wait(harness: DatacenterHarne
 async def test_a_hold_of_the_account_is_a_wait(harness: DatacenterHarness) -> None:
     """A request that the client itself refuses because of a wait before says what is held."""
     async with harness, opened(harness, Hold(request="GetDialogs", until=time.time() + 50)) as link:
-        said = await blamed(link.client, DIALOGS)
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Flooded)
         assert (said.request, said.alone) == ("GetDialogs", False)
 
@@ -211,7 +211,7 @@ async def test_a_refused_request_is_the_job_s_own(harness: DatacenterHarness) ->
     """A 400 of the datacenter's is a failure in its words, and the client is as connected as before."""
     async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=400, text="PEER_ID_INVALID", request="messages.getDialogs"))
-        said = await blamed(link.client, DIALOGS)
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Raised)
         assert said.detail.endswith("(400)")
         assert link.client.is_connected()

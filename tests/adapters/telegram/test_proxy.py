@@ -13,7 +13,7 @@ from adapters.telegram import log_in_test_account
 from states.events import Connected, Failure, NetworkLost, ProbeAnswered, TimedOut
 from tests.adapters.telegram.attempts import attempt, failure, opened, proxied, refused_port
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
-from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, LocalProxy, Mood
+from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, Behaviour, LocalProxy
 from tests.timeouts import TIMEOUT
 
 KINDS = {
@@ -28,9 +28,9 @@ KINDS = {
 }
 
 
-def made(kind: str, harness: DatacenterHarness, mood: Mood = Mood.WORKS) -> LocalProxy:
+def made(kind: str, harness: DatacenterHarness, behaviour: Behaviour = Behaviour.WORKS) -> LocalProxy:
     """Return a proxy of a kind, not yet listening, that leads to the sandbox."""
-    return attrs.evolve(KINDS[kind], mood=mood, target=("127.0.0.1", harness.dc.port))
+    return attrs.evolve(KINDS[kind], behaviour=behaviour, target=("127.0.0.1", harness.dc.port))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -125,7 +125,7 @@ async def test_a_dead_proxy_is_named(harness: DatacenterHarness, kind: str) -> N
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_silent_proxy_ends_the_attempt_at_its_patience(harness: DatacenterHarness, kind: str) -> None:
     """A proxy that accepts and says nothing is ``TimedOut`` and named, and leaves no connection behind."""
-    async with harness, made(kind, harness, Mood.SILENT).listening() as proxy:
+    async with harness, made(kind, harness, Behaviour.SILENT).listening() as proxy:
         began = time.monotonic()
         event = await failure(proxied(harness, proxy.address()), timeout=0.3)
         assert isinstance(event, TimedOut)
@@ -137,26 +137,26 @@ async def test_a_silent_proxy_ends_the_attempt_at_its_patience(harness: Datacent
 
 
 @pytest.mark.parametrize(
-    ("kind", "mood", "said"),
+    ("kind", "behaviour", "said"),
     [
-        ("socks5", Mood.CANNOT_REACH, "cannot reach the datacenter (host unreachable)"),
-        ("socks4", Mood.CANNOT_REACH, "cannot reach the datacenter (code 91)"),
-        ("http", Mood.CANNOT_REACH, "cannot reach the datacenter (HTTP 502)"),
-        ("socks5", Mood.FORBIDS, "refuses to connect to the datacenter (its rules forbid it)"),
-        ("http", Mood.FORBIDS, "refuses to connect to the datacenter (HTTP 403)"),
-        ("socks5", Mood.CLOSES, "closed the connection, or is no socks5 proxy"),
-        ("socks4", Mood.CLOSES, "closed the connection, or is no socks4 proxy"),
-        ("http", Mood.CLOSES, "closed the connection, or is no http proxy"),
-        ("mtproxy", Mood.CLOSES, "closed the connection before the datacenter answered; its secret may be wrong"),
-        ("mtproxy", Mood.BABBLES, "does not answer as one; its secret may be wrong"),
-        ("http with a login", Mood.BABBLES, "refuses to connect to the datacenter (HTTP 400)"),
+        ("socks5", Behaviour.CANNOT_REACH, "cannot reach the datacenter (host unreachable)"),
+        ("socks4", Behaviour.CANNOT_REACH, "cannot reach the datacenter (code 91)"),
+        ("http", Behaviour.CANNOT_REACH, "cannot reach the datacenter (HTTP 502)"),
+        ("socks5", Behaviour.FORBIDS, "refuses to connect to the datacenter (its rules forbid it)"),
+        ("http", Behaviour.FORBIDS, "refuses to connect to the datacenter (HTTP 403)"),
+        ("socks5", Behaviour.CLOSES, "closed the connection, or is no socks5 proxy"),
+        ("socks4", Behaviour.CLOSES, "closed the connection, or is no socks4 proxy"),
+        ("http", Behaviour.CLOSES, "closed the connection, or is no http proxy"),
+        ("mtproxy", Behaviour.CLOSES, "closed the connection before the datacenter answered; its secret may be wrong"),
+        ("mtproxy", Behaviour.BABBLES, "does not answer as one; its secret may be wrong"),
+        ("http with a login", Behaviour.BABBLES, "refuses to connect to the datacenter (HTTP 400)"),
     ],
 )
 async def test_a_proxy_that_does_not_let_through_says_why(
-    harness: DatacenterHarness, kind: str, mood: Mood, said: str
+    harness: DatacenterHarness, kind: str, behaviour: Behaviour, said: str
 ) -> None:
     """Each way to fail is ``NetworkLost`` with a sentence that names the proxy."""
-    async with harness as dc, made(kind, harness, mood).listening() as proxy:
+    async with harness as dc, made(kind, harness, behaviour).listening() as proxy:
         event = await failure(proxied(harness, proxy.address()))
         assert isinstance(event, NetworkLost)
         assert event.detail == f"the proxy {proxy.address()} {said}"
@@ -165,7 +165,7 @@ async def test_a_proxy_that_does_not_let_through_says_why(
 
 async def test_a_proxy_of_another_protocol_is_named(harness: DatacenterHarness) -> None:
     """Speaking SOCKS5 to an HTTP proxy is a failure with a hint, not a hang."""
-    async with harness, made("http", harness, Mood.BABBLES).listening() as proxy:
+    async with harness, made("http", harness, Behaviour.BABBLES).listening() as proxy:
         wrong = attrs.evolve(proxy.address(), scheme="socks4")
         event = await failure(proxied(harness, wrong))
         assert event.detail == f"the proxy {wrong} closed the connection, or is no socks4 proxy"
@@ -195,17 +195,17 @@ async def test_a_silence_names_the_proxy(harness: DatacenterHarness) -> None:
         assert event.detail == f"no answer within 0.2 s via {proxy.address()}"
 
 
-@pytest.mark.parametrize("mood", Mood)
+@pytest.mark.parametrize("behaviour", Behaviour)
 @pytest.mark.parametrize("kind", ["socks5 with a login", "http with a login", "mtproxy", "mtproxy with a dd-secret"])
 async def test_no_secret_is_ever_logged(
-    harness: DatacenterHarness, caplog: pytest.LogCaptureFixture, kind: str, mood: Mood
+    harness: DatacenterHarness, caplog: pytest.LogCaptureFixture, kind: str, behaviour: Behaviour
 ) -> None:
     """Whatever the proxy does, no event, no repr and no log line, Telethon's own for debugging included, has one."""
     caplog.set_level(logging.DEBUG)
-    async with harness, made(kind, harness, mood).listening() as proxy:
+    async with harness, made(kind, harness, behaviour).listening() as proxy:
         connector = proxied(harness, proxy.address())
         link = connector.link(1)
-        events = list(await link.open(timeout=0.3 if mood is Mood.SILENT else TIMEOUT))
+        events = list(await link.open(timeout=0.3 if behaviour is Behaviour.SILENT else TIMEOUT))
         proxy.cut()
         if isinstance(events[-1], Connected):
             events += [found async for found in link.events()]

@@ -32,11 +32,11 @@ def file_with(directory: Path, *, collected: tuple[int, ...], last: int, since: 
     data = {"chat": "@group"} if since is None else {"chat": "@group", "since": since}
     sends = [NewJob(kind="send", data={"to": "@group", "text": "sent"})] * 2
     add(path, [*sends, NewJob(kind="collect", data=data)])
-    marks = [{"random_id": 10}, {"random_id": 11}, {"chat": chat, "last": last, "messages": len(collected)}]
+    checkpoints = [{"random_id": 10}, {"random_id": 11}, {"chat": chat, "last": last, "messages": len(collected)}]
     with closing(sqlite3.connect(path)) as db, db:
         db.executemany(
             "UPDATE jobs SET state = 'done', checkpoint = ? WHERE id = ?",
-            [(json.dumps(mark), number) for number, mark in enumerate(marks, 1)],
+            [(json.dumps(checkpoint), number) for number, checkpoint in enumerate(checkpoints, 1)],
         )
         db.executemany(
             "INSERT INTO messages VALUES ('', ?, ?, 0, 1, ?, 3)", [(chat, number, str(number)) for number in collected]

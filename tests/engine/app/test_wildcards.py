@@ -1,4 +1,4 @@
-"""Session files that somebody brings from a script, and takes back."""
+"""Session files that come from a script, and go back to it."""
 
 import signal
 import sqlite3
@@ -42,15 +42,15 @@ async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(har
     """Every file connects under its own name, none of what it says of key and address changes, and scripts go on."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES)
-        brought = harness.directory / "brought"
-        brought.mkdir()
-        files = [brought / f"shop {number}.session" for number in (1, 2, 3)]
+        given = harness.directory / "given"
+        given.mkdir()
+        files = [given / f"shop {number}.session" for number in (1, 2, 3)]
         for number, path in enumerate(files, 1):
             (harness.directory / f"account{number}.session").rename(path)
             await script(path, dc)
         before = [row(path) for path in files]
         where = f"{{id: {dc.dc_id}, host: 127.0.0.1, port: {dc.port}, public_key: dc.pem}}"
-        harness.write(where, "  - session: brought/*.session")
+        harness.write(where, "  - session: given/*.session")
         async with harness.running() as engine:
             await harness.until(all_are("healthy", 3))
             await dc.push(PHONES[0], "hello", sender=PHONES[1])
@@ -58,7 +58,7 @@ async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(har
             assert owner_of(files[0]).pid == engine.pid  # type: ignore[union-attr]
             assert await harness.finish(engine, signal.SIGTERM) == 0
         assert [row(path) for path in files] == before
-        assert [entry.name for entry in sorted(brought.iterdir())] == [path.name for path in files]
+        assert [entry.name for entry in sorted(given.iterdir())] == [path.name for path in files]
         for path, phone in zip(files, PHONES, strict=True):
             assert await script(path, dc) == dc._hub.store.account(phone).id
 

@@ -310,19 +310,19 @@ def test_a_formatted_duration_is_parsed_to_the_same(milliseconds: int) -> None:
 
 def test_a_wildcard_stands_for_every_session_that_fits(tmp_path: Path) -> None:
     """A directory of session files is a fleet, each account called as its file; the other entries keep their places."""
-    brought = tmp_path / "brought"
-    brought.mkdir()
+    given = tmp_path / "given"
+    given.mkdir()
     for name in ("shop", "news 1", "news 2"):
-        (brought / f"{name}.session").touch()
-    (brought / "notes.txt").touch()
+        (given / f"{name}.session").touch()
+    (given / "notes.txt").touch()
     path = tmp_path / "config.yaml"
     path.write_text(
         "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
-        "accounts:\n- session: brought/*\n- {name: Own, session: own}\n"
+        "accounts:\n- session: given/*\n- {name: Own, session: own}\n"
     )
     accounts = load(path).accounts
     assert [account.name for account in accounts] == ["news 1", "Own", "news 2", "shop"]
-    assert accounts[0].session == brought / "news 1.session"
+    assert accounts[0].session == given / "news 1.session"
 
 
 def test_brackets_are_brackets(tmp_path: Path) -> None:

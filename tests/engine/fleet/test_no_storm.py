@@ -40,7 +40,7 @@ def most_within(times: list[float], window: float) -> int:
     return max((sum(1 for at in times if start <= at < start + window) for start in times), default=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(outcomes, max_size=60), losses)
 def test_however_attempts_fail_there_is_a_handful_in_ten_seconds(fates: list[Event | str], drops: Event) -> None:
     """Under the schedules of the guide, whatever each attempt meets and however at once each link is lost again."""

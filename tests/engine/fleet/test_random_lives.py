@@ -112,7 +112,7 @@ def comparable(snapshot: Snapshot) -> Snapshot:
     return attrs.evolve(snapshot, last_success=None, proved_at=None, offline=None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ACTIONS, max_size=25), st.lists(OUTCOMES, max_size=12))
 def test_the_replayed_journal_is_the_live_snapshot(actions: list[tuple[str, Any]], outcomes: list[Any]) -> None:
     """Whatever happened, every record comes out of ``step`` as it was written, and the last is where the account is."""

@@ -28,7 +28,7 @@ STOPPED = Snapshot(
 
 
 @define
-class Told:
+class RecordingLog:
     """What a person was told at which level, by whom."""
 
     lines: list[tuple[int, str]] = field(factory=list)
@@ -48,20 +48,20 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordingLog:
     """Hear what the refusals and the accounts say."""
-    heard = Told()
+    heard = RecordingLog()
     monkeypatch.setattr("engine.fleet.refused_config.log", heard)
     return heard
 
 
-def fleet_of(told: Told, *connectors: FakeConnector, restored: Snapshot | None = None) -> Supervisor:
+def fleet_of(recorded: RecordingLog, *connectors: FakeConnector, restored: Snapshot | None = None) -> Supervisor:
     """Return a fleet of accounts in these worlds."""
     journal = MemoryJournal()
     runners: dict[str, Runner] = {}
     for number, connector in enumerate(connectors, 1):
         name = f"Account {number}"
-        runners[name] = runner_for(connector, journal, account=name, observer=told.narrate, restored=restored)
+        runners[name] = runner_for(connector, journal, account=name, observer=recorded.narrate, restored=restored)
     return Supervisor(runners, anyio.Event(), grace=15)
 
 
@@ -82,7 +82,7 @@ async def run_for_an_hour(fleet: Supervisor, after: Callable[[], Awaitable[None]
     return states
 
 
-async def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
+async def test_all_accounts_stop_and_one_alert_says_so(recorded: RecordingLog) -> None:
     """Connected, waiting and connecting accounts stop, nobody asks again, and the alert counts them."""
     connectors = [
         FakeConnector(outcomes=[REFUSED]),
@@ -91,46 +91,46 @@ async def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
         FakeConnector(outcomes=["hang"]),
         *(FakeConnector(outcomes=[REFUSED]) for _ in range(30)),
     ]
-    states = await run_for_an_hour(fleet_of(told, *connectors))
+    states = await run_for_an_hour(fleet_of(recorded, *connectors))
     assert states == [State.AUTH_FAILED] * len(connectors)
     assert [len(connector.opened) for connector in connectors] == [1] * len(connectors)
-    assert told.alerts == [
+    assert recorded.alerts == [
         "Telegram refuses telegram.api_id (API_ID_INVALID (400)), so 34 accounts are stopped. "
         "What to do: mend the config (api_id, api_hash and datacenter), then restart"
     ]
-    assert sum("Config refused for" in sentence for _, sentence in told.lines) == 34
+    assert sum("Config refused for" in sentence for _, sentence in recorded.lines) == 34
 
 
-async def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
+async def test_a_restart_without_mending_is_one_alert_again(recorded: RecordingLog) -> None:
     """Accounts that were stopped are told of together, a new one among them does not ask, and nothing is opened."""
     connectors = [FakeConnector() for _ in range(3)]
-    fleet = fleet_of(told, *connectors, restored=STOPPED)
+    fleet = fleet_of(recorded, *connectors, restored=STOPPED)
     newcomer = FakeConnector(connect_takes=1.0)
-    fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=told.narrate)
+    fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=recorded.narrate)
     assert await run_for_an_hour(fleet) == [State.AUTH_FAILED] * 4
     assert [connector.opened for connector in connectors] == [[]] * 3
     assert len(newcomer.opened) <= 1
-    assert len(told.alerts) == 1
-    assert "3 accounts are stopped" in told.alerts[0]
+    assert len(recorded.alerts) == 1
+    assert "3 accounts are stopped" in recorded.alerts[0]
 
 
-async def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
+async def test_a_retry_makes_the_next_refusal_news(recorded: RecordingLog) -> None:
     """Who asks again hears again, and the other accounts stay where they are."""
     connectors = [FakeConnector(outcomes=[REFUSED, REFUSED]), FakeConnector()]
-    fleet = fleet_of(told, *connectors)
+    fleet = fleet_of(recorded, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
     assert await run_for_an_hour(fleet, retry) == [State.AUTH_FAILED] * 2
     assert [len(connector.opened) for connector in connectors] == [2, 1]
-    assert len(told.alerts) == 2
+    assert len(recorded.alerts) == 2
 
 
-async def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
+async def test_a_retry_that_works_is_passed_on_to_nobody(recorded: RecordingLog) -> None:
     """When the datacenter takes the id again, the account that was retried stays connected."""
     connectors = [FakeConnector(outcomes=[REFUSED, "ok"]), FakeConnector()]
-    fleet = fleet_of(told, *connectors)
+    fleet = fleet_of(recorded, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
@@ -139,7 +139,7 @@ async def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
 
 
 @pytest.mark.parametrize("loss", [ConfigRefused(setting="telegram.datacenter"), fakes.NetworkLost()])
-async def test_other_trouble_stays_with_its_account(told: Told, loss: Event) -> None:
+async def test_other_trouble_stays_with_its_account(recorded: RecordingLog, loss: Event) -> None:
     """A datacenter that is refused, or a lost network, stops no other account."""
-    states = await run_for_an_hour(fleet_of(told, FakeConnector(outcomes=[loss]), FakeConnector()))
+    states = await run_for_an_hour(fleet_of(recorded, FakeConnector(outcomes=[loss]), FakeConnector()))
     assert states[1] is State.HEALTHY

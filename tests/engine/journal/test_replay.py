@@ -98,7 +98,7 @@ def test_a_record_that_cannot_be_read_is_named(run: Run, path: Path) -> None:
 
 
 async def every_event(path: Path, states: Sequence[State]) -> None:
-    """Write a life that meets every event in every state that it can be brought to."""
+    """Write a life that meets every event in every state that it can get to."""
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     for state in states:
         for kind in EVENTS:

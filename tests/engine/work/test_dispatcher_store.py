@@ -88,7 +88,7 @@ async def test_a_stop_is_bounded_by_a_function_that_cannot_be_cancelled(lines: L
 
 
 async def test_a_stop_with_a_broken_file_is_a_stop(lines: Lines) -> None:
-    """Nothing of the store's is raised into the engine's end, it comes in time, and no job that has ended is blamed."""
+    """An error of the store does not reach the end of the engine, which comes in time, and no ended job has failed."""
     log, store = RunLog(), MemoryStore()
     store.add("paged")
     async with dispatching({"paged": log.paged}, store):
