@@ -1,4 +1,4 @@
-"""The law: states, events, schedules, rules, the machine and ``step``. Pure; imports attrs and transitions only."""
+"""The law: states, events, schedules, rules, the machine and ``step``. Pure; it imports only attrs and transitions."""
 
 from states.events import EVENT_BY_NAME, EVENTS, Event
 from states.machine import MACHINE, ROWS, Row

@@ -1,4 +1,7 @@
-"""What a step asks to be done, as frozen values; the runner performs them in order and decides nothing."""
+"""The effects of a step, as frozen values. The runner performs them in order and decides nothing.
+
+The docstrings of effects are printed in the diagrams.
+"""
 
 from typing import ClassVar
 
@@ -86,7 +89,7 @@ class HoldDatabase(Effect):
 
 @frozen(kw_only=True)
 class Alert(Effect):
-    """Base of what a person must be told: what happened, and what to do about it."""
+    """Base of the alerts to the operator: what happened, and what to do about it."""
 
     kind: ClassVar[str]
     detail: str

@@ -1,14 +1,15 @@
 """What can happen to one account's connection, as frozen values.
 
-Adapters and the runner only ever *report*; each report is one of these. A class name is the event's name in the
-journal, in diagrams and in ``log --json``: names are a contract, so add to them and never rename.
+Adapters and the runner only *report*; each report is one of these. A class name is the event's name in the journal, in
+diagrams and in ``log --json``. The names are a contract: add to them, and never rename one. The docstrings of events
+are printed in the diagrams.
 
-Two families carry a number that tells an old report from a current one:
+Two families carry a number that distinguishes an old report from a current one:
 
-* ``OfVisit`` events answer something that one *visit* of a state asked for (a timer, a turn, a closing). They carry
-  that visit's ``generation``; after the state was left they are stale and change nothing.
+* ``OfVisit`` events answer a request of one *visit* of a state (a timer, a turn, a closing). They carry that visit's
+  ``generation``; once the state was left they are stale and change nothing.
 * ``OfLink`` events come from one *link* (one connection of one client). They carry its number; once the link was
-  closed, what it still says is foreign. Number 0 means 'about the account, not about a link'.
+  closed, its reports are foreign. Number 0 means 'about the account, not about a link'.
 """
 
 from typing import ClassVar
@@ -21,7 +22,7 @@ class Event:
     """Base of all events."""
 
 
-# --- commands and observations: valid whenever they come -----------------------------------------------------------
+# --- commands and observations, which are valid at any time --------------------------------------------------------
 
 
 @frozen(kw_only=True)
@@ -51,7 +52,7 @@ class CredentialsReplaced(Event):
     """The session now holds another key than the one that was used so far."""
 
     credentials: str | None = None
-    """A fingerprint of that key; None if nobody looked."""
+    """A fingerprint of that key; None if the session was not read."""
 
 
 @frozen(kw_only=True)
@@ -65,7 +66,7 @@ class StopRequested(Event):
 
     reason: str = ""
     paused: bool = False
-    """Whether the next life waits until a person resumes the account."""
+    """Whether the next life waits until the operator resumes the account."""
 
 
 @frozen(kw_only=True)
@@ -79,7 +80,7 @@ class DatabaseRecovered(Event):
     written: int = 0
 
 
-# --- answers to what a visit of a state asked for ------------------------------------------------------------------
+# --- answers to the requests of a visit of a state -----------------------------------------------------------------
 
 
 @frozen(kw_only=True)
@@ -94,7 +95,7 @@ class TurnGranted(OfVisit):
     """The fleet's limiter lets this account connect now."""
 
     credentials: str | None = None
-    """A fingerprint of the key that the attempt is made with; None if nobody looked."""
+    """A fingerprint of the key that the attempt uses; None if the session was not read."""
 
 
 @frozen(kw_only=True)
@@ -117,12 +118,12 @@ class Closed(OfVisit):
     """The link that was to be closed is gone: socket, tasks and session."""
 
 
-# --- what a link reports ---------------------------------------------------------------------------------------------
+# --- reports of a link -----------------------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
 class OfLink(Event):
-    """Belongs to the link of this number; 0 is none in particular."""
+    """Belongs to the link with this number; 0 is none in particular."""
 
     link: int = 0
 
@@ -159,8 +160,8 @@ class CaughtUp(OfLink):
 class Failure(OfLink):
     """Base of the errors.
 
-    ``detail`` is one sentence for people; ``chain`` is the cause chain, outermost first, as ``Class: message``.
-    ``schedule`` names the field of ``BackoffSchedules`` that says how long a failed attempt waits.
+    ``detail`` is one sentence for the operator; ``chain`` is the chain of causes, outermost first, each as
+    ``Class: message``. ``schedule`` names the field of ``BackoffSchedules`` by which a failed attempt waits.
     """
 
     schedule: ClassVar[str] = "network"
@@ -284,6 +285,6 @@ EVENTS: tuple[type[Event], ...] = (
     AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,
     DatabaseCorrupt, Unexpected,
 )  # fmt: skip
-"""Every event there is, in the order of diagrams."""
+"""All events, in the order of the diagrams."""
 
 EVENT_BY_NAME: dict[str, type[Event]] = {event.__name__: event for event in EVENTS}

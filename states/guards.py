@@ -1,4 +1,7 @@
-"""The questions that rules ask. Each takes a ``Moment`` and answers yes or no; its name is what diagrams print."""
+"""The questions that rules ask. Each guard takes a ``Moment`` and answers yes or no.
+
+The diagrams print a guard's name and docstring.
+"""
 
 from attrs import field, frozen
 
@@ -18,15 +21,15 @@ from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
 UNKNOWN_KEY_TRIES = 3
-"""−404 can be temporary; this many in a row mean that the key is gone."""
+"""Transport errors −404 can be temporary; this many in a row mean that the key is gone."""
 
 UNEXPECTED_TRIES = 10
-"""This many unforeseen errors in a row are not bad luck: a person should look."""
+"""After this many unforeseen errors in a row the operator should look."""
 
 
 @frozen
 class Moment:
-    """What a decision is made from."""
+    """Everything that a decision depends on, except the random number."""
 
     snapshot: Snapshot
     event: Event
@@ -35,13 +38,13 @@ class Moment:
 
 
 def streak_after(moment: Moment) -> int:
-    """Return how many failures of this very kind there are in a row, this one counted."""
+    """Return the number of failures of this same kind in a row, including this one."""
     cause = moment.snapshot.cause
     return moment.snapshot.streak + 1 if cause and cause.event == type(moment.event).__name__ else 1
 
 
 def schedule_of(moment: Moment) -> Backoff | None:
-    """Return the growing schedule that this failure waits by; None when the server gives the number."""
+    """Return the growing schedule by which this failure waits; None if the server says how long."""
     schedule = getattr(moment.policy.backoff, getattr(moment.event, "schedule", "network"))
     return schedule if isinstance(schedule, Backoff) else None
 

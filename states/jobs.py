@@ -1,12 +1,12 @@
-"""The law of jobs: what a piece of durable work is, and what becomes of it. Pure, like ``step``.
+"""The law of jobs: what a piece of durable work is, and how its state changes. Pure, like ``step``.
 
     queued ──Begun──▶ running ──Returned──▶ done
       ▲ ▲                │ │
-      │ └─Lost, Flooded──┘ │         the account's trouble: nothing is counted, the checkpoint is kept
-      └────── Raised ──────┴──▶ failed     its own: tries by a schedule, then a person's
+      │ └─Lost, Flooded──┘ │         the account's trouble: not counted as a failure, the checkpoint is kept
+      └────── Raised ──────┴──▶ failed     the job's own: retried by a schedule, then left to the operator
     Cancelled leads from queued and running to cancelled; Retried from failed and cancelled back to queued.
 
-``done`` is final. Whatever is not in this picture changes nothing: a job that was cancelled stays so when it returns.
+``done`` is final. Any other event changes nothing: a cancelled job stays cancelled when it returns.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ from attrs import field, frozen
 from states.schedules import Backoff
 
 MAX_LOSSES: Final = 25
-"""Connections that a job may lose in a row without a checkpoint; one more is a failure of its own. A request that makes
-the datacenter hang up would otherwise hurt its account for ever."""
+"""Connections that a job may lose in a row without a checkpoint; one more counts as a failure of the job. Otherwise a
+request that makes the datacenter hang up would hurt its account for ever."""
 RETRY: Final = Backoff()
-"""How a job's own failures are tried again, if the config does not say: five attempts, 10 s to 120 s apart."""
+"""The default schedule for a job's own failures: five attempts, 10 s to 120 s apart."""
 MAX_DETAIL: Final = 300
-"""Characters that are kept of what a failure says."""
+"""Characters of a failure's message that are kept."""
 
 
 class JobState(StrEnum):
-    """Where a job is."""
+    """The states of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -39,65 +39,65 @@ class JobState(StrEnum):
 
 @frozen(kw_only=True)
 class Job:
-    """One job as it is stored. Times are Unix seconds; ``None`` is never, or not known."""
+    """One job as it is stored. Times are Unix seconds; ``None`` is never, or unknown."""
 
     id: int
     kind: str
     account: str | None = None
-    """Who has to do it; None is any account. A checkpoint can bind it to the account that it is with."""
+    """The account that has to do the job; None is any. A checkpoint can bind the job to its present account."""
     data: Mapping[str, Any] = field(factory=dict)
     priority: int = 0
-    """Of jobs that could begin, the highest goes first, then the oldest."""
+    """Of the jobs that could begin, the one with the highest priority goes first, then the oldest."""
     state: JobState = JobState.QUEUED
     attempts: int = 0
-    """Failures of its own so far."""
+    """The job's own failures so far."""
     losses: int = 0
-    """Connections lost since it last made a checkpoint."""
+    """Connections lost since its last checkpoint."""
     due: float | None = None
-    """Not before then; None is at once."""
+    """The earliest time at which it may begin; None is at once."""
     paid: int = 0
-    """The attempt for which its kind's budget has been charged; 0 is none."""
+    """The attempt for which the budget of its kind was charged; 0 is none."""
     worker: str | None = None
-    """The account that it is with, or was last."""
+    """The account that does the job, or did it last."""
     checkpoint: Mapping[str, Any] | None = None
     result: Any = None
     detail: str = ""
     """What happened last, in a few words."""
     error: tuple[str, ...] = ()
-    """The cause chain of its last failure, outermost first."""
+    """The chain of causes of its last failure, outermost first."""
     results: int = 0
-    """How many results it has stored."""
+    """Number of results that it has stored."""
     done: float | None = None
-    """How much of ``total`` is done, in units of the job's own."""
+    """How much of ``total`` is done, in the job's own units."""
     total: float | None = None
     added: float = 0.0
     began: float | None = None
     """When it first ran."""
     since: float | None = None
-    """When this run began, and ``since_done`` how much was done then: what its rate is counted from."""
+    """When this run began. ``since_done`` is what was done by then: its rate is counted from there."""
     since_done: float | None = None
     seen: float | None = None
-    """When it last said how far it is."""
+    """When it last reported its progress."""
     ended: float | None = None
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is, or would be, from 1."""
+        """Number of the present or next attempt, from 1."""
         return self.attempts + 1
 
 
 @frozen
 class Begun:
-    """It begins, or goes on, with this account."""
+    """The job begins, or goes on, with this account."""
 
     worker: str
 
 
 @frozen(kw_only=True)
 class Saved:
-    """It says how far it is; ``checkpoint`` None leaves the last one, ``stay`` binds it to the account it is with.
+    """The job reports its progress. ``checkpoint`` None keeps the last one; ``stay`` binds the job to its account.
 
-    ``results`` is how many more it stores with it.
+    ``results`` is the number of results that it stores in the same transaction.
     """
 
     checkpoint: Mapping[str, Any] | None = None
@@ -109,23 +109,23 @@ class Saved:
 
 @frozen
 class Returned:
-    """It came to its end."""
+    """The job's function returned."""
 
     result: Any = None
 
 
 @frozen
 class Lost:
-    """Its account's connection, or the engine, ended under it."""
+    """The account's connection was lost, or the engine stopped, while the job ran."""
 
     why: str
 
 
 @frozen
 class Flooded:
-    """The server asked for a wait: requests of this kind, and so jobs of this kind with this account, wait until.
+    """The server demands a wait: requests of this kind, and with them the account's jobs of this kind, are held.
 
-    ``alone``: this job alone waits, because the wait is for its chat (slow mode).
+    ``until`` is in Unix seconds. With ``alone`` only this job waits, because the wait is for its chat (slow mode).
     """
 
     request: str
@@ -135,7 +135,7 @@ class Flooded:
 
 @frozen
 class Raised:
-    """It failed by itself."""
+    """The job failed by itself."""
 
     detail: str
     chain: tuple[str, ...] = ()
@@ -143,23 +143,23 @@ class Raised:
 
 @frozen
 class Cancelled:
-    """A person wants it no more."""
+    """The operator cancelled the job."""
 
 
 @frozen
 class Retried:
-    """A person wants it tried (again) now."""
+    """The operator asked for an attempt now."""
 
 
 JobEvent: TypeAlias = Begun | Saved | Returned | Lost | Flooded | Raised | Cancelled | Retried
 OPEN: Final = (JobState.QUEUED, JobState.RUNNING)
-"""What still has something to do."""
+"""The states of jobs that are still to be done."""
 
 
 def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: Backoff = RETRY) -> Job:
-    """Return the job after ``event``; the same job where the picture above has no arrow.
+    """Return the job after ``event``; the unchanged job if the picture above has no arrow for it.
 
-    ``draw`` from [0, 1) places the wait after a failure within the jitter of ``retry``.
+    ``draw`` from [0, 1) determines the jitter of the wait after a failure, within the limits of ``retry``.
     """
     match job.state, event:
         case JobState.QUEUED, Begun(worker):
@@ -170,7 +170,7 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
         case JobState.QUEUED, Retried():
             return attrs.evolve(job, due=None)
         case JobState.RUNNING, Saved():
-            return _saved(job, event, now)
+            return _save(job, event, now)
         case JobState.RUNNING, Returned(result):
             done = job.done if job.total is None else job.total
             return attrs.evolve(
@@ -179,14 +179,14 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
         case JobState.RUNNING, Lost(why):
             if job.losses < MAX_LOSSES:
                 return attrs.evolve(job, state=JobState.QUEUED, losses=job.losses + 1, detail=why)
-            return _raised(
+            return _fail(
                 job, Raised(f"the connection was lost {job.losses + 1} times in a row: {why}"), now, draw, retry
             )
         case JobState.RUNNING, Flooded(request, until):
-            # Also one for any account: what one was told to wait for, another must not do in its place.
+            # This holds for jobs of any account, too: another account must not do what the first has to wait for.
             return attrs.evolve(job, state=JobState.QUEUED, due=until, detail=f"flood wait for {request}")
         case JobState.RUNNING, Raised():
-            return _raised(job, event, now, draw, retry)
+            return _fail(job, event, now, draw, retry)
         case ((JobState.QUEUED | JobState.RUNNING), Cancelled()):
             return attrs.evolve(job, state=JobState.CANCELLED, due=None, ended=now, detail="cancelled")
         case ((JobState.FAILED | JobState.CANCELLED), Retried()):
@@ -195,7 +195,7 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
             return job
 
 
-def _saved(job: Job, event: Saved, now: float) -> Job:
+def _save(job: Job, event: Saved, now: float) -> Job:
     kept = job.checkpoint if event.checkpoint is None else event.checkpoint
     return attrs.evolve(
         job,
@@ -209,7 +209,7 @@ def _saved(job: Job, event: Saved, now: float) -> Job:
     )
 
 
-def _raised(job: Job, event: Raised, now: float, draw: float, retry: Backoff) -> Job:
+def _fail(job: Job, event: Raised, now: float, draw: float, retry: Backoff) -> Job:
     attempts, text = job.attempts + 1, event.detail[:MAX_DETAIL]
     failed = attrs.evolve(job, attempts=attempts, losses=0, detail=text, error=event.chain)
     if attempts >= retry.tries:
@@ -218,7 +218,7 @@ def _raised(job: Job, event: Raised, now: float, draw: float, retry: Backoff) ->
 
 
 def rate_of(job: Job) -> float | None:
-    """Return how much it does in a second, counted over its present run; None while that cannot be said."""
+    """Return the job's rate per second over its present run; None while it cannot be computed."""
     if job.state is not JobState.RUNNING or job.done is None or job.since is None or job.seen is None:
         return None
     took, made = job.seen - job.since, job.done - (job.since_done or 0.0)
@@ -226,7 +226,7 @@ def rate_of(job: Job) -> float | None:
 
 
 def remaining_of(job: Job) -> float | None:
-    """Return in how many seconds it may be done, as things go; None while that cannot be said."""
+    """Return the seconds until the job is done at its present rate; None while they cannot be computed."""
     rate = rate_of(job)
     if rate is None or job.total is None or job.done is None:
         return None
@@ -235,14 +235,14 @@ def remaining_of(job: Job) -> float | None:
 
 @frozen
 class JobSummary:
-    """How many jobs there are in each state, and those that run."""
+    """The number of jobs in each state, and the running jobs."""
 
     counts: Mapping[str, int] = field(factory=dict)
     running: tuple[Job, ...] = ()
 
 
 def by_state(counts: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """Return how many jobs are in each state, of all kinds together, in the order in which they come by them."""
+    """Return the number of jobs in each state, of all kinds together; states without jobs are left out."""
     return {
         state.value: total
         for state in JobState

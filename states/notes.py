@@ -1,6 +1,6 @@
-"""What a rule writes into the snapshot, besides the state: each takes a ``Moment`` and returns the changed fields.
+"""What a rule writes into the snapshot, besides the state. Each note takes a ``Moment`` and returns the changed fields.
 
-They run before the effects are made up, so that a wait sees the counters that it depends on.
+Notes run before the effects are built, so that a wait sees the counters on which it depends.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ Changes = dict[str, Any]
 
 
 def cause_of(moment: Moment) -> Cause:
-    """Return the event as a cause; of a refused config it names the setting."""
+    """Return the event as a cause; for a refused config the cause names the setting."""
     event = moment.event
     detail = getattr(event, "detail", "")
     if isinstance(event, ConfigRefused) and event.setting:
@@ -34,8 +34,8 @@ def cause_of(moment: Moment) -> Cause:
     return Cause(event=type(event).__name__, detail=detail)
 
 
-def failed(moment: Moment) -> Changes:
-    """Count a failure and remember its cause; a damaged file holds no credentials, whatever can be read of it."""
+def count_failure(moment: Moment) -> Changes:
+    """Count a failure and remember its cause; a damaged file has no credentials, even if parts of it can be read."""
     return {
         "failures": moment.snapshot.failures + 1,
         "streak": streak_after(moment),
@@ -44,29 +44,35 @@ def failed(moment: Moment) -> Changes:
     }
 
 
-def failed_and_told(moment: Moment) -> Changes:
-    """Count a failure that a person is told of; the next ones of this run are not worth another alert."""
-    return {**failed(moment), "exhausted": True}
+def count_alerted_failure(moment: Moment) -> Changes:
+    """Count a failure that raises an alert; later ones of the same run raise no other."""
+    return {**count_failure(moment), "exhausted": True}
 
 
-def silent(moment: Moment) -> Changes:
-    """Count a failure that is a silence, too."""
-    return {**failed(moment), "silences": moment.snapshot.silences + 1}
+def count_silence(moment: Moment) -> Changes:
+    """Count a failure that is also a silence."""
+    return {**count_failure(moment), "silences": moment.snapshot.silences + 1}
 
 
-def silent_and_told(moment: Moment) -> Changes:
-    """Count a silence that a person is told of."""
-    return {**silent(moment), "exhausted": True}
+def count_alerted_silence(moment: Moment) -> Changes:
+    """Count a silence that raises an alert."""
+    return {**count_silence(moment), "exhausted": True}
 
 
-def opened(moment: Moment) -> Changes:
-    """Count an attempt and give its link a number; remember whose key it is made with."""
+def count_attempt(moment: Moment) -> Changes:
+    """Count an attempt and number its link; remember the key that it uses."""
     links = moment.snapshot.links + 1
-    return {"attempt": moment.snapshot.attempt + 1, "links": links, "link": links, "stable": False, **named(moment)}
+    return {
+        "attempt": moment.snapshot.attempt + 1,
+        "links": links,
+        "link": links,
+        "stable": False,
+        **record_key(moment),
+    }
 
 
-def connected(moment: Moment) -> Changes:
-    """The link is proven; a link after a loss is a reconnect, and what lies between the two is the gap."""
+def record_connection(moment: Moment) -> Changes:
+    """Record that the link is proven. A link after a loss counts as a reconnect; the time between is the gap."""
     again = moment.snapshot.state is State.RECONNECTING
     heard = moment.snapshot.last_success
     return {
@@ -78,38 +84,38 @@ def connected(moment: Moment) -> Changes:
     }
 
 
-def answered(moment: Moment) -> Changes:
-    """A probe came back."""
+def record_answer(moment: Moment) -> Changes:
+    """Record that a probe was answered."""
     proof = isinstance(moment.event, ProbeAnswered) and moment.event.proof
     return {"last_success": moment.now, "silences": 0, **({"proved_at": moment.now} if proof else {})}
 
 
-def settled(moment: Moment) -> Changes:
-    """The link has held: the past is forgiven."""
+def mark_stable(moment: Moment) -> Changes:
+    """Record that the link has held: all counters of failures go back to zero."""
     return {
         "stable": True, "attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False,
     }  # fmt: skip
 
 
-def named(moment: Moment) -> Changes:
-    """Remember whose key the event is about, if it says so: so that one which failed is known again."""
+def record_key(moment: Moment) -> Changes:
+    """Remember the key that the event names, if any, so that a key which failed is recognised later."""
     event = moment.event
     assert isinstance(event, Started | TurnGranted | CredentialsReplaced)
     return {} if event.credentials is None else {"credentials": event.credentials}
 
 
-def renewed(moment: Moment) -> Changes:
-    """Start counting anew with another key, which knows no limit of the old one."""
-    return {**forgiven(moment), **named(moment), "limited": None}
+def switch_key(moment: Moment) -> Changes:
+    """Switch to another key: reset the counters, and forget the limit of the old key."""
+    return {**reset_counters(moment), **record_key(moment), "limited": None}
 
 
-def forgiven(_: Moment) -> Changes:
-    """A person acted: start counting anew."""
+def reset_counters(_: Moment) -> Changes:
+    """Set the counters of failures to zero, because the operator has acted."""
     return {"attempt": 0, "failures": 0, "streak": 0, "cause": None, "exhausted": False}
 
 
-def flooded_request(moment: Moment) -> Changes:
-    """Hold this kind of request; of two waits for one kind the longer one stands."""
+def hold_request(moment: Moment) -> Changes:
+    """Hold this kind of request; of two waits for the same kind the longer one counts."""
     event = moment.event
     assert isinstance(event, FloodWait)
     until = moment.now + moment.policy.backoff.flood.delay(event.seconds)
@@ -118,18 +124,18 @@ def flooded_request(moment: Moment) -> Changes:
     return {"holds": tuple(Hold(request=request, until=end) for request, end in sorted(holds.items()))}
 
 
-def marked_limited(moment: Moment) -> Changes:
+def mark_limited(moment: Moment) -> Changes:
     """Remember that Telegram limits the account."""
     return {"limited": cause_of(moment)}
 
 
-def unlimited(moment: Moment) -> Changes:
-    """A person says that the limit is over."""
+def clear_limit(moment: Moment) -> Changes:
+    """Forget the limit, because the operator says that it is over."""
     return {"limited": None}
 
 
-def hindered(moment: Moment) -> Changes:
-    """Remember what keeps the session's file from being written."""
+def record_trouble(moment: Moment) -> Changes:
+    """Record what keeps the session's file from being written."""
     event, known = moment.event, moment.snapshot.database
     assert isinstance(event, DatabaseLocked | DatabaseUnavailable)
     told = known is not None and known.told
@@ -137,18 +143,18 @@ def hindered(moment: Moment) -> Changes:
     return {"database": Trouble(event=type(event).__name__, detail=event.detail, since=since, told=told)}
 
 
-def hindered_and_told(moment: Moment) -> Changes:
-    """Remember it, and that a person was told."""
-    return {"database": evolve(hindered(moment)["database"], told=True)}
+def record_alerted_trouble(moment: Moment) -> Changes:
+    """Record what keeps the session's file from being written, and that an alert was raised."""
+    return {"database": evolve(record_trouble(moment)["database"], told=True)}
 
 
-def unhindered(_: Moment) -> Changes:
-    """The session's file is written again."""
+def clear_trouble(_: Moment) -> Changes:
+    """Record that the session's file is written again."""
     return {"database": None}
 
 
-def stopping(moment: Moment) -> Changes:
-    """Remember where the next life begins; a wait goes on then, so its deadline is kept."""
+def prepare_next_life(moment: Moment) -> Changes:
+    """Record where the next life begins. A wait goes on in it, so its deadline is kept."""
     snapshot = moment.snapshot
     assert isinstance(moment.event, StopRequested)
     goes_on = snapshot.state in (State.BACKOFF, State.AUTH_FAILED)

@@ -1,6 +1,6 @@
-"""How fast work may go: how many jobs at once, how many in a while, at which hours. Accounts that hurry get limited.
+"""How fast work may go: how many jobs at once, how many per period, at which hours. Telegram limits hasty accounts.
 
-Values of the config, and pure questions about them; all times are seconds.
+These are values of the config, with pure functions of them. All times are seconds.
 """
 
 from datetime import datetime, timedelta
@@ -35,8 +35,8 @@ def _jitter(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
 class Budget:
     """At most ``at_most`` jobs may begin in any ``per`` seconds, for each account and kind.
 
-    A job that begins takes one of these places, and gives it back after ``per`` and up to ``jitter`` of that more, at
-    random, so that no rhythm shows.
+    A job that begins takes one of these places, which is free again after ``per`` seconds and a random extra of up to
+    ``jitter`` of them, so that the jobs show no rhythm.
     """
 
     at_most: int = field(validator=_count)
@@ -47,19 +47,19 @@ class Budget:
     """How much later a place may become free again, at random, as a part of ``per``, so that no rhythm shows."""
 
     def taken_until(self, now: float, draw: float) -> float:
-        """Return until when a place is taken from now on; ``draw`` from [0, 1)."""
+        """Return when a place that is taken ``now`` is free again; ``draw`` from [0, 1) determines the jitter."""
         return now + self.per * (1 + self.jitter * draw)
 
 
 @frozen
 class Hours:
-    """The hours of a day at which jobs may begin, as minutes since midnight; over midnight if they end earlier."""
+    """The hours of a day in which jobs may begin, as minutes since midnight; they may extend past midnight."""
 
     opens: int
     closes: int
 
     def opening(self, at: datetime) -> datetime | None:
-        """Return when they begin, seen from ``at`` (a local time); None if that is within them."""
+        """Return the next opening after ``at`` (a local time); None if ``at`` is within the hours."""
         minute = at.hour * 60 + at.minute
         if (minute - self.opens) % _DAY_MINUTES < (self.closes - self.opens) % _DAY_MINUTES:
             return None
@@ -90,7 +90,7 @@ class KindPolicy:
 
 @frozen(kw_only=True)
 class WorkPolicy:
-    """How all work may run: at most ``per_account`` jobs with one account, each kind by its own rules."""
+    """How all work may run: at most ``per_account`` jobs with one account, and each kind by its own rules."""
 
     per_account: int = field(default=4, validator=_count)
     """How many jobs, of all kinds together, may run at once with one account."""

@@ -1,4 +1,4 @@
-"""Deciding once more what a record is about: with the time and the chance of then, by the rules of now."""
+"""Decides a recorded event again: with the recorded time and random number, but by the present rules."""
 
 from attrs import frozen
 
@@ -11,25 +11,25 @@ COMPARED = (
     "source", "rule", "target", "attempt", "failures", "delay", "draw", "deadline", "effects", "detail", "cause",
     "dwell",
 )  # fmt: skip
-"""What a record must have in common with its replay, exactly."""
+"""The fields in which a record and its replay must be equal."""
 
 
 @frozen
 class _Recorded:
-    """Gives the number that was drawn then."""
+    """Returns the random number of a record."""
 
     draw: float | None
 
     def random(self) -> float:
-        """Return the recorded draw; any number where none was recorded, because the draw itself is compared."""
+        """Return the recorded draw; if none was recorded any number will do, because the draw itself is compared."""
         return 0.5 if self.draw is None else self.draw
 
 
 def redo(snapshot: Snapshot, record: Record, event: Event, policy: Policy) -> Step:
-    """Decide on the ``event`` of ``record`` again, for an account at ``snapshot``."""
+    """Decide the ``event`` of ``record`` again, for an account at ``snapshot``."""
     return step(snapshot, event, now=record.at, rng=_Recorded(record.draw), policy=policy)
 
 
 def differences(made: Record, record: Record) -> list[str]:
-    """Return the fields in which a decision is not the one that was written."""
+    """Return the names of the fields in which a new decision differs from the record."""
     return [name for name in COMPARED if getattr(made, name) != getattr(record, name)]

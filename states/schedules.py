@@ -1,4 +1,4 @@
-"""The numbers, as values: how long each state waits for what. All times are seconds.
+"""The schedules of the states, as values: how long each state waits, and for what. All times are seconds.
 
 The defaults are those of the user's guide; ``config.yaml`` can set each one.
 """
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 
 class Then(StrEnum):
-    """What follows when ``tries`` failures in a row were counted."""
+    """What to do after ``tries`` failures in a row."""
 
     KEEP_TRYING = "keep_trying"
     PARK = "park"
@@ -46,7 +46,7 @@ def _durations(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, ..
 class Backoff:
     """Waits that grow: ``first``, ``first·factor``, … up to ``cap``, each shifted by up to ``± jitter`` of itself.
 
-    After ``tries`` failures in a row one alert is raised; ``then`` says whether to go on at the cap.
+    After ``tries`` failures in a row one alert is raised; ``then`` says whether to keep trying at the cap.
     """
 
     first: float = field(default=10.0, validator=_positive)
@@ -67,7 +67,7 @@ class Backoff:
             raise ValueError(f"cap ({self.cap:g} s) must not be below first ({self.first:g} s)")
 
     def delay(self, nth: int, draw: float) -> float:
-        """Return the wait after the ``nth`` failure (from 1); ``draw`` from [0, 1) places it within the jitter."""
+        """Return the wait after the ``nth`` failure (from 1); ``draw`` from [0, 1) determines the jitter."""
         steady = self.first
         for _ in range(nth - 1):  # a loop, not a power: 2.0 ** 1025 overflows, and this stops at the cap
             if steady >= self.cap or self.factor == 1:
@@ -80,7 +80,7 @@ class Backoff:
 class FileBackoff(Backoff):
     """The waits for a session's file.
 
-    A lock on it mostly passes by itself: a person is told with the first report of it after ``alert_after`` seconds.
+    Most locks on it pass by themselves: the first report of a lock after ``alert_after`` seconds raises the alert.
     """
 
     alert_after: float = field(default=30.0, validator=_not_negative)
@@ -89,19 +89,19 @@ class FileBackoff(Backoff):
 
 @frozen(kw_only=True)
 class ServerGiven:
-    """The wait that the server asked for and ``slack`` more; what the server says is a floor."""
+    """The wait that the server demands, plus ``slack``; it is never shorter than the server demands."""
 
     slack: float = field(default=1.0, validator=_not_negative)
     """How much longer than the server asked for; what the server says is a floor."""
 
     def delay(self, seconds: float) -> float:
-        """Return the wait for a server that asked for ``seconds``."""
+        """Return the wait for a server that demands ``seconds``."""
         return max(0.0, seconds) + self.slack
 
 
 @frozen(kw_only=True)
 class Patience:
-    """How long to wait for an answer: the first time, the second time, …; the last one goes on for ever."""
+    """How long to wait for an answer: the first time, the second time, …; the last value applies from then on."""
 
     patience: tuple[float, ...] = field(default=(60.0, 75.0, 90.0), validator=_durations)
     """How long the whole attempt may take, from TCP to one answered request: the first time, the second time, and so
@@ -114,7 +114,7 @@ class Patience:
 
 @frozen(kw_only=True)
 class Suspicion(Patience):
-    """The patience of the state ``timeout``: the first is granted to a probe of ``healthy``, the others follow."""
+    """The patience of probes: the first value is for a probe in ``healthy``, the others for those in ``timeout``."""
 
     patience: tuple[float, ...] = field(default=(10.0, 20.0), validator=_durations)
     """How long an answer may take: the first value is granted to the probe that ``healthy`` sends, the next ones to the
@@ -123,7 +123,11 @@ class Suspicion(Patience):
 
 @frozen(kw_only=True)
 class Health:
-    """The clock of ``healthy``: how often a ping is sent, how often an authorised RPC, and when counters go to zero."""
+    """The times of ``healthy``.
+
+    A ping is sent every ``probe_every``, an authorised RPC every ``prove_every``; the counters of failures go back to
+    zero after ``stable_after``.
+    """
 
     probe_every: float = field(default=20.0, validator=_positive)
     """How often a ping asks whether the link still works."""
@@ -156,7 +160,7 @@ class BackoffSchedules:
 
 @frozen(kw_only=True)
 class ShuttingDown:
-    """``grace``: how long a link may take to close before it is dropped."""
+    """``grace`` is how long a link may take to close before it is dropped."""
 
     grace: float = field(default=15.0, validator=_positive)
     """How long the links may take to close before they are dropped."""
@@ -164,7 +168,7 @@ class ShuttingDown:
 
 @frozen(kw_only=True)
 class Policy:
-    """The schedules of all states; a field has the name of its state. ``auth_failed`` waits for a person."""
+    """The schedules of all states; a field has the name of its state. ``auth_failed`` waits for the operator."""
 
     connecting: Patience = Patience()
     """The first attempt of a life."""

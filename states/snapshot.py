@@ -1,4 +1,4 @@
-"""Where one account is: all that ``step`` knows about it, and all that a restart needs."""
+"""The snapshot of one account: all that ``step`` knows about it, and all that a restart needs."""
 
 from enum import StrEnum
 from operator import attrgetter
@@ -32,7 +32,7 @@ MEANINGS: dict[State, str] = {
 
 
 class Action(StrEnum):
-    """What a person should do."""
+    """What the operator should do."""
 
     LOG_IN = "log_in"
     STOP_OTHER_COPY = "stop_other_copy"
@@ -53,10 +53,10 @@ ACTION_OF_CAUSE: dict[str, Action] = {
 }
 
 SHARED_SETTING = "telegram.api_id"
-"""The setting that all accounts have in common: what refuses it refuses them all."""
+"""The setting that all accounts share: if it is refused, all of them are."""
 
 NETWORK_CAUSES = ("NetworkLost", "TimedOut")
-"""Events that say that the network is the trouble."""
+"""Events that mean that the network is the trouble."""
 
 ADVICE: dict[Action, str] = {
     Action.LOG_IN: "log in again",
@@ -70,7 +70,7 @@ ADVICE: dict[Action, str] = {
 
 @frozen(kw_only=True)
 class Cause:
-    """Why the account is where it is: the name of the error event and its sentence."""
+    """Why the account is in its state: the name of the error event, and its sentence."""
 
     event: str
     detail: str = ""
@@ -78,7 +78,7 @@ class Cause:
 
 @frozen(kw_only=True)
 class Hold:
-    """Requests of one kind are held until a wall-clock time (Unix seconds)."""
+    """A hold on requests of one kind until a wall-clock time (Unix seconds)."""
 
     request: str
     until: float
@@ -86,46 +86,46 @@ class Hold:
 
 @frozen(kw_only=True)
 class Trouble:
-    """What keeps the session's file from being written, since when (Unix seconds)."""
+    """What keeps the session's file from being written, and since when (Unix seconds)."""
 
     event: str
     detail: str = ""
     since: float
     told: bool = False
-    """Whether a person was told."""
+    """Whether an alert was raised. Snapshots are stored under the names of their fields, so this one keeps its name."""
 
 
 @frozen(kw_only=True)
 class Snapshot:
-    """One account's connection. Times are wall-clock Unix seconds, so that they mean something after a restart."""
+    """One account's connection. Times are wall-clock Unix seconds, so that they are valid after a restart."""
 
     state: State = State.CONNECTING
     since: float = 0.0
     """When the state was entered."""
     generation: int = 0
-    """Counts visits of states; tells a current timer from a stale one."""
+    """Number of visits of states so far; it distinguishes a current timer from a stale one."""
     life: int = 0
-    """Counts lives: starts of the engine and resumes."""
+    """Number of lives so far: starts of the engine and resumes."""
     link: int = 0
     """Number of the link that is open or opening, 0 for none. In an attempt, 0 means waiting for a turn."""
     links: int = 0
-    """How many links were ever opened."""
+    """Number of links opened so far."""
     attempt: int = 0
     """Connection attempts since the last stable link."""
     failures: int = 0
     """Failures in a row since the last stable link."""
     streak: int = 0
-    """How many of them, the last ones, had the same cause."""
+    """How many of the latest failures had the same cause."""
     silences: int = 0
-    """Unanswered probes of the present suspicion."""
+    """Unanswered probes in a row."""
     cause: Cause | None = None
     """The last failure; forgotten when the link is stable."""
     deadline: float | None = None
-    """When the state's wait ends. In ``backoff``, None means parked: only a person ends it."""
+    """When the state's wait ends. In ``backoff``, None means parked: only the operator ends the wait."""
     stable: bool = False
     """Whether the present link has held for ``healthy.stable_after``."""
     exhausted: bool = False
-    """Whether the alert of this run of failures was raised."""
+    """Whether the alert for this run of failures was raised."""
     limited: Cause | None = None
     """Set while Telegram limits the account."""
     holds: tuple[Hold, ...] = ()
@@ -133,29 +133,29 @@ class Snapshot:
     reconnects: int = 0
     last_success: float | None = None
     offline: tuple[float, float] | None = None
-    """The last gap: when the account was last heard of before the present link, and when that link was proven."""
+    """The last gap: the last sign of life before the present link, and the time at which that link was proven."""
     proved_at: float | None = None
     """When an authorised RPC was last answered."""
     credentials: str = ""
-    """Fingerprint of the key that was used last, or is to be used next."""
+    """Fingerprint of the key that was used last, or will be used next."""
     resumes: State = State.CONNECTING
     """Where the next life begins."""
     paused: bool = False
-    """Whether the next life waits until a person resumes the account."""
+    """Whether the next life waits until the operator resumes the account."""
 
     @property
     def parked(self) -> bool:
-        """Whether the account waits for a person rather than for a time."""
+        """Whether the account waits for the operator rather than for a time."""
         return self.state is State.BACKOFF and self.deadline is None
 
     @property
     def waiting_for_turn(self) -> bool:
-        """Whether an attempt is due, but the limiter has not let it go yet."""
+        """Whether an attempt is due, but the limiter has not granted its turn yet."""
         return self.state in (State.CONNECTING, State.RECONNECTING) and self.link == 0
 
     @property
     def waits_for_network(self) -> bool:
-        """Whether the account waits, for a time, because of the network."""
+        """Whether the account waits until a deadline because of the network."""
         of_network = self.cause is not None and self.cause.event in NETWORK_CAUSES
         return self.state is State.BACKOFF and of_network and not self.parked
 
@@ -167,7 +167,7 @@ class Snapshot:
 
     @property
     def action(self) -> Action | None:
-        """What a person should do about this account, if anything."""
+        """What the operator should do about this account, if anything."""
         where = self.resumes if self.state is State.SHUTTING_DOWN else self.state
         if where is State.AUTH_FAILED:
             return ACTION_OF_CAUSE.get(self.cause.event, Action.LOG_IN) if self.cause else Action.LOG_IN
@@ -180,16 +180,16 @@ _NAMES = tuple(field.name for field in attrs.fields(Snapshot))
 _values = attrgetter(*_NAMES)
 
 
-def changed(snapshot: Snapshot, changes: dict[str, Any]) -> Snapshot:
-    """Return a snapshot that differs in these fields: ``attrs.evolve`` at more than twice its speed."""
+def change_fields(snapshot: Snapshot, changes: dict[str, Any]) -> Snapshot:
+    """Return a snapshot with these fields changed; more than twice as fast as ``attrs.evolve``."""
     return Snapshot(**dict(zip(_NAMES, _values(snapshot), strict=True)) | changes)
 
 
 def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
-    """Return the snapshot with which a new life starts.
+    """Return the snapshot with which a new life begins.
 
-    An account goes on where it was: a wait goes on, unusable credentials stay unusable, counters and holds are
-    kept. Only a link cannot outlive its life, so a state that had or sought one becomes ``connecting``.
+    An account goes on where it was: a wait goes on, unusable credentials stay unusable, counters and holds are kept.
+    Only a link cannot outlive its life, so a state that had one or was opening one becomes ``connecting``.
     """
     if previous is None:
         return Snapshot(since=now, life=1)

@@ -1,6 +1,6 @@
-"""``step``: one event in, one decision out. Pure: the same arguments give the same answer, anywhere, for ever.
+"""``step``: one event in, one decision out. Pure: the same arguments always give the same decision.
 
-The runner uses it live, replay uses it on the journal, the checker uses it on every configuration.
+The runner uses it live, replay uses it on the journal, and the checker uses it on every configuration.
 """
 
 from collections.abc import Callable
@@ -36,11 +36,11 @@ from states.events import EVENTS, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
 from states.schedules import Policy
-from states.snapshot import Snapshot, State, changed
+from states.snapshot import Snapshot, State, change_fields
 
 
 class Rng(Protocol):
-    """Where jitter comes from; ``random.Random`` fits."""
+    """A source of random numbers for jitter; ``random.Random`` fits."""
 
     def random(self) -> float:
         """Return a number from [0, 1)."""
@@ -57,13 +57,13 @@ class Record:
     """The event's own fields."""
     rule: str
     target: State
-    """The state afterwards; equal to ``source`` when the account stayed."""
+    """The state afterwards; equal to ``source`` if the state did not change."""
     attempt: int
     failures: int
     delay: float | None
     """Length of the wait that began, if one did."""
     draw: float | None
-    """The random number that jitter used, so that a replay waits the same."""
+    """The random number behind the jitter, so that a replay computes the same wait."""
     deadline: float | None
     effects: tuple[str, ...]
     detail: str
@@ -72,12 +72,12 @@ class Record:
     dwell: float
     """How long the account had been in ``source``."""
     quiet: bool
-    """Routine, which the journal leaves out."""
+    """Whether the decision is routine, which the journal leaves out."""
 
 
 @frozen(kw_only=True)
 class Entry(Record):
-    """One line of the journal: a record, with its place, whose it is, and in which of its lives."""
+    """One line of the journal: a record with its number, its account and the account's life."""
 
     seq: int
     account: str
@@ -87,7 +87,7 @@ class Entry(Record):
 
 @frozen(kw_only=True)
 class Step:
-    """A decision: where the account is now, what to do, and what to write down."""
+    """A decision: the new snapshot, the effects to perform, and the record for the journal."""
 
     snapshot: Snapshot
     effects: tuple[Effect, ...]
@@ -95,13 +95,13 @@ class Step:
 
     @property
     def concerns_all(self) -> bool:
-        """Whether it stops this account for a reason that all accounts share: one alert for all says it better."""
+        """Whether the decision stops the account for a reason that all accounts share: one alert for all is enough."""
         return self.record.event in ("ConfigRefused", "Started") and self.snapshot.stopped_with_all
 
 
 @define
 class _Draft:
-    """The decision in the making."""
+    """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs."""
 
     moment: Moment
     next: Snapshot
@@ -110,54 +110,54 @@ class _Draft:
     delay: float | None = None
 
     def wait(self) -> Wait:
-        """Wait by the cause's schedule, or on for the deadline that stands."""
+        """Wait by the cause's schedule, or go on waiting for the present deadline."""
         if not isinstance(self.moment.event, Failure):
             assert self.next.deadline is not None, "a wait that goes on has a deadline"
             self.delay = max(0.0, self.next.deadline - self.moment.now)
             return Wait(generation=self.next.generation, delay=self.delay, deadline=self.next.deadline)
         schedule = schedule_of(self.moment)
         if schedule is None:
-            assert isinstance(self.moment.event, FloodWait), "only a flood wait has the server's number"
+            assert isinstance(self.moment.event, FloodWait), "only a flood wait has a wait that the server demands"
             self.delay = self.moment.policy.backoff.flood.delay(self.moment.event.seconds)
         else:
-            # A run of −429 counts for itself: it begins at its own first wait even after a long outage.
+            # A run of −429 is counted separately: even after a long outage it begins at its own first wait.
             flooded = isinstance(self.moment.event, TransportFlood)
             self.draw = self.rng.random()
             self.delay = schedule.delay(self.next.streak if flooded else max(1, self.next.attempt), self.draw)
         deadline = self.moment.now + self.delay
-        self.next = changed(self.next, {"deadline": deadline})
+        self.next = change_fields(self.next, {"deadline": deadline})
         return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)
 
     def open(self) -> Open:
-        """Open with the patience of this attempt."""
+        """Open a link with the patience of this attempt."""
         policy = self.moment.policy
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
-        self.next = changed(self.next, {"deadline": self.moment.now + patience})
+        self.next = change_fields(self.next, {"deadline": self.moment.now + patience})
         holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
     def probe(self) -> Probe:
-        """Ping, or prove by an RPC when that is due; in ``timeout`` the patience grows with each silence."""
+        """Send a ping, or an authorised RPC when that is due; in ``timeout`` the patience grows with each silence."""
         patience = self.moment.policy.timeout.nth(self.next.silences + 1)
         if self.next.state is State.TIMEOUT:
-            self.next = changed(self.next, {"deadline": self.moment.now + patience})
+            self.next = change_fields(self.next, {"deadline": self.moment.now + patience})
         proved_at, every = self.next.proved_at, self.moment.policy.healthy.prove_every
         proven = proved_at is not None and 0 <= self.moment.now - proved_at < every
         return Probe(link=self.next.link, proof=not proven, patience=patience)
 
     def close(self) -> Close:
-        """Close the link; whatever it says from now on is foreign."""
-        self.next = changed(self.next, {"link": 0})
+        """Close the link; all its later reports are foreign."""
+        self.next = change_fields(self.next, {"link": 0})
         return Close(generation=self.next.generation, patience=self.moment.policy.shutting_down.grace)
 
     def alert(self, kind: type[Alert]) -> Alert:
-        """Say what a person should know: this failure, or the one that a restart found."""
+        """Alert the operator to this failure, or to the one that a restart found."""
         cause = self.next.limited if kind is AlertLimited else self.next.cause
-        told = self.moment.event if isinstance(self.moment.event, Failure) else cause
-        # What a limited account asks of a person says nothing about its file.
+        failure = self.moment.event if isinstance(self.moment.event, Failure) else cause
+        # The action for a limited account has nothing to do with its file.
         action = None if kind is AlertDatabase else self.next.action
-        return kind(detail=told.detail if told else "", action=action)
+        return kind(detail=failure.detail if failure else "", action=action)
 
     def hold_requests(self) -> HoldRequests:
         """Hold the kind of request that the server named."""
@@ -192,20 +192,20 @@ _MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
 }
 
 if _unknown := {effect.__name__ for row in ROWS for effect in row.does if effect not in _MAKE}:
-    raise RulesBroken(f"effects that nobody can make: {', '.join(sorted(_unknown))}")
+    raise RulesBroken(f"effects that cannot be built: {', '.join(sorted(_unknown))}")
 
 
 def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Policy) -> Step:
-    """Decide what ``event`` means for the account at ``snapshot``; ``now`` is Unix time in seconds."""
+    """Decide what ``event`` means for an account at ``snapshot``; ``now`` is in Unix seconds."""
     moment = Moment(snapshot, event, now, policy)
     row = dispatch(moment)
     changes: dict[str, Any] = {}
     if row.target is not None:
-        # A deadline dies with the visit that it belongs to.
+        # A deadline ends with the visit to which it belongs.
         changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1, "deadline": None}
     if row.note is not None:
         changes |= row.note(moment)
-    draft = _Draft(moment, changed(snapshot, changes) if changes else snapshot, rng)
+    draft = _Draft(moment, change_fields(snapshot, changes) if changes else snapshot, rng)
     effects = tuple(_MAKE[effect](draft) for effect in row.does)
     record = Record(
         at=now,

@@ -7,7 +7,6 @@ outlives its commit.
 
 import asyncio
 import datetime
-import logging
 import os
 import time
 import warnings
@@ -25,6 +24,7 @@ from telethon.sessions.memory import _SentFileType
 from telethon.tl.types import InputDocument, InputPhoto, PeerChannel, PeerChat, PeerUser
 from telethon.tl.types.updates import State
 
+from adapters.log_events import event_logger
 from adapters.session import file as files
 from adapters.session.contents import NAME, PHONE, Contents, UpdateState
 from adapters.session.errors import SessionNotSaved
@@ -38,7 +38,7 @@ CLOSE_SECONDS: Final = 10.0
 BACKUPS: Final = "backups"
 """Where backups go if nobody says: beside the session."""
 
-log = logging.getLogger("holdfast.session")
+log = event_logger("holdfast.session")
 
 # Telethon calls it an experiment when a session gives it something to wait for. It does wait, since 1.26; that is all
 # that is asked of it here.
@@ -48,8 +48,10 @@ warnings.filterwarnings("ignore", "Using async sessions support", UserWarning, r
 class SaveReceipt:
     """What ``save`` and ``close`` return: await it to know that the file has all of it. Nobody has to."""
 
-    def __init__(self, future: "Future[None] | None", path: str, timeout: float, *, needed: bool) -> None:
-        self._future, self._path, self._timeout, self._needed = future, path, timeout, needed
+    def __init__(
+        self, future: "Future[None] | None", path: str, timeout: float, *, needed: bool, name: str = ""
+    ) -> None:
+        self._future, self._path, self._timeout, self._needed, self._name = future, path, timeout, needed, name
 
     def __await__(self) -> Generator[Any, None, None]:
         if self._future is not None and not self._future.done():
@@ -70,10 +72,11 @@ class SaveReceipt:
         if self._future.done():
             self._future.result()
             return
-        sentence = f"{self._path}: the session could not be written within {self._timeout:g} s; see what holds the file"
         if self._needed:
-            raise SessionNotSaved(sentence)
-        log.error("❌ %s", sentence)
+            raise SessionNotSaved(
+                f"{self._path}: the session could not be written within {self._timeout:g} s; see what holds the file"
+            )
+        log.error("session_not_saved", account=self._name, path=self._path, timeout=self._timeout)
 
 
 class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no types
@@ -123,13 +126,18 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     def _contents(self) -> Contents:
         return self._live.contents if self._live else self._memory
 
+    @property
+    def _name(self) -> str:
+        return self._live.name if self._live else ""
+
     def _report(self, event: Failure | DatabaseRecovered) -> None:
         """Say what keeps the file from being written; called in a thread of the writer's."""
         if isinstance(event, DatabaseRecovered):
-            log.info("💾 %s is written again after %.1f s", self.filename, event.waited)
+            log.info("session_written", account=self._name, path=self.filename, waited=event.waited)
         else:
             unsaved = getattr(event, "unsaved", 0)
-            log.warning("💾 %s: %s; %d rows wait, and nothing is lost", self.filename, event.detail, unsaved)
+            detail = event.detail
+            log.warning("session_waits", account=self._name, path=self.filename, detail=detail, unsaved=unsaved)
 
     def _touched(self) -> None:
         """Something changed: have it written. A file that was closed is owned and opened again first."""
@@ -234,7 +242,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         self._touched()
         if self._live is None or self._contents.marks.rows < MAX_ROWS:
             return None
-        return SaveReceipt(self._live.flush(), self.filename, SAVE_SECONDS, needed=False)
+        return SaveReceipt(self._live.flush(), self.filename, SAVE_SECONDS, needed=False, name=self._name)
 
     def get_entity_rows_by_phone(self, phone: Any) -> tuple[int, int] | None:
         """Return id and access hash."""
@@ -283,22 +291,24 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         """
         live = self._live
         if live is None or not live.contents.marks:
-            return SaveReceipt(None, self.filename, 0, needed=False)
+            return SaveReceipt(None, self.filename, 0, needed=False, name=self._name)
         needed = live.contents.marks.identity
         future = live.flush()
-        return SaveReceipt(future if needed else None, self.filename, SAVE_SECONDS, needed=True)
+        return SaveReceipt(future if needed else None, self.filename, SAVE_SECONDS, needed=True, name=self._name)
 
     def flush(self) -> SaveReceipt:
         """Have everything written now. Awaited, it waits until all of it is durable."""
         future = self._live.flush() if self._live and self._live.owned else None
-        return SaveReceipt(future, self.filename, SAVE_SECONDS, needed=True)
+        return SaveReceipt(future, self.filename, SAVE_SECONDS, needed=True, name=self._name)
 
     def close(self) -> SaveReceipt:
         """Write everything, close the file and give it up. It is opened again when something changes.
 
         Await it where an event loop runs; where none does, it has waited already.
         """
-        saved = SaveReceipt(self._live.close() if self._live else None, self.filename, CLOSE_SECONDS, needed=False)
+        saved = SaveReceipt(
+            self._live.close() if self._live else None, self.filename, CLOSE_SECONDS, needed=False, name=self._name
+        )
         try:
             asyncio.get_running_loop()
         except RuntimeError:

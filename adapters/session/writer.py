@@ -11,12 +11,13 @@ other files have their turn. What could not be written stays marked in memory, s
 import atexit
 import heapq
 import itertools
-import logging
 import threading
 import time
 from typing import Any, Final, Protocol
 
 from attrs import define, field
+
+from adapters.log_events import event_logger
 
 THREADS: Final = 2
 IDLE_SECONDS: Final = 10.0
@@ -26,11 +27,15 @@ MISTAKE_SECONDS: Final = 5.0
 EXIT_SECONDS: Final = 5.0
 """How long the end of the process waits for what is not written yet."""
 
-log = logging.getLogger("holdfast.session")
+log = event_logger("holdfast.session")
 
 
 class Visited(Protocol):
     """A file that is visited by a thread when it is due, by one at a time."""
+
+    @property
+    def name(self) -> str:
+        """What log lines call it: the account's name, or the file's."""
 
     def visit(self) -> float | None:
         """Do what is to be done now; return in how many seconds the next visit is due, None for no more."""
@@ -128,7 +133,7 @@ class WriteBehind:
         try:
             again = place.file.visit()
         except Exception:
-            log.exception("❌ A mistake in the engine itself kept a session file from being written")
+            log.exception("session_writer_failed", account=place.file.name)
             again = MISTAKE_SECONDS
         self._visited(place, again)
 
@@ -179,4 +184,4 @@ shared: Final = WriteBehind()
 def _at_exit() -> None:
     """Write what is not written yet: threads that are daemons do not keep a process alive."""
     if files := shared.drain(EXIT_SECONDS):
-        log.error("❌ %d session files could not be written in time before the end of the process", files)
+        log.error("sessions_not_written", files=files)

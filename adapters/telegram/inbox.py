@@ -7,7 +7,6 @@ outage repeats and skips nothing, and after a crash what was not handled yet is 
 """
 
 import itertools
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -16,6 +15,7 @@ import anyio
 from attrs import define, field
 from telethon import events
 
+from adapters.log_events import event_logger
 from adapters.telegram.job_errors import classify_job_error
 from states.jobs import Lost
 
@@ -29,7 +29,7 @@ TRIES = 3
 
 Handler = Callable[[Any], Awaitable[Any]]
 
-log = logging.getLogger("holdfast.handlers")
+log = event_logger("holdfast.handlers")
 
 
 @define(eq=False)
@@ -78,7 +78,7 @@ class Inbox:
     def _failed(self, handler: Handler) -> None:
         self.failures += 1
         name = getattr(handler, "__qualname__", repr(handler))
-        log.exception("❌ The handler %s failed on an update of %s (%d so far)", name, self.account, self.failures)
+        log.exception("handler_failed", account=self.account, handler=name, failures=self.failures)
 
     async def _another(self, client: Any) -> Any:
         """Wait for another client than this one."""
@@ -149,7 +149,7 @@ class Inbox:
         try:
             await client._dispatch_update(update)
         except Exception:
-            log.exception("❌ An update of %s could not be given to its handlers", self.account)
+            log.exception("update_not_delivered", account=self.account)
         finally:
             places.release()
         del self._running[number]  # not when cancelled: then it was not handled

@@ -24,7 +24,6 @@ from engine.app.jobs import JobService
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
-from engine.console.format import seconds
 from engine.console.messages import narrate
 from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
@@ -55,7 +54,8 @@ BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitab
 Watcher = Callable[[], Coroutine[Any, Any, None]]
 """What runs beside the fleet until it is cancelled."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.engine")
+journal_log = structlog.get_logger("holdfast.journal")
 
 
 class NotReady(Exception):
@@ -316,7 +316,7 @@ class Engine:
                 await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
             if not fleet.runners:
                 task_status.started()
-                log.info("Stopped before any account was started", icon="✅")
+                log.info("start_abandoned")
                 return
             async with anyio.create_task_group() as tasks:
                 for watcher in watchers:
@@ -327,11 +327,9 @@ class Engine:
                     ending.start_soon(self._work)
                     orderly = await fleet.run()
                 if not orderly:
-                    log.error(
-                        "Not every account could be closed within the grace; its connection was dropped", icon="❌"
-                    )
+                    log.error("grace_exceeded", grace=fleet.grace)
                 tasks.cancel_scope.cancel()
-        log.info("Stopped", icon="✅")
+        log.info("engine_stopped")
 
     async def flush(self) -> None:
         """Return when all that the running engine has written down is durable."""
@@ -350,7 +348,7 @@ class Engine:
             return
         await anyio.sleep(duration)
         if not self.stop.wanted.is_set():
-            log.info(f"Ran for {seconds(duration)}, as asked. Initiating graceful shutdown")
+            log.info("duration_over", duration=duration)
             self.stop.now()
 
     def _assemble(
@@ -409,9 +407,9 @@ class Engine:
 
 def _storage_trouble(failure: Failure | None, waiting: int) -> None:
     if failure is None:
-        log.info("The journal is written again", icon="💾")
+        journal_log.info("journal_written")
     else:
-        log.error(f"The journal waits with {waiting} rows, and nothing is lost: {failure.detail}", icon="💾")
+        journal_log.error("journal_waits", rows=waiting, detail=failure.detail)
 
 
 @asynccontextmanager
@@ -422,7 +420,7 @@ async def _journal(config: Config) -> AsyncIterator[JournalWriter]:
     finally:
         with anyio.CancelScope(shield=True):
             if lost := await journal.aclose(FLUSH_TIMEOUT):
-                log.error(f"{lost} rows of the journal could not be saved in time", icon="💾")
+                journal_log.error("journal_rows_lost", rows=lost)
 
 
 def _records(path: Path) -> AbstractContextManager[JournalReader]:

@@ -16,6 +16,7 @@ from engine.console.format import matching
 from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
+from engine.work.labels import WorkLabel
 from engine.work.ports import ClientOf
 from states.jobs import OPEN, Job, JobSummary
 
@@ -84,7 +85,7 @@ class JobService:
         if self.dispatcher is not None:
             self.dispatcher.jobs_changed()
 
-    def label_of(self, task: "asyncio.Task[Any]") -> str | None:
+    def label_of(self, task: "asyncio.Task[Any]") -> WorkLabel | None:
         """Return what log lines call the user's work that a task does, if it does any."""
         parts = (self.dispatcher, self.background)
         return next((label for part in parts if part is not None and (label := part.label_of(task))), None)

@@ -1,8 +1,7 @@
-"""``login`` and ``logout``: one account's credentials, with the engine running beside it or not. A composition root."""
+"""``login`` and ``logout`` of one account, whether the engine runs or not. A composition root."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Final
 
 import anyio
@@ -16,36 +15,34 @@ from engine import paths
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, SandboxConfig
-from engine.control import EngineSilent, Request, Verb, ask
-from engine.control.protocol import RefusalReason
+from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
 from states import Snapshot, State
 
-NOTICE_SECONDS: Final = 15.0
-"""How long the engine may take to notice the new login, and to connect with it."""
-LOOK_SECONDS: Final = 0.2
-BEYOND_GRACE_SECONDS: Final = 40.0
-"""Beyond the grace of a closing, after which the engine has given up on any wish itself."""
+NOTICE_TIMEOUT: Final = 15.0
+"""Seconds that the engine has to notice the new login and to connect with it."""
+POLL_INTERVAL: Final = 0.2
 SETTLED: Final = (State.HEALTHY, State.AUTH_FAILED)
+"""The states that show what became of a new login."""
 
 
 @frozen
 class LoginOutcome:
-    """What came of it, as sentences for people, and whether that is what was wanted."""
+    """Whether the command succeeded, and what to print about it."""
 
     done: bool
     sentences: tuple[str, ...]
 
 
 @define(eq=False)
-class _Running:
-    """The engine that runs beside us, as far as it concerns one account."""
+class _RunningEngine:
+    """The engine that another process runs on the same data, as far as it concerns one account."""
 
     config: Config
     account: str
     holder: Holder
 
-    def at(self) -> Snapshot:
-        """Return where the account is."""
+    def read_snapshot(self) -> Snapshot:
+        """Return the account's snapshot as stored; the default one if the engine has not stored any."""
         try:
             with JournalReader.open(self.config.storage.directory / paths.DATABASE) as reader:
                 found = reader.snapshots().get(self.account)
@@ -53,40 +50,38 @@ class _Running:
             found = None
         return found[0] if found else Snapshot()
 
-    async def tell(self, verb: Verb) -> bool:
-        """Have it pause or resume the account; return False if it has no such account.
+    async def send(self, verb: Verb) -> bool:
+        """Have the engine pause or resume the account; return False if it does not know the account.
 
-        Raises ``LoginFailed`` if it does not do it.
+        Raises ``LoginFailed`` if the engine does not answer, or does not do it.
         """
-        timeout = self.config.states.shutting_down.grace + BEYOND_GRACE_SECONDS
-        wish = partial(ask, self.config.storage.directory / paths.SOCKET, Request(verb, self.account), timeout=timeout)
         try:
-            answer = await anyio.to_thread.run_sync(wish)
+            (outcome,) = await anyio.to_thread.run_sync(send_command, self.config, verb, self.account)
         except EngineSilent as exc:
             raise LoginFailed(
                 f"{exc}; process {self.holder.pid} holds the data: if it is just starting, or another login is under "
                 "way, try again in a moment"
             ) from exc
-        if answer.get("kind") == RefusalReason.UNKNOWN_ACCOUNT:
-            return False
-        if not answer.get("ok"):
-            raise LoginFailed(str(answer.get("error")))
-        (outcome,) = answer["accounts"]
-        if not outcome["done"]:
-            raise LoginFailed(str(outcome["said"]))
+        except CommandRefused as exc:
+            if exc.kind == RefusalReason.UNKNOWN_ACCOUNT:
+                return False
+            raise LoginFailed(str(exc)) from exc
+        if not outcome.done:
+            raise LoginFailed(outcome.said)
         return True
 
-    async def wait(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
-        """Return where the account is as soon as ``holds``, or after ``NOTICE_SECONDS``."""
-        with anyio.move_on_after(NOTICE_SECONDS):
-            while not holds(await anyio.to_thread.run_sync(self.at)):  # noqa: ASYNC110  # another process writes it
-                await anyio.sleep(LOOK_SECONDS)
-        return await anyio.to_thread.run_sync(self.at)
+    async def wait_until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
+        """Return the account's snapshot as soon as ``holds`` is true of it, or after ``NOTICE_TIMEOUT``."""
+        with anyio.move_on_after(NOTICE_TIMEOUT):
+            # Another process writes the snapshot, so it has to be polled.
+            while not holds(await anyio.to_thread.run_sync(self.read_snapshot)):  # noqa: ASYNC110
+                await anyio.sleep(POLL_INTERVAL)
+        return await anyio.to_thread.run_sync(self.read_snapshot)
 
 
 @define(eq=False)
 class CredentialsCommand:
-    """One command on one account; what it says to whom is up to the ``person``."""
+    """A login or logout of one account; ``person`` carries the dialogue."""
 
     config: Config
     account: AccountConfig
@@ -95,56 +90,61 @@ class CredentialsCommand:
 
     @property
     def changed(self) -> bool:
-        """Whether the account has another session now."""
+        """Whether the account has a new session already."""
         return self.login is not None and self.login.placed
 
     async def log_in(self, way: Way) -> LoginOutcome:
         """Log the account in. Raises ``LoginFailed``, ``LockHeld``, ``StorageError``, ``SandboxError``, ``OSError``."""
         name = self.account.name
-        async with AsyncExitStack() as parts:
-            engine = await parts.enter_async_context(self._beside())
-            before = await anyio.to_thread.run_sync(engine.at) if engine else Snapshot()
-            connector = await parts.enter_async_context(self._connector(engine))
-            async with self._at_rest(engine, before) as known:
+        async with AsyncExitStack() as stack:
+            engine, before, connector = await self._prepare(stack)
+            async with self._session_free(engine, before) as known:
                 self.login = Login(connector, self.person)
                 backup = (await self.login.run(way)).backup
-            said = [f"{name} is logged in"]
+            sentences = [f"{name} is logged in"]
             if backup is not None:
-                said.append(f"The session before it is kept as {backup}")
-            if engine is None or not known:
-                return LoginOutcome(True, (*said, *self._start_it(engine)))
+                sentences.append(f"The previous session is kept as {backup}")
+            if engine is None:
+                return LoginOutcome(True, tuple(sentences))
+            if not known:
+                advice = f"The running engine does not know {name} yet; restart it"
+                return LoginOutcome(True, (*sentences, advice))
             if before.paused:
-                return LoginOutcome(True, (*said, f"The engine has {name} paused; resume it to go on"))
-            after = await engine.wait(lambda at: at.credentials != before.credentials and at.state in SETTLED)
-            return _noticed(name, before, after, said)
+                return LoginOutcome(True, (*sentences, f"The engine has {name} paused; resume it to go on"))
+            after = await engine.wait_until(lambda at: at.credentials != before.credentials and at.state in SETTLED)
+            return _describe_effect(name, before, after, sentences)
 
     async def log_out(self) -> LoginOutcome:
         """Log the account out. Raises as ``log_in`` does."""
         name = self.account.name
-        async with AsyncExitStack() as parts:
-            engine = await parts.enter_async_context(self._beside())
-            before = await anyio.to_thread.run_sync(engine.at) if engine else Snapshot()
-            connector = await parts.enter_async_context(self._connector(engine))
-            async with self._at_rest(engine, before) as known:
+        async with AsyncExitStack() as stack:
+            engine, before, connector = await self._prepare(stack)
+            async with self._session_free(engine, before) as known:
                 copy = await log_out(connector)
-            said = [
-                f"{name} is logged out; its session, which is worth nothing now, was moved to {copy}",
-                f"To log in again: python -m engine login {self.config.path} {_quoted(name)}",
+            sentences = [
+                f"{name} is logged out; its session, which is useless now, was moved to {copy}",
+                f"To log in again: python -m engine login {self.config.path} {_quote(name)}",
             ]
             if engine is not None and known and not before.paused:
-                at = await engine.wait(lambda at: at.state is State.AUTH_FAILED)
-                said.append(f"The engine has {name} in {at.state.value} now, and leaves it there")
-            return LoginOutcome(True, tuple(said))
+                at = await engine.wait_until(lambda at: at.state is State.AUTH_FAILED)
+                sentences.append(f"The engine has {name} in {at.state.value} now, and leaves it there")
+            return LoginOutcome(True, tuple(sentences))
+
+    async def _prepare(self, stack: AsyncExitStack) -> tuple[_RunningEngine | None, Snapshot, TelegramConnector]:
+        """Return the engine, if one runs, the account's snapshot in it, and the account's connector."""
+        engine = await stack.enter_async_context(self._running_engine())
+        before = await anyio.to_thread.run_sync(engine.read_snapshot) if engine else Snapshot()
+        return engine, before, await stack.enter_async_context(self._connector(engine))
 
     @asynccontextmanager
-    async def _beside(self) -> AsyncIterator[_Running | None]:
-        """Yield the engine that runs on this data; without one, keep one from starting where that would disturb."""
+    async def _running_engine(self) -> AsyncIterator[_RunningEngine | None]:
+        """Yield the engine that runs on this data; if none does, keep one from starting where it would do harm."""
         lock = self.config.storage.directory / paths.LOCK
         holder = holder_of(lock)
         if holder is not None:
-            yield _Running(self.config, self.account.name, holder)
+            yield _RunningEngine(self.config, self.account.name, holder)
         elif isinstance(self.config.telegram.datacenter, SandboxConfig):
-            # Its sandbox is started here, and two on one state would forget each other's logins.
+            # This command starts the sandbox. A second one on the same state would overwrite the first one's logins.
             self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with EngineLock(lock).held(0.0):
                 yield None
@@ -152,7 +152,7 @@ class CredentialsCommand:
             yield None
 
     @asynccontextmanager
-    async def _connector(self, engine: _Running | None) -> AsyncIterator[TelegramConnector]:
+    async def _connector(self, engine: _RunningEngine | None) -> AsyncIterator[TelegramConnector]:
         """Yield the account's connector to the datacenter that the config names."""
         match self.config.telegram.datacenter:
             case SandboxConfig() if engine is not None:
@@ -174,15 +174,16 @@ class CredentialsCommand:
         return connector_of(self.config, self.account, datacenter)
 
     @asynccontextmanager
-    async def _at_rest(self, engine: _Running | None, at: Snapshot) -> AsyncIterator[bool]:
-        """Have the engine leave the account's session alone meanwhile; yield whether it knows the account at all.
+    async def _session_free(self, engine: _RunningEngine | None, at: Snapshot) -> AsyncIterator[bool]:
+        """Keep the engine off the account's session meanwhile; yield whether the engine knows the account.
 
-        One that is stopped for its credentials it leaves alone anyway, and looks whether there are others.
+        An account with unusable credentials need not be paused: its session is not in use, and the engine waits for
+        other credentials in it.
         """
         if engine is None or at.paused or at.state is State.AUTH_FAILED:
             yield engine is not None
             return
-        paused = await engine.tell(Verb.PAUSE)
+        paused = await engine.send(Verb.PAUSE)
         if paused:
             await self.person.say(f"{self.account.name} is paused in the running engine meanwhile.")
         try:
@@ -192,31 +193,26 @@ class CredentialsCommand:
                 with anyio.CancelScope(shield=True):
                     await self._resume(engine)
 
-    async def _resume(self, engine: _Running) -> None:
-        """Have the account go on; an engine that has stopped meanwhile is no failure of the login."""
+    async def _resume(self, engine: _RunningEngine) -> None:
+        """Resume the account; if the engine has stopped meanwhile, the login has succeeded all the same."""
         try:
-            await engine.tell(Verb.RESUME)
+            await engine.send(Verb.RESUME)
         except LoginFailed as exc:
             name = self.account.name
-            await self.person.say(f"{name} may be paused still ({exc}); see: python -m engine resume … {_quoted(name)}")
-
-    def _start_it(self, engine: _Running | None) -> tuple[str, ...]:
-        if engine is None:
-            return ()
-        return (f"The running engine does not know {self.account.name} yet; restart it",)
+            await self.person.say(f"{name} may still be paused ({exc}); see: python -m engine resume … {_quote(name)}")
 
 
-def _noticed(name: str, before: Snapshot, after: Snapshot, said: list[str]) -> LoginOutcome:
-    """Return what the engine has made of the new login so far."""
+def _describe_effect(name: str, before: Snapshot, after: Snapshot, sentences: list[str]) -> LoginOutcome:
+    """Return the outcome of a login, with what the engine has done with it so far."""
     if after.credentials == before.credentials:
-        return LoginOutcome(
-            True, (*said, f"The engine has not noticed yet; it looks every few seconds, see: status {name}")
-        )
+        effect = f"The engine has not noticed yet; it looks every few seconds, see: status {name}"
+        return LoginOutcome(True, (*sentences, effect))
     if after.state is State.AUTH_FAILED:
         why = f" ({after.cause.detail})" if after.cause else ""
-        return LoginOutcome(False, (*said, f"The engine tried it, and has {name} in auth_failed again{why}"))
-    return LoginOutcome(True, (*said, f"The engine uses the new login: {name} is {after.state.value}"))
+        effect = f"The engine tried the new login, and has {name} in auth_failed again{why}"
+        return LoginOutcome(False, (*sentences, effect))
+    return LoginOutcome(True, (*sentences, f"The engine uses the new login: {name} is {after.state.value}"))
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f"'{name}'" if " " in name else name

@@ -5,7 +5,6 @@ the engine, with one difference: the client stays the script's, so the same obje
 """
 
 import asyncio
-import logging
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +13,8 @@ from attrs import define, evolve, field
 
 from adapters.system import SystemClock
 from adapters.telegram import OwnedConnector
-from engine.console.messages import lines
+from engine.console import logs
+from engine.console.messages import events_of
 from engine.console.status import block, cause_text
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.runner import Runner
@@ -27,7 +27,7 @@ PING_MARGIN = 75
 """Seconds beyond the interval after which the datacenter may drop a connection that sends no ping."""
 CONNECTS_AT_ONCE = 32
 
-log = logging.getLogger("holdfast.monitor")
+log = logs.standard_logger("holdfast.monitor")
 
 
 class _NoJournal:
@@ -51,8 +51,8 @@ class _NoJournal:
 
 
 def _narrate(account: str, step: Step) -> None:
-    for level, icon, sentence in lines(account, step):
-        log.log(level, "%s %s", icon, sentence)
+    for level, name, fields in events_of(account, step):
+        log.log(level, name, **fields)
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ import os
 import resource
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import anyio
@@ -18,7 +18,7 @@ from adapters.sqlite import StorageError
 from engine import paths
 from engine.app.engine import Engine, Stop
 from engine.app.sandbox import SandboxDemo
-from engine.config import Config
+from engine.config import Config, LogFormat
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
 
@@ -27,7 +27,7 @@ COLLECTIONS = (20_000, 20, 100)
 CANNOT_RUN = (SandboxError, StorageError)
 """What ends a run, each with a sentence for people."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.engine")
 
 
 async def _watch_signals(stop: Stop) -> None:
@@ -37,7 +37,7 @@ async def _watch_signals(stop: Stop) -> None:
             if stop.wanted.is_set():
                 print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)
                 os._exit(128 + number)
-            log.info(f"Received signal {number:d}. Initiating graceful shutdown")
+            log.info("signal_received", signal=int(number))
             stop.now()
 
 
@@ -57,12 +57,21 @@ def _private(config: Config) -> list[Path]:
     return [*sessions, *(path for path in directories if not belongs_to_many(path))]
 
 
-def _more(paths: list[Path]) -> str:
-    return f" and {len(paths) - 1} more session files or directories" if len(paths) > 1 else ""
+def _opened_log(
+    config: Config, log_format: LogFormat | None, recent: logs.RecentLines | None
+) -> AbstractContextManager[None]:
+    return logs.opened(
+        config.storage.directory / paths.LOGS,
+        recent=recent,
+        as_json=(log_format or config.logging.format) is LogFormat.JSON,
+        levels={name: level.number for name, level in config.logging.levels.items()},
+    )
 
 
-async def run(config: Config, *, duration: float | None, console: Console) -> int:
+async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
+
+    ``log_format`` is the form of log lines, by default that of the config.
 
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
@@ -72,11 +81,11 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
     with ExitStack() as files:
         files.enter_context(engine.lock())
         recent = logs.RecentLines() if console.is_terminal else None
-        files.enter_context(logs.opened(config.storage.directory / paths.LOGS, recent=recent))
-        log.info(f"Starting {len(config.accounts)} accounts from {config.path}", icon="🔍")
+        files.enter_context(_opened_log(config, log_format, recent))
+        log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         if loose := [path for path in _private(config) if loose_permissions(path)]:
             mend = engine_command("doctor", config.path, "--fix")
-            log.warning(f"Others can use {loose[0]}{_more(loose)}; this mends it: {mend}", icon="⚠️")
+            log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
@@ -91,7 +100,7 @@ async def run(config: Config, *, duration: float | None, console: Console) -> in
                 await engine.serve(duration)
                 code = 0
             except CANNOT_RUN as exc:
-                log.error(str(exc), icon="❌")
+                log.error("engine_failed", detail=str(exc))
                 code = 1
             tasks.cancel_scope.cancel()
     if fleet.at_stop:

@@ -27,7 +27,6 @@ from engine.app.job_registry import JobRegistry
 from engine.app.jobs import JobService
 from engine.app.telegram import connectors_of
 from engine.config import Chaos, Config, SandboxSection, ScenarioStep, StepCommand
-from engine.console.format import seconds
 from engine.work.kinds import BadJob
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 AUDIT_TIMEOUT = 10.0
 """Seconds that the audit at the end of a run may take."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.sandbox")
 
 
 @define(eq=False)
@@ -60,9 +59,9 @@ class SandboxDemo:
     @asynccontextmanager
     async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
         """Start the sandbox, fill it, add jobs, yield the connectors; at the end of a whole run, audit it."""
-        log.info("Starting the sandbox datacenter; the first time it makes its keys", icon="🔍")
+        log.info("sandbox_starting")
         async with SandboxProcess.start(self.config.storage.directory / paths.SANDBOX) as sandbox:
-            log.info(f"The sandbox datacenter listens on 127.0.0.1:{sandbox.port}", icon="🔍")
+            log.info("sandbox_listening", port=sandbox.port)
             await _fill(self.config, sandbox)
             connectors = await _log_in(self.config, sandbox)
             await self._add_jobs(engine.jobs)
@@ -146,7 +145,7 @@ async def _fill(config: Config, sandbox: SandboxProcess) -> None:
         except SandboxError as exc:
             raise SandboxError(f"sandbox.groups[{index}]: {exc}") from exc
         if written:
-            log.info(f"The sandbox wrote {written} messages into @{group.name}", icon="🔍")
+            log.info("sandbox_group_filled", group=group.name, messages=written)
 
 
 async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, TelegramConnector]:
@@ -162,9 +161,9 @@ async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, Telegram
             try:
                 await log_in_test_account(connectors[account.name], account.phone)
             except Exception as exc:  # one account that cannot log in does not keep the others from running
-                log.error(f"{account.name} cannot log in at the sandbox: {exc or type(exc).__name__}", icon="🔑")
+                log.error("sandbox_login_failed", account=account.name, detail=str(exc) or type(exc).__name__)
             else:
-                log.info(f"Logged in {account.name} at the sandbox, as a test number", icon="🔑")
+                log.info("sandbox_logged_in", account=account.name)
     return connectors
 
 
@@ -192,7 +191,7 @@ def _step(step: ScenarioStep, phones: Mapping[str, str | None]) -> TimedAction:
 def _scenario(section: SandboxSection, phones: Mapping[str, str | None]) -> Sequence[TimedAction]:
     if isinstance(section.scenario, Chaos):
         seed = secrets.randbelow(2**32) if section.seed is None else section.seed
-        log.info(f"Chaos in the sandbox for {seconds(section.duration)}, with the seed {seed}", icon="🔍")
+        log.info("sandbox_chaos", duration=section.duration, seed=seed)
         return chaos(seed, [phone for phone in phones.values() if phone], section.duration)
     steps = []
     for index, step in enumerate(section.scenario):
@@ -212,7 +211,6 @@ async def _play(sandbox: SandboxProcess, steps: Sequence[TimedAction]) -> None:
     try:
         await sandbox.scenario(steps)
     except (SandboxDied, SandboxError) as exc:
-        log.error(f"The scenario is not played: {exc}", icon="❌")
+        log.error("sandbox_scenario_failed", detail=str(exc))
     code = await sandbox.wait()
-    sentence = f"The sandbox datacenter ended by itself (exit code {code}); restart the engine to have it again"
-    log.error(sentence, icon="❌")
+    log.error("sandbox_ended", exit_code=code)

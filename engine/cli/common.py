@@ -1,4 +1,4 @@
-"""What all commands share: how they take a config, and how they say what is wrong."""
+"""What the commands share: their common parameters, and how they report errors."""
 
 import os
 import sys
@@ -23,15 +23,16 @@ EXIT_ENGINE_RUNS = 3
 EXIT_ENGINE_DOWN = 3
 
 ConfigPath = Annotated[Path, Parameter(help="The config file.")]
-Where = Annotated[
+ConfigAndAccount = Annotated[
     str,
     Parameter(name="[CONFIG] ACCOUNT", negative="", help="The config file (config.yaml), and an account's name."),
 ]
+"""One word or two, because the config can be left out: ``load_account`` tells them apart."""
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
 def fail(code: int, *sentences: str) -> NoReturn:
-    """Say what is wrong, and leave."""
+    """Print sentences to stderr, and exit."""
     for sentence in sentences:
         print(sentence, file=sys.stderr)
     raise SystemExit(code)
@@ -39,7 +40,7 @@ def fail(code: int, *sentences: str) -> NoReturn:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """Turn what a person can mend into a sentence and an exit code."""
+    """Turn errors that the operator can correct into a sentence and an exit code."""
     try:
         yield
     except ConfigError as exc:
@@ -51,34 +52,34 @@ def reporting_errors() -> Iterator[None]:
     except StorageError as exc:
         fail(EXIT_FAILED, str(exc))
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more when it flushes at exit.
+        # The reader of the output has closed it. Python would fail once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except OSError as exc:
-        where = f"{exc.filename}: " if exc.filename else ""
-        fail(EXIT_FAILED, f"{where}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
+        file = f"{exc.filename}: " if exc.filename else ""
+        fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
 
 
-def account_of(where: tuple[str, ...]) -> tuple[Config, AccountConfig]:
-    """Return the config and the account of it that ``[CONFIG] ACCOUNT`` names, or leave."""
-    if len(where) not in (1, 2):
+def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:
+    """Return the config and the account that ``[CONFIG] ACCOUNT`` names; exit if there is none."""
+    if len(words) not in (1, 2):
         fail(EXIT_BAD_INPUT, "name one account, after the config if that is not config.yaml")
-    config = load(Path(where[0] if len(where) == 2 else "config.yaml"))
+    config = load(Path(words[0] if len(words) == 2 else "config.yaml"))
     try:
-        return config, config.account(where[-1])
+        return config, config.account(words[-1])
     except UnknownAccount as exc:
         fail(EXIT_BAD_INPUT, str(exc))
 
 
-def duration_of(option: str, text: str) -> float:
-    """Return the seconds of an option's value."""
+def parse_duration_option(option: str, text: str) -> float:
+    """Return the seconds of an option's value; exit if it is not a duration."""
     try:
         return parse_duration(text)
     except ValueError as exc:
         fail(EXIT_BAD_INPUT, f"{option}: {exc}")
 
 
-def known(option: str, value: str | None, names: Sequence[str]) -> None:
-    """Leave with a suggestion if an option names what does not exist."""
+def check_choice(option: str, value: str | None, names: Sequence[str]) -> None:
+    """Exit with a suggestion if an option's value is not one of ``names``; None passes."""
     if value is not None and value not in names:
         fail(EXIT_BAD_INPUT, f"{option}: there is no {value!r}; {nearest(value, names)}")

@@ -1,9 +1,10 @@
-"""``pause``, ``resume`` and ``retry``: a person's wishes, told to a running engine."""
+"""``pause``, ``resume`` and ``retry``: commands to a running engine."""
 
 import json
 from pathlib import Path
 from typing import Annotated
 
+from attrs import asdict
 from cyclopts import Parameter
 
 from adapters.system import holder_of
@@ -11,61 +12,56 @@ from engine import paths
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_DOWN, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
 from engine.config import Config, load
 from engine.console.format import matching, nearest
-from engine.control import EngineSilent, Request, Verb, ask
-from engine.control.protocol import MAX_PATTERN, RefusalReason
-
-TIMEOUT_BEYOND_GRACE = 40.0
-"""Seconds beyond the grace of a closing, after which the engine has given up on any wish itself."""
+from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
+from engine.control.protocol import MAX_PATTERN
 
 AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
 
 
 def pause(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
-    """Close an account's connection and leave it closed, also over a restart, until it is resumed.
+    """Close an account's connection and keep it closed, even after a restart, until the account is resumed.
 
-    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _tell(config, Verb.PAUSE, account, as_json)
+    _command(config, Verb.PAUSE, account, as_json)
 
 
 def resume(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
-    """Let an account that is paused go on where it was.
+    """Let a paused account go on where it was.
 
-    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _tell(config, Verb.RESUME, account, as_json)
+    _command(config, Verb.RESUME, account, as_json)
 
 
 def retry(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
-    """Try an account again now, also one that waits, is parked, or is stopped for its credentials; not a flood wait.
+    """Try an account again now, even if it waits, is parked, or has unusable credentials. A flood wait stands.
 
-    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine does not run.
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _tell(config, Verb.RETRY, account, as_json)
+    _command(config, Verb.RETRY, account, as_json)
 
 
-def _tell(config: Path, verb: Verb, account: str, as_json: bool) -> None:
+def _command(config: Path, verb: Verb, account: str, as_json: bool) -> None:
     with reporting_errors():
         settings = load(config)
         _check(settings, account)
         holder = holder_of(settings.storage.directory / paths.LOCK)
         if holder is None:
             fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: python -m engine run {config}")
-        timeout = settings.states.shutting_down.grace + TIMEOUT_BEYOND_GRACE
         try:
-            answer = ask(settings.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout)
+            outcomes = send_command(settings, verb, account)
         except EngineSilent as exc:
             fail(EXIT_FAILED, f"{exc}; process {holder.pid} runs it: if it is just starting, try again in a moment")
-        if not answer.get("ok"):
-            unknown = answer.get("kind") == RefusalReason.UNKNOWN_ACCOUNT
+        except CommandRefused as exc:
+            unknown = exc.kind == RefusalReason.UNKNOWN_ACCOUNT
             advice = "; if the config is newer than the engine, restart the engine" if unknown else ""
-            fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{answer.get('error')}{advice}")
-        outcomes = answer["accounts"]
+            fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{exc}{advice}")
         if as_json:
-            print(json.dumps(outcomes, ensure_ascii=False, indent=2))
+            print(json.dumps([asdict(outcome) for outcome in outcomes], ensure_ascii=False, indent=2))
         else:
-            print("\n".join(outcome["said"] for outcome in outcomes))
-        raise SystemExit(0 if all(outcome["done"] for outcome in outcomes) else EXIT_FAILED)
+            print("\n".join(outcome.said for outcome in outcomes))
+        raise SystemExit(0 if all(outcome.done for outcome in outcomes) else EXIT_FAILED)
 
 
 def _check(settings: Config, account: str) -> None:

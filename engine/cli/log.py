@@ -1,4 +1,4 @@
-"""``log``, and with it the questions that the journal answers: ``explain``, ``replay``, ``stats``."""
+"""``log``, and its subcommands ``explain``, ``replay`` and ``stats``."""
 
 import fnmatch
 import json
@@ -14,7 +14,15 @@ from rich.console import Console
 
 from adapters.sqlite import JournalReader
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, duration_of, fail, known, reporting_errors
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    AsJson,
+    ConfigPath,
+    check_choice,
+    fail,
+    parse_duration_option,
+    reporting_errors,
+)
 from engine.cli.log_explain import explain
 from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
@@ -23,17 +31,17 @@ from engine.console import journal_lines
 from engine.console.format import nearest
 from states import EVENT_BY_NAME, Entry, State
 
-app = App(name="log", help="Print the journal of all transitions, or ask it what happened.", version_flags=[])
+app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
 for _command in (explain, replay, stats):
     app.command(_command)
 
-FOLLOW_EVERY = 0.25
-"""Seconds between two looks at the journal."""
-FOLLOW_SHOWS = 20
-"""Lines that ``log -f`` begins with."""
+FOLLOW_INTERVAL = 0.25
+"""Seconds between two reads of the journal."""
+FOLLOW_FIRST_LINES = 20
+"""Number of earlier lines that ``log -f`` prints first."""
 
 
-def _accounts(reader: JournalReader, pattern: str | None) -> list[str] | None:
+def _match_accounts(reader: JournalReader, pattern: str | None) -> list[str] | None:
     if pattern is None:
         return None
     names = list(reader.accounts())
@@ -43,8 +51,8 @@ def _accounts(reader: JournalReader, pattern: str | None) -> list[str] | None:
     return fitting
 
 
-def _show(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
-    """Print entries as they come; return the last one's place."""
+def _print_entries(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
+    """Print entries as they are read; return the number of the last one."""
     last = None
     for entry in entries:
         if as_json:
@@ -60,42 +68,42 @@ def _show(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int |
 def log(
     config: ConfigPath = Path("config.yaml"),
     *,
-    follow: Annotated[bool, Parameter(name="-f", negative="", help="Go on with what is added, until Ctrl+C.")] = False,
+    follow: Annotated[bool, Parameter(name="-f", negative="", help="Keep printing new lines, until Ctrl+C.")] = False,
     number: Annotated[int | None, Parameter(name="-n", help="Only the last N lines.")] = None,
     account: Annotated[
         str | None, Parameter(help="Only accounts whose name fits this pattern, such as 'news*'.")
     ] = None,
-    state: Annotated[str | None, Parameter(help="Only where this state was entered.")] = None,
+    state: Annotated[str | None, Parameter(help="Only transitions into this state.")] = None,
     event: Annotated[str | None, Parameter(help="Only this event, such as NetworkLost.")] = None,
-    since: Annotated[str | None, Parameter(help="Only the last while, such as 1h.")] = None,
+    since: Annotated[str | None, Parameter(help="Only this recent period, such as 1h.")] = None,
     failed: Annotated[bool, Parameter(negative="", help="Only failures.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the journal of all transitions, oldest first."""
-    known("--state", state, [each.value for each in State])
-    known("--event", event, list(EVENT_BY_NAME))
+    check_choice("--state", state, [each.value for each in State])
+    check_choice("--event", event, list(EVENT_BY_NAME))
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
-    earliest = time.time() - duration_of("--since", since) if since is not None else None
+    earliest = time.time() - parse_duration_option("--since", since) if since is not None else None
     with reporting_errors():
         settings = load(config)
         console = Console(highlight=False)
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             wanted = partial(
                 reader.entries,
-                accounts=_accounts(reader, account),
+                accounts=_match_accounts(reader, account),
                 state=State(state) if state else None,
                 event=event,
                 since=earliest,
                 failed_only=failed,
             )
             seen = reader.last_seq()
-            limit = FOLLOW_SHOWS if follow and number is None else number
-            last = _show(wanted(limit=limit), console, as_json=as_json)
+            limit = FOLLOW_FIRST_LINES if follow and number is None else number
+            last = _print_entries(wanted(limit=limit), console, as_json=as_json)
             try:
                 while follow:
                     seen = max(seen, last or 0)
-                    time.sleep(FOLLOW_EVERY)
-                    last = _show(wanted(after_seq=seen), console, as_json=as_json)
+                    time.sleep(FOLLOW_INTERVAL)
+                    last = _print_entries(wanted(after_seq=seen), console, as_json=as_json)
             except KeyboardInterrupt:
                 return

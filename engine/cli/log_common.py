@@ -1,4 +1,4 @@
-"""What the questions to the journal share."""
+"""What the subcommands of ``log`` share."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,12 +10,12 @@ from engine.journal.replay import UnreadableEvent
 from states import Entry, Event
 
 
-def opened(config: Path) -> JournalReader:
+def open_journal(config: Path) -> JournalReader:
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
     return JournalReader.open(load(config).storage.directory / paths.DATABASE)
 
 
-def event_of(entry: Entry) -> Event:
+def decode_event(entry: Entry) -> Event:
     """Return the event of an entry. Raises ``UnreadableEvent``."""
     try:
         return event_from(entry.event, entry.payload)
@@ -23,6 +23,6 @@ def event_of(entry: Entry) -> Event:
         raise UnreadableEvent(f"the event of entry {entry.seq} cannot be made from its payload ({exc})") from exc
 
 
-def moment(at: float) -> str:
-    """Return a local time, to the second."""
+def format_time(at: float) -> str:
+    """Return a time (Unix seconds) as local date and time, to the second."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

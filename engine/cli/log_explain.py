@@ -10,15 +10,15 @@ from rich.text import Text
 
 from adapters.sqlite import JournalReader
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
-from engine.cli.log_common import event_of, moment, opened
+from engine.cli.log_common import decode_event, format_time, open_journal
 from engine.console import journal_lines
-from engine.console.status import LOOKS
+from engine.console.status import STATE_STYLES
 from engine.journal.explain import Asked, Explanation
 from engine.journal.explain import explain as explained
 from states import Entry
 
 NEIGHBOURS = 3
-"""Entries of the account that are shown before and after."""
+"""Number of the account's entries that are shown before, and after."""
 
 
 def explain(
@@ -27,17 +27,17 @@ def explain(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
+    """Explain why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
     with reporting_errors():
-        with opened(config) as reader, reader.one_moment():
-            told_of = _asked_of(reader, _entry(reader, seq))
+        with open_journal(config) as reader, reader.one_moment():
+            explanation = _explain_entry(reader, _read_entry(reader, seq))
         if as_json:
-            print(json.dumps(as_data(told_of), ensure_ascii=False, indent=2))
+            print(json.dumps(as_data(explanation), ensure_ascii=False, indent=2))
         else:
-            Console(highlight=False).print(as_text(told_of), soft_wrap=True)
+            Console(highlight=False).print(as_text(explanation), soft_wrap=True)
 
 
-def _entry(reader: JournalReader, seq: int) -> Entry:
+def _read_entry(reader: JournalReader, seq: int) -> Entry:
     entry = reader.entry(seq) if 0 < seq < 2**63 else None
     if entry is None:
         last = reader.last_seq()
@@ -46,23 +46,23 @@ def _entry(reader: JournalReader, seq: int) -> Entry:
     return entry
 
 
-def _asked_of(reader: JournalReader, entry: Entry) -> Explanation:
+def _explain_entry(reader: JournalReader, entry: Entry) -> Explanation:
     lives = {life.life: life for life in reader.lives(entry.account, from_life=entry.life)}
     return explained(
         entry,
         life=lives.get(entry.life),
         records=reader.life_until(entry),
-        event_of=event_of,
+        event_of=decode_event,
         before=reader.before(entry, NEIGHBOURS),
         after=reader.after(entry, NEIGHBOURS),
     )
 
 
-def as_data(told_of: Explanation) -> dict[str, Any]:
+def as_data(explanation: Explanation) -> dict[str, Any]:
     """Return what ``log explain --json`` prints."""
-    row, at = told_of.row, told_of.snapshot
+    row, at = explanation.row, explanation.snapshot
     return {
-        "entry": journal_lines.as_data(told_of.entry),
+        "entry": journal_lines.as_data(explanation.entry),
         "rule": row
         and {
             "name": row.name,
@@ -77,76 +77,78 @@ def as_data(told_of: Explanation) -> dict[str, Any]:
             {
                 "guard": asked.guard,
                 "question": asked.question,
-                "saw": {name: _value(name, value) for name, value in asked.saw.items()},
+                "saw": {name: _to_json(name, value) for name, value in asked.saw.items()},
                 "holds": asked.holds,
             }
-            for asked in told_of.asked
+            for asked in explanation.asked
         ],
         "snapshot": at
         and {
-            name: _value(name, getattr(at, name))
+            name: _to_json(name, getattr(at, name))
             for name in ("state", "attempt", "failures", "streak", "silences", "stable", "exhausted", "deadline")
         }
-        | {"cause": _value("cause", at.cause and at.cause.event), "limited": _value("limited", at.limited)},
-        "schedule": told_of.arithmetic and {"text": told_of.arithmetic.text, **told_of.arithmetic.parts},
-        "doubt": told_of.doubt,
-        "before": [journal_lines.as_data(entry) for entry in told_of.before],
-        "after": [journal_lines.as_data(entry) for entry in told_of.after],
+        | {"cause": _to_json("cause", at.cause and at.cause.event), "limited": _to_json("limited", at.limited)},
+        "schedule": explanation.arithmetic and {"text": explanation.arithmetic.text, **explanation.arithmetic.parts},
+        "doubt": explanation.doubt,
+        "before": [journal_lines.as_data(entry) for entry in explanation.before],
+        "after": [journal_lines.as_data(entry) for entry in explanation.after],
     }
 
 
-def as_text(told_of: Explanation) -> Text:
-    """Return the explanation for people."""
-    entry, row = told_of.entry, told_of.row
+def as_text(explanation: Explanation) -> Text:
+    """Return the explanation as the terminal shows it."""
+    entry, row = explanation.entry, explanation.row
     page = Text()
     page.append_text(journal_lines.as_text(entry)).append("\n\n")
     if row is None:
-        _line(page, "rule", f"{entry.rule}: this version has no such rule")
+        _add_line(page, "rule", f"{entry.rule}: this version has no such rule")
     else:
-        _line(page, "rule", row.name, "bold")
+        _add_line(page, "rule", row.name, "bold")
         page.append(" " * 11)
-        page.append(row.source.value, style=LOOKS[row.source][1])
+        page.append(row.source.value, style=STATE_STYLES[row.source][1])
         page.append(f" ─{row.event.__name__}{f'[{row.guard}]' if row.guard else ''}→ ", style="dim")
-        page.append(f"{row.target.value if row.target else 'stays'}", style=LOOKS[row.target or row.source][1])
+        page.append(f"{row.target.value if row.target else 'stays'}", style=STATE_STYLES[row.target or row.source][1])
         page.append(f"   does {', '.join(effect.__name__ for effect in row.does) or 'nothing'}\n", style="dim")
-        _line(page, "why", row.why)
-    for number, asked in enumerate(told_of.asked):
-        _line(page, "" if number else "guards", _answer(asked), "" if asked.holds else "dim")
-    if row is not None and row.guard is None and told_of.snapshot is not None:
-        _line(page, "" if told_of.asked else "guards", "then this rule, which has no guard")
-    if told_of.arithmetic is not None:
-        _line(page, "schedule", told_of.arithmetic.text)
+        _add_line(page, "why", row.why)
+    for number, asked in enumerate(explanation.asked):
+        _add_line(page, "" if number else "guards", _format_answer(asked), "" if asked.holds else "dim")
+    if row is not None and row.guard is None and explanation.snapshot is not None:
+        _add_line(page, "" if explanation.asked else "guards", "then this rule, which has no guard")
+    if explanation.arithmetic is not None:
+        _add_line(page, "schedule", explanation.arithmetic.text)
     if entry.deadline is not None:
-        _line(page, "deadline", moment(entry.deadline))
+        _add_line(page, "deadline", format_time(entry.deadline))
     for number, cause in enumerate(entry.cause):
-        _line(page, "" if number else "cause", f"{'  ' * number}{cause}")
-    if told_of.doubt:
-        _line(page, "⚠️ note", told_of.doubt, "yellow")
+        _add_line(page, "" if number else "cause", f"{'  ' * number}{cause}")
+    if explanation.doubt:
+        _add_line(page, "⚠️ note", explanation.doubt, "yellow")
     page.append("\n")
-    for each in (*told_of.before, entry, *told_of.after):
+    for each in (*explanation.before, entry, *explanation.after):
         page.append("→ " if each is entry else "  ").append_text(journal_lines.as_text(each)).append("\n")
     page.right_crop(1)
     return page
 
 
-def _line(page: Text, label: str, text: str, style: str = "") -> None:
+def _add_line(page: Text, label: str, text: str, style: str = "") -> None:
     page.append(f"{label:<11}", style="cyan").append(f"{text}\n", style=style)
 
 
-def _answer(asked: Asked) -> str:
-    saw = ", ".join(f"{name} {_shown(_value(name, value))}" for name, value in asked.saw.items() if value is not None)
+def _format_answer(asked: Asked) -> str:
+    saw = ", ".join(
+        f"{name} {_format_value(_to_json(name, value))}" for name, value in asked.saw.items() if value is not None
+    )
     question = asked.question.removesuffix(".")
     return f"{'yes' if asked.holds else 'no ':<3}  {asked.guard}: {question}" + (f"  ({saw})" if saw else "")
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(_shown, value)) if isinstance(value, list) else f"{value}"
+    return ", ".join(map(_format_value, value)) if isinstance(value, list) else f"{value}"
 
 
-def _value(name: str, value: Any) -> Any:
-    """Return a value as JSON has it; of a fingerprint the first digits are enough to compare by eye."""
+def _to_json(name: str, value: Any) -> Any:
+    """Return a value as JSON has it; a fingerprint is cut to its first digits, enough to compare by eye."""
     if name.endswith("credentials"):
         return f"{value[:8]}…" if value else ""
     if name == "limited":

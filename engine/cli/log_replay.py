@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
-from engine.cli.log_common import event_of, opened
+from engine.cli.log_common import decode_event, open_journal
 from engine.console.format import nearest
 from engine.journal.replay import Difference, Replay, ReplayReport
 
@@ -22,15 +22,15 @@ def replay(
     account: Annotated[str | None, Parameter(help="Only this account.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide every record of the journal once more by the rules, and compare each with what was written.
+    """Decide every record of the journal again by the rules, and compare the result with the record.
 
-    Exit code 0 if all agree, 1 if one does not: the first is shown.
+    Exit code 0 if all agree, 1 if one does not; the first that differs is shown.
     """
     with reporting_errors():
-        with opened(config) as reader, reader.one_moment():
+        with open_journal(config) as reader, reader.one_moment():
             if account is not None and account not in (names := reader.accounts()):
                 fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
-            report = _replayed(reader, account)
+            report = _replay_journal(reader, account)
         if as_json:
             print(json.dumps(as_data(report), ensure_ascii=False))
         else:
@@ -39,26 +39,30 @@ def replay(
             raise SystemExit(EXIT_FAILED)
 
 
-def _replayed(reader: JournalReader, account: str | None) -> ReplayReport:
+def _replay_journal(reader: JournalReader, account: str | None) -> ReplayReport:
     lives = {(life.account, life.life): life for life in reader.lives(account)}
     stored = {name: at for name, at in reader.snapshots().items() if account in (None, name)}
     first, last = reader.first_seq(), reader.last_seq()
-    course = Replay(lives, stored, event_of, first=first if account is None else None)
-    with Progress(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as shown:
-        task = shown.add_task("Replaying", total=last - first + 1)
-        step: Callable[[int], None] = lambda seq: shown.update(task, completed=seq - first)  # noqa: E731
-        difference = _first_difference(course, reader, account, first, step)
+    course = Replay(lives, stored, decode_event, first=first if account is None else None)
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Replaying", total=last - first + 1)
+
+        def advance(seq: int) -> None:
+            progress.update(task, completed=seq - first)
+
+        difference = _find_difference(course, reader, account, first, advance)
     return course.report(difference)
 
 
-def _first_difference(
-    course: Replay, reader: JournalReader, account: str | None, first: int, progress: Callable[[int], None]
+def _find_difference(
+    course: Replay, reader: JournalReader, account: str | None, first: int, advance: Callable[[int], None]
 ) -> Difference | None:
     for entry in reader.entries(accounts=None if account is None else [account]):
         if (found := course.take(entry)) is not None:
             return found
         if entry.seq % 1000 == 0:
-            progress(entry.seq)
+            advance(entry.seq)
     return course.end(first)
 
 
@@ -77,34 +81,34 @@ def as_data(report: ReplayReport) -> dict[str, Any]:
             "seq": found.seq,
             "account": found.account,
             "field": found.field,
-            "journal": _plain(found.journal),
-            "replay": _plain(found.replay),
+            "journal": _to_json(found.journal),
+            "replay": _to_json(found.replay),
         },
     }
 
 
 def as_text(report: ReplayReport) -> str:
-    """Return the outcome for people."""
+    """Return the outcome as the terminal shows it."""
     counted = f"{report.records} records of {report.lives} lives of {report.accounts} accounts"
-    said = []
+    lines = []
     if (found := report.difference) is None:
-        said.append(f"✅ The replay agrees with the journal: {counted}")
+        lines.append(f"✅ The replay agrees with the journal: {counted}")
     else:
-        said += [
+        lines += [
             f"❌ Record {found.seq} of {found.account} is not what the rules make of it. {found.field}:",
-            f"   the journal has {_plain(found.journal)!r}",
-            f"   the replay has  {_plain(found.replay)!r}",
+            f"   the journal has {_to_json(found.journal)!r}",
+            f"   the replay has  {_to_json(found.replay)!r}",
             f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",
         ]
     if report.skipped_lives:
-        said.append(
+        lines.append(
             f"⚠️ Not replayed: {report.skipped_records} records of {report.skipped_lives} lives "
             "whose beginning retention has deleted"
         )
-    return "\n".join(said)
+    return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Return a value as JSON has it."""
     if value is None or isinstance(value, bool | int | float | str):
         return str(value) if isinstance(value, str) else value

@@ -14,11 +14,11 @@ from rich.text import Text
 from adapters.sqlite import JournalReader
 from adapters.system import Holder, holder_of
 from engine import paths
-from engine.cli.common import AsJson, ConfigPath, duration_of, reporting_errors
-from engine.cli.log_common import moment
+from engine.cli.common import AsJson, ConfigPath, parse_duration_option, reporting_errors
+from engine.cli.log_common import format_time
 from engine.config import load
 from engine.console.format import iso, seconds
-from engine.console.status import LOOKS
+from engine.console.status import STATE_STYLES
 from engine.journal.stats import COUNTED, Figures, Past, Stats, measure
 from states import State
 
@@ -33,38 +33,38 @@ CELL = {
     State.AUTH_FAILED: "×",
     State.SHUTTING_DOWN: " ",
 }
-"""Told apart without colours, too."""
-CAUSES_SHOWN = 8
+"""Each differs from the others even without colours, except that both kinds of attempt are alike."""
+MAX_CAUSES_SHOWN = 8
 
 
 def stats(
     config: ConfigPath = Path("config.yaml"),
     *,
-    since: Annotated[str | None, Parameter(help="Only the last while, such as 24h.")] = None,
+    since: Annotated[str | None, Parameter(help="Only this recent period, such as 24h.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print how well each account and the fleet was connected: availability, time per state, outages and causes."""
+    """Print how well each account and the whole fleet were connected: availability, time per state, outages, causes."""
     until = time.time()
-    start = until - duration_of("--since", since) if since is not None else None
+    start = until - parse_duration_option("--since", since) if since is not None else None
     with reporting_errors():
         directory = load(config).storage.directory
         holder = holder_of(directory / paths.LOCK)
         with JournalReader.open(directory / paths.DATABASE) as reader, reader.one_moment():
-            found = _measured(reader, holder, start, until)
+            found = _measure_journal(reader, holder, start, until)
         if as_json:
             print(json.dumps(as_data(found), ensure_ascii=False, indent=2))
         else:
             Console(highlight=False).print(page(found))
 
 
-def _measured(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
+def _measure_journal(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
     first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
     before = reader.last_moves(first) if since is not None else {}
     pasts = {}
     for account, sign in reader.last_signs().items():
         last = before.get(account)
         lives = reader.lives(account, from_life=last.life if last else 0)
-        # A life of the running engine goes on; any other ended with its last sign.
+        # A life in the running engine has not ended; any other ended with its last sign of life.
         runs = holder is not None and lives and lives[-1].at >= holder.since
         pasts[account] = Past(lives=lives, last=last, ends=until if runs else sign)
     return measure(pasts, reader.moves(first), since=since, until=until)
@@ -94,9 +94,9 @@ def _figures_data(figures: Figures) -> dict[str, Any]:
 
 
 def page(found: Stats) -> RenderableType:
-    """Return the numbers for people."""
-    start = f"from {moment(found.since)}" if found.since is not None else "from the beginning"
-    heading = Text(f"{start} to {moment(found.until)}; only while the engine ran", style="dim")
+    """Return the statistics as the terminal shows them."""
+    start = f"from {format_time(found.since)}" if found.since is not None else "from the beginning"
+    heading = Text(f"{start} to {format_time(found.until)}; only while the engine ran", style="dim")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
     grid.add_column("Healthy", justify="right", no_wrap=True)
@@ -108,17 +108,17 @@ def page(found: Stats) -> RenderableType:
         share = figures.availability
         grid.add_row(
             Text(name, style="bold" if figures is found.fleet else ""),
-            Text(_percent(share), style="green" if _or_one(share) >= 0.99 else "yellow"),
+            Text(_format_percent(share), style="green" if _or_one(share) >= 0.99 else "yellow"),
             bar(figures),
             str(figures.outages),
-            *(_time(value) for value in (figures.mtbf, figures.mttr_median, figures.mttr_p95)),
-            _time(figures.longest or None),
+            *(_format_duration(value) for value in (figures.mtbf, figures.mttr_median, figures.mttr_p95)),
+            _format_duration(figures.longest or None),
         )
     return Group(heading, "", grid, "", _states(found.fleet), "", _causes(found.fleet))
 
 
 def bar(figures: Figures) -> Text:
-    """Return a bar of the states, each as wide as its share of the time; what there is at all has a cell."""
+    """Return a bar of the states, each as wide as its share of the time; a state that occurred has at least a cell."""
     lived = {state: spent for state, spent in figures.seconds.items() if spent > 0 and state in COUNTED}
     line = Text()
     left = BAR_CELLS
@@ -126,7 +126,7 @@ def bar(figures: Figures) -> Text:
         last = index == len(lived) - 1
         cells = left if last else max(1, math.floor(spent / figures.lived * BAR_CELLS))
         left -= cells
-        line = Text(CELL[state] * cells, style=LOOKS[state][1]).append_text(line)
+        line = Text(CELL[state] * cells, style=STATE_STYLES[state][1]).append_text(line)
     return line
 
 
@@ -137,10 +137,10 @@ def _states(fleet: Figures) -> RenderableType:
         share = spent / fleet.lived if fleet.lived and state in COUNTED else None
         cells = 0 if share is None else math.ceil(share * BAR_CELLS)
         grid.add_row(
-            Text(f"{LOOKS[state][0]} {state.value}", style=LOOKS[state][1]),
-            Text(CELL[state] * cells, style=LOOKS[state][1]),
-            _percent(share),
-            _time(spent or None),
+            Text(f"{STATE_STYLES[state][0]} {state.value}", style=STATE_STYLES[state][1]),
+            Text(CELL[state] * cells, style=STATE_STYLES[state][1]),
+            _format_percent(share),
+            _format_duration(spent or None),
         )
     return grid
 
@@ -152,17 +152,17 @@ def _causes(fleet: Figures) -> RenderableType:
     grid.add_column("What began outages")
     grid.add_column("How often", justify="right")
     grid.add_column("Together", justify="right")
-    for event, count, spent in fleet.causes[:CAUSES_SHOWN]:
-        grid.add_row(event, str(count), _time(spent))
+    for event, count, spent in fleet.causes[:MAX_CAUSES_SHOWN]:
+        grid.add_row(event, str(count), _format_duration(spent))
     return grid
 
 
-def _percent(share: float | None) -> str:
-    """Return a share in per cent, never rounded up to 100."""
+def _format_percent(share: float | None) -> str:
+    """Return a share as a percentage, never rounded up to 100."""
     return "–" if share is None else f"{math.floor(share * 10_000) / 100:.2f} %"
 
 
-def _time(value: float | None) -> str:
+def _format_duration(value: float | None) -> str:
     return "–" if value is None else seconds(value)
 
 

@@ -1,4 +1,4 @@
-"""``login`` and ``logout``: a person's credentials, asked for at the terminal."""
+"""``login`` and ``logout``: an account's credentials, entered at the terminal."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 from cyclopts import Parameter
 
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, Where, account_of, fail, reporting_errors
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors
 from engine.cli.terminal import InputEnded, Terminal
 
-if TYPE_CHECKING:  # Telethon takes a second or two to import, which the other commands need not wait for
+if TYPE_CHECKING:  # Telethon takes a second or two to import, and most commands do not need it
     from engine.app.login import CredentialsCommand, LoginOutcome
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -22,22 +22,22 @@ Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Ask for no conf
 
 
 def login(
-    *where: Where,
-    qr: Annotated[bool, Parameter(negative="", help="Log in by a QR code, scanned with another device.")] = False,
+    *words: ConfigAndAccount,
+    qr: Annotated[bool, Parameter(negative="", help="Log in by a QR code that another device scans.")] = False,
     code: Annotated[
-        bool, Parameter(negative="", help="Log in by a code that Telegram sends, as without --qr.")
+        bool, Parameter(negative="", help="Log in by a code that Telegram sends; this is the default.")
     ] = False,
-    phone: Annotated[str | None, Parameter(help="The phone number, if not the config's.")] = None,
+    phone: Annotated[str | None, Parameter(help="The phone number, instead of the config's.")] = None,
     yes: Yes = False,
 ) -> None:
-    """Log an account in, at the terminal: by a code, by --qr, or as a bot by the bot_token in the config.
+    """Log an account in: by a code, by a QR code (--qr), or as a bot by the bot_token in the config.
 
-    The old session is replaced when the new login is proven, and kept as a backup. The engine may run or not.
+    The old session is kept as a backup, and replaced only when the new login is proven. The engine may be running.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
     with reporting_errors():
-        config, account = account_of(where)
+        config, account = load_account(words)
         if qr and (code or phone is not None):
             fail(EXIT_BAD_INPUT, "--qr needs neither a code nor a phone number; leave out one or the other")
         if account.bot_token is not None and (qr or code or phone is not None):
@@ -50,36 +50,36 @@ def login(
             way = ByQr()
         elif account.bot_token is not None:
             way = AsBot(account.bot_token)
-        visit = CredentialsCommand(config, account, Terminal(yes))
-        _run(visit, lambda: visit.log_in(way))
+        command = CredentialsCommand(config, account, Terminal(yes))
+        _run(command, lambda: command.log_in(way))
 
 
-def logout(*where: Where, yes: Yes = False) -> None:
-    """Log an account out at Telegram, and move its session file, which is worth nothing then, to the backups.
+def logout(*words: ConfigAndAccount, yes: Yes = False) -> None:
+    """Log an account out at Telegram, and move its session file, which is then useless, to the backups.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for a bad config or an unknown account.
     """
     with reporting_errors():
-        config, account = account_of(where)
+        config, account = load_account(words)
         from engine.app.login import CredentialsCommand  # noqa: PLC0415  # as above
 
         terminal = Terminal(yes)
-        visit = CredentialsCommand(config, account, terminal)
+        command = CredentialsCommand(config, account, terminal)
 
         async def confirmed() -> "LoginOutcome | None":
             question = f"{account.name} will have to log in again. Log it out?"
-            return await visit.log_out() if await terminal.confirm(question) else None
+            return await command.log_out() if await terminal.confirm(question) else None
 
-        _run(visit, confirmed)
+        _run(command, confirmed)
 
 
-def _run(visit: "CredentialsCommand", work: Callable[[], Awaitable["LoginOutcome | None"]]) -> None:
-    """Do it, say what came of it, and leave."""
+def _run(command: "CredentialsCommand", work: Callable[[], Awaitable["LoginOutcome | None"]]) -> None:
+    """Run a command, print its outcome, and exit."""
     from adapters.sandbox import SandboxDied, SandboxError  # noqa: PLC0415  # as above
     from adapters.telegram import LoginFailed  # noqa: PLC0415  # as above
 
-    os.umask(0o077)  # sessions are their owner's alone
-    quiet = logging.getLogger("holdfast.telethon")  # what it says of lost links is told as a sentence
+    os.umask(0o077)  # sessions are private to their owner
+    quiet = logging.getLogger("holdfast.telethon")  # the command reports lost connections itself, in a sentence
     quiet.addHandler(logging.NullHandler())
     quiet.propagate = False
     try:
@@ -87,21 +87,21 @@ def _run(visit: "CredentialsCommand", work: Callable[[], Awaitable["LoginOutcome
     except (LoginFailed, SandboxDied, SandboxError) as exc:
         fail(EXIT_FAILED, str(exc))
     except InputEnded:
-        fail(EXIT_FAILED, f"The input ended; {_left(visit)}")
+        fail(EXIT_FAILED, f"The input ended; {_describe_result(command)}")
     if number is not None:
-        fail(128 + number, f"\nStopped; {_left(visit)}")
+        fail(128 + number, f"\nStopped; {_describe_result(command)}")
     if outcome is None:
         fail(EXIT_FAILED, "Nothing was changed")
     print("\n".join(outcome.sentences))
     raise SystemExit(0 if outcome.done else EXIT_FAILED)
 
 
-def _left(visit: "CredentialsCommand") -> str:
-    return f"but {visit.account.name} has its new session already" if visit.changed else "nothing was changed"
+def _describe_result(command: "CredentialsCommand") -> str:
+    return f"but {command.account.name} has its new session already" if command.changed else "nothing was changed"
 
 
 async def _until_signal(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int | None]:
-    """Return what came of the work, or the signal that ended it; a second signal leaves at once."""
+    """Return the outcome of the work, or the signal that ended it; a second signal exits at once."""
     outcome: Any = None
     failure: Exception | None = None
     received: int | None = None
@@ -121,7 +121,7 @@ async def _until_signal(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int | 
             listening.start_soon(listen, scope)
             try:
                 outcome = await work()
-            except Exception as exc:  # raised below: here it would become a group
+            except Exception as exc:  # raised below: here the task group would wrap it in an ExceptionGroup
                 failure = exc
         listening.cancel_scope.cancel()
     if failure is not None:

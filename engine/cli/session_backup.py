@@ -15,7 +15,16 @@ from adapters.sqlite import StorageError
 from adapters.sqlite.connect import create_directories
 from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, Where, account_of, fail, reporting_errors
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    AsJson,
+    ConfigAndAccount,
+    ConfigPath,
+    fail,
+    load_account,
+    reporting_errors,
+)
 from engine.config import AccountConfig, Config, load
 from engine.console.format import nearest
 from engine.console.shell import engine_command
@@ -30,11 +39,11 @@ def backup(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Copy session files into the backups, also while the engine runs; the seven newest of each are kept.
+    """Copy session files into the backups, even while the engine runs; the seven newest of each are kept.
 
-    A session that has not changed since its newest backup needs no other one, and that is named again.
+    A session that has not changed since its newest backup is not copied again; that backup is printed instead.
 
-    Exit code 0 if all are copied, 1 if one could not be, 2 for an unknown account.
+    Exit code 0 if all are copied, 1 if one could not be copied, 2 for an unknown account.
     """
     with reporting_errors():
         settings = load(config)
@@ -48,47 +57,47 @@ def backup(
                 path = back_up(one.session, _directory(settings), name=one.name)
             except StorageError as exc:
                 failed = True
-                _say(as_json, {"account": one.name, "error": str(exc)}, f"❌ {one.name}: {exc}")
+                _print(as_json, {"account": one.name, "error": str(exc)}, f"❌ {one.name}: {exc}")
             else:
-                _say(as_json, {"account": one.name, "backup": str(path)}, f"✅ {one.name}: {path}")
+                _print(as_json, {"account": one.name, "backup": str(path)}, f"✅ {one.name}: {path}")
         raise SystemExit(EXIT_FAILED if failed else 0)
 
 
 @app.command
 def restore(
-    *where: Where,
+    *words: ConfigAndAccount,
     source: Annotated[
         str | None,
         Parameter(
             name="--from",
-            help="A backup or any session file, or a time (2026-11-24T10:30, UTC): the last good backup of until then. "
-            "Left out, the last good one.",
+            help="A backup or any session file, or a time (2026-11-24T10:30, UTC) for the last good backup made by "
+            "then. Left out, the last good one.",
         ),
     ] = None,
     show: Annotated[bool, Parameter(name="--list", negative="", help="Only list the backups.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a backup in the place of an account's session file.
+    """Replace an account's session file by a backup.
 
-    What is there now is backed up first; what is no session, or a damaged one, is set aside.
+    The present file is backed up first. If it is damaged, or not a session, it is set aside.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account or a bad --from.
     """
     with reporting_errors():
-        settings, one = account_of(where)
+        settings, one = load_account(words)
         if show:
             for copy in backups_of(_directory(settings), one.name):
-                _say(as_json, *_line(copy))
+                _print(as_json, *_describe_backup(copy))
             return
-        _put(settings, one, _chosen(settings, one, source), as_json)
+        _restore(settings, one, _choose_file(settings, one, source), as_json)
 
 
-def _chosen(settings: Config, one: AccountConfig, source: str | None) -> Path:
-    """Return the file to restore, or leave with what is wrong with the choice."""
+def _choose_file(settings: Config, one: AccountConfig, source: str | None) -> Path:
+    """Return the file to restore; exit with a sentence if there is none."""
     listed = engine_command("session", "restore", settings.path, one.name, "--list")
     if source is not None and Path(source).exists():
         return Path(source)
-    until = _time(source) if source is not None else None
+    until = _parse_time(source) if source is not None else None
     if source is not None and until is None:
         fail(EXIT_BAD_INPUT, f"--from: {source} is neither a file nor a time like 2026-11-24T10:30; see: {listed}")
     for copy in backups_of(_directory(settings), one.name):
@@ -99,8 +108,8 @@ def _chosen(settings: Config, one: AccountConfig, source: str | None) -> Path:
     fail(EXIT_FAILED, f"{one.name} has no good backup{of_then} in {_directory(settings)}; {advice}")
 
 
-def _time(text: str) -> datetime | None:
-    """Return a time in ISO 8601, which is UTC if it does not say; None for what is no time."""
+def _parse_time(text: str) -> datetime | None:
+    """Return a time in ISO 8601, which is UTC unless it has an offset; None if it is not a time."""
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -108,39 +117,39 @@ def _time(text: str) -> datetime | None:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _put(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) -> None:
+def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) -> None:
     create_directories(one.session.parent)
     lock = OwnerLock(one.session)
     try:
         lock.acquire()
     except SessionHeld as exc:
-        fail(EXIT_FAILED, f"{exc}{_pause_first(settings, one)}")
+        fail(EXIT_FAILED, f"{exc}{_advise_pause(settings, one)}")
     try:
-        kept = _keep(settings, one)
+        kept = _back_up_present(settings, one)
         aside = put_in_place(chosen, one.session)
     finally:
         lock.release()
     text = f"✅ {one.name}: {one.session} has the content of {chosen}"
-    text += f"; what was there was no good session, and was set aside as {aside}" if aside else ""
-    text += f"; what was there is in {kept}" if kept and not aside else ""
+    text += f"; the previous file was damaged or not a session, and was set aside as {aside}" if aside else ""
+    text += f"; the previous session is in {kept}" if kept and not aside else ""
     data = {"account": one.name, "restored": str(chosen), "kept": kept and str(kept), "aside": aside and str(aside)}
-    _say(as_json, data, text)
+    _print(as_json, data, text)
 
 
-def _pause_first(settings: Config, one: AccountConfig) -> str:
-    """Return how the engine gives a session up, if it is the engine that has it."""
+def _advise_pause(settings: Config, one: AccountConfig) -> str:
+    """Return the commands that free a session which the running engine uses; empty if another program uses it."""
     engine, owner = holder_of(settings.storage.directory / paths.LOCK), owner_of(one.session)
     if engine is None or owner is None or engine.pid != owner.pid:
         return ""
     pause, resume = (engine_command(verb, settings.path, one.name) for verb in ("pause", "resume"))
-    return f"\nThat is the engine: {pause}\nrestores are possible then, and afterwards: {resume}"
+    return f"\nThat is the engine. Pause the account, restore, then resume it:\n{pause}\n{resume}"
 
 
-def _keep(settings: Config, one: AccountConfig) -> Path | None:
-    """Back up what is there now, if it is a session that somebody has logged in with.
+def _back_up_present(settings: Config, one: AccountConfig) -> Path | None:
+    """Back up the present session file, if it holds a login.
 
-    No other backup goes for it: it may be the one that was chosen. Raises ``DatabaseUnusable`` when it cannot be done;
-    then nothing is put in its place either.
+    No older backup is deleted to make room, because it may be the chosen one. Raises ``DatabaseUnusable`` if the backup
+    fails; the present file is then not replaced.
     """
     if not one.session.exists():
         return None
@@ -155,11 +164,11 @@ def _directory(settings: Config) -> Path:
     return settings.storage.directory / paths.BACKUPS
 
 
-def _line(copy: Backup) -> tuple[dict[str, Any], str]:
+def _describe_backup(copy: Backup) -> tuple[dict[str, Any], str]:
     good = copy.good
     data = {"path": str(copy.path), "at": copy.at.isoformat(), "size": copy.size, "good": good}
     return data, f"{'✅' if good else '❌'} {copy.at:%Y-%m-%d %H:%M:%S} UTC  {copy.path}"
 
 
-def _say(as_json: bool, data: dict[str, Any], text: str) -> None:
+def _print(as_json: bool, data: dict[str, Any], text: str) -> None:
     print(json.dumps(data, ensure_ascii=False) if as_json else text)

@@ -22,40 +22,40 @@ from engine.console import live
 from engine.console.format import nearest
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
-from engine.console.status import EngineInfo, as_data, chosen, exit_code, page
+from engine.console.status import EngineInfo, as_data, exit_code, filter_accounts, page
 from engine.console.svg import svg
 from states import Snapshot
 from states.jobs import JobState, JobSummary, by_state
 
-RUNNING_READ = 1000
-"""Running jobs that are read; more are not worth a look."""
+MAX_RUNNING_READ = 1000
+"""Number of running jobs that are read; the page shows only a few of them."""
 
 
-def _info(settings: Config) -> EngineInfo:
+def _read_info(settings: Config) -> EngineInfo:
     holder = holder_of(settings.storage.directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
     return EngineInfo(running=True, pid=holder.pid, since=holder.since)
 
 
-def _snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
+def _read_snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
     try:
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             stored = {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
     except JournalMissing:
-        stored = {}  # the engine has not run yet, which the page says
+        stored = {}  # the engine has not run yet; the page says that it is not running
     names = [account.name for account in settings.accounts]
-    found = chosen({name: stored.get(name, Snapshot()) for name in names}, pattern)
+    found = filter_accounts({name: stored.get(name, Snapshot()) for name in names}, pattern)
     if not found and pattern is not None:
         fail(EXIT_BAD_INPUT, f"no account is named like {pattern!r}; {nearest(pattern, names)}")
     return found
 
 
-def _jobs(settings: Config) -> JobSummary:
+def _read_jobs(settings: Config) -> JobSummary:
     try:
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             running = reader.jobs({"state": [JobState.RUNNING.value]})
-            return JobSummary(by_state(reader.counts()), tuple(islice(running, RUNNING_READ)))
+            return JobSummary(by_state(reader.counts()), tuple(islice(running, MAX_RUNNING_READ)))
     except JournalMissing:
         return JobSummary()
 
@@ -64,28 +64,32 @@ def status(
     config: ConfigPath = Path("config.yaml"),
     account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
     *,
-    watch: Annotated[bool, Parameter(negative="", help="Keep showing it, until Ctrl+C.")] = False,
+    watch: Annotated[bool, Parameter(negative="", help="Keep showing a live table, until Ctrl+C.")] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print where every account is, worst first; works with the engine down, too.
+    """Print the state of every account, worst first, even if the engine is not running.
 
-    Exit code 0 if all are healthy, 1 if some are not, 2 if a person is needed, 3 if the engine does not run.
+    Exit code 0 if all are healthy, 1 if some are not, 2 if the operator must act, 3 if the engine is not running.
     """
     with reporting_errors():
         settings = load(config)
         console = Console()
         if watch and not as_json:
-            look = partial(_info, settings), partial(_snapshots, settings, account), partial(_jobs, settings)
+            readers = (
+                partial(_read_info, settings),
+                partial(_read_snapshots, settings, account),
+                partial(_read_jobs, settings),
+            )
             with suppress(KeyboardInterrupt):
-                anyio.run(live.show, console, *look)
-        info, snapshots, jobs = _info(settings), _snapshots(settings, account), _jobs(settings)
+                anyio.run(live.show, console, *readers)
+        info, snapshots, jobs = _read_info(settings), _read_snapshots(settings, account), _read_jobs(settings)
         if picture is not None:
             drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), f"python -m engine status {config}")
             picture.write_text(drawn, "utf-8")
         if as_json:
-            said = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
-            print(json.dumps(said, ensure_ascii=False, indent=2))
+            values = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
+            print(json.dumps(values, ensure_ascii=False, indent=2))
         elif not watch and picture is None:
             console.print(page(info, snapshots, time.time(), job_lines(jobs)))
         raise SystemExit(int(exit_code(info, snapshots.values())))

@@ -1,4 +1,7 @@
-"""A person at a terminal, or a script at the other end of a pipe: asked line by line, told on stderr."""
+"""The dialogue of a login at the terminal: questions go to stderr, answers come from stdin, one per line.
+
+Stdin may also be a pipe from a script.
+"""
 
 import os
 import sys
@@ -16,18 +19,19 @@ MAX_LINE_BYTES: Final = 4096
 
 
 class InputEnded(Exception):
-    """Nobody answers any more."""
+    """Stdin was closed, or a line is too long, before the question was answered."""
 
 
 @define(eq=False)
 class Terminal:
-    """Asks and tells whoever sits there; what is asked is read from stdin, a line each."""
+    """Asks the operator, and prints sentences."""
 
     yes: bool = False
-    """Whether everything is confirmed beforehand."""
+    """Whether every question for confirmation is answered with yes."""
     _read: bytearray = field(factory=bytearray, init=False, repr=False)
+    """Bytes that were read, but not yet returned as a line."""
     _drawn: int = field(default=0, init=False)
-    """Lines of the QR code that the cursor stands under."""
+    """Number of lines of the QR code right above the cursor; 0 if something else was printed since."""
 
     async def ask_phone(self) -> str:
         """Ask for the phone number."""
@@ -38,12 +42,12 @@ class Terminal:
         return await self._ask(f"Code, sent {where} (Enter to have it sent again): ")
 
     async def ask_password(self, hint: str) -> str:
-        """Ask for the password, which is not shown."""
-        with _unseen():
+        """Ask for the password, without an echo."""
+        with _echo_off():
             return await self._ask(f"Password of the two-step verification{f' (hint: {hint})' if hint else ''}: ")
 
     async def show_qr(self, url: str) -> None:
-        """Draw the QR code, over the last one where that is possible."""
+        """Draw the QR code, over the last one if the terminal can do that."""
         coloured = sys.stderr.isatty()
         if not self._drawn:
             self._write("On your phone: Telegram, Settings, Devices, Link Desktop Device; then scan this.\n")
@@ -59,11 +63,11 @@ class Terminal:
         self._write(f"{sentence}\n")
 
     async def confirm(self, question: str) -> bool:
-        """Ask for a yes; where nobody can be asked, the answer is no."""
+        """Ask for confirmation; without a terminal the answer is no."""
         if self.yes:
             return True
         if not sys.stdin.isatty():
-            await self.say(f"{question} There is no terminal to ask at; add --yes if it shall.")
+            await self.say(f"{question} There is no terminal to ask at; add --yes to confirm.")
             return False
         return (await self._ask(f"{question} [y/N] ")).strip().lower() in ("y", "yes")
 
@@ -71,7 +75,7 @@ class Terminal:
         self._drawn = 0
         self._write(prompt)
         while b"\n" not in self._read:
-            with suppress(PermissionError):  # a file, which never lets wait
+            with suppress(PermissionError):  # a regular file, which is always readable and cannot be waited for
                 await anyio.wait_readable(sys.stdin.fileno())
             chunk = os.read(sys.stdin.fileno(), MAX_LINE_BYTES)
             self._read += chunk
@@ -89,8 +93,8 @@ class Terminal:
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
-    """Have what is typed not shown, and shown again afterwards however it ends."""
+def _echo_off() -> Iterator[None]:
+    """Turn the terminal's echo off, and on again at the end in every case."""
     if not sys.stdin.isatty():
         yield
         return

@@ -12,9 +12,9 @@ from states import EVENTS, ROWS, State
 
 
 def verify(*, as_json: AsJson = False) -> None:
-    """Check the machine exhaustively, and print what was covered.
+    """Check the machine exhaustively, and print what the check covered.
 
-    Exit code 0 if every property holds, 1 if one does not; then the shortest way there is printed.
+    Exit code 0 if every property holds, 1 if one does not; the shortest path to the violation is then printed.
     """
     began = time.perf_counter()
     report = explore()

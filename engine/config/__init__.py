@@ -1,6 +1,7 @@
-"""The config: what it may say, and how it is read."""
+"""The config: its values, and how they are read from YAML."""
 
 from engine.config.load import ConfigError, load
+from engine.config.log_section import LogFormat, LoggingSection, LogLevel
 from engine.config.proxies import ProxyConfig, Scheme
 from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
 from engine.config.types import (
@@ -25,6 +26,9 @@ __all__ = [
     "Do",
     "Fleet",
     "Group",
+    "LogFormat",
+    "LogLevel",
+    "LoggingSection",
     "ProxyConfig",
     "SandboxConfig",
     "SandboxJob",

@@ -1,4 +1,4 @@
-"""Reads YAML of a stranger: plain values only, bounded in size, depth and aliases, and with the line of every key."""
+"""Reads YAML safely: plain values only, with limits on size, depth and aliases, and the line of every key."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 from engine.console.format import may_show
 
 MAX_SIZE: Final = 1024 * 1024  # bytes
-MAX_NODES: Final = 100_000  # values, each alias counted as all that it stands for
+MAX_NODES: Final = 100_000  # values; an alias counts as all the values that it stands for
 MAX_DEPTH: Final = 20
 _MAX_NUMBER: Final = 64  # characters; Python needs quadratic time for a number of a million digits
 
@@ -21,26 +21,29 @@ KeyPath = tuple[str | int, ...]
 
 
 class Broken:
-    """Stands where a value was that is on record as a problem already, so that nobody complains about it again."""
+    """Takes the place of a value whose problem is reported already, so that it is not reported again."""
 
 
 @frozen
 class Problem:
-    """One thing to mend: ``text`` ends the sentence that ``path`` begins; ``line`` counts from 1, None: not known."""
+    """One mistake in a config. ``text`` continues the sentence that ``path`` begins.
+
+    ``line`` counts from 1; None means unknown.
+    """
 
     path: KeyPath
     text: str
     line: int | None = None
 
     def sentence(self, file_name: str) -> str:
-        """Return the line for people: where in the file, which key, what is wrong."""
+        """Return the sentence that the operator reads: the line in the file, the key, and what is wrong."""
         place = f"{file_name}:{self.line}: " if self.line else ""
         return f"{place}{show_path(self.path)}: {self.text}" if self.path else f"{place}{self.text}"
 
 
 @frozen
 class Document:
-    """What a YAML text says: its value, the line of each key path, and what could not be read."""
+    """The content of a YAML text: its value, the line of each key path, and the problems found in it."""
 
     value: object
     lines: dict[KeyPath, int] = Factory(dict)
@@ -53,7 +56,7 @@ class Document:
 
 
 class Unreadable(Exception):
-    """The text is no YAML that this program takes. ``problem`` says where and why, and quotes no value."""
+    """The text is not YAML that this program accepts. ``problem`` says where and why, without quoting a value."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.text)
@@ -61,7 +64,7 @@ class Unreadable(Exception):
 
 
 def show_path(path: KeyPath) -> str:
-    """Return ``path`` as people write it: ``accounts[1].session``; a key that may be a secret is ``…``."""
+    """Return ``path`` as ``accounts[1].session``; a key that may be a secret is shown as ``…``."""
     shown = "".join(
         f"[{part}]" if isinstance(part, int) else f".{part if may_show(part) and len(part) <= 24 else '…'}"
         for part in path
@@ -72,8 +75,8 @@ def show_path(path: KeyPath) -> str:
 def read_yaml(text: str) -> Document:
     """Return the one document in ``text``.
 
-    Raises :class:`Unreadable` for what ends the reading: bad syntax, a character that YAML forbids, too much of it.
-    What concerns a single value (a key given twice, a foreign tag) is in ``problems``, and reading goes on.
+    Raises :class:`Unreadable` if the text cannot be read any further: bad syntax, a character that YAML forbids, or too
+    many values. A mistake in a single value (a duplicate key, a foreign tag) goes into the document's ``problems``.
     """
     loader: _Loader | None = None
     try:
@@ -91,7 +94,7 @@ def read_yaml(text: str) -> Document:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
-    # Not str(error): that shows the line itself, and the line may hold a secret. Quoted names may, too.
+    # str(error) is not used, because it shows the line itself, which may hold a secret. So may quoted names.
     what = ", ".join(part for part in (error.context, error.problem) if part)
     what = re.sub(r"""(['"])(?![<,])[^'"]{7,}\1""", "…", what)
     if what.endswith("but got '{'"):
@@ -104,20 +107,20 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
 
 @frozen
 class _Extent:
-    """How much a finished node stands for when its aliases are written out: values in all, and levels."""
+    """The size of a finished node with its aliases written out: number of values, and levels."""
 
     nodes: int
     height: int
 
 
 @frozen
-class _Entry:
+class _MappingEntry:
     key: yaml.Node
     value: yaml.Node = field(repr=False)
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes within the limits, then turns them into values itself: SafeLoader keeps no lines."""
+    """Composes nodes within the limits, then builds the values itself, because SafeLoader does not keep lines."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -130,13 +133,13 @@ class _Loader(yaml.SafeLoader):
 
     def document(self) -> Document:
         root = self.get_single_node()
-        value = None if root is None else self._value(root, ())
+        value = None if root is None else self._build_value(root, ())
         return Document(value, self._lines, self._problems)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             return self._compose_alias(parent, index)
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # missing in the stubs
         above, before = self._deepest, self._count
         self._depth += 1
         self._deepest = self._depth
@@ -168,36 +171,37 @@ class _Loader(yaml.SafeLoader):
                 problem=f"more than {MAX_NODES:,} values, aliases written out", problem_mark=mark
             )
 
-    def _value(self, node: yaml.Node, path: KeyPath) -> object:
-        self._lines.setdefault(path, _line(node))  # the line of the key, where there is one, came first
+    def _build_value(self, node: yaml.Node, path: KeyPath) -> object:
+        self._lines.setdefault(path, _line(node))  # keeps the line of the key, which was set before if there is a key
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
-            return {key: self._entry(entry, (*path, key)) for key, entry in self._entries(node, path).items()}
+            entries = self._collect_entries(node, path)
+            return {key: self._build_entry(entry, (*path, key)) for key, entry in entries.items()}
         if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
-            return [self._value(item, (*path, index)) for index, item in enumerate(node.value)]
+            return [self._build_value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
-            return self._scalar(node, path)
-        return self._broken(node, path, "this YAML tag is not taken here; remove it")
+            return self._build_scalar(node, path)
+        return self._report(node, path, "this YAML tag is not accepted here; remove it")
 
-    def _entry(self, entry: _Entry, path: KeyPath) -> object:
+    def _build_entry(self, entry: _MappingEntry, path: KeyPath) -> object:
         self._lines[path] = _line(entry.key)
-        return self._value(entry.value, path)
+        return self._build_value(entry.value, path)
 
-    def _entries(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, _Entry]:
-        """Return the entries of a mapping; its own come before merged ones (``<<: *anchor``)."""
-        entries: dict[str, _Entry] = {}
+    def _collect_entries(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, _MappingEntry]:
+        """Return the entries of a mapping; its own take precedence over merged ones (``<<: *anchor``)."""
+        entries: dict[str, _MappingEntry] = {}
         merged: list[yaml.MappingNode] = []
         for key, value in node.value:
             if key.tag == _TAG + "merge":
                 merged.extend(self._merge_sources(value, path))
             elif not isinstance(key, yaml.ScalarNode):
-                self._broken(key, path, "a key must be text, not a list or a mapping")
+                self._report(key, path, "a key must be text, not a list or a mapping")
             elif key.value in entries:
                 first = _line(entries[key.value].key)
-                self._broken(key, (*path, key.value), f"given twice, first in line {first}; keep one of them")
+                self._report(key, (*path, key.value), f"given twice, first in line {first}; keep one of them")
             else:
-                entries[key.value] = _Entry(key, value)
+                entries[key.value] = _MappingEntry(key, value)
         for source in merged:
-            entries = self._entries(source, path) | entries
+            entries = self._collect_entries(source, path) | entries
         return entries
 
     def _merge_sources(self, value: yaml.Node, path: KeyPath) -> Iterator[yaml.MappingNode]:
@@ -205,22 +209,22 @@ class _Loader(yaml.SafeLoader):
             if isinstance(source, yaml.MappingNode):
                 yield source
             else:
-                self._broken(source, path, "'<<' must be followed by an alias of a mapping, like <<: *name")
+                self._report(source, path, "'<<' must be followed by an alias of a mapping, like <<: *name")
 
-    def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
+    def _build_scalar(self, node: yaml.ScalarNode, path: KeyPath) -> object:
         plain_tag = self.resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]  # as above
         if node.tag not in (_TAG + "str", plain_tag):
-            return self._broken(node, path, "this YAML tag is not taken here; remove it")
+            return self._report(node, path, "this YAML tag is not accepted here; remove it")
         if node.tag in _PLAIN_TAGS:
             return str(node.value)
         if len(node.value) <= _MAX_NUMBER:
             try:
                 return self.construct_object(node)
             except (ValueError, OverflowError):
-                pass  # 2024-13-45, 0b_ and the like: they look like a date or a number and are none
-        return self._broken(node, path, "neither a number nor a date, though it looks like one; put it in quotes")
+                pass  # 2024-13-45, 0b_ and the like, which only look like a date or a number
+        return self._report(node, path, "neither a number nor a date, though it looks like one; put it in quotes")
 
-    def _broken(self, node: yaml.Node, path: KeyPath, text: str) -> Broken:
+    def _report(self, node: yaml.Node, path: KeyPath, text: str) -> Broken:
         self._problems.append(Problem(path, text, _line(node)))
         return Broken()
 

@@ -1,4 +1,4 @@
-"""The config file: ``load`` reads it whole, or says everything that is wrong with it at once."""
+"""The config file: ``load`` returns all of it, or reports all of its mistakes at once."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from engine.config.rules import rule_problems
 from engine.config.structure import converter_for, problems_of
 from engine.config.types import Config
 from engine.config.values import kind, substitute
-from engine.config.wildcards import at_origin, expand
+from engine.config.wildcards import expand, restore_origin
 
 
 class ConfigError(Exception):
-    """The config cannot be used. ``problems``: all that is wrong, a sentence each, which begins with the place."""
+    """The config cannot be used. ``problems`` has a sentence for each mistake, which begins with its place."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
         super().__init__(path, problems)
@@ -23,23 +23,23 @@ class ConfigError(Exception):
         self.problems = problems
 
     def __str__(self) -> str:
-        return "\n  ".join([f"{self.path} cannot be used; mend this and try again:", *self.problems])
+        return "\n  ".join([f"{self.path} cannot be used; fix this and try again:", *self.problems])
 
 
 def load(path: Path) -> Config:
-    """Return the config in the YAML file ``path``, whose relative paths start at the file's own directory.
+    """Return the config in the YAML file ``path``. Relative paths in it start at the file's own directory.
 
-    Creates and changes nothing. Raises :class:`ConfigError` with every problem at once.
+    Nothing is created or changed. Raises :class:`ConfigError` with all problems at once.
     """
     folder = path.absolute().parent
-    document = _read(path)
+    document = _read_document(path)
     problems = list(document.problems)
     plain = substitute(document.value, (), problems)
     if isinstance(plain, dict):
         faults, origin = expand(plain, folder)
         problems += faults
         config, faults = _structure(plain, folder)
-        problems += [at_origin(problem, origin) for problem in (*faults, *rule_problems(plain, folder, origin))]
+        problems += [restore_origin(problem, origin) for problem in (*faults, *rule_problems(plain, folder, origin))]
     else:
         config = None
         problems += _top_level_problem(plain)
@@ -52,7 +52,7 @@ def load(path: Path) -> Config:
 
 def _top_level_problem(plain: object) -> list[Problem]:
     if isinstance(plain, Broken):
-        return []  # on record already
+        return []  # reported already
     what = "the file is empty" if plain is None else f"the top level must be a mapping (key: value), not {kind(plain)}"
     return [Problem((), f"{what}; start with the sections telegram and accounts")]
 
@@ -65,7 +65,7 @@ def _structure(plain: dict[str, Any], folder: Path) -> tuple[Config | None, list
         return None, list(problems_of(error))
 
 
-def _read(path: Path) -> Document:
+def _read_document(path: Path) -> Document:
     problem: Problem
     try:
         with path.open("rb") as file:
@@ -84,8 +84,8 @@ def _read(path: Path) -> Document:
     except UnicodeDecodeError as error:
         problem = Problem((), "the file is not UTF-8; save it as UTF-8", error.object.count(b"\n", 0, error.start) + 1)
     except ValueError:
-        problem = Problem((), "this is no name that a file can have; give the path of the config")
+        problem = Problem((), "a file cannot have this name; give the path of the config")
     except Unreadable as error:
         problem = error.problem
-    # Raised out here: an error inside `except` would keep the other one, with what it read, as its context.
+    # Raised here, because inside `except` it would keep the first error as its context, and with it the content read.
     raise ConfigError(path, [problem.sentence(path.name)])

@@ -1,6 +1,6 @@
-"""Proxies as the config writes them: ``socks5://user:password@host:1080``, ``mtproxy://secret@host:443``, ``direct``.
+"""Proxies in a config: ``socks5://user:password@host:1080``, ``mtproxy://secret@host:443``, ``direct``.
 
-No sentence here quotes anything of what was written: a mistake can put a secret anywhere in a URL.
+The error sentences never quote the URL, because a mistake can put a secret anywhere in it.
 """
 
 import base64
@@ -36,9 +36,9 @@ class Scheme(StrEnum):
 
 @frozen(kw_only=True)
 class ProxyConfig:
-    """One proxy. Only ``scheme``, ``host`` and ``port`` may be shown; ``str`` and ``repr`` keep to that.
+    """One proxy. Only ``scheme``, ``host`` and ``port`` may be shown; ``str`` and ``repr`` show nothing else.
 
-    ``secret`` is MTProxy's: 16 bytes, or 17 of which the first is 0xdd.
+    ``secret`` is for MTProxy: 16 bytes, or 17 of which the first is 0xdd.
     """
 
     scheme: Scheme
@@ -54,7 +54,7 @@ class ProxyConfig:
 
 
 def to_proxy(value: object, _: object = None) -> ProxyConfig | None:
-    """Return the proxy that a URL names, None for ``direct``. Raises ValueError with a sentence."""
+    """Return the proxy that a URL names; None for ``direct``. Raises ValueError with a sentence."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, like {_FORMS}, not {kind(value)}")
     text = str(value)
@@ -62,18 +62,18 @@ def to_proxy(value: object, _: object = None) -> ProxyConfig | None:
         return None
     scheme, separator, rest = text.partition("://")
     if scheme == "https":
-        raise ValueError("is a proxy behind TLS (https://), which is not supported; use one that takes http://")
+        raise ValueError("is a proxy behind TLS (https://), which is not supported; use one that accepts http://")
     if not separator or scheme not in tuple(Scheme):
         raise ValueError(f"must be {DIRECT}, or begin with one of {', '.join(f'{one}://' for one in Scheme)}")
     credentials, at, address = rest.rpartition("@")
-    host, port = _address(address)
+    host, port = _parse_address(address)
     if scheme == Scheme.MTPROXY:
-        return ProxyConfig(scheme=Scheme.MTPROXY, host=host, port=port, secret=_secret(credentials))
-    user, password = _login(Scheme(scheme), credentials if at else None)
+        return ProxyConfig(scheme=Scheme.MTPROXY, host=host, port=port, secret=_parse_secret(credentials))
+    user, password = _parse_login(Scheme(scheme), credentials if at else None)
     return ProxyConfig(scheme=Scheme(scheme), host=host, port=port, user=user, password=password)
 
 
-def _address(text: str) -> tuple[str, int]:
+def _parse_address(text: str) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(text)
     if match is None:
         advice = "; put an IPv6 address in brackets, like [::1]:1080" if text.count(":") > 1 else ""
@@ -85,7 +85,7 @@ def _address(text: str) -> tuple[str, int]:
         except ValueError:
             six = None
         if six is None:
-            raise ValueError("has brackets around what is no IPv6 address; write [::1]:1080, or host:1080 without them")
+            raise ValueError("has brackets, but no IPv6 address in them; write [::1]:1080, or host:1080 without them")
     elif not _HOST.fullmatch(host):
         raise ValueError(f"must have the name or the IP address of the proxy before the port, like {_FORMS}")
     if port is None or not 1 <= int(port) <= 65535:
@@ -93,39 +93,39 @@ def _address(text: str) -> tuple[str, int]:
     return six or host, int(port)
 
 
-def _login(scheme: Scheme, text: str | None) -> tuple[str | None, str | None]:
-    """Return user and password; None for what is not given."""
+def _parse_login(scheme: Scheme, text: str | None) -> tuple[str | None, str | None]:
+    """Return user and password; None for each that is not given."""
     if text is None:
         return None, None
     first, colon, second = text.partition(":")
-    user, password = _plain(first), _plain(second)
+    user, password = _decode(first), _decode(second)
     if not user:
         raise ValueError("has an @, but no user before it; write user:password@host, or the host alone")
     match scheme:
         case Scheme.SOCKS4 if colon:
-            raise ValueError("must have no password, because SOCKS4 knows only a user; use socks5://, or remove it")
+            raise ValueError("must have no password, because SOCKS4 supports only a user; use socks5://, or remove it")
         case Scheme.SOCKS4:
             return user, None
         case Scheme.SOCKS5 if not password:
             raise ValueError("needs a password after the user (user:password@host), or neither of them")
         case Scheme.HTTP if ":" in user:
-            raise ValueError("must have a user without a colon, because HTTP ends the user with it")
+            raise ValueError("must have a user without a colon, because in HTTP a colon ends the user")
     return user, password
 
 
-def _plain(text: str) -> str:
+def _decode(text: str) -> str:
     """Return a percent-encoded user or password as plain text."""
     if _BAD_ESCAPE.search(text):
-        raise ValueError("has a % in its user or password that begins no %41; write a plain % as %25")
+        raise ValueError("has a % in its user or password without two hex digits after it; write a plain % as %25")
     plain = unquote_to_bytes(text)
     if len(plain) > _MAX_TEXT or not plain.isascii() or not plain.decode("ascii").isprintable():
         raise ValueError(f"must have a user and a password of at most {_MAX_TEXT} printable ASCII characters")
     return plain.decode("ascii")
 
 
-def _secret(text: str) -> bytes:
+def _parse_secret(text: str) -> bytes:
     """Return the secret of an MTProxy, which is written in hex or, as in links, in base64."""
-    secret = _bytes(text)
+    secret = _to_bytes(text)
     if len(secret) == _SECRET_BYTES or (len(secret) == _SECRET_BYTES + 1 and secret[0] == 0xDD):
         return secret
     if len(secret) > _SECRET_BYTES and secret[0] == 0xEE:
@@ -136,7 +136,7 @@ def _secret(text: str) -> bytes:
     raise ValueError("must have its secret before the @: 32 hex digits, or dd and 32 hex digits")
 
 
-def _bytes(text: str) -> bytes:
+def _to_bytes(text: str) -> bytes:
     if _HEX.fullmatch(text):
         return bytes.fromhex(text)
     try:

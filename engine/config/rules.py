@@ -1,4 +1,4 @@
-"""Rules about more than one value. They read the plain document: one bad value hides no other problem."""
+"""Rules about more than one value. They read the plain document, so that one bad value hides no other problem."""
 
 import fnmatch
 import os
@@ -31,9 +31,9 @@ ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
 
 
 def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
-    """Yield what is wrong between values: names, session files, modules, the sandbox's groups and its scenario.
+    """Yield the conflicts between values: names, session files, modules, the sandbox's groups and its scenario.
 
-    ``origin`` has for each account the number of the entry in the file that it comes from.
+    ``origin`` has for each account the number of the entry in the file from which it comes.
     """
     accounts = list(_mappings(document.get("accounts")))
     yield from _equal_names(accounts, origin)
@@ -41,7 +41,7 @@ def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> 
     yield from _shared_sessions(accounts, folder, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     yield from _sandbox(document, names)
-    yield from _nobody_s_modules(document.get("work"), list(names))
+    yield from _modules_without_accounts(document.get("work"), list(names))
 
 
 def _mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -56,7 +56,7 @@ def _equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[int]) 
         name = account.get("name")
         if isinstance(name, str) and (earlier := first.setdefault(name, index)) != index:
             if origin[earlier] == origin[index]:
-                continue  # files of one wildcard, on record already
+                continue  # files of one wildcard, reported already
             both = f"accounts[{origin[earlier]}] and accounts[{origin[index]}]"
             text = f"{both} have the same name{_shown(account)}; rename one of them"
             yield Problem(("accounts", index, "name"), text)
@@ -82,10 +82,10 @@ def _shared_sessions(accounts: list[tuple[int, dict[str, Any]]], folder: Path, o
 
 
 def _identities(session: object, folder: Path) -> Iterator[object]:
-    """Yield what makes a session file the same as another: its path without links and, if it exists, its inode."""
+    """Yield what identifies a session file: its path without links and, if it exists, its inode."""
     try:
         path = to_session(session, folder)
-    except Exception:  # on record already, by the one who structures it
+    except Exception:  # reported already, by the converter
         return
     yield path
     try:
@@ -120,7 +120,7 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
             yield Problem(("sandbox", "scenario", index, *path), text)
 
 
-def _nobody_s_modules(work: object, names: list[str]) -> Iterator[Problem]:
+def _modules_without_accounts(work: object, names: list[str]) -> Iterator[Problem]:
     modules = work.get("modules") if isinstance(work, dict) else None
     for index, module in _mappings(modules):
         given = module.get("accounts")
@@ -178,7 +178,7 @@ def _key_faults(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
 def _seconds(value: object) -> float | None:
     try:
         return to_offset(value)
-    except Exception:  # on record already, by the one who structures it
+    except Exception:  # reported already, by the converter
         return None
 
 

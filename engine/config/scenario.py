@@ -1,4 +1,4 @@
-"""The section ``sandbox``: its groups, what its scenario can do to whom, and which keys a step needs and takes."""
+"""The section ``sandbox``: its groups and jobs, the steps of a scenario, and the keys that a step needs and takes."""
 
 import re
 from collections.abc import Mapping
@@ -132,9 +132,9 @@ def _few_groups(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, 
 
 @frozen(kw_only=True)
 class Group:
-    """A group that the sandbox has, with all accounts of the config in it; ``name`` is its public username.
+    """A group in the sandbox, of which all accounts of the config are members; ``name`` is its public username.
 
-    ``messages`` is how many have been written in it, at least, before the engine starts.
+    It has at least ``messages`` messages before the engine starts.
     """
 
     name: str = field(validator=_group_name)
@@ -147,7 +147,7 @@ class Group:
 
 @frozen(kw_only=True)
 class SandboxJob:
-    """A job that is added when the engine starts, ``times`` times, unless one like it is still to be done."""
+    """A job that is added ``times`` times when the engine starts, unless a job like it is still to be done."""
 
     kind: str
     """The kind of job."""
@@ -164,8 +164,8 @@ class ScenarioStep:
     """``at`` seconds after the start the sandbox does ``do``, for ``duration`` seconds (key ``for``) or ``times``.
 
     ``account`` None means all accounts. ``request`` is a pattern of method names, such as ``updates.getState``;
-    ``code`` and ``text`` say which error, ``text`` also what a ``message`` says; ``seconds`` how slow an answer or
-    how wrong a clock is.
+    ``code`` and ``text`` describe an error, ``text`` also the text of a ``message``; ``seconds`` is how slow an answer
+    or how wrong a clock is.
     """
 
     at: float
@@ -191,12 +191,12 @@ class ScenarioStep:
 
 @frozen
 class Chaos:
-    """A scenario that the sandbox makes up by itself, from the section's seed."""
+    """A random scenario, made by the sandbox from the section's seed."""
 
 
 @frozen(kw_only=True)
 class SandboxSection:
-    """The sandbox's groups, and what happens in it while the engine runs, in the order of the file, or at random.
+    """The sandbox's groups and jobs, and the faults in it while the engine runs: a list of steps, or random ones.
 
     ``seed`` and ``duration`` (key ``for``, seconds) belong to :class:`Chaos`; without a seed each run has its own.
     """

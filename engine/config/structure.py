@@ -1,4 +1,4 @@
-"""Turns plain values into a ``Config`` with cattrs, and what cattrs has against them into sentences with key paths."""
+"""Turns plain values into a ``Config`` with cattrs, and the errors of cattrs into sentences with key paths."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,6 +15,7 @@ from cattrs import (
 from cattrs.gen import make_dict_structure_fn, override
 
 from engine.config.document import KeyPath, Problem
+from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
 from engine.config.proxies import ProxyConfig, to_proxy
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
 from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, SandboxConfig, Storage, Telegram
@@ -51,18 +52,20 @@ from states.schedules import (
 )
 
 Read = Callable[[Any, Any], Any]  # (plain value, wanted type) -> structured value
-Prepare = Callable[[dict[str, Any]], dict[str, Any]]  # fills in what the section's class cannot know
+Prepare = Callable[[dict[str, Any]], dict[str, Any]]  # fills in values that the section's class cannot know
 
-_KEYS: Final = {"duration": "for"}  # attribute: key, where Python keeps the key's word for itself
+_KEYS: Final = {"duration": "for"}  # attribute: key, for keys that are keywords of Python
 
 
 def converter_for(folder: Path) -> Converter:
-    """Return the converter that knows a ``Config``; relative paths start at ``folder``."""
+    """Return a converter that can structure a ``Config``; relative paths start at ``folder``."""
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     converter.register_structure_hook(str, to_text)
     converter.register_structure_hook(int, to_int)
-    converter.register_structure_hook(float, to_duration)  # the two that are no duration are named below
+    converter.register_structure_hook(float, to_duration)  # fields that are not durations are named below
     converter.register_structure_hook(Then, lambda value, _: Then(one_of(tuple(Then))(value)))
+    converter.register_structure_hook(LogFormat, lambda value, _: LogFormat(one_of(tuple(LogFormat))(value)))
+    converter.register_structure_hook(LogLevel, lambda value, _: LogLevel(one_of(tuple(LogLevel))(value)))
     converter.register_structure_hook(Do, lambda value, _: to_do(one_of(DO_VALUES)(value)))
     sections: tuple[type[Any], ...] = (Fleet, Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
@@ -87,6 +90,7 @@ def converter_for(folder: Path) -> Converter:
         kinds=partial(_to_kinds, converter),
         modules=partial(_to_modules, converter),
     )
+    _register(converter, LoggingSection, levels=partial(_to_levels, converter))
     converter.register_structure_hook(ProxyConfig, to_proxy)
     proxy = partial(_to_proxies, converter)
     session = partial(_to_session, folder)
@@ -95,7 +99,7 @@ def converter_for(folder: Path) -> Converter:
 
 
 def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
-    """Yield a problem for each leaf of a tree of cattrs errors that began at ``path``."""
+    """Yield a problem for each leaf of a tree of cattrs errors; ``path`` is the key path of its root."""
     match error:
         case AlreadyReported():
             return
@@ -116,23 +120,23 @@ def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
         case ValueError():
             yield Problem(path, str(error))
         case _:
-            raise error  # no fault of the config, but of this program
+            raise error  # a bug in this program, not a mistake in the config
 
 
 def _unknown_key(section: type[Any], key: str) -> str:
     if section is Policy and key == "auth_failed":
-        return "auth_failed has no schedule, because it waits for a person; remove the key"
+        return "auth_failed has no schedule, because it waits for the operator; remove the key"
     known = [_KEYS.get(name, name) for name in attrs.fields_dict(section) if (section, name) != (Config, "path")]
     return f"unknown key; {nearest(key, known)}"
 
 
 def _register(converter: Converter, section: type[Any], prepare: Prepare | None = None, **reads: Read) -> None:
-    """Teach ``converter`` a section: a mapping with the section's fields, or nothing if none is required."""
+    """Register a section: a mapping with the section's fields. It may be empty if no field is required."""
     fields = attrs.fields(section)
     overrides: dict[str, Any] = {
         field.name: override(
             rename=_KEYS.get(field.name),
-            omit=(section, field.name) == (Config, "path"),  # no key: load() sets it
+            omit=(section, field.name) == (Config, "path"),  # not a key: load() sets it
             struct_hook=_field_reader(field, reads.get(field.name) or _listed(field, converter.structure)),
         )
         for field in fields
@@ -151,7 +155,10 @@ def _register(converter: Converter, section: type[Any], prepare: Prepare | None 
 
 
 def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
-    """Return ``read`` followed by the field's own validator: the constructor would stop at the first bad field."""
+    """Return a function that reads a value and runs the field's validator on it.
+
+    The constructor would run the validators, too, but stop at the first bad field.
+    """
 
     def read_field(value: Any, wanted: Any) -> Any:
         try:
@@ -166,7 +173,7 @@ def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
 
 
 def _listed(field: "attrs.Attribute[Any]", read: Read) -> Read:
-    """Return ``read``, which takes nothing but a list where the field is a tuple: cattrs would take text, too."""
+    """Return ``read``, restricted to lists if the field is a tuple: cattrs would accept text, too."""
     is_tuple = str(field.type).startswith("tuple[")
 
     def read_listed(value: Any, wanted: Any) -> Any:
@@ -178,7 +185,7 @@ def _listed(field: "attrs.Attribute[Any]", read: Read) -> Read:
 
 
 def _with_own_defaults(schedules: dict[str, Any]) -> dict[str, Any]:
-    """Fill a partly given back-off from that schedule's own defaults: ``database`` differs from ``Backoff()``."""
+    """Complete each schedule with its own defaults: those of ``database`` differ from those of ``Backoff()``."""
     own = attrs.asdict(BackoffSchedules())
     return {
         name: own[name] | (given or {}) if name in own and isinstance(given, dict | None) else given
@@ -209,7 +216,7 @@ def _to_session(folder: Path, value: Any, _: Any) -> Path:
 
 
 def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[ProxyConfig | None, ...]:
-    """Return the proxies of an account: none, one, or a list that is tried from its beginning."""
+    """Return the proxies of an account: none, one, or a list that is tried in order."""
     match value:
         case None:
             return ()
@@ -237,7 +244,7 @@ def _to_names(value: Any, _: Any) -> tuple[str, ...]:
 
 def _to_retry(converter: Converter, value: Any, _: Any) -> Backoff:
     if isinstance(value, dict) and "then" in value:
-        raise ValueError("a job that has failed so often waits for a person, so there is no 'then' here; remove it")
+        raise ValueError("after that many failures a job waits for the operator, so 'then' has no effect; remove it")
     return converter.structure(value, Backoff)
 
 
@@ -247,8 +254,12 @@ def _to_kinds(converter: Converter, value: Any, _: Any) -> dict[str, KindPolicy]
     return converter.structure(value or {}, dict[str, KindPolicy])
 
 
+def _to_levels(converter: Converter, value: Any, _: Any) -> dict[str, LogLevel]:
+    return converter.structure(to_loggers(value), dict[str, LogLevel])
+
+
 def _to_modules(converter: Converter, value: Any, _: Any) -> tuple[Module, ...]:
-    """Return the modules of a list; one that is for all accounts may be its name alone."""
+    """Return the modules in a list; a module for all accounts may be given by its name alone."""
     if not isinstance(value, list):
         raise ValueError(f"must be a list, not {kind(value)}")
     return converter.structure(

@@ -1,4 +1,4 @@
-"""What a config says, as frozen values. All times are seconds; secrets stay out of every ``repr``."""
+"""The values of a config, frozen. All times are seconds; no ``repr`` shows a secret."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any, Final
 import attrs
 from attrs import field, frozen
 
+from engine.config.log_section import LoggingSection
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
@@ -20,7 +21,7 @@ _MAX_NAME: Final = 64  # characters
 
 
 class UnknownAccount(LookupError):
-    """No account of the config has this name. Its text is a sentence that names the nearest one."""
+    """The config has no account with this name. The text is a sentence that names the nearest one."""
 
 
 def _positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
@@ -57,7 +58,7 @@ def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
 
 
 def is_name(text: str) -> bool:
-    """Say whether an account can be called so."""
+    """Return whether ``text`` can be the name of an account."""
     return 1 <= len(text) <= _MAX_NAME and text.isprintable() and text == text.strip()
 
 
@@ -75,12 +76,12 @@ def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, .
 
 @frozen
 class SandboxConfig:
-    """The datacenter of our own, which the engine starts on loopback."""
+    """The sandbox datacenter, which the engine starts on loopback."""
 
 
 @frozen(kw_only=True)
 class DatacenterConfig:
-    """Some other datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
+    """Another datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
 
     id: int = field(validator=_within(999))
     """The number of the datacenter, from 1 to 999."""
@@ -94,7 +95,7 @@ class DatacenterConfig:
 
 @frozen(kw_only=True)
 class Telegram:
-    """The application that the accounts log in with, and where: ``datacenter`` None is Telegram itself."""
+    """The application with which the accounts log in, and the datacenter: None is Telegram itself."""
 
     api_id: int = field(validator=_positive)
     """The number of your application, from https://my.telegram.org/apps. The sandbox accepts any number."""
@@ -107,9 +108,9 @@ class Telegram:
 
 @frozen(kw_only=True)
 class Storage:
-    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` lie in ``directory`` (absolute).
+    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` are in ``directory`` (absolute).
 
-    ``keep`` is for how long the journal keeps its entries; None is for ever.
+    ``keep`` is how long the journal keeps its entries; None is for ever.
     """
 
     directory: Path = Path("data")
@@ -122,11 +123,11 @@ class Storage:
 
 @frozen(kw_only=True)
 class AccountConfig:
-    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``); it need not exist yet.
+    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``), which need not exist yet.
 
-    ``phone`` is asked for a code at a login, ``bot_token`` makes it a bot's.
-    ``proxy`` are the ways to Telegram in the order in which they are tried: None is one without a proxy, and with no
-    way given it is the only one.
+    ``phone`` is the number that gets the code at a login; ``bot_token`` makes the account a bot. ``proxy`` has the
+    routes to Telegram in the order in which they are tried: None is a direct connection, and an empty tuple means the
+    same.
     """
 
     name: str = field(validator=_is_name)
@@ -147,7 +148,7 @@ class AccountConfig:
 
 @frozen(kw_only=True)
 class Fleet:
-    """How many accounts connect at once, and how many seconds lie between two starts."""
+    """How many accounts connect at once, and the seconds between two starts."""
 
     connects_at_once: int = field(default=32, validator=_positive)
     """How many accounts may be connecting at the same time."""
@@ -157,7 +158,7 @@ class Fleet:
 
 @frozen(kw_only=True)
 class Config:
-    """A whole config; ``path`` is the file it was read from."""
+    """A whole config; ``path`` is the file from which it was read."""
 
     path: Path = Path("config.yaml")
     telegram: Telegram
@@ -170,6 +171,8 @@ class Config:
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
+    logging: LoggingSection = field(factory=LoggingSection)
+    """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
     sandbox: SandboxSection = field(factory=SandboxSection)

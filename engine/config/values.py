@@ -1,7 +1,7 @@
 """Single values of the config: text from the environment, durations, numbers, paths, keys.
 
-A value that cannot be used raises ValueError with a sentence that goes on after the key: ``must be …``. It is quoted
-only when it can be no secret; what came from the environment never is.
+A bad value raises ValueError with a sentence that continues after the key: ``must be …``. The value is quoted only if
+it cannot be a secret; a value from the environment is never quoted.
 """
 
 import datetime
@@ -16,7 +16,7 @@ from engine.config.document import Broken, KeyPath, Problem
 from engine.console.format import may_show
 
 _DURATION_FORMS: Final = "a duration such as 10s, 100ms, 5m, 2h, 1d, 1h30m, or a number of seconds (at most 36500d)"
-_MAX_DURATION: Final = 36_500 * 86_400  # a hundred years: dates and timers can still be counted with it
+_MAX_DURATION: Final = 36_500 * 86_400  # a hundred years: within the range of dates and timers
 _SECONDS: Final = tuple(Decimal(unit) for unit in ("86400", "3600", "60", "1", "0.001"))
 _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "m", "s", "ms")))
@@ -31,7 +31,7 @@ _PEM: Final = re.compile(r"-----BEGIN RSA PUBLIC KEY-----\n[A-Za-z0-9+/=\s]+----
 
 _KINDS: Final[tuple[tuple[type, str], ...]] = (
     (type(None), "an empty value"),
-    (bool, "true or false (yes, no, on and off mean the same)"),  # before int, which it is a kind of
+    (bool, "true or false (yes, no, on and off mean the same)"),  # before int, of which bool is a subclass
     (int, "a number"),
     (float, "a number"),
     (str, "text"),
@@ -42,11 +42,11 @@ _KINDS: Final[tuple[tuple[type, str], ...]] = (
 
 
 class AlreadyReported(Exception):
-    """The value is broken and on record as a problem; there is nothing to add."""
+    """The value is broken, and its problem is reported already."""
 
 
 class FromEnvironment(str):
-    """Text with the value of an environment variable in it. ``whole``: it is that value and nothing else."""
+    """Text with the value of an environment variable in it; ``whole`` if it is nothing but that value."""
 
     whole: bool = False
 
@@ -54,7 +54,7 @@ class FromEnvironment(str):
 def parse_duration(text: str) -> float:
     """Return the seconds that ``text`` stands for: ``10s``, ``100ms``, ``1h30m``, or a plain number of seconds.
 
-    Raises ValueError with a sentence that says what is accepted.
+    Raises ValueError with a sentence that lists the accepted forms.
     """
     if len(text) <= _MAX_TEXT and text:
         if _PLAIN_NUMBER.fullmatch(text):
@@ -66,11 +66,11 @@ def parse_duration(text: str) -> float:
         seconds = float(sum(count * unit for count, unit in parts))  # Decimal, because 9 * 0.001 is not 0.009
         if parts and seconds <= _MAX_DURATION:
             return seconds
-    raise ValueError(f"{_quote(text)} is no duration; write {_DURATION_FORMS}")
+    raise ValueError(f"{_quote(text)} is not a duration; write {_DURATION_FORMS}")
 
 
 def substitute(value: object, path: KeyPath, problems: list[Problem]) -> object:
-    """Return ``value`` with each ``${NAME}`` in its texts replaced; what cannot be goes to ``problems``."""
+    """Return ``value`` with each ``${NAME}`` in its texts replaced; add those that cannot be to ``problems``."""
     match value:
         case dict():
             return {key: substitute(inner, (*path, key), problems) for key, inner in value.items()}
@@ -111,14 +111,14 @@ def _substitute_text(text: str, path: KeyPath, problems: list[Problem]) -> objec
 
 
 def kind(value: object) -> str:
-    """Return what people call the type of ``value``; raises :class:`AlreadyReported` for a broken one."""
+    """Return the type of ``value`` in words; raises :class:`AlreadyReported` for a broken value."""
     if isinstance(value, Broken):
         raise AlreadyReported
     return next((word for types, word in _KINDS if isinstance(value, types)), "something else")
 
 
 def describe(value: object) -> str:
-    """Return the value itself where it can be no secret, else what :func:`kind` calls it."""
+    """Return a text in quotes if it cannot be a secret, and :func:`kind` of any other value."""
     return _quote(value) if isinstance(value, str) else kind(value)
 
 
@@ -136,7 +136,7 @@ def to_optional_text(value: object, _: object = None) -> str | None:
 
 
 def to_phone(value: object, _: object = None) -> str | None:
-    """Return a phone number; YAML takes one without quotes for a number and drops its plus sign and zeros."""
+    """Return a phone number; without quotes YAML reads it as a number, and drops its plus sign and zeros."""
     if value is None or isinstance(value, str):
         return None if value is None else str(value)
     advice = '; put the phone number in quotes, like "+…"' if isinstance(value, int | float) else ""
@@ -144,7 +144,7 @@ def to_phone(value: object, _: object = None) -> str | None:
 
 
 def to_int(value: object, _: object = None) -> int:
-    """Return a whole number; the text of one whole environment variable counts as well."""
+    """Return a whole number, which may also be the whole value of an environment variable."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if isinstance(value, float):
@@ -155,7 +155,7 @@ def to_int(value: object, _: object = None) -> int:
 
 
 def to_number(value: object, _: object = None) -> float:
-    """Return a number; the text of one whole environment variable counts as well."""
+    """Return a number, which may also be the whole value of an environment variable."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if _is_number_of_environment(value, _PLAIN_NUMBER):
@@ -187,7 +187,7 @@ def to_offset(value: object, _: object = None) -> float | None:
 
 
 def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
-    """Return a function that takes one of ``words`` and nothing else."""
+    """Return a function that accepts one of ``words`` and nothing else."""
 
     def choose(value: object) -> str:
         if isinstance(value, str) and value in words:
@@ -205,11 +205,11 @@ def to_path(value: object, folder: Path) -> Path:
     try:
         return Path(os.path.realpath(folder / Path(text).expanduser()))
     except RuntimeError:
-        raise ValueError("starts with the home of a user who is not known here; write the whole path") from None
+        raise ValueError("starts with the home of a user that does not exist; write the whole path") from None
 
 
 def to_session(value: object, folder: Path) -> Path:
-    """Return the path of a session file, which ends in ``.session`` as Telethon wants it."""
+    """Return the path of a session file; it ends in ``.session``, as Telethon requires."""
     text = to_text(value)
     if text.endswith((os.sep, "/")):
         raise ValueError("must name a file, not a directory")
@@ -217,7 +217,7 @@ def to_session(value: object, folder: Path) -> Path:
 
 
 def to_public_key(value: object, folder: Path) -> str:
-    """Return the PKCS#1 public key in the PEM file whose path ``value`` is."""
+    """Return the PKCS#1 public key in the PEM file at the path ``value``."""
     text = to_text(value)
     if "-----" in text:
         raise ValueError("must be the path of a PEM file, not the key itself; save the key in a file")

@@ -1,4 +1,4 @@
-"""Accounts by the dozen: an entry whose session has a wildcard stands for every file that fits it."""
+"""Wildcards: an entry whose session has one stands for all files that match it, each an account."""
 
 import glob
 import re
@@ -13,31 +13,31 @@ from engine.config.document import Problem
 from engine.config.types import Storage, is_name
 from engine.console.format import may_show
 
-OF_ONE: Final = ("name", "phone", "bot_token")
-"""Keys that belong to one account, and so not beside a wildcard."""
+SINGLE_ACCOUNT_KEYS: Final = ("name", "phone", "bot_token")
+"""Keys that belong to one account, and are therefore not allowed beside a wildcard."""
 WILDCARD: Final = re.compile(r"[*?]")
 
 
 def expand(document: dict[str, Any], folder: Path) -> tuple[list[Problem], list[int]]:
-    """Put an entry for each session file in the place of each wildcard.
+    """Replace each entry with a wildcard by an entry for each session file that matches it.
 
-    Each account is called as its file. The first takes the wildcard's place and the others are added at the end, so
-    that the other entries keep their numbers. Returns what is wrong with the wildcards, and for each entry the number
-    of the one in the file that it comes from.
+    Each account is named after its file. The first takes the place of the wildcard and the others are added at the end,
+    so that the other entries keep their numbers. Returns the problems of the wildcards, and for each entry the number
+    of the entry in the file from which it comes.
     """
     problems: list[Problem] = []
     accounts = document.get("accounts")
     if not isinstance(accounts, list):
         return problems, []
     result, origin, more = list(accounts), list(range(len(accounts))), []
-    backups = _backups(document, folder)
+    backups = _backup_directory(document, folder)
     for index, account in enumerate(accounts):
         pattern = account.get("session") if isinstance(account, dict) else None
         if not isinstance(pattern, str) or not WILDCARD.search(pattern):
             continue
-        found = [file for file in _files(pattern, folder) if backups not in file.parents]
-        problems += _problems(index, account, found)
-        entries = [{**account, "name": _name(file, index), "session": str(file)} for file in found]
+        found = [file for file in _find_files(pattern, folder) if backups not in file.parents]
+        problems += _find_problems(index, account, found)
+        entries = [{**account, "name": _account_name(file, index), "session": str(file)} for file in found]
         result[index] = entries[0] if entries else {**account, "name": f"none {index}", "session": f"none {index}"}
         more += entries[1:]
         origin += [index] * len(entries[1:])
@@ -45,58 +45,58 @@ def expand(document: dict[str, Any], folder: Path) -> tuple[list[Problem], list[
     return problems, origin
 
 
-def at_origin(problem: Problem, origin: list[int]) -> Problem:
-    """Return a problem with the number of the entry that the file has, not of one that a wildcard stands for."""
+def restore_origin(problem: Problem, origin: list[int]) -> Problem:
+    """Return a problem with the number of the entry in the file, instead of one that came from a wildcard."""
     match problem.path:
         case ("accounts", int(index), *rest) if index < len(origin):
             return attrs.evolve(problem, path=("accounts", origin[index], *rest))
     return problem
 
 
-def _problems(index: int, account: dict[str, Any], found: list[Path]) -> Iterator[Problem]:
-    for key in OF_ONE:
+def _find_problems(index: int, account: dict[str, Any], found: list[Path]) -> Iterator[Problem]:
+    for key in SINGLE_ACCOUNT_KEYS:
         if account.get(key) is not None:
             text = "belongs to one account, and the session has a wildcard; remove it"
             yield Problem(("accounts", index, key), text)
-    place = ("accounts", index, "session")
+    path = ("accounts", index, "session")
     if not found:
-        text = "no session file fits this wildcard; see that it names .session files, like brought/*.session"
-        yield Problem(place, text)
+        text = "no session file matches this wildcard; see that it names .session files, like mine/*.session"
+        yield Problem(path, text)
     first: dict[str, Path] = {}
     for file in found:
         if not is_name(file.stem):
             yield Problem(
-                place,
-                f"an account is called as its file, and {_shown(file)} is no name: it needs 1 to 64 printable "
-                "characters, with no space at either end; rename the file",
+                path,
+                f"an account is named after its file, and {_show_file(file)} cannot be a name: it needs 1 to 64 "
+                "printable characters, with no space at either end; rename the file",
             )
         elif (other := first.setdefault(file.stem, file)) is not file:
-            text = f"{_shown(other)} and {_shown(file)} would be accounts of the same name; rename one of the files"
-            yield Problem(place, text)
+            both = f"{_show_file(other)} and {_show_file(file)}"
+            yield Problem(path, f"{both} would be accounts of the same name; rename one of the files")
 
 
-def _name(file: Path, index: int) -> str:
-    return file.stem if is_name(file.stem) else f"none {index}"  # on record, and of use to nobody
+def _account_name(file: Path, index: int) -> str:
+    return file.stem if is_name(file.stem) else f"none {index}"  # never used, because the problem is reported
 
 
-def _shown(file: Path) -> str:
-    """Return a path's end, without what may be a phone number."""
+def _show_file(file: Path) -> str:
+    """Return the end of a path, unless it may hold a phone number."""
     name = f"{file.parent.name}/{file.name}"
     return repr(name) if may_show(name) else f"a file in {file.parent.name!r}"
 
 
-def _files(pattern: str, folder: Path) -> list[Path]:
-    """Return the files that fit. Only ``*`` and ``?`` stand for others: brackets are common in names."""
+def _find_files(pattern: str, folder: Path) -> list[Path]:
+    """Return the files that match. Only ``*`` and ``?`` are wildcards, because brackets are common in names."""
     try:
         wanted = Path(glob.escape(str(folder))) / Path(pattern.replace("[", "[[]")).expanduser()
-    except RuntimeError:  # the home of a user who is not known here
+    except RuntimeError:  # the home of a user that does not exist
         return []
     wanted = wanted if pattern.endswith(".session") else wanted.with_name(f"{wanted.name}.session")
     return sorted(Path(file) for file in glob.glob(str(wanted), recursive=True) if Path(file).is_file())
 
 
-def _backups(document: dict[str, Any], folder: Path) -> Path:
-    """Return where backups lie: copies of sessions, which ``**`` must not take for more accounts."""
+def _backup_directory(document: dict[str, Any], folder: Path) -> Path:
+    """Return the directory of the backups: copies of sessions, which ``**`` must not take for more accounts."""
     storage = document.get("storage")
     directory = storage.get("directory") if isinstance(storage, dict) else None
     return folder / (directory if isinstance(directory, str) else Storage().directory) / paths.BACKUPS

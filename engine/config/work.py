@@ -1,4 +1,4 @@
-"""The section ``work``: the user's modules, and how fast jobs may go."""
+"""The section ``work``: the operator's modules, and how fast jobs may go."""
 
 import re
 from typing import Any, Final
@@ -13,7 +13,7 @@ _MODULE: Final = re.compile(r"[^\x00-\x1f]+\.py|[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z
 
 
 def to_hours(value: Any) -> Hours | None:
-    """Return what ``09:00-18:00`` means. Raises ``ValueError`` with a sentence."""
+    """Return the hours that a text such as ``09:00-18:00`` means. Raises ``ValueError`` with a sentence."""
     if value is None:
         return None
     match = _HOURS.fullmatch(value) if isinstance(value, str) else None
@@ -31,7 +31,7 @@ def _is_module(_: Any, attribute: Any, value: str) -> None:
 
 @frozen(kw_only=True)
 class Module:
-    """A module of the user's; its handlers and standing work are for ``accounts``: names, or patterns of names."""
+    """One of the operator's modules. Its handlers and background tasks are for ``accounts``: names, or patterns."""
 
     module: str = field(validator=_is_module)
     """A file beside the config, such as ``my_work.py``, or a module that Python can import, such as
@@ -43,7 +43,7 @@ class Module:
 
 @frozen(kw_only=True)
 class WorkSection(WorkPolicy):
-    """What work there is, and how it may run."""
+    """The modules that bring work, and how work may run."""
 
     modules: tuple[Module, ...] = ()
     """Modules with job kinds, handlers and ``while_healthy`` functions. An entry may be the module's name alone."""

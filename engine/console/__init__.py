@@ -1,1 +1,1 @@
-"""What people read: the live table, status, log lines, and how values are written."""
+"""What the operator reads: the live table, status, log lines, and how values are written."""

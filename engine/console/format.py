@@ -1,4 +1,4 @@
-"""How values are written for people, and how names are matched."""
+"""How values are written for the operator, and how names are matched."""
 
 import difflib
 import fnmatch
@@ -22,24 +22,24 @@ def seconds(value: float) -> str:
 
 
 def of_day(at: float) -> str:
-    """Return the local time of day."""
+    """Return a time (Unix seconds) as the local time of day."""
     return datetime.fromtimestamp(at).astimezone().strftime("%H:%M:%S")
 
 
 def iso(at: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC."""
+    """Return a time (Unix seconds) as ISO 8601 in UTC."""
     return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def may_show(text: str) -> bool:
-    """Return False for a text that may be a secret in a wrong place: a phone number, a hash, a token, a key, a URL."""
+    """Return False for a text that may be a misplaced secret: a phone number, a hash, a token, a key, a URL."""
     if "://" in text or (":" in text and "@" in text):  # user:password@host
         return False
     return len(text) <= 64 and text.isprintable() and sum(character.isdigit() for character in text) < 7
 
 
 def nearest(wanted: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence: the name among ``known`` that is most like ``wanted``, or all (at most eight)."""
+    """Return the end of a sentence: the name in ``known`` most like ``wanted``, or all names (at most eight)."""
     known = tuple(filter(may_show, known))
     if not known:
         return "check its spelling"
@@ -50,5 +50,5 @@ def nearest(wanted: str, known: Iterable[str]) -> str:
 
 
 def matching(names: Sequence[str], pattern: str) -> list[str]:
-    """Return the account of this very name, or all whose names fit the glob."""
+    """Return the name that equals ``pattern``; if there is none, all that match it as a glob."""
     return [pattern] if pattern in names else [name for name in names if fnmatch.fnmatchcase(name, pattern)]

@@ -1,4 +1,4 @@
-"""Jobs for people and for programs: one by one, and as a part of ``status``."""
+"""Jobs as text and as JSON: one by one, and as a part of ``status``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,16 @@ from rich.text import Text
 from engine.console.format import iso, seconds
 from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
 
-LOOKS: dict[JobState, tuple[str, str]] = {
+JOB_STYLES: dict[JobState, tuple[str, str]] = {
     JobState.QUEUED: ("🔍", "dim"),
     JobState.RUNNING: ("🔄", "cyan"),
     JobState.DONE: ("✅", "green"),
     JobState.FAILED: ("❌", "red"),
     JobState.CANCELLED: ("⚠️", "yellow"),
 }
-SHOWN = 6
-"""Running jobs that ``status`` and the live table show."""
+"""Icon and colour of each state."""
+MAX_RUNNING_SHOWN = 6
+"""Number of running jobs in ``status`` and in the live table."""
 
 
 def as_data(job: Job) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def as_data(job: Job) -> dict[str, Any]:
 
 
 def progress(job: Job) -> dict[str, Any]:
-    """Return how far a job is: ``done`` of ``total``, ``rate`` a second, ``remaining`` seconds."""
+    """Return a job's progress: ``done`` of ``total``, ``rate`` per second, ``remaining`` seconds."""
     rate, remaining = rate_of(job), remaining_of(job)
     return {
         "done": job.done,
@@ -55,7 +56,7 @@ def progress(job: Job) -> dict[str, Any]:
 
 
 def summary_data(summary: JobSummary) -> dict[str, Any]:
-    """Return the part of ``status --json`` that is about jobs."""
+    """Return the jobs in ``status --json``."""
     return {
         "counts": {state.value: summary.counts.get(state.value, 0) for state in JobState},
         "running": [
@@ -66,7 +67,7 @@ def summary_data(summary: JobSummary) -> dict[str, Any]:
 
 
 def progress_text(job: Job) -> str:
-    """Return how far a job is, as ``1,200 of 3,000 (40 %), 140/s, 13 s left``."""
+    """Return a job's progress, as ``1,200 of 3,000 (40 %), 140/s, 13 s left``; empty if it reports none."""
     if job.done is None:
         return ""
     parts = [f"{job.done:,.0f}"]
@@ -80,12 +81,12 @@ def progress_text(job: Job) -> str:
 
 
 def line(job: Job, now: float) -> Text:
-    """Return a job as a line for people."""
-    icon, style = LOOKS[job.state]
+    """Return a job as a line of ``jobs list``."""
+    icon, style = JOB_STYLES[job.state]
     text = Text().append(f"{job.id:>6} ", style="dim")
     text.append(f"{icon} {job.state.value:<9} ", style=style)
-    who = job.account or (job.worker if job.state is not JobState.QUEUED else None) or "any account"
-    text.append(job.kind, style="bold").append(f"  {who}  ")
+    account = job.account or (job.worker if job.state is not JobState.QUEUED else None) or "any account"
+    text.append(job.kind, style="bold").append(f"  {account}  ")
     notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
     if job.state is JobState.QUEUED and job.due is not None:
         notes.append(f"not before {seconds(max(0, round(job.due - now)))} from now")
@@ -97,16 +98,16 @@ def line(job: Job, now: float) -> Text:
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
-    """Return ``3 queued, 2 running``; empty where there are no jobs."""
+    """Return counts as ``3 queued, 2 running``; empty if there are no jobs."""
     return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
 
 
 def page(summary: JobSummary) -> list[Text]:
-    """Return the lines of the status page that are about jobs; none where there are no jobs."""
+    """Return the lines about jobs on the status page; empty if there are no jobs."""
     if not any(summary.counts.values()):
         return []
     lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
-    shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:SHOWN]
+    shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:MAX_RUNNING_SHOWN]
     for job in shown:
         text = Text(f"  {job.id:>6} {job.kind}  {job.worker}  ", no_wrap=True, overflow="ellipsis")
         lines.append(text.append(progress_text(job) or "runs", style="dim"))

@@ -1,4 +1,4 @@
-"""``log``: the journal, for people and for programs."""
+"""The journal's entries as text and as JSON, for ``log``."""
 
 from datetime import datetime
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from rich.text import Text
 
 from engine.console.format import iso, seconds
-from engine.console.messages import ICONS
-from engine.console.status import LOOKS
+from engine.console.log_connections import ICONS
+from engine.console.status import STATE_STYLES
 from states import Entry, State
 
 
 def as_data(entry: Entry) -> dict[str, Any]:
-    """Return what ``log --json`` prints for a line; ``target`` is the state afterwards, also when it is the same."""
+    """Return what ``log --json`` prints for an entry; ``target`` is the state afterwards, even if it did not change."""
     return {
         "seq": entry.seq,
         "at": iso(entry.at),
@@ -32,15 +32,15 @@ def as_data(entry: Entry) -> dict[str, Any]:
 
 
 def as_text(entry: Entry) -> Text:
-    """Return a line for people: when, who, from where, by what, to where, why."""
+    """Return an entry as a line: time, account, source, event, target, detail."""
     at = datetime.fromtimestamp(entry.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     moved = entry.target is not entry.source
-    icon = ICONS.get(entry.event) or (LOOKS[entry.target][0] if moved else "🔍")
-    line = Text().append(f"{entry.seq:>6} {at} ", style="dim")  # not a style of the whole line
+    icon = ICONS.get(entry.event) or (STATE_STYLES[entry.target][0] if moved else "🔍")
+    line = Text().append(f"{entry.seq:>6} {at} ", style="dim")  # style= of Text() would be the whole line's
     line.append(f"{icon} {entry.account}  ", style="bold")
-    line.append(entry.source.value, style=LOOKS[entry.source][1])
+    line.append(entry.source.value, style=STATE_STYLES[entry.source][1])
     line.append(f" ─{entry.event}→ ", style="dim")
-    line.append(entry.target.value if moved else "stays", style=LOOKS[entry.target][1] if moved else "dim")
+    line.append(entry.target.value if moved else "stays", style=STATE_STYLES[entry.target][1] if moved else "dim")
     notes = [f"after {seconds(entry.dwell)}"] if moved else []
     if entry.delay is not None:
         notes.append(f"waits {seconds(entry.delay)}")

@@ -14,18 +14,18 @@ from engine.console.status import EngineInfo, page
 from states import Snapshot
 from states.jobs import JobSummary
 
-FRAME = 0.25
-"""Seconds between two pictures."""
+REFRESH_INTERVAL = 0.25
+"""Seconds between two pictures of the table."""
 
 
 def picture(
     info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, jobs: JobSummary, lines: Iterable[tuple[int, str]]
 ) -> Group:
     """Return what the terminal shows at one moment; ``lines`` are the last log lines, each with its level."""
-    looks = [Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines]
-    for look in looks:
-        look.no_wrap, look.overflow = True, "ellipsis"
-    return Group(page(info, snapshots, now, job_lines(jobs)), "", *looks)
+    texts = [Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines]
+    for text in texts:
+        text.no_wrap, text.overflow = True, "ellipsis"
+    return Group(page(info, snapshots, now, job_lines(jobs)), "", *texts)
 
 
 async def show(
@@ -37,13 +37,13 @@ async def show(
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
 
-    def now() -> Group:
+    def draw() -> Group:
         return picture(info(), snapshots(), time.time(), jobs(), list(recent.lines) if recent else [])
 
-    with Live(now(), console=console, auto_refresh=False) as live:
+    with Live(draw(), console=console, auto_refresh=False) as live:
         try:
             while True:
-                await anyio.sleep(FRAME)
-                live.update(now(), refresh=True)
+                await anyio.sleep(REFRESH_INTERVAL)
+                live.update(draw(), refresh=True)
         finally:
-            live.update(now(), refresh=True)
+            live.update(draw(), refresh=True)

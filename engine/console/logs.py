@@ -1,17 +1,26 @@
-"""Log lines: written by a thread, so that a slow disk or terminal never holds up an account."""
+"""Log lines: written by a thread, so that a slow disk or terminal never holds up an account.
 
+A call such as ``log.warning("connection_lost", account=…)`` becomes a record of the standard library whose message is
+a ``LogLine`` and whose attributes are the fields. The thread makes of it the line with its icon, or a line of JSON.
+"""
+
+import copy
+import json
 import logging
 import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 import structlog
+
+from engine.console.format import iso
+from engine.console.messages import CATALOGUE, render
 
 LINES_QUEUED = 10_000
 """Lines that may wait for the thread; more are dropped and counted, because memory is worth more than a line."""
@@ -20,10 +29,100 @@ FILE_BYTES = 10_000_000
 FILES_KEPT = 5
 STOP_TIMEOUT = 2.0
 """Seconds that the last lines get to be written."""
-FORMAT = logging.Formatter("%(asctime)s - %(levelname)s - %(message)s", "%Y-%m-%d %H:%M:%S")
-TELETHON_FORMAT = logging.Formatter("%(asctime)s - %(levelname)s - %(name)s - %(message)s", "%Y-%m-%d %H:%M:%S")
+DATES = "%Y-%m-%d %H:%M:%S"
 TELETHON = "holdfast.telethon"
 """Logger of all clients; each has a child named after its session file."""
+
+LEVELS = {TELETHON: logging.WARNING, "transitions": logging.WARNING, "asyncio": logging.WARNING}
+"""Levels of loggers that say much, unless the config has others."""
+OF_RECORDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Attributes that each record has, and that are no fields."""
+
+
+class LogLine:
+    """An event and its fields; as text it is its line. It is made when a handler wants it, and once."""
+
+    __slots__ = ("_text", "fields")
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self.fields = fields
+        """The fields, and the event's name as ``event``."""
+        self._text: str | None = None
+
+    def __str__(self) -> str:
+        if self._text is None:
+            self._text = render(self.fields["event"], self.fields)
+        return self._text
+
+
+def to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[LogLine], dict[str, Any]]:
+    """Return what the standard library's logger is called with: the line, and each field as an attribute."""
+    line = LogLine(event)
+    extra = event
+    if not OF_RECORDS.isdisjoint(event):
+        extra = {key: value for key, value in event.items() if key not in OF_RECORDS}
+    if event["event"] not in CATALOGUE:
+        str(line)  # now: values of the user's own may change before the thread sees them
+    return (line,), {"extra": extra, "exc_info": None}
+
+
+class TextLines(logging.Formatter):
+    """Writes when, how bad and what; and of Telethon's lines whose, because they name no account."""
+
+    def __init__(self, *, names: bool = False) -> None:
+        name = "%(name)s - " if names else ""
+        super().__init__(f"%(asctime)s - %(levelname)s - {name}%(message)s", DATES)
+        self._second = -1
+        self._time = ""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """Return the time of a record, which is made once for each second."""
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._time = second, super().formatTime(record, datefmt)
+        return self._time
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one JSON object: ``timestamp``, ``level``, ``logger``, ``event``, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. A value that is not JSON is written as its text."""
+        fields: Mapping[str, Any]
+        if isinstance(record.msg, LogLine):
+            fields = record.msg.fields
+        else:
+            attributes = vars(record).items()
+            fields = {"event": record.getMessage()}
+            fields |= {key: value for key, value in attributes if key not in OF_RECORDS}
+            if record.exc_info and not record.exc_text:
+                record.exc_text = self.formatException(record.exc_info)
+            if record.exc_text:
+                fields["exception"] = record.exc_text
+        head = {
+            "timestamp": iso(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": fields["event"],
+        }
+        data = {**head, **fields, **head}
+        try:
+            return _dumped(data)
+        except (TypeError, ValueError):
+            return _dumped({key: _shown(value) for key, value in data.items()})
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+
+
+def _shown(value: Any) -> Any:
+    """Return a value, or its text if JSON cannot have it: an infinite number, a mapping with odd keys."""
+    try:
+        _dumped(value)
+    except (TypeError, ValueError):
+        return repr(value)
+    return value
 
 
 class _BoundedHandler(QueueHandler):
@@ -32,11 +131,14 @@ class _BoundedHandler(QueueHandler):
     dropped = 0
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Make a line ready for the thread; the copy that is usually made costs more than the line itself."""
-        if record.exc_info or record.exc_text:
-            prepared: logging.LogRecord = super().prepare(record)
-            return prepared
-        record.msg, record.args = record.getMessage(), None
+        """Make a record ready for the thread; the copy that is usually made costs more than the line itself."""
+        if record.exc_info:
+            prepared = copy.copy(record)  # other handlers may still want the exception itself
+            prepared.exc_text = record.exc_text or _EXCEPTIONS.formatException(record.exc_info)
+            prepared.exc_info = None
+            record = prepared
+        if not isinstance(record.msg, LogLine):
+            record.msg, record.args = record.getMessage(), None
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -44,6 +146,9 @@ class _BoundedHandler(QueueHandler):
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
+
+
+_EXCEPTIONS = logging.Formatter()
 
 
 class RecentLines(logging.Handler):
@@ -68,24 +173,28 @@ def _of_engine(record: logging.LogRecord) -> bool:
 
 def _file(path: Path, lines: logging.Formatter, wanted: Callable[[logging.LogRecord], bool]) -> logging.Handler:
     """Return a handler that writes the wanted lines to a file, and begins a new one when it is large."""
-    handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT - 1, encoding="utf-8")
+    handler = RotatingFileHandler(
+        path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT - 1, encoding="utf-8", errors="backslashreplace"
+    )
     handler.setFormatter(lines)
     handler.addFilter(wanted)
     return handler
 
 
-def render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
-    """Return a line: icon, sentence, and what else was given."""
-    icon, sentence = event.pop("icon", ""), event.pop("event")
-    exception = event.pop("exception", "")
-    rest = " ".join(f"{key}={value!r}" for key, value in sorted(event.items()))
-    return " ".join(part for part in (icon, sentence, rest) if part) + (f"\n{exception}" if exception else "")
+PROCESSORS = (structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, to_record)
+
+
+def standard_logger(name: str) -> Any:
+    """Return a logger for events that go to the standard library's logger ``name``, however structlog is set up."""
+    return structlog.wrap_logger(
+        logging.getLogger(name), processors=PROCESSORS, wrapper_class=structlog.stdlib.BoundLogger
+    )
 
 
 def configure() -> None:
-    """Let structlog hand its lines to the standard library's loggers."""
+    """Let structlog hand its events to the standard library's loggers."""
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, render],
+        processors=PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -93,36 +202,42 @@ def configure() -> None:
 
 
 @contextmanager
-def opened(directory: Path, *, recent: RecentLines | None) -> Iterator[None]:
+def opened(
+    directory: Path,
+    *,
+    recent: RecentLines | None,
+    as_json: bool = False,
+    levels: Mapping[str, int] | None = None,
+) -> Iterator[None]:
     """Write log lines to ``directory/engine.log`` and, unless a screen shows the ``recent`` ones, to stderr.
 
-    What Telethon says goes to ``telethon.log``: it calls each lost connection an error, and knows no accounts.
+    What Telethon says goes to ``telethon.log``: it calls each lost connection an error, and knows no accounts. With
+    ``as_json`` all of them are lines of JSON, except on the screen. ``levels`` has those of loggers, by name, for the
+    length of the block; ``root`` is all that have none of their own.
     """
     configure()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    text = TextLines()
+    lines: logging.Formatter = JsonLines() if as_json else text
     files = (
-        _file(directory / "engine.log", FORMAT, _of_engine),
-        _file(directory / "telethon.log", TELETHON_FORMAT, _of_telethon),
+        _file(directory / "engine.log", lines, _of_engine),
+        _file(directory / "telethon.log", lines if as_json else TextLines(names=True), _of_telethon),
     )
     shown: logging.Handler = recent if recent is not None else logging.StreamHandler(sys.stderr)
-    shown.setFormatter(FORMAT)
+    shown.setFormatter(lines if recent is None else text)
     shown.addFilter(_of_engine)
-    lines: queue.Queue[Any] = queue.Queue(LINES_QUEUED)
-    entrance = _BoundedHandler(lines)
-    listener = QueueListener(lines, *files, shown)
+    waiting: queue.Queue[Any] = queue.Queue(LINES_QUEUED)
+    entrance = _BoundedHandler(waiting)
+    listener = QueueListener(waiting, *files, shown)
     root = logging.getLogger()
-    level = root.level
+    before = _set_levels({"root": logging.INFO, **LEVELS, **(levels or {})})
     root.addHandler(entrance)
-    root.setLevel(logging.INFO)
-    logging.getLogger(TELETHON).setLevel(logging.WARNING)
-    for chatty in ("transitions", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     listener.start()
     try:
         yield
     finally:
         root.removeHandler(entrance)
-        root.setLevel(level)
+        _set_levels(before)
         # A terminal that takes no more must not keep the process: the thread that waits for it is given up.
         stopping = threading.Thread(target=listener.stop, daemon=True)
         stopping.start()
@@ -131,3 +246,12 @@ def opened(directory: Path, *, recent: RecentLines | None) -> Iterator[None]:
             print(f"{entrance.dropped} log lines were dropped: the terminal or disk was too slow", file=sys.stderr)
         for handler in files:
             handler.close()
+
+
+def _set_levels(levels: Mapping[str, int]) -> dict[str, int]:
+    """Set the levels of loggers, and return those that they had."""
+    loggers = {name: logging.getLogger(name if name != "root" else None) for name in levels}
+    before = {name: logger.level for name, logger in loggers.items()}
+    for name, logger in loggers.items():
+        logger.setLevel(levels[name])
+    return before

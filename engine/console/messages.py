@@ -1,168 +1,184 @@
-"""Decisions as lines for people, with the icons of the user's guide.
+"""Decisions as events of the log, and the one renderer that makes a line of an event.
 
-✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning, ❌ error, 🔄 reconnecting, 🔍 monitoring.
+The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
+❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_connections``,
+``log_engine`` and ``log_work``.
 """
 
 import logging
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 
-from engine.console.format import of_day, seconds
+from engine.console.log_connections import CONNECTIONS, LOGGER
+from engine.console.log_engine import ENGINE
+from engine.console.log_event import LogEvent
+from engine.console.log_work import WORK
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
-from states.snapshot import ADVICE
 
-ICONS = {
-    "NetworkLost": "🔌",
-    "ServerFault": "🔌",
-    "TransportFlood": "🔌",
-    "ProtocolBroken": "🔌",
-    "TimedOut": "⏱️",
-    "FloodWait": "⏱️",
-    "AuthRejected": "🔑",
-    "AuthKeyUnknown": "🔑",
-    "SessionDuplicated": "🔑",
-    "AccountBanned": "🔑",
-    "ConfigRefused": "🔑",
-    "AccountLimited": "⚠️",
-    "DatabaseLocked": "💾",
-    "DatabaseUnavailable": "💾",
-    "DatabaseCorrupt": "💾",
-    "Unexpected": "❌",
-}
-WORDS = {
-    "NetworkLost": "Network error",
-    "ServerFault": "Telegram server error",
-    "TransportFlood": "Too many connections",
-    "ProtocolBroken": "Protocol error",
-    "TimedOut": "Timeout",
-    "FloodWait": "Flood wait",
-    "AuthRejected": "Login refused",
-    "AuthKeyUnknown": "Session key unknown",
-    "SessionDuplicated": "Session used elsewhere",
-    "AccountBanned": "Account banned",
-    "ConfigRefused": "Config refused",
-    "AccountLimited": "Account limited",
-    "DatabaseLocked": "Session file locked",
-    "DatabaseUnavailable": "Session file unavailable",
-    "DatabaseCorrupt": "Session file damaged",
-    "Unexpected": "Unexpected error",
-}
-ALERTS = {
-    "exhausted": (logging.ERROR, "still failing after {failures} failures in a row; it keeps trying"),
-    "parked": (logging.ERROR, "parked after {failures} failures in a row"),
-    "limited": (logging.WARNING, "limited by Telegram; it stays connected and its work is held"),
-    "database": (logging.ERROR, "connected, but its session file cannot be written. What to do: {remedy}"),
-    "auth_failed": (logging.ERROR, "stopped: its credentials cannot be used"),
-}
-REMEDIES = {
-    "DatabaseLocked": "close the program that holds it",
-    "DatabaseUnavailable": "see to the file and its disk",
-}
-"""What a person should do about a session file that cannot be written."""
-Line = tuple[int, str, str]
-"""Level, icon, sentence."""
+CATALOGUE: Final[Mapping[str, LogEvent]] = {event.name: event for event in (*CONNECTIONS, *ENGINE, *WORK)}
+"""Every event that the engine logs, by its name."""
 
-log = structlog.get_logger()
+LINKED: Final = (State.HEALTHY, State.TIMEOUT)
+ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
+
+Told = tuple[int, str, dict[str, Any]]
+"""Level, name of the event, fields."""
+
+log = structlog.get_logger(LOGGER)
 
 
-def failure_line(account: str, record: Record) -> Line:
+# --- the renderer ----------------------------------------------------------------------------------------------------
+
+
+def render(name: str, fields: Mapping[str, Any]) -> str:
+    """Return the line of an event: icon and sentence; then, below it, the stack and the exception if it has them.
+
+    An event of the user's own, which is not in the catalogue, is its name and its fields as ``key=value``.
+    """
+    line = _known(name, fields)
+    if line is None:
+        shown = sorted((key, value) for key, value in fields.items() if key not in ("event", "icon", "exception"))
+        parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={value!r}" for key, value in shown))
+        line = " ".join(part for part in parts if part)
+    return f"{line}\n{fields['exception']}" if fields.get("exception") else line
+
+
+def _known(name: str, fields: Mapping[str, Any]) -> str | None:
+    """Return the line of an event of the catalogue; None for others."""
+    event = CATALOGUE.get(name) if isinstance(name, str) else None
+    if event is None:
+        return None
+    try:
+        line = event.line(fields)
+        return f"{line}\n{fields['stack']}" if "stack" in event.fields else line
+    except Exception:  # the user's own event has this name, too, and fields that this sentence knows nothing of
+        return None
+
+
+# --- what a decision says --------------------------------------------------------------------------------------------
+
+
+def _failed(account: str, record: Record) -> Told:
     """Return what went wrong."""
-    level = logging.ERROR if record.target is State.AUTH_FAILED else logging.WARNING
-    detail = f": {record.detail}" if record.detail else ""
-    return level, ICONS.get(record.event, "⚠️"), f"{WORDS.get(record.event, record.event)} for {account}{detail}"
+    lost = record.source in LINKED and record.target not in LINKED
+    name = "connection_lost" if lost else "attempt_failed" if record.source in ATTEMPT else "failure_reported"
+    fields: dict[str, Any] = {
+        "account": account,
+        "failure": record.event,
+        "detail": record.detail,
+        "state": record.target.value,
+        "attempt": record.attempt,
+        "failures": record.failures,
+    }
+    if record.delay is not None:
+        fields["delay"] = record.delay
+    return logging.ERROR if record.target is State.AUTH_FAILED else logging.WARNING, name, fields
 
 
-def waiting_line(account: str, record: Record) -> Line:
+def _file_waits(account: str, record: Record) -> Told:
     """Return what keeps a session file from being written, while the account stays connected."""
-    word = "locked" if record.event == "DatabaseLocked" else "not written"
-    lasts = f" for {seconds(record.payload['waited'])}" if record.payload["waited"] else ""
-    detail = f": {record.detail}" if record.detail else ""
-    unsaved = record.payload["unsaved"]
-    rows = f", {unsaved} row{'s wait' if unsaved != 1 else ' waits'} in memory" if unsaved else ""
-    remedy = "" if "AlertDatabase" in record.effects else f"; {REMEDIES[record.event]}"  # the alert's own line says it
-    return logging.WARNING, "💾", f"Session file of {account} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
+    fields = {
+        "account": account,
+        "failure": record.event,
+        "detail": record.detail,
+        "waited": record.payload["waited"],
+        "unsaved": record.payload["unsaved"],
+        "alerted": "AlertDatabase" in record.effects,
+    }
+    return logging.WARNING, "session_file_waits", fields
 
 
-def entry_line(account: str, record: Record, snapshot: Snapshot) -> Line | None:
+def _entered(account: str, record: Record, snapshot: Snapshot) -> Told | None:
     """Return what entering a state means, if there is something to say."""
-    via = f" via {proxy}" if (proxy := record.payload.get("via")) else ""
+    name: str
+    fields: dict[str, Any]
     match record.target:
-        case State.HEALTHY if record.source is State.CONNECTING:
-            return logging.INFO, "✅", f"Successfully connected {account} in {seconds(record.dwell)}{via}"
-        case State.HEALTHY if record.source is State.RECONNECTING:
-            tries = f" at attempt {record.attempt}" if record.attempt > 1 else ""
-            return logging.INFO, "✅", f"Successfully reconnected {account}{tries}{via}"
+        case State.HEALTHY if record.source in ATTEMPT:
+            name = "connected" if record.source is State.CONNECTING else "reconnected"
+            via = record.payload.get("via", "")
+            fields = {"account": account, "took": record.dwell, "attempt": record.attempt, "via": via}
         case State.HEALTHY:
-            return logging.INFO, "✅", f"{account} answers again after {seconds(record.dwell)}"
+            name, fields = "answered_again", {"account": account, "silence": record.dwell}
         case State.TIMEOUT if record.deadline is not None:
-            return logging.INFO, "🔍", f"Asking {account} again, for {seconds(record.deadline - record.at)} this time"
+            name, fields = "asked_again", {"account": account, "timeout": record.deadline - record.at}
         case State.BACKOFF if record.delay is not None:
-            tries = f" after {record.failures} failures in a row" if record.failures > 1 else ""
-            return logging.INFO, "⏱️", f"Retrying {account} in {seconds(record.delay)}{tries}"
-        case State.RECONNECTING:
-            why = "The network is back. " if record.event == "NetworkRestored" else ""
-            return logging.INFO, "🔄", f"{why}Attempting to reconnect {account}..."
-        case State.CONNECTING:
-            return logging.INFO, "🔄", f"Connecting {account} anew..."
+            name = "retry_scheduled"
+            fields = {
+                "account": account,
+                "delay": record.delay,
+                "failures": record.failures,
+                "attempt": record.attempt,
+            }
+        case State.RECONNECTING | State.CONNECTING:
+            name = "reconnecting" if record.target is State.RECONNECTING else "connecting"
+            fields = {"account": account, "trigger": record.event}
         case State.SHUTTING_DOWN:
-            where = f", {ADVICE[snapshot.action]}" if snapshot.action else ""
-            return logging.INFO, "🔍", f"{'Pausing' if snapshot.paused else 'Disconnecting'} {account}{where}"
-    return None
+            name = "pausing" if snapshot.paused else "disconnecting"
+            action = snapshot.action
+            fields = {"account": account, "action": action.value if action else None}
+        case _:
+            return None
+    return logging.INFO, name, fields
 
 
-def gap_line(account: str, step: Step) -> Line:
+def _gap(account: str, step: Step) -> Told:
     """Return from when to when an account was away, and what it missed."""
     assert step.snapshot.offline is not None
     lost, back = step.snapshot.offline
-    away = f"{account} was away from {of_day(lost)} to {of_day(back)} ({seconds(back - lost)})"
-    count = step.record.payload["recovered"]
+    fields = {"account": account, "lost": lost, "back": back}
     if step.record.payload["too_long"]:
-        return logging.WARNING, "⚠️", f"{away}, too long for Telegram to list all that it missed; read the chats for it"
-    missed = f"{count} update{'s' if count != 1 else ''} recovered" if count else "nothing was missed"
-    return logging.INFO, "🔍", f"{away}; {missed}"
+        return logging.WARNING, "gap_too_long", fields
+    return logging.INFO, "caught_up", {**fields, "recovered": step.record.payload["recovered"]}
 
 
-def lines(account: str, step: Step) -> list[Line]:
-    """Return the lines of one decision, in order; routine has none."""
+def _alert(account: str, record: Record, effect: Alert) -> Told:
+    """Return an alert."""
+    action = effect.action.value if effect.action else None
+    fields = {"account": account, "trigger": record.event, "failures": record.failures, "action": action}
+    return logging.WARNING if effect.kind == "limited" else logging.ERROR, f"alert_{effect.kind}", fields
+
+
+def events_of(account: str, step: Step) -> list[Told]:
+    """Return what the log says of one decision, in order; routine has nothing to say."""
     record = step.record
     if record.quiet:
         return []
-    said: list[Line | None] = []
+    told: list[Told] = []
     event = EVENT_BY_NAME[record.event]
     again = record.target is State.TIMEOUT and record.source is State.TIMEOUT and "Probe" in record.effects
-    if issubclass(event, DatabaseLocked | DatabaseUnavailable) and record.target in (State.HEALTHY, State.TIMEOUT):
-        said.append(waiting_line(account, record))
+    if issubclass(event, DatabaseLocked | DatabaseUnavailable) and record.target in LINKED:
+        told.append(_file_waits(account, record))
     elif issubclass(event, Failure):
-        said.append(failure_line(account, record))
+        told.append(_failed(account, record))
     if event is DatabaseRecovered:
-        waited = seconds(record.payload["waited"])
-        said.append((logging.INFO, "💾", f"Session file of {account} is written again after {waited}"))
-    if record.target is not record.source or again:
-        said.append(entry_line(account, record, step.snapshot))
+        rows = {"waited": record.payload["waited"], "written": record.payload["written"]}
+        told.append((logging.INFO, "session_file_written", {"account": account, **rows}))
+    if (record.target is not record.source or again) and (entered := _entered(account, record, step.snapshot)):
+        told.append(entered)
     if record.event == "Started" and record.target is State.BACKOFF and record.delay is not None:
-        said.append((logging.INFO, "⏱️", f"{account} goes on waiting, {seconds(record.delay)} more"))
+        told.append((logging.INFO, "retry_continued", {"account": account, "delay": record.delay}))
     if record.event == "CaughtUp" and step.snapshot.offline is not None:
-        said.append(gap_line(account, step))
+        told.append(_gap(account, step))
     if record.event == "Stable":
-        said.append((logging.DEBUG, "✅", f"{account} is stable"))
+        told.append((logging.DEBUG, "stable", {"account": account}))
     if record.event == "Closed" and "Finish" in record.effects:
-        said.append((logging.INFO, "✅", f"Disconnected {account} in {seconds(record.dwell)}"))
+        told.append((logging.INFO, "disconnected", {"account": account, "took": record.dwell}))
     for effect in step.effects:
         if isinstance(effect, HoldRequests):
-            said.append((logging.WARNING, "⏱️", f"{account}: {effect.request} is held until {of_day(effect.until)}"))
+            held = {"account": account, "request": effect.request, "until": effect.until}
+            told.append((logging.WARNING, "request_held", held))
         if isinstance(effect, Alert):
-            level, text = ALERTS[effect.kind]
-            advice = f". What to do: {ADVICE[effect.action]}" if effect.action else ""
-            text = text.format(failures=record.failures, remedy=REMEDIES.get(record.event, ""))
-            sentence = f"{account} is {text}{advice}"
-            said.append((level, "❌" if level >= logging.ERROR else "⚠️", sentence))
-    told = [line for line in said if line is not None]
-    return [(logging.INFO, "🔑", sentence) for _, _, sentence in told] if step.concerns_all else told
+            told.append(_alert(account, record, effect))
+    if step.concerns_all:
+        return [(logging.INFO, name, {**fields, "concerns_all": True}) for _, name, fields in told]
+    return told
 
 
 def narrate(account: str, step: Step) -> None:
     """Log a decision."""
-    for level, icon, sentence in lines(account, step):
-        log.log(level, sentence, icon=icon)
+    for level, name, fields in events_of(account, step):
+        log.log(level, name, **fields)

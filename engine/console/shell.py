@@ -1,13 +1,13 @@
-"""Commands as a person types them in a shell."""
+"""Commands as they are typed in a shell, for advice to the operator."""
 
 import shlex
 
 
 def command(*words: object) -> str:
-    """Return a command, with quotes where a shell needs them."""
+    """Return a command line, with quotes where the shell needs them."""
     return shlex.join(map(str, words))
 
 
 def engine_command(*words: object) -> str:
-    """Return one of the engine's own commands."""
+    """Return the command line of one of the engine's own commands."""
     return command("python", "-m", "engine", *words)

@@ -1,4 +1,4 @@
-"""Where every account is, for people and for programs."""
+"""The state of every account as a table, as text and as JSON."""
 
 import fnmatch
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ SEVERITY = (
 )
 """Worst first."""
 
-LOOKS: dict[State, tuple[str, str]] = {
+STATE_STYLES: dict[State, tuple[str, str]] = {
     State.AUTH_FAILED: ("🔑", "bold red"),
     State.BACKOFF: ("🔌", "red"),
     State.TIMEOUT: ("⏱️", "yellow"),
@@ -35,6 +35,7 @@ LOOKS: dict[State, tuple[str, str]] = {
     State.SHUTTING_DOWN: ("🔍", "dim"),
     State.HEALTHY: ("✅", "green"),
 }
+"""Icon and colour of each state."""
 
 
 class ExitCode(IntEnum):
@@ -48,7 +49,7 @@ class ExitCode(IntEnum):
 
 @frozen
 class EngineInfo:
-    """Whether an engine runs on this data, as which process, since when (Unix seconds)."""
+    """Whether an engine runs on this data, its process, and its start (Unix seconds)."""
 
     running: bool
     pid: int | None = None
@@ -56,7 +57,7 @@ class EngineInfo:
 
 
 def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]:
-    """Return the accounts, those in trouble first; a person's matter comes before the engine's."""
+    """Return the accounts, worst first: those that need the operator come before those that the engine retries."""
 
     def rank(item: tuple[str, Snapshot]) -> tuple[bool, int, bool, str]:
         name, at = item
@@ -65,13 +66,13 @@ def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]
     return sorted(snapshots.items(), key=rank)
 
 
-def chosen(snapshots: Mapping[str, Snapshot], pattern: str | None) -> dict[str, Snapshot]:
-    """Return the accounts whose name fits the glob ``pattern``."""
+def filter_accounts(snapshots: Mapping[str, Snapshot], pattern: str | None) -> dict[str, Snapshot]:
+    """Return the accounts whose names match the glob ``pattern``; all if it is None."""
     return {name: at for name, at in snapshots.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
 
 
 def cause_text(snapshot: Snapshot) -> str | None:
-    """Return why the account is where it is."""
+    """Return why the account is in its state; None if there is no particular cause."""
     cause = snapshot.cause or snapshot.limited
     if cause is None:
         return None
@@ -79,7 +80,7 @@ def cause_text(snapshot: Snapshot) -> str | None:
 
 
 def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
-    """Return what ``status --json`` prints of the engine and its accounts."""
+    """Return what ``status --json`` prints about the engine and its accounts."""
     return {
         "engine": {"running": info.running, "pid": info.pid, "since": iso(info.since)},
         "accounts": [
@@ -95,7 +96,7 @@ def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, An
                 "cause": cause_text(at),
                 "action": at.action.value if at.action else None,
                 "paused": at.paused,
-                "database": _trouble(at),
+                "database": _trouble_data(at),
                 "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in at.holds],
             }
             for name, at in worst_first(snapshots)
@@ -103,14 +104,14 @@ def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, An
     }
 
 
-def _trouble(at: Snapshot) -> dict[str, Any] | None:
+def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
     if (trouble := at.database) is None:
         return None
     return {"event": trouble.event, "detail": trouble.detail, "since": iso(trouble.since)}
 
 
 def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> ExitCode:
-    """Return the verdict on the fleet."""
+    """Return the exit code that sums up the fleet."""
     accounts = list(snapshots)
     if not info.running:
         return ExitCode.NOT_RUNNING
@@ -120,7 +121,7 @@ def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> ExitCode:
 
 
 def situation(snapshot: Snapshot, now: float) -> str:
-    """Return in a few words what the account does now."""
+    """Return what the account does now, in a few words."""
     if snapshot.paused:
         return "paused; resume it to go on"
     if snapshot.action:
@@ -146,12 +147,12 @@ def situation(snapshot: Snapshot, now: float) -> str:
 
 
 def remark(snapshot: Snapshot, now: float) -> str:
-    """Return what the account does now and why, as far as there is something to say."""
+    """Return what the account does now, and why; empty if there is nothing special."""
     return "; ".join(part for part in (situation(snapshot, now), cause_text(snapshot)) if part)
 
 
 def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
-    """Return the accounts as a table; it fits a terminal of 80 columns."""
+    """Return the accounts as a table that fits a terminal of 80 columns."""
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
     grid.add_column("State", no_wrap=True)
@@ -160,7 +161,7 @@ def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
     for title in ("Fails", "Reconn", "Last ok"):
         grid.add_column(title, justify="right", no_wrap=True)
     for name, at in worst_first(snapshots):
-        icon, style = LOOKS[at.state]
+        icon, style = STATE_STYLES[at.state]
         grid.add_row(
             name,
             Text(f"{icon} {at.state}", style=style),
@@ -174,7 +175,7 @@ def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
 
 
 def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> Text:
-    """Return one line about the engine."""
+    """Return a line about the engine."""
     if not snapshots:
         return Text("Holdfast: starting", style="bold")
     healthy = sum(at.state is State.HEALTHY for at in snapshots.values())
@@ -188,19 +189,19 @@ def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> 
 def page(
     info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, more: Iterable[RenderableType] = ()
 ) -> RenderableType:
-    """Return the whole status page, with ``more`` at its end."""
+    """Return the whole status page, with ``more`` at the end."""
     return Group(heading(info, snapshots, now), "", table(snapshots, now), *more)
 
 
 def block(snapshots: Mapping[str, Snapshot]) -> str:
-    """Return the status block of the user's guide."""
+    """Return the status block as the user's guide prints it."""
     rule = "=" * 60
     parts = [rule, "CONNECTION STATUS", rule, ""]
     for name, at in sorted(snapshots.items()):
         last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
         state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
         parts += [
-            f"{LOOKS[state][0]} {name}",
+            f"{STATE_STYLES[state][0]} {name}",
             f"  Status: {state}{', paused' if at.paused else ''}",
             f"  Failures: {at.failures}",
             f"  Reconnects: {at.reconnects}",

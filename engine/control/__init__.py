@@ -1,9 +1,21 @@
-"""A person's wishes reach a running engine: a private Unix socket, the words on it, and what becomes of them."""
+"""How commands reach a running engine: a private Unix socket, the protocol on it, and what carries the commands out."""
 
 from engine.console.format import matching
-from engine.control.client import EngineSilent, ask
+from engine.control.client import CommandRefused, EngineSilent, ask, send_command
 from engine.control.handlers import ControlHandlers
-from engine.control.protocol import CommandOutcome, Request, Verb
+from engine.control.protocol import CommandOutcome, RefusalReason, Request, Verb
 from engine.control.server import ControlServer
 
-__all__ = ["CommandOutcome", "ControlHandlers", "ControlServer", "EngineSilent", "Request", "Verb", "ask", "matching"]
+__all__ = [
+    "CommandOutcome",
+    "CommandRefused",
+    "ControlHandlers",
+    "ControlServer",
+    "EngineSilent",
+    "RefusalReason",
+    "Request",
+    "Verb",
+    "ask",
+    "matching",
+    "send_command",
+]

@@ -1,30 +1,65 @@
-"""The side of the command: one request, one answer, then it hangs up."""
+"""The command's side of the socket: it connects, sends one request, reads one answer and closes."""
 
 import json
 import socket
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from engine.control.protocol import MAX_ANSWER_BYTES, Request, encode, reachable
+from engine import paths
+from engine.config import Config
+from engine.control.protocol import (
+    MAX_ANSWER_BYTES,
+    CommandOutcome,
+    Request,
+    Verb,
+    encode_request,
+    short_address,
+)
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds that the engine gets to pick up."""
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds that the engine has to accept the connection."""
+BEYOND_GRACE_TIMEOUT: Final = 40.0
+"""Seconds to wait beyond the grace of ``shutting_down``. The engine itself gives up on a command before that."""
 
 
 class EngineSilent(Exception):
-    """Nobody listens at the socket, or there is no answer; the text says which."""
+    """The socket does not accept a connection, or no answer came; the text says which."""
+
+
+class CommandRefused(Exception):
+    """The engine refuses the command; ``kind`` is a ``RefusalReason``, and the text is the engine's sentence."""
+
+    def __init__(self, kind: str | None, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+def send_command(
+    config: Config, verb: Verb, account: str = "", *, timeout: float | None = None
+) -> list[CommandOutcome]:
+    """Send a command to the engine that runs on the config's data; return its outcome for each account.
+
+    ``account`` is a name or a glob of names. ``timeout`` is in seconds; None waits longer than the engine may take.
+    Raises ``EngineSilent``, and ``CommandRefused`` if the engine did nothing.
+    """
+    if timeout is None:
+        timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
+    answer = ask(config.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout)
+    if not answer.get("ok"):
+        raise CommandRefused(answer.get("kind"), str(answer.get("error")))
+    return [CommandOutcome(each["account"], each["done"], each["said"]) for each in answer.get("accounts", ())]
 
 
 def ask(path: Path, request: Request, *, timeout: float) -> dict[str, Any]:
     """Return the engine's answer, which must come within ``timeout`` seconds. Raises ``EngineSilent``."""
     try:
-        with socket.socket(socket.AF_UNIX) as line:
-            line.settimeout(CONNECT_TIMEOUT)
-            with reachable(path) as address:
-                line.connect(address)
-            line.sendall(encode(request))
-            answer = json.loads(_read_line(line, time.monotonic() + timeout))
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(CONNECT_TIMEOUT)
+            with short_address(path) as address:
+                connection.connect(address)
+            connection.sendall(encode_request(request))
+            answer = json.loads(_read_line(connection, time.monotonic() + timeout))
     except TimeoutError:
         raise EngineSilent(
             f"the engine does not answer; what was asked may still be done (waited {timeout:g} s)"
@@ -33,21 +68,22 @@ def ask(path: Path, request: Request, *, timeout: float) -> dict[str, Any]:
         why = getattr(exc, "strerror", None) or str(exc)
         raise EngineSilent(f"{path}: the engine cannot be reached ({why.lower()})") from exc
     if not isinstance(answer, dict):
-        raise EngineSilent(f"{path}: whoever answers there is no engine")
+        raise EngineSilent(f"{path}: what answers there is not an engine")
     return answer
 
 
-def _read_line(line: socket.socket, until: float) -> bytes:
-    read = bytearray()
-    while not read.endswith(b"\n"):
+def _read_line(connection: socket.socket, until: float) -> bytes:
+    """Return a line; ``until`` is on the monotonic clock."""
+    received = bytearray()
+    while not received.endswith(b"\n"):
         left = until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        line.settimeout(left)
-        chunk = line.recv(65536)
+        connection.settimeout(left)
+        chunk = connection.recv(65536)
         if not chunk:
-            raise ConnectionError("it ended before it answered")
-        read += chunk
-        if len(read) > MAX_ANSWER_BYTES:
+            raise ConnectionError("it closed the connection before it answered")
+        received += chunk
+        if len(received) > MAX_ANSWER_BYTES:
             raise ValueError("its answer is too long")
-    return bytes(read)
+    return bytes(received)

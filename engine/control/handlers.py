@@ -1,4 +1,4 @@
-"""What becomes of a person's wish: it is put to the account, and the account's own decision is the answer."""
+"""Carries out commands on a running fleet: a command becomes an event, and the account's own decision is the answer."""
 
 import os
 import time
@@ -12,68 +12,68 @@ from attrs import define, field
 
 from engine.console.format import of_day
 from engine.control.protocol import CommandOutcome
-from engine.fleet.runner import Runner
 from engine.fleet.supervisor import MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
 from states.snapshot import ADVICE, Action
 
 DECISION_TIMEOUT: Final = 10.0
-"""Seconds that an account gets to decide; it takes milliseconds, unless the journal is far behind."""
+"""Seconds that an account has to decide; it takes milliseconds, unless the journal is far behind."""
 FLUSH_TIMEOUT: Final = 10.0
-"""Seconds that a pause gets to reach the disk."""
+"""Seconds that a pause has to reach the disk."""
 
 
 @define(eq=False)
 class _DecisionWaiter:
-    """Waits for a decision."""
+    """Waits for one account's decision on one event."""
 
     step: Step | None = None
-    _heard: anyio.Event = field(factory=anyio.Event)
+    _decided: anyio.Event = field(factory=anyio.Event)
 
-    def hear(self, step: Step) -> None:
+    def set(self, step: Step) -> None:
         self.step = step
-        self._heard.set()
+        self._decided.set()
 
-    async def decision(self) -> Step | None:
-        """Return the decision, or None if there is none in time."""
+    async def wait(self) -> Step | None:
+        """Return the decision, or None if it does not come in time."""
         with anyio.move_on_after(DECISION_TIMEOUT):
-            await self._heard.wait()
+            await self._decided.wait()
         return self.step
 
 
 @define(eq=False)
 class ControlHandlers:
-    """Does what the commands ask of a running fleet. Wishes for one account are met one after another."""
+    """Carries out the commands on a running fleet. Commands for the same account run one after another."""
 
     fleet: Supervisor
     jobs_changed: Callable[[], None] = lambda: None
-    """Told that jobs in the file were changed."""
+    """Called when another process has changed the jobs in the file."""
     since: float = field(factory=time.time)
-    """When this engine began (Unix seconds)."""
-    _ears: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
-    _one_wish: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock), init=False)
+    """When this engine started (Unix seconds)."""
+    _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
+    """By account and name of the event."""
+    _locks: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.fleet.listeners.append(self._listen)
+        self.fleet.listeners.append(self._pass_on)
 
     @property
     def timeout(self) -> float:
-        """Seconds that any wish may take."""
+        """Seconds that any command may take."""
         return self.fleet.grace + MARGIN + FLUSH_TIMEOUT + DECISION_TIMEOUT
 
     @property
     def names(self) -> Sequence[str]:
-        """The accounts there are."""
+        """The names of all accounts."""
         return list(self.fleet.runners)
 
     def info(self) -> dict[str, Any]:
-        """Say which engine this is."""
+        """Describe this engine: process, start, number of accounts."""
         return {"pid": os.getpid(), "since": self.since, "accounts": len(self.fleet.runners)}
 
     async def pause(self, account: str) -> CommandOutcome:
-        """End the account's life, and begin no other until a person says so; durable when this returns."""
-        async with self._one_wish[account]:
+        """End the account's life, and begin another only when the account is resumed; durable when this returns."""
+        async with self._locks[account]:
             runner = self.fleet.runners[account]
             if (refusal := self._refusal(account)) is not None:
                 return refusal
@@ -86,69 +86,66 @@ class ControlHandlers:
                     return CommandOutcome(
                         account, False, f"{account} is being paused, but its connection is not closed yet"
                     )
-            said = f"{account} is paused{' already' if was_paused else ''}"
+            sentence = f"{account} is paused{' already' if was_paused else ''}"
             saved = False
             with anyio.move_on_after(FLUSH_TIMEOUT):
                 await runner.journal.flush()
                 saved = True
             unsaved = "" if saved else ", but that is not on disk yet: a crash now would forget it"
-            return CommandOutcome(account, saved, said + unsaved)
+            return CommandOutcome(account, saved, sentence + unsaved)
 
     async def resume(self, account: str) -> CommandOutcome:
-        """Begin the next life of an account that is paused."""
-        async with self._one_wish[account]:
+        """Begin the next life of a paused account."""
+        async with self._locks[account]:
             if (refusal := self._refusal(account)) is not None:
                 return refusal
             if not self.fleet.runners[account].snapshot.paused:
                 return CommandOutcome(account, True, f"{account} is not paused")
-            with self._ear(account, "Started") as ear:
+            with self._await_decision(account, "Started") as waiter:
                 if not self.fleet.resume(account):
                     return CommandOutcome(account, False, f"{account} is still being paused; ask again in a moment")
-                step = await ear.decision()
-            return _resumed(account, step)
+                step = await waiter.wait()
+            return _describe_resume(account, step)
 
     async def retry(self, account: str) -> CommandOutcome:
-        """Ask for an attempt now; a flood wait is a floor, also for a person."""
-        async with self._one_wish[account]:
+        """Request an attempt now; a command cannot shorten a flood wait."""
+        async with self._locks[account]:
             runner = self.fleet.runners[account]
             if (refusal := self._refusal(account)) is not None:
                 return refusal
             if runner.snapshot.paused:
                 return CommandOutcome(account, False, f"{account} is paused; resume it to go on")
             before = runner.snapshot
-            with self._ear(account, "RetryRequested") as ear:
+            with self._await_decision(account, "RetryRequested") as waiter:
                 await runner.post(RetryRequested())
-                step = await ear.decision()
-            return _retried(account, before, step)
+                step = await waiter.wait()
+            return _describe_retry(account, before, step)
 
     def _refusal(self, account: str) -> CommandOutcome | None:
-        """Return why nothing can be asked of this account now."""
+        """Return why the account can carry out no command now; None if it can."""
         runner = self.fleet.runners[account]
         if self.fleet.stopping:
             return CommandOutcome(account, False, f"{account} is being stopped, with the whole engine")
-        if _between_lives(runner):
+        if runner.ended.is_set() and not runner.snapshot.paused:
             why = "an error in the engine itself ended its life, and the next one begins in a few seconds"
             return CommandOutcome(account, False, f"{account}: {why}; ask again then")
         return None
 
     @contextmanager
-    def _ear(self, account: str, event: str) -> Iterator[_DecisionWaiter]:
-        ear = self._ears[account, event] = _DecisionWaiter()
+    def _await_decision(self, account: str, event: str) -> Iterator[_DecisionWaiter]:
+        waiter = self._waiters[account, event] = _DecisionWaiter()
         try:
-            yield ear
+            yield waiter
         finally:
-            del self._ears[account, event]
+            del self._waiters[account, event]
 
-    def _listen(self, account: str, step: Step) -> None:
-        if self._ears and (ear := self._ears.get((account, step.record.event))) is not None:
-            ear.hear(step)
-
-
-def _between_lives(runner: Runner) -> bool:
-    return runner.ended.is_set() and not runner.snapshot.paused
+    def _pass_on(self, account: str, step: Step) -> None:
+        """Pass a decision to the command that waits for it, if one does."""
+        if self._waiters and (waiter := self._waiters.get((account, step.record.event))) is not None:
+            waiter.set(step)
 
 
-def _resumed(account: str, step: Step | None) -> CommandOutcome:
+def _describe_resume(account: str, step: Step | None) -> CommandOutcome:
     if step is None:
         return CommandOutcome(account, False, f"{account} was resumed, but does not begin; see the log")
     at = step.snapshot
@@ -156,30 +153,30 @@ def _resumed(account: str, step: Step | None) -> CommandOutcome:
         case State.BACKOFF if at.deadline is not None:
             return CommandOutcome(account, True, f"{account} goes on, waiting until {of_day(at.deadline)}")
         case State.BACKOFF | State.AUTH_FAILED:
-            return CommandOutcome(account, True, f"{account} goes on, {_stuck(at)}")
+            return CommandOutcome(account, True, f"{account} goes on, {_describe_stuck(at)}")
         case _:
             return CommandOutcome(account, True, f"{account} is connecting")
 
 
-def _stuck(at: Snapshot) -> str:
+def _describe_stuck(at: Snapshot) -> str:
     what = "stopped" if at.state is State.AUTH_FAILED else "parked"
     return f"{what} as it was; what to do: {ADVICE[at.action or Action.RETRY]}"
 
 
-def _retried(account: str, before: Snapshot, step: Step | None) -> CommandOutcome:
+def _describe_retry(account: str, before: Snapshot, step: Step | None) -> CommandOutcome:
     if step is None:
         return CommandOutcome(account, False, f"{account} does not decide; see the log, then ask again")
     source, target, at = step.record.source, step.record.target, step.snapshot
     if target is State.SHUTTING_DOWN:
         return CommandOutcome(account, False, f"{account} is being stopped")
     if target is State.BACKOFF:
-        until = of_day(at.deadline) if at.deadline is not None else "a person helps"
+        until = of_day(at.deadline) if at.deadline is not None else "the operator acts"
         return CommandOutcome(account, False, f"{account}: the flood wait that Telegram asked for stands until {until}")
     if target is State.HEALTHY:
         return CommandOutcome(account, True, f"{account} is healthy; it is asked for a sign of life now")
     if before.action is Action.MEND_CONFIG:
-        mended = "the config is read at the start only, so if you have mended it, restart the engine"
-        return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {mended}")
+        advice = "the config is read only at the start, so if you have changed it, restart the engine"
+        return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {advice}")
     if source is target:
         return CommandOutcome(account, True, f"{account} is connecting already")
     return CommandOutcome(account, True, f"{account} is tried again now")

@@ -1,4 +1,4 @@
-"""The side of the engine: listens at a private socket, and lets no client cost it more than a moment."""
+"""The engine's side of the socket: a listener that is private to its user and bounds what a client can cost."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,55 +17,56 @@ from engine.control.protocol import (
     CommandOutcome,
     RefusalReason,
     Verb,
-    line_of,
-    no,
-    parse,
-    reachable,
+    encode_line,
+    parse_request,
+    refuse,
+    short_address,
 )
 
 MAX_CLIENTS: Final = 16
 READ_TIMEOUT: Final = 10.0
-"""Seconds that a client gets to say what it wants."""
+"""Seconds that a client has to send a request."""
 WRITE_TIMEOUT: Final = 5.0
 ACCEPT_PAUSE: Final = 1.0
-"""Seconds before listening again when the system has no room for a client."""
+"""Seconds before the server listens again after the system refused a client, for lack of descriptors for example."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.control")
 
 
 class Commands(Protocol):
-    """What the server can ask of the engine. Nothing of it waits for longer than ``timeout``."""
+    """What the server needs from the engine. No method waits longer than ``timeout``."""
 
     @property
     def timeout(self) -> float:
-        """Seconds that any of it may take."""
+        """Seconds that any command may take."""
 
     @property
     def names(self) -> Sequence[str]:
-        """The accounts there are."""
+        """The names of all accounts."""
 
     @property
     def jobs_changed(self) -> Callable[[], None]:
-        """To be called when jobs in the file were changed."""
+        """A function to call when another process has changed the jobs in the file."""
 
     def info(self) -> dict[str, Any]:
-        """Say which engine this is."""
+        """Describe this engine."""
 
     async def pause(self, account: str) -> CommandOutcome:
-        """End the account's life, and begin no other."""
+        """End the account's life, and do not begin another."""
 
     async def resume(self, account: str) -> CommandOutcome:
-        """Begin the next life of an account that is paused."""
+        """Begin the next life of a paused account."""
 
     async def retry(self, account: str) -> CommandOutcome:
-        """Ask for an attempt now."""
+        """Request an attempt now."""
 
 
 @define(eq=False)
 class ControlServer:
-    """Answers requests at the socket ``path``, which is its owner's alone and goes away at the end.
+    """Answers requests at the socket ``path``, which only its owner may use and which is removed at the end.
 
-    A socket that is there already is of an engine that died, for the caller holds the engine's lock: it is replaced.
+    A socket that exists already was left by an engine that died, because the caller holds the engine's lock: it is
+    replaced.
     """
 
     path: Path
@@ -73,53 +74,48 @@ class ControlServer:
     _clients: int = field(default=0, init=False)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started once it listens. An engine that cannot listen says so, and runs on."""
+        """Serve until cancelled; started once it listens. An engine that cannot listen logs that and keeps running."""
         try:
-            with reachable(self.path) as address:
+            with short_address(self.path) as address:
                 listener = await anyio.create_unix_listener(address, mode=0o600)
         except OSError as exc:
-            why = (exc.strerror or str(exc)).lower()
-            log.error(
-                f"{self.path}: pause, resume and retry cannot reach this engine ({why}); give storage.directory a "
-                "place where sockets can be made, then restart",
-                icon="❌",
-            )
+            log.error("control_unreachable", path=str(self.path), detail=(exc.strerror or str(exc)).lower())
             return
         try:
             async with listener, anyio.create_task_group() as clients:
                 task_status.started()
                 while True:
                     try:
-                        await listener.serve(self._meet, clients)
-                    except OSError as exc:  # no descriptors are left, say, and that is not the fleet's fault
-                        log.warning(f"A command could not be heard: {exc.strerror or exc}", icon="⚠️")
+                        await listener.serve(self._serve_client, clients)
+                    except OSError as exc:  # no descriptors are left, for example: no reason to stop the fleet
+                        log.warning("command_not_heard", detail=exc.strerror or str(exc))
                     await anyio.sleep(ACCEPT_PAUSE)
         finally:
             self.path.unlink(missing_ok=True)
 
-    async def _meet(self, stream: SocketStream) -> None:
+    async def _serve_client(self, stream: SocketStream) -> None:
         async with stream:
             if self._clients >= MAX_CLIENTS:
-                await _send(
-                    stream, no(RefusalReason.BUSY, f"{MAX_CLIENTS} commands are under way; wait until one is done")
-                )
+                sentence = f"{MAX_CLIENTS} commands are under way; wait until one is done"
+                await _send(stream, refuse(RefusalReason.BUSY, sentence))
                 return
             self._clients += 1
             try:
-                await self._converse(stream)
-            except Exception:  # a mistake of ours in one command is not the end of the engine
-                log.exception("An error in the engine itself ended a command", icon="❌")
+                await self._answer_requests(stream)
+            except Exception:  # a bug in one command must not end the engine
+                log.exception("command_failed")
             finally:
                 self._clients -= 1
 
-    async def _converse(self, stream: SocketStream) -> None:
+    async def _answer_requests(self, stream: SocketStream) -> None:
         lines = BufferedByteReceiveStream(stream)
         while True:
             try:
                 with anyio.fail_after(READ_TIMEOUT):
                     line = await lines.receive_until(b"\n", MAX_REQUEST_BYTES)
             except anyio.DelimiterNotFound:
-                await _send(stream, no(RefusalReason.BAD_REQUEST, f"a request has at most {MAX_REQUEST_BYTES} bytes"))
+                sentence = f"a request has at most {MAX_REQUEST_BYTES} bytes"
+                await _send(stream, refuse(RefusalReason.BAD_REQUEST, sentence))
                 return
             except (TimeoutError, OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
@@ -129,9 +125,9 @@ class ControlServer:
     async def answer(self, line: bytes) -> dict[str, Any]:
         """Return the answer to one line."""
         try:
-            request = parse(line)
+            request = parse_request(line)
         except BadRequest as exc:
-            return no(RefusalReason.BAD_REQUEST, str(exc))
+            return refuse(RefusalReason.BAD_REQUEST, str(exc))
         if request.do is Verb.INFO:
             return {"ok": True, **self.commands.info()}
         if request.do is Verb.JOBS:
@@ -140,9 +136,8 @@ class ControlServer:
         accounts = matching(self.commands.names, request.account)
         if not accounts:
             hint = nearest(request.account, self.commands.names)
-            return no(
-                RefusalReason.UNKNOWN_ACCOUNT, f"the running engine has no account like {request.account!r}; {hint}"
-            )
+            sentence = f"the running engine has no account like {request.account!r}; {hint}"
+            return refuse(RefusalReason.UNKNOWN_ACCOUNT, sentence)
         outcomes: dict[str, CommandOutcome] = {}
 
         async def perform(account: str) -> None:
@@ -168,10 +163,10 @@ class ControlServer:
 
 
 async def _send(stream: SocketStream, answer: dict[str, Any]) -> bool:
-    """Say something; False if nobody reads it."""
+    """Send an answer; return False if the client does not read it."""
     try:
         with anyio.fail_after(WRITE_TIMEOUT):
-            await stream.send(line_of(answer))
+            await stream.send(encode_line(answer))
     except (TimeoutError, OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
         return False
     return True

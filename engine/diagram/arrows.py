@@ -1,4 +1,4 @@
-"""The arrows of a drawing: rules that change the state, with what is alike put together."""
+"""The arrows of a drawing: the rules that change the state, with like ones merged."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -12,9 +12,10 @@ from states.rules import ALIVE, ATTEMPT
 
 ORDER = {state: number for number, state in enumerate(State)}
 SHARING = (ALIVE, ATTEMPT)
-"""States that may share an arrow, the largest group first."""
+"""Groups of states that may share an arrow, the largest first."""
 
 Pair = tuple[State, State]
+"""Source and target of a transition."""
 
 
 @frozen
@@ -27,18 +28,18 @@ class ArrowLabel:
 
     @property
     def cause(self) -> str:
-        """What must come, and what must hold."""
+        """The events that trigger the rules, and their guard."""
         return ", ".join(event_names(self.events)) + (f" [{self.guard}]" if self.guard else "")
 
     @property
     def does(self) -> str:
-        """What is done; empty if nothing is."""
+        """The effects; empty if there are none."""
         return f"/ {', '.join(self.effects)}" if self.effects else ""
 
 
 @frozen
 class Arrow:
-    """All ways from some states, one or several that do alike, to another."""
+    """All transitions to one state from another, or from several whose rules are alike."""
 
     sources: tuple[State, ...]
     target: State
@@ -46,12 +47,12 @@ class Arrow:
 
     @property
     def pairs(self) -> frozenset[Pair]:
-        """Each way by its source and its target."""
+        """Source and target of each transition."""
         return frozenset((source, self.target) for source in self.sources)
 
 
-def _lines(rows: list[Row]) -> tuple[ArrowLabel, ...]:
-    """Return the lines of one way, sorted by their first event, and for one event as the guards are tried."""
+def _merge_rows(rows: list[Row]) -> tuple[ArrowLabel, ...]:
+    """Return the lines of one arrow, sorted by their first event; for the same event, in the order of its guards."""
     tried = {row: place for group in by_pair(ROWS).values() for place, row in enumerate(group)}
     alike: dict[tuple[str | None, tuple[str, ...]], list[Row]] = defaultdict(list)
     for row in rows:
@@ -64,25 +65,28 @@ def _lines(rows: list[Row]) -> tuple[ArrowLabel, ...]:
     return tuple(line for _, _, line in sorted(found, key=lambda item: item[:2]))
 
 
-def _share(ways: dict[Pair, tuple[ArrowLabel, ...]]) -> Iterator[Arrow]:
-    """Yield the arrows that several states share, and take them out of ``ways``."""
+def _pop_shared(transitions: dict[Pair, tuple[ArrowLabel, ...]]) -> Iterator[Arrow]:
+    """Yield the arrows that several states share, and remove them from ``transitions``."""
     for sources in SHARING:
         for target in State:
-            labels = {ways.get((source, target)) for source in sources}
-            # A frame cannot point at what is inside it.
+            labels = {transitions.get((source, target)) for source in sources}
+            # A frame cannot point at a state inside it.
             if target in sources or len(labels) != 1 or (lines := labels.pop()) is None:
                 continue
             for source in sources:
-                del ways[source, target]
+                del transitions[source, target]
             yield Arrow(sources, target, lines)
 
 
-def arrows() -> list[Arrow]:
+def build_arrows() -> list[Arrow]:
     """Return all arrows, sorted by their states; every rule that changes the state is in exactly one."""
     rows: dict[Pair, list[Row]] = defaultdict(list)
     for row in ROWS:
         if row.target is not None:
             rows[row.source, row.target].append(row)
-    ways = {pair: _lines(members) for pair, members in rows.items()}
-    found = [*_share(ways), *(Arrow((source,), target, lines) for (source, target), lines in ways.items())]
-    return sorted(found, key=lambda arrow: (ORDER[arrow.sources[0]], -len(arrow.sources), ORDER[arrow.target]))
+    transitions = {pair: _merge_rows(members) for pair, members in rows.items()}
+    shared = list(_pop_shared(transitions))
+    single = [Arrow((source,), target, lines) for (source, target), lines in transitions.items()]
+    return sorted(
+        shared + single, key=lambda arrow: (ORDER[arrow.sources[0]], -len(arrow.sources), ORDER[arrow.target])
+    )

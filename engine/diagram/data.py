@@ -1,4 +1,4 @@
-"""The machine as plain data: the JSON that other programs rely on."""
+"""The machine as plain data: a JSON format that other programs rely on."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ def _schedule(state: State, policy: Policy) -> dict[str, Any] | None:
 
 
 def as_data(policy: Policy) -> dict[str, Any]:
-    """Return the machine as plain data; a rule whose ``target`` is null stays. All times are seconds."""
+    """Return the machine as plain data; a rule whose ``target`` is null keeps the state. All times are seconds."""
     return {
         "initial": MACHINE.initial,
         "states": [

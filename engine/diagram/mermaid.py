@@ -1,24 +1,24 @@
-"""The machine for mermaid, which web pages and editors draw by themselves."""
+"""The machine for mermaid, which web pages and editors can draw."""
 
 import json
 import textwrap
 
-from engine.diagram.arrows import Arrow, arrows
+from engine.diagram.arrows import Arrow, build_arrows
 from engine.diagram.overlay import PLAIN, Overlay
-from engine.diagram.words import FILLS, STATE_ROLES, TOGETHER, StateRole, legend, schedule
+from engine.diagram.words import FILLS, FRAMED_STATES, STATE_ROLES, StateRole, legend, schedule
 from states import MACHINE, Policy, State
 from states.rules import ALIVE
 from states.snapshot import MEANINGS
 
 WIDTH = 25
-"""Where the texts are wrapped, in characters."""
-SHARED = {ALIVE: "any_other_state", **{members: f"either_{name}" for name, members in TOGETHER.items()}}
-"""Where the arrows begin that states share. Frames would say it better, but mermaid puts labels of their arrows
-upon each other."""
+"""Width at which the texts are wrapped, in characters."""
+SHARED = {ALIVE: "any_other_state", **{members: f"either_{name}" for name, members in FRAMED_STATES.items()}}
+"""The nodes from which shared arrows start. Frames would be clearer, but mermaid draws the labels of a frame's arrows
+on top of each other."""
 
 
 def _plain(text: str) -> str:
-    """Return a text without the characters that end or escape a text in mermaid."""
+    """Return a text without the characters that end or escape it in mermaid."""
     return text.replace(";", ",").replace(":", " –").replace("#", "")
 
 
@@ -50,14 +50,17 @@ def _legend() -> list[str]:
 
 
 def to_mermaid(policy: Policy, overlay: Overlay = PLAIN) -> str:
-    """Return the machine as a mermaid state diagram; rules that stay are left out, ``md`` and ``json`` have them."""
+    """Return the machine as a mermaid state diagram, without the rules that keep the state.
+
+    The formats ``md`` and ``json`` have those.
+    """
     head = ["---", f"title: {json.dumps(overlay.title, ensure_ascii=False)}", "---"] if overlay.title else []
     lines = ["direction TB", f"[*] --> {MACHINE.initial}"]
     lines += [_state(state, policy, overlay) for state in State]
     for sources, name in SHARED.items():
         text = "any other state" if sources == ALIVE else " or ".join(state.value for state in sources)
         lines.append(f"{name}: <i>{text}</i>")
-    lines += [_arrow(arrow, overlay) for arrow in arrows()]
+    lines += [_arrow(arrow, overlay) for arrow in build_arrows()]
     lines += [f"{state.value} --> [*]" for state in State if MACHINE.get_state(state.value).final]
     for kind in StateRole:
         name = kind.value.replace(" ", "_")

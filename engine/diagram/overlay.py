@@ -11,26 +11,26 @@ from engine.diagram.arrows import Arrow, Pair
 from states import ROWS, Entry, State
 
 PATH_STEPS = 5
-"""So many of the last changes of state are the path that is marked."""
+"""Number of the last transitions that are marked as the path."""
 
 _MOVES = frozenset(row.name for row in ROWS if row.target is not None)
 
 
 @frozen(kw_only=True)
 class Heat:
-    """How often each way was taken, and how long accounts stayed in each state (median, seconds)."""
+    """How often each transition was taken, and how long accounts stayed in each state (median, seconds)."""
 
     taken: Mapping[Pair, int]
     dwells: Mapping[State, float]
 
-    def of(self, arrow: Arrow) -> int:
+    def count(self, arrow: Arrow) -> int:
         """Return how often an arrow was taken."""
         return sum(self.taken.get(pair, 0) for pair in arrow.pairs)
 
 
 @frozen(kw_only=True)
 class Overlay:
-    """What is drawn over the machine; an empty one draws the machine alone."""
+    """What is drawn over the machine; an empty overlay leaves the machine as it is."""
 
     title: str = ""
     current: State | None = None
@@ -42,17 +42,17 @@ class Overlay:
         return not arrow.pairs.isdisjoint(self.path)
 
     def remarks(self, state: State) -> list[str]:
-        """Return what to write into a state."""
+        """Return the remarks in a state's box."""
         found = ["● now here"] if state is self.current else []
         if self.heat and state in self.heat.dwells:
             found.append(f"stayed {seconds(self.heat.dwells[state])} (median)")
         return found
 
     def remark(self, arrow: Arrow) -> str:
-        """Return what to write on an arrow; empty if nothing is known."""
+        """Return the remark on an arrow; empty without ``heat``."""
         if self.heat is None:
             return ""
-        count = self.heat.of(arrow)
+        count = self.heat.count(arrow)
         return f"{count}×" if count else "never taken"
 
 
@@ -61,7 +61,7 @@ PLAIN = Overlay()
 
 @frozen
 class ObservedPaths:
-    """What a journal tells: the ways and the stays, from the oldest entry to the newest."""
+    """The transitions and stays in a journal, from the oldest entry to the newest."""
 
     path: deque[Pair] = field(factory=lambda: deque(maxlen=PATH_STEPS))
     taken: Counter[Pair] = field(factory=Counter)
@@ -69,19 +69,19 @@ class ObservedPaths:
 
     @property
     def heat(self) -> Heat:
-        """Counts and medians."""
+        """The counts of the transitions and the medians of the stays."""
         return Heat(taken=self.taken, dwells={state: median(stays) for state, stays in self.stays.items()})
 
 
-def look(entries: Iterable[Entry]) -> ObservedPaths:
-    """Return what entries tell, which are to come oldest first."""
-    seen = ObservedPaths()
+def observe(entries: Iterable[Entry]) -> ObservedPaths:
+    """Return the transitions and stays in ``entries``, which must be oldest first."""
+    observed = ObservedPaths()
     for entry in entries:
-        # A rule may lead from a state to itself, which is a change as well: the visit of the state is another one.
+        # A rule may lead from a state to itself. That is a transition as well, because a new visit begins.
         if entry.source is entry.target and entry.rule not in _MOVES:
             continue
-        way = (entry.source, entry.target)
-        seen.path.append(way)
-        seen.taken[way] += 1
-        seen.stays[entry.source].append(entry.dwell)
-    return seen
+        pair = (entry.source, entry.target)
+        observed.path.append(pair)
+        observed.taken[pair] += 1
+        observed.stays[entry.source].append(entry.dwell)
+    return observed

@@ -1,8 +1,8 @@
 """The machine as SCXML, the W3C's language for state machines.
 
-What SCXML has no word for stands in a namespace of ours: ``why``, ``meaning`` and ``schedule``. Guards are
-``cond`` and named in the data model, effects are ``log`` elements in their order. SCXML lets nothing happen in a
-``final`` state, while ours still waits for its link to close, so its rules are transitions of our namespace.
+A namespace of our own holds what SCXML cannot express: ``why``, ``meaning`` and ``schedule``. Guards are ``cond``
+attributes and named in the data model; effects are ``log`` elements, in order. SCXML allows no transition in a
+``final`` state. Ours still waits for its link to close, so its rules are transitions in our namespace.
 """
 
 import xml.etree.ElementTree as ET
@@ -41,8 +41,8 @@ def _state(parent: ET.Element, state: State, policy: Policy) -> None:
 
 
 def to_scxml(policy: Policy) -> str:
-    """Return the machine as an SCXML document; a transition without a target stays."""
-    # Prefixes are written by hand: ElementTree would ask for them in a registry that the whole process shares.
+    """Return the machine as an SCXML document; a transition without a target keeps the state."""
+    # Prefixes are written by hand: ElementTree would take them from a registry that the whole process shares.
     attributes = {"xmlns": SCXML, "xmlns:holdfast": OURS, "version": "1.0", "name": "holdfast"}
     root = ET.Element("scxml", attributes | {"initial": MACHINE.initial or "", "datamodel": "ecmascript"})
     data = ET.SubElement(root, "datamodel")

@@ -1,4 +1,4 @@
-"""The machine as tables: what happens in each state on each event, and why."""
+"""The machine as Markdown tables: what happens in each state on each event, and why."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from states.machine import by_pair
 from states.snapshot import MEANINGS
 
 LATE = (stale, foreign)
-"""Guards of the two rules that drop late events; the matrix leaves them out, because they are in every column."""
+"""Guards of the two rules that drop late events; the matrix omits these rules, because they are in every column."""
 
 INTRODUCTION = f"""# The machine
 
@@ -32,14 +32,14 @@ def _head(*names: str) -> list[str]:
 
 
 def _cell(rows: Sequence[Row]) -> str:
-    """Return where the rules of a pair lead, in the order in which they are tried."""
-    ways: list[str] = []
+    """Return the targets of a pair's rules, in the order in which the rules are tried."""
+    targets: list[str] = []
     for row in rows:
         if row.when in LATE:
             continue
-        where = f"**{row.target.value}**" if row.target else "stays" if row.does or row.note else "–"
-        ways.append(where + (f" `[{row.guard}]`" if row.guard else ""))
-    return "<br>".join(ways)
+        target = f"**{row.target.value}**" if row.target else "stays" if row.does or row.note else "–"
+        targets.append(target + (f" `[{row.guard}]`" if row.guard else ""))
+    return "<br>".join(targets)
 
 
 def _states(policy: Policy) -> list[str]:
@@ -63,7 +63,7 @@ def _matrix() -> list[str]:
 
 
 def _rules(state: State) -> list[str]:
-    """Return the table of one state: a line for each rule."""
+    """Return the table of one state, with a line for each rule."""
     pairs = by_pair(ROWS)
     lines = _head("event", "guard", "goes to", "effects", "why")
     for event in EVENTS:

@@ -1,4 +1,4 @@
-"""What the drawings say about a state and about a group of events."""
+"""The words of the drawings: roles of states, groups of events, and schedules."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
@@ -10,7 +10,7 @@ from states.rules import ATTEMPT, FAILED_ATTEMPT, LOSSES, UNUSABLE
 
 
 class StateRole(StrEnum):
-    """What a state is to the person who looks; it gives the colour."""
+    """What a state means to the reader; it determines the colour."""
 
     ATTEMPT = "attempt"
     WORKING = "working"
@@ -38,24 +38,24 @@ FILLS: Mapping[StateRole, str] = {
     StateRole.NEEDS_A_PERSON: "#f7cdcd",
     StateRole.FINAL: "#e2e2e2",
 }
-"""Pale, so that black text on them stays readable on paper without colour; the kind is written out as well."""
+"""Pale colours, on which black text stays readable in a black-and-white print; the role is written out as well."""
 
 GROUPS: Mapping[str, tuple[type[Event], ...]] = {
     "any failed attempt": FAILED_ATTEMPT,
     "anything unusable": UNUSABLE,
     "any loss": LOSSES,
 }
-"""Events that the rules treat alike, under one name, the largest first; the legend says who belongs to which."""
+"""Groups of events that the rules treat alike, the largest first; the legend lists their members."""
 
-TOGETHER: Mapping[str, tuple[State, ...]] = {"attempt": ATTEMPT}
-"""States that are drawn side by side in a frame, because arrows that they share leave from the frame."""
-FRAMES: Mapping[str, str] = {"attempt": "an attempt"}
+FRAMED_STATES: Mapping[str, tuple[State, ...]] = {"attempt": ATTEMPT}
+"""States that are drawn side by side in a frame, because the arrows that they share leave from the frame."""
+FRAME_TITLES: Mapping[str, str] = {"attempt": "an attempt"}
 
 RANK = {event.__name__: number for number, event in enumerate(EVENTS)}
 
 
 def event_names(events: Iterable[str]) -> list[str]:
-    """Return the names of events, with those that make up a group replaced by the group's name."""
+    """Return the names of events; events that make up a whole group are replaced by the group's name."""
     left, names = set(events), []
     for name, group in GROUPS.items():
         members = {event.__name__ for event in group}
@@ -74,8 +74,8 @@ def _durations(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values) + " s"
 
 
-def _waits(policy: Policy) -> list[str]:
-    """Return the schedules of ``backoff``; causes that wait alike share a line."""
+def _backoff_schedules(policy: Policy) -> list[str]:
+    """Return the schedules of ``backoff``; causes with the same schedule share a line."""
     alike: dict[str, list[str]] = {}
     for name, value in attrs.asdict(policy.backoff, recurse=False).items():
         if name == "flood":
@@ -104,7 +104,7 @@ def schedule(state: State, policy: Policy) -> list[str]:
                 f"stable after {health.stable_after:g} s",
             ]
         case State.BACKOFF:
-            return _waits(policy)
+            return _backoff_schedules(policy)
         case State.SHUTTING_DOWN:
             return [f"grace {policy.shutting_down.grace:g} s"]
         case _:

@@ -1,4 +1,4 @@
-"""``doctor``: looks at everything that a run needs, and says what mends what is wrong. A composition root."""
+"""``doctor``: checks everything that a run needs, and names a remedy for what is wrong. A composition root."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -10,53 +10,53 @@ import anyio.to_thread
 
 from engine.config import Config
 from engine.doctor import network, session_files, storage
-from engine.doctor.findings import Finding, unexpected, unfinished, verdict
+from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
 from engine.doctor.session_files import SessionCheck
 
-__all__ = ["Finding", "examine", "verdict"]
+__all__ = ["Finding", "as_data", "run_checks", "verdict"]
 
 CHECK_TIMEOUT: Final = 15.0
-"""Seconds that any check may take; the waits in it are much shorter."""
+"""Seconds that any check may take; the timeouts inside a check are much shorter."""
 NETWORK_TIMEOUT: Final = 60.0
-AT_ONCE: Final = 8
+MAX_CHECKS_AT_ONCE: Final = 8
 
 
-async def examine(config: Config, *, fix: bool) -> list[Finding]:
-    """Look at everything; change nothing unless ``fix``, and then only journal modes and permissions. Never raises."""
+async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
+    """Check everything. Only with ``fix`` are journal modes and permissions changed, and nothing else. Never raises."""
     found = [Finding("config", True, f"{config.path} can be used, {len(config.accounts)} accounts")]
-    found += await _bounded("storage", partial(storage.look, config, fix))
-    found += await _bounded("session_files", partial(session_files.directories, config, fix))
+    found += await _run_bounded("storage", partial(storage.check, config, fix))
+    found += await _run_bounded("session_files", partial(session_files.check_directories, config, fix))
     checks = [SessionCheck(config, account, fix) for account in config.accounts]
-    found += await _sessions(checks)
-    found += session_files.doubles(checks)
+    found += await _check_sessions(checks)
+    found += session_files.find_shared_logins(checks)
     stored = {check.account.name: check.inspection.address for check in checks if check.inspection}
     try:
         with anyio.fail_after(NETWORK_TIMEOUT):
-            found += await network.examine(config, stored)
+            found += await network.check(config, stored)
     except TimeoutError:
-        found.append(Finding("network", False, f"there was no end of it within {NETWORK_TIMEOUT:g} s"))
+        found.append(Finding("network", False, f"could not be checked within {NETWORK_TIMEOUT:g} s"))
     except Exception as exc:
-        text = f"could not be looked at ({type(exc).__name__}: {exc})"
+        text = f"could not be checked ({type(exc).__name__}: {exc})"
         found.append(Finding("network", False, text, "check telegram.datacenter in the config"))
     return found
 
 
-async def _sessions(checks: list[SessionCheck]) -> list[Finding]:
-    limit = anyio.CapacityLimiter(AT_ONCE)
+async def _check_sessions(checks: list[SessionCheck]) -> list[Finding]:
+    limit = anyio.CapacityLimiter(MAX_CHECKS_AT_ONCE)
     parts: list[list[Finding]] = [[] for _ in checks]
 
-    async def run(place: int, check: SessionCheck) -> None:
+    async def run(index: int, check: SessionCheck) -> None:
         async with limit:
-            parts[place] = await _bounded(check.account.name, check.look)
+            parts[index] = await _run_bounded(check.account.name, check.run)
 
     async with anyio.create_task_group() as tasks:
-        for place, check in enumerate(checks):
-            tasks.start_soon(run, place, check)
+        for index, check in enumerate(checks):
+            tasks.start_soon(run, index, check)
     return list(itertools.chain.from_iterable(parts))
 
 
-async def _bounded(about: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
-    """Run a check in a thread; whatever becomes of it is a finding, and what it found before stays."""
+async def _run_bounded(about: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+    """Run a check in a thread; a timeout or an error becomes one more finding, after those made before it."""
     found: list[Finding] = []
 
     def collect() -> None:

@@ -1,8 +1,8 @@
-"""What ``doctor`` finds: values, and their lines."""
+"""The findings of ``doctor``: values, and their text."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -13,39 +13,50 @@ ICONS: Final = {True: "✅", False: "❌", None: "⚠️"}
 
 @frozen
 class Finding:
-    """One line. ``well`` None is advice, which fails nothing; ``mend`` is a command or what a person can do."""
+    """One result of a check. ``ok`` None is advice, which fails nothing; ``remedy`` is a command or a hint."""
 
     about: str
-    well: bool | None
+    ok: bool | None
     text: str
-    mend: str = ""
+    remedy: str = ""
     fixed: bool = False
 
     def __str__(self) -> str:
-        mend = f"\n     → {self.mend}" if self.mend else ""
-        return f"{ICONS[self.well]} {self.about}: {self.text}{mend}"
+        remedy = f"\n     → {self.remedy}" if self.remedy else ""
+        return f"{ICONS[self.ok]} {self.about}: {self.text}{remedy}"
+
+
+def as_data(finding: Finding) -> dict[str, Any]:
+    """Return what ``doctor --json`` prints; its keys are a contract."""
+    return {
+        "about": finding.about,
+        "well": finding.ok,
+        "text": finding.text,
+        "mend": finding.remedy,
+        "fixed": finding.fixed,
+    }
 
 
 def verdict(findings: Iterable[Finding]) -> str:
     """Return the sentence that ends a report."""
-    wells = [finding.well for finding in findings]
-    wrong, advice = wells.count(False), wells.count(None)
-    notes = f"; {_counted(advice, 'more is', 'more are')} worth a look" if advice else ""
-    return f"{_counted(wrong, 'thing is', 'things are')} wrong{notes}" if wrong else f"all is well{notes}"
+    results = [finding.ok for finding in findings]
+    wrong, advice = results.count(False), results.count(None)
+    notes = f"; {_count(advice, 'more is', 'more are')} worth a look" if advice else ""
+    return f"{_count(wrong, 'thing is', 'things are')} wrong{notes}" if wrong else f"all is well{notes}"
 
 
-def unfinished(about: str, seconds: float) -> Finding:
-    """Return what is said of a check that did not end."""
-    return Finding(about, False, f"could not be looked at within {seconds:g} s", "see what holds the disk")
+def unfinished(about: str, timeout: float) -> Finding:
+    """Return the finding for a check that did not end within ``timeout`` seconds."""
+    return Finding(about, False, f"could not be checked within {timeout:g} s", "see what holds the disk")
 
 
 def unexpected(about: str, exc: Exception) -> Finding:
-    """Return what is said of a check that failed in a way of its own."""
+    """Return the finding for a check that raised an error."""
     if isinstance(exc, OSError) and exc.filename:
         why = (exc.strerror or type(exc).__name__).lower()
         return Finding(about, False, f"{exc.filename}: {why}", command("ls", "-ld", Path(exc.filename).parent))
-    return Finding(about, False, f"could not be looked at ({type(exc).__name__}: {exc})", "see its permissions")
+    return Finding(about, False, f"could not be checked ({type(exc).__name__}: {exc})", "see its permissions")
 
 
-def _counted(count: int, one: str, many: str) -> str:
+def _count(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"

@@ -1,4 +1,4 @@
-"""The ways to the datacenter, and its clock."""
+"""Checks every route to the datacenter, and its clock."""
 
 from collections.abc import Mapping
 from statistics import median
@@ -13,60 +13,64 @@ from engine.app.telegram import connectors_outside
 from engine.config import Config, SandboxConfig
 from engine.doctor.findings import Finding
 
-TIMEOUT: Final = 3.0
-"""Seconds that a look at one way may take."""
-AT_ONCE: Final = 32
-CLOCK_BEHIND, CLOCK_AHEAD = 300.0, 30.0
-"""How far the datacenter's clock may be behind ours, and ahead of it, before Telethon drops what it says (seconds)."""
+PROBE_TIMEOUT: Final = 3.0
+"""Seconds that the probe of one route may take."""
+MAX_PROBES_AT_ONCE: Final = 32
+MAX_CLOCK_BEHIND, MAX_CLOCK_AHEAD = 300.0, 30.0
+"""Seconds that the datacenter's clock may be behind ours, and ahead of it, before Telethon drops its messages."""
 
 Address = tuple[int, str, int]
+"""Number of the datacenter, host, port."""
 NEW_LOGIN: Final = (DEFAULT_DC_ID, DEFAULT_IPV4_IP, DEFAULT_PORT)
-"""Where Telethon goes with a session that names no datacenter yet."""
+"""Where Telethon connects with a session that names no datacenter yet."""
 
 
-async def examine(config: Config, stored: Mapping[str, Address | None]) -> list[Finding]:
-    """Look at each way to the datacenter once, at the same time; ``stored`` are the addresses in the session files."""
+async def check(config: Config, stored: Mapping[str, Address | None]) -> list[Finding]:
+    """Probe each route to the datacenter once, all at the same time.
+
+    ``stored`` has the addresses in the session files, by account.
+    """
     if isinstance(config.telegram.datacenter, SandboxConfig):
         return [Finding("network", True, "the sandbox datacenter starts with the engine")]
-    ways: dict[str, tuple[Address, Proxy | None]] = {}
+    routes: dict[str, tuple[Address, Proxy | None]] = {}
     for name, connector in connectors_outside(config).items():
         address = connector.address or stored.get(name) or NEW_LOGIN
-        where = f"{address[1]}:{address[2]}" if connector.address else f"Telegram ({address[1]}:{address[2]})"
+        target = f"{address[1]}:{address[2]}" if connector.address else f"Telegram ({address[1]}:{address[2]})"
         for proxy in connector.failover.proxies:
-            ways[f"{where} through {proxy or 'no proxy'}"] = address, proxy
-    seen: dict[str, DatacenterProbeResult] = {}
-    limit = anyio.CapacityLimiter(AT_ONCE)
+            routes[f"{target} through {proxy or 'no proxy'}"] = address, proxy
+    results: dict[str, DatacenterProbeResult] = {}
+    limit = anyio.CapacityLimiter(MAX_PROBES_AT_ONCE)
 
-    async def visit(way: str, address: Address, proxy: Proxy | None) -> None:
+    async def probe(route: str, address: Address, proxy: Proxy | None) -> None:
         async with limit:
             try:
-                seen[way] = await inspect_datacenter(address, proxy, timeout=TIMEOUT)
+                results[route] = await inspect_datacenter(address, proxy, timeout=PROBE_TIMEOUT)
             except Exception:
-                seen[way] = DatacenterProbeResult("dark")
+                results[route] = DatacenterProbeResult("dark")
 
     async with anyio.create_task_group() as tasks:
-        for way, (address, proxy) in ways.items():
-            tasks.start_soon(visit, way, address, proxy)
-    return [*(_reached(way, seen[way]) for way in sorted(seen)), _clock(seen)]
+        for route, (address, proxy) in routes.items():
+            tasks.start_soon(probe, route, address, proxy)
+    return [*(_judge_route(route, results[route]) for route in sorted(results)), _judge_clock(results)]
 
 
-def _reached(way: str, found: DatacenterProbeResult) -> Finding:
-    match found.state:
+def _judge_route(route: str, result: DatacenterProbeResult) -> Finding:
+    match result.state:
         case "answers":
-            return Finding("network", True, f"{way}: the datacenter answers")
+            return Finding("network", True, f"{route}: the datacenter answers")
         case "accepts":
-            text = f"{way}: somebody takes the connection, but no datacenter answers"
+            text = f"{route}: the connection is accepted, but no datacenter answers"
             return Finding("network", False, text, "check host, port and proxy in the config")
         case _:
-            return Finding("network", False, f"{way}: nobody is there", "check network, proxy and firewall")
+            return Finding("network", False, f"{route}: unreachable", "check network, proxy and firewall")
 
 
-def _clock(seen: Mapping[str, DatacenterProbeResult]) -> Finding:
-    offsets = [found.clock for found in seen.values() if found.clock is not None]
+def _judge_clock(results: Mapping[str, DatacenterProbeResult]) -> Finding:
+    offsets = [result.clock for result in results.values() if result.clock is not None]
     if not offsets:
         return Finding("clock", None, "not compared, because no datacenter answers")
     offset = round(median(offsets))
-    well = -CLOCK_BEHIND <= offset <= CLOCK_AHEAD
+    ok = -MAX_CLOCK_BEHIND <= offset <= MAX_CLOCK_AHEAD
     side = "behind" if offset < 0 else "ahead of"
-    text = f"the datacenter's is {abs(offset)} s {side} ours" if offset else "agrees with ours"
-    return Finding("clock", well, text, "" if well else "timedatectl set-ntp true")
+    text = f"the datacenter's clock is {abs(offset)} s {side} ours" if offset else "agrees with ours"
+    return Finding("clock", ok, text, "" if ok else "timedatectl set-ntp true")

@@ -1,4 +1,4 @@
-"""The engine's own files: its directory and its journal, and who runs on them."""
+"""Checks of the engine's own files: its directory, its journal, and the process that uses them."""
 
 import shlex
 import sqlite3
@@ -15,19 +15,20 @@ from adapters.system import Holder, holder_of
 from engine import paths
 from engine.config import Config
 from engine.console.shell import engine_command
-from engine.doctor import places
+from engine.doctor import directories
 from engine.doctor.findings import Finding
 from states.events import DatabaseCorrupt
 
-BUSY_SECONDS: Final = 3.0
-"""How long somebody's lock on the journal is waited for."""
-SOUND_SECONDS: Final = 5.0
-"""How long SQLite may look at it."""
-LOG_LARGE: Final = 256 * 10**6
+BUSY_TIMEOUT: Final = 3.0
+"""Seconds to wait for a lock on the journal."""
+INTEGRITY_TIMEOUT: Final = 5.0
+"""Seconds that SQLite's integrity check of the journal may take."""
+MAX_WAL_BYTES: Final = 256 * 10**6
+"""A larger write-ahead log means that a reader keeps SQLite from emptying it."""
 
 
-def look(config: Config, fix: bool) -> Iterator[Finding]:
-    """Look at the data directory and what is in it."""
+def check(config: Config, fix: bool) -> Iterator[Finding]:
+    """Check the data directory and the files in it."""
     directory = config.storage.directory
     holder = _holder(directory / paths.LOCK)
     if holder is not None:
@@ -35,67 +36,69 @@ def look(config: Config, fix: bool) -> Iterator[Finding]:
         yield Finding("engine", True, f"runs as process {holder.pid} since {since:%Y-%m-%d %H:%M:%S}")
     else:
         yield Finding("engine", True, "does not run on this data")
-    yield from places.directory("storage", directory, fix=fix)
-    yield from places.space([directory, *(account.session.parent for account in config.accounts)])
+    yield from directories.check_directory("storage", directory, fix=fix)
+    yield from directories.check_space([directory, *(account.session.parent for account in config.accounts)])
     if (directory / paths.BACKUPS).exists():
-        yield from places.directory("backups", directory / paths.BACKUPS, fix=fix)
+        yield from directories.check_directory("backups", directory / paths.BACKUPS, fix=fix)
     database = directory / paths.DATABASE
     if not database.exists():
-        yield Finding("journal", True, f"{database} does not exist yet; run makes it")
+        yield Finding("journal", True, f"{database} does not exist yet; run creates it")
         return
-    yield from places.writable("journal", database)
-    yield from places.private("journal", database, fix=fix)
-    yield from _journal(config, database, holder, fix)
+    yield from directories.check_writable("journal", database)
+    yield from directories.check_private("journal", database, fix=fix)
+    yield from _check_journal(config, database, holder, fix)
 
 
 def _holder(path: Path) -> Holder | None:
     return holder_of(path) if path.parent.is_dir() else None
 
 
-def _journal(config: Config, path: Path, holder: Holder | None, fix: bool) -> Iterator[Finding]:
+def _check_journal(config: Config, path: Path, holder: Holder | None, fix: bool) -> Iterator[Finding]:
     try:
-        with closing(open_read_only(path, busy_timeout=BUSY_SECONDS)) as database:
+        with closing(open_read_only(path, busy_timeout=BUSY_TIMEOUT)) as database:
             mode = str(database.execute("pragma journal_mode").fetchone()[0])
             version = int(database.execute("pragma user_version").fetchone()[0])
-            sound = is_intact(database, timeout=SOUND_SECONDS)
+            intact = is_intact(database, timeout=INTEGRITY_TIMEOUT)
     except DatabaseUnusable as exc:
         damaged = isinstance(exc.failure, DatabaseCorrupt)
-        yield Finding("journal", False, str(exc), _out_of_the_way(path, holder) if damaged else "")
+        yield Finding("journal", False, str(exc), _move_away(path, holder) if damaged else "")
         return
     except sqlite3.Error as exc:
-        yield Finding("journal", False, f"{path}: cannot be read ({exc})", _out_of_the_way(path, holder))
+        yield Finding("journal", False, f"{path}: cannot be read ({exc})", _move_away(path, holder))
         return
-    yield _mode(config, path, mode, fix=fix and holder is None)
-    if sound is None:
-        yield Finding("journal", None, f"is too large to be checked within {SOUND_SECONDS:g} s; no fault so far")
+    yield _check_journal_mode(config, path, mode, fix=fix and holder is None)
+    if intact is None:
+        yield Finding("journal", None, f"is too large to be checked within {INTEGRITY_TIMEOUT:g} s; no fault so far")
+    elif intact:
+        yield Finding("journal", True, "is intact")
     else:
-        yield Finding(
-            "journal", sound, "is sound" if sound else "is damaged", "" if sound else _out_of_the_way(path, holder)
-        )
+        yield Finding("journal", False, "is damaged", _move_away(path, holder))
     known = version <= VERSION
-    text = f"schema {version}" + ("" if known else f", and known here is {VERSION}")
+    text = f"schema {version}" + ("" if known else f", and this version of Holdfast knows {VERSION}")
     yield Finding("journal", known, text, "" if known else "use the version of Holdfast that wrote it, or a newer one")
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size > LOG_LARGE:
-        text = f"its log has {log.stat().st_size / 10**6:,.0f} MB"
-        yield Finding("journal", None, text, "end the program that reads it all the time, such as log -f")
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size > MAX_WAL_BYTES:
+        text = f"its write-ahead log has {wal.stat().st_size / 10**6:,.0f} MB"
+        yield Finding("journal", None, text, "end the program that keeps reading it, such as log -f")
 
 
-def _mode(config: Config, path: Path, mode: str, *, fix: bool) -> Finding:
+def _check_journal_mode(config: Config, path: Path, mode: str, *, fix: bool) -> Finding:
     if mode == "wal":
         return Finding("journal", True, "journal mode is wal")
     if not fix:
         return Finding("journal", False, f"journal mode is {mode}", engine_command("doctor", config.path, "--fix"))
     try:
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as database:
             now = str(database.execute("pragma journal_mode = wal").fetchone()[0])
     except sqlite3.Error as exc:
-        return Finding("journal", False, f"journal mode is {mode}, and cannot be changed ({exc})", "end who uses it")
+        return Finding(
+            "journal", False, f"journal mode is {mode}, and cannot be changed ({exc})", "end the program that uses it"
+        )
     return Finding("journal", now == "wal", f"journal mode is {now} now", fixed=now == "wal")
 
 
-def _out_of_the_way(path: Path, holder: Holder | None) -> str:
-    """Return the command that moves the journal and its log away; accounts then start with an empty one."""
+def _move_away(path: Path, holder: Holder | None) -> str:
+    """Return the command that moves the journal and its log away; the next run then starts with an empty one."""
     aside = shlex.quote(str(path.parent / "damaged"))
     move = f"mkdir -p {aside} && mv {shlex.quote(str(path))}* {aside}"
     return f"stop the engine, then: {move}" if holder else move

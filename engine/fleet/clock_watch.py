@@ -5,7 +5,6 @@ from collections.abc import Callable
 import anyio
 import structlog
 
-from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from states.events import ClockJumped
 
@@ -15,7 +14,7 @@ EVERY = 1.0
 THRESHOLD = 5.0
 """Seconds by which the clocks may part between two looks; a clock that is slewed stays far below it."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 async def watch_clocks(wall: Clock, steady: Clock, tell: Callable[[ClockJumped], None]) -> None:
@@ -27,10 +26,5 @@ async def watch_clocks(wall: Clock, steady: Clock, tell: Callable[[ClockJumped],
         jump = apart - before
         if abs(jump) < THRESHOLD:
             continue
-        which = "ahead" if jump > 0 else "back"
-        log.warning(
-            f"The clock jumped {which} by {seconds(abs(jump))}: the machine slept, or its clock was set. "
-            "Every account is asked whether it still answers",
-            icon="🔍",
-        )
+        log.warning("clock_jumped", seconds=jump)
         tell(ClockJumped(seconds=jump))

@@ -28,7 +28,7 @@ POST_TIMEOUT: Final = 1.0
 SETTLED: Final = 0.5
 """Seconds after which what is written to a damaged file is no longer the closing of it."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 StatStamp = tuple[tuple[int, int, int, int] | None, ...]
 """What the file system says of a file and of its log: device, inode, size, time of change in nanoseconds."""
@@ -79,7 +79,7 @@ class CredentialsWatch:
             try:
                 await self.look(*self.fleet.runners)
             except Exception:  # a mistake of ours here must not stop the fleet
-                log.exception("An error in the engine itself kept it from looking at the session files", icon="❌")
+                log.exception("credentials_watch_failed")
 
     async def look(self, *names: str) -> None:
         """Look at the files of these accounts now, and tell those whose credentials are others than before."""

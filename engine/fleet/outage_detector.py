@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 import structlog
 from attrs import define, field
 
-from engine.console.format import seconds
 from engine.fleet.connect_limiter import ConnectLimiter
 from states import Event, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
@@ -26,7 +25,7 @@ ANSWER = frozenset({Connected.__name__, ProbeAnswered.__name__})
 WITHOUT_LINK = (State.CONNECTING, State.RECONNECTING, State.BACKOFF)
 OUT_OF_PLAY = (State.AUTH_FAILED, State.SHUTTING_DOWN)
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 def _is_loss(record: Record) -> bool:
@@ -62,7 +61,9 @@ class OutageDetector:
     _told: set[str] = field(factory=set, init=False)
     """Those that were told it is back, and did not get through since."""
     _since: float = field(default=0.0, init=False)
-    _said: tuple[str, float] = field(default=("", float("-inf")), init=False)
+    _said: tuple[int, int] = field(default=(0, 0), init=False)
+    """The last report: how many accounts had lost the network, of how many."""
+    _said_at: float = field(default=float("-inf"), init=False)
     _reporting: bool = field(default=False, init=False)
 
     def observe(self, account: str, step: Step) -> None:
@@ -105,11 +106,11 @@ class OutageDetector:
 
     def _begin(self, now: float) -> None:
         self.suspected, self._since = True, now
-        sentence = f"{len(self._together)} of {len(self._in_play)} accounts lost the network together"
-        self._reporting = sentence != self._said[0] or now - self._said[1] > QUIET_SECONDS
+        lost, accounts = len(self._together), len(self._in_play)
+        self._reporting = (lost, accounts) != self._said or now - self._said_at > QUIET_SECONDS
         if self._reporting:
-            self._said = (sentence, now)
-            log.warning(f"{sentence}; one tries for all", icon="🔌")
+            self._said, self._said_at = (lost, accounts), now
+            log.warning("outage_suspected", lost=lost, accounts=accounts)
         self.turns.one_by_one()
 
     def _sign_of_life(self, account: str, record: Record) -> None:
@@ -119,12 +120,11 @@ class OutageDetector:
         together, self._together, self.suspected = self._together, set(), False
         came_back = record.source is not State.HEALTHY
         if self._reporting:
-            outcome = (
-                f"The network is back after {seconds(max(0.0, record.at - self._since))}"
-                if came_back
-                else f"It is not the network: {account} still answers"
-            )
-            log.info(f"{outcome}; {len(self._lost)} accounts go on, {self.turns.at_once} at a time", icon="✅")
+            go_on = {"waiting": len(self._lost), "at_once": self.turns.at_once}
+            if came_back:
+                log.info("outage_over", took=max(0.0, record.at - self._since), **go_on)
+            else:
+                log.info("outage_ruled_out", account=account, **go_on)
         self.turns.all_go()
         if came_back:
             waiting = [name for name in together - self._told if self._lost[name] is State.BACKOFF]

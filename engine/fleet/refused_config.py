@@ -11,7 +11,7 @@ from engine.fleet.supervisor import Supervisor
 from states import State, Step
 from states.events import ConfigRefused
 from states.rules import ATTEMPT
-from states.snapshot import ADVICE, SHARED_SETTING, Action
+from states.snapshot import SHARED_SETTING
 
 POST_TIMEOUT: Final = 10.0
 """Seconds that an account gets to take the news."""
@@ -20,7 +20,7 @@ BEGINNINGS: Final = ("Started", "CredentialsReplaced")
 """What leads to an attempt that nobody asked for."""
 OUT_OF_USE: Final = (State.AUTH_FAILED, State.SHUTTING_DOWN)
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 @define(eq=False)
@@ -72,9 +72,7 @@ class RefusedConfig:
         self._standing = ConfigRefused(
             setting=SHARED_SETTING, detail=str(record.payload.get("detail", "")), chain=record.cause
         )
-        count = "1 account is" if len(stopped) == 1 else f"{len(stopped)} accounts are"
-        why = cause.detail if cause else SHARED_SETTING
-        log.error(f"Telegram refuses {why}, so {count} stopped. What to do: {ADVICE[Action.MEND_CONFIG]}", icon="❌")
+        log.error("config_refused", detail=cause.detail if cause else SHARED_SETTING, accounts=len(stopped))
         if fresh:
             self._pass_on(snapshots, self._standing)
 

@@ -19,7 +19,7 @@ REBIRTH_DELAY = 10.0
 MARGIN = 5.0
 """Seconds beyond the grace, after which accounts that have not ended are left as they are."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.fleet")
 
 
 @define(eq=False, repr=False)
@@ -53,7 +53,7 @@ class Supervisor:
         for name in accounts:
             runner = self.runners.get(name)
             if runner is not None and not runner.offer(event):
-                log.debug(f"{name} is too busy to hear {type(event).__name__}")
+                log.debug("hint_dropped", account=name, trigger=type(event).__name__)
 
     def tell_all(self, event: Event) -> None:
         """Give every account an event, without waiting."""
@@ -116,9 +116,7 @@ class Supervisor:
         try:
             await runner.live()
         except Exception:
-            log.exception(
-                "An error in the engine itself ended this life; a new one follows", icon="❌", account=runner.account
-            )
+            log.exception("life_failed", account=runner.account)
             return False
         finally:
             runner.ended.set()

@@ -14,7 +14,7 @@ EVERY = 60.0
 MIN_IDLE = 1.0
 """Seconds between two looks at least."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.journal")
 
 
 class Prunable(Protocol):
@@ -38,6 +38,6 @@ async def retain(journal: Prunable, keep: float, clock: Clock, *, unusable: type
             told = False
         except unusable as exc:
             if not told:
-                log.warning(f"Old entries of the journal are not deleted for now: {exc}", icon="💾")
+                log.warning("retention_failed", detail=str(exc))
             told = True
         await anyio.sleep(PAUSE if deleted else idle)

@@ -1,8 +1,8 @@
-"""Exhaustive exploration of the real ``step``: every configuration that can be reached, every event in every form.
+"""Exhaustive exploration of the real ``step``: every reachable configuration, and every event in every form.
 
-Three kinds of properties: *always* (``properties.ALWAYS``, of every decision), *sometimes* (each rule is taken, each
-state is entered), *eventually* (in a friendly world every configuration gets to ``healthy``, ``auth_failed`` or the end
-of ``shutting_down``). A failing one comes with the shortest list of events that leads there.
+There are three kinds of properties: *always* (``properties.ALWAYS``, of every decision), *sometimes* (each rule is
+taken, each state is entered) and *eventually* (in a benign world every configuration gets to ``healthy``,
+``auth_failed`` or the end of ``shutting_down``). A violation comes with the shortest list of events that leads to it.
 """
 
 from collections import deque
@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import define, field, frozen
 
 from engine.verify.properties import ALWAYS, Always
-from engine.verify.world import ALERT_AFTER, GENERATION, LINK, NOW, Bounds, Configuration, after, benign, forms
+from engine.verify.world import (
+    ALERT_AFTER,
+    GENERATION,
+    LINK,
+    NOW,
+    Bounds,
+    Configuration,
+    apply_decision,
+    enumerate_events,
+    next_benign_event,
+)
 from states import EVENTS, ROWS, Event, Policy, Row, State, Step, begin, step
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, Suspicion, Then
 
@@ -19,8 +29,8 @@ Decide = Callable[..., Step]
 """``states.step.step``, or a mutant of it."""
 
 
-def _small(then: Then) -> Policy:
-    """Return a policy whose schedules stop to grow after two failures, so that the configurations stay few."""
+def _build_policy(then: Then) -> Policy:
+    """Return a policy whose schedules stop growing after two failures, which keeps the configurations few."""
     growing = Backoff(first=10, factor=12, cap=120, tries=2, then=then)
     fixed = Backoff(first=5, factor=1, cap=5, jitter=0, tries=2, then=then)
     return Policy(
@@ -38,18 +48,18 @@ def _small(then: Then) -> Policy:
     )
 
 
-POLICIES: tuple[Policy, ...] = (_small(Then.KEEP_TRYING), _small(Then.PARK))
-"""Both ways of going on; every kind of schedule in each."""
+POLICIES: tuple[Policy, ...] = (_build_policy(Then.KEEP_TRYING), _build_policy(Then.PARK))
+"""Both values of ``then``, each with every kind of schedule."""
 
 
 @frozen
 class _Extreme:
-    """A draw at one end of the jitter."""
+    """A random number at one end of the jitter."""
 
     value: float
 
     def random(self) -> float:
-        """Return it."""
+        """Return the number."""
         return self.value
 
 
@@ -58,20 +68,20 @@ LOW, HIGH = _Extreme(0.0), _Extreme(1 - 2**-53)
 
 @frozen
 class Violation:
-    """A property that does not hold, and the shortest way there."""
+    """A property that does not hold, and the shortest path to where it fails."""
 
     property: str
     what: str
     path: tuple[str, ...]
 
     def __str__(self) -> str:
-        way = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.path, 1))
-        return f"{self.property}: {self.what}\n{way}"
+        steps = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.path, 1))
+        return f"{self.property}: {self.what}\n{steps}"
 
 
 @define
 class VerificationReport:
-    """What was covered, and what was found."""
+    """What the exploration covered, and the violations that it found."""
 
     configurations: int = 0
     decisions: int = 0
@@ -83,130 +93,134 @@ class VerificationReport:
 
 @define
 class Explorer:
-    """Explores one policy, breadth first, so that the first way to a configuration is a shortest one."""
+    """Explores one policy, breadth first: the first path to a configuration is therefore a shortest one."""
 
     policy: Policy
     decide: Decide = step
     properties: Sequence[Always] = ALWAYS
-    most_findings: int = 5
+    max_findings: int = 5
     report: VerificationReport = field(factory=VerificationReport)
     _bounds: Bounds = field(init=False)
-    _came: dict[Configuration, tuple[Configuration | None, str]] = field(factory=dict, init=False)
+    _reached_from: dict[Configuration, tuple[Configuration | None, str]] = field(factory=dict, init=False)
+    """For each configuration the one before it, and the event that led from there."""
     _late: set[tuple[State, str, bool, str]] = field(factory=set, init=False)
+    """Late and impossible events that were tried, by what the rules look at."""
 
     def __attrs_post_init__(self) -> None:
         self._bounds = Bounds.of(self.policy)
 
     def run(self) -> VerificationReport:
-        """Explore everything, and return what was found."""
-        born = Configuration(self._bounds.normal(begin(None, now=NOW)))
-        self._came[born] = (None, "a new account")
-        queue = deque([born])
-        while queue and len(self.report.findings) < self.most_findings:
+        """Explore all reachable configurations, and return the report."""
+        first = Configuration(self._bounds.normalise(begin(None, now=NOW)))
+        self._reached_from[first] = (None, "a new account")
+        queue = deque([first])
+        while queue and len(self.report.findings) < self.max_findings:
             config = queue.popleft()
             self.report.states.add(config.snapshot.state)
             for reached, event in self._successors(config):
-                if reached not in self._came:
-                    self._came[reached] = (config, _named(event) if event else "(a new life begins)")
+                if reached not in self._reached_from:
+                    self._reached_from[reached] = (config, _describe(event) if event else "(a new life begins)")
                     queue.append(reached)
-        self.report.configurations = len(self._came)
+        self.report.configurations = len(self._reached_from)
         if not self.report.findings:
             self._check_eventually()
         return self.report
 
     def _successors(self, config: Configuration) -> Iterator[tuple[Configuration, Event | None]]:
-        for event, possible in forms(config):
-            # What is late, or cannot be, is dropped by rules that look at nothing else: once for each state will do.
-            if not (possible and _present(event, config)):
-                form = (config.snapshot.state, config.link, config.snapshot.parked, _named(event))
+        for event, possible in enumerate_events(config):
+            # Rules that look at nothing else drop late and impossible events: once for each state is enough.
+            if not (possible and _is_current(event, config)):
+                form = (config.snapshot.state, config.link, config.snapshot.parked, _describe(event))
                 if form in self._late:
                     continue
                 self._late.add(form)
-            reached = self._decided(config, event, possible=possible)
+            reached = self._decide(config, event, possible=possible)
             if possible:
                 yield reached, event
-        if config.started:  # the process is killed, or the account is resumed: a new life with what was stored
-            yield Configuration(self._bounds.normal(begin(config.snapshot, now=NOW))), None
+        if config.started:  # the process is killed, or the account is resumed: a new life from the stored snapshot
+            yield Configuration(self._bounds.normalise(begin(config.snapshot, now=NOW))), None
 
-    def _decided(self, config: Configuration, event: Event, *, possible: bool) -> Configuration:
+    def _decide(self, config: Configuration, event: Event, *, possible: bool) -> Configuration:
         decision = self.decide(config.snapshot, event, now=NOW, rng=LOW, policy=self.policy)
         self.report.decisions += 1
         self.report.pairs.add((config.snapshot.state, type(event)))
         self.report.rules.add(decision.record.rule)
-        reached = after(config, event, decision, self._bounds)
+        reached = apply_decision(config, event, decision, self._bounds)
         if possible:
             self._check_always(config, event, decision, reached)
             if decision.record.draw is not None:
                 other = self.decide(config.snapshot, event, now=NOW, rng=HIGH, policy=self.policy)
-                self._check_always(config, event, other, after(config, event, other, self._bounds))
+                self._check_always(config, event, other, apply_decision(config, event, other, self._bounds))
         return reached
 
     def _check_always(self, config: Configuration, event: Event, decision: Step, reached: Configuration) -> None:
         for holds in self.properties:
             wrong = holds(config, event, decision, reached, self.policy)
-            if wrong is not None and len(self.report.findings) < self.most_findings:
-                way = (*self._way(config), f"{_named(event)} → {reached.snapshot.state}, by {decision.record.rule}")
-                self.report.findings.append(Violation(f"always {holds.__name__}", wrong, way))
+            if wrong is not None and len(self.report.findings) < self.max_findings:
+                last = f"{_describe(event)} → {reached.snapshot.state}, by {decision.record.rule}"
+                self.report.findings.append(
+                    Violation(f"always {holds.__name__}", wrong, (*self._path_to(config), last))
+                )
 
     def _check_eventually(self) -> None:
-        """Follow the friendly world from every configuration; a circle or a dead end is a finding."""
+        """Follow the benign world from every configuration; a cycle or a dead end is a violation."""
         good: set[Configuration] = set()
-        for config in self._came:
+        for config in self._reached_from:
             path: list[Configuration] = []
             at = config
             while at not in good and at not in path:
                 path.append(at)
-                event = benign(at)
+                event = next_benign_event(at)
                 if event is None:
                     break
                 decision = self.decide(at.snapshot, event, now=NOW, rng=LOW, policy=self.policy)
-                at = after(at, event, decision, self._bounds)
-            if at in good or (benign(at) is None and _rests(at)):
+                at = apply_decision(at, event, decision, self._bounds)
+            if at in good or (next_benign_event(at) is None and _is_at_rest(at)):
                 good.update(path)
-            elif len(self.report.findings) < self.most_findings:
-                what = f"from {config.snapshot.state} a friendly world leads nowhere"
-                self.report.findings.append(Violation("eventually at rest", what, self._way(config)))
+            elif len(self.report.findings) < self.max_findings:
+                what = f"from {config.snapshot.state} a benign world leads nowhere"
+                self.report.findings.append(Violation("eventually at rest", what, self._path_to(config)))
 
-    def _way(self, config: Configuration) -> tuple[str, ...]:
+    def _path_to(self, config: Configuration) -> tuple[str, ...]:
         steps: list[str] = []
         at: Configuration | None = config
         while at is not None:
-            before, how = self._came[at]
-            steps.append(f"{how} → {at.snapshot.state}")
+            before, event = self._reached_from[at]
+            steps.append(f"{event} → {at.snapshot.state}")
             at = before
         return tuple(reversed(steps))
 
 
-def _rests(config: Configuration) -> bool:
-    """Say whether the account is where a friendly world should get it; parked waits for a person, by its config."""
+def _is_at_rest(config: Configuration) -> bool:
+    """Return whether the account is where a benign world should bring it; a config may let it end up parked."""
     return config.finished or config.snapshot.parked or config.snapshot.state in (State.HEALTHY, State.AUTH_FAILED)
 
 
-def _present(event: Event, config: Configuration) -> bool:
-    """Say whether an event is of this visit and this link, or of none."""
+def _is_current(event: Event, config: Configuration) -> bool:
+    """Return whether an event belongs to this visit and this link, or to none."""
     generation, link = getattr(event, "generation", GENERATION), getattr(event, "link", 0)
     return generation == config.snapshot.generation and link in (0, config.snapshot.link)
 
 
-def _named(event: Event) -> str:
-    """Return an event with what tells its form."""
-    marks = [str(value) for name, value in _shown(event) if value]
-    return type(event).__name__ + (f"({', '.join(marks)})" if marks else "")
+def _describe(event: Event) -> str:
+    """Return an event's name, and what distinguishes its form from the others."""
+    notes = [str(note) for note in _distinctions(event) if note]
+    return type(event).__name__ + (f"({', '.join(notes)})" if notes else "")
 
 
-def _shown(event: Event) -> Iterator[tuple[str, object]]:
+def _distinctions(event: Event) -> Iterator[object]:
     generation, link = getattr(event, "generation", None), getattr(event, "link", None)
     if generation is not None and generation != GENERATION:
-        yield "generation", "of an earlier visit"
+        yield "of an earlier visit"
     if link is not None and link != LINK:
-        yield "link", "of an earlier link" if link else "of the account"
-    yield "what", getattr(event, "what", None)
+        yield "of an earlier link" if link else "of the account"
+    yield getattr(event, "what", None)
 
 
 def verify(
     policies: Sequence[Policy] = POLICIES, decide: Decide = step, rows: Sequence[Row] = ROWS
 ) -> VerificationReport:
-    """Explore all policies and return one report; *sometimes* is asked of all of them together."""
+    """Explore all policies and return one report; the *sometimes* properties are checked over all of them together."""
     total = VerificationReport()
     for policy in policies:
         report = Explorer(policy, decide).run()

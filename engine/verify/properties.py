@@ -1,4 +1,4 @@
-"""What must always hold, of every decision in every configuration. Each returns what is wrong, or None."""
+"""The properties of every decision in every configuration. Each function returns what is wrong, or None."""
 
 from collections.abc import Callable
 
@@ -41,7 +41,7 @@ FLOODS = ("FloodWait", "TransportFlood")
 
 
 def one_connection(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
-    """There are never two connections open or opening."""
+    """Never are two connections open or opening."""
     link = before.link
     for effect in decision.effects:
         if isinstance(effect, Close):
@@ -54,44 +54,44 @@ def one_connection(before: Configuration, _: Event, decision: Step, __: Configur
 
 
 def stop_is_final(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
-    """A stop leads to ``shutting_down`` at once; nothing leaves it, and nothing but closing happens there."""
+    """A stop leads to ``shutting_down`` at once; nothing leaves that state, and only closing happens in it."""
     if isinstance(event, StopRequested) and after.snapshot.state is not State.SHUTTING_DOWN:
         return f"a stop leads to {after.snapshot.state}"
     was, now = before.snapshot, decision.snapshot
     asked = was.state is not State.SHUTTING_DOWN and isinstance(event, StopRequested) and event.paused
     if now.paused != (was.paused or asked):
-        return "an account is paused otherwise than by a person"
+        return "an account is paused, and no command asked for it"
     if before.snapshot.state is State.SHUTTING_DOWN:
         if after.snapshot.state is not State.SHUTTING_DOWN:
             return f"{after.snapshot.state} is entered after shutting_down"
         if any(not isinstance(effect, Finish) for effect in decision.effects):
-            return f"after shutting_down there is {decision.record.effects}"
+            return f"in shutting_down the effects are {decision.record.effects}"
     elif after.snapshot.state is State.SHUTTING_DOWN:
         if any(not isinstance(effect, HoldWork | Close) for effect in decision.effects):
-            return f"shutting_down begins with {decision.record.effects}"
+            return f"shutting_down begins with the effects {decision.record.effects}"
         if after.link != "none" or not after.closing:
             return "shutting_down does not close the link"
     return None
 
 
 def dead_is_silent(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
-    """In ``auth_failed`` nothing is open and nothing is sent, and only a person leads out of it."""
+    """In ``auth_failed`` nothing is open and nothing is sent, and only the operator's act leads out of it."""
     if after.snapshot.state is State.AUTH_FAILED:
         if after.link != "none" or after.turn:
             return "auth_failed has a connection, or asks for one"
         if any(isinstance(effect, SENDING) for effect in decision.effects):
-            return f"in auth_failed there is {decision.record.effects}"
+            return f"in auth_failed the effects are {decision.record.effects}"
         if after.snapshot.action is None:
-            return "auth_failed does not say what a person should do"
+            return "auth_failed does not say what the operator should do"
     elif before.snapshot.state is State.AUTH_FAILED:
-        person = isinstance(event, CredentialsReplaced | RetryRequested | StopRequested)
-        if not person and not (isinstance(event, Started) and event.credentials != before.snapshot.credentials):
+        by_operator = isinstance(event, CredentialsReplaced | RetryRequested | StopRequested)
+        if not by_operator and not (isinstance(event, Started) and event.credentials != before.snapshot.credentials):
             return f"{type(event).__name__} leads out of auth_failed"
     return None
 
 
 def waits_end(_: Configuration, __: Event, ___: Step, after: Configuration, ____: Policy) -> str | None:
-    """Whatever waits has something under way that will end the wait, or is parked with an action for a person."""
+    """Every wait has something under way that will end it, or is parked with an action for the operator."""
     if not after.started:
         return None
     at = after.snapshot
@@ -101,10 +101,10 @@ def waits_end(_: Configuration, __: Event, ___: Step, after: Configuration, ____
             return None if waits else "an attempt has neither asked for a turn nor opened a link"
         case State.HEALTHY:
             asks = after.probe or any(timer.__name__ == "ProbeDue" for timer in after.timers)
-            return None if after.link == "open" and asks else "healthy has no link, or nobody looks after it"
+            return None if after.link == "open" and asks else "healthy has no link, or no probe is out or due"
         case State.TIMEOUT:
             fine = after.link == "open" and after.probe and at.deadline is not None
-            return None if fine else "timeout has no probe out"
+            return None if fine else "timeout has no link, probe or deadline"
         case State.BACKOFF:
             armed = any(timer.__name__ == "Elapsed" for timer in after.timers)
             fine = (at.deadline is not None and armed) or (at.parked and at.action is not None)
@@ -116,7 +116,7 @@ def waits_end(_: Configuration, __: Event, ___: Step, after: Configuration, ____
 def work_only_when_healthy(
     _: Configuration, __: Event, decision: Step, after: Configuration, ___: Policy
 ) -> str | None:
-    """Work uses a connection only while it is ``healthy`` and not limited."""
+    """Work uses a connection only while the account is ``healthy`` and not limited."""
     at = after.snapshot
     if not after.held and (at.state is not State.HEALTHY or at.limited):
         return f"work is not held in {at.state}" + (", though limited" if at.limited else "")
@@ -126,7 +126,7 @@ def work_only_when_healthy(
 
 
 def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy) -> str | None:
-    """Every new wait is within the bounds of its schedule; what a server asked for is a floor."""
+    """Every new wait is within the bounds of its schedule, and no shorter than the server demands."""
     for effect in decision.effects:
         if not isinstance(effect, Wait) or not hasattr(event, "schedule"):
             continue
@@ -141,7 +141,7 @@ def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration
 
 
 def floods_are_floors(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
-    """A flood wait ends by its time alone: neither a network that is back nor a person cuts it short."""
+    """Only time ends a flood wait: neither a restored network nor the operator cuts it short."""
     was: Snapshot = before.snapshot
     flooded = was.state is State.BACKOFF and not was.parked and was.cause is not None and was.cause.event in FLOODS
     if flooded and after.link == "none" and after.turn and type(event).__name__ != "Elapsed":
@@ -150,41 +150,41 @@ def floods_are_floors(before: Configuration, event: Event, _: Step, after: Confi
 
 
 def quiet_is_routine(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
-    """What the journal leaves out changes no state and counts nothing."""
+    """A decision that the journal leaves out changes neither the state nor a counter."""
     was, now = before.snapshot, decision.snapshot
     counted = (now.attempt, now.failures, now.streak, now.generation) != (
         was.attempt, was.failures, was.streak, was.generation,
     )  # fmt: skip
     if decision.record.quiet and (now.state is not was.state or counted):
-        return "a quiet decision changes what is counted"
+        return "a quiet decision changes a counter or the state"
     return None
 
 
-def told_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
-    """Who is marked as exhausted was told of in the same decision, and is told of once."""
-    told = any(isinstance(effect, AlertExhausted) for effect in decision.effects)
+def alerted_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
+    """The decision that marks an account as exhausted raises the alert, and the alert is not raised again."""
+    alerted = any(isinstance(effect, AlertExhausted) for effect in decision.effects)
     parked = any(isinstance(effect, AlertParked) for effect in decision.effects)
-    if decision.snapshot.exhausted and not before.snapshot.exhausted and not (told or parked):
-        return "the account counts as told of, but nobody was told"
-    return "told of again" if told and before.snapshot.exhausted else None
+    if decision.snapshot.exhausted and not before.snapshot.exhausted and not (alerted or parked):
+        return "the account is marked as exhausted without an alert"
+    return "the alert of an exhausted account is raised again" if alerted and before.snapshot.exhausted else None
 
 
-def file_is_told_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
-    """Of one trouble of a session file a person is told at most once, and who counts as told was told."""
+def file_alerted_once(before: Configuration, _: Event, decision: Step, __: Configuration, ___: Policy) -> str | None:
+    """One trouble of a session file raises at most one alert, and the snapshot says whether it was raised."""
     alerts = sum(isinstance(effect, AlertDatabase) for effect in decision.effects)
     was, now = before.snapshot.database, decision.snapshot.database
     known = was is not None and was.told
     if alerts > (0 if known else 1):
-        return "told of a session file again"
+        return "the alert of a session file is raised again"
     if now is None or now.told == (known or alerts == 1):
         return None
-    return "what is known of a session file does not say whether a person was told"
+    return "the snapshot does not say whether the alert of a session file was raised"
 
 
-def file_is_told_in_time(
+def file_alerted_in_time(
     before: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy
 ) -> str | None:
-    """A link that is up tells of a file that cannot be written, and of a lock that has lasted."""
+    """While the link is up, a file that cannot be written raises an alert, and so does a lock that lasts."""
     was = before.snapshot
     if was.state not in (State.HEALTHY, State.TIMEOUT):
         return None
@@ -193,23 +193,25 @@ def file_is_told_in_time(
             return None
         case DatabaseLocked(link=link) | DatabaseUnavailable(link=link) if link in (0, was.link):
             known = decision.snapshot.database
-            return None if known is not None and known.told else "a session file is not written, and nobody was told"
+            return None if known is not None and known.told else "a session file is not written, without an alert"
     return None
 
 
 def file_trouble_ends(
     before: Configuration, event: Event, decision: Step, __: Configuration, ___: Policy
 ) -> str | None:
-    """A trouble of a session file ends when everything is written, and by nothing else in a life."""
+    """Within a life, a trouble of a session file ends when everything is written, and not before."""
     recovered = isinstance(event, DatabaseRecovered)
     if recovered and decision.snapshot.database is not None:
-        return "a session file that is written again counts as one that is not"
+        return "a session file is written again, but its trouble stays on record"
     forgotten = before.snapshot.database is not None and decision.snapshot.database is None
-    return "a session file counts as written, and nobody wrote it" if forgotten and not recovered else None
+    return (
+        "the trouble of a session file is forgotten before the file is written" if forgotten and not recovered else None
+    )
 
 
 def late_is_nothing(before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy) -> str | None:
-    """What answers an earlier visit, or speaks of a link that was given up, changes nothing at all."""
+    """An event of an earlier visit, or of a link that was closed, changes nothing at all."""
     late = isinstance(event, OfVisit) and event.generation != before.snapshot.generation
     foreign = isinstance(event, OfLink) and event.link not in (0, before.snapshot.link)
     if (late or foreign) and (decision.effects or after != before):
@@ -218,7 +220,7 @@ def late_is_nothing(before: Configuration, event: Event, decision: Step, after: 
 
 
 def tries_are_kept(_: Configuration, event: Event, decision: Step, after: Configuration, policy: Policy) -> str | None:
-    """When the tries of a schedule are used up a person has been told, and where the policy says so it is parked."""
+    """Once a schedule's tries are used up, an alert was raised, and the account is parked if the policy says so."""
     at = decision.snapshot
     if at.state is not State.BACKOFF or type(event) not in FAILED_ATTEMPT or at.link or not after.started:
         return None
@@ -226,13 +228,13 @@ def tries_are_kept(_: Configuration, event: Event, decision: Step, after: Config
     if at.generation == GENERATION or not isinstance(schedule, Backoff) or at.failures < schedule.tries:
         return None
     if not at.exhausted:
-        return f"{at.failures} failures in a row, and nobody was told"
+        return f"{at.failures} failures in a row, without an alert"
     too_many = isinstance(event, Unexpected) and at.streak >= UNEXPECTED_TRIES
     return None if at.parked == (schedule.then is Then.PARK or too_many) else "parked or not, against the policy"
 
 
-def person_is_heard(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
-    """A person who asks for an attempt gets one, wherever one is missing and no flood forbids it."""
+def retry_is_obeyed(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
+    """A requested attempt is made, unless one is due already or a flood wait forbids it."""
     was, asked = before.snapshot, isinstance(event, RetryRequested)
     if asked and was.state in (State.BACKOFF, State.AUTH_FAILED) and not after.turn:
         flooded = was.state is State.BACKOFF and was.cause is not None and was.cause.event in FLOODS
@@ -249,11 +251,11 @@ ALWAYS: tuple[Always, ...] = (
     delays_fit,
     floods_are_floors,
     quiet_is_routine,
-    told_once,
-    file_is_told_once,
-    file_is_told_in_time,
+    alerted_once,
+    file_alerted_once,
+    file_alerted_in_time,
     file_trouble_ends,
     late_is_nothing,
     tries_are_kept,
-    person_is_heard,
+    retry_is_obeyed,
 )

@@ -1,7 +1,8 @@
 """A configuration: one account's snapshot, and what the world around it has under way.
 
-The snapshot is normalised: what no decision depends on is fixed (times, names, totals), and a counter stops where a
-higher one could decide nothing else. So the configurations are finite, and each stands for all that are like it.
+The snapshot is normalised: values on which no decision depends are fixed (times, names, totals), and a counter stops
+where a higher one could not change a decision. The configurations are therefore finite, and each stands for all that
+differ from it only in such values.
 """
 
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ LINK = 3
 FLOOD_SECONDS = 30.0
 ALERT_AFTER = 30.0
 STREAKS = {"Unexpected": UNEXPECTED_TRIES, "AuthKeyUnknown": UNKNOWN_KEY_TRIES}
-"""How far a run of one cause is counted; TransportFlood's depends on the policy, that of the others decides nothing."""
+"""How far a run of one cause is counted. TransportFlood's limit depends on the policy; other runs decide nothing."""
 ALIKE = {
     "NetworkLost": "NetworkLost",
     "TimedOut": "NetworkLost",
@@ -49,7 +50,7 @@ ALIKE = {
     "AuthKeyUnknown": "AuthKeyUnknown",
     "Unexpected": "Unexpected",
 }
-"""Causes that guards tell apart, and who stands for them; ServerFault stands for all others."""
+"""The causes that guards distinguish, and the one that stands for each; ServerFault stands for all others."""
 
 
 OF_ACCOUNT = (
@@ -62,7 +63,7 @@ OF_ACCOUNT = (
     DatabaseUnavailable,
     SessionDuplicated,
 )
-"""What can be found out about an account without a link of it."""
+"""Events about an account that can come without a link."""
 
 
 @frozen
@@ -71,15 +72,15 @@ class Configuration:
 
     snapshot: Snapshot
     turn: bool = False
-    """The limiter was asked."""
+    """The limiter was asked for a turn."""
     link: str = "none"
     """``none``, ``opening`` or ``open``."""
     probe: bool = False
     """A probe is out."""
     timers: frozenset[type[OfVisit]] = frozenset()
-    """What armed timers will post."""
+    """The events that armed timers will post."""
     closing: bool = False
-    """A close was asked for in this visit, and not reported yet."""
+    """A close was requested in this visit, and not reported yet."""
     held: bool = True
     """Work is held."""
     started: bool = False
@@ -87,7 +88,7 @@ class Configuration:
 
 
 def steps_to_cap(schedule: Backoff) -> int:
-    """Return the number of the failure from which on every wait is the same."""
+    """Return the number of the first failure whose wait is the longest; every later wait is the same."""
     nth = 1
     while schedule.delay(nth, 0.5) < schedule.cap and schedule.factor > 1:
         nth += 1
@@ -96,7 +97,7 @@ def steps_to_cap(schedule: Backoff) -> int:
 
 @frozen
 class Bounds:
-    """Where counting stops to matter under one policy."""
+    """The values at which counters stop mattering under one policy."""
 
     attempt: int
     failures: int
@@ -115,11 +116,11 @@ class Bounds:
             flood_streak=steps_to_cap(policy.backoff.transport_flood),
         )
 
-    def normal(self, snapshot: Snapshot) -> Snapshot:
+    def normalise(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot that stands for this one."""
         state, link = snapshot.state, snapshot.link
-        # What an account counted decides nothing once it is out of use: a person's act makes it start from zero, and a
-        # new life after a stop begins as one after a crash at the same moment, which is explored, too.
+        # Counters decide nothing once an account is out of use. The operator's act resets them, and a new life after a
+        # stop begins like one after a crash at the same moment, which is explored as well.
         counts = state not in (State.AUTH_FAILED, State.SHUTTING_DOWN)
         cause = ALIKE.get(snapshot.cause.event, "ServerFault") if snapshot.cause and counts else None
         streaks = {"TransportFlood": self.flood_streak, **STREAKS}
@@ -139,8 +140,8 @@ class Bounds:
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
-            # It decides only whether a person is told, and that only where the link is up. A link that comes up again
-            # with a trouble of before is like one that meets it there; that losing a link keeps it is a property.
+            # It decides only whether an alert is raised, and only while the link is up. A link that opens with a known
+            # trouble is like one that meets it later; a property says that losing a link keeps the trouble.
             database=attrs.evolve(snapshot.database, event="", detail="", since=NOW)
             if snapshot.database and state in (State.HEALTHY, State.TIMEOUT)
             else None,
@@ -149,8 +150,8 @@ class Bounds:
         )
 
 
-def after(config: Configuration, event: Event, decision: Step, bounds: Bounds) -> Configuration:
-    """Return the configuration that a decision leads to, its effects performed as the runner performs them."""
+def apply_decision(config: Configuration, event: Event, decision: Step, bounds: Bounds) -> Configuration:
+    """Return the configuration after a decision, with its effects performed as the runner performs them."""
     moved = decision.snapshot.generation != config.snapshot.generation
     turn, timers, closing = config.turn, set(config.timers), config.closing
     link, probe, held, finished = config.link, config.probe, config.held, config.finished
@@ -164,7 +165,7 @@ def after(config: Configuration, event: Event, decision: Step, bounds: Bounds) -
         link = "open"
     if mine and (isinstance(event, ProbeAnswered) or (isinstance(event, TimedOut) and event.what == "probe")):
         probe = False
-    if moved:  # what belongs to a visit dies with it; of what runs, only a link outlives it
+    if moved:  # whatever belongs to a visit ends with it; only a link outlives it
         turn, closing, probe = False, False, False
         timers.clear()
     for effect in decision.effects:
@@ -184,14 +185,14 @@ def after(config: Configuration, event: Event, decision: Step, bounds: Bounds) -
             case Finish():
                 finished = True
     if decision.snapshot.state is not State.SHUTTING_DOWN:
-        closing = False  # only there is it waited for; elsewhere it is routine, whenever it comes
+        closing = False  # only that state waits for the close; elsewhere its report is routine, whenever it comes
     return Configuration(
-        bounds.normal(decision.snapshot), turn, link, probe, frozenset(timers), closing, held,
+        bounds.normalise(decision.snapshot), turn, link, probe, frozenset(timers), closing, held,
         config.started or isinstance(event, Started), finished,
     )  # fmt: skip
 
 
-def _sample(kind: type[Event], link: int) -> Iterator[Event]:
+def _enumerate_forms(kind: type[Event], link: int) -> Iterator[Event]:
     if issubclass(kind, FloodWait):
         yield kind(link=link, seconds=FLOOD_SECONDS)
     elif issubclass(kind, TimedOut):
@@ -204,10 +205,10 @@ def _sample(kind: type[Event], link: int) -> Iterator[Event]:
         yield kind(link=link)
 
 
-def forms(config: Configuration) -> Iterator[tuple[Event, bool]]:
-    """Yield every event in every form, and whether the world can bring it about in this configuration.
+def enumerate_events(config: Configuration) -> Iterator[tuple[Event, bool]]:
+    """Yield every event in every form, and whether the world can produce it in this configuration.
 
-    Forms: of this visit or an earlier one; of this link, of one that was given up, or of none in particular.
+    An event may belong to this visit or an earlier one; to this link, to a closed one, or to none in particular.
     """
     here = config.snapshot.link
     for kind in EVENTS:
@@ -215,12 +216,12 @@ def forms(config: Configuration) -> Iterator[tuple[Event, bool]]:
             yield kind(generation=GENERATION), _is_due(kind, config)
             yield kind(generation=GENERATION - 1), True
         elif issubclass(kind, OfLink):
-            for event in _sample(kind, LINK - 1):
+            for event in _enumerate_forms(kind, LINK - 1):
                 yield event, True
             if here:
-                for event in _sample(kind, here):
-                    yield event, _can_say(event, config)
-            for event in _sample(kind, 0):
+                for event in _enumerate_forms(kind, here):
+                    yield event, _can_report(event, config)
+            for event in _enumerate_forms(kind, 0):
                 yield event, isinstance(event, OF_ACCOUNT)
         elif kind is StopRequested:
             yield StopRequested(), config.started
@@ -240,8 +241,8 @@ def _is_due(kind: type[OfVisit], config: Configuration) -> bool:
     return kind in config.timers
 
 
-def _can_say(event: Event, config: Configuration) -> bool:
-    """Say whether the present link can report this now."""
+def _can_report(event: Event, config: Configuration) -> bool:
+    """Return whether the present link can report this event now."""
     match event:
         case Connected() | TimedOut(what="connect"):
             return config.link == "opening"
@@ -253,10 +254,10 @@ def _can_say(event: Event, config: Configuration) -> bool:
             return config.link != "none"
 
 
-def benign(config: Configuration) -> Event | None:
-    """Return what a friendly world does next: it grants, answers and closes, time passes, and a person helps.
+def next_benign_event(config: Configuration) -> Event | None:
+    """Return the next event in a benign world, which grants turns, answers, closes links and lets time pass.
 
-    None when the account is where it should be for good: healthy, waiting for credentials, or ended.
+    Returns None once the account has arrived: it is healthy, waits for credentials, or has ended.
     """
     snapshot, link = config.snapshot, config.snapshot.link
     if not config.started:

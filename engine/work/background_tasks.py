@@ -14,7 +14,7 @@ import anyio
 import structlog
 from attrs import define, field
 
-from engine.console.format import seconds
+from engine.work.labels import WorkLabel
 from engine.work.ports import ClientOf, JobErrorClassifier
 from states.jobs import Lost
 
@@ -31,7 +31,7 @@ STOP_SECONDS = 5.0
 
 Work = Callable[[Any], Awaitable[None]]
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
 
 
 @define(eq=False)
@@ -55,9 +55,14 @@ class BackgroundTask:
     given_up: bool = field(default=False, init=False)
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.function, "__qualname__", repr(self.function)))
+
+    @property
+    def label(self) -> WorkLabel:
         """What log lines call it."""
-        return f"{getattr(self.function, '__qualname__', repr(self.function))} of {self.account}"
+        return WorkLabel(f"{self.name} of {self.account}", self.account)
 
     async def work(self) -> None:
         """Run the function, whatever it raises."""
@@ -92,7 +97,7 @@ class BackgroundTasks:
         if self.tasks:
             self._wakeup.set()
 
-    def label_of(self, task: "asyncio.Task[None]") -> str | None:
+    def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
         """Return what log lines call the work that a task does, if it does any."""
         return next(
             (background.label for background in self.tasks if background.task is task and background.inside), None
@@ -173,18 +178,17 @@ class BackgroundTasks:
         background.given_up = background.failures >= MAX_FAILURES
         wait = RESTART_SECONDS[min(background.failures, len(RESTART_SECONDS)) - 1]
         background.again_at = now + wait
-        then = (
-            "it is not started again before the engine is"
-            if background.given_up
-            else f"it starts again in {seconds(wait)}"
-        )
         log.error(
-            f"{background.label} failed, {background.failures} of {MAX_FAILURES} times in a row; {then}",
-            icon="❌",
+            "background_task_failed",
+            account=background.account,
+            function=background.name,
+            failures=background.failures,
+            max_failures=MAX_FAILURES,
+            delay=None if background.given_up else wait,
             exc_info=background.failure,
         )
 
     def _give_up(self, background: BackgroundTask) -> None:
         if not background.given_up:
             background.given_up = True
-            log.error(f"{background.label} does not end although it was cancelled; it is left alone", icon="❌")
+            log.error("background_task_stuck", account=background.account, function=background.name)

@@ -27,8 +27,9 @@ from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.work.account_slot import AccountSlot
 from engine.work.handle import JobHandle, Run, as_json
-from engine.work.job_log import log_outcome
+from engine.work.job_log import fields_of, log_outcome
 from engine.work.kinds import BadJob, JobKinds
+from engine.work.labels import WorkLabel
 from engine.work.pace import LATER, Pace
 from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
@@ -67,7 +68,7 @@ MIN_WAIT_SECONDS = 0.001
 """No wait is shorter: the two clocks round differently, and it must not turn until they agree."""
 CHANCE = random.Random()
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
 
 
 def _is_told(exc: Exception) -> bool:
@@ -126,7 +127,7 @@ class Dispatcher:
         self._look_again = True
         self._wakeup.set()
 
-    def label_of(self, task: "asyncio.Task[None]") -> str | None:
+    def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
         """Return what log lines call the job whose function a task runs now, if it does."""
         run = self._labels.get(task)
         return run.label if run is not None and run.inside else None
@@ -182,8 +183,9 @@ class Dispatcher:
                 return await work()
             except Exception as exc:
                 log.error(
-                    f"Jobs wait for {seconds(TRY_AGAIN_SECONDS)}: {exc or type(exc).__name__}",
-                    icon="💾",
+                    "jobs_wait",
+                    detail=str(exc) or type(exc).__name__,
+                    delay=TRY_AGAIN_SECONDS,
                     exc_info=not _is_told(exc),
                 )
                 self._look_again = True
@@ -358,11 +360,7 @@ class Dispatcher:
             return
         self.stuck[run.job.id] = run
         self._leave(run)
-        log.error(
-            f"J{run.label[1:]} does not end although it was cancelled {run.asked} times; it is left alone, and not "
-            "started again before the engine is. Its function must let CancelledError through",
-            icon="❌",
-        )
+        log.error("job_stuck", **fields_of(run), cancellations=run.asked)
 
     def _leave(self, run: Run) -> None:
         slot = self._slots[run.account]

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
+from engine.work.labels import WorkLabel
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
 
@@ -66,9 +67,9 @@ class Run:
     """Whether it has said how far it is, and that is not stored yet."""
 
     @property
-    def label(self) -> str:
+    def label(self) -> WorkLabel:
         """What log lines call it."""
-        return f"job {self.job.id} ({self.job.kind}) of {self.account}"
+        return WorkLabel(f"job {self.job.id} ({self.job.kind}) of {self.account}", self.account)
 
 
 @define(eq=False)

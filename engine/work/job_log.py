@@ -1,36 +1,37 @@
 """What the log says of jobs: failures and waits. That one is done is routine; ``jobs list`` and ``status`` have it."""
 
+from typing import Any
+
 import structlog
 
-from engine.console.format import of_day, seconds
 from engine.work.handle import Run
 from states.jobs import Cancelled, Flooded, Job, JobState, Lost, Raised, Returned
 
 LONG_SECONDS = 5.0
 """A job that took longer than this is worth a line when it is done."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
+
+
+def fields_of(run: Run) -> dict[str, Any]:
+    """Return the fields that say which job it is, and with which account."""
+    return {"account": run.account, "job": run.job.id, "kind": run.job.kind}
 
 
 def log_outcome(run: Run, job: Job, now: float) -> None:
     """Log what came of a run; ``job`` is the job after it."""
+    which = fields_of(run)
     match run.end:
         case Raised() if job.state is JobState.FAILED:
-            log.error(f"{_label(run)} failed after {job.attempts} attempts: {job.detail}. Retry it by hand", icon="❌")
+            log.error("job_failed", **which, attempts=job.attempts, detail=job.detail)
         case Raised() if job.due is not None:
-            wait = seconds(max(0.0, job.due - now))
-            log.warning(f"{_label(run)} failed at attempt {job.attempts}: {job.detail}; again in {wait}", icon="⚠️")
+            wait = max(0.0, job.due - now)
+            log.warning("job_retry_scheduled", **which, attempts=job.attempts, detail=job.detail, delay=wait)
         case Flooded(request, until, alone):
-            others = "" if alone else f", and so are {job.kind} jobs"
-            log.warning(f"{_label(run)}: {request} is held until {of_day(until)}{others}", icon="⏱️")
+            log.warning("job_held", **which, request=request, until=until, alone=alone)
         case Cancelled():
-            log.info(f"{_label(run)} was cancelled", icon="⚠️")
+            log.info("job_cancelled", **which)
         case Lost(why):
-            log.info(f"{_label(run)} goes on later: {why}", icon="🔄")
+            log.info("job_interrupted", **which, detail=why)
         case Returned() if job.began is not None and now - job.began > LONG_SECONDS:
-            amount = f", {job.done:g} of {job.total:g}" if job.done and job.total else ""
-            log.info(f"{_label(run)} is done after {seconds(now - job.began)}{amount}", icon="✅")
-
-
-def _label(run: Run) -> str:
-    return run.label[0].upper() + run.label[1:]
+            log.info("job_done", **which, took=now - job.began, done=job.done, total=job.total)

@@ -18,7 +18,7 @@ MIN_FETCH_ROWS = 8
 MEMORY_ROWS = 8192
 """Jobs in memory, of all queues together, from which on only a few are read at a time."""
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.jobs")
 
 
 def _order(job: Job) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class ReadyQueues:
     wanted: dict[tuple[str, str | None], ReadyQueue] = field(factory=dict, init=False)
     """Queues to be read."""
     _queues: dict[tuple[str, str | None], ReadyQueue] = field(factory=dict, init=False)
-    _warned: set[str] = field(factory=set, init=False)
+    _warned: set[tuple[str, ...]] = field(factory=set, init=False)
 
     async def load(self) -> None:
         """Read anew which queues there are, and when the next job is due; what is in memory is forgotten.
@@ -68,23 +68,19 @@ class ReadyQueues:
         self._queues.clear()
         for kind, account in await self.store.queues():
             if self.kinds.get(kind) is None:
-                remedy = "name its module under work.modules, or cancel them"
-                self._warn(
-                    f"There are jobs of the kind {kind!r}, and no module of the config has it; they wait: {remedy}"
-                )
+                self._warn("job_kind_unknown", kind=kind)
             elif account is not None and account not in self.accounts:
-                remedy = "bring it back, or cancel them"
-                self._warn(f"There are jobs for {account}, and the config has no such account; they wait: {remedy}")
+                self._warn("job_account_unknown", account=account)
             else:
                 self._queues[kind, account] = ReadyQueue(kind, account)
         due = await self.store.next_due()
         self.next_due = math.inf if due is None else due
 
-    def _warn(self, sentence: str) -> None:
+    def _warn(self, event: str, **of: str) -> None:
         """Log what keeps jobs waiting, once."""
-        if sentence not in self._warned:
-            self._warned.add(sentence)
-            log.warning(sentence, icon="⚠️")
+        if (event, *of.values()) not in self._warned:
+            self._warned.add((event, *of.values()))
+            log.warning(event, **of)
 
     async def wake_due(self, now: float) -> None:
         """Make those ready whose time has come."""

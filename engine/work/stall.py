@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 from attrs import define, field
 
-from engine.console.format import seconds
+from engine.work.labels import WorkLabel
 
 EVERY = 0.25
 """Seconds between two beats, and between two looks."""
@@ -45,7 +45,7 @@ REMEDY = "let anyio.to_thread.run_sync do what takes so long"
 
 Task = asyncio.Task[Any]
 
-log = structlog.get_logger()
+log = structlog.get_logger("holdfast.loop")
 
 
 class Stalled(BaseException):
@@ -100,6 +100,10 @@ class _Standstill:
     told: str = ""
     """What was reported to run; empty if nothing was."""
 
+    def fields(self) -> dict[str, Any]:
+        """Return what was reported to run, and the account whose work it is, if it is one's."""
+        return {"account": self.told.account if isinstance(self.told, WorkLabel) else None, "running": str(self.told)}
+
     def see(self, task: Task | None, now: float) -> None:
         """Note which task runs at a look."""
         if self.task_since is None or task is not self.task:
@@ -152,8 +156,7 @@ class _Watch:
             now, beat = clock - away, self._beat
             if beat != seen.beat:
                 if seen.told:
-                    lasted = seconds(max(0.0, beat - away - seen.since))
-                    log.info(f"The loop went on after {lasted} in {seen.told}", icon="✅")
+                    log.info("loop_resumed", **seen.fields(), took=max(0.0, beat - away - seen.since))
                 seen = _Standstill(beat, (now if was_away else beat - away) + self.every, self.first_report)
             if now > seen.since:
                 self._look(seen, now)
@@ -170,7 +173,7 @@ class _Watch:
         if task is None or job is None or self.throw_after is None or now - seen.waiting_since < self.throw_after:
             return
         seen.told, seen.waiting_since = job, now
-        log.error(f"Throwing out {job}: the loop has stood still for {seconds(now - seen.since)}", icon="❌")
+        log.error("job_thrown_out", **seen.fields(), still=now - seen.since)
         self._wanted = task, job, seen.beat
         signal.pthread_kill(self._thread, SIGNAL)
 
@@ -178,10 +181,9 @@ class _Watch:
         still, same = now - seen.since, now - (seen.task_since or now)
         stack = _stack(self._thread)
         if same >= still / 2:
-            what = f"The loop has stood still for {seconds(still)} in {seen.told}; nothing else ran meanwhile"
-            log.error(f"{what}: {REMEDY}\n{stack}", icon="❌")
+            log.error("loop_stalled", **seen.fields(), still=still, stack=stack)
         else:
-            log.warning(f"The loop is {seconds(still)} behind with many things, now in {seen.told}\n{stack}", icon="⚠️")
+            log.warning("loop_behind", **seen.fields(), still=still, stack=stack)
 
 
 def _stack(thread: int) -> str:

@@ -23,7 +23,7 @@ from adapters.telegram.datacenter_probe import DatacenterProbeResult
 from engine import doctor as doctoring
 from engine.cli import app
 from engine.config import AccountConfig, Config, Telegram
-from engine.doctor import network, places, session_files
+from engine.doctor import directories, network, session_files
 from tests.adapters.session.support import HOLDS, KEY, change, killed, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 from tests.engine.harness import COMPLAINTS, ROOT, EngineHarness, all_are
@@ -96,7 +96,7 @@ def test_nobody_at_the_datacenter_is_said(harness: EngineHarness, capsys: Any) -
     """The way that leads nowhere is named, and the clock is not compared."""
     code, findings = doctor(harness, capsys)
     assert code == 1
-    assert wrong(findings, "network") == ["127.0.0.1:9 through no proxy: nobody is there"]
+    assert wrong(findings, "network") == ["127.0.0.1:9 through no proxy: unreachable"]
     assert {key: findings[-1][key] for key in ("about", "well")} == {"about": "clock", "well": None}
     assert wrong(findings, "Account 1") == []
 
@@ -201,7 +201,7 @@ def test_a_backup_is_restored(harness: EngineHarness, capsys: Any) -> None:
     assert command(capsys, "session", "backup", config, "Account 1")[0] == 0
     telethons(path, b"n" * 256)
     code, said = command(capsys, "session", "restore", config, "Account 1")
-    assert (code, "what was there is in" in said) == (0, True)
+    assert (code, "the previous session is in" in said) == (0, True)
     opened = SQLiteSession(str(path))
     assert opened.auth_key.key == KEY
     opened.close()
@@ -235,7 +235,7 @@ def test_a_key_that_is_none_is_told(harness: EngineHarness, capsys: Any) -> None
     (harness.directory / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nabcde\n-----END RSA PUBLIC KEY-----\n")
     code, findings = doctor(harness, capsys)
     assert code == 1
-    assert "could not be looked at" in wrong(findings, "network")[0]
+    assert "could not be checked" in wrong(findings, "network")[0]
 
 
 # --- more of what can be wrong ---------------------------------------------------------------------------------------
@@ -248,7 +248,7 @@ def test_each_directory_is_told_once(harness: EngineHarness, capsys: Any) -> Non
     loose = [one for one in findings if "can be used by others" in one["text"]]
     assert [one["mend"] for one in loose] == [f"chmod 700 {harness.directory}"]
     _, findings = doctor(harness, capsys, "--fix")
-    assert [one["text"] for one in findings if one["fixed"]] == [f"{harness.directory} is its owner's alone now"]
+    assert [one["text"] for one in findings if one["fixed"]] == [f"{harness.directory} is private to its owner now"]
     assert harness.directory.stat().st_mode & 0o777 == 0o700
 
 
@@ -279,9 +279,9 @@ def test_every_proxy_of_every_account_is_looked_at(harness: EngineHarness, capsy
     _, findings = doctor(harness, capsys)
     ways = [one["text"] for one in findings if one["about"] == "network"]
     assert ways == [
-        "127.0.0.1:9 through http://127.0.0.1:9: nobody is there",
-        "127.0.0.1:9 through no proxy: nobody is there",
-        "127.0.0.1:9 through socks5://127.0.0.1:9: nobody is there",
+        "127.0.0.1:9 through http://127.0.0.1:9: unreachable",
+        "127.0.0.1:9 through no proxy: unreachable",
+        "127.0.0.1:9 through socks5://127.0.0.1:9: unreachable",
     ]
 
 
@@ -299,9 +299,9 @@ async def test_telegram_itself_is_looked_for_where_the_files_say() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "inspect_datacenter", inspect_datacenter)
         config = Config(telegram=telegram, accounts=(account, other))
-        found = await network.examine(config, {"A": (4, "149.154.167.91", 443), "B": None})
+        found = await network.check(config, {"A": (4, "149.154.167.91", 443), "B": None})
     assert sorted(looked) == [(2, "149.154.167.51", 443), (4, "149.154.167.91", 443)]
-    assert (found[-1].about, found[-1].well) == ("clock", False)
+    assert (found[-1].about, found[-1].ok) == ("clock", False)
 
 
 def test_a_session_of_a_killed_program_is_advice(harness: EngineHarness, capsys: Any) -> None:
@@ -310,7 +310,10 @@ def test_a_session_of_a_killed_program_is_advice(harness: EngineHarness, capsys:
     before = stored_bytes(path)
     _, findings = doctor(harness, capsys)
     texts = {one["text"]: one["well"] for one in findings if one["about"] == "Account 1"}
-    assert texts["who wrote it last was killed; the next who opens it undoes what was half written"] is None
+    assert (
+        texts["the last program that wrote it was killed; the next one that opens it undoes the unfinished write"]
+        is None
+    )
     assert texts["has a login"] is True
     assert stored_bytes(path) == before
 
@@ -368,7 +371,7 @@ def test_a_check_that_fails_is_a_line(harness: EngineHarness, capsys: Any, monke
 
     monkeypatch.setattr(session_files, "inspect", inspect)
     _, findings = doctor(harness, capsys)
-    assert wrong(findings, "Account 1") == ["could not be looked at (RuntimeError: never thought of)"]
+    assert wrong(findings, "Account 1") == ["could not be checked (RuntimeError: never thought of)"]
     assert any(one["about"] == "Account 2" and one["text"] == "has a login" for one in findings)
 
 
@@ -376,12 +379,12 @@ def test_what_hangs_is_a_line(harness: EngineHarness, capsys: Any, monkeypatch: 
     """A disk that does not answer holds one look up, for a time, and keeps nobody from the rest."""
     over = threading.Event()
     monkeypatch.setattr(doctoring, "CHECK_TIMEOUT", 0.3)
-    monkeypatch.setattr(places, "space", lambda _: (over.wait(10), iter(()))[1])
+    monkeypatch.setattr(directories, "check_space", lambda _: (over.wait(10), iter(()))[1])
     try:
         _, findings = doctor(harness, capsys)
     finally:
         over.set()
-    assert wrong(findings, "storage") == ["could not be looked at within 0.3 s"]
+    assert wrong(findings, "storage") == ["could not be checked within 0.3 s"]
     assert any(one["text"] == "does not run on this data" for one in findings)
     assert any(one["about"] == "Account 2" for one in findings)
 
@@ -392,14 +395,14 @@ def test_a_directory_that_cannot_be_made_is_told(harness: EngineHarness, capsys:
     assert "is a file where a directory should be" in wrong(doctor(harness, capsys)[1], "storage")[0]
     text = harness.config.read_text()
     harness.config.write_text(text + "storage: {directory: data/below}\n")
-    assert "cannot be made in" in wrong(doctor(harness, capsys)[1], "storage")[0]
+    assert "cannot be created in" in wrong(doctor(harness, capsys)[1], "storage")[0]
 
 
 def test_a_disk_that_is_almost_full_is_told(
     harness: EngineHarness, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """How much is free is said, once for all directories of one disk."""
-    monkeypatch.setattr(places, "MIN_FREE_BYTES", 10**18)
+    monkeypatch.setattr(directories, "MIN_FREE_BYTES", 10**18)
     _, findings = doctor(harness, capsys)
     (told,) = wrong(findings, "disk")
     assert told.endswith(f"MB are free for {harness.directory}")

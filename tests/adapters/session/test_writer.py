@@ -18,6 +18,7 @@ class File:
     """Needs some visits until it is written, each a moment after the one before."""
 
     visits_left: int = 1
+    name: str = "account1"
 
     def visit(self) -> float | None:
         """Be visited."""

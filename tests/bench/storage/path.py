@@ -128,7 +128,7 @@ async def naive(directory: Path) -> AsyncIterator[Path_]:
     log.propagate = False
     log.setLevel(logging.INFO)
     handler = logging.FileHandler(directory / "naive.log")
-    handler.setFormatter(logs.FORMAT)
+    handler.setFormatter(logging.Formatter("%(asctime)s - %(levelname)s - %(message)s", logs.DATES))
     log.addHandler(handler)
     with closing(sqlite3.connect(directory / "naive.db")) as database:
         database.execute(MAKE)

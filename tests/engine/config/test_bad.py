@@ -54,14 +54,14 @@ WRONG: list[tuple[str, str, str]] = [
             ("''", "", "must be direct, or begin with one of socks5://"),
             ("host:1080", "", "must be direct, or begin with one of socks5://"),
             ("'ftp://host:1080'", "", "must be direct, or begin with one of socks5://"),
-            ("'https://host:1080'", "", "use one that takes http://"),
+            ("'https://host:1080'", "", "use one that accepts http://"),
             ("'socks5://host'", "", "must end in the proxy's port, from 1 to 65535"),
             ("'socks5://host:0'", "", "must end in the proxy's port, from 1 to 65535"),
             ("'socks5://host:65536'", "", "must end in the proxy's port, from 1 to 65535"),
             ("'socks5://host:x'", "", "must end in host:port"),
             ("'socks5://host:1080/path'", "", "must end in host:port"),
             ("'socks5://::1:1080'", "", "put an IPv6 address in brackets"),
-            ("'socks5://[host]:1080'", "", "brackets around what is no IPv6 address"),
+            ("'socks5://[host]:1080'", "", "no IPv6 address in them"),
             ("'socks5://:1080'", "", "must have the name or the IP address of the proxy"),
             ("'socks5://a..b:1080'", "", "must have the name or the IP address of the proxy"),
             ("'socks5://user@host:1080'", "", "needs a password after the user"),
@@ -72,7 +72,7 @@ WRONG: list[tuple[str, str, str]] = [
             ("'socks5://user:%C3%A9@host:1080'", "", "printable ASCII"),
             ("'socks5://user:%00@host:1080'", "", "printable ASCII"),
             (f"'socks5://user:{'x' * 256}@host:1080'", "", "at most 255"),
-            ("'socks4://user:password@host:1080'", "", "SOCKS4 knows only a user"),
+            ("'socks4://user:password@host:1080'", "", "SOCKS4 supports only a user"),
             ("'http://us%3Aer:password@host:1080'", "", "a user without a colon"),
             ("'mtproxy://host:443'", "", "must have its secret before the @"),
             ("'mtproxy://0123@host:443'", "", "32 hex digits, or dd and 32 hex digits"),
@@ -276,7 +276,7 @@ def test_the_error_reads_as_one_text(tmp_path: Path) -> None:
     """The exception's text names the file and all the problems."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "none.yaml")
-    assert str(caught.value).startswith(f"{tmp_path / 'none.yaml'} cannot be used; mend this and try again:\n  ")
+    assert str(caught.value).startswith(f"{tmp_path / 'none.yaml'} cannot be used; fix this and try again:\n  ")
     assert caught.value.problems == ["there is no such file; give the path of the config, or write one there"]
 
 
@@ -311,8 +311,8 @@ def test_two_accounts_on_one_session_file_are_an_error(bad: Problems, tmp_path: 
         (b"a: 1\nb: \x00", "config.yaml:2: the character U+0000 is not allowed"),
         (b"a: {b: ${C}}", "put quotes around ${NAME}"),
         (b"a: 1\n--- 2", "but found another document"),
-        (b"a: !!python/object/apply:os.system [ls]", "config.yaml:1: a: this YAML tag is not taken here"),
-        (b"a: !!int x", "config.yaml:1: a: this YAML tag is not taken here"),
+        (b"a: !!python/object/apply:os.system [ls]", "config.yaml:1: a: this YAML tag is not accepted here"),
+        (b"a: !!int x", "config.yaml:1: a: this YAML tag is not accepted here"),
         (b"a:\n\n  - 1", "config.yaml:1: a: unknown key"),
         (b"a: 2024-13-45", "config.yaml:1: a: neither a number nor a date"),
         (b"a: " + b"9" * 5000, "config.yaml:1: a: neither a number nor a date"),
@@ -342,7 +342,7 @@ def test_a_file_that_is_no_config_is_explained(tmp_path: Path, content: bytes, s
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [(".", "is a directory"), ("a\0b", "no name"), ("x" * 999, "cannot be read")]
+    ("name", "said"), [(".", "is a directory"), ("a\0b", "cannot have this name"), ("x" * 999, "cannot be read")]
 )
 def test_a_path_that_is_no_file_is_explained(tmp_path: Path, name: str, said: str) -> None:
     """The operating system's refusal becomes a sentence."""
@@ -406,7 +406,7 @@ def test_a_wildcard_has_its_own_mistakes(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(path)
     said = "\n".join(caught.value.problems)
-    assert "accounts[0].session: no session file fits this wildcard" in said
+    assert "accounts[0].session: no session file matches this wildcard" in said
     assert "accounts[1].name: belongs to one account" in said
     assert "accounts[1] and accounts[2] have the same name" in said
 
@@ -415,9 +415,9 @@ def test_a_wildcard_has_its_own_mistakes(tmp_path: Path) -> None:
     ("files", "entry", "says"),
     [
         (["a/x", "b/x"], "{session: '*/*'}", "'a/x.session' and 'b/x.session' would be accounts of the same name"),
-        (["a/" + "x" * 70], "{session: 'a/*'}", "an account is called as its file"),
-        (["a/ x"], "{session: 'a/*'}", "'a/ x.session' is no name"),
-        ([], "{session: '~nobody-is-called-so/*'}", "no session file fits"),
+        (["a/" + "x" * 70], "{session: 'a/*'}", "an account is named after its file"),
+        (["a/ x"], "{session: 'a/*'}", "'a/ x.session' cannot be a name"),
+        ([], "{session: '~nobody-is-called-so/*'}", "no session file matches"),
     ],
 )
 def test_files_that_make_no_names_are_named(tmp_path: Path, files: list[str], entry: str, says: str) -> None:

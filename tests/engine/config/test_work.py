@@ -79,7 +79,7 @@ WRONG = [
     )],
     *[(f"{{retry: {value}}}", f"work.retry{key}", said) for value, key, said in (
         ("3", "", "must be a mapping"),
-        ("{then: park}", "", "waits for a person, so there is no 'then' here; remove it"),
+        ("{then: park}", "", "waits for the operator, so 'then' has no effect; remove it"),
         ("{tries: 0}", ".tries", "must be at least 1"),
         ("{first: soon}", ".first", "not 'soon'"),
         ("{first: 5m}", "", "cap (120 s)"),

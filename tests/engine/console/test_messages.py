@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from engine.console.format import seconds
-from engine.console.messages import ICONS, WORDS, lines
+from engine.console.log_connections import ICONS, WORDS
 from states import EVENTS
 from states.events import (
     AccountLimited,
@@ -30,6 +30,7 @@ from states.events import (
     TimedOut,
     TurnGranted,
 )
+from tests.engine.console.walk import lines
 from tests.states.harness import AccountDriver
 
 

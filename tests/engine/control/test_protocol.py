@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 
 from engine.console.format import matching
 from engine.control.protocol import (
-    ALONE,
     MAX_ADDRESS_BYTES,
     MAX_REQUEST_BYTES,
+    WITHOUT_ACCOUNT,
     BadRequest,
     Request,
     Verb,
-    encode,
-    parse,
-    reachable,
+    encode_request,
+    parse_request,
+    short_address,
 )
 
-requests = st.builds(Request, st.sampled_from([verb for verb in Verb if verb not in ALONE]), st.text(max_size=60))
+requests = st.builds(
+    Request, st.sampled_from([verb for verb in Verb if verb not in WITHOUT_ACCOUNT]), st.text(max_size=60)
+)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(tuple(Verb)),
     lambda inner: (
@@ -34,7 +36,7 @@ json_values = st.recursive(
 
 def _heard(line: bytes) -> Request | str:
     try:
-        return parse(line)
+        return parse_request(line)
     except BadRequest as exc:
         return str(exc)
 
@@ -43,14 +45,14 @@ def _heard(line: bytes) -> Request | str:
 def test_any_line_is_a_request_or_a_sentence(line: bytes) -> None:
     """Arbitrary bytes and arbitrary JSON neither raise anything else nor become a request that has no account."""
     heard = _heard(line)
-    assert heard if isinstance(heard, str) else (heard.do in ALONE or isinstance(heard.account, str))
+    assert heard if isinstance(heard, str) else (heard.do in WITHOUT_ACCOUNT or isinstance(heard.account, str))
 
 
 @given(requests)
 def test_a_request_comes_back_as_it_went(request: Request) -> None:
     """What a command writes is what the engine reads, in one line."""
-    line = encode(request)
-    assert parse(line) == request
+    line = encode_request(request)
+    assert parse_request(line) == request
     assert line.count(b"\n") == 1
 
 
@@ -74,11 +76,11 @@ def test_a_long_path_is_reachable(tmp_path: Path) -> None:
     deep.parent.mkdir()
     assert len(str(deep)) > MAX_ADDRESS_BYTES
     with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
-        with reachable(deep) as address:
+        with short_address(deep) as address:
             place = Path(address).parent.parent
             server.bind(address)
         server.listen()
-        with reachable(deep) as address:
+        with short_address(deep) as address:
             client.connect(address)
     assert deep.is_socket()
     assert not place.exists()

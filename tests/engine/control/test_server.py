@@ -11,7 +11,9 @@ import anyio
 import anyio.to_thread
 import pytest
 from attrs import define, field
+from structlog.testing import capture_logs
 
+from engine.console.messages import render
 from engine.control import CommandOutcome, ControlServer, EngineSilent, Request, Verb, ask, server
 from engine.control.protocol import MAX_REQUEST_BYTES, RefusalReason
 from tests.timeouts import TIMEOUT
@@ -156,11 +158,9 @@ async def test_a_command_that_takes_too_long_is_answered_for(tmp_path: Path) -> 
     assert [each["done"] for each in answer["accounts"]] == [False]
 
 
-async def test_an_engine_that_cannot_listen_runs_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_engine_that_cannot_listen_runs_on(tmp_path: Path) -> None:
     """A directory that takes no socket costs the commands, not the engine: one sentence says so."""
-    with anyio.fail_after(TIMEOUT):
+    with anyio.fail_after(TIMEOUT), capture_logs() as logged:
         await ControlServer(tmp_path / "missing" / "engine.sock", Engine()).run()
-    said = capsys.readouterr()  # or, if a test before has set the log up, what went to the standard library's
-    assert "pause, resume and retry cannot reach this engine" in said.out + said.err + caplog.text
+    (event,) = logged
+    assert "pause, resume and retry cannot reach this engine" in render(event["event"], event)

@@ -19,7 +19,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from engine.diagram import FORMATS, PLAIN
-from engine.diagram.arrows import arrows
+from engine.diagram.arrows import build_arrows
 from engine.diagram.scxml import OURS, SCXML
 from engine.diagram.words import FILLS, GROUPS, STATE_ROLES
 from states import EVENTS, ROWS, Policy, State
@@ -56,7 +56,7 @@ def test_every_rule_that_changes_the_state_is_on_exactly_one_arrow() -> None:
     """The arrows, taken apart, are the rules that change the state, none lost and none twice."""
     drawn = [
         (source, event, line.guard, arrow.target, line.effects)
-        for arrow in arrows()
+        for arrow in build_arrows()
         for source in arrow.sources
         for line in arrow.lines
         for event in line.events
@@ -72,9 +72,9 @@ def test_every_rule_that_changes_the_state_is_on_exactly_one_arrow() -> None:
 
 def test_the_two_attempts_share_their_arrows() -> None:
     """What connecting and reconnecting do alike is drawn once, and so is the way out of every state."""
-    targets = {arrow.target for arrow in arrows() if arrow.sources == ATTEMPT}
+    targets = {arrow.target for arrow in build_arrows() if arrow.sources == ATTEMPT}
     assert targets == {State.HEALTHY, State.BACKOFF, State.AUTH_FAILED}
-    assert [arrow.sources for arrow in arrows() if arrow.target is State.SHUTTING_DOWN] == [ALIVE]
+    assert [arrow.sources for arrow in build_arrows() if arrow.target is State.SHUTTING_DOWN] == [ALIVE]
 
 
 def test_no_line_of_the_picture_is_long() -> None:
@@ -125,7 +125,7 @@ def test_graphviz_reads_the_dot_without_a_word() -> None:
     done = subprocess.run(["dot", "-Tjson"], input=text("dot").encode(), capture_output=True, check=True)
     assert done.stderr == b""
     labels = [node for node in json.loads(done.stdout)["objects"] if " to " in node["name"]]
-    assert len(labels) == len(arrows())
+    assert len(labels) == len(build_arrows())
 
 
 # --- md --------------------------------------------------------------------------------------------------------------

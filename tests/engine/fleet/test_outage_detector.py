@@ -9,6 +9,7 @@ import pytest
 import structlog
 from structlog.testing import CapturingLogger
 
+from engine.console.messages import render
 from engine.fleet.connect_limiter import CANARY_GRACE
 from states import State
 from states.events import NetworkLost
@@ -23,7 +24,7 @@ def said() -> Iterator[list[str]]:
     lines: list[str] = []
 
     def keep(_: Any, __: str, event: Any) -> str:
-        lines.append(f"{event.get('icon', '')} {event['event']}")
+        lines.append(render(event["event"], event))
         raise structlog.DropEvent
 
     before = structlog.get_config()

@@ -7,13 +7,14 @@ import anyio
 import pytest
 from attrs import define, field
 
-from engine.console.messages import lines
+from engine.console.messages import render
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import Cause, Event, Snapshot, State, Step
 from states.events import ConfigRefused, NetworkLost, RetryRequested
 from tests.engine import fakes
+from tests.engine.console.walk import lines
 from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
 
 pytestmark = pytest.mark.virtual
@@ -37,9 +38,9 @@ class RecordingLog:
         """Keep the lines of a decision."""
         self.lines += [(level, sentence) for level, _, sentence in lines(account, step)]
 
-    def error(self, sentence: str, **_: object) -> None:
+    def error(self, event: str, **fields: object) -> None:
         """Keep an alert."""
-        self.lines.append((logging.ERROR, sentence))
+        self.lines.append((logging.ERROR, render(event, fields).removeprefix("❌ ")))
 
     @property
     def alerts(self) -> list[str]:

@@ -99,7 +99,7 @@ def noticed_by(mutant: Mutant, calls: list[Callable[[], None]], *, explore: bool
         if explore:
             for policy in POLICIES:
                 try:
-                    if Explorer(policy, most_findings=1).run().findings:
+                    if Explorer(policy, max_findings=1).run().findings:
                         return "verify"
                 except Exception:
                     return "verify"

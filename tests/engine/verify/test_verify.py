@@ -215,27 +215,27 @@ def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
         (releases_early, "work_only_when_healthy"),
         (waits_too_long, "delays_fit"),
         (cuts_floods_short, "floods_are_floors"),
-        (tells_nobody, "told_once"),
-        (tells_of_the_file_again, "file_is_told_once"),
-        (counts_the_file_as_told, "file_is_told_once"),
-        (never_tells_of_the_file, "file_is_told_in_time"),
+        (tells_nobody, "alerted_once"),
+        (tells_of_the_file_again, "file_alerted_once"),
+        (counts_the_file_as_told, "file_alerted_once"),
+        (never_tells_of_the_file, "file_alerted_in_time"),
         (file_stays_bad, "file_trouble_ends"),
         (file_is_forgotten, "file_trouble_ends"),
         (late_timers_count, "late_is_nothing"),
         (never_told, "tries_are_kept"),
-        (deaf_to_people, "person_is_heard"),
+        (deaf_to_people, "retry_is_obeyed"),
     ],
 )
 def test_a_mistake_is_found_with_the_way_there(mistake: Callable[..., Step], property: str) -> None:
     """Each property fails of a machine that breaks it, and the finding tells the events that lead there."""
-    found = Explorer(POLICIES[0], broken(mistake), most_findings=1).run().findings
+    found = Explorer(POLICIES[0], broken(mistake), max_findings=1).run().findings
     assert [finding.property for finding in found] == [f"always {property}"]
     assert found[0].path[0].startswith("a new account")
 
 
 def test_the_way_is_a_shortest_one() -> None:
     """A mistake that the first failure shows is told with a start and that failure, and nothing else."""
-    found = Explorer(POLICIES[0], broken(waits_for_ever), most_findings=1).run().findings
+    found = Explorer(POLICIES[0], broken(waits_for_ever), max_findings=1).run().findings
     assert [text.split("(")[0].split(" ")[0] for text in found[0].path] == ["a", "Started", "DatabaseLocked"]
 
 
@@ -249,7 +249,7 @@ def test_a_circle_is_no_rest() -> None:
         back = attrs.evolve(decision.snapshot, state=State.RECONNECTING, link=0)
         return attrs.evolve(decision, snapshot=back, effects=(HoldWork(), asked))
 
-    explorer = Explorer(POLICIES[0], broken(restless), properties=(), most_findings=1)
+    explorer = Explorer(POLICIES[0], broken(restless), properties=(), max_findings=1)
     assert [finding.property for finding in explorer.run().findings] == ["eventually at rest"]
 
 
@@ -281,7 +281,7 @@ def test_the_command_prints_what_it_covered(
 
 def test_a_finding_fails_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A property that does not hold is printed with its way, and the exit code is 1."""
-    explorer = Explorer(POLICIES[0], broken(waits_for_ever), most_findings=1)
+    explorer = Explorer(POLICIES[0], broken(waits_for_ever), max_findings=1)
     monkeypatch.setattr("engine.cli.verify.explore", explorer.run)
     with pytest.raises(SystemExit) as left:
         app(["verify"])

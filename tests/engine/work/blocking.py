@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from engine.console.messages import render
 from engine.work.stall import watched
 from tests.timeouts import TIMEOUT
 
@@ -22,7 +23,8 @@ Lines = list[Any]
 
 def said(lines: Lines, words: str) -> list[str]:
     """Return the lines with these words."""
-    return [line["event"] for line in lines if words in line["event"]]
+    told = [render(line["event"], line) for line in lines]
+    return [line for line in told if words in line]
 
 
 async def until(holds: Callable[[], Any]) -> None:

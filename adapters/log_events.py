@@ -1,0 +1,121 @@
+"""What adapters log: events with fields, and for people the line of each.
+
+They work in programs that have no engine, so they log to the standard library's loggers, whatever the program does with
+these. A record's message is the line; ``event`` and the fields are its attributes, as ``extra`` makes them.
+"""
+
+import logging
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+
+class AdapterEvent(NamedTuple):
+    """One event: its name and fields are for programs, icon and sentence (a format of the fields) for people."""
+
+    logger: str
+    name: str
+    level: str
+    icon: str
+    sentence: str
+    when: str
+    fields: Mapping[str, str]
+
+
+_SESSION: Final = "holdfast.session"
+_HANDLERS: Final = "holdfast.handlers"
+_FILE: Final = {"account": "the account's name, or the session file's in a script", "path": "the session file"}
+_ACCOUNT: Final = {"account": "the account's name"}
+_EXCEPTION: Final = {"exception": "the traceback"}
+
+ADAPTER_EVENTS: Final = (
+    AdapterEvent(
+        _SESSION,
+        "session_written",
+        "info",
+        "💾",
+        "{path} is written again after {waited:.1f} s",
+        "a script's session file is written again",
+        {**_FILE, "waited": "how long it could not be written, in seconds"},
+    ),
+    AdapterEvent(
+        _SESSION,
+        "session_waits",
+        "warning",
+        "💾",
+        "{path}: {detail}; {unsaved} rows wait, and nothing is lost",
+        "a script's session file is locked or cannot be written",
+        {**_FILE, "detail": "what happened, in a sentence", "unsaved": "rows that wait in memory"},
+    ),
+    AdapterEvent(
+        _SESSION,
+        "session_not_saved",
+        "error",
+        "❌",
+        "{path}: the session could not be written within {timeout:g} s; see what holds the file",
+        "a session was saved or closed, and its file could not be written in time",
+        {**_FILE, "timeout": "how long it was tried, in seconds"},
+    ),
+    AdapterEvent(
+        _SESSION,
+        "session_writer_failed",
+        "error",
+        "❌",
+        "A mistake in the engine itself kept a session file from being written",
+        "a mistake in this program ended one try to write a session file",
+        {"account": _FILE["account"], **_EXCEPTION},
+    ),
+    AdapterEvent(
+        _SESSION,
+        "sessions_not_written",
+        "error",
+        "❌",
+        "{files} session files could not be written in time before the end of the process",
+        "the process ends before all session files are written",
+        {"files": "how many files"},
+    ),
+    AdapterEvent(
+        _HANDLERS,
+        "handler_failed",
+        "error",
+        "❌",
+        "The handler {handler} failed on an update of {account} ({failures} so far)",
+        "a handler of the user's raised an exception",
+        {
+            **_ACCOUNT,
+            "handler": "the function's name",
+            "failures": "how often handlers of this account have failed",
+            **_EXCEPTION,
+        },
+    ),
+    AdapterEvent(
+        _HANDLERS,
+        "update_not_delivered",
+        "error",
+        "❌",
+        "An update of {account} could not be given to its handlers",
+        "an update could not be dispatched",
+        {**_ACCOUNT, **_EXCEPTION},
+    ),
+)
+_BY_NAME: Final = {event.name: event for event in ADAPTER_EVENTS}
+
+
+def _to_record(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+    """Return what the standard library's logger is called with."""
+    exc_info = fields.pop("exc_info", None)
+    event = _BY_NAME[fields["event"]]
+    line = f"{event.icon} {event.sentence.format_map(fields)}"
+    if not line.isprintable():  # a path or a message with a line break, say
+        line = repr(line)[1:-1]
+    return (line,), {"extra": fields, "exc_info": exc_info}
+
+
+def event_logger(name: str) -> Any:
+    """Return a logger that takes events of ``ADAPTER_EVENTS`` with their fields."""
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[structlog.stdlib.filter_by_level, _to_record],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )

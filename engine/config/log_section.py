@@ -1,0 +1,56 @@
+"""The section ``logging``: the form of log lines, and which of them are wanted."""
+
+import logging
+import re
+from enum import StrEnum
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from engine.config.values import kind
+
+_MAX_LOGGERS: Final = 100
+_LOGGER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}(\.[A-Za-z0-9_ -]{1,64}){0,15}")
+
+
+class LogFormat(StrEnum):
+    """The form of log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """How much a line must matter to be written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def number(self) -> int:
+        """The level's number in ``logging``."""
+        return logging.getLevelNamesMapping()[self.name]
+
+
+@frozen(kw_only=True)
+class LoggingSection:
+    """How the log is written."""
+
+    format: LogFormat = LogFormat.TEXT
+    """`text` is lines with icons, `json` is one JSON object on each line. The live table always has text."""
+    levels: dict[str, LogLevel] = field(factory=dict)
+    """The level of a logger and of those below it, such as `holdfast.jobs: warning`; `root` is all others."""
+
+
+def to_loggers(value: Any) -> dict[str, Any]:
+    """Return a mapping whose keys are names of loggers. Raises ``ValueError`` with a sentence."""
+    if not isinstance(value, dict | None):
+        raise ValueError(f"must be a mapping (logger: level), not {kind(value)}")
+    loggers = value or {}
+    if len(loggers) > _MAX_LOGGERS:
+        raise ValueError(f"must have at most {_MAX_LOGGERS} loggers")
+    if not all(_LOGGER.fullmatch(name) for name in loggers):
+        raise ValueError("must have names of loggers as its keys, such as holdfast.connection, or root for all others")
+    return loggers

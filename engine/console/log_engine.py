@@ -1,0 +1,286 @@
+"""The events of the engine itself and their lines: the fleet, the journal, commands, the sandbox."""
+
+from functools import partial
+from typing import Final
+
+from engine.console.format import seconds
+from engine.console.log_event import Fields, LogEvent
+from states.snapshot import ADVICE, Action
+
+_ACCOUNT: Final = {"account": "the account's name"}
+_DETAIL: Final = {"detail": "what happened, in a sentence"}
+_EXCEPTION: Final = {"exception": "the traceback"}
+_WAITING: Final = {"waiting": "accounts that go on now", "at_once": "how many of them connect at a time"}
+
+
+_engine = partial(LogEvent, "holdfast.engine")
+_fleet = partial(LogEvent, "holdfast.fleet")
+_journal = partial(LogEvent, "holdfast.journal")
+_control = partial(LogEvent, "holdfast.control")
+_sandbox = partial(LogEvent, "holdfast.sandbox")
+
+
+def _not_private(of: Fields) -> str:
+    more = f" and {of['others']} more session files or directories" if of["others"] else ""
+    return f"Others can use {of['path']}{more}; this mends it: {of['command']}"
+
+
+def _goes_on(of: Fields, outcome: str) -> str:
+    return f"{outcome}; {of['waiting']} accounts go on, {of['at_once']} at a time"
+
+
+def _refused(of: Fields) -> str:
+    count = "1 account is" if of["accounts"] == 1 else f"{of['accounts']} accounts are"
+    advice = ADVICE[Action.MEND_CONFIG]
+    return f"Telegram refuses {of['detail']}, so {count} stopped. What to do: {advice}"
+
+
+def _jumped(of: Fields) -> str:
+    which = "ahead" if of["seconds"] > 0 else "back"
+    return (
+        f"The clock jumped {which} by {seconds(abs(of['seconds']))}: the machine slept, or its clock was set. "
+        "Every account is asked whether it still answers"
+    )
+
+
+_ENGINE = (
+    _engine(
+        "engine_starting",
+        "info",
+        "🔍",
+        "Starting {accounts} accounts from {config}",
+        "`run` begins",
+        {"accounts": "how many accounts the config has", "config": "the path of the config"},
+    ),
+    _engine(
+        "files_not_private",
+        "warning",
+        "⚠️",
+        _not_private,
+        "other users of the machine can use session files",
+        {"path": "the first file or directory", "others": "how many more there are", "command": "what mends it"},
+    ),
+    _engine(
+        "signal_received",
+        "info",
+        "",
+        "Received signal {signal}. Initiating graceful shutdown",
+        "SIGINT or SIGTERM came",
+        {"signal": "the signal's number"},
+    ),
+    _engine(
+        "duration_over",
+        "info",
+        "",
+        lambda of: f"Ran for {seconds(of['duration'])}, as asked. Initiating graceful shutdown",
+        "the time that `run --for` gives is over",
+        {"duration": "seconds that the fleet ran"},
+    ),
+    _engine("engine_failed", "error", "❌", "{detail}", "the engine cannot run", _DETAIL),
+    _engine(
+        "grace_exceeded",
+        "error",
+        "❌",
+        "Not every account could be closed within the grace; its connection was dropped",
+        "an account did not close in time at the end",
+        {"grace": "the grace, in seconds"},
+    ),
+    _engine(
+        "start_abandoned",
+        "info",
+        "✅",
+        "Stopped before any account was started",
+        "a stop was asked for while the engine started",
+    ),
+    _engine("engine_stopped", "info", "✅", "Stopped", "the engine has stopped"),
+)
+_FLEET = (
+    _fleet(
+        "hint_dropped",
+        "debug",
+        "",
+        "{account} is too busy to hear {trigger}",
+        "an account's mailbox had no room for what is only a hint",
+        {**_ACCOUNT, "trigger": "the event"},
+    ),
+    _fleet(
+        "life_failed",
+        "error",
+        "❌",
+        lambda of: f"An error in the engine itself ended this life; a new one follows account={of['account']!r}",
+        "a mistake of the engine ended an account's life",
+        {**_ACCOUNT, **_EXCEPTION},
+    ),
+    _fleet(
+        "outage_suspected",
+        "warning",
+        "🔌",
+        "{lost} of {accounts} accounts lost the network together; one tries for all",
+        "many accounts lost the network with no sign of life in between",
+        {"lost": "accounts that lost it", "accounts": "accounts that are in use"},
+    ),
+    _fleet(
+        "outage_over",
+        "info",
+        "✅",
+        lambda of: _goes_on(of, f"The network is back after {seconds(of['took'])}"),
+        "an account is back after a suspected outage",
+        {"took": "how long it took, in seconds", **_WAITING},
+    ),
+    _fleet(
+        "outage_ruled_out",
+        "info",
+        "✅",
+        lambda of: _goes_on(of, f"It is not the network: {of['account']} still answers"),
+        "an account that had not lost its connection still answers",
+        {**_ACCOUNT, **_WAITING},
+    ),
+    _fleet(
+        "config_refused",
+        "error",
+        "❌",
+        _refused,
+        "the datacenter refuses a setting that all accounts share",
+        {"detail": "the setting and the datacenter's answer", "accounts": "accounts that are stopped"},
+    ),
+    _fleet(
+        "clock_jumped",
+        "warning",
+        "🔍",
+        _jumped,
+        "the time of day and the steady clock have parted",
+        {"seconds": "how far it jumped; negative is back"},
+    ),
+    _fleet(
+        "credentials_watch_failed",
+        "error",
+        "❌",
+        "An error in the engine itself kept it from looking at the session files",
+        "a mistake of the engine ended one look at the session files",
+        _EXCEPTION,
+    ),
+)
+_JOURNAL = (
+    _journal(
+        "journal_written", "info", "💾", "The journal is written again", "the journal's file can be written again"
+    ),
+    _journal(
+        "journal_waits",
+        "error",
+        "💾",
+        "The journal waits with {rows} rows, and nothing is lost: {detail}",
+        "the journal's file cannot be written",
+        {"rows": "rows that wait in memory", **_DETAIL},
+    ),
+    _journal(
+        "journal_rows_lost",
+        "error",
+        "💾",
+        "{rows} rows of the journal could not be saved in time",
+        "the engine ended while the journal's file could not be written",
+        {"rows": "rows that are lost"},
+    ),
+    _journal(
+        "retention_failed",
+        "warning",
+        "💾",
+        "Old entries of the journal are not deleted for now: {detail}",
+        "old entries cannot be deleted; it is tried again",
+        _DETAIL,
+    ),
+)
+_CONTROL = (
+    _control(
+        "control_unreachable",
+        "error",
+        "❌",
+        "{path}: pause, resume and retry cannot reach this engine ({detail}); give storage.directory a place where "
+        "sockets can be made, then restart",
+        "the socket for commands cannot be made",
+        {"path": "the path of the socket", **_DETAIL},
+    ),
+    _control(
+        "command_not_heard",
+        "warning",
+        "⚠️",
+        "A command could not be heard: {detail}",
+        "the system has no room for a command's connection",
+        _DETAIL,
+    ),
+    _control(
+        "command_failed",
+        "error",
+        "❌",
+        "An error in the engine itself ended a command",
+        "a mistake of the engine ended a command",
+        _EXCEPTION,
+    ),
+)
+_SANDBOX = (
+    _sandbox(
+        "sandbox_starting",
+        "info",
+        "🔍",
+        "Starting the sandbox datacenter; the first time it makes its keys",
+        "the sandbox is started",
+    ),
+    _sandbox(
+        "sandbox_listening",
+        "info",
+        "🔍",
+        "The sandbox datacenter listens on 127.0.0.1:{port}",
+        "the sandbox has started",
+        {"port": "its TCP port"},
+    ),
+    _sandbox(
+        "sandbox_group_filled",
+        "info",
+        "🔍",
+        "The sandbox wrote {messages} messages into @{group}",
+        "a group got its history",
+        {"group": "its name", "messages": "how many messages"},
+    ),
+    _sandbox(
+        "sandbox_logged_in",
+        "info",
+        "🔑",
+        "Logged in {account} at the sandbox, as a test number",
+        "an account without a session was logged in",
+        _ACCOUNT,
+    ),
+    _sandbox(
+        "sandbox_login_failed",
+        "error",
+        "🔑",
+        "{account} cannot log in at the sandbox: {detail}",
+        "an account could not be logged in",
+        {**_ACCOUNT, **_DETAIL},
+    ),
+    _sandbox(
+        "sandbox_chaos",
+        "info",
+        "🔍",
+        lambda of: f"Chaos in the sandbox for {seconds(of['duration'])}, with the seed {of['seed']}",
+        "the scenario is chaos",
+        {"duration": "how long, in seconds", "seed": "what makes it the same again"},
+    ),
+    _sandbox(
+        "sandbox_scenario_failed",
+        "error",
+        "❌",
+        "The scenario is not played: {detail}",
+        "the sandbox refuses the scenario, or has ended",
+        _DETAIL,
+    ),
+    _sandbox(
+        "sandbox_ended",
+        "error",
+        "❌",
+        "The sandbox datacenter ended by itself (exit code {exit_code}); restart the engine to have it again",
+        "the sandbox's process ended",
+        {"exit_code": "its exit code"},
+    ),
+)
+
+ENGINE: Final = (*_ENGINE, *_FLEET, *_JOURNAL, *_CONTROL, *_SANDBOX)
+"""Every event of these loggers."""

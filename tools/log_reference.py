@@ -1,0 +1,121 @@
+"""Writes ``docs/log-events.md``, the list of all events of the log, from their catalogue.
+
+``python -m tools.log_reference`` writes it, ``--check`` fails if it is stale.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from adapters.log_events import ADAPTER_EVENTS
+from engine.console.log_event import LogEvent
+from engine.console.messages import CATALOGUE
+
+PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "log-events.md"
+HEAD: Final = """# Log events
+
+<!-- Written by: python -m tools.log_reference -->
+
+Every line of the log comes from an event: a name and fields. With `logging: {format: json}` in the config, or with
+`run --log-format json`, each line is a JSON object with `timestamp` (ISO 8601, UTC), `level`, `logger`, `event` (the
+name) and the event's own fields. Names and fields are stable: new ones may be added, and none is renamed. Durations are
+in seconds. The lines below are examples.
+
+A program of your own gets the same events. If it has configured structlog, they go through its processors with their
+fields. If not, they are records of the standard library's loggers: the message is the line, and each field is an
+attribute of the record. `holdfast.session`, `holdfast.handlers`, `holdfast.monitor` and `holdfast.telethon` always use
+the standard library's loggers.
+"""
+NOTES: Final = {
+    "holdfast.connection": "One account's connection. `ConnectionMonitor` logs the same events to `holdfast.monitor`.",
+    "holdfast.control": "Commands for the running engine: `pause`, `resume`, `retry`.",
+    "holdfast.engine": "The engine's start and end.",
+    "holdfast.fleet": "What concerns many accounts at once, and mistakes of the engine.",
+    "holdfast.handlers": "Handlers of Telegram's updates.",
+    "holdfast.jobs": "Jobs and background tasks.",
+    "holdfast.journal": "The journal's file, which also holds the jobs.",
+    "holdfast.loop": "What blocks the event loop.",
+    "holdfast.sandbox": "The sandbox datacenter of a demo.",
+    "holdfast.session": "Session files. What the engine's accounts meet is logged by `holdfast.connection` instead.",
+}
+TELETHON: Final = """## `holdfast.telethon`
+
+What Telethon itself says, in words of its own; each client has a logger below it, named after its session file. The
+engine writes it to `logs/telethon.log`, from level `warning` on.
+"""
+TIME: Final = datetime(2026, 11, 29, 18, 4, 44).timestamp()
+"""A time that is written in the same way in every time zone."""
+EXAMPLES: Final[dict[str, Any]] = {
+    "account": "Account 1", "accounts": 14, "action": "log_in", "alerted": False, "alone": False, "at_once": 32,
+    "attempt": 2, "attempts": 2, "back": TIME, "cancellations": 3, "command": "python -m engine doctor --fix",
+    "config": "config.yaml", "delay": 10.0, "detail": "connection reset", "done": 1000.0, "duration": 120.0,
+    "exit_code": 1, "failure": "NetworkLost", "failures": 5, "files": 2, "function": "watch", "grace": 15.0,
+    "group": "holdfast_news", "handler": "on_message", "job": 17, "kind": "send", "lost": 3, "max_failures": 5,
+    "messages": 3000, "others": 2, "path": "data/sessions/account1.session", "port": 40123, "recovered": 3,
+    "request": "SendMessage", "rows": 12, "running": "job 17 (send) of Account 1", "seconds": 7200.0, "seed": 7,
+    "signal": 2, "silence": 1.5, "still": 2.0, "timeout": 20.0, "took": 31.0, "total": 2500.0,
+    "trigger": "NetworkRestored", "unsaved": 3, "until": TIME, "via": "", "waited": 32.0, "waiting": 3, "written": 3,
+}  # fmt: skip
+"""A value for each field that a line shows."""
+OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "alert_database": {"trigger": "DatabaseLocked", "action": None},
+    "caught_up": {"lost": TIME - 31.0},
+    "config_refused": {"detail": "telegram.api_id (API_ID_INVALID (400))"},
+    "disconnecting": {"action": None},
+    "engine_failed": {"detail": "engine.db is locked by another program"},
+    "gap_too_long": {"lost": TIME - 31.0},
+    "pausing": {"action": None},
+    "reconnecting": {"trigger": "Elapsed"},
+    "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},
+}
+"""Values that one event has otherwise."""
+
+
+def events() -> list[LogEvent]:
+    """Return all events, by logger and in the catalogue's order."""
+    found = [*CATALOGUE.values(), *(LogEvent(*event) for event in ADAPTER_EVENTS)]
+    return sorted(found, key=lambda event: event.logger)
+
+
+def example(event: LogEvent) -> str:
+    """Return a line of an event."""
+    return event.line({**EXAMPLES, **OF_EVENTS.get(event.name, {})})
+
+
+def _section(logger: str, of: list[LogEvent]) -> Iterator[str]:
+    yield f"## `{logger}`\n"
+    yield f"{NOTES[logger]}\n"
+    for event in of:
+        yield f"### `{event.name}`\n"
+        yield f"Logged when {event.when}. Level: {event.level}.\n"
+        yield f"    {example(event)}\n"
+        yield from (f"- `{name}`: {meaning}" for name, meaning in event.fields.items())
+        if event.fields:
+            yield ""
+
+
+def page() -> str:
+    """Return the page."""
+    lines = [HEAD]
+    for logger, of in groupby(events(), key=lambda event: event.logger):
+        lines += _section(logger, list(of))
+    return "\n".join([*lines, TELETHON])
+
+
+def main() -> None:
+    """Write the page, or check it."""
+    parser = argparse.ArgumentParser(prog="python -m tools.log_reference", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the page is stale")
+    new = page()
+    if not parser.parse_args().check:
+        PAGE.write_text(new, "utf-8")
+    elif not PAGE.exists() or PAGE.read_text("utf-8") != new:
+        sys.exit(f"{PAGE.name} is stale; run: python -m tools.log_reference")
+
+
+if __name__ == "__main__":
+    main()
