@@ -93,7 +93,7 @@ def test_words_become_what_the_kind_takes(jobs: Run, harness: EngineHarness) -> 
         (("send", "to=me", "text="), "the data of a send job does not fit: text must have 1 to 4096 characters, not 0"),
         (("collect", "chat=@a_group", "since=soon"), "since must be a time such as 2026-01-31"),
         (("count", "upto=5", "--account", "Account 3"), "config.yaml has no account 'Account 3'; did you mean"),
-        (("count", "upto=5", "--after", "soon"), "--after: 'soon' is no duration"),
+        (("count", "upto=5", "--after", "soon"), "--after: 'soon' is not a duration"),
         (("count", "upto=5", "--priority", "9999999"), "a priority is a whole number from -1,000,000 to 1,000,000"),
         ((), "name a kind and its data, or a --file with jobs; not both, and not neither"),
         (("count", "upto=5", "--file", "jobs.jsonl"), "name a kind and its data, or a --file with jobs"),
