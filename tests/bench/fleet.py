@@ -10,7 +10,7 @@ end of the outage, until *all* are back.
 
 What their own schedules would still have waited is worked out from the policy: each account tries at once, then after
 waits drawn as ``step`` draws them, and the first try after the end of the outage gets through; the last account counts.
-``--own`` measures it, too, by an outage in which nobody watches the network (adds a minute or two).
+``--own`` measures it, too, by an outage in which nothing watches the network (adds a minute or two).
 """
 
 import argparse
@@ -156,7 +156,7 @@ class Engine:
     supervisor: Supervisor
     turns: ConnectLimiter
     watched: bool = True
-    """Whether somebody watches the network; without, every account keeps to its own schedule."""
+    """Whether a network probe runs; without one, every account keeps to its own schedule."""
     connectors: dict[str, TelegramConnector] = field(factory=dict)
     network: OutageDetector = field(init=False)
     probe: NetworkProbe = field(init=False)

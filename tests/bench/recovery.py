@@ -90,7 +90,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Outcomes]:
     async with prepared(policy) as harness:
         with logs.opened(harness.directory / "logs", recent=logs.RecentLines()):
             logging.getLogger("telethon").setLevel(logging.CRITICAL)  # the bare clients' complaints
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # their exceptions that nobody asked for
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # exceptions of Telethon's that nothing awaits
             return await run(harness, scale, options.only)
 
 

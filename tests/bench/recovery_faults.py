@@ -116,7 +116,7 @@ async def lost_update(harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Let a message come in during an outage; from its end until the handler hears it, and how often."""
 
     async def act(subject: Subject, _: int) -> Outcome:
-        text = "said while nobody listened"
+        text = "said during the outage"
         heard = subject.program.heard
         await subject.program.settle()
         await subject.begin()

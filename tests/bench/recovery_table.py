@@ -48,7 +48,7 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
         " better for the engine. Connections are those that were tried meanwhile. Looks are the network probe's: a"
         " connection and one message that needs no account, once for all accounts on the same way.",
         *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
-        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: nobody waited longer.",
+        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: the run waited no longer.",
     ]
     return lines
 

@@ -38,7 +38,7 @@ WELL = (
 
 @pytest.fixture
 def harness(tmp_path: Path) -> EngineHarness:
-    """Return a config of two accounts, at a datacenter that nobody runs, with private session files."""
+    """Return a config of two accounts, at a datacenter that does not run, with private session files."""
     (tmp_path / "dc.pem").write_bytes(rsa.newkeys(512)[0].save_pkcs1())
     harness = EngineHarness(tmp_path)
     accounts = "  - {name: Account 1, session: account1}\n  - {name: Account 2, session: account2}"
@@ -66,7 +66,7 @@ def doctor(harness: EngineHarness, capsys: Any, *options: str) -> tuple[int, lis
 
 
 def wrong(findings: list[dict[str, Any]], about: str) -> list[str]:
-    """Return what is wrong with something, without what nobody runs a datacenter for."""
+    """Return what is wrong with something, apart from the datacenter that does not run."""
     return [one["text"] for one in findings if one["well"] is False and one["about"] == about]
 
 
@@ -92,7 +92,7 @@ async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
         assert line in said
 
 
-def test_nobody_at_the_datacenter_is_said(harness: EngineHarness, capsys: Any) -> None:
+def test_an_unreachable_datacenter_is_reported(harness: EngineHarness, capsys: Any) -> None:
     """The way that leads nowhere is named, and the clock is not compared."""
     code, findings = doctor(harness, capsys)
     assert code == 1
@@ -118,7 +118,7 @@ def test_a_journal_mode_is_told_and_mended(harness: EngineHarness, capsys: Any) 
 
 
 def test_a_file_in_use_is_not_changed(harness: EngineHarness, capsys: Any) -> None:
-    """Who holds a session is named, and ``--fix`` leaves that file alone."""
+    """The process that holds a session is named, and ``--fix`` leaves that file alone."""
     path = harness.directory / "account1.session"
     with closing(sqlite3.connect(path)) as database:
         database.execute("pragma journal_mode = delete")
@@ -140,7 +140,7 @@ def test_loose_permissions_are_told_and_mended(harness: EngineHarness, capsys: A
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_lock_of_somebody_else_is_told(harness: EngineHarness, capsys: Any) -> None:
+def test_a_lock_of_another_program_is_reported(harness: EngineHarness, capsys: Any) -> None:
     """A program that holds SQLite's own lock is noticed, though it has no name."""
     with closing(sqlite3.connect(harness.directory / "account1.session", isolation_level=None)) as other:
         other.execute("begin immediate")
@@ -210,7 +210,7 @@ def test_a_backup_is_restored(harness: EngineHarness, capsys: Any) -> None:
 
 
 def test_a_session_in_use_is_not_restored(harness: EngineHarness, capsys: Any) -> None:
-    """Whoever holds it is named, and nothing is changed."""
+    """The process that holds it is named, and nothing is changed."""
     path, config = harness.directory / "account1.session", str(harness.config)
     command(capsys, "session", "backup", config)
     with program(HOLDS, path) as other:
@@ -252,7 +252,7 @@ def test_each_directory_is_told_once(harness: EngineHarness, capsys: Any) -> Non
     assert harness.directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_directory_of_everybody_is_not_closed(harness: EngineHarness, capsys: Any) -> None:
+def test_a_public_directory_is_not_closed(harness: EngineHarness, capsys: Any) -> None:
     """Sessions in a place like /tmp are advised to move; ``--fix`` does not take the place away from others."""
     harness.directory.chmod(0o1777)
     _, findings = doctor(harness, capsys, "--fix")
@@ -319,7 +319,7 @@ def test_a_session_of_a_killed_program_is_advice(harness: EngineHarness, capsys:
 
 
 def test_a_locked_session_is_not_to_be_restored(harness: EngineHarness, capsys: Any) -> None:
-    """A file that cannot be read for somebody's lock is whole: no command offers to replace it."""
+    """A file that cannot be read because another program locks it is whole: no command offers to replace it."""
     command(capsys, "session", "backup", str(harness.config))
     path = change(harness.directory / "account1.session", "pragma journal_mode = delete")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -376,7 +376,7 @@ def test_a_check_that_fails_is_a_line(harness: EngineHarness, capsys: Any, monke
 
 
 def test_what_hangs_is_a_line(harness: EngineHarness, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that does not answer holds one look up, for a time, and keeps nobody from the rest."""
+    """A disk that does not answer delays one check, for a time, and none of the others."""
     over = threading.Event()
     monkeypatch.setattr(doctoring, "CHECK_TIMEOUT", 0.3)
     monkeypatch.setattr(directories, "check_space", lambda _: (over.wait(10), iter(()))[1])
@@ -461,7 +461,7 @@ def test_what_is_no_session_is_set_aside_by_a_restore(harness: EngineHarness, ca
     assert rows(aside, "select number from precious") == [7]
 
 
-def test_backups_that_are_for_everybody_to_read_are_told(harness: EngineHarness, capsys: Any) -> None:
+def test_backups_that_others_can_read_are_reported(harness: EngineHarness, capsys: Any) -> None:
     """They hold the same keys as the sessions."""
     command(capsys, "session", "backup", str(harness.config))
     (harness.directory / "data" / "backups").chmod(0o755)

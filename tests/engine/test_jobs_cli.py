@@ -63,7 +63,7 @@ def rows(harness: EngineHarness) -> list[tuple[object, ...]]:
 
 
 def test_words_become_what_the_kind_takes(jobs: Run, harness: EngineHarness) -> None:
-    """A number for a number, text for text even if it looks like a number, an id for who is named by a number."""
+    """A number stays a number, text stays text even if it looks like one, and a chat named by a number is an id."""
     for words in (
         ("count", "upto=5", "pause=0.5", "what=007", "loud=true"),
         ("send", "to=1234", "text=5", "--account", "Account 2", "--priority", "3"),
@@ -159,7 +159,7 @@ def test_a_module_that_cannot_be_used_is_a_sentence_with_its_place(
 
 
 async def test_run_says_what_is_wrong_with_a_module_and_leaves(harness: EngineHarness) -> None:
-    """The engine does not start half: exit code 2 and the sentence, and so for rules of a kind that nobody has."""
+    """The engine does not start half: exit code 2 and the sentence, and the same for rules of an unknown kind."""
     text = harness.config.read_text().replace("modules: [my_counting.py]", "modules: [gone.py]")
     harness.config.write_text(text)
     code, said = await harness.command("run", "config.yaml")

@@ -122,7 +122,7 @@ CONNECTED = (
     Row("another 406", [error(406, "UPDATE_APP_TO_LOGIN")], ["Unexpected"], LOST, detail="406"),
     Row("USER_MIGRATE", [error(303, "USER_MIGRATE_4")], ["AuthRejected"], ["auth_failed"], action="log_in",
         detail="(303)"),
-    Row("an error that nobody knows", [error(400, "SOMETHING_ODD")], ["Unexpected"], LOST, detail="SOMETHING_ODD"),
+    Row("an unknown error", [error(400, "SOMETHING_ODD")], ["Unexpected"], LOST, detail="SOMETHING_ODD"),
     Row("API_ID_INVALID", [error(400, "API_ID_INVALID")], ["ConfigRefused"], ["auth_failed"], action="mend_config"),
     Row("401 in the update loop", [error(401, "SESSION_REVOKED", request="updates.getDifference")], ["AuthRejected"],
         ["auth_failed"], action="log_in", request=True),
@@ -131,11 +131,11 @@ CONNECTED = (
     Row("500 in the update loop", [error(500, "INTERNAL", request="updates.getDifference")], [], [], request=True),
     Row("RST before it was processed", [fault("reset_before", request=STATE)], ["NetworkLost"], LOST),
     Row("RST after it was processed", [fault("reset_after", request=STATE)], ["NetworkLost"], LOST),
-    Row("PEER_FLOOD on somebody's request", [error(400, "PEER_FLOOD", request="messages.getDialogs")],
+    Row("PEER_FLOOD on a program's request", [error(400, "PEER_FLOOD", request="messages.getDialogs")],
         ["AccountLimited"], [], request=True, limited=True, action="appeal"),
-    Row("FLOOD_WAIT on somebody's request", [error(420, "FLOOD_WAIT_60", request="messages.getDialogs")],
+    Row("FLOOD_WAIT on a program's request", [error(420, "FLOOD_WAIT_60", request="messages.getDialogs")],
         ["FloodWait"], [], request=True, holds=["GetDialogs"]),
-    Row("500 on somebody's request", [error(500, "RPC_CALL_FAIL", request="messages.getDialogs")], [], [],
+    Row("500 on a program's request", [error(500, "RPC_CALL_FAIL", request="messages.getDialogs")], [], [],
         request=True),
 )  # fmt: skip
 
@@ -307,7 +307,7 @@ async def test_a_connecting_account(tmp_path: Any, row: Row) -> None:
             assert dc.stats()["accepted"] + dc.stats()["turned_away"] <= 12
 
 
-async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path: Any) -> None:
+async def test_a_locked_session_file_does_not_cut_the_link(tmp_path: Any) -> None:
     """A locked file is told as what it is; the account stays healthy, hears what comes, and writes when it may."""
     harness = DatacenterHarness(tmp_path)
     async with harness as dc, account(harness, dc, Row("", [], [], [])) as (runner, journal):
@@ -322,7 +322,7 @@ async def test_a_session_file_that_somebody_holds_does_not_cut_the_link(tmp_path
                     with suppress(sqlite3.OperationalError):
                         other.execute("BEGIN IMMEDIATE")
                     await anyio.sleep(0.02)
-                await dc.push(PHONE, "hello", sender="+9996620002")  # somebody new, to be remembered in the file
+                await dc.push(PHONE, "hello", sender="+9996620002")  # a new user, to be remembered in the file
                 while "DatabaseLocked" not in seen(journal, since)[0]:
                     await anyio.sleep(0.005)
                 other.execute("ROLLBACK")

@@ -79,7 +79,7 @@ def compare(
         if job.kind == "collect":
             _same(f"messages that job {job.id} says it has read", job.result["messages"], _count(rows, job))
     attempts, refused = sum(job.attempts for job in jobs), _refusals(steps)
-    _none("failures that nobody injected", [line for line in FAILURE.findall(harness.text) if OWN_ERROR not in line])
+    _none("failures that were not injected", [line for line in FAILURE.findall(harness.text) if OWN_ERROR not in line])
     if attempts > refused:
         raise Lost(f"{attempts} failures, of which {refused} were injected")
     stats = dc.stats()

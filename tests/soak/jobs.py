@@ -172,7 +172,7 @@ class Stage:
                 case Push(account, text, sender):
                     await self.dc.push(account, text, sender)
                 case _:
-                    raise SandboxError(f"a step that nobody here knows: {step}")
+                    raise SandboxError(f"an unknown step: {step}")
         await self._wait(until)
 
     async def _wait(self, until: float) -> None:

@@ -199,7 +199,7 @@ def test_no_time_wakes_a_parked_account(event: Event) -> None:
 
 
 def test_new_credentials_wake_a_parked_account_and_no_other_wait() -> None:
-    """A person who logged in again acted; a wait that has an end stands."""
+    """A new login counts as an action of the operator; a wait that has an end stays."""
     parked, waiting = AccountDriver(PARKING), AccountDriver()
     for driver, failures in ((parked, 3), (waiting, 1)):
         driver.take(Started())
@@ -235,7 +235,7 @@ def test_a_limit_is_told_and_a_flood_is_kept_while_waiting() -> None:
 
 @pytest.mark.parametrize("event", [AuthRejected(), SessionDuplicated(), AccountBanned(), DatabaseCorrupt()])
 def test_dead_credentials_end_a_wait(event: Failure) -> None:
-    """Whoever finds out during a wait that the credentials are unusable: the account stops trying."""
+    """An account whose credentials turn out to be unusable during a wait stops trying."""
     driver = AccountDriver()
     driver.take(Started())
     driver.fail(NetworkLost())

@@ -1,4 +1,4 @@
-"""What a snapshot remembers for the next life: that a person paused the account, and whose key was used last."""
+"""What a snapshot remembers for the next life: that the account is paused, and which key was used last."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_an_attempt_says_whose_key_it_uses() -> None:
     assert again.snapshot.state is State.AUTH_FAILED
 
 
-def test_who_did_not_look_changes_nothing() -> None:
+def test_an_attempt_that_did_not_look_changes_nothing() -> None:
     """Records of before the fingerprint was written keep the one that is known."""
     driver = AccountDriver()
     driver.take(Started(credentials="old"))

@@ -95,7 +95,7 @@ def test_five_failures_raise_one_alert_and_trying_goes_on() -> None:
     assert driver.snapshot.deadline is not None
 
 
-def test_then_park_waits_for_a_person() -> None:
+def test_then_park_waits_for_the_operator() -> None:
     """With ``then: park`` the last try ends in a wait without an end, and an action."""
     driver = AccountDriver(PARKING)
     driver.take(Started())
@@ -108,7 +108,7 @@ def test_then_park_waits_for_a_person() -> None:
     assert driver.snapshot.parked
 
 
-def test_a_person_wakes_a_parked_account() -> None:
+def test_the_operator_wakes_a_parked_account() -> None:
     """``retry`` leads from parked to an attempt, and counting starts anew."""
     driver = AccountDriver(PARKING)
     driver.take(Started())
@@ -119,7 +119,7 @@ def test_a_person_wakes_a_parked_account() -> None:
 
 
 def test_ten_unexpected_errors_in_a_row_park() -> None:
-    """What nobody foresaw is bounded, whatever the schedule says."""
+    """Unforeseen errors are bounded, whatever the schedule says."""
     driver = AccountDriver()
     driver.take(Started())
     for _ in range(9):
@@ -130,7 +130,7 @@ def test_ten_unexpected_errors_in_a_row_park() -> None:
 
 
 def test_an_unknown_key_is_given_up_only_at_the_third_in_a_row() -> None:
-    """−404 can be temporary: two wait 5 s each, the third needs a person."""
+    """−404 can be temporary: two wait 5 s each, the third needs the operator."""
     driver = AccountDriver()
     driver.take(Started())
     for _ in range(2):
@@ -182,7 +182,7 @@ def test_a_flood_while_connecting_waits_as_long_as_the_server_said() -> None:
     assert (driver.snapshot.state, decision.record.delay) == (State.BACKOFF, 301)
 
 
-def test_a_person_cannot_cut_a_flood_wait_short() -> None:
+def test_the_operator_cannot_cut_a_flood_wait_short() -> None:
     """``retry`` does not get past a flood wait."""
     driver = AccountDriver()
     driver.take(Started())
@@ -332,7 +332,7 @@ def test_a_restored_network_cuts_the_wait_for_it_short() -> None:
         assert driver.snapshot.state is state
 
 
-def test_auth_failed_ignores_everything_but_a_person() -> None:
+def test_auth_failed_ignores_everything_but_the_operator() -> None:
     """No time, no network and no late report gets dead credentials to be tried again."""
     dead = attrs.evolve(in_state(State.AUTH_FAILED), cause=Cause(event="AuthRejected"))
     for kind in EVENTS:
@@ -344,8 +344,8 @@ def test_auth_failed_ignores_everything_but_a_person() -> None:
 
 
 @pytest.mark.parametrize("event", [CredentialsReplaced(), RetryRequested()])
-def test_a_person_leads_out_of_auth_failed(event: Event) -> None:
-    """New credentials, or a person's word, lead to a new first attempt."""
+def test_the_operator_leads_out_of_auth_failed(event: Event) -> None:
+    """New credentials, or a retry by the operator, lead to a new first attempt."""
     driver = AccountDriver(snapshot=in_state(State.AUTH_FAILED))
     assert effects(driver.take(event)) == [AskTurn]
     assert driver.snapshot.state is State.CONNECTING

@@ -43,7 +43,7 @@ class RecordingSession(HoldfastSession):
 
 
 def user(number: int) -> User:
-    """Return somebody to remember."""
+    """Return a user to remember."""
     return User(id=number, access_hash=number * 7, first_name=f"User {number}")
 
 

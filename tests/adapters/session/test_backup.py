@@ -22,7 +22,7 @@ from tests.adapters.session.test_trouble import damage
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a session file of Telethon's, with somebody in it."""
+    """Return a session file of Telethon's, with an entity in it."""
     return telethons(tmp_path / "account1.session", entities=3)
 
 
@@ -127,7 +127,7 @@ def test_accounts_do_not_share_backups(path: Path) -> None:
     assert len(list(directory.iterdir())) == len(names)
 
 
-def test_content_is_put_in_place_under_who_has_the_file_open(path: Path) -> None:
+def test_content_is_put_in_place_under_a_program_that_has_the_file_open(path: Path) -> None:
     """A reader of the present content sees the new one afterwards, and no lock or log does any harm."""
     source = telethons(path.parent / "new.session", b"n" * 256)
     with closing(sqlite3.connect(path)) as reader:
@@ -235,7 +235,7 @@ def test_two_programs_may_back_up_the_same_session_at_once(path: Path) -> None:
 
 
 def test_what_a_dead_program_left_unfinished_goes(path: Path) -> None:
-    """An old unfinished copy is removed by the next backup; one of just now may be somebody's."""
+    """An old unfinished copy is removed by the next backup; a fresh one may be another program's."""
     directory = path.parent / "backups"
     directory.mkdir()
     old, new = directory / ".account1-old.unfinished", directory / ".account1-new.unfinished"

@@ -79,7 +79,7 @@ def test_a_copy_has_the_same_login(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_somebody_elses_lock_is_noticed(tmp_path: Path, mode: str) -> None:
+def test_the_lock_of_another_program_is_noticed(tmp_path: Path, mode: str) -> None:
     """In either journal mode, and only while it is held."""
     path = change(telethons(tmp_path / "account1.session"), f"pragma journal_mode = {mode}")
     with locked(path):
@@ -88,7 +88,7 @@ def test_somebody_elses_lock_is_noticed(tmp_path: Path, mode: str) -> None:
 
 
 def test_the_owner_is_named(tmp_path: Path) -> None:
-    """Its process is known from the lock file, and it is no stranger who holds SQLite's lock."""
+    """Its process is known from the lock file, and a lock of SQLite's is not taken for another program's."""
     path = telethons(tmp_path / "account1.session")
     with program(HOLDS, path) as other:
         assert other.say() == "held"

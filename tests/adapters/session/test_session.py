@@ -91,7 +91,7 @@ def telethons_in(path: Path) -> Path:
 
 
 def test_what_is_remembered_reaches_the_file_by_itself(path: Path) -> None:
-    """Nobody has to save: entities are in the file a moment later, and no transaction stays open."""
+    """Entities are in the file a moment later without a ``save``, and no transaction stays open."""
     session = HoldfastSession(telethons_in(path), waits=QUICK)
     session.process_entities([user(1), user(2)])
     until(lambda: rows(path) == [1, 2])
@@ -102,7 +102,7 @@ def test_what_is_remembered_reaches_the_file_by_itself(path: Path) -> None:
 
 
 def test_closing_leaves_one_file_and_nothing_else(path: Path) -> None:
-    """After ``close`` there is no log, no lock, and everything is in the file that people copy."""
+    """After ``close`` there is neither a log nor a lock, and everything is in the one file that can be copied."""
     session = HoldfastSession(path)
     session.auth_key = AuthKey(KEY)
     session.process_entities([user(1)])
@@ -158,7 +158,7 @@ def test_a_new_file_is_its_owners_alone(path: Path) -> None:
 
 
 def test_another_program_is_named(path: Path) -> None:
-    """Who opens a session that another program has fails at once, and is told which process on which host."""
+    """Opening a session that another program has fails at once, and the error says which process on which host."""
     with program(HOLDS, path) as other:
         assert other.say() == "held"
         owner = owner_of(path)
@@ -192,7 +192,7 @@ def test_two_sessions_in_one_program_exclude_each_other(path: Path) -> None:
 
 
 def test_a_forgotten_session_holds_nothing(path: Path) -> None:
-    """A session that nobody refers to any more lets go of its file."""
+    """A session without references lets go of its file."""
     HoldfastSession(path)
     gc.collect()
     HoldfastSession(path).close()
@@ -208,7 +208,7 @@ def test_a_closed_session_is_opened_again_when_it_is_used(path: Path) -> None:
 
 
 def test_a_closed_session_does_not_overwrite_a_newer_login(path: Path) -> None:
-    """If somebody has logged in with the file meanwhile, their key stays, and the old session says so."""
+    """If another program has logged in with the file meanwhile, its key stays, and the old session says so."""
     session = HoldfastSession(telethons_in(path))
     session.close()
     telethons(path, b"n" * 256)
@@ -298,7 +298,7 @@ def test_an_older_file_is_upgraded_as_telethon_does_it_after_a_backup(path: Path
     opened.close()
 
 
-def test_the_end_of_a_program_writes_what_nobody_closed(path: Path) -> None:
+def test_the_end_of_a_program_writes_what_was_not_closed(path: Path) -> None:
     """A script that forgets to close its session loses nothing by ending."""
     code = f"""
 from adapters.session import HoldfastSession

@@ -24,7 +24,7 @@ from tests.adapters.session.support import KEY, QUICK, RecordingSession, locked,
 from tests.timeouts import TIMEOUT
 
 NOBODY = 65534
-"""A user who may do nothing."""
+"""The id of a user without rights."""
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_loop_never_waits_for_a_lock(path: Path) -> None:
 
 
 def test_a_passing_lock_is_not_worth_a_word(path: Path) -> None:
-    """What is over before anybody could look is not reported."""
+    """A lock that is over soon is not reported."""
     session = RecordingSession(path, waits=attrs.evolve(QUICK, told=TIMEOUT))
     with locked(path):
         session.process_entities([user(1)])
@@ -111,7 +111,7 @@ def test_one_locked_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
         session.close()
 
 
-async def test_who_brings_more_waits_when_too_much_waits_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_entities_wait_when_too_many_wait_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound an answer's entities hold its request up, until the file is written."""
     monkeypatch.setattr("adapters.session.holdfast_session.MAX_ROWS", 10)
     session = RecordingSession(path, waits=QUICK)
@@ -130,7 +130,7 @@ async def test_who_brings_more_waits_when_too_much_waits_already(path: Path, mon
 
 
 async def test_a_lock_at_the_end_is_waited_for(path: Path) -> None:
-    """Closing while somebody holds the file ends when they let go, and everything is there."""
+    """Closing a locked file ends when the lock does, and everything is there."""
     session = RecordingSession(path, waits=QUICK)
     with locked(path):
         session.process_entities([user(1)])
@@ -194,7 +194,7 @@ def test_a_full_disk_loses_nothing(disk: Path) -> None:
 
 @pytest.fixture
 def users_own() -> Iterator[Path]:
-    """Return a directory of a user who may not write everywhere, and be that user for the length of the test."""
+    """Return a directory of a user without rights elsewhere, and be that user for the length of the test."""
     place = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     if root:
@@ -234,7 +234,7 @@ def test_a_directory_that_cannot_be_written_is_told_at_the_opening(users_own: Pa
 
 
 def test_a_deleted_file_is_noticed_and_not_made_again(path: Path, tmp_path: Path) -> None:
-    """What somebody has deleted stays deleted; put back, it gets everything that it missed."""
+    """A file that was deleted stays deleted; put back, it gets everything that it missed."""
     session = RecordingSession(path, waits=QUICK)
     kept = tmp_path / "kept"
     path.rename(kept)

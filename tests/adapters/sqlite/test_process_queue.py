@@ -89,12 +89,12 @@ def says(running: "subprocess.Popen[str]", line: str) -> None:
 
 
 def never() -> bool:
-    """Nobody is in a hurry."""
+    """Return that the turn is not urgent."""
     return False
 
 
 def test_processes_have_their_turns_one_after_another(tmp_path: Path) -> None:
-    """Nobody is in while another is."""
+    """No process has its turn while another has."""
     log, names = tmp_path / "log", "abcd"
     with ExitStack() as stack:
         running = [stack.enter_context(process(TURNS, log, name, 200)) for name in names]
@@ -110,7 +110,7 @@ def test_processes_have_their_turns_one_after_another(tmp_path: Path) -> None:
     assert sorted(turns) == sorted(names * 200)
 
 
-def test_a_dead_neighbour_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_neighbour_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel ends the turn of a process that was killed in it."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", TIMEOUT)
     with process(HOLDS, tmp_path / "x.db") as other:
@@ -123,7 +123,7 @@ def test_a_dead_neighbour_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is a courtesy: who waited long enough goes on, and SQLite's own lock decides."""
+    """The queue is a courtesy: a writer that waited long enough goes on, and SQLite's own lock decides."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
@@ -134,7 +134,7 @@ def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monk
         other.send_signal(signal.SIGCONT)
 
 
-def test_who_waits_can_be_told_to_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_writer_can_be_told_to_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that is closed does not wait for its turn."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", TIMEOUT)
     hurry = threading.Event()
@@ -185,7 +185,7 @@ def test_the_order_is_the_one_in_which_they_came(tmp_path: Path) -> None:
 def test_where_locks_do_not_exist_there_is_no_queue(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system without locks is asked once, and nobody waits for a neighbour that cannot be seen."""
+    """A file system without locks is asked once, and no writer waits for a neighbour that cannot be seen."""
     asked = 0
 
     def refuse(*_: object) -> None:
@@ -203,7 +203,7 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 
 
 def test_a_neighbour_stopped_at_the_door_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
+    """A writer that waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
     monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
     queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
     with process(AT_THE_DOOR, path) as other:
@@ -252,7 +252,7 @@ def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, m
 
 
 def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has many before it waits as long as they come to their turns, however long that takes together."""
+    """A writer with many before it waits as long as they get their turns, however long that takes together."""
     now = 1000.0  # the queue's own clock: a machine that is busy must not look like a queue that stands still
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=lambda _: None))
     path = tmp_path / "x.db"
@@ -276,7 +276,7 @@ def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: 
             assert turns == 7, "it went on while another had its turn"
 
 
-async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(open_writer: OpenWriter) -> None:
+async def test_a_writer_that_waits_for_a_foreign_lock_lets_its_neighbours_in(open_writer: OpenWriter) -> None:
     """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
     async with open_writer(waits=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):

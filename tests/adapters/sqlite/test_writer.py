@@ -69,7 +69,7 @@ async def test_write_waits_at_the_bound(open_writer: OpenWriter) -> None:
         assert b.stored() == numbered(11)
 
 
-async def test_nobody_overtakes_at_the_bound(open_writer: OpenWriter) -> None:
+async def test_no_writer_overtakes_at_the_bound(open_writer: OpenWriter) -> None:
     """Writers that wait for room are served in the order in which they came, before those that come later."""
     async with open_writer(bound=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
@@ -80,8 +80,8 @@ async def test_nobody_overtakes_at_the_bound(open_writer: OpenWriter) -> None:
         assert b.stored() == numbered(20)
 
 
-async def test_newcomer_queues_behind_those_who_wait(open_writer: OpenWriter) -> None:
-    """Somebody who comes at the very moment in which room is made does not take it from one who waited."""
+async def test_a_new_writer_queues_behind_those_that_wait(open_writer: OpenWriter) -> None:
+    """A writer that comes at the very moment in which room is made does not take it from one that waited."""
 
     async def come_when_room_is_made() -> None:
         await b.writer.flush()
@@ -268,7 +268,7 @@ async def test_close_cuts_the_retry_short(open_writer: OpenWriter) -> None:
 
 
 async def test_flush_ends_with_the_close(open_writer: OpenWriter) -> None:
-    """Somebody who waits for rows that could not be saved is told, and so is one who waits for room."""
+    """A caller that waits for rows that could not be saved gets an error, and so does one that waits for room."""
     errors: list[BaseException] = []
 
     async def expect(wait: object) -> None:

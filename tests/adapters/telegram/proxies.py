@@ -30,7 +30,7 @@ Way = Callable[[], Awaitable[None]]
 
 
 class Behaviour(Enum):
-    """How a proxy behaves to those who connect."""
+    """How a proxy behaves to its clients."""
 
     WORKS = auto()
     SILENT = auto()

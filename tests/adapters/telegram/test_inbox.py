@@ -29,7 +29,7 @@ async def delivering(connector: TelegramConnector) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator[TelegramLink]:
-    """Keep a link open, with somebody who reads its events."""
+    """Keep a link open, and read its events."""
     link = connector.link(number)
 
     async def read() -> None:
@@ -296,7 +296,7 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(harness: Datac
 
 
 async def test_a_gap_that_is_too_long_says_so(harness: DatacenterHarness) -> None:
-    """When the datacenter will not list what was missed, a person learns that the chats must be read."""
+    """When the datacenter will not list what was missed, the event says that the chats must be read."""
     async with harness as dc:
         account = harness.connector()
         async with linked(account):

@@ -42,7 +42,7 @@ async def test_each_message_of_a_private_chat_has_its_sender(harness: Datacenter
 
 
 async def test_a_channel_is_the_sender_of_its_posts(harness: DatacenterHarness) -> None:
-    """A broadcast names nobody: the sender is the channel, by the same number as the chat."""
+    """The sender of a broadcast is the channel, by the same number as the chat."""
     async with harness as dc, opened(harness) as link:
         await dc.create_channel("news_of_all", "News")
         await dc.post("news_of_all", "post")

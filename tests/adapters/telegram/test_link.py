@@ -155,7 +155,7 @@ async def test_an_unknown_key_says_so(harness: DatacenterHarness) -> None:
 
 
 async def test_a_session_without_a_login_is_not_even_tried(harness: DatacenterHarness) -> None:
-    """No key: nobody logged in, and nothing is sent to find that out."""
+    """A session without a key is not logged in, and nothing is sent to find that out."""
     async with harness as dc:
         assert isinstance(await outcome(harness.connector(key=None)), AuthRejected)
         assert dc.stats()["accepted"] == 0
@@ -387,7 +387,7 @@ async def test_telethon_s_write_transaction_ends_within_a_moment(harness: Datace
 async def test_a_failed_attempt_leaves_asyncio_nothing_to_complain_of(
     harness: DatacenterHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Telethon keeps the error of a failed connect in a future, too; nobody reads it there, and nobody must miss it."""
+    """Telethon keeps the error of a failed connect in a future, too, and asyncio must not complain that it is not read."""
     async with harness as dc:
         account = harness.connector()
         await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, duration=60))

@@ -61,7 +61,7 @@ class Gone(Exception):
     """The person went away."""
 
 
-async def test_a_person_who_goes_away_changes_nothing(harness: DatacenterHarness) -> None:
+async def test_a_login_that_is_given_up_changes_nothing(harness: DatacenterHarness) -> None:
     """What the person raises ends the login, and the session is as it was to the byte."""
     async with harness:
         account = harness.connector()
@@ -75,7 +75,7 @@ async def test_a_person_who_goes_away_changes_nothing(harness: DatacenterHarness
 
 
 async def test_a_login_that_is_cancelled_changes_nothing(harness: DatacenterHarness) -> None:
-    """Ctrl+C while the person is asked leaves the session to the byte, and nobody owns it."""
+    """Ctrl+C at a question leaves the session as it was to the byte, and without an owner."""
     async with harness:
         account = harness.connector()
         before = account.session.read_bytes()
@@ -114,7 +114,7 @@ async def test_a_login_that_does_not_hold_is_not_put_in_place(harness: Datacente
 async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
     harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever owns the session is named before anything is asked."""
+    """The process that owns the session is named before anything is asked."""
     monkeypatch.setattr("adapters.telegram.login.OWNING_SECONDS", 0.1)
     async with harness as dc:
         account = harness.connector()
@@ -128,7 +128,7 @@ async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
         assert dc.stats()["accepted"] == 0
 
 
-async def _of_somebody(harness: DatacenterHarness) -> TelegramConnector:
+async def _logged_in(harness: DatacenterHarness) -> TelegramConnector:
     account = harness.connector()
     await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))
     return account
@@ -137,7 +137,7 @@ async def _of_somebody(harness: DatacenterHarness) -> TelegramConnector:
 async def test_another_user_is_asked_about_and_logged_out_again(harness: DatacenterHarness) -> None:
     """A no leaves the old session to the byte, and no login behind at the datacenter."""
     async with harness as dc:
-        account = await _of_somebody(harness)
+        account = await _logged_in(harness)
         before = account.session.read_bytes()
         person = ScriptedAnswers([CODE])
         with pytest.raises(LoginFailed, match="logged out again"):
@@ -152,7 +152,7 @@ async def test_another_user_is_asked_about_and_logged_out_again(harness: Datacen
 async def test_another_user_takes_the_place_after_a_yes(harness: DatacenterHarness) -> None:
     """A yes puts the other user's session in place; the same user is not asked about."""
     async with harness:
-        account = await _of_somebody(harness)
+        account = await _logged_in(harness)
         same = ScriptedAnswers([CODE])
         await Login(account, same, TIMEOUT).run(ByCode(PHONE))
         assert len(same.heard) == 1
@@ -201,7 +201,7 @@ async def test_what_a_killed_login_left_behind_is_no_hindrance(harness: Datacent
 async def test_a_log_out_ends_the_login_and_keeps_a_copy(harness: DatacenterHarness) -> None:
     """The datacenter forgets the key, the session is gone, and its copy is no backup that would be restored."""
     async with harness:
-        account = await _of_somebody(harness)
+        account = await _logged_in(harness)
         key = key_in(account.session)
         copy = await log_out(account, timeout=TIMEOUT)
         assert left_over(account) == []
@@ -214,7 +214,7 @@ async def test_a_log_out_ends_the_login_and_keeps_a_copy(harness: DatacenterHarn
 
 
 async def test_a_log_out_of_a_dead_login_moves_it_away(harness: DatacenterHarness) -> None:
-    """A key that is nobody's any more is as good as logged out."""
+    """A key that the datacenter no longer knows is as good as logged out."""
     async with harness:
         account = harness.connector(key=os.urandom(256))
         harness.write_session(account.session, await _dead_key(harness.dc))
@@ -228,7 +228,7 @@ async def _dead_key(dc: Sandbox) -> bytes:
     return key
 
 
-async def test_a_log_out_that_nobody_hears_changes_nothing(harness: DatacenterHarness) -> None:
+async def test_a_log_out_without_an_answer_changes_nothing(harness: DatacenterHarness) -> None:
     """Without the datacenter the login stays, and so does its file."""
     async with harness as dc:
         account = harness.connector()

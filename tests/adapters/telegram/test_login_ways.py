@@ -1,4 +1,4 @@
-"""Every way to log in and every way to be refused: the real client, the real sandbox, a person with answers."""
+"""Every way to log in and every way to be refused: the real client, the real sandbox, scripted answers."""
 
 import time
 from collections.abc import Callable
@@ -66,7 +66,7 @@ async def test_a_wrong_code_is_said_and_asked_for_again(harness: DatacenterHarne
 
 
 async def test_three_wrong_codes_end_it(harness: DatacenterHarness) -> None:
-    """Nobody is asked a fourth time, and no file is left."""
+    """There is no fourth question, and no file is left."""
     async with harness:
         person = ScriptedAnswers(["1", "2", "3", CODE])
         with pytest.raises(LoginFailed, match="3 codes were not right"):
@@ -131,7 +131,7 @@ async def test_the_second_step_shows_its_hint_and_forgives_two_passwords(harness
 
 
 async def test_three_wrong_passwords_end_it(harness: DatacenterHarness) -> None:
-    """Nobody is asked a fourth time, and no file is left."""
+    """There is no fourth question, and no file is left."""
     async with harness as dc:
         await dc.set_password(PHONE, "correct horse")
         with pytest.raises(LoginFailed, match="3 passwords were wrong"):
@@ -169,7 +169,9 @@ async def test_a_qr_code_can_need_the_password_too(harness: DatacenterHarness) -
         assert await connects(account)
 
 
-async def test_nobody_scans(harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_code_that_is_not_scanned_ends_the_login(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A QR code is not shown for ever."""
     monkeypatch.setattr("adapters.telegram.conversation.QR_SECONDS", 0.1)
     async with harness as dc:
@@ -243,7 +245,7 @@ async def test_a_flood_says_until_when_and_asks_once(harness: DatacenterHarness)
 async def test_a_number_that_cannot_log_in(
     harness: DatacenterHarness, status: str, answers: list[str], said: str
 ) -> None:
-    """Nobody is signed up (signUpRequired is an answer and no error), and no code is sent to a banned number."""
+    """No account is signed up (signUpRequired is an answer, not an error), and no code is sent to a banned number."""
     async with harness as dc:
         dc.set_number_status(PHONE, status)
         with pytest.raises(LoginFailed, match=said):
@@ -307,7 +309,7 @@ async def test_auth_restart_begins_anew(harness: DatacenterHarness) -> None:
         await log_in(newcomer(harness), ScriptedAnswers([CODE]))
 
 
-async def test_a_link_that_breaks_while_the_person_looks_for_the_code(harness: DatacenterHarness) -> None:
+async def test_a_link_that_breaks_while_the_code_is_awaited(harness: DatacenterHarness) -> None:
     """The login goes on, on a new connection with the same key."""
     async with harness as dc:
 

@@ -35,7 +35,7 @@ def made(kind: str, harness: DatacenterHarness, behaviour: Behaviour = Behaviour
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_link_goes_through_the_proxy(harness: DatacenterHarness, kind: str) -> None:
-    """It is proven, probes are answered, it says which proxy, and the datacenter sees nobody but the proxy."""
+    """It is proven, probes are answered, it says which proxy, and the datacenter sees only the proxy."""
     async with harness as dc, made(kind, harness).listening() as proxy:
         link = proxied(harness, proxy.address()).link(1)
         events = await link.open(timeout=TIMEOUT)
@@ -88,7 +88,7 @@ async def test_a_wrong_login_is_a_lost_network_that_names_the_proxy(harness: Dat
 
 
 async def test_a_login_that_was_not_given_is_asked_for(harness: DatacenterHarness) -> None:
-    """A SOCKS5 proxy that takes nobody without a login is told from one that refuses this login."""
+    """A SOCKS5 proxy that wants a login is told from one that refuses this login."""
     async with harness, made("socks5 with a login", harness).listening() as proxy:
         event = await failure(proxied(harness, proxy.address(user=None, password=None)))
         assert event.detail == f"the proxy {proxy.address()} wants a user and a password"

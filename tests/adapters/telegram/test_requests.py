@@ -183,7 +183,7 @@ async def test_a_cancelled_request_stays_cancelled(harness: DatacenterHarness) -
 
 
 async def test_a_migration_never_costs_the_key(harness: DatacenterHarness) -> None:
-    """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and a person is told."""
+    """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and an error says so."""
     async with harness, opened(harness) as link:
         connector = link.connector
         before = connector.session.read_bytes()

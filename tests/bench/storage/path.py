@@ -1,7 +1,7 @@
 """The whole path of an event: decided, durable, logged; a hundred accounts, each waits for its own.
 
-Everybody stores each event. The engine logs what a person wants to know, three lines for five of these events; the
-naive program logs one line for each.
+Each program stores each event. The engine logs what its operator wants to know, three lines for five of these events;
+the naive program logs one line for each.
 """
 
 import asyncio

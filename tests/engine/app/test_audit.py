@@ -20,7 +20,7 @@ CONFIG = Config(
 
 
 def written(*random_ids: int) -> dict[str, list[ChannelMessage]]:
-    """Return a group with three messages of somebody, and one of ours for each of these."""
+    """Return a group with three messages of another user, and one of ours for each of these."""
     others = [ChannelMessage(GROUP, n, n, 1, f"{n}", 0, None) for n in (1, 2, 3)]
     ours = [ChannelMessage(GROUP, n, n, ME, "sent", 0, random_id) for n, random_id in enumerate(random_ids, 4)]
     return {"group": [*others, *ours]}

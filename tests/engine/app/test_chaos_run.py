@@ -39,7 +39,7 @@ def harness(tmp_path: Path) -> EngineHarness:
 
 
 @pytest.mark.slow
-async def test_everybody_comes_through_chaos(harness: EngineHarness) -> None:
+async def test_every_account_comes_through_chaos(harness: EngineHarness) -> None:
     """Twenty kinds of trouble in ten seconds: all are healthy at the end, nothing is left open, the journal replays."""
     harness.write("sandbox", ACCOUNTS, QUICK + "sandbox: {scenario: chaos, seed: 7, for: 10s}\n")
     async with harness.running("--for", "13s", dev=True) as process:

@@ -74,7 +74,7 @@ async def test_an_answer_that_is_lost_does_not_send_twice(harness: EngineHarness
         assert job.checkpoint == {"random_id": message.random_id}
 
 
-async def test_a_job_of_nobody_goes_on_with_another_account(harness: EngineHarness) -> None:
+async def test_a_job_without_an_account_goes_on_with_another_one(harness: EngineHarness) -> None:
     """When its account falls silent, a job that names none is taken away at an await, and another account does it."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES, rest=QUICK)

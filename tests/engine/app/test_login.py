@@ -183,7 +183,7 @@ async def test_what_is_wrong_with_the_words_is_said(harness: EngineHarness) -> N
 
 
 async def test_another_user_is_refused_without_a_terminal(harness: EngineHarness) -> None:
-    """Nobody can be asked, so the old session stays; --yes is the answer beforehand."""
+    """Without a terminal no question can be asked, so the old session stays; --yes is the answer beforehand."""
     async with Sandbox() as dc:
         harness.at(dc, PHONE)
         assert (await piped(harness, "login", *ME, said=f"{CODE}\n"))[0] == 0

@@ -178,7 +178,7 @@ async def test_a_second_signal_leaves_at_once(harness: EngineHarness) -> None:
     assert "Leaving at once" in harness.text
 
 
-async def test_a_second_engine_is_told_who_has_the_data(harness: EngineHarness) -> None:
+async def test_a_second_engine_is_told_which_process_has_the_data(harness: EngineHarness) -> None:
     """One data directory has one engine; the other one leaves with 3 and names the process."""
     async with Sandbox() as dc:
         harness.at(dc, PHONES[0])
@@ -209,7 +209,7 @@ async def test_an_engine_that_was_killed_goes_on_where_it_was(harness: EngineHar
 
 
 async def test_status_and_log_beside_a_running_engine(harness: EngineHarness) -> None:
-    """The commands read while the engine writes: who runs, that all is well, and the log as it grows."""
+    """Commands read while the engine writes: which process runs, that all is well, and the log as it grows."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES)
         async with harness.running() as process:

@@ -21,7 +21,7 @@ def harness(tmp_path: Path) -> EngineHarness:
 
 
 async def what_is_there(harness: EngineHarness, name: str) -> tuple[Any, set[str], int]:
-    """Return a group of the engine's sandbox, which does not run now: itself, who is in it, how many messages."""
+    """Return a group of the engine's sandbox, which does not run now; its members' phones; how many messages."""
     async with Sandbox(state=harness.directory / "data" / "sandbox") as dc:
         channels, store = dc._hub.store.channels, dc._hub.store
         group = channels.named(name)

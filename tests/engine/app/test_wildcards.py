@@ -27,7 +27,7 @@ def harness(tmp_path: Path) -> EngineHarness:
 
 
 async def script(path: Path, dc: Sandbox) -> int:
-    """Use a session file as a script of Telethon's does; return who it is."""
+    """Use a session file as a script of Telethon's does; return the id of its user."""
     session = SQLiteSession(str(path))
     session.set_dc(dc.dc_id, "127.0.0.1", dc.port)
     client = TelegramClient(session, *API, auto_reconnect=False, connection_retries=0, catch_up=True)

@@ -66,7 +66,7 @@ def test_the_example_of_the_design_is_the_default_policy(good: Load) -> None:
 
 @pytest.mark.parametrize("section", ["storage", "states", "fleet", "logging", "sandbox"])
 def test_an_optional_section_with_nothing_in_it_is_as_if_left_out(good: Load, section: str) -> None:
-    """People comment out the lines of a section and leave its head."""
+    """A section whose lines are commented out and whose head is left is an empty one."""
     assert good(f"{HEAD}{ONE}{section}:\n  # nothing\n") == good(HEAD + ONE)
 
 

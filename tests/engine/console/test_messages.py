@@ -1,4 +1,4 @@
-"""What people read: each decision that matters is a line with its icon, and routine is none."""
+"""What the operator reads: each decision that matters is a line with its icon, and routine is silent."""
 
 import logging
 
@@ -62,7 +62,7 @@ def test_a_first_connection_is_told_once() -> None:
 
 
 def test_a_connection_through_a_proxy_says_which() -> None:
-    """So that a person sees which one of a list carries the account, at the first connection and after a loss."""
+    """The line says which proxy of a list carries the account, at the first connection and after a loss."""
     via = Connected(via="socks5://127.0.0.1:1081")
     driver = attempting()
     assert said(driver, via) == ["✅ Successfully connected Account 1 in 3 s via socks5://127.0.0.1:1081"]
@@ -102,7 +102,7 @@ def test_a_silence_says_how_long_it_waits_now() -> None:
 
 
 def test_a_dead_login_is_an_error_with_advice() -> None:
-    """🔑 and ❌, both errors, and what a person should do."""
+    """🔑 and ❌, both errors, and what the operator should do."""
     driver = attempting()
     told = lines("Account 1", driver.take(AuthRejected(detail="SESSION_REVOKED (401)")))
     assert [icon for _, icon, _ in told] == ["🔑", "❌"]
@@ -144,7 +144,7 @@ def test_the_end_is_told() -> None:
 
 
 def test_a_pause_is_told_as_one() -> None:
-    """A stop that a person asked for one account reads as a pause."""
+    """A stop of one account by a command reads as a pause."""
     driver = attempting()
     driver.take(Connected())
     assert said(driver, StopRequested(paused=True)) == ["🔍 Pausing Account 1"]

@@ -105,7 +105,7 @@ async def test_a_paused_account_stays_paused_over_a_restart() -> None:
 
 
 async def test_a_fleet_with_a_paused_account_ends_at_once() -> None:
-    """Who has no life need not be waited for."""
+    """The end does not wait for an account without a life."""
     async with controlled(FakeConnector(), restored=Snapshot(state=State.SHUTTING_DOWN, life=1, paused=True)):
         await anyio.sleep(1)
         began = anyio.current_time()
@@ -143,7 +143,7 @@ async def test_pauses_and_resumes_at_the_same_moment_are_met_in_turn() -> None:
     ],
 )
 async def test_a_retry_says_what_the_account_decided(loss: Event, done: bool, words: str) -> None:
-    """A wait for the network is cut short, a stopped account is tried, a flood wait stands for a person, too."""
+    """A wait for the network is cut short, a stopped account is tried, and a flood wait stays as it is."""
     connector = FakeConnector(outcomes=[loss, "hang"])
     async with controlled(connector) as harness:
         await harness.until(State.BACKOFF, State.AUTH_FAILED)

@@ -58,7 +58,7 @@ async def test_every_jump_is_told() -> None:
 
 
 async def test_a_clock_that_is_slewed_is_no_jump() -> None:
-    """A time server that corrects a minute in small steps disturbs nobody, nor does a hiccup of 4 s."""
+    """A time server that corrects a minute in small steps disturbs no account, nor does a hiccup of 4 s."""
 
     async def slew(wall: VirtualClock) -> None:
         for _ in range(120):
@@ -86,7 +86,7 @@ async def test_after_a_jump_every_account_is_asked_at_once() -> None:
     assert sorted(fleet.events("ClockJumped")) == sorted(fleet.connectors)
 
 
-async def test_a_full_mailbox_keeps_nobody_waiting() -> None:
+async def test_a_full_mailbox_keeps_no_account_waiting() -> None:
     """An event for all accounts is posted at once although one mailbox is full, and the others get it."""
     fleet = FleetHarness(3)
     async with fleet.living():

@@ -53,7 +53,7 @@ class KeyedConnector(FakeConnector):
 
 @define
 class WatchHarness:
-    """One account on a real file, and who watches it."""
+    """One account on a real file, and the watch over it."""
 
     fleet: Supervisor
     watch: CredentialsWatch
@@ -133,7 +133,7 @@ async def test_another_key_is_noticed(
 
 
 async def test_a_key_in_the_log_beside_the_file_is_noticed(tmp_path: Path) -> None:
-    """In WAL mode a login changes only the log, as long as somebody has the file open."""
+    """In WAL mode a login changes only the log, as long as a program has the file open."""
     async with watching(tmp_path, AuthRejected()) as harness:
         await harness.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         with closing(sqlite3.connect(harness.session, isolation_level=None)) as script:
@@ -149,7 +149,7 @@ async def test_a_key_in_the_log_beside_the_file_is_noticed(tmp_path: Path) -> No
 
 
 async def test_a_file_that_could_not_be_read_is_read_again(tmp_path: Path) -> None:
-    """What somebody's lock hid at one look is seen at the next, though the file did not change in between."""
+    """What a lock hid at one look is seen at the next, although the file did not change in between."""
     async with watching(tmp_path, AuthRejected()) as harness:
         await harness.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(harness.session, NEW)
@@ -162,7 +162,7 @@ async def test_a_file_that_could_not_be_read_is_read_again(tmp_path: Path) -> No
         assert harness.events("CredentialsReplaced") == 1
 
 
-async def test_who_waits_for_a_turn_keeps_its_place(tmp_path: Path) -> None:
+async def test_an_account_that_waits_for_a_turn_keeps_its_place(tmp_path: Path) -> None:
     """An attempt that has not begun reads the new key when its turn comes; it does not queue anew for it."""
     async with watching(tmp_path) as harness:
         runner = harness.fleet.runners["A"]

@@ -82,10 +82,10 @@ async def test_a_mass_reset_meets_the_limit(tmp_path: Path) -> None:
         await dc.inject(Fault(FaultKind.RESET))
         await until_back(supervisor, reconnects=1)
         assert 1 <= dc.stats()["handshakes"]["most"] <= LIMIT
-        assert all(at.links == 2 for at in supervisor.snapshots.values()), "nobody needed a second attempt"
+        assert all(at.links == 2 for at in supervisor.snapshots.values()), "no account needed a second attempt"
 
 
-async def test_after_an_outage_nobody_waits_for_its_own_schedule(tmp_path: Path) -> None:
+async def test_after_an_outage_no_account_waits_for_its_own_schedule(tmp_path: Path) -> None:
     """Half a second without a port: a few try in vain, and all are back long before their own wait is over."""
     async with Sandbox() as dc, fleet_at(dc, tmp_path) as supervisor:
         await dc.inject(Fault(FaultKind.REFUSE))

@@ -62,7 +62,7 @@ async def test_an_account_alone_comes_back_with_the_network() -> None:
     assert took < 2 * MIN_PAUSE
 
 
-async def test_nobody_looks_while_nobody_waits() -> None:
+async def test_nothing_is_probed_while_no_account_waits() -> None:
     """A healthy fleet, and one whose outage is over, costs the datacenter nothing."""
     network = FakeNetwork()
     only = connector_in(network)
@@ -119,7 +119,7 @@ async def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> No
 
 
 async def test_an_outage_after_the_news_is_news_again() -> None:
-    """A network that comes and goes: who was told too early is told once more when it is really back."""
+    """When the network comes and goes, an account that was told too early is told once more when it is really back."""
     network = FakeNetwork()
     only = connector_in(network)
     async with fleet(only) as (runner,):
@@ -138,7 +138,7 @@ async def test_an_outage_after_the_news_is_news_again() -> None:
 
 
 async def test_other_waits_are_not_cut() -> None:
-    """A wait that is not for the network has nobody looking."""
+    """Nothing is probed for a wait that is not for the network."""
     only = FakeConnector(outcomes=[])
     async with fleet(only):
         only.outcomes = [ProtocolBroken(detail="garbage")] * 3

@@ -60,7 +60,7 @@ async def test_in_an_outage_one_at_a_time_tries() -> None:
 
 
 async def test_the_first_that_gets_through_releases_all() -> None:
-    """After an outage of 30 s everybody is back within the pause of the canary, far below their own 40 s."""
+    """After an outage of 30 s all accounts are back within the pause of the canary, far below their own 40 s."""
     async with FleetHarness(100).living() as fleet:
         _, healing = await _outage(fleet, 30)
     assert healing < 6
@@ -120,7 +120,7 @@ async def test_a_hanging_canary_does_not_keep_the_fleet() -> None:
     """When the first that tries has a trouble of its own and hangs, the others are healthy after the grace of 5 s."""
     async with FleetHarness(30).living() as fleet:
         fleet.connectors["A0"].outcomes = ["hang"] * 9
-        fleet.limiter.one_by_one()  # nobody else is let in before the canary
+        fleet.limiter.one_by_one()  # no other account is let in before the canary
         fleet.detector.suspected = True
         fleet.lose()
         await anyio.sleep(0.02)
@@ -129,7 +129,7 @@ async def test_a_hanging_canary_does_not_keep_the_fleet() -> None:
 
 
 async def test_a_trouble_of_one_is_its_own() -> None:
-    """A refused account keeps to 10, 20, 40, 80 s while others lose links and come back, and nobody waits for it."""
+    """A refused account keeps to 10, 20, 40, 80 s while others lose links and come back, and none waits for it."""
     async with FleetHarness(10).living() as fleet:
         fleet.connectors["A0"].outcomes = [NetworkLost(detail="connection refused")] * 100
         began = anyio.current_time()
@@ -147,7 +147,7 @@ async def test_a_trouble_of_one_is_its_own() -> None:
 
 
 async def test_a_dead_half_does_not_darken_the_other() -> None:
-    """Five of ten behind a dead proxy, for ever: who of the others loses a link has it back at once or soon."""
+    """With five of ten behind a dead proxy, for ever, each of the others that loses a link has it back soon."""
     async with FleetHarness(10).living() as fleet:
         dead = [f"A{number}" for number in range(5)]
         for name in dead:
@@ -175,7 +175,7 @@ async def test_one_after_the_other_is_not_together() -> None:
     assert not suspected
 
 
-async def test_who_still_answers_shows_that_it_is_not_the_network(said: list[str]) -> None:
+async def test_an_account_that_still_answers_shows_that_it_is_not_the_network(said: list[str]) -> None:
     """Four of seven lose a shared proxy at once: the next answer of another ends the suspicion, and cuts no wait."""
     async with FleetHarness(7, probe_every=2).living() as fleet:
         dead = [f"A{number}" for number in range(4)]

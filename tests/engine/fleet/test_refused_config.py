@@ -30,7 +30,7 @@ STOPPED = Snapshot(
 
 @define
 class RecordingLog:
-    """What a person was told at which level, by whom."""
+    """The lines that were logged, each with its level."""
 
     lines: list[tuple[int, str]] = field(factory=list)
 
@@ -84,7 +84,7 @@ async def run_for_an_hour(fleet: Supervisor, after: Callable[[], Awaitable[None]
 
 
 async def test_all_accounts_stop_and_one_alert_says_so(recorded: RecordingLog) -> None:
-    """Connected, waiting and connecting accounts stop, nobody asks again, and the alert counts them."""
+    """Connected, waiting and connecting accounts stop, none asks again, and the alert counts them."""
     connectors = [
         FakeConnector(outcomes=[REFUSED]),
         FakeConnector(connect_takes=0.01),
@@ -116,7 +116,7 @@ async def test_a_restart_without_mending_is_one_alert_again(recorded: RecordingL
 
 
 async def test_a_retry_makes_the_next_refusal_news(recorded: RecordingLog) -> None:
-    """Who asks again hears again, and the other accounts stay where they are."""
+    """An account that is retried is refused again, and the other accounts stay where they are."""
     connectors = [FakeConnector(outcomes=[REFUSED, REFUSED]), FakeConnector()]
     fleet = fleet_of(recorded, *connectors)
 
@@ -128,7 +128,7 @@ async def test_a_retry_makes_the_next_refusal_news(recorded: RecordingLog) -> No
     assert len(recorded.alerts) == 2
 
 
-async def test_a_retry_that_works_is_passed_on_to_nobody(recorded: RecordingLog) -> None:
+async def test_a_retry_that_works_changes_no_other_account(recorded: RecordingLog) -> None:
     """When the datacenter takes the id again, the account that was retried stays connected."""
     connectors = [FakeConnector(outcomes=[REFUSED, "ok"]), FakeConnector()]
     fleet = fleet_of(recorded, *connectors)

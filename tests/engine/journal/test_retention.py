@@ -114,7 +114,7 @@ async def test_an_explanation_afterwards_still_has_the_values(run: Run, path: Pa
     assert "there are 3 to 15" in err
 
 
-async def test_a_beginning_that_nobody_could_tell_is_skipped_and_said(run: Run, path: Path) -> None:
+async def test_an_unknown_beginning_is_skipped_and_said(run: Run, path: Path) -> None:
     """A damaged record that retention has deleted leaves a life that cannot be replayed; that is no agreement."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE journal SET attempt = 9 WHERE seq = 2")

@@ -6,7 +6,7 @@ from states.rules import RULES
 from tests.engine.verify.mutants import mutants, noticed_by, promises
 
 UNNOTICED: dict[str, str] = {}
-"""Mutants that nobody can notice, each with the reason; none is known."""
+"""Mutants that cannot be noticed, each with the reason; none is known."""
 
 
 def test_the_promises_hold_of_the_real_law() -> None:

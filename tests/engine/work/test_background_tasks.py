@@ -121,7 +121,7 @@ async def test_failures_are_told_and_started_again_a_few_times(lines: Lines) -> 
     assert "it is not started again before the engine is" in told[-1]
 
 
-async def test_whoever_lasted_begins_to_count_anew() -> None:
+async def test_a_task_that_lasted_begins_to_count_anew() -> None:
     """Failures a minute and more apart are never five in a row; nor is one after a long run that was told to end."""
     async with running(A=0) as harness:
         fails_at_once = [True] * 4 + [False] + [True] * 4
@@ -160,7 +160,7 @@ async def test_a_lost_connection_is_no_failure(lines: Lines) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), GeneratorExit()])
 async def test_whatever_it_raises_is_its_own(error: BaseException, lines: Lines) -> None:
-    """No exception of background work ends the engine, nor a cancellation that nobody asked for."""
+    """No exception of background work ends the engine, and no cancellation that was not asked for."""
     async with running(A="one") as harness:
 
         async def ends(_: Any) -> None:
@@ -174,7 +174,7 @@ async def test_whatever_it_raises_is_its_own(error: BaseException, lines: Lines)
 
 
 async def test_what_does_not_end_is_given_up_and_named(lines: Lines) -> None:
-    """Five seconds after it was told; it holds nobody, and is not started beside itself."""
+    """A task that does not end is given up after five seconds; it delays none, and is not started beside itself."""
     async with running(A="one") as harness:
 
         async def stubborn(client: Any) -> None:

@@ -75,7 +75,7 @@ async def test_a_new_client_is_a_new_run() -> None:
 
 @pytest.mark.parametrize(("stays", "accounts"), [(False, ["A", "B"]), (True, ["A", "A"])])
 async def test_a_job_for_any_goes_on_with_another_unless_it_stays(stays: bool, accounts: list[str]) -> None:
-    """Who named no account goes on where one is free; after ``stay`` it waits for its own."""
+    """A job without an account goes on where one is free; after ``stay`` it waits for its own."""
     log, store = RunLog(), MemoryStore()
     number = store.add("paged", data={"stay": stays})
     async with dispatching({"paged": log.paged}, store, away="B") as harness:
@@ -89,7 +89,7 @@ async def test_a_job_for_any_goes_on_with_another_unless_it_stays(stays: bool, a
     assert job.result == [1, 2, 3, 4]
 
 
-async def test_own_failures_wait_by_the_schedule_and_hold_nobody_up() -> None:
+async def test_own_failures_wait_by_the_schedule_and_hold_no_other_job() -> None:
     """A job that raises is tried after 10, 20, 40 and 80 s and has then failed; the next job runs at once."""
     log, store = RunLog(), MemoryStore()
 
@@ -164,7 +164,7 @@ async def test_many_jobs_are_read_a_few_at_a_time_and_each_once() -> None:
     assert store.most_read <= FETCH_ROWS + at_once
 
 
-async def test_jobs_that_nobody_can_do_wait(lines: Lines) -> None:
+async def test_jobs_that_no_account_can_do_wait(lines: Lines) -> None:
     """A kind or an account that the config does not have is told once; its jobs stay in the queue, and others go on."""
     log, store = RunLog(), MemoryStore()
     strange = store.add("strange", priority=9), store.add("quick", account="Gone", priority=9)

@@ -218,7 +218,7 @@ async def test_a_job_begins_when_it_is_due() -> None:
 
 
 async def test_a_clock_that_is_set_is_noticed() -> None:
-    """Whoever waits for a time of day begins a moment after the clock says so, however it came there."""
+    """A job that waits for a time of day begins a moment after the clock shows it, however the clock got there."""
     log, store = RunLog(), MemoryStore()
     number = store.add("quick", due=EPOCH + 3600)
     async with dispatching({"quick": log.quick}, store) as harness:

@@ -104,7 +104,7 @@ class LimitChecker:
 
 
 async def disturb(checker: LimitChecker, harness: DispatcherHarness) -> None:
-    """Let accounts come, go and get new clients, a store fail now and then, and people change their minds."""
+    """Let accounts come, go and get new clients, a store fail now and then, and commands cancel and retry jobs."""
     rng = checker.rng
     while True:
         await anyio.sleep(rng.uniform(0, 2))

@@ -100,7 +100,7 @@ async def test_a_stop_with_a_broken_file_is_a_stop(lines: Lines) -> None:
 
 
 async def test_a_stop_while_a_begin_is_stored_leaves_nothing_behind(lines: Lines) -> None:
-    """A job whose begin was under way is in the queue, and nobody waits for a task that was never made."""
+    """A job that was about to begin is in the queue, and the end does not wait for a task that was never made."""
     log, store = RunLog(), MemoryStore(takes=2)
     policy = rules(quick=KindPolicy(budget=Budget(at_most=1, per=60)))
     number = store.add("quick")

@@ -1,4 +1,4 @@
-"""What functions of the user's, the file and people can do to the dispatcher, and what it makes of it."""
+"""What functions of the user's, the file and commands can do to the dispatcher, and how it answers."""
 
 import asyncio
 from typing import Any
@@ -86,7 +86,7 @@ async def test_a_function_that_cannot_be_cancelled_is_given_up_and_named(lines: 
     assert said(lines, f"Job {number} (stay) of A does not end although it was cancelled 3 times")
 
 
-async def test_a_job_that_is_stuck_is_not_started_again_by_a_person() -> None:
+async def test_a_job_that_is_stuck_is_not_started_again_by_a_command() -> None:
     """Cancelled and retried while its function still runs, it begins anew only when that has ended."""
     log, store = Stubborn(), MemoryStore()
     number = store.add("stay")
@@ -159,7 +159,7 @@ async def test_an_exception_that_cannot_be_told_is_a_failure_all_the_same() -> N
     assert (job.state, job.detail, len(log.begins)) == (JobState.FAILED, "RuntimeError", 5)
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_failure() -> None:
+async def test_a_cancellation_that_was_not_asked_for_is_a_failure() -> None:
     """A function that lets a cancellation of its own out has failed; it is not taken for one that was told to end."""
     store = MemoryStore()
 
@@ -188,7 +188,7 @@ async def test_a_lost_connection_lets_the_account_rest() -> None:
     assert [at for at, _, _ in log.begins] == pytest.approx([0, 1, 2, 2.5], abs=0.05)
 
 
-async def test_a_job_that_a_person_cancels_is_taken_away() -> None:
+async def test_a_job_that_a_command_cancels_is_taken_away() -> None:
     """It ends at its next await, stays cancelled, and makes room for the next."""
     log, store = RunLog(), MemoryStore()
     number, following = store.add("paged"), store.add("paged")
@@ -314,7 +314,7 @@ async def test_data_that_do_not_fit_fail_the_job_with_the_reason() -> None:
 
 
 async def test_a_result_that_is_no_json_is_a_failure() -> None:
-    """What cannot be stored is said to the job, and holds up nobody."""
+    """What cannot be stored is an error of that job, and holds up no other."""
     store = MemoryStore()
 
     async def odd(job: JobHandle, _: Any) -> Any:

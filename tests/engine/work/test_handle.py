@@ -103,7 +103,7 @@ async def test_progress_that_is_no_number_is_the_function_s_mistake(amount: Any)
 
 
 async def test_progress_is_stored_within_a_second() -> None:
-    """It costs no write of its own at each word, and people see it a moment later."""
+    """Progress costs no write of its own each time, and can be read a moment later."""
     store, stored = MemoryStore(), []
 
     async def work(job: JobHandle, _: Any) -> None:

@@ -1,4 +1,4 @@
-"""Who blocks the loop, and what is no blocking: real loops, threads and signals, and short limits."""
+"""What blocks the loop, and what does not: real loops, threads and signals, and short limits."""
 
 import asyncio
 import signal
@@ -53,7 +53,7 @@ async def test_a_callback_is_reported(lines: Lines) -> None:
 
 
 async def test_a_stall_below_the_limit_is_not_reported(lines: Lines) -> None:
-    """Less than a second of blocking is nobody's business if the limit is five."""
+    """Less than a second of blocking is not reported if the limit is five seconds."""
     await look_on(hold_the_loop_briefly, first_report=5.0)
     assert lines == []
 

@@ -1,4 +1,4 @@
-"""Who is thrown out, who never is, and how: real loops, threads and signals, and short limits."""
+"""Which tasks are thrown out, which never are, and how: real loops, threads and signals, and short limits."""
 
 import asyncio
 import itertools
@@ -130,7 +130,7 @@ async def test_a_signal_reaches_a_job_that_still_blocks(signals: LateSignals) ->
 
 @pytest.mark.usefixtures("lines")
 async def test_a_job_that_let_go_of_the_loop_is_not_thrown_out(signals: LateSignals) -> None:
-    """A signal that comes when the loop went on meanwhile is no longer for anybody."""
+    """A signal that comes after the loop went on hits no task."""
 
     async def job() -> None:
         block(0.8)
@@ -178,8 +178,8 @@ async def test_the_code_that_runs_tasks_is_not_hit(signals: LateSignals) -> None
     assert (await look_on(job, throw=True)).exception() is None
 
 
-async def test_a_signal_of_somebody_else_harms_nobody(lines: Lines) -> None:
-    """Nothing is raised in a job that nobody wants to throw out."""
+async def test_a_foreign_signal_harms_no_task(lines: Lines) -> None:
+    """Nothing is raised in a job that is not to be thrown out."""
 
     async def job() -> None:
         signal.raise_signal(SIGNAL)
