@@ -387,7 +387,7 @@ async def test_telethon_s_write_transaction_ends_within_a_moment(harness: Datace
 async def test_a_failed_attempt_leaves_asyncio_nothing_to_complain_of(
     harness: DatacenterHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Telethon keeps the error of a failed connect in a future, too, and asyncio must not complain that it is not read."""
+    """Telethon keeps the error of a failed connect in a future, too; asyncio must not complain that it is unread."""
     async with harness as dc:
         account = harness.connector()
         await dc.inject(Fault(FaultKind.ACCEPT_THEN_CLOSE, duration=60))
