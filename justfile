@@ -20,6 +20,7 @@ check:
     uv run lint-imports
     uv run python -m engine diagram --check
     uv run python -m tools.config_reference --check
+    uv run python -m tools.log_reference --check
     uv run python -m tools.pictures --check
     uv run --group docs zensical build --strict
 

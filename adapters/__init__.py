@@ -1,1 +1,1 @@
-"""The outside world: Telethon, SQLite, and the sandbox datacenter, as typed events of ``states``."""
+"""The outside world (Telethon, SQLite, the sandbox datacenter), translated into the typed events of ``states``."""

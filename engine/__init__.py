@@ -1,4 +1,4 @@
-"""The engine: one runner per account, the supervisor, the commands; and what programs of one's own import."""
+"""The engine: everything that a program needs to import from Holdfast."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from adapters.sqlite import DatabaseUnusable, StorageError
     from adapters.sqlite.jobs import Message
     from adapters.system import LockHeld
-    from engine.app.engine import Account, Engine, NotReady
+    from engine.app.account import Account, NotReady
+    from engine.app.engine import Engine
     from engine.app.monitor import ConnectionMonitor
     from engine.config import Config, UnknownAccount
     from engine.config.load import ConfigError, load
@@ -87,7 +88,8 @@ _HOMES = {
     "adapters.system": ("LockHeld",),
     "engine.config": ("Config", "UnknownAccount"),
     "engine.config.load": ("ConfigError", "load"),
-    "engine.app.engine": ("Account", "Engine", "NotReady"),
+    "engine.app.account": ("Account", "NotReady"),
+    "engine.app.engine": ("Engine",),
     "engine.app.monitor": ("ConnectionMonitor",),
     "engine.work.handle": ("JobHandle", "JobOver"),
     "engine.work.kinds": ("BadJob",),

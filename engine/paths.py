@@ -1,18 +1,18 @@
-"""Where the engine keeps what, in ``storage.directory``."""
+"""The files and directories of the engine below ``storage.directory``."""
 
 from pathlib import Path
 from typing import Final
 
 DATABASE: Final = Path("engine.db")
-"""Journal and snapshots."""
+"""The journal, the snapshots and the jobs."""
 LOCK: Final = Path("engine.lock")
-"""Names the engine that runs on this data."""
+"""The lock of the engine that runs on this data."""
 SOCKET: Final = Path("engine.sock")
-"""Where a running engine hears commands."""
+"""Where a running engine accepts commands."""
 LOGS: Final = Path("logs")
 BACKUPS: Final = Path("backups")
 """Copies of session files."""
 SANDBOX: Final = Path("sandbox")
-"""State of the datacenter of our own."""
+"""The state of the sandbox datacenter."""
 SANDBOX_ADDRESS: Final = SANDBOX / "running.json"
 """Where the sandbox of the running engine listens."""

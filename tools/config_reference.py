@@ -189,7 +189,7 @@ def _unit(section: type[Any], name: str, hint: Any) -> str:
         one = " or ".join(_unit(section, name, part) for part in parts)
         return f"list of {one}s" if one in ("duration", "mapping") else f"list of {one}"
     if origin is dict:
-        return "mapping"
+        return f"mapping to {_unit(section, name, parts[1])}" if not attrs.has(parts[1]) else "mapping"
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return ", ".join(f"`{each}`" for each in hint)
     if attrs.has(hint):

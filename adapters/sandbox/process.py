@@ -47,7 +47,8 @@ from adapters.sandbox.store.channels import ChannelMessage
 
 HOST: Final = "127.0.0.1"
 LOG_FILE: Final = "sandbox.log"
-READY_TIMEOUT_SECONDS: Final = 15.0
+READY_TIMEOUT_SECONDS: Final = 30.0
+"""An idle machine needs a second, most of it for imports; a busy one far more."""
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
 EXIT_TIMEOUT_SECONDS: Final = 5.0
 """How long the process may take to end by itself, and again after SIGTERM; then it is killed."""

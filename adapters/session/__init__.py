@@ -1,4 +1,4 @@
-"""Sessions that never lock and never lose: Telethon's own files, in memory for reading, written behind by threads."""
+"""Sessions that never lock and never lose: Telethon's own files, read from memory, written behind by threads."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import Telethon, which takes a second, only for who wants the session itself: files are looked at without it."""
+    """Import ``HoldfastSession`` on first use: Telethon takes a second to import, and inspection does not need it."""
     if name == "HoldfastSession":
         from adapters.session.holdfast_session import HoldfastSession  # noqa: PLC0415  # as above
 

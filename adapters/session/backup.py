@@ -1,7 +1,7 @@
-"""Backups of session files: whole, single files, which Telethon opens; rotated, and for this user alone.
+"""Backups of session files: single, complete files that Telethon opens, rotated, and readable by this user alone.
 
 All copies go through SQLite's backup API: it sees what is still in the log of a file in use, and it changes a file in
-one transaction, so that other programs that have it open see the old content or the new one.
+one transaction, so that other programs that have the file open see either the old content or the new.
 """
 
 import filecmp
@@ -29,14 +29,15 @@ from states.events import DatabaseCorrupt
 KEEP: Final = 7
 """How many backups of a session are kept."""
 UNFINISHED: Final = ".unfinished"
-LEFT_SECONDS: Final = 3600.0
-"""After which a copy that is unfinished still is taken for what a process that died has left."""
+ABANDONED_SECONDS: Final = 3600.0
+"""Age at which an unfinished copy is taken for one that a dead process has left."""
 _STAMP: Final = "%Y%m%dT%H%M%S"
 _BACKUP: Final = re.compile(r"(?P<name>.+)-(?P<at>\d{8}T\d{6})(?:-(?P<number>\d+))?Z\.session")
-_COMPANIONS: Final = ("-wal", "-shm", "-journal")
-_NAME_BYTES: Final = 160
-"""How long an account's part of a file name may be: file systems have 255 for the whole."""
-NO_LOGIN: Final = "nobody has logged in with it"
+COMPANIONS: Final = ("-wal", "-shm", "-journal")
+"""Suffixes of the files that SQLite keeps beside a database."""
+_MAX_NAME_BYTES: Final = 160
+"""Length of an account's part of a file name: file systems have 255 bytes for the whole."""
+NO_LOGIN: Final = "the session holds no login"
 
 
 @frozen
@@ -45,29 +46,29 @@ class Backup:
 
     path: Path
     at: datetime
-    """When it was made."""
+    """When the backup was made."""
     number: int
-    """Its place among those of the same second."""
+    """The place of the backup among those of the same second."""
     size: int
     """In bytes."""
-    seen: datetime
-    """When the session was last found to be like it."""
+    confirmed_at: datetime
+    """When the session was last found to be the same as the backup."""
 
     @property
     def good(self) -> bool:
-        """Whether it is whole and has a key. Reads it."""
+        """Whether the backup is intact and has a key. Reads the file."""
         return _flaw(self.path) is None
 
 
 def safe_name(name: str) -> str:
-    """Return a name for files that stands for an account and for no other: letters, digits, and the rest encoded."""
+    """Return a file name that stands for one account only: letters and digits as they are, the rest encoded."""
     safe = "".join(
         letter if letter.isalnum() or letter in " ._-" else "".join(f"%{byte:02X}" for byte in letter.encode())
         for letter in name
     )
-    if len(safe.encode()) <= _NAME_BYTES:
+    if len(safe.encode()) <= _MAX_NAME_BYTES:
         return safe
-    return f"{safe.encode()[:_NAME_BYTES].decode(errors='ignore')}%{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{safe.encode()[:_MAX_NAME_BYTES].decode(errors='ignore')}%{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def backups_of(directory: Path, name: str) -> list[Backup]:
@@ -78,11 +79,11 @@ def backups_of(directory: Path, name: str) -> list[Backup]:
             match = _BACKUP.fullmatch(path.name)
             if match is None or match["name"] != safe:
                 continue
-            with suppress(OSError, ValueError):  # somebody deletes it now, or it has a date that does not exist
+            with suppress(OSError, ValueError):  # deleted in this moment, or named by a date that does not exist
                 at = datetime.strptime(match["at"], _STAMP).replace(tzinfo=UTC)
                 status = path.stat()
-                seen = max(at, datetime.fromtimestamp(status.st_mtime, UTC))
-                found.append(Backup(path, at, int(match["number"] or 1), status.st_size, seen))
+                confirmed_at = max(at, datetime.fromtimestamp(status.st_mtime, UTC))
+                found.append(Backup(path, at, int(match["number"] or 1), status.st_size, confirmed_at))
     return sorted(found, key=lambda backup: (backup.at, backup.number), reverse=True)
 
 
@@ -92,19 +93,19 @@ def last_good(directory: Path, name: str) -> Backup | None:
 
 
 def back_up(session: Path, directory: Path, *, name: str | None = None, keep: int = KEEP) -> Path:
-    """Copy a session, also one in use, and return the copy. The oldest copies beyond ``keep`` are deleted.
+    """Copy a session, even one in use, and return the copy. The oldest copies beyond ``keep`` are deleted.
 
-    A session that is as it was at the newest backup needs no other one, and that is returned. Nothing is deleted for a
-    copy that is no good. Raises ``SessionDamaged`` or ``NotASession`` for a source that is not worth a copy,
-    ``DatabaseUnusable`` if it cannot be read or the copy not be written.
+    A session that equals its newest backup is not copied again; that backup is returned. Nothing is deleted for a copy
+    that cannot be used. Raises ``SessionDamaged`` or ``NotASession`` for a source that is not worth a copy, and
+    ``DatabaseUnusable`` if the source cannot be read or the copy cannot be written.
     """
     name = name or session.stem
     if not session.exists():
         raise NotASession(f"{session}: there is no such session file; nothing is backed up")
     unfinished: Path | None = None
     try:
-        unfinished = _unfinished(directory, safe_name(name))
-        _copy(session, unfinished)  # whose mode stays: a single file, wherever it is carried
+        unfinished = _make_unfinished(directory, safe_name(name))
+        _copy(session, unfinished)  # the copy keeps its journal mode: a single file, wherever it is carried
         if (flaw := _flaw(unfinished)) is not None:
             raise SessionDamaged(f"{session}: {flaw}, so it is not backed up; the backups that there are stay")
         return _publish(unfinished, directory, name, keep)
@@ -112,39 +113,39 @@ def back_up(session: Path, directory: Path, *, name: str | None = None, keep: in
         if isinstance(database_failure(exc), DatabaseCorrupt):
             text = f"{session}: the file is damaged, so it is not backed up; the backups that there are stay"
             raise SessionDamaged(text) from exc
-        raise _sentence(session, exc) from exc
+        raise _translate(session, exc) from exc
     finally:
         if unfinished is not None:
-            for suffix in ("", *_COMPANIONS):
+            for suffix in ("", *COMPANIONS):
                 unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
 
 
 def put_in_place(source: Path, session: Path) -> Path | None:
-    """Give a session file the content of another one, in one transaction; make it if it is missing.
+    """Give a session file the content of another one, in one transaction; create it if it is missing.
 
-    What is there now is overwritten if it is a session; anything else (damaged, another program's, a newer Telethon's)
-    is set aside first, and where it is then is returned. A session that others have open stays the same file. Raises
-    ``SessionDamaged`` if the source is no good, and ``DatabaseUnusable``.
+    A session that is there now is overwritten. Any other file (damaged, another program's, a newer Telethon's) is set
+    aside first, and its new path is returned. A session that other programs have open stays the same file. Raises
+    ``SessionDamaged`` if the source cannot be used, and ``DatabaseUnusable``.
     """
     if (flaw := _flaw(source)) is not None:
         raise SessionDamaged(f"{source}: {flaw}; choose another one")
     try:
-        aside = set_aside(session) if session.exists() and _verdict(session) not in (None, NO_LOGIN) else None
+        aside = set_aside(session) if session.exists() and _find_flaw(session) not in (None, NO_LOGIN) else None
         if session.exists():
             _copy(source, session)
         else:
-            _make(source, session)
+            _create(source, session)
         session.chmod(0o600)
         files.sync_directory(session.parent)
     except (sqlite3.Error, OSError) as exc:
-        raise _sentence(session, exc) from exc
+        raise _translate(session, exc) from exc
     return aside
 
 
 def set_aside(session: Path) -> Path:
-    """Rename a file, and what belongs to it, so that another one can take its place; nothing is ever overwritten.
+    """Rename a file and its companions, so that another one can take its place; return the new path.
 
-    Returns the new name. Raises ``OSError``.
+    Nothing is ever overwritten. Raises ``OSError``.
     """
     stamp = datetime.now(UTC).strftime(_STAMP)
     aside = session.with_name(f"{session.name}.damaged-{stamp}Z")
@@ -153,7 +154,7 @@ def set_aside(session: Path) -> Path:
         number += 1
         aside = session.with_name(f"{session.name}.damaged-{stamp}-{number}Z")
     session.rename(aside)
-    for companion in _COMPANIONS:
+    for companion in COMPANIONS:
         with suppress(FileNotFoundError):
             session.with_name(session.name + companion).rename(aside.with_name(aside.name + companion))
     return aside
@@ -162,25 +163,28 @@ def set_aside(session: Path) -> Path:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-def _unfinished(directory: Path, safe: str) -> Path:
-    """Make a file for a copy, of its own: two programs may back the same session up. Remove what dead ones left."""
+def _make_unfinished(directory: Path, safe: str) -> Path:
+    """Create a file for a copy, and remove those that dead processes left.
+
+    Each copy has a file of its own, because two programs may back up the same session at the same time.
+    """
     create_directories(directory)
-    for left in directory.glob(f".{glob.escape(safe)}-*{UNFINISHED}*"):
+    for abandoned in directory.glob(f".{glob.escape(safe)}-*{UNFINISHED}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
-                left.unlink()
+            if time.time() - abandoned.stat().st_mtime > ABANDONED_SECONDS:
+                abandoned.unlink()
     descriptor, name = tempfile.mkstemp(prefix=f".{safe}-", suffix=UNFINISHED, dir=directory)
     os.close(descriptor)
     return Path(name)
 
 
 def _publish(unfinished: Path, directory: Path, name: str, keep: int) -> Path:
-    """Give a good copy its name, and delete the oldest ones; return the newest if the copy says nothing new."""
+    """Give a good copy its name, and delete the oldest backups; return the newest backup if the copy equals it."""
     known = backups_of(directory, name)
     if known and filecmp.cmp(unfinished, known[0].path, shallow=False):
         os.utime(known[0].path)
         return known[0].path
-    backup = _named(directory, safe_name(name), known[0] if known else None)
+    backup = _reserve_name(directory, safe_name(name), known[0] if known else None)
     unfinished.rename(backup)
     files.sync_directory(directory)
     for old in known[max(keep, 1) - 1 :]:
@@ -188,8 +192,8 @@ def _publish(unfinished: Path, directory: Path, name: str, keep: int) -> Path:
     return backup
 
 
-def _named(directory: Path, safe: str, newest: Backup | None) -> Path:
-    """Take a name that comes after all others of this session, also after the clock was set back."""
+def _reserve_name(directory: Path, safe: str, newest: Backup | None) -> Path:
+    """Reserve a name that sorts after all others of this session, even after the clock was set back."""
     at, number = datetime.now(UTC).replace(microsecond=0), 1
     if newest is not None and at <= newest.at:
         at, number = newest.at, newest.number + 1
@@ -197,7 +201,7 @@ def _named(directory: Path, safe: str, newest: Backup | None) -> Path:
         path = directory / f"{safe}-{at.strftime(_STAMP)}{f'-{number}' if number > 1 else ''}Z.session"
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:  # another program's, of this moment
+        except FileExistsError:  # another program has just reserved it
             number += 1
         else:
             return path
@@ -207,28 +211,28 @@ def _named(directory: Path, safe: str, newest: Backup | None) -> Path:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Open a file for reading; if whoever wrote it last was killed, have SQLite undo the half of a transaction."""
-    database = open_quietly(path, timeout=files.OPENING_SECONDS)
+    """Open a file for reading; if its last writer was killed, have SQLite undo the unfinished transaction."""
+    database = open_quietly(path, timeout=files.OPEN_TIMEOUT)
     try:
         database.execute("select count(*) from sqlite_master").fetchone()
     except sqlite3.DatabaseError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            return database  # there is a better sentence for it
+            return database  # ``version_of`` has a better sentence for it
         database.close()
         if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        return files.connect(path, mode="rw", timeout=files.OPENING_SECONDS)
+        return files.connect(path, mode="rw", timeout=files.OPEN_TIMEOUT)
     return database
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a session into an existing file, which is a database or empty, and make it durable.
 
-    Raises ``sqlite3.Error``, and ``SessionError`` for a source that is no session.
+    Raises ``sqlite3.Error``, and ``SessionError`` for a source that is not a session.
     """
     with (
         closing(_open(source)) as read,
-        closing(files.connect(target, mode="rw", timeout=files.OPENING_SECONDS)) as written,
+        closing(files.connect(target, mode="rw", timeout=files.OPEN_TIMEOUT)) as written,
     ):
         files.version_of(read, source)
         written.execute("pragma synchronous = full")
@@ -236,13 +240,13 @@ def _copy(source: Path, target: Path) -> None:
         sizes = [database.execute("pragma page_size").fetchone()[0] for database in (read, written)]
         if mode == "wal" and sizes[0] != sizes[1]:  # under a write-ahead log, pages keep their size
             written.execute("pragma journal_mode = delete")
-        _page_through(read, written)
+        _copy_pages(read, written)
         written.execute(f"pragma journal_mode = {mode}")
 
 
-def _page_through(read: sqlite3.Connection, written: sqlite3.Connection) -> None:
-    """Copy all pages at once; a busy file is tried again for a while, for the backup API does not wait by itself."""
-    give_up = time.monotonic() + files.OPENING_SECONDS
+def _copy_pages(read: sqlite3.Connection, written: sqlite3.Connection) -> None:
+    """Copy all pages at once; retry a busy file for a while, because the backup API does not wait by itself."""
+    give_up = time.monotonic() + files.OPEN_TIMEOUT
     while True:
         try:
             read.backup(written)
@@ -255,32 +259,32 @@ def _page_through(read: sqlite3.Connection, written: sqlite3.Connection) -> None
             time.sleep(0.02)
 
 
-def _make(source: Path, session: Path) -> None:
-    """Make a session file, which has its name only when it is whole. Raises as ``_copy`` does."""
+def _create(source: Path, session: Path) -> None:
+    """Create a session file, which gets its name only when it is complete. Raises as ``_copy`` does."""
     unfinished = session.with_name(f".{session.name}.new")
     unfinished.unlink(missing_ok=True)
     create_privately(unfinished)
     _copy(source, unfinished)
-    with closing(files.connect(unfinished, mode="rw", timeout=files.OPENING_SECONDS)) as database:
+    with closing(files.connect(unfinished, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
         database.execute("pragma journal_mode = wal")
-    for companion in _COMPANIONS:  # of a file that is gone: SQLite would take them for this one's
+    for companion in COMPANIONS:  # of a file that is gone: SQLite would take them for this one's
         session.with_name(session.name + companion).unlink(missing_ok=True)
     unfinished.rename(session)
 
 
-# --- judgement -------------------------------------------------------------------------------------------------------
+# --- flaws -----------------------------------------------------------------------------------------------------------
 
 
 def _flaw(path: Path) -> str | None:
     """Return why a file cannot serve as a session; None if it can."""
     try:
-        return _verdict(path)
+        return _find_flaw(path)
     except (sqlite3.Error, OSError) as exc:
         return f"the file cannot be read ({exc})"
 
 
-def _verdict(path: Path) -> str | None:
-    """Return what is wrong with a session; None if it is whole and has a key. Raises if that cannot be found out."""
+def _find_flaw(path: Path) -> str | None:
+    """Return what is wrong with a session; None if it is intact and has a key. Raises if it cannot be read."""
     try:
         with closing(_open(path)) as database:
             files.version_of(database, path)
@@ -296,6 +300,7 @@ def _verdict(path: Path) -> str | None:
     return None if row and row[0] else NO_LOGIN
 
 
-def _sentence(session: Path, exc: sqlite3.Error | OSError) -> Exception:
+def _translate(session: Path, exc: sqlite3.Error | OSError) -> Exception:
+    """Return the error that tells the operator what ``exc`` means; ``exc`` itself if it is a bug."""
     where = Path(exc.filename) if isinstance(exc, OSError) and exc.filename else session
     return unusable(where, exc) or exc

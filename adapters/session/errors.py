@@ -1,4 +1,4 @@
-"""What can be wrong with a session file, each as one sentence for a person."""
+"""What can be wrong with a session file; each message is one sentence for the operator."""
 
 from adapters.sqlite.errors import StorageError
 
@@ -8,24 +8,24 @@ class SessionError(StorageError):
 
 
 class SessionHeld(SessionError):
-    """Another program uses the session now; the message names it."""
+    """Another program uses the session now; the message names that program."""
 
 
 class NotASession(SessionError):
-    """The file is something else: empty, no database, another program's database or session. It was not touched."""
+    """The file is something else: empty, not a database, another program's database or session. It is left as it is."""
 
 
 class SessionTooNew(SessionError):
-    """A newer Telethon wrote the file, in a schema that is not known here. It was not touched."""
+    """A newer Telethon wrote the file, in a schema that is not known here. The file is left as it is."""
 
 
 class SessionDamaged(SessionError):
-    """The file is damaged; it was set aside, and the message says what could take its place."""
+    """The file is damaged and was set aside; the message says what could take its place."""
 
 
 class SessionReplaced(SessionError):
-    """The file holds another login than the one that is in use."""
+    """The file holds another login than the one in use."""
 
 
 class SessionNotSaved(SessionError):
-    """What had to be durable before it is used could not be written in time."""
+    """Something that had to be durable before its use could not be written in time."""

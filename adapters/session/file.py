@@ -1,4 +1,4 @@
-"""Telethon's session file: its schema, how it is read, made, brought up to date and written."""
+"""Telethon's session file: its schema, and how it is created, read, upgraded and written."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from urllib.parse import quote
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession, SessionTooNew
 from adapters.sqlite.connect import create_privately
-from adapters.sqlite.errors import unusable
+from adapters.sqlite.errors import translating_errors
 
 EXTENSION: Final = ".session"
 VERSION: Final = 8
 """The schema of Telethon 1.45 (``telethon.sessions.sqlite.CURRENT_VERSION``)."""
-OPENING_SECONDS: Final = 5.0
-"""How long reading a file may wait for somebody else's lock."""
+OPEN_TIMEOUT: Final = 5.0
+"""Seconds that reading a file may wait for another program's lock."""
 
 TABLES: Final = (
     "create table version (version integer primary key)",
@@ -31,8 +31,8 @@ TABLES: Final = (
     "create table update_state (id integer primary key, pts integer, qts integer, date integer, seq integer)",
 )
 
-_SMALLEST_BYTES: Final = 512
-"""SQLite's smallest page: a database is at least one of these."""
+_MIN_BYTES: Final = 512
+"""SQLite's smallest page: a database has at least one of them."""
 
 _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
     1: (),
@@ -43,13 +43,17 @@ _UPGRADES: Final[dict[int, tuple[str, ...]]] = {
     6: ("alter table entities add column date integer",),
     7: ("alter table sessions add column tmp_auth_key blob",),
 }
-"""What Telethon does to a file of each older version, to make it one of the next."""
+"""What Telethon does to a file of each older version to bring it to the next."""
 
 _ENTITIES = "insert or replace into entities select {} from json_each(?)".format(
     ", ".join(f"json_extract(value, '$[{column}]')" for column in range(6))
 )
 _STATES = "insert or replace into update_state values (?, ?, ?, ?, ?)"
 _FILES = "insert or replace into sent_files values (?, ?, ?, ?, ?)"
+StatStamp = tuple[tuple[int, int, int, int] | None, ...]
+"""What the file system says of a file, then of the log beside it: device, inode, size in bytes, time of change in
+nanoseconds. None stands for a file that does not exist."""
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -60,21 +64,21 @@ def session_path(name: str | os.PathLike[str]) -> Path:
 
 
 def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
-    """Open an existing file, ``mode`` being ro or rw; it is never made. Raises ``sqlite3`` errors."""
+    """Open an existing file, ``mode`` being ro or rw; a missing file is never created. Raises ``sqlite3`` errors."""
     uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def create(path: Path) -> None:
-    """Make a file without an account in it, for this user alone, with all directories above it.
+    """Create a file without an account in it, for this user alone, with all directories above it.
 
-    It has its name only when it is whole, so a crash leaves no empty file. Raises ``DatabaseUnusable``.
+    The file gets its name only when it is complete, so a crash leaves no empty file. Raises ``DatabaseUnusable``.
     """
     unfinished = path.with_name(f".{path.name}.new")
-    try:
+    with translating_errors(path, (sqlite3.Error, OSError)):
         unfinished.unlink(missing_ok=True)
         create_privately(unfinished)
-        with closing(connect(unfinished, mode="rw", timeout=OPENING_SECONDS)) as database:
+        with closing(connect(unfinished, mode="rw", timeout=OPEN_TIMEOUT)) as database:
             database.execute("pragma journal_mode = wal")
             database.execute("begin immediate")
             for table in TABLES:
@@ -84,10 +88,6 @@ def create(path: Path) -> None:
             database.execute("commit")
         unfinished.rename(path)
         sync_directory(path.parent)
-    except (sqlite3.Error, OSError) as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
 
 
 def sync_directory(directory: Path) -> None:
@@ -102,43 +102,59 @@ def sync_directory(directory: Path) -> None:
 def version_of(database: sqlite3.Connection, path: Path) -> int:
     """Return the schema's version.
 
-    Raises ``NotASession`` or ``SessionTooNew`` for a file that is none of ours, and ``sqlite3`` errors.
+    Raises ``NotASession`` or ``SessionTooNew`` for a file that cannot be used here, and ``sqlite3`` errors.
     """
     size = os.stat(path).st_size
     if size == 0:
         raise NotASession(f"{path}: the file is empty; restore a backup of it, or move it away and log in again")
-    nothing = NotASession(
-        f"{path}: the file is no session and no SQLite database at all; name the right file, or move it away and log "
-        "in again"
+    no_database = NotASession(
+        f"{path}: the file is neither a session nor any other SQLite database; name the right file, or move it away "
+        "and log in again"
     )
-    if size < _SMALLEST_BYTES:  # SQLite takes it for an empty database
-        raise nothing
+    if size < _MIN_BYTES:  # SQLite takes it for an empty database
+        raise no_database
     try:
         tables = {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
     except sqlite3.DatabaseError as exc:
         if exc.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
-        raise nothing from exc
+        raise no_database from exc
     if {"sessions", "peers"} <= tables:
         raise NotASession(
             f"{path}: this is a session of Pyrogram, not of Telethon; give another name and log in there once"
         )
     if not {"sessions", "version", "entities"} <= tables:
-        raise NotASession(f"{path}: this is an SQLite database, but no session of Telethon; name the right file")
+        raise NotASession(f"{path}: this is an SQLite database, but not a session of Telethon; name the right file")
     row = database.execute("select version from version").fetchone()
     version = int(row[0]) if row else 0
     if version > VERSION:
         raise SessionTooNew(
             f"{path}: a newer Telethon wrote this session (schema {version}, known here is {VERSION}); update "
-            "Holdfast, or restore a backup of before"
+            "Holdfast, or restore an earlier backup"
         )
     if version < 1:
-        raise NotASession(f"{path}: this session says nothing of its schema; restore a backup, or log in again")
+        raise NotASession(f"{path}: this session does not say which schema it has; restore a backup, or log in again")
     return version
 
 
+def stat_stamp(path: Path) -> StatStamp:
+    """Return what changes whenever a file, or its ``-wal``, is written to or replaced. Reads directories only.
+
+    The time is that of the last change of the inode, which no program can set back.
+    """
+    return _stat_one(path), _stat_one(path.with_name(f"{path.name}-wal"))
+
+
+def _stat_one(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+
+
 def load(database: sqlite3.Connection) -> Contents:
-    """Return all that a file of the present schema holds. Raises ``sqlite3`` errors."""
+    """Return everything that a file of the present schema holds. Raises ``sqlite3`` errors."""
     database.text_factory = lambda text: text.decode(errors="replace")  # one bad name is no reason to refuse a file
     row = database.execute(
         "select dc_id, server_address, port, auth_key, takeout_id, tmp_auth_key from sessions"
@@ -168,9 +184,9 @@ def upgrade(database: sqlite3.Connection, version: int) -> None:
 
 
 def write(database: sqlite3.Connection, changes: Changes, expected: tuple[bytes, ...]) -> bool:
-    """Write changes in one transaction; return False, and write nothing, if the file has no key that is ``expected``.
+    """Write changes in one transaction; return False, and write nothing, if the file's key is none of ``expected``.
 
-    Raises ``sqlite3`` errors, and has written nothing then. Nothing waits longer than the connection's own timeout.
+    Raises ``sqlite3`` errors, and has then written nothing. Nothing waits longer than the connection's own timeout.
     """
     database.execute("begin immediate")
     try:
@@ -201,7 +217,7 @@ def _write(database: sqlite3.Connection, changes: Changes) -> None:
 
 
 def _write_entities(database: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Write entities by one statement: each statement gives the GIL away, and a busy loop is slow to give it back."""
+    """Write entities by one statement: each statement releases the GIL, and a busy loop is slow to give it back."""
     plain = []
     for row in rows:
         if any(isinstance(value, str) and "\0" in value for value in row):  # SQLite's JSON ends a text there

@@ -1,8 +1,8 @@
 """``HoldfastSession``: a session for any Telethon program, in Telethon's own file, that never locks and never blocks.
 
 Telethon's ``SQLiteSession`` keeps a write transaction open for up to a minute, waits on the event loop for other
-programs' locks, and loses a minute in a crash. Here all is in memory, threads write it down, and no transaction
-outlives its commit.
+programs' locks, and loses up to a minute of changes in a crash. Here everything is in memory, threads write it to the
+file, and no transaction stays open between two commits.
 """
 
 import asyncio
@@ -28,25 +28,26 @@ from adapters.log_events import event_logger
 from adapters.session import file as files
 from adapters.session.contents import NAME, PHONE, Contents, UpdateState
 from adapters.session.errors import SessionNotSaved
-from adapters.session.live import MAX_ROWS, LiveFile, LiveFileTimeouts
+from adapters.session.failures import LiveFileTimeouts
+from adapters.session.live import MAX_ROWS, LiveFile
 from states.events import DatabaseRecovered, Failure
 
-SAVE_SECONDS: Final = 60.0
-"""How long a new key may wait to become durable before it must not be used."""
-CLOSE_SECONDS: Final = 10.0
-"""How long closing may wait for the last commit; it is then still tried until the process ends."""
+SAVE_TIMEOUT: Final = 60.0
+"""Seconds that a new key may wait to become durable before it must not be used."""
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that closing may wait for the last commit; it is then still tried until the process ends."""
 BACKUPS: Final = "backups"
-"""Where backups go if nobody says: beside the session."""
+"""Where backups go by default: beside the session."""
 
 log = event_logger("holdfast.session")
 
-# Telethon calls it an experiment when a session gives it something to wait for. It does wait, since 1.26; that is all
-# that is asked of it here.
+# Telethon warns that sessions which return something to await are an experiment. It has awaited them since 1.26, and
+# nothing more is needed here.
 warnings.filterwarnings("ignore", "Using async sessions support", UserWarning, r"telethon\.utils")
 
 
 class SaveReceipt:
-    """What ``save`` and ``close`` return: await it to know that the file has all of it. Nobody has to."""
+    """What ``save`` and ``close`` return: awaiting it confirms that the file has everything. Awaiting is optional."""
 
     def __init__(
         self, future: "Future[None] | None", path: str, timeout: float, *, needed: bool, name: str = ""
@@ -60,7 +61,7 @@ class SaveReceipt:
         self._check()
 
     def wait(self) -> None:
-        """Wait for it without an event loop."""
+        """Wait without an event loop."""
         if self._future is not None:
             with suppress(NotDone):
                 self._future.exception(self._timeout)
@@ -82,12 +83,13 @@ class SaveReceipt:
 class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no types
     """Telethon's session file, owned by this process, read from memory, written behind by shared threads.
 
-    ``TelegramClient(HoldfastSession("account1"), …)`` is all it takes. The file is Telethon's own, in both directions.
-    It is made if it does not exist. Opening it reads all of it, so with an event loop running call it in a thread.
+    ``TelegramClient(HoldfastSession("account1"), …)`` is all it takes. The file is Telethon's own: each side opens what
+    the other wrote. It is created if it does not exist. Opening it reads all of it, so while an event loop runs, make
+    the session in a thread.
 
-    Raises ``SessionHeld`` if another program uses the file, ``NotASession`` or ``SessionTooNew`` for what it cannot
-    use and leaves as it is, ``SessionDamaged`` for a damaged file, which it sets aside, and ``DatabaseUnusable`` for a
-    file that is locked or cannot be reached; each message is one sentence for people.
+    Raises ``SessionHeld`` if another program uses the file, ``NotASession`` or ``SessionTooNew`` for a file that it
+    cannot use and leaves as it is, ``SessionDamaged`` for a damaged file, which it sets aside, and ``DatabaseUnusable``
+    for a file that is locked or cannot be reached; each message is one sentence for the operator.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         backups: str | os.PathLike[str] | None = None,
         name: str | None = None,
         create: bool = True,
-        waits: LiveFileTimeouts | None = None,
+        timeouts: LiveFileTimeouts | None = None,
     ) -> None:
         super().__init__()
         self.save_entities = True
@@ -111,12 +113,12 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         path = files.session_path(session_id)
         self.filename = str(path)
         copies = path.parent / BACKUPS if backups is None else Path(backups)
-        self._live = LiveFile(path, copies, name or path.stem, self._report, waits or LiveFileTimeouts())
+        self._live = LiveFile(path, copies, name or path.stem, self._report, timeouts or LiveFileTimeouts())
         self._live.open(create=create)
         self._adopt()
 
     def _adopt(self) -> None:
-        """Make what was read this session's own."""
+        """Take the account's row from what was read."""
         mine = self._contents.identity
         self._dc_id, self._server_address, self._port = mine.dc_id, mine.address, mine.port
         self._takeout_id = mine.takeout_id
@@ -131,7 +133,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         return self._live.name if self._live else ""
 
     def _report(self, event: Failure | DatabaseRecovered) -> None:
-        """Say what keeps the file from being written; called in a thread of the writer's."""
+        """Log what keeps the file from being written; called in a thread of the writer's."""
         if isinstance(event, DatabaseRecovered):
             log.info("session_written", account=self._name, path=self.filename, waited=event.waited)
         else:
@@ -139,32 +141,32 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
             detail = event.detail
             log.warning("session_waits", account=self._name, path=self.filename, detail=detail, unsaved=unsaved)
 
-    def _touched(self) -> None:
-        """Something changed: have it written. A file that was closed is owned and opened again first."""
+    def _touch(self) -> None:
+        """Have a change written soon. A file that was closed is owned and opened again first."""
         if self._live is not None:
             if not self._live.owned:
                 self.reopen()
             self._live.touch()
 
     def is_current(self) -> bool:
-        """Say whether the file is owned and as it was last read or written here. Looks at the directory only."""
+        """Return whether the file is owned, and as it was last read or written here. Reads directories only."""
         return self._live is None or self._live.is_current
 
     def reopen(self, *, adopt: bool = False) -> None:
-        """Own a file that was closed again, and read it if anybody wrote to it. Blocks for a moment.
+        """Own a closed file again, and read it if another program wrote to it. Blocks for a moment.
 
-        Raises what the constructor raises, and ``SessionReplaced`` if it holds another login now, unless ``adopt``:
-        then this session becomes one of that login.
+        Raises what the constructor raises, and ``SessionReplaced`` if the file holds another login now, unless
+        ``adopt``: then this session takes that login over.
         """
         if self._live is not None and self._live.open(create=False, adopt=adopt):
             self._adopt()
 
-    # --- whose it is -------------------------------------------------------------------------------------------------
+    # --- the account's row -------------------------------------------------------------------------------------------
 
     def set_dc(self, dc_id: int, server_address: str | None, port: int | None) -> None:
         """Remember the datacenter."""
         super().set_dc(dc_id, server_address, port)
-        self._identify()
+        self._store_identity()
         if not self._auth_key:  # as Telethon has it after reading the row back
             self._auth_key = None
         if not self._tmp_auth_key or not self.store_tmp_auth_key_on_disk:
@@ -172,13 +174,13 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     @property
     def auth_key(self) -> Any:
-        """The key. What is set must be saved before it is used: await ``save``."""
+        """The key. A new one must be durable before it is used: await ``save``."""
         return self._auth_key
 
     @auth_key.setter
     def auth_key(self, value: Any) -> None:
         self._auth_key = value
-        self._identify()
+        self._store_identity()
 
     @property
     def tmp_auth_key(self) -> Any:
@@ -188,7 +190,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     @tmp_auth_key.setter
     def tmp_auth_key(self, value: Any) -> None:
         self._tmp_auth_key = value
-        self._identify()
+        self._store_identity()
 
     @property
     def takeout_id(self) -> Any:
@@ -198,9 +200,9 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     @takeout_id.setter
     def takeout_id(self, value: Any) -> None:
         self._takeout_id = value
-        self._identify()
+        self._store_identity()
 
-    def _identify(self) -> None:
+    def _store_identity(self) -> None:
         temporary = self._tmp_auth_key if self.store_tmp_auth_key_on_disk else None
         self._contents.set_identity(
             dc_id=self._dc_id,
@@ -210,7 +212,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
             takeout_id=self._takeout_id,
             temporary_key=temporary.key if temporary else b"",
         )
-        self._touched()
+        self._touch()
 
     # --- how far updates were seen -----------------------------------------------------------------------------------
 
@@ -220,39 +222,39 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         return None if found is None else _state(found)
 
     def set_update_state(self, entity_id: int, state: Any) -> None:
-        """Remember it; the file has it a moment later."""
-        self._contents.put_state(entity_id, (state.pts, state.qts, _number(state.date.timestamp()), state.seq))
-        self._touched()
+        """Remember how far updates were seen; the file has it a moment later."""
+        self._contents.put_state(entity_id, (state.pts, state.qts, _as_integer(state.date.timestamp()), state.seq))
+        self._touch()
 
     def get_update_states(self) -> list[tuple[int, Any]]:
-        """Return all of them, in the order of their numbers."""
+        """Return all update states, in the order of their numbers."""
         return [(number, _state(found)) for number, found in sorted(self._contents.states.items())]
 
     # --- entities ----------------------------------------------------------------------------------------------------
 
     def process_entities(self, tlo: Any) -> SaveReceipt | None:
-        """Remember who is named in an answer.
+        """Remember the users and chats that an answer names.
 
-        Returns something to wait for when so much waits to be written that more must not come in meanwhile.
+        Returns a receipt to await when so many rows wait to be written that no more must come in meanwhile.
         """
         rows = self._entities_to_rows(tlo) if self.save_entities else ()
         if not rows:
             return None
         self._contents.put_entities(rows, int(time.time()))
-        self._touched()
-        if self._live is None or self._contents.marks.rows < MAX_ROWS:
+        self._touch()
+        if self._live is None or self._contents.dirty.rows < MAX_ROWS:
             return None
-        return SaveReceipt(self._live.flush(), self.filename, SAVE_SECONDS, needed=False, name=self._name)
+        return SaveReceipt(self._live.flush(), self.filename, SAVE_TIMEOUT, needed=False, name=self._name)
 
     def get_entity_rows_by_phone(self, phone: Any) -> tuple[int, int] | None:
         """Return id and access hash."""
         return self._contents.find(PHONE, phone)
 
     def get_entity_rows_by_username(self, username: str) -> tuple[int, int] | None:
-        """Return id and access hash of who was last seen with it."""
+        """Return id and access hash of the peer that was last seen with this username."""
         found = self._contents.find_username(username)
-        if self._contents.marks:
-            self._touched()
+        if self._contents.dirty:
+            self._touch()
         return found
 
     def get_entity_rows_by_name(self, name: str) -> tuple[int, int] | None:
@@ -260,7 +262,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         return self._contents.find(NAME, name)
 
     def get_entity_rows_by_id(self, id: int, exact: bool = True) -> tuple[int, int] | None:
-        """Return id and access hash; unless ``exact``, of any kind of peer with this bare number."""
+        """Return id and access hash; unless ``exact``, of a peer of any kind with this bare number."""
         peers = (id,) if exact else sorted(utils.get_peer_id(kind(id)) for kind in (PeerUser, PeerChat, PeerChannel))
         for number in peers:
             if (found := self._contents.entities.get(number)) is not None:
@@ -275,54 +277,54 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         return None if found is None else cls(*found)
 
     def cache_file(self, md5_digest: bytes, file_size: int, instance: Any) -> None:
-        """Remember a file that was sent. Raises ``TypeError`` for what is neither document nor photo."""
+        """Remember a file that was sent. Raises ``TypeError`` for anything but a document or a photo."""
         if not isinstance(instance, InputDocument | InputPhoto):
             raise TypeError(f"Cannot cache {type(instance)} instance")
         key = (md5_digest, file_size, _SentFileType.from_type(type(instance)).value)
         self._contents.put_file(key, (instance.id, instance.access_hash))
-        self._touched()
+        self._touch()
 
     # --- the file ----------------------------------------------------------------------------------------------------
 
     def save(self) -> SaveReceipt:
-        """Have everything written now. Awaited, it waits for a key that is not durable yet, and for nothing else.
+        """Have everything written now. Awaiting the receipt waits for a key that is not durable yet, and nothing else.
 
-        Raises ``SessionNotSaved`` if that takes more than a minute.
+        Awaiting raises ``SessionNotSaved`` if that takes more than a minute.
         """
         live = self._live
-        if live is None or not live.contents.marks:
+        if live is None or not live.contents.dirty:
             return SaveReceipt(None, self.filename, 0, needed=False, name=self._name)
-        needed = live.contents.marks.identity
+        needed = live.contents.dirty.identity
         future = live.flush()
-        return SaveReceipt(future if needed else None, self.filename, SAVE_SECONDS, needed=True, name=self._name)
+        return SaveReceipt(future if needed else None, self.filename, SAVE_TIMEOUT, needed=True, name=self._name)
 
     def flush(self) -> SaveReceipt:
-        """Have everything written now. Awaited, it waits until all of it is durable."""
+        """Have everything written now. Awaiting the receipt waits until all of it is durable."""
         future = self._live.flush() if self._live and self._live.owned else None
-        return SaveReceipt(future, self.filename, SAVE_SECONDS, needed=True, name=self._name)
+        return SaveReceipt(future, self.filename, SAVE_TIMEOUT, needed=True, name=self._name)
 
     def close(self) -> SaveReceipt:
-        """Write everything, close the file and give it up. It is opened again when something changes.
+        """Write everything, close the file and release its lock. The next change opens the file again.
 
-        Await it where an event loop runs; where none does, it has waited already.
+        Await the receipt where an event loop runs; without one, this call has waited already.
         """
-        saved = SaveReceipt(
-            self._live.close() if self._live else None, self.filename, CLOSE_SECONDS, needed=False, name=self._name
+        receipt = SaveReceipt(
+            self._live.close() if self._live else None, self.filename, CLOSE_TIMEOUT, needed=False, name=self._name
         )
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            saved.wait()
-        return saved
+            receipt.wait()
+        return receipt
 
     def delete(self) -> bool:
-        """Delete the file, as Telethon does after a log-out: its key is worth nothing then. Return whether it could."""
+        """Delete the file, as Telethon does after a log-out: its key is worthless then. Return whether it is gone."""
         if self._live is None:
             return True
         return self._live.delete()
 
     def clone(self, to_instance: Any = None) -> Any:
-        """Return a session in memory with the same options, or change the one that is given."""
+        """Return a session in memory with the same options, or give them to ``to_instance``."""
         cloned = super().clone(to_instance)
         cloned.save_entities = self.save_entities
         return cloned
@@ -341,6 +343,6 @@ def _state(found: UpdateState) -> Any:
     return State(pts, qts, datetime.datetime.fromtimestamp(date, tz=datetime.UTC), seq, unread_count=0)
 
 
-def _number(value: float) -> float:
+def _as_integer(value: float) -> float:
     """Return what a column of integers makes of a number."""
     return int(value) if value == int(value) else value

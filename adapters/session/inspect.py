@@ -1,4 +1,4 @@
-"""Looks into a session file without changing it, for who wants to know what is wrong."""
+"""Inspects a session file without changing it: what it holds, and what is wrong with it."""
 
 import hashlib
 import os
@@ -19,63 +19,65 @@ from adapters.sqlite.errors import unusable
 from adapters.sqlite.integrity import is_intact
 from states.events import DatabaseCorrupt
 
-TIMEOUT_SECONDS: Final = 2.0
-"""How long a look may wait for somebody's lock, and as long again for SQLite's judgement."""
-PROBE_SECONDS: Final = 0.2
-"""How long a lock must be held to be told: every commit holds it for a moment."""
+READ_TIMEOUT: Final = 2.0
+"""Seconds that reading may wait for another program's lock, and that SQLite's integrity check may take."""
+LOCK_TIMEOUT: Final = 0.2
+"""Seconds that a lock must last to be reported: every commit holds it for a moment."""
 KEY_BYTES: Final = 256
 OPEN_TO_OTHERS: Final = 0o077
+"""Permission bits of the group and of all others."""
 
 
 @frozen(kw_only=True)
 class Inspection:
-    """What was found; what could not be found out is None."""
+    """What was found in a session file; None stands for what could not be found out."""
 
     problem: str = ""
-    """Why it is no session that can be used, in a sentence."""
+    """Why the file is not a session that can be used, in a sentence."""
     damaged: bool = False
-    """Whether the problem is damage, which a backup mends."""
+    """Whether the problem is damage, which a backup repairs."""
     version: int | None = None
     journal: str | None = None
-    sound: bool | None = None
+    intact: bool | None = None
+    """Whether SQLite finds no fault in the file."""
     key: bool | None = None
-    """Whether somebody has logged in with it."""
+    """Whether the session holds a login."""
     login: str = field(default="", repr=False)
-    """What tells this login from another, and nothing else; empty for none."""
+    """A fingerprint that tells this login from others and reveals nothing else; empty without a login."""
     address: tuple[int, str, int] | None = None
-    """Number, host and port of the datacenter that it names."""
+    """Number, host and port of the datacenter that the session names."""
     owner: Owner | None = None
     locked: bool = False
-    """Whether a program that is no owner holds SQLite's lock."""
+    """Whether a program that is not the owner holds SQLite's lock."""
     interrupted: bool = False
-    """Whether who wrote it last was killed, and half of what it wrote waits to be undone."""
+    """Whether the last writer was killed and its unfinished transaction still has to be undone."""
 
 
 def inspect(path: Path) -> Inspection:
-    """Look into a session file. Blocks, for some seconds at the most; raises nothing but ``OSError``.
+    """Inspect a session file; neither it nor its log is changed. Blocks, for some seconds at the most.
 
-    Neither the file nor its log is changed.
+    Raises nothing but ``OSError``.
     """
     owner = owner_of(path)
     try:
-        return evolve(_look(path, probe=owner is None), owner=owner)
+        return evolve(_inspect(path, probe=owner is None), owner=owner)
     except SessionError as exc:
         return Inspection(problem=str(exc).removeprefix(f"{path}: "), owner=owner)
     except sqlite3.Error as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
-            return evolve(_look_at_copy(path), owner=owner)
+            return evolve(_inspect_copy(path), owner=owner)
         error = unusable(path, exc)
         sentence = str(error or exc).removeprefix(f"{path}: ")
         damaged = error is not None and isinstance(error.failure, DatabaseCorrupt)
         return Inspection(problem=sentence, damaged=damaged, owner=owner)
 
 
-def _look(path: Path, *, probe: bool) -> Inspection:
-    """Read what there is to know; raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
-    with closing(open_quietly(path, timeout=TIMEOUT_SECONDS)) as database:
+def _inspect(path: Path, *, probe: bool) -> Inspection:
+    """Inspect a file, its lock only if ``probe``. Raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
+    with closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
         version = files.version_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
-        sound = is_intact(database, timeout=TIMEOUT_SECONDS)
+        intact = is_intact(database, timeout=READ_TIMEOUT)
         row = database.execute("select auth_key, dc_id, server_address, port from sessions").fetchone()
         locked = probe and is_locked(path)
     key = bytes(row[0]) if row and row[0] else b""
@@ -83,16 +85,16 @@ def _look(path: Path, *, probe: bool) -> Inspection:
     login = hashlib.sha256(key).hexdigest()[:16] if whole else ""
     address = (int(row[1]), str(row[2]), int(row[3])) if row and row[1] and row[2] and row[3] else None
     return Inspection(
-        version=version, journal=journal, sound=sound, key=whole, login=login, address=address, locked=locked
+        version=version, journal=journal, intact=intact, key=whole, login=login, address=address, locked=locked
     )
 
 
 def open_quietly(path: Path, *, timeout: float) -> sqlite3.Connection:
-    """Open a file for reading so that it is afterwards as it was, and nothing new is beside it.
+    """Open a file for reading so that reading neither changes it nor leaves a new file beside it.
 
-    A reader that may not write leaves an empty log behind, where there was none; one that may write moves what a log
-    holds into the file, when it is the last to leave, and undoes what a dead program has half written. Raises
-    ``sqlite3`` errors.
+    A connection without write access leaves an empty log behind where there was none. One with write access moves the
+    contents of a log into the file when it is the last to close, and undoes the unfinished transaction of a dead
+    program. Raises ``sqlite3`` errors.
     """
     log, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-journal"))
     mode = "ro" if _has_content(log) or journal.exists() else "rw"
@@ -107,27 +109,27 @@ def _has_content(path: Path) -> bool:
     return False
 
 
-def _look_at_copy(path: Path) -> Inspection:
-    """Look at what SQLite will make of a file whose writer was killed: of a copy, because it makes it by writing."""
+def _inspect_copy(path: Path) -> Inspection:
+    """Inspect what SQLite will make of a file whose writer was killed; on a copy, because SQLite repairs by writing."""
     try:
         with tempfile.TemporaryDirectory() as directory:
             copy = Path(directory, "copy.session")
             for suffix in ("", "-journal"):
                 shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
-            with closing(files.connect(copy, mode="rw", timeout=TIMEOUT_SECONDS)) as database:
+            with closing(files.connect(copy, mode="rw", timeout=READ_TIMEOUT)) as database:
                 database.execute("select count(*) from sqlite_master").fetchone()
-            return evolve(_look(copy, probe=False), interrupted=True)
+            return evolve(_inspect(copy, probe=False), interrupted=True)
     except (SessionError, sqlite3.Error) as exc:
-        sentence = f"it was left half written, and cannot be made whole ({exc}); restore a backup, or log in again"
+        sentence = f"it was left half written and cannot be repaired ({exc}); restore a backup, or log in again"
         return Inspection(problem=sentence, damaged=True, interrupted=True)
 
 
 def is_locked(path: Path) -> bool:
-    """Say whether somebody holds the write lock of a database for longer than a moment.
+    """Return whether another program holds the write lock of a database for longer than a moment.
 
-    Only while another connection to it is open: the last one that is closed empties the log into the file.
+    Call it only while another connection to the file is open: the last one to close moves the log into the file.
     """
-    with closing(files.connect(path, mode="rw", timeout=PROBE_SECONDS)) as database:
+    with closing(files.connect(path, mode="rw", timeout=LOCK_TIMEOUT)) as database:
         try:
             database.execute("begin immediate")
             database.execute("rollback")
@@ -136,15 +138,15 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def turn_wal_on(path: Path) -> bool:
-    """Give a session file that nobody uses a write-ahead log; say whether it has one now.
+def enable_wal(path: Path) -> bool:
+    """Give a session file that is not in use a write-ahead log; return whether it has one now.
 
     Raises ``SessionHeld``, ``DatabaseUnusable`` and ``OSError``.
     """
     lock = OwnerLock(path)
     lock.acquire()
     try:
-        with closing(files.connect(path, mode="rw", timeout=TIMEOUT_SECONDS)) as database:
+        with closing(files.connect(path, mode="rw", timeout=READ_TIMEOUT)) as database:
             return bool(database.execute("pragma journal_mode = wal").fetchone()[0] == "wal")
     except sqlite3.Error as exc:
         raise unusable(path, exc) or exc from exc
@@ -153,15 +155,15 @@ def turn_wal_on(path: Path) -> bool:
 
 
 def loose_permissions(path: Path) -> int | None:
-    """Return the permissions of a file or directory if others than its owner have any; None if all is well."""
+    """Return the permissions of a file or directory if users other than its owner have any; None otherwise."""
     with suppress(OSError):
         mode = stat.S_IMODE(path.stat().st_mode)
         return mode if mode & OPEN_TO_OTHERS else None
     return None
 
 
-def belongs_to_many(directory: Path) -> bool:
-    """Say whether a directory is not this user's own to close: /tmp, a home, what somebody else owns or has mounted."""
+def is_shared(directory: Path) -> bool:
+    """Return whether a directory must not be closed to other users: /tmp, a home, another user's, a mount point."""
     with suppress(OSError):
         found = directory.stat()
         homes = (Path.home(), Path("/"))

@@ -1,52 +1,30 @@
-"""One session file in use: who owns it, what is not written yet, and how it is written, visit by visit."""
+"""One session file in use: its owner, its unwritten rows, and how a thread writes it, visit by visit."""
 
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from adapters.session import file as files
-from adapters.session.backup import back_up, last_good, set_aside
+from adapters.session.backup import COMPANIONS, back_up, last_good, set_aside
 from adapters.session.contents import Changes, Contents
 from adapters.session.errors import SessionDamaged, SessionReplaced
+from adapters.session.failures import FailureReports, LiveFileTimeouts, SessionObserver, classify_write_error
 from adapters.session.owner import OwnerLock
 from adapters.session.writer import WriteBehind, shared
 from adapters.sqlite.errors import database_failure, unusable
-from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
-
-Report = Callable[[Failure | DatabaseRecovered], None]
-"""Hears, in a thread of the writer's, what keeps a file from being written, and when it is written again."""
+from states.events import DatabaseCorrupt, DatabaseLocked
 
 MAX_ROWS: Final = 10_000
-"""Rows that may wait to be written before those who bring more have to wait."""
+"""Rows that may wait to be written before an answer with more of them is held up."""
 MAX_OPEN: Final = 64
-"""Files that are kept open between two commits."""
-
-
-@frozen(kw_only=True)
-class LiveFileTimeouts:
-    """How long things wait, in seconds."""
-
-    gather: float = 0.25
-    """How far a file is behind memory, when nothing hinders it."""
-    busy: float = 30.0
-    """For somebody's lock: so long it is tried again and again, without holding up a thread."""
-    retry: float = 5.0
-    """Between two tries after that, or when the disk is full or the file cannot be written."""
-    told: float = 1.0
-    """After which a lock is reported; each time it has lasted twice as long, again."""
-    told_most: float = 60.0
-    """Between two such reports, at the most."""
-    idle: float = 5.0
-    """After which a file that nobody writes to is closed; then all of it is in one file."""
-
+"""Files that stay open between two commits."""
 
 _open = 0
 _open_lock = threading.Lock()
@@ -61,7 +39,7 @@ def _count_open(change: int) -> int:
 
 @define(eq=False)
 class LiveFile:
-    """A session file that this process owns. Changes are made to ``contents``, then ``touch`` or ``flush`` is called.
+    """A session file that this process owns. Change ``contents``, then call ``touch`` or ``flush``.
 
     ``backups`` is where a copy goes before the file is upgraded, and where the last good one is looked for.
     """
@@ -69,29 +47,30 @@ class LiveFile:
     path: Path
     backups: Path
     name: str
-    report: Report
-    waits: LiveFileTimeouts = LiveFileTimeouts()
+    report: SessionObserver
+    timeouts: LiveFileTimeouts = field(factory=LiveFileTimeouts)
     writer: WriteBehind = shared
     contents: Contents = field(factory=Contents, init=False)
     _lock: OwnerLock = field(init=False)
     _key: bytes = field(default=b"", init=False, repr=False)
     _inode: tuple[int, int] | None = field(default=None, init=False)
-    _loaded: object = field(default=None, init=False)
+    _stamp: files.StatStamp | None = field(default=None, init=False)
+    """The stamp of the file when memory and file were last known to agree."""
     _database: sqlite3.Connection | None = field(default=None, init=False)
-    _used: float = field(default=0.0, init=False)
+    _used_at: float = field(default=0.0, init=False)
     _guard: threading.Lock = field(factory=threading.Lock, init=False)
     _waiting: "list[Future[None]]" = field(factory=list, init=False)
     _closing: bool = field(default=False, init=False)
     _damaged: SessionDamaged | None = field(default=None, init=False)
-    # Of the present trouble:
-    _since: float | None = field(default=None, init=False)
-    _tell_at: float = field(default=0.0, init=False)
-    _told: bool = field(default=False, init=False)
-    _tries: int = field(default=0, init=False)
+    _failures: FailureReports = field(init=False)
 
     @_lock.default
     def _make_lock(self) -> OwnerLock:
         return OwnerLock(self.path)
+
+    @_failures.default
+    def _make_failures(self) -> FailureReports:
+        return FailureReports(self.report, self.timeouts)
 
     # --- for the program ---------------------------------------------------------------------------------------------
 
@@ -103,18 +82,18 @@ class LiveFile:
     @property
     def unsaved(self) -> bool:
         """Whether something waits to be written."""
-        return self._damaged is None and (bool(self.contents.marks) or self._closing)
+        return self._damaged is None and (bool(self.contents.dirty) or self._closing)
 
     @property
     def is_current(self) -> bool:
-        """Whether the file is ours, and nobody else has written to it. Looks at the directory only."""
-        return self._lock.held and self._loaded == self._stamp()
+        """Whether this process owns the file and no other program has written to it. Reads directories only."""
+        return self._lock.held and self._stamp == files.stat_stamp(self.path)
 
     def open(self, *, create: bool, adopt: bool = False) -> bool:
-        """Own the file, and read it unless memory has it already; return whether memory is another one now. Blocks.
+        """Own the file, and read it unless memory agrees with it; return whether memory was replaced. Blocks.
 
-        A file that holds another login than memory does is read if ``adopt``, and what was not written of the old one
-        is forgotten. Raises ``SessionError`` (``SessionReplaced`` unless ``adopt``), ``DatabaseUnusable``, and
+        A file that holds another login than memory does is read if ``adopt``, and unwritten changes of the old login
+        are forgotten. Raises ``SessionError`` (``SessionReplaced`` unless ``adopt``), ``DatabaseUnusable``, and
         ``FileNotFoundError`` if the file is missing and is not to be created.
         """
         with self._guard:
@@ -123,7 +102,7 @@ class LiveFile:
         if fresh:
             self._own(create=create)
         try:
-            if self._loaded == self._stamp():
+            if self._stamp == files.stat_stamp(self.path):
                 return False
             contents = self._read()
         except BaseException:
@@ -152,9 +131,9 @@ class LiveFile:
                 raise
 
     def _take_over(self, contents: Contents, *, fresh: bool, adopt: bool) -> bool:
-        """Decide between memory and what was read."""
+        """Decide between memory and what was read; return whether memory was replaced."""
         key, known = contents.identity.key, self._key
-        first = self._loaded is None
+        first = self._stamp is None
         if not first and key != known and not adopt:
             if fresh:
                 self._lock.release()
@@ -162,17 +141,17 @@ class LiveFile:
                 f"{self.path}: the file was given another login while it was closed; make a new client for it"
             )
         with self._guard:
-            other = first or key != known or not (self.contents.marks or not fresh)
+            other = first or key != known or not (self.contents.dirty or not fresh)
             if other:
                 self.contents = contents
-            self._key, self._inode, self._damaged = key, self._find(), None
-            self._loaded = self._stamp()
+            self._key, self._inode, self._damaged = key, self._find_inode(), None
+            self._stamp = files.stat_stamp(self.path)
         return other
 
     def touch(self) -> None:
         """Have the file written soon, if it differs from memory."""
-        if self.contents.marks:
-            self.writer.wake(self, self.waits.gather)
+        if self.contents.dirty:
+            self.writer.wake(self, self.timeouts.gather)
 
     def flush(self) -> "Future[None]":
         """Return a future that is done when all that differs now is durable."""
@@ -183,9 +162,9 @@ class LiveFile:
         return future
 
     def close(self) -> "Future[None]":
-        """Have everything written, the file closed and given up; return a future of it.
+        """Have everything written, the file closed and its lock released; return a future of it.
 
-        When the file cannot be written, it stays owned, and is tried until it can or the process ends.
+        A file that cannot be written stays owned, and is tried again until it is written or the process ends.
         """
         future: Future[None] = Future()
         if not self._lock.held:
@@ -198,13 +177,13 @@ class LiveFile:
         return future
 
     def delete(self) -> bool:
-        """Delete the file; return whether it could be. Blocks for a moment."""
+        """Delete the file; return whether that succeeded. Blocks for a moment."""
         with suppress(Exception):
-            self.close().result(self.waits.retry)
+            self.close().result(self.timeouts.retry)
         if self._lock.held:
             return False
         try:
-            for suffix in ("-wal", "-shm", "-journal"):
+            for suffix in COMPANIONS:
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
             self.path.unlink()
         except OSError:
@@ -224,8 +203,8 @@ class LiveFile:
 
     def _load(self) -> Contents:
         """Read the file, which must be of the present schema; an older one is backed up and upgraded first."""
-        with closing(files.connect(self.path, mode="rw", timeout=files.OPENING_SECONDS)) as database:
-            database.execute("pragma query_only = on")  # what is no session stays as it is
+        with closing(files.connect(self.path, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
+            database.execute("pragma query_only = on")  # a file that is not a session stays as it is
             version = files.version_of(database, self.path)
             if version < files.VERSION:
                 back_up(self.path, self.backups, name=self.name)
@@ -233,63 +212,54 @@ class LiveFile:
                 files.upgrade(database, version)
             return files.load(database)
 
-    def _find(self) -> tuple[int, int]:
+    def _find_inode(self) -> tuple[int, int]:
         found = os.stat(self.path)
         return found.st_dev, found.st_ino
-
-    def _stamp(self) -> object:
-        """Return what changes when anybody writes to the file."""
-        found = []
-        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
-            with suppress(OSError):
-                stat = os.stat(path)
-                found.append((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-        return tuple(found)
 
     # --- in a thread of the writer's ---------------------------------------------------------------------------------
 
     def visit(self) -> float | None:
-        """Write what differs; see ``Visited``."""
+        """Write what differs; see ``WrittenFile``."""
         with self._guard:
             waiting, self._waiting = self._waiting, []
             contents, key = self.contents, self._key
         if self._damaged is not None:
-            self._give_up(waiting)
+            self._abandon(waiting)
             return None
-        marks, changes = contents.take()
+        dirty, changes = contents.take()
         if not changes.rows and not (self._closing and changes.entities):
-            contents.give_back(marks)
-            return self._rest(waiting)
+            contents.give_back(dirty)
+            return self._finish_visit(waiting)
         try:
             self._commit(changes, key)
         except (sqlite3.Error, OSError, SessionReplaced) as exc:
-            contents.give_back(marks)
+            contents.give_back(dirty)
             with self._guard:
                 self._waiting = [*waiting, *self._waiting]
-            return self._failed(exc)
-        self._used = time.monotonic()
-        self._succeeded(changes.rows)
-        return self._rest(waiting)
+            return self._fail_visit(exc)
+        self._used_at = time.monotonic()
+        self._failures.clear(changes.rows)
+        return self._finish_visit(waiting)
 
     def _commit(self, changes: Changes, key: bytes) -> None:
-        database = self._connected()
-        mine = (key,) if changes.identity is None else (key, changes.identity.key)
-        if not files.write(database, changes, mine):
+        database = self._connect()
+        expected = (key,) if changes.identity is None else (key, changes.identity.key)
+        if not files.write(database, changes, expected):
             raise SessionReplaced("the session file holds another login now, so nothing is written to it")
         with self._guard:
-            if self._key == key:  # nobody took another login over meanwhile
+            if self._key == key:  # otherwise the program has adopted another login meanwhile
                 self._key = key if changes.identity is None else changes.identity.key
-                self._loaded = self._stamp()
+                self._stamp = files.stat_stamp(self.path)
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         """Return a connection to the file that has the name now."""
-        found = self._find()
+        found = self._find_inode()
         if self._database is not None and found == self._inode:
             return self._database
         self._disconnect()
         database = files.connect(self.path, mode="rw", timeout=0)
         try:
-            with suppress(sqlite3.OperationalError):  # somebody is in the way: it is as good without, and tried again
+            with suppress(sqlite3.OperationalError):  # the file is locked: it works without, and the next visit retries
                 database.execute("pragma journal_mode = wal")
             database.execute("pragma synchronous = full")
         except BaseException:
@@ -297,89 +267,58 @@ class LiveFile:
             raise
         self._database = database
         _count_open(1)
-        if found != self._inode:  # another copy of it was put there: it may lack what this one had
+        if found != self._inode:  # another copy took the file's place: it may lack rows that the old one had
             self._inode = found
-            self.contents.mark_rows()
+            self.contents.mark_rows_dirty()
         return database
 
     def _disconnect(self) -> None:
         if self._database is not None:
             database, self._database = self._database, None
-            current = self._loaded == self._stamp()
+            current = self._stamp == files.stat_stamp(self.path)
             _count_open(-1)
             with suppress(sqlite3.Error):
-                database.close()  # which moves what is in the log to where it belongs
+                database.close()  # which moves the rows in the log into the file
             if current:
-                self._loaded = self._stamp()
+                self._stamp = files.stat_stamp(self.path)
 
-    def _rest(self, waiting: "list[Future[None]]") -> float | None:
-        """There is nothing to write: close what is not needed, and tell who waited for it."""
+    def _finish_visit(self, waiting: "list[Future[None]]") -> float | None:
+        """Close what is not needed once everything is written, and resolve ``waiting``; return when to come again."""
         again: float | None = None
-        idle = time.monotonic() - self._used
-        if self._closing or idle >= self.waits.idle or _count_open(0) > MAX_OPEN:
+        idle = time.monotonic() - self._used_at
+        if self._closing or idle >= self.timeouts.idle or _count_open(0) > MAX_OPEN:
             self._disconnect()
         elif self._database is not None:
-            again = self.waits.idle - idle
+            again = self.timeouts.idle - idle
         with self._guard:
-            closing = self._closing and not self.contents.marks
-            if closing:
+            closed = self._closing and not self.contents.dirty
+            if closed:
                 self._closing = False
                 self._lock.release()
-        if self.contents.marks:
+        if self.contents.dirty:
             again = 0.0
-        _resolve(waiting)
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_result(None)
         return again
 
-    def _failed(self, exc: Exception) -> float | None:
-        """Say what is wrong if it is time to, and return when to try again."""
-        failure = self._meaning(exc)
+    def _fail_visit(self, exc: Exception) -> float | None:
+        """Report what is wrong if it is time to, and return in how many seconds to try again."""
+        failure = classify_write_error(exc)
         if isinstance(failure, DatabaseCorrupt):
             self._disconnect()
             self._damaged = self._set_aside(failure)
             self.report(evolve(failure, detail=str(self._damaged)))
             with self._guard:
                 waiting, self._waiting = self._waiting, []
-            self._give_up(waiting)
+            self._abandon(waiting)
             return None
-        now = time.monotonic()
-        locked = isinstance(failure, DatabaseLocked)
-        if not locked:
+        if not isinstance(failure, DatabaseLocked):
             self._disconnect()  # another connection may do better
-        if self._since is None:
-            self._since, self._tries = now, 0
-            self._tell_at = self.waits.told if locked else 0.0
-        waited = now - self._since
-        if waited >= self._tell_at:
-            self._told = True
-            self._tell_at = waited + min(max(waited, self.waits.told), self.waits.told_most)
-            self.report(evolve(failure, waited=waited, unsaved=self.contents.marks.rows))
-        self._tries += 1
-        soon = min(0.02 * self._tries, 0.25)
-        return soon if self._closing or (locked and waited < self.waits.busy) else self.waits.retry
-
-    def _meaning(self, exc: Exception) -> DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt:
-        if isinstance(exc, FileNotFoundError):
-            return DatabaseUnavailable(
-                detail="the session file was deleted while it is in use; put it back, or restore a backup"
-            )
-        if isinstance(exc, SessionReplaced):
-            return DatabaseUnavailable(detail=str(exc))
-        if isinstance(exc, OSError):
-            return DatabaseUnavailable(detail=f"the session file cannot be reached ({exc.strerror})")
-        failure = database_failure(exc)
-        if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
-            return failure
-        return DatabaseUnavailable(detail=f"the session file cannot be written ({type(exc).__name__}: {exc})")
-
-    def _succeeded(self, rows: int) -> None:
-        if self._since is not None:
-            waited, self._since = time.monotonic() - self._since, None
-            if self._told:
-                self._told = False
-                self.report(DatabaseRecovered(waited=waited, written=rows))
+        return self._failures.add(failure, unsaved=self.contents.dirty.rows, in_haste=self._closing)
 
     def _set_aside(self, failure: DatabaseCorrupt) -> SessionDamaged:
-        """Move the damaged file out of the way, and say where it is and what could take its place."""
+        """Move the damaged file out of the way; return an error that says where it is and what could replace it."""
         try:
             where = f"was set aside as {set_aside(self.path).name}"
         except OSError as exc:
@@ -388,8 +327,8 @@ class LiveFile:
         backup = f"the last good backup is {good.path}" if good else "there is no backup, so log in again"
         return SessionDamaged(f"{self.path}: {failure.detail}; it {where}; {backup}")
 
-    def _give_up(self, waiting: "list[Future[None]]") -> None:
-        """Write no more: the file is damaged, and a person decides what takes its place."""
+    def _abandon(self, waiting: "list[Future[None]]") -> None:
+        """Write no more: the file is damaged, and the operator decides what takes its place."""
         self._disconnect()
         with self._guard:
             self._closing = False
@@ -397,9 +336,3 @@ class LiveFile:
         for future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(self._damaged)
-
-
-def _resolve(waiting: "list[Future[None]]") -> None:
-    for future in waiting:
-        if future.set_running_or_notify_cancel():
-            future.set_result(None)

@@ -1,8 +1,9 @@
-"""One owner for each session file: a lock file beside it, which names who holds it.
+"""One owner for each session file: a lock file beside it, which names the owner.
 
-``flock`` on a file of its own, because the kernel lets go of it when the holder dies, however it dies: what a dead
-process left behind is taken over, and nobody has to judge whether a process number is still the same process. On the
-database itself it must never be: SQLite's own locks die when any descriptor of that file is closed.
+The lock is an ``flock`` on a file of its own, because the kernel releases it when the owner dies, however it dies: what
+a dead process left behind is taken over, and no code has to judge whether a process number still means the same
+process. The lock must never be on the database itself: SQLite's own locks die when any descriptor of that file is
+closed.
 """
 
 import fcntl
@@ -19,21 +20,21 @@ from attrs import asdict, define, field, frozen
 
 from adapters.session.errors import SessionHeld
 
-TIMEOUT_SECONDS = 0.5
-"""How long a lock may be awaited: who only looks whether it is held holds it for a moment."""
+LOCK_TIMEOUT = 0.5
+"""Seconds to wait for a lock: a program that only checks whether it is held holds it for a moment."""
 _POLL_SECONDS = 0.01
 
 
 @frozen
 class Owner:
-    """Who uses a session."""
+    """The process that uses a session."""
 
     pid: int
     host: str
     since: float
-    """When it took the session (Unix seconds)."""
+    """When the process took the session (Unix seconds)."""
     program: str = ""
-    """What it was started as."""
+    """The name that the process was started by."""
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since).astimezone()
@@ -47,18 +48,18 @@ def lock_path(session: Path) -> Path:
 
 @define(eq=False)
 class OwnerLock:
-    """The lock of one session file. Not for use by two threads at once."""
+    """The lock of one session file. Two threads must not use it at once."""
 
     session: Path
     _descriptor: int | None = field(default=None, init=False)
 
     @property
     def held(self) -> bool:
-        """Whether it is ours."""
+        """Whether this object holds the lock."""
         return self._descriptor is not None
 
-    def acquire(self, timeout: float = TIMEOUT_SECONDS) -> None:
-        """Take the lock within ``timeout`` seconds; do nothing if it is ours already.
+    def acquire(self, timeout: float = LOCK_TIMEOUT) -> None:
+        """Take the lock within ``timeout`` seconds; do nothing if this object holds it already.
 
         Raises ``SessionHeld`` if another program, or another session object of this one, has it, and ``OSError`` if
         the lock file cannot be made.
@@ -66,18 +67,18 @@ class OwnerLock:
         if self.held:
             return
         give_up = time.monotonic() + timeout
-        while (descriptor := _take(lock_path(self.session))) is None:
+        while (descriptor := _try_lock(lock_path(self.session))) is None:
             if time.monotonic() >= give_up:
-                raise held_by(self.session, _read(lock_path(self.session)))
+                raise held_error(self.session, _read_owner(lock_path(self.session)))
             time.sleep(_POLL_SECONDS)
         owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
-        with suppress(OSError):  # a full disk: the lock holds without a name in it
+        with suppress(OSError):  # a full disk: the lock works without a name in it
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(asdict(owner)).encode(), 0)
         self._descriptor = descriptor
 
     def release(self) -> None:
-        """Give the lock back and remove its file; do nothing if it is not ours."""
+        """Release the lock and remove its file; do nothing if this object does not hold it."""
         if self._descriptor is None:
             return
         with suppress(OSError):
@@ -86,12 +87,11 @@ class OwnerLock:
         self._descriptor = None
 
     def __del__(self) -> None:
-        # Nobody can give it back any more: a session that was forgotten, not closed.
-        self.release()
+        self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
 
 
 def owner_of(session: Path) -> Owner | None:
-    """Return who uses a session now; None if nobody does. Reads only, and takes the lock for a moment."""
+    """Return the process that uses a session now; None if it is free. Reads only, and takes the lock for a moment."""
     path = lock_path(session)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -100,8 +100,8 @@ def owner_of(session: Path) -> Owner | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _read(path) or Owner(0, "", 0.0, "unknown")
-    except OSError:  # no locks on this file system
+        return _read_owner(path) or Owner(0, "", 0.0, "unknown")
+    except OSError:  # this file system has no locks
         return None
     else:
         return None
@@ -109,12 +109,12 @@ def owner_of(session: Path) -> Owner | None:
         os.close(descriptor)
 
 
-def _take(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, or None if somebody else has it."""
+def _try_lock(path: Path) -> int | None:
+    """Return a descriptor that holds the lock, or None if another one holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever let go has removed the file: then this is a lock on nothing.
+        # A release removes the file: if one came in between, this lock is on a file that has no name any more.
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
             return descriptor
     except (BlockingIOError, FileNotFoundError):
@@ -126,22 +126,23 @@ def _take(path: Path) -> int | None:
     return None
 
 
-def _read(path: Path) -> Owner | None:
+def _read_owner(path: Path) -> Owner | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        said = json.loads(path.read_text("utf-8"))
-        return Owner(int(said["pid"]), str(said["host"]), float(said["since"]), str(said["program"]))
+        stored = json.loads(path.read_text("utf-8"))
+        return Owner(int(stored["pid"]), str(stored["host"]), float(stored["since"]), str(stored["program"]))
     return None
 
 
-def held_by(session: Path, owner: Owner | None) -> SessionHeld:
-    """Return the error that says who has a session."""
-    who = f"is used by {owner}" if owner else "is used by another program"
+def held_error(session: Path, owner: Owner | None) -> SessionHeld:
+    """Return the error that names the owner of a session."""
+    use = f"is used by {owner}" if owner else "is used by another program"
     if owner and owner.pid == os.getpid() and owner.host == socket.gethostname():
-        who = "is open in this very program already"
-    return SessionHeld(f"{session}: the session {who}; one session belongs to one program, so close it there first")
+        use = "is open in this very program already"
+    return SessionHeld(f"{session}: the session {use}; one session belongs to one program, so close it there first")
 
 
 def _program() -> str:
+    """Return the name by which this process was started."""
     if sys.argv and sys.argv[0] not in ("", "-c", "-m"):
         path = Path(sys.argv[0])
         return path.parent.name if path.name == "__main__.py" else path.name

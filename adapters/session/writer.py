@@ -1,11 +1,11 @@
 """Write-behind: hundreds of session files, a few threads, and no transaction open between two commits.
 
-    loop    change memory, mark it ──▶ wake(file) ──▶ threads, by due time    BEGIN IMMEDIATE; rows; COMMIT
-      ▲                                                 │
-      └────────────── futures, reports ◀────────────────┘
+    loop    change memory ──▶ dirty set ──▶ wake(file) ──▶ threads, by due time    BEGIN IMMEDIATE; rows; COMMIT
+      ▲                                                      │
+      └───────────────── futures, reports ◀──────────────────┘
 
-A thread never waits for a lock: SQLite refuses at once, the file is put back to be visited again in a moment, and the
-other files have their turn. What could not be written stays marked in memory, so nothing is lost or written twice.
+A thread never waits for a lock: SQLite refuses at once, the file is queued to be visited again in a moment, and the
+other files have their turn. Rows that could not be written stay in the dirty set, so none is lost or written twice.
 """
 
 import atexit
@@ -20,25 +20,25 @@ from attrs import define, field
 from adapters.log_events import event_logger
 
 THREADS: Final = 2
-IDLE_SECONDS: Final = 10.0
-"""How long a thread stays without work."""
-MISTAKE_SECONDS: Final = 5.0
-"""How long a file rests after a visit that ended by a mistake of ours."""
-EXIT_SECONDS: Final = 5.0
-"""How long the end of the process waits for what is not written yet."""
+IDLE_TIMEOUT: Final = 10.0
+"""Seconds after which a thread without work ends."""
+BUG_PAUSE_SECONDS: Final = 5.0
+"""How long a file is left alone after a visit that raised because of a bug."""
+EXIT_TIMEOUT: Final = 5.0
+"""Seconds that the end of the process waits for unwritten changes."""
 
 log = event_logger("holdfast.session")
 
 
-class Visited(Protocol):
-    """A file that is visited by a thread when it is due, by one at a time."""
+class WrittenFile(Protocol):
+    """A file that a thread visits when it is due, one thread at a time."""
 
     @property
     def name(self) -> str:
-        """What log lines call it: the account's name, or the file's."""
+        """The name in log lines: the account's, or the file's."""
 
     def visit(self) -> float | None:
-        """Do what is to be done now; return in how many seconds the next visit is due, None for no more."""
+        """Write what is to be written now; return in how many seconds the next visit is due, None for no more."""
 
     @property
     def unsaved(self) -> bool:
@@ -46,63 +46,63 @@ class Visited(Protocol):
 
 
 @define(eq=False)
-class _Place:
-    """Where a file stands in the queue."""
+class _QueuedFile:
+    """A file in the queue, and when it is due."""
 
-    file: Visited
+    file: WrittenFile
     due: float | None = None
     busy: bool = False
 
 
 @define(eq=False)
 class WriteBehind:
-    """The threads. Use ``shared``: one for the process."""
+    """The queue of files and the threads that visit them. Use ``shared``: one for the process."""
 
     threads: int = THREADS
-    _places: dict[int, _Place] = field(factory=dict, init=False)
-    _queue: list[tuple[float, int, _Place]] = field(factory=list, init=False)
+    _files: dict[int, _QueuedFile] = field(factory=dict, init=False)
+    _queue: list[tuple[float, int, _QueuedFile]] = field(factory=list, init=False)
     _numbers: Any = field(factory=itertools.count, init=False)
     _changed: threading.Condition = field(factory=threading.Condition, init=False)
     _running: int = field(default=0, init=False)
     _idle: int = field(default=0, init=False)
     _draining: bool = field(default=False, init=False)
 
-    def wake(self, file: Visited, after: float = 0.0) -> None:
+    def wake(self, file: WrittenFile, after: float = 0.0) -> None:
         """Have a file visited in ``after`` seconds, or earlier if it is due earlier already."""
         with self._changed:
-            place = self._places.setdefault(id(file), _Place(file))
-            self._put(place, time.monotonic() + after)
-        if not self._running:  # a thread that is started counts at once: none could be
-            self._work_off()
+            queued = self._files.setdefault(id(file), _QueuedFile(file))
+            self._make_due(queued, time.monotonic() + after)
+        if not self._running:  # a thread counts as soon as it is started: none could be
+            self._visit_all_due()
 
     def drain(self, timeout: float) -> int:
-        """Visit what still has something to write, for ``timeout`` seconds; return how many files still have."""
+        """Visit the files with unwritten changes for ``timeout`` seconds; return how many of them are left."""
         end = time.monotonic() + timeout
         with self._changed:
             self._draining = True
-            for place in list(self._places.values()):
-                self._put(place, time.monotonic())
+            for queued in list(self._files.values()):
+                self._make_due(queued, time.monotonic())
             while (left := end - time.monotonic()) > 0 and any(self._unsaved()):
                 if not self._running:
-                    self._work_off()
+                    self._visit_all_due()
                 self._changed.wait(min(left, 0.05))
-                for place in self._unsaved():  # what was refused is tried again soon, not in seconds
-                    self._put(place, time.monotonic() + 0.05)
+                for queued in self._unsaved():  # a refused file is tried again soon, not in seconds
+                    self._make_due(queued, time.monotonic() + 0.05)
             self._draining = False
             return len(self._unsaved())
 
-    def _unsaved(self) -> list[_Place]:
-        return [place for place in self._places.values() if place.busy or place.file.unsaved]
+    def _unsaved(self) -> list[_QueuedFile]:
+        return [queued for queued in self._files.values() if queued.busy or queued.file.unsaved]
 
-    def _put(self, place: _Place, due: float) -> None:
-        if place.due is not None and place.due <= due:
+    def _make_due(self, queued: _QueuedFile, due: float) -> None:
+        if queued.due is not None and queued.due <= due:
             return
-        place.due = due
-        if not place.busy:
-            self._push(place, due)
+        queued.due = due
+        if not queued.busy:
+            self._push(queued, due)
 
-    def _push(self, place: _Place, due: float) -> None:
-        heapq.heappush(self._queue, (due, next(self._numbers), place))
+    def _push(self, queued: _QueuedFile, due: float) -> None:
+        heapq.heappush(self._queue, (due, next(self._numbers), queued))
         if not self._idle and self._running < self.threads:
             self._start()
         self._changed.notify()
@@ -112,38 +112,38 @@ class WriteBehind:
         try:
             thread.start()
         except RuntimeError:
-            # Since Python 3.12 a process that ends starts no thread. Those that run do the work, or else the caller.
+            # Since Python 3.12 a process that ends cannot start threads. Running ones do the work, or else the caller.
             return
         self._running += 1
 
     def _work(self) -> None:
-        while (place := self._next()) is not None:
-            self._visit(place)
+        while (queued := self._wait_for_due()) is not None:
+            self._visit(queued)
 
-    def _work_off(self) -> None:
-        """Visit all that is due now, in the caller's thread."""
+    def _visit_all_due(self) -> None:
+        """Visit all files that are due now, in the caller's thread."""
         while True:
             with self._changed:
-                place = self._take()
-            if place is None:
+                queued = self._take()
+            if queued is None:
                 return
-            self._visit(place)
+            self._visit(queued)
 
-    def _visit(self, place: _Place) -> None:
+    def _visit(self, queued: _QueuedFile) -> None:
         try:
-            again = place.file.visit()
+            again = queued.file.visit()
         except Exception:
-            log.exception("session_writer_failed", account=place.file.name)
-            again = MISTAKE_SECONDS
-        self._visited(place, again)
+            log.exception("session_writer_failed", account=queued.file.name)
+            again = BUG_PAUSE_SECONDS
+        self._finish_visit(queued, again)
 
-    def _next(self) -> _Place | None:
+    def _wait_for_due(self) -> _QueuedFile | None:
         """Wait for a file that is due; return None when there has been none for a while."""
         with self._changed:
-            give_up = time.monotonic() + IDLE_SECONDS
+            give_up = time.monotonic() + IDLE_TIMEOUT
             while True:
-                if (place := self._take()) is not None:
-                    return place
+                if (queued := self._take()) is not None:
+                    return queued
                 now = time.monotonic()
                 if not self._queue and now >= give_up:
                     self._running -= 1
@@ -153,35 +153,35 @@ class WriteBehind:
                 self._changed.wait(until - now)
                 self._idle -= 1
 
-    def _take(self) -> _Place | None:
-        """Take the first file that is due out of the queue, if one is."""
+    def _take(self) -> _QueuedFile | None:
+        """Take the first file that is due out of the queue; return None if none is."""
         while self._queue and self._queue[0][2].due != self._queue[0][0]:
-            heapq.heappop(self._queue)  # it became due earlier, and was visited then
+            heapq.heappop(self._queue)  # the file became due earlier, and was visited then
         if not self._queue or self._queue[0][0] > time.monotonic():
             return None
-        place = heapq.heappop(self._queue)[2]
-        place.due, place.busy = None, True
-        return place
+        queued = heapq.heappop(self._queue)[2]
+        queued.due, queued.busy = None, True
+        return queued
 
-    def _visited(self, place: _Place, again: float | None) -> None:
+    def _finish_visit(self, queued: _QueuedFile, again: float | None) -> None:
         with self._changed:
-            place.busy = False
-            if again is not None and (place.due is None or place.due > time.monotonic() + again):
-                place.due = time.monotonic() + again
-            if place.due is not None:
-                self._push(place, place.due)
+            queued.busy = False
+            if again is not None and (queued.due is None or queued.due > time.monotonic() + again):
+                queued.due = time.monotonic() + again
+            if queued.due is not None:
+                self._push(queued, queued.due)
             else:
-                del self._places[id(place.file)]
+                del self._files[id(queued.file)]
             if self._draining:
                 self._changed.notify_all()
 
 
 shared: Final = WriteBehind()
-"""The threads of this process."""
+"""The queue and the threads of this process."""
 
 
 @atexit.register
 def _at_exit() -> None:
-    """Write what is not written yet: threads that are daemons do not keep a process alive."""
-    if files := shared.drain(EXIT_SECONDS):
+    """Write what is not written yet: daemon threads do not keep a process alive."""
+    if files := shared.drain(EXIT_TIMEOUT):
         log.error("sessions_not_written", files=files)

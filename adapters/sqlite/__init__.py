@@ -1,4 +1,4 @@
-"""The engine's own file, ``engine.db``: opened with care, written by group commit, read by commands."""
+"""The engine's own file, ``engine.db``: written by group commit, read by commands."""
 
 from adapters.sqlite.codec import event_from
 from adapters.sqlite.connect import open_database, open_read_only
@@ -15,7 +15,7 @@ from adapters.sqlite.errors import (
 from adapters.sqlite.journal import JournalWriter
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader, StoredLife, StoredMove
-from adapters.sqlite.writer import GroupWriter, Trouble, WriterTimeouts
+from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 
 __all__ = [
     "DatabaseUnusable",
@@ -28,10 +28,10 @@ __all__ = [
     "StorageError",
     "StoredLife",
     "StoredMove",
-    "Trouble",
     "Undecodable",
     "WriterBroken",
     "WriterClosed",
+    "WriterObserver",
     "WriterTimeouts",
     "database_failure",
     "event_from",

@@ -1,7 +1,7 @@
 """The values of ``states`` as JSON, and back.
 
-What comes back equals what went in. A field that this version does not know is ignored and one that is missing takes
-its default, so that files of neighbouring versions can be read.
+A decoded value equals the one that was encoded. A field that this version does not know is ignored, and a missing one
+takes its default, so that files of neighbouring versions can be read.
 """
 
 import json
@@ -30,45 +30,30 @@ def encode_snapshot(snapshot: Snapshot) -> str:
 
 def decode_snapshot(text: str) -> Snapshot:
     """Return the snapshot that ``text`` holds. Raises ``Undecodable``."""
-    return _decoded(lambda: _CONVERTER.structure(_object(text), Snapshot), "snapshot")
+    return _decode(lambda: _CONVERTER.structure(_object(text), Snapshot), "snapshot")
 
 
 @lru_cache(maxsize=8)
 def encode_policy(policy: Policy) -> str:
-    """Return ``policy`` as JSON (ASCII). Nearly always all accounts share one, so the last few are remembered."""
+    """Return ``policy`` as JSON (ASCII). Nearly all accounts share one, so the last few results are cached."""
     return _encode(_CONVERTER.unstructure(policy))
 
 
 def decode_policy(text: str) -> Policy:
     """Return the policy that ``text`` holds. Raises ``Undecodable``."""
-    return _decoded(lambda: _CONVERTER.structure(_object(text), Policy), "policy")
-
-
-def encode_record(record: Record) -> str:
-    """Return ``record`` as JSON (ASCII)."""
-    return _encode(_CONVERTER.unstructure(record))
-
-
-def decode_record(text: str) -> Record:
-    """Return the record that ``text`` holds. Raises ``Undecodable``."""
-
-    def decode() -> Record:
-        values = _object(text)
-        return _CONVERTER.structure(values | {"payload": _payload(values.get("payload", {}))}, Record)
-
-    return _decoded(decode, "record")
+    return _decode(lambda: _CONVERTER.structure(_object(text), Policy), "policy")
 
 
 def event_from(name: str, payload: dict[str, Any]) -> Event:
-    """Return the event that a record names, from its payload. Raises ``Undecodable``, also for an unknown name."""
+    """Return the event with this name and payload. Raises ``Undecodable``, also for an unknown name."""
     event = EVENT_BY_NAME.get(name)
     if event is None:
         raise Undecodable(f"the journal holds an event that this version does not know: {name}; use a newer version")
-    return _decoded(lambda: _CONVERTER.structure(payload, event), name)
+    return _decode(lambda: _CONVERTER.structure(payload, event), name)
 
 
 def encode_body(record: Record) -> str:
-    """Return as JSON (ASCII) what has no column: payload, effects, and what the payload lacks of detail and cause."""
+    """Return as JSON (ASCII) what has no column: payload, effects, and detail and cause if the payload lacks them."""
     body: dict[str, Any] = {"payload": record.payload, "effects": record.effects}
     if record.detail != record.payload.get("detail", ""):
         body["detail"] = record.detail
@@ -78,7 +63,7 @@ def encode_body(record: Record) -> str:
 
 
 def decode_body(text: str) -> dict[str, Any]:
-    """Return payload, effects, detail and cause of a record from its ``body``. Raises ``Undecodable``."""
+    """Return payload, effects, detail and cause from the ``body`` of a record. Raises ``Undecodable``."""
 
     def decode() -> dict[str, Any]:
         body = _object(text)
@@ -90,7 +75,7 @@ def decode_body(text: str) -> dict[str, Any]:
             "cause": tuple(body.get("cause", payload.get("chain", ()))),
         }
 
-    return _decoded(decode, "record")
+    return _decode(decode, "record")
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -101,11 +86,11 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def _payload(values: dict[str, Any]) -> dict[str, Any]:
-    """Return an event's fields; events are immutable, so what JSON calls an array was a tuple."""
+    """Return an event's fields. Events are immutable, so each JSON array was a tuple."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _decoded(decode: Callable[[], T], what: str) -> T:
+def _decode(decode: Callable[[], T], what: str) -> T:
     try:
         return decode()
     except (ValueError, TypeError, LookupError, AttributeError, cattrs.BaseValidationError) as exc:

@@ -1,4 +1,4 @@
-"""Opening a database file: the one place that knows the settings."""
+"""Opens database files: the only place that knows the settings of a connection."""
 
 import contextlib
 import os
@@ -6,25 +6,26 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from adapters.sqlite.errors import unusable
+from adapters.sqlite.errors import translating_errors
 
-BUSY_TIMEOUT_SECONDS = 30.0
-"""How long SQLite waits for another program's lock before it says BUSY."""
+BUSY_TIMEOUT = 30.0
+"""Seconds that SQLite waits for another program's lock before it reports BUSY."""
 
 _CACHE_KIB = 64_000
 _MAX_WAL_BYTES = 16 * 1024 * 1024
 
 
-def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> sqlite3.Connection:
+def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
     """Open ``path`` for reading and writing; create it, and the directories above it, for this user alone.
 
-    WAL with ``synchronous=FULL``, autocommit (transactions are begun explicitly, by ``BEGIN IMMEDIATE``: a deferred one
-    that upgrades is refused at once, whatever the timeout). The connection may be handed to another thread. It can
-    wait ``busy_timeout`` seconds inside any call, so never call this on an event loop.
+    The file has a WAL with ``synchronous=FULL``. The connection is in autocommit mode, and transactions begin
+    explicitly by ``BEGIN IMMEDIATE``: a deferred one that upgrades is refused at once, whatever the timeout. The
+    connection may be handed to another thread. Any call on it can wait ``busy_timeout`` seconds, and so can this one:
+    never call it on an event loop.
 
-    Raises ``DatabaseUnusable`` when the file is locked, cannot be written, is damaged or is no database.
+    Raises ``DatabaseUnusable`` when the file is locked, cannot be written, is damaged or is not a database.
     """
-    try:
+    with translating_errors(path, (sqlite3.Error, OSError)):
         create_privately(path)
         # An absolute path can be taken neither for a URI nor for ":memory:".
         connection = sqlite3.connect(
@@ -35,36 +36,28 @@ def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> 
         except BaseException:
             connection.close()
             raise
-    except (sqlite3.Error, OSError) as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
-    return connection
+        return connection
 
 
-def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT_SECONDS) -> sqlite3.Connection:
+def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
     """Open ``path`` for reading only; it sees what other programs have committed, the WAL included.
 
-    Raises ``DatabaseUnusable`` when the file is missing, damaged or no database.
+    Raises ``DatabaseUnusable`` when the file is missing, damaged or not a database.
     """
-    # quote leaves no "?", "#" or "%" of the path to be read as a part of the URI.
+    # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
     uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
-    try:
+    with translating_errors(path):
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opening is lazy: touch the file now
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
-    return connection
+        return connection
 
 
 def create_directories(directory: Path) -> None:
-    """Create a directory, and what is missing above it, for this user alone. Raises ``OSError``."""
+    """Create a directory, and all missing ones above it, for this user alone. Raises ``OSError``."""
     for path in reversed([directory.absolute(), *directory.absolute().parents]):
         if not path.exists():
             path.mkdir(mode=0o700, exist_ok=True)
@@ -73,8 +66,9 @@ def create_directories(directory: Path) -> None:
 def create_privately(path: Path) -> None:
     """Create the file and the missing directories above it with permissions for this user alone.
 
-    ``O_EXCL``, because a descriptor of an existing database must not be opened and closed here: that would drop the
-    POSIX locks that another connection of this process holds. SQLite gives the WAL the permissions of the file.
+    ``O_EXCL`` is needed, because a descriptor of an existing database must not be opened and closed here: that would
+    drop the POSIX locks that another connection of this process holds. SQLite gives the WAL the permissions of the
+    file.
     """
     create_directories(path.parent)
     with contextlib.suppress(FileExistsError):

@@ -1,4 +1,4 @@
-"""What can be wrong with a database file: as typed events for the machine, and as one sentence for a person."""
+"""What can be wrong with a database file: as typed events for the machine, and as one sentence for the operator."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, 
 
 @frozen
 class _Meaning:
-    """What a primary result code of SQLite means here, and what a person can do about it."""
+    """What a primary result code of SQLite means here, and what the operator can do about it."""
 
     event: type[DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt]
     detail: str
@@ -25,7 +25,7 @@ _DAMAGED = "restore it from a backup, or move it away and start with an empty on
 _MEANINGS: dict[int, _Meaning] = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
-    # Programs that race for the locks of one WAL file; as transient as BUSY.
+    # Several programs race for the locks of one WAL file: as transient as BUSY.
     sqlite3.SQLITE_PROTOCOL: _LOCKED,
     sqlite3.SQLITE_FULL: _Meaning(DatabaseUnavailable, "the disk is full", "free some space"),
     sqlite3.SQLITE_READONLY: _Meaning(
@@ -52,9 +52,9 @@ def _meaning(exc: BaseException) -> _Meaning | None:
 
 
 def database_failure(exc: BaseException) -> Failure | None:
-    """Return the typed event that ``exc`` stands for, or None when it is no trouble of a database file.
+    """Return the typed event that ``exc`` stands for, or None when it is not a failure of a database file.
 
-    Decided by SQLite's primary result code, never by the message. ``chain`` is left empty: who caught it fills it.
+    SQLite's primary result code decides, never the message. ``chain`` is left empty for the caller to fill.
     """
     meaning = _meaning(exc)
     if meaning is None:
@@ -64,13 +64,13 @@ def database_failure(exc: BaseException) -> Failure | None:
 
 
 class StorageError(Exception):
-    """Base of what storage says to a person: one sentence with the path and what to do."""
+    """Base of the errors of storage; each message is one sentence with the path and what to do."""
 
     for_people = True
 
 
 class DatabaseUnusable(StorageError):
-    """A database file cannot be opened; ``failure`` is the same as a typed event."""
+    """A database file cannot be used; ``failure`` is the same as a typed event."""
 
     def __init__(self, sentence: str, failure: Failure) -> None:
         super().__init__(sentence)
@@ -90,7 +90,7 @@ class Undecodable(StorageError):
 
 
 class WriterClosed(StorageError):
-    """The writer was closed; what is handed to it now, or was not saved before, is not stored."""
+    """The writer is closed: rows that it had not saved by then, and rows that come later, are not stored."""
 
 
 class WriterBroken(StorageError):
@@ -98,16 +98,29 @@ class WriterBroken(StorageError):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Say which file holds a value that cannot be read back."""
+def naming_file(path: Path) -> Iterator[None]:
+    """Put the path into the message of each ``Undecodable`` that the block raises."""
     try:
         yield
     except Undecodable as exc:
         raise Undecodable(f"{path}: {exc}") from exc
 
 
+@contextmanager
+def translating_errors(
+    path: Path, kinds: tuple[type[sqlite3.Error] | type[OSError], ...] = (sqlite3.Error,)
+) -> Iterator[None]:
+    """Turn errors of these ``kinds`` into ``DatabaseUnusable``; those that mean a bug stay as they are."""
+    try:
+        yield
+    except kinds as exc:
+        if (error := unusable(path, exc)) is None:
+            raise
+        raise error from exc
+
+
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
-    """Return the error that says to a person why ``path`` cannot be used, or None when ``exc`` is a bug of ours."""
+    """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
     if isinstance(exc, OSError):
         why = exc.strerror or type(exc).__name__
         sentence = f"{path}: the database cannot be opened ({why}); check the path and its permissions"

@@ -1,17 +1,17 @@
-"""Is a database whole? Asked within a time."""
+"""The integrity check of a database, within a time limit."""
 
 import sqlite3
 import time
 from typing import Final
 
 _STEPS: Final = 10_000
-"""Instructions of SQLite between two looks at the clock: less than a millisecond."""
+"""Instructions of SQLite between two checks of the clock: less than a millisecond."""
 
 
 def is_intact(database: sqlite3.Connection, *, timeout: float) -> bool | None:
-    """Say whether SQLite finds no fault in a file; None if it is not through within ``timeout`` seconds.
+    """Return whether SQLite finds no fault in a file; None if the check is not done within ``timeout`` seconds.
 
-    Raises ``sqlite3.Error`` for what cannot be read at all.
+    Raises ``sqlite3.Error`` for a file that cannot be read at all.
     """
     give_up = time.monotonic() + timeout
     database.set_progress_handler(lambda: time.monotonic() > give_up, _STEPS)

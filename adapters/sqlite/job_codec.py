@@ -12,8 +12,8 @@ _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def encode_value(value: Any) -> str:
-    """Return a value as JSON. Raises ``TypeError`` or ``ValueError`` for what is not JSON."""
-    if type(value) is int:  # a count, as most results are: it needs no encoder made
+    """Return a value as JSON. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not have."""
+    if type(value) is int:  # most results are counts, and need no encoder
         return repr(value)
     text = _encode(value)
     return text if legible(text) == text else _encode_ascii(value)
@@ -22,8 +22,8 @@ def encode_value(value: Any) -> str:
 def legible(text: str) -> str:
     """Return a text as SQLite can give it back.
 
-    A file name that is no UTF-8 brings half characters (surrogates) into messages of exceptions. One of them in a row,
-    and the row can never be read again, nor those that are asked for together with it.
+    A file name that is not UTF-8 brings half characters (surrogates) into messages of exceptions. With one of them in
+    it, a row can never be read again, nor can the rows that are read together with it.
     """
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 

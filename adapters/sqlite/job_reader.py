@@ -1,4 +1,4 @@
-"""Jobs for commands: read in a process of their own, beside a running engine or without one."""
+"""Reads jobs for commands, in a process of their own, with an engine running or without."""
 
 import json
 import sqlite3
@@ -11,14 +11,14 @@ from attrs import define
 
 from adapters.sqlite import job_schema
 from adapters.sqlite.connect import open_read_only
-from adapters.sqlite.errors import JournalMissing
+from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
 from adapters.sqlite.job_codec import job_from
-from adapters.sqlite.jobs import counts_of, find, translated
+from adapters.sqlite.jobs import counts_of, find
 from adapters.sqlite.schema import schema_version
 from states.jobs import Job
 
 FIRST_VERSION = 3
-"""The schema in which the file has jobs at all; in one from before there are none."""
+"""The first schema with jobs; a file of an older one has none."""
 PAGE_ROWS = 1000
 
 
@@ -36,7 +36,7 @@ class JobReader:
         """Open the file for the block. Raises ``JournalMissing``, ``JournalTooNew`` and ``DatabaseUnusable``."""
         if not path.exists():
             raise JournalMissing(f"{path}: there is no such file yet; add a job or run the engine first")
-        with translated(path):
+        with translating_errors(path), naming_file(path):
             db = open_read_only(path)
             try:
                 yield cls(path, db, schema_version(db, path) >= FIRST_VERSION)
@@ -54,7 +54,8 @@ class JobReader:
     def jobs(self, wanted: Mapping[str, Sequence[str] | None], *, last: int | None = None) -> Iterator[Job]:
         """Yield the jobs whose columns have one of the values that ``wanted`` has for them (None: any), oldest first.
 
-        ``last`` is how many at the most, the newest. Read page by page: whoever is slow holds up no checkpoint.
+        ``last`` limits the result to the newest so many. Jobs are read page by page, so that a slow consumer holds up
+        no checkpoint.
         """
         if not self._has_jobs:
             return
@@ -77,14 +78,14 @@ class JobReader:
             after = page[-1].id
 
     def results(self, number: int, limit: int) -> list[Any]:
-        """Return what a job has stored, the first ``limit`` of it."""
+        """Return the first ``limit`` results that a job has stored."""
         if not self._has_jobs:
             return []
         query = "SELECT value FROM job_results WHERE job = ? ORDER BY number LIMIT ?"
         return [json.loads(value) for (value,) in self._db.execute(query, (number, limit))]
 
     def messages(self, chat: int) -> Iterator[tuple[int, str]]:
-        """Yield number and text of the messages that were collected from a chat which numbers them for all."""
+        """Yield number and text of the messages collected from a chat in which all members see the same numbers."""
         if self._has_jobs:
             yield from self._db.execute(
                 "SELECT id, text FROM messages WHERE owner = '' AND chat = ? ORDER BY id", (chat,)

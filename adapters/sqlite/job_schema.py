@@ -1,9 +1,9 @@
-"""The tables of durable work in ``engine.db``: jobs, what they found, and what they were charged for.
+"""The tables of durable work in ``engine.db``: jobs, their results, and their charges.
 
-Whatever is asked often has an index of its own and is found without looking at the rest, so that a million jobs in the
-queue cost no more than a thousand: what could begin now (``jobs_ready``, in the order in which it begins), what waits
-for a time (``jobs_waiting``), and each state by itself. Who asks names the index: by itself SQLite takes that of the
-states, and looks at every job that is queued. Triggers keep count of each kind and state.
+Each frequent question has an index of its own, so that a million queued jobs cost no more than a thousand: which jobs
+could begin now (``jobs_ready``, in the order in which they begin), which wait for a time (``jobs_waiting``), and which
+are in a state. Queries name their index: by itself SQLite takes that of the states, and reads every queued job.
+Triggers keep the count of each kind and state.
 """
 
 from typing import Final
@@ -44,7 +44,8 @@ TABLES: Final = (
         text TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (owner, chat, id)) WITHOUT ROWID""",
 )
 """``messages.owner`` is empty where all members see a message under one number (channels, supergroups), and the account
-where each has its own (private chats, small groups): so each message is there once, whoever collected it."""
+where each account has its own (private chats, small groups). So each message is stored once, whichever account
+collected it."""
 
 
 CHANGING: Final = (
@@ -59,21 +60,21 @@ JOB = Statement(
     order=10,
     latest=True,
 )
-"""(id, account, state, due, …, ended): all that changes of a job. One that a person has ended stays ended."""
+"""(id, account, state, due, …, ended): all columns that change. A job that the operator has cancelled stays so."""
 
 CHARGE = Statement(
     "charge",
     f"{ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(4)))} FROM rows",
     order=11,
 )
-"""(job, until, kind, account): each begin has its own, also one with another account, or after a person's retry."""
+"""(job, until, kind, account): each start is charged, also one with another account or after the operator's retry."""
 
 FORGIVE = Statement(
     "forgive",
     f"{ROWS} DELETE FROM job_charges WHERE until < (SELECT max({cell(0)}) FROM rows)",
     order=12,
 )
-"""(now): charges that are over."""
+"""(now): deletes the charges that are over."""
 
 RESULT = Statement(
     "result",
@@ -95,7 +96,7 @@ DUE = Statement(
     WHERE state = 'queued' AND due <= (SELECT max({cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
     order=15,
 )
-"""(now): jobs whose time has come, the first thousand of them."""
+"""(now): makes the first thousand jobs ready whose time has come."""
 
 RECOVER = Statement(
     "recover",
@@ -103,14 +104,14 @@ RECOVER = Statement(
     FROM rows WHERE state = 'running'""",
     order=9,
 )
-"""(why): what ran when an engine ended without saying so goes on, and counts it as a lost connection."""
+"""(why): puts the jobs back into the queue that ran when an engine died; each counts that as a lost connection."""
 PRUNE_JOBS = Statement(
     "prune jobs",
     f"""{ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
     order=16,
 )
-"""(before): the first 256 jobs that were over before then, with their results. What failed waits for a person."""
+"""(before): deletes the first 256 jobs that ended before then, with their results. Failed jobs stay."""
 COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < ? LIMIT 256)"""
 
@@ -123,9 +124,9 @@ SELECT_READY: Final = (
 _READY = "SELECT kind, account FROM jobs INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL"
 NEXT_ACCOUNT: Final = f"{_READY} AND kind = ? AND account > ? ORDER BY account LIMIT 1"
 NEXT_KIND: Final = f"{_READY} AND kind > ? ORDER BY kind, account LIMIT 1"
-"""From one (kind, account) that has something to do to the next: as many looks as there are of them, not as jobs.
+"""From one (kind, account) with ready jobs to the next: one query for each of them, not for each job.
 
-``(kind, account) > (?, ?)`` would say both at once, and SQLite would walk over all jobs that are equal in both.
+``(kind, account) > (?, ?)`` would need one query only, and SQLite would walk over all jobs that are equal in both.
 """
 NEXT_DUE: Final = "SELECT min(due) FROM jobs INDEXED BY jobs_waiting WHERE state = 'queued' AND due IS NOT NULL"
 COUNTS: Final = "SELECT kind, state, jobs FROM job_counts WHERE jobs > 0"

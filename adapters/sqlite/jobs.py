@@ -1,8 +1,8 @@
-"""Durable jobs in ``engine.db``: the engine's side (``JobStore``), and what commands change (``add``, ``change``).
+"""Durable jobs in ``engine.db``: the engine's side (``JobStore``) and the commands' side (``add``, ``change``).
 
-The engine writes through the journal's writer, so that a job's state, what it found and its checkpoint become durable
-in one transaction and in order. Commands write by themselves, in a transaction of their own: the engine, if one runs,
-looks again when it is told to.
+The engine writes through the journal's writer, so that a job's state, its results and its checkpoint become durable in
+one transaction and in order. A command writes in a transaction of its own, and then tells the engine, if one runs, to
+read the jobs again.
 """
 
 import sqlite3
@@ -18,20 +18,20 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import JournalMissing, reading, unusable
+from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
 from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
 from states.jobs import Job, JobEvent, decide
 
 T = TypeVar("T")
-TURN_SECONDS = 30.0
-"""How long a command waits for its turn to write."""
+TURN_TIMEOUT = 30.0
+"""Seconds that a command waits for its turn to write."""
 
 
 @frozen(kw_only=True)
 class NewJob:
-    """A job to be added; ``account`` None is any, ``due`` (Unix seconds) None is at once."""
+    """A job to be added; ``account`` None means any account, ``due`` (Unix seconds) None means at once."""
 
     kind: str
     data: dict[str, Any]
@@ -55,25 +55,26 @@ class Message:
 
 @define(eq=False)
 class JobStore:
-    """What a running engine asks of the jobs in its file. Reads in a worker thread, writes through ``writer``."""
+    """The jobs of a running engine. Reads in a worker thread, writes through ``writer``."""
 
     path: Path
     writer: GroupWriter
     _reader: sqlite3.Connection | None = field(default=None, init=False)
-    _one: anyio.Lock = field(factory=anyio.Lock, init=False)
+    _reading: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def recover(self, why: str) -> None:
-        """Put what ran when the last engine ended back into the queue."""
+        """Put the jobs back into the queue that ran when the last engine ended."""
         await self.writer.write(job_schema.RECOVER, (why,))
 
     async def save(self, job: Job) -> None:
-        """Store where a job is; durable a moment later, see ``flush``."""
+        """Store the state of a job; durable a moment later, see ``flush``."""
         await self.writer.write(job_schema.JOB, job_row(job))
 
     async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
-        """Store where a job is together with what it found, in one transaction.
+        """Store the state of a job together with new messages and results, in one transaction.
 
-        ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for what is not JSON.
+        ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not
+        have.
         """
         first = job.results - len(results) + 1
         found = [
@@ -89,30 +90,30 @@ class JobStore:
         await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
 
     async def charge(self, job: Job, account: str, until: float) -> None:
-        """Take a place in the budget of the job's kind and ``account`` until then, and store that the job has it.
+        """Charge the budget of the job's kind and ``account`` until then, and store that the job has paid.
 
-        Durable when this returns, both or neither: a kill between the two would have the job pay twice.
+        Both are durable when this returns, or neither: a kill between the two would charge the job twice.
         """
         charge = (job_schema.CHARGE, (job.id, until, job.kind, account))
         await self.writer.write_together([charge, (job_schema.JOB, job_row(job))])
         await self.writer.flush()
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:
-        """Return the places that are taken, as kind, account and until when; those that are over are forgotten."""
+        """Return the charges that still count, as kind, account and until when; delete those that are over."""
         await self.writer.write(job_schema.FORGIVE, (now,))
         query = "SELECT kind, account, until FROM job_charges WHERE until >= ?"
         return await self._read(lambda db: db.execute(query, (now,)).fetchall())
 
     async def wake_due(self, now: float) -> None:
-        """Make those ready whose time has come."""
+        """Make the jobs ready whose time has come."""
         await self.writer.write(job_schema.DUE, (now,))
 
     async def flush(self) -> None:
-        """Return when all that was written before is durable, and so can be read."""
+        """Return when everything written before is durable, and so can be read."""
         await self.writer.flush()
 
     async def queues(self) -> list[tuple[str, str | None]]:
-        """Return each (kind, account) that has jobs which are ready."""
+        """Return each (kind, account) that has ready jobs."""
         return await self._read(lambda db: list(_queues(db)))
 
     async def next_due(self) -> float | None:
@@ -120,13 +121,13 @@ class JobStore:
         return await self._read(lambda db: db.execute(job_schema.NEXT_DUE).fetchone()[0])
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
-        """Return the jobs of this queue that go first; ``flush`` before, or some of them have begun already."""
+        """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already."""
         values = (kind, account or "", limit)
         return await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
-        """Return which of these jobs a person has ended."""
-        # As one value: there may be more of them than a statement can have.
+        """Return which of these jobs the operator has cancelled."""
+        # One JSON value: there may be more jobs than a statement can have parameters.
         query = "SELECT id FROM jobs WHERE state = 'cancelled' AND id IN (SELECT value FROM json_each(?))"
         values = (encode_value(list(ids)),)
         return await self._read(lambda db: {row[0] for row in db.execute(query, values)})
@@ -138,13 +139,13 @@ class JobStore:
     async def add(self, jobs: Iterable[NewJob]) -> range:
         """Add jobs; return their numbers when they are durable."""
         rows = list(jobs)
-        # Not in the queue of processes: this one has a place there already, which its writer uses.
+        # Past the process queue: this process has a place there already, which its writer uses.
         return await anyio.to_thread.run_sync(lambda: add(self.path, rows, queues=False))
 
     async def prune(self, before: float) -> int:
         """Delete the oldest jobs that were done or cancelled before ``before`` (Unix seconds), at most a few hundred.
 
-        Returns how many, durably; 0 when there is nothing more to delete. What they collected into ``messages`` stays.
+        Returns how many, durably; 0 when there is nothing more to delete. The messages that they collected stay.
         """
         old: int = await self._read(lambda db: db.execute(job_schema.COUNT_OLD, (before,)).fetchone()[0])
         if old:
@@ -153,7 +154,7 @@ class JobStore:
         return old
 
     async def is_waiting_for(self, job: NewJob) -> bool:
-        """Return whether there is a job like this that is not over."""
+        """Return whether an equal job is queued or running."""
         query = (
             "SELECT 1 FROM jobs WHERE state IN ('queued', 'running') AND kind = ? AND account = ? AND data = ? LIMIT 1"
         )
@@ -161,28 +162,28 @@ class JobStore:
         return await self._read(lambda db: db.execute(query, values).fetchone() is not None)
 
     async def job(self, number: int) -> Job | None:
-        """Return a job, as it is in the file."""
+        """Return a job as the file has it, None if there is none."""
         await self.writer.flush()
         return await self._read(lambda db: find(db, number))
 
     async def aclose(self) -> None:
         """Close the reader."""
-        async with self._one:
+        async with self._reading:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
 
-    async def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask something in a worker thread, one question at a time."""
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a query in a worker thread, one at a time."""
 
-        def answer() -> T:
-            with translated(self.path):
+        def run() -> T:
+            with translating_errors(self.path), naming_file(self.path):
                 if self._reader is None:
                     self._reader = open_read_only(self.path)
-                return ask(self._reader)
+                return query(self._reader)
 
-        async with self._one:
-            return await anyio.to_thread.run_sync(answer)
+        async with self._reading:
+            return await anyio.to_thread.run_sync(run)
 
 
 def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
@@ -195,20 +196,8 @@ def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
         yield kind, account or None
 
 
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite says about a file into a sentence for people."""
-    try:
-        with reading(path):
-            yield
-    except sqlite3.Error as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
-
-
 def find(db: sqlite3.Connection, number: int) -> Job | None:
-    """Return a job by its number."""
+    """Return a job by its number, None if there is none."""
     row = db.execute(f"{job_schema.SELECT_JOB} WHERE id = ?", (number,)).fetchone()
     return None if row is None else job_from(row)
 
@@ -221,19 +210,19 @@ def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
     return counts
 
 
-# --- what commands do: not for an event loop --------------------------------------------------------------------------
+# --- for commands: never on an event loop -----------------------------------------------------------------------------
 
 
 @contextmanager
 def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connection]:
-    """Open the file, make it if need be, and write in one transaction, at this process's turn if it queues."""
-    with translated(path):
+    """Open the file, create it if need be, and write in one transaction; if ``queues``, at this process's turn."""
+    with translating_errors(path), naming_file(path):
         connection = open_database(path)
-        gate = ProcessQueue(path)
+        process_queue = ProcessQueue(path)
         try:
             schema.migrate(connection, path)
-            give_up = time.monotonic() + TURN_SECONDS
-            with gate.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext():
+            give_up = time.monotonic() + TURN_TIMEOUT
+            with process_queue.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext():
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield connection
@@ -243,12 +232,15 @@ def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connect
                         connection.execute("ROLLBACK")
                     raise
         finally:
-            gate.close()
+            process_queue.close()
             connection.close()
 
 
 def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
-    """Add jobs, all or none; return their numbers. Raises ``StorageError``, and ``ValueError`` for what is not JSON."""
+    """Add jobs, all or none; return their numbers.
+
+    Raises ``StorageError``, and ``ValueError`` for data that JSON does not have.
+    """
     now = time.time()
     rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now) for new in jobs]
     if not rows:
@@ -260,9 +252,9 @@ def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
 
 
 def change(path: Path, numbers: Iterable[int], event: JobEvent) -> list[tuple[Job, Job] | int]:
-    """Let a person's wish befall jobs, all in one transaction.
+    """Apply an operator's command to jobs, all in one transaction.
 
-    Returns for each the job before and after, or its number if there is none such.
+    Returns for each number the job before and after, or the number itself if there is no such job.
     """
     if not path.exists():
         raise JournalMissing(f"{path}: there is no such file; add a job or run the engine first")

@@ -1,10 +1,11 @@
 """The write side of ``engine.db``: every account's records, snapshots and lives, durable within a moment.
 
 A record and the snapshot after it are stored in one transaction, in the order of writing. So the stored snapshot of an
-account is the one after its last stored record, but for routine (quiet) steps, which the journal leaves out.
+account is the one after its last stored record, except for routine (quiet) steps, which the journal leaves out.
 """
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,10 +15,10 @@ from attrs import define, field
 from adapters.sqlite import retention, schema
 from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import reading, unusable
+from adapters.sqlite.errors import naming_file, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.writer import GroupWriter, Trouble, WriterTimeouts
+from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.schedules import Policy
 from states.snapshot import Snapshot
 from states.step import Record
@@ -29,28 +30,26 @@ _Row = tuple[Statement, tuple[Any, ...]]
 class JournalWriter:
     """Appends to the journal. One per process; the event loop never waits for SQLite.
 
-    Rows are queued by ``begin_life``, ``write`` and ``save``, which return at once unless the writer's queue is at its
-    bound, and raise what ``GroupWriter.write`` raises. ``flush`` waits until they are durable.
+    ``begin_life``, ``write`` and ``save`` queue rows; they return at once unless the writer's queue is full, and raise
+    what ``GroupWriter.write`` raises. ``flush`` waits until the rows are durable.
     """
 
     path: Path
     _writer: GroupWriter
     _named: set[str] = field(factory=set, init=False)
-    """Names that were handed to the writer already: an economy only, since a second time does no harm."""
+    """Names that the writer has already: this only saves rows, since storing a name twice does no harm."""
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
 
     @classmethod
-    async def open(cls, path: Path, *, on_trouble: Trouble, waits: WriterTimeouts | None = None) -> Self:
+    async def open(cls, path: Path, *, on_trouble: WriterObserver, timeouts: WriterTimeouts | None = None) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
-        ``on_trouble`` is told on the loop when the database keeps rows from being saved, each time it was tried, and
-        with None when it works again. Raises ``DatabaseUnusable`` and ``JournalTooNew``.
+        ``on_trouble`` is called on the loop after each try at which the database kept rows from being saved, and with
+        None when it works again. Raises ``DatabaseUnusable`` and ``JournalTooNew``.
         """
-        connection = await anyio.to_thread.run_sync(_prepare, path)
-        return cls(
-            path,
-            GroupWriter(path=str(path), connection=connection, on_trouble=on_trouble, waits=waits or WriterTimeouts()),
-        )
+        connection = await anyio.to_thread.run_sync(_open, path)
+        timeouts = timeouts or WriterTimeouts()
+        return cls(path, GroupWriter(path=str(path), connection=connection, on_trouble=on_trouble, timeouts=timeouts))
 
     @property
     def waiting(self) -> int:
@@ -63,10 +62,10 @@ class JournalWriter:
         return JobStore(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
-        """Note that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""
+        """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""
         text = encode_policy(policy)
         state = encode_snapshot(snapshot)
-        await self._together(
+        await self._write_together(
             (account,),
             (schema.POLICY, (text,)),
             (schema.LIFE, (account, snapshot.life, schema.real(at), text, state)),
@@ -75,7 +74,7 @@ class JournalWriter:
         self._last[account] = snapshot
 
     async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
-        """Append ``record`` and keep ``snapshot``, the account's state after it. A quiet record itself is left out."""
+        """Append ``record`` and store ``snapshot``, the account's state after it. A quiet record is left out."""
         if record.quiet:
             await self.save(account, snapshot)
             return
@@ -84,7 +83,7 @@ class JournalWriter:
             record.failures, schema.real(record.at), schema.real(record.dwell), schema.real(record.delay),
             schema.real(record.draw), schema.real(record.deadline), encode_body(record),
         )  # fmt: skip
-        await self._together(
+        await self._write_together(
             (account, record.source, record.event, record.target, record.rule),
             (schema.RECORD, row),
             (schema.SNAPSHOT, (account, schema.real(record.at), encode_snapshot(snapshot))),
@@ -92,26 +91,27 @@ class JournalWriter:
         self._last[account] = snapshot
 
     async def save(self, account: str, snapshot: Snapshot) -> None:
-        """Keep ``snapshot``, the state after a quiet step. Of several queued in a row only the last is stored."""
+        """Store ``snapshot``, the state after a quiet step. Of several queued in a row only the last is stored."""
         if self._last.get(account) is snapshot:
             return
-        # A quiet step moves nothing but these two times, so the later one says when it was.
+        # A quiet step changes only these times, so the latest of them says when it was.
         at = max(snapshot.since, snapshot.last_success or 0.0, snapshot.proved_at or 0.0)
         row = (schema.SNAPSHOT, (account, schema.real(at), encode_snapshot(snapshot)))
         if account in self._named:
             await self._writer.write(*row)  # alone in its transaction: only such a row can be replaced in the queue
         else:
-            await self._together((account,), row)
+            await self._write_together((account,), row)
         self._last[account] = snapshot
 
     async def flush(self) -> None:
-        """Return when all that was written before is durable."""
+        """Return when everything written before is durable."""
         await self._writer.flush()
 
     async def snapshots(self) -> dict[str, Snapshot]:
-        """Return the stored snapshot of each account. What is still queued is not in it: ``flush`` first.
+        """Return the stored snapshot of each account. Queued ones are not among them: ``flush`` first.
 
-        Raises ``DatabaseUnusable``, and ``Undecodable`` for what another version wrote and this one cannot read.
+        Raises ``DatabaseUnusable``, and ``Undecodable`` for a value that another version wrote and this one cannot
+        read.
         """
         return await anyio.to_thread.run_sync(_read_snapshots, self.path)
 
@@ -119,10 +119,10 @@ class JournalWriter:
         """Delete the oldest entries if they were written before ``before`` (Unix seconds), at most a few hundred.
 
         Returns how many, durably; 0 when there is nothing more to delete. Snapshots stay, and so does the newest
-        entry. A life whose entries are all gone goes with them, unless it is the account's last; one that loses its
-        first entries keeps the snapshot after them. Raises what ``snapshots`` and ``GroupWriter.write`` raise.
+        entry. A life without entries is deleted too, unless it is the account's last; a life that loses its first
+        entries keeps the snapshot after them. Raises what ``snapshots`` and ``GroupWriter.write`` raise.
         """
-        plan = await anyio.to_thread.run_sync(retention.plan, self.path, before)
+        plan = await anyio.to_thread.run_sync(retention.plan_step, self.path, before)
         if plan is None:
             return 0
         await self._writer.write_together(plan.statements)
@@ -130,16 +130,16 @@ class JournalWriter:
         return plan.rows
 
     async def aclose(self, timeout: float) -> int:
-        """Save what is queued and close, within ``timeout`` seconds. Returns how many rows could not be saved."""
+        """Save the queued rows and close, within ``timeout`` seconds. Return how many rows could not be saved."""
         return await self._writer.aclose(timeout)
 
-    async def _together(self, names: tuple[str, ...], *rows: _Row) -> None:
+    async def _write_together(self, names: tuple[str, ...], *rows: _Row) -> None:
         new = [name for name in dict.fromkeys(names) if name not in self._named]
         await self._writer.write_together([*((schema.NAME, (name,)) for name in new), *rows])
         self._named.update(new)  # only now: a cancelled write has queued nothing
 
 
-def _prepare(path: Path) -> sqlite3.Connection:
+def _open(path: Path) -> sqlite3.Connection:
     connection = open_database(path)
     try:
         schema.migrate(connection, path)
@@ -150,13 +150,5 @@ def _prepare(path: Path) -> sqlite3.Connection:
 
 
 def _read_snapshots(path: Path) -> dict[str, Snapshot]:
-    connection = open_read_only(path)
-    try:
-        with reading(path):
-            return {name: decode_snapshot(text) for name, text, _ in connection.execute(schema.SELECT_SNAPSHOTS)}
-    except sqlite3.Error as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc
-    finally:
-        connection.close()
+    with closing(open_read_only(path)) as connection, translating_errors(path), naming_file(path):
+        return {name: decode_snapshot(text) for name, text, _ in connection.execute(schema.SELECT_SNAPSHOTS)}

@@ -1,4 +1,4 @@
-"""What waits to be saved: rows on their way from the loop to the writer's thread."""
+"""The queue of rows on their way from the loop to the writer's thread."""
 
 import threading
 from collections import deque
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from attrs import define, field, frozen
 
 _IDLE_SECONDS = 1.0
-"""How often an idle thread looks whether somebody is still there."""
+"""Between two checks of an idle thread whether the loop is still open."""
 
 
 # Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.
 ROWS = "WITH rows (value) AS MATERIALIZED (SELECT value FROM json_each(?))"
-"""What a statement's SQL begins with: its batch as ``rows``, each an array."""
+"""The beginning of each statement's SQL: its batch as ``rows``, each an array."""
 
 
 def cell(number: int) -> str:
@@ -24,9 +24,9 @@ def cell(number: int) -> str:
 class Statement:
     """One kind of row and the SQL that stores a whole batch of them.
 
-    ``sql`` takes one parameter: a JSON array of rows, each an array (``… FROM json_each(?)``). Within a batch the
-    statements run by ``order``, lowest first, each once; rows of one statement keep the order in which they were
-    written. ``latest`` says that a row replaces an earlier one with the same first value: only the last is stored.
+    ``sql`` takes one parameter: a JSON array of rows, each an array (``… FROM json_each(?)``). Within a batch each
+    statement runs once, lowest ``order`` first; rows of one statement keep the order in which they were written.
+    ``latest`` says that a row replaces an earlier one with the same first value: only the last is stored.
     """
 
     name: str
@@ -36,8 +36,8 @@ class Statement:
 
 
 @frozen
-class Piece:
-    """One row: its statement, its first value and all of it as JSON."""
+class QueuedRow:
+    """One row: its statement, its first value, and all of it as JSON."""
 
     statement: Statement
     key: object
@@ -45,73 +45,73 @@ class Piece:
 
 
 @define(eq=False)
-class Unit:
-    """What one write stores, in one transaction."""
+class QueuedWrite:
+    """The rows of one write, which become durable in one transaction."""
 
-    pieces: list[Piece]
+    rows: list[QueuedRow]
     slot: tuple[str, object] | None = field(init=False)
-    """Where a later write of the same value may take this one's place."""
+    """The key under which a later write may replace the rows of this one; None if none may."""
 
     @slot.default
-    def _own_place(self) -> tuple[str, object] | None:
-        if len(self.pieces) != 1 or not self.pieces[0].statement.latest:
+    def _make_slot(self) -> tuple[str, object] | None:
+        if len(self.rows) != 1 or not self.rows[0].statement.latest:
             return None
-        return self.pieces[0].statement.name, self.pieces[0].key
+        return self.rows[0].statement.name, self.rows[0].key
 
 
 @define(eq=False)
 class Queue:
-    """Units in order. Both sides hold the lock for moments only, never while they wait for anything else."""
+    """Writes in order. Both sides hold the lock for moments only, never while they wait for anything else."""
 
-    _units: deque[Unit] = field(factory=deque, init=False)
-    _slots: dict[tuple[str, object], Unit] = field(factory=dict, init=False)
+    _writes: deque[QueuedWrite] = field(factory=deque, init=False)
+    _slots: dict[tuple[str, object], QueuedWrite] = field(factory=dict, init=False)
     _changed: threading.Condition = field(factory=threading.Condition, init=False)
 
-    def replace(self, unit: Unit) -> bool:
-        """Let ``unit`` take the place of one that it makes needless; return whether there was one."""
-        if (slot := unit.slot) is None:
+    def replace(self, write: QueuedWrite) -> bool:
+        """Replace a queued write that ``write`` makes needless; return whether there was one."""
+        if (slot := write.slot) is None:
             return False
         with self._changed:
             old = self._slots.get(slot)
             if old is not None:
-                old.pieces = unit.pieces
+                old.rows = write.rows
             return old is not None
 
-    def append(self, unit: Unit) -> None:
-        """Put ``unit`` at the end."""
-        slot = unit.slot
+    def append(self, write: QueuedWrite) -> None:
+        """Put ``write`` at the end."""
+        slot = write.slot
         with self._changed:
-            # What comes after this unit must not take a place before it.
-            for piece in unit.pieces:
-                if piece.statement.latest:
-                    self._slots.pop((piece.statement.name, piece.key), None)
+            # A write that comes later must not replace one that is queued before this one.
+            for row in write.rows:
+                if row.statement.latest:
+                    self._slots.pop((row.statement.name, row.key), None)
             if slot is not None:
-                self._slots[slot] = unit
-            self._units.append(unit)
+                self._slots[slot] = write
+            self._writes.append(write)
             self._changed.notify()
 
     def wake(self) -> None:
-        """Make ``take`` ask ``until`` now."""
+        """Make ``take`` call ``until`` now."""
         with self._changed:
             self._changed.notify()
 
-    def take(self, most: int, until: Callable[[], bool]) -> list[Unit]:
-        """Wait for units and remove up to ``most`` of them; return none when ``until`` says so and none are left."""
+    def take(self, count: int, until: Callable[[], bool]) -> list[QueuedWrite]:
+        """Wait for writes and remove up to ``count`` of them; return none once ``until`` is true and none are left."""
         with self._changed:
-            while not self._units and not until():
+            while not self._writes and not until():
                 self._changed.wait(_IDLE_SECONDS)
-            taken = [self._units.popleft() for _ in range(min(most, len(self._units)))]
-            for unit in taken:
-                if (slot := unit.slot) is not None and self._slots.get(slot) is unit:
+            taken = [self._writes.popleft() for _ in range(min(count, len(self._writes)))]
+            for write in taken:
+                if (slot := write.slot) is not None and self._slots.get(slot) is write:
                     del self._slots[slot]
             return taken
 
 
-def gather(units: Iterable[Unit]) -> list[tuple[str, str]]:
-    """Return the batch as (SQL, JSON array of rows), one for each statement, in their order."""
+def batch_rows(writes: Iterable[QueuedWrite]) -> list[tuple[str, str]]:
+    """Return the batch as (SQL, JSON array of rows), one for each statement, by ``order``."""
     rows: dict[Statement, dict[object, str]] = {}
-    for number, piece in enumerate(piece for unit in units for piece in unit.pieces):
-        rows.setdefault(piece.statement, {})[piece.key if piece.statement.latest else number] = piece.text
+    for number, row in enumerate(row for write in writes for row in write.rows):
+        rows.setdefault(row.statement, {})[row.key if row.statement.latest else number] = row.text
     return [
         (statement.sql, f"[{','.join(texts.values())}]")
         for statement, texts in sorted(rows.items(), key=lambda item: item[0].order)

@@ -1,4 +1,4 @@
-"""The read side of ``engine.db``: for commands, in a process of their own, beside a running engine or without one."""
+"""The read side of ``engine.db``: for commands, in a process of their own, with an engine running or without."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from attrs import define, frozen
 
 from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot
 from adapters.sqlite.connect import open_read_only
-from adapters.sqlite.errors import JournalMissing, Undecodable, reading, unusable
+from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
 from states.events import EVENTS, Failure
 from states.schedules import Policy
@@ -40,19 +40,19 @@ class StoredLife:
     policy: Policy
     snapshot: Snapshot
     pruned_to: int = 0
-    """The last ``seq`` that retention has deleted of it, 0 for none."""
+    """The last ``seq`` of the life that retention has deleted, 0 for none."""
     base: Snapshot | None = None
-    """Where the account was after that entry; None if nothing was deleted, or if nobody could tell."""
+    """The account's snapshot after that entry; None if nothing was deleted, or if the snapshot is unknown."""
 
     @property
     def start(self) -> Snapshot | None:
-        """Where the first entry that is left was decided; None if nobody can tell."""
+        """The snapshot before the first entry that is left; None if it is unknown."""
         return self.base if self.pruned_to else self.snapshot
 
 
 @frozen(kw_only=True)
 class StoredMove:
-    """What statistics need of an entry: times as in ``Entry``, without what is slow to read."""
+    """The part of an entry that statistics need: times as in ``Entry``, without the fields that are slow to read."""
 
     seq: int
     account: str
@@ -64,15 +64,15 @@ class StoredMove:
     event: str
 
 
-_policy = lru_cache(maxsize=8)(decode_policy)  # nearly always all lives share one
+_decode_policy = lru_cache(maxsize=8)(decode_policy)  # nearly all lives share one
 
 
 @define(eq=False)
 class JournalReader:
     """Reads the journal, never writes. Not for an event loop: each call reads the file.
 
-    All methods raise ``DatabaseUnusable`` when the file cannot be read and ``Undecodable`` for what another version
-    wrote and this one cannot read.
+    All methods raise ``DatabaseUnusable`` when the file cannot be read, and ``Undecodable`` for a value that another
+    version wrote and this one cannot read.
     """
 
     path: Path
@@ -105,10 +105,10 @@ class JournalReader:
         self.close()
 
     @contextmanager
-    def one_moment(self) -> Iterator[None]:
-        """Let all that is read in the block be of one moment, whatever is written and deleted meanwhile.
+    def read_transaction(self) -> Iterator[None]:
+        """Let all reads of the block see the file at one moment, whatever is written and deleted meanwhile.
 
-        Only for what reads as fast as it can: until the end of the block, the WAL cannot be emptied.
+        Use it only to read as fast as possible: until the end of the block, the WAL cannot be emptied.
         """
         self._select("BEGIN")
         try:
@@ -129,8 +129,8 @@ class JournalReader:
     ) -> Iterator[Entry]:
         """Yield the entries to which all filters apply, oldest first.
 
-        ``accounts`` are exact names, ``state`` one that was entered, ``event`` an exact name, ``since`` Unix seconds;
-        ``failed_only`` asks for errors, ``limit`` for the last so many, ``after_seq`` for what is newer than an entry.
+        ``accounts`` are exact names, ``state`` is the one that was entered, ``event`` an exact name, ``since`` is in
+        Unix seconds. ``failed_only`` selects errors, ``limit`` the last so many, ``after_seq`` those after an entry.
         """
         where, values = self._conditions(accounts, state, event, since, failed_only)
         if since is not None and not after_seq:
@@ -139,7 +139,7 @@ class JournalReader:
             newest = self._rows(f"{where} AND seq > ? ORDER BY seq DESC LIMIT ?", [*values, after_seq, max(0, limit)])
             yield from self._entries(reversed(newest))
             return
-        # Page by page: a reader that is slow, or stops at a pager, must not hold a transaction, and by it the WAL.
+        # Page by page: a consumer that is slow, or stops at a pager, must not hold a transaction, and by it the WAL.
         while page := self._rows(f"{where} AND seq > ? ORDER BY seq LIMIT ?", [*values, after_seq, _PAGE_ROWS]):
             yield from self._entries(page)
             after_seq = page[-1][0]
@@ -147,15 +147,15 @@ class JournalReader:
     def snapshots(self) -> dict[str, tuple[Snapshot, int]]:
         """Return each account's snapshot and the ``seq`` of its last entry before it (0: none), by name."""
         rows = self._select(SELECT_SNAPSHOTS)
-        with reading(self.path):
+        with naming_file(self.path):
             return {name: (decode_snapshot(text), seq) for name, text, seq in rows}
 
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
-        """Return all lives of all accounts, or of one, by account and number; those before ``from_life`` are left out.
+        """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.
 
         The journal may no longer have all of a life, see ``StoredLife.pruned_to``.
         """
-        # A file that was last written by an older version has no such columns yet.
+        # A file that an older version wrote last does not have these columns yet.
         pruned = "pruned_to, base" if self._version > 1 else "0, NULL"
         one = "" if account is None else "AND account = (SELECT id FROM names WHERE name = ?)"
         rows = self._select(
@@ -164,29 +164,29 @@ class JournalReader:
             FROM lives WHERE life >= ? {one} ORDER BY name, life""",
             [from_life, *([] if account is None else [account])],
         )
-        with reading(self.path):
+        with naming_file(self.path):
             return [
                 StoredLife(
-                    account=name, life=life, at=at, policy=_policy(policy), snapshot=decode_snapshot(snapshot),
+                    account=name, life=life, at=at, policy=_decode_policy(policy), snapshot=decode_snapshot(snapshot),
                     pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
                 )
                 for name, life, at, policy, snapshot, pruned_to, base in rows
             ]  # fmt: skip
 
     def entry(self, seq: int) -> Entry | None:
-        """Return one entry, None if there is none of this number."""
+        """Return the entry with this number, None if there is none."""
         return next(self._entries(self._rows("seq = ?", [seq])), None)
 
     def before(self, entry: Entry, count: int) -> list[Entry]:
         """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
-        return list(self._entries(reversed(self._beside("<", "DESC", entry, count))))
+        return list(self._entries(reversed(self._neighbours("<", "DESC", entry, count))))
 
     def after(self, entry: Entry, count: int) -> list[Entry]:
         """Return the next ``count`` entries of the same account after ``entry``, oldest first."""
-        return list(self._entries(self._beside(">", "ASC", entry, count)))
+        return list(self._entries(self._neighbours(">", "ASC", entry, count)))
 
     def life_until(self, entry: Entry) -> list[Entry]:
-        """Return what the journal has of the entry's life up to and with ``entry``, oldest first."""
+        """Return the entries of the same life up to and including ``entry``, oldest first."""
         account = "account = (SELECT id FROM names WHERE name = ?)"
         other = self._select(
             f"SELECT seq FROM journal WHERE {account} AND seq < ? AND +life <> ? ORDER BY seq DESC LIMIT 1",
@@ -197,17 +197,17 @@ class JournalReader:
         return list(self._entries(rows))
 
     def first_since(self, since: float) -> int:
-        """Return the lowest ``seq`` of what was written at ``since`` (Unix seconds) or later; the next one if none was.
+        """Return the lowest ``seq`` written at ``since`` (Unix seconds) or later; the next free one if there is none.
 
-        Found by an index, so it takes no longer in a long journal. Clocks can be set back: some entries after it may
-        be older.
+        An index finds it, so a long journal takes no longer. Clocks can be set back: some entries after it may be
+        older.
         """
         # The plus sign keeps SQLite from walking the whole journal in the order of seq until an entry fits.
         found = self._select("SELECT min(+seq) FROM journal WHERE at >= ?", [since])[0][0]
         return self.last_seq() + 1 if found is None else int(found)
 
     def moves(self, first: int = 1) -> Iterator[StoredMove]:
-        """Yield all entries from the number ``first`` on, oldest first, as moves."""
+        """Yield all entries from number ``first`` on as moves, oldest first."""
         names = dict(self._select("SELECT id, name FROM names"))
         while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
             for row in page:
@@ -215,7 +215,7 @@ class JournalReader:
             first = page[-1][0] + 1
 
     def last_moves(self, before: int) -> dict[str, StoredMove]:
-        """Return each account's last entry before the number ``before`` as a move, by name."""
+        """Return each account's last entry before number ``before`` as a move, by name."""
         names = dict(self._select("SELECT id, name FROM names"))
         found = {}
         for (account,) in self._select("SELECT account FROM snapshots"):
@@ -225,8 +225,8 @@ class JournalReader:
                 found[names[account]] = self._move(names, row)
         return found
 
-    def last_signs(self) -> dict[str, float]:
-        """Return when each account was last heard of (Unix seconds), routine included, by name."""
+    def last_seen(self) -> dict[str, float]:
+        """Return when each account last had an event (Unix seconds), routine included, by name."""
         return dict(self._select("SELECT (SELECT name FROM names WHERE id = account), at FROM snapshots"))
 
     def accounts(self) -> list[str]:
@@ -242,7 +242,7 @@ class JournalReader:
         return int(self._select("SELECT coalesce(min(seq), 0) FROM journal")[0][0])
 
     def oldest(self, count: int) -> list[tuple[int, float]]:
-        """Return ``seq`` and ``at`` of the ``count`` oldest entries, the newest of all never among them."""
+        """Return ``seq`` and ``at`` of the ``count`` oldest entries; the newest of all is never among them."""
         return self._select(
             "SELECT seq, at FROM journal WHERE seq < (SELECT max(seq) FROM journal) ORDER BY seq LIMIT ?", [count]
         )
@@ -257,8 +257,8 @@ class JournalReader:
             found.setdefault((account, life), []).append(seq)
         return found
 
-    def goes_on(self, account: str, life: int, after_seq: int) -> bool:
-        """Return whether ``life`` has an entry after ``after_seq``; its entries have no other life's between them."""
+    def has_entry_after(self, account: str, life: int, after_seq: int) -> bool:
+        """Return whether ``life`` has an entry after ``after_seq``; entries of two lives are never mixed."""
         rows = self._select(
             """SELECT life FROM journal WHERE account = (SELECT id FROM names WHERE name = ?) AND seq > ?
             ORDER BY seq LIMIT 1""",
@@ -266,7 +266,7 @@ class JournalReader:
         )
         return rows == [(life,)]
 
-    def _beside(self, side: str, order: str, entry: Entry, count: int) -> list[tuple[Any, ...]]:
+    def _neighbours(self, side: str, order: str, entry: Entry, count: int) -> list[tuple[Any, ...]]:
         account = "account = (SELECT id FROM names WHERE name = ?)"
         return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
 
@@ -285,7 +285,7 @@ class JournalReader:
     def _conditions(
         self, accounts: Sequence[str] | None, state: State | None, event: str | None, since: float | None, failed: bool
     ) -> tuple[str, list[Any]]:
-        """Return the condition and its values. A ``+`` keeps SQLite from any index but the one that is meant."""
+        """Return the condition and its values. A ``+`` keeps SQLite from using any index but the intended one."""
         numbers = "(SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
         conditions: list[tuple[str, Any]] = []
         if accounts is not None and len(set(accounts)) == 1:
@@ -304,7 +304,7 @@ class JournalReader:
 
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
         for row in rows:
-            with reading(self.path):
+            with naming_file(self.path):
                 entry = _entry(row)
             yield entry
 
@@ -312,12 +312,8 @@ class JournalReader:
         return self._select(f"SELECT {_COLUMNS} FROM journal WHERE {rest}", values)
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        try:
+        with translating_errors(self.path):
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as exc:
-            if (error := unusable(self.path, exc)) is None:
-                raise
-            raise error from exc
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

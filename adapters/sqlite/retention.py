@@ -1,4 +1,4 @@
-"""What retention deletes in one small step, and what must be kept of it so that a replay can still begin.
+"""What retention deletes in one small step, and what it must keep so that a replay can still begin.
 
 The plan is made here, in a worker thread and by a reader; the writer's thread carries it out in one transaction.
 """
@@ -19,42 +19,42 @@ from states.redo import differences, redo
 from states.snapshot import Snapshot
 from states.step import Entry
 
-STEP_ROWS = 256
-"""Rows that one step deletes at most: a few milliseconds of the writer's time."""
+MAX_STEP_ROWS = 256
+"""Rows that one step deletes: a few milliseconds of the writer's time."""
 
 
 @frozen
 class Plan:
-    """How many rows go, and the statements that make them go."""
+    """The number of rows to delete, and the statements that delete them."""
 
     rows: int
     statements: tuple[tuple[Statement, tuple[Any, ...]], ...]
 
 
-def plan(path: Path, before: float) -> Plan | None:
-    """Return what to delete of the oldest entries, written before ``before`` (Unix seconds); None if nothing.
+def plan_step(path: Path, before: float) -> Plan | None:
+    """Return which of the oldest entries, written before ``before`` (Unix seconds), to delete; None if none.
 
-    Only from the front, and never the newest entry, so that a ``seq`` is given once and never again. Not for an event
-    loop. Raises what ``JournalReader`` raises.
+    Entries are deleted from the front only, and never the newest one, so that a ``seq`` is given once and never again.
+    Not for an event loop. Raises what ``JournalReader`` raises.
     """
     with JournalReader.open(path) as reader:
-        # What cannot be read must not stand in the way: its number and time suffice to delete it.
-        seqs = [seq for seq, _ in takewhile(lambda row: row[1] < before, reader.oldest(STEP_ROWS))]
+        # An unreadable entry must not stand in the way: its number and time suffice to delete it.
+        seqs = [seq for seq, _ in takewhile(lambda row: row[1] < before, reader.oldest(MAX_STEP_ROWS))]
         if not seqs:
             return None
         statements: list[tuple[Statement, tuple[Any, ...]]] = []
         for (account, number), own in reader.seqs_by_life(seqs[-1]).items():
             lives = {life.life: life for life in reader.lives(account, from_life=number)}
-            if max(lives, default=0) > number and not reader.goes_on(account, number, seqs[-1]):
+            if max(lives, default=0) > number and not reader.has_entry_after(account, number, seqs[-1]):
                 statements.append((schema.FORGET, (account, number)))
             elif life := lives.get(number):
-                base = _base(life, _readable(reader, own))
+                base = _replay(life, _read(reader, own))
                 text = None if base is None else encode_snapshot(base)
                 statements.append((schema.BASE, (account, number, seqs[-1], text)))
         return Plan(len(seqs), (*statements, (schema.PRUNE, (seqs[-1],))))
 
 
-def _readable(reader: JournalReader, seqs: Iterable[int]) -> list[Entry] | None:
+def _read(reader: JournalReader, seqs: Iterable[int]) -> list[Entry] | None:
     """Return these entries, None if one of them cannot be read."""
     try:
         return [entry for seq in seqs if (entry := reader.entry(seq))]
@@ -62,8 +62,8 @@ def _readable(reader: JournalReader, seqs: Iterable[int]) -> list[Entry] | None:
         return None
 
 
-def _base(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None:
-    """Return where the account was after ``entries``; None if the rules do not lead there by the same way."""
+def _replay(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None:
+    """Return the account's snapshot after ``entries``; None if the rules no longer decide the same."""
     snapshot = life.start
     if snapshot is None or entries is None:
         return None

@@ -1,22 +1,22 @@
 """The tables of ``engine.db``, and the statements that fill them.
 
 Names (accounts, states, events, rules) are stored once and referred to by number, which more than halves a row. The
-numbers are given and found inside the SQL, so they are right whatever was written before, and by whom.
+SQL itself assigns and finds the numbers, so they are right whatever was written before, and by whichever program.
 
 A journal row is found by its ``seq`` or by (account, seq), which is what ``journal_by_account`` holds: SQLite appends
-the ``seq`` to each entry of the index. Order is that of writing, never that of ``at``: a wall clock can be set back.
-``journal_by_time`` finds where a time begins, however long the journal is.
+the ``seq`` to each entry of the index. Rows are ordered by writing, never by ``at``: a wall clock can be set back.
+``journal_by_time`` finds the first row of a time, however long the journal is.
 
-Retention deletes from the front, so the numbers that remain have no gap. A life that loses its first rows keeps the
-snapshot after them: ``pruned_to`` is the last ``seq`` that is gone (0: none), ``base`` the snapshot there (NULL: nobody
-could tell), and a replay begins with it.
+Retention deletes from the front, so the remaining numbers have no gap. A life that loses its first rows keeps the
+snapshot after them: ``pruned_to`` is the last deleted ``seq`` (0: none), ``base`` the snapshot after it (NULL: it is
+unknown), and a replay begins with it.
 """
 
 import sqlite3
 from pathlib import Path
 
 from adapters.sqlite import job_schema
-from adapters.sqlite.errors import JournalTooNew, unusable
+from adapters.sqlite.errors import JournalTooNew, translating_errors
 from adapters.sqlite.queue import ROWS, Statement, cell
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -44,13 +44,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     job_schema.TABLES,
 )
-"""The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that were made."""
+"""The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
 """The schema that this version writes."""
 
 
 def _real(number: int) -> str:
-    """Return the SQL of a number that came as text, see ``real``."""
+    """Return the SQL of a number that comes as text, see ``real``."""
     return f"CAST({cell(number)} AS REAL)"
 
 
@@ -120,7 +120,7 @@ PRUNE = Statement(
     f"{ROWS} DELETE FROM journal WHERE seq <= (SELECT max({cell(0)}) FROM rows)",
     order=6,
 )
-"""(last seq to delete); all before it go, too."""
+"""(last seq to delete); all before it are deleted, too."""
 
 FORGET = Statement(
     "forget",
@@ -128,7 +128,7 @@ FORGET = Statement(
         SELECT lives.rowid FROM rows JOIN lives ON lives.account = {_name(0)} AND lives.life <= {cell(1)})""",
     order=7,
 )
-"""(account, life); all its lives before go, too."""
+"""(account, life); all lives of the account before it are deleted, too."""
 
 
 SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name, snapshot, seq
@@ -138,18 +138,18 @@ SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name
 def real(number: float | None) -> str | None:
     """Return ``number`` with 18 digits, as text.
 
-    A replay needs it back bit for bit. Not every build of SQLite rounds the shortest form, which Python writes, as
-    Python does; with one digit more than a double needs, every build finds the same double.
+    A replay needs the same number bit for bit. Python writes the shortest form, and not every build of SQLite rounds
+    that as Python does; with one digit more than a double needs, every build finds the same double.
     """
     return None if number is None else f"{number:.18g}"
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the schema in the file; 0 is a file without one. Raises ``JournalTooNew``."""
+    """Return the version of the schema in the file; 0 for a file without one. Raises ``JournalTooNew``."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise JournalTooNew(
-            f"{path}: the journal has schema {version}, this version of the program knows {len(MIGRATIONS)}; "
+            f"{path}: the journal has schema {version}, and this version of the program knows {len(MIGRATIONS)}; "
             "use the version that wrote it, or a newer one"
         )
     return version
@@ -158,14 +158,15 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest schema, all steps in one transaction.
 
-    A file that has it is only read, so that no lock is waited for. Raises ``JournalTooNew``, ``DatabaseUnusable``.
+    A file that has it already is only read, so that there is no wait for a lock. Raises ``JournalTooNew`` and
+    ``DatabaseUnusable``.
     """
-    try:
+    with translating_errors(path):
         if schema_version(connection, path) == len(MIGRATIONS):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            # Asked again: another program may have done it while this one waited for the lock.
+            # Read again: another program may have migrated the file while this one waited for the lock.
             for step in MIGRATIONS[schema_version(connection, path) :]:
                 for statement in step:
                     connection.execute(statement)
@@ -175,7 +176,3 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    except sqlite3.Error as exc:
-        if (error := unusable(path, exc)) is None:
-            raise
-        raise error from exc

@@ -1,4 +1,4 @@
-"""The machine that the engine runs on: its clocks, and the lock that makes an engine the only one."""
+"""The machine that the engine runs on: its clocks, and the lock that allows one engine per data directory."""
 
 from adapters.system.clock import SteadyClock, SystemClock
 from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of

@@ -16,8 +16,8 @@ class SystemClock:
 
 @frozen
 class SteadyClock:
-    """A clock that nobody sets. It stands still while the machine sleeps (Linux, macOS)."""
+    """A clock that cannot be set. It stands still while the machine sleeps (Linux, macOS)."""
 
     def now(self) -> float:
-        """Return seconds since some moment."""
+        """Return seconds since an arbitrary moment."""
         return time.monotonic()

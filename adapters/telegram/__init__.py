@@ -1,9 +1,10 @@
 """The Telethon adapter: one client per link, exceptions as typed events."""
 
 from adapters.telegram.classify import classify
-from adapters.telegram.conversation import AsBot, ByCode, ByQr, LoginFailed, Person, Way
+from adapters.telegram.connector import Datacenter, TelegramConnector
+from adapters.telegram.conversation import AsBot, ByCode, ByQr, LoginFailed, LoginMethod, LoginPrompts
 from adapters.telegram.failover import ProxyFailover
-from adapters.telegram.link import Datacenter, TelegramConnector, TelegramLink
+from adapters.telegram.link import TelegramLink
 from adapters.telegram.login import LoggedIn, Login, log_in_test_account, log_out
 from adapters.telegram.owned import OwnedConnector
 from adapters.telegram.proxy import Proxy
@@ -16,13 +17,13 @@ __all__ = [
     "LoggedIn",
     "Login",
     "LoginFailed",
+    "LoginMethod",
+    "LoginPrompts",
     "OwnedConnector",
-    "Person",
     "Proxy",
     "ProxyFailover",
     "TelegramConnector",
     "TelegramLink",
-    "Way",
     "classify",
     "log_in_test_account",
     "log_out",

@@ -11,33 +11,33 @@ from telethon.tl import functions, types
 
 from adapters.sqlite.jobs import Message
 
-MAX_TEXT: Final = 4096
-"""Characters of one message. Source: https://core.telegram.org/api/config (message_length_max)"""
-PAGE: Final = 100
-"""Messages that the datacenter gives at once."""
-LOOK_BACK: Final = 300
-"""Messages among which one is looked for that was delivered without an answer."""
+MAX_MESSAGE_CHARACTERS: Final = 4096
+"""Source: https://core.telegram.org/api/config (message_length_max)"""
+PAGE_MESSAGES: Final = 100
+"""Messages that the datacenter returns at once."""
+MAX_SEARCHED_MESSAGES: Final = 300
+"""Messages that are searched for one that was delivered without an answer."""
 
 
 class JobContext(Protocol):
-    """What these functions ask of a job; ``engine.work.handle`` has it."""
+    """What these functions need of a job; ``engine.work.handle`` has it."""
 
     data: Any
 
     @property
     def began(self) -> float:
-        """When it first ran (Unix seconds)."""
+        """When the job first ran (Unix seconds)."""
 
     @property
     def account(self) -> str:
-        """The account that it is with."""
+        """The account with which the job runs."""
 
     @property
     def saved(self) -> dict[str, Any]:
-        """Its last checkpoint."""
+        """The job's last checkpoint."""
 
-    async def checkpoint(self, mark: dict[str, Any], **more: Any) -> None:
-        """Store how far it is."""
+    async def checkpoint(self, progress: dict[str, Any], **more: Any) -> None:
+        """Store the job's progress."""
 
 
 def _is_chat(_: Any, attribute: Any, value: str | int) -> None:
@@ -46,8 +46,8 @@ def _is_chat(_: Any, attribute: Any, value: str | int) -> None:
 
 
 def _is_text(_: Any, attribute: Any, value: str) -> None:
-    if not value.strip() or len(value) > MAX_TEXT:
-        raise ValueError(f"{attribute.name} must have 1 to {MAX_TEXT} characters, not {len(value)}")
+    if not value.strip() or len(value) > MAX_MESSAGE_CHARACTERS:
+        raise ValueError(f"{attribute.name} must have 1 to {MAX_MESSAGE_CHARACTERS} characters, not {len(value)}")
 
 
 def _is_since(_: Any, attribute: Any, value: str | int | None) -> None:
@@ -61,7 +61,7 @@ def _is_since(_: Any, attribute: Any, value: str | int | None) -> None:
 
 @frozen(kw_only=True)
 class Send:
-    """A message: ``to`` whom (@name, phone, id, or ``me``), and its plain ``text``."""
+    """A message: its recipient ``to`` (@name, phone, id, or ``me``) and its plain ``text``."""
 
     to: str | int = field(validator=_is_chat)
     text: str = field(validator=_is_text)
@@ -69,7 +69,7 @@ class Send:
 
 @frozen(kw_only=True)
 class Collect:
-    """A chat to read, from ``since`` on: a time (UTC unless it says otherwise), the id of a message, or its begin."""
+    """A chat to read from ``since`` on: a time (UTC without a zone), the id of a message, or None for the beginning."""
 
     chat: str | int = field(validator=_is_chat)
     since: str | int | None = field(default=None, validator=_is_since)
@@ -83,11 +83,11 @@ class Join:
 
 
 async def send(job: JobContext, client: Any) -> dict[str, Any]:
-    """Send a message once, whatever happens on the way; returns ``{"chat", "message"}``.
+    """Send a message exactly once, even if connections are lost; return ``{"chat", "message"}``.
 
-    Telegram knows a message by its ``random_id``. It is stored before the first attempt and used for all of them, and
-    with it the job belongs to its account: another's would be another message. RANDOM_ID_DUPLICATE says that an attempt
-    before was heard.
+    Telegram recognises a message by its ``random_id``. It is stored before the first attempt and used for all of them.
+    From then on the job stays with its account: from another account it would be another message.
+    RANDOM_ID_DUPLICATE says that an earlier attempt has succeeded.
     """
     random_id = job.saved.get("random_id")
     if random_id is None:
@@ -97,9 +97,9 @@ async def send(job: JobContext, client: Any) -> dict[str, Any]:
     chat = utils.get_peer_id(await _peer_of(client, peer))
     request = functions.messages.SendMessageRequest(peer, job.data.text, random_id=random_id)
     try:
-        number = _sent_as(await client(request), random_id)
+        number = _number_in(await client(request), random_id)
     except errors.RandomIdDuplicateError:
-        number = await _find(client, peer, job.data.text, job.began)
+        number = await _find_sent(client, peer, job.data.text, job.began)
     return {"chat": chat, "message": number}
 
 
@@ -107,8 +107,8 @@ async def _peer_of(client: Any, peer: Any) -> Any:
     return await client.get_me(input_peer=True) if isinstance(peer, types.InputPeerSelf) else peer
 
 
-def _sent_as(answer: Any, random_id: int) -> int | None:
-    """Return the number of a message in the answer to its sending."""
+def _number_in(answer: Any, random_id: int) -> int | None:
+    """Return the number that the answer to a send request gives the message."""
     if isinstance(answer, types.UpdateShortSentMessage):
         return int(answer.id)
     for update in getattr(answer, "updates", ()):
@@ -117,11 +117,11 @@ def _sent_as(answer: Any, random_id: int) -> int | None:
     return None
 
 
-async def _find(client: Any, peer: Any, text: str, began: float) -> int | None:
-    """Return the number of the oldest message of ours with this text since the job began; None if none is in sight."""
+async def _find_sent(client: Any, peer: Any, text: str, began: float) -> int | None:
+    """Return the number of the account's oldest message with this text since the job began; None if not found."""
     found = None
-    async for message in client.iter_messages(peer, limit=LOOK_BACK):
-        if message.date.timestamp() < began - 60:  # the datacenter's clock is not ours
+    async for message in client.iter_messages(peer, limit=MAX_SEARCHED_MESSAGES):
+        if message.date.timestamp() < began - 60:  # the datacenter's clock may differ from this machine's
             break
         if message.out and message.message == text:
             found = message.id
@@ -129,37 +129,37 @@ async def _find(client: Any, peer: Any, text: str, began: float) -> int | None:
 
 
 async def collect(job: JobContext, client: Any) -> dict[str, Any]:
-    """Read a chat's history, oldest first, into the table ``messages``; returns ``{"chat", "messages", "last"}``.
+    """Read a chat's history, oldest first, into the table ``messages``; return ``{"chat", "messages", "last"}``.
 
-    Each page is stored together with the place where the next one begins.
+    Each page is stored in one transaction with the position where the next one begins.
     """
     peer = await client.get_input_entity(job.data.chat)
     chat = utils.get_peer_id(await _peer_of(client, peer))
-    # In channels and supergroups a message has one number for all; elsewhere each account has its own.
+    # In channels and supergroups all members see a message under one number; elsewhere each account has its own.
     owner = "" if isinstance(peer, types.InputPeerChannel) else job.account
-    mark = job.saved or {"chat": chat, "last": await _before(client, peer, job.data.since), "messages": 0}
-    total = mark["messages"] + await _left(client, peer, mark["last"])
+    position = job.saved or {"chat": chat, "last": await _find_last_before(client, peer, job.data.since), "messages": 0}
+    total = position["messages"] + await _count_after(client, peer, position["last"])
     while True:
-        found = await _page_after(client, peer, mark["last"])
+        found = await _fetch_after(client, peer, position["last"])
         if not found:
-            return mark
-        mark = {"chat": chat, "last": found[-1].id, "messages": mark["messages"] + len(found)}
-        total = max(total, mark["messages"])
-        messages = [_kept(each, chat, owner) for each in found if not isinstance(each, types.MessageEmpty)]
-        await job.checkpoint(mark, messages=messages, done=mark["messages"], total=total, stay=bool(owner))
+            return position
+        position = {"chat": chat, "last": found[-1].id, "messages": position["messages"] + len(found)}
+        total = max(total, position["messages"])
+        messages = [_to_stored(each, chat, owner) for each in found if not isinstance(each, types.MessageEmpty)]
+        await job.checkpoint(position, messages=messages, done=position["messages"], total=total, stay=bool(owner))
 
 
-async def _page_after(client: Any, peer: Any, last: int) -> list[Any]:
+async def _fetch_after(client: Any, peer: Any, last: int) -> list[Any]:
     """Return the next messages after ``last``, oldest first.
 
-    A window that reaches up from a message is asked for by a negative shift; near the top it holds older ones, too.
+    A negative offset requests a window that reaches up from a message; near the top it holds older messages, too.
     Source: https://core.telegram.org/api/offsets
     """
-    page = await client(_history(peer, offset_id=last + 1, add_offset=-PAGE, limit=PAGE, min_id=last))
+    page = await client(_history(peer, offset_id=last + 1, add_offset=-PAGE_MESSAGES, limit=PAGE_MESSAGES, min_id=last))
     return sorted((each for each in page.messages if each.id > last), key=lambda each: each.id)
 
 
-async def _left(client: Any, peer: Any, last: int) -> int:
+async def _count_after(client: Any, peer: Any, last: int) -> int:
     """Return about how many messages there are after ``last``: numbers may have gaps."""
     page = await client(_history(peer, limit=1))
     if last == 0:
@@ -167,8 +167,8 @@ async def _left(client: Any, peer: Any, last: int) -> int:
     return max(0, page.messages[0].id - last) if page.messages else 0
 
 
-async def _before(client: Any, peer: Any, since: str | int | None) -> int:
-    """Return the number of the last message that is not to be read; 0 if all are."""
+async def _find_last_before(client: Any, peer: Any, since: str | int | None) -> int:
+    """Return the number of the last message before ``since``; 0 if all messages are to be read."""
     if not isinstance(since, str):
         return max(0, (since or 0) - 1)
     at = datetime.fromisoformat(since)
@@ -188,10 +188,11 @@ def _history(
     return functions.messages.GetHistoryRequest(peer, offset_id, offset_date, add_offset, limit, 0, min_id, 0)
 
 
-def _kept(message: Any, chat: int, owner: str) -> Message:
-    """Return what is kept of a message; one without a text (a photo, somebody who joined) has an empty one.
+def _to_stored(message: Any, chat: int, owner: str) -> Message:
+    """Return a message as it is stored; one without a text (a photo, a member that joined) has an empty text.
 
-    What others write in a private chat, and a channel's own posts, come without ``from_id``: Telethon knows the sender.
+    The partner's messages in a private chat, and a channel's own posts, have no ``from_id``: Telethon's ``sender_id``
+    knows the sender all the same.
     """
     text = getattr(message, "message", None) or ""
     return Message(
@@ -200,7 +201,7 @@ def _kept(message: Any, chat: int, owner: str) -> Message:
 
 
 async def join(job: JobContext, client: Any) -> dict[str, Any]:
-    """Become a member of a public channel or group; returns ``{"chat"}``. Whoever is one already stays so."""
+    """Become a member of a public channel or group; return ``{"chat"}``. Joining twice does no harm."""
     peer = await client.get_input_entity(job.data.chat)
     if not isinstance(peer, types.InputPeerChannel):
         raise ValueError("only public channels and groups can be joined by name")
@@ -210,4 +211,4 @@ async def join(job: JobContext, client: Any) -> dict[str, Any]:
 
 
 BUILT_IN: Final = (("send", send, Send), ("collect", collect, Collect), ("join", join, Join))
-"""Their names, functions and data."""
+"""Name, function and data of each kind."""

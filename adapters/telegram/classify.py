@@ -1,6 +1,6 @@
-"""From exceptions to typed events: one table, tried from the top.
+"""Turns exceptions into typed events by one table, tried from the top.
 
-The order is what makes it right. Telethon maps RPC errors by their text, and its class tree says little: every 406
+The order of the rows matters. Telethon maps RPC errors by their text, and its class tree says little: every 406
 subclasses ``AuthKeyError``, a ban is an ``UnauthorizedError``, ``RandomIdDuplicateError`` is a ``ServerError``, and a
 connection that the server closed is an ``EOFError``. Each row is measured against Telethon 1.45.
 """
@@ -37,10 +37,10 @@ from states.events import (
 )
 
 MAX_CHAIN = 8
-"""A cause chain longer than this is cut; it has said what there is to say."""
+"""Exceptions of a cause chain that are kept; a longer chain says nothing more."""
 
 TRANSPORT_ERRORS = (404, 429, 444)
-"""Codes, without their minus, that a datacenter puts in place of a packet; any other number is garbage.
+"""Codes, without their minus, that a datacenter sends in place of a packet; any other number is garbage.
 
 Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
 """
@@ -50,11 +50,11 @@ MAX_TEXT = 300
 
 
 class NotLoggedIn(Exception):
-    """The session holds no key: nobody has logged in with it."""
+    """The session holds no key: it was never logged in."""
 
 
 class RequestDropped(ConnectionError):
-    """Telethon cancelled a request that was in flight, because its link went down; nobody here had asked for that."""
+    """Telethon cancelled a request that was in flight, because its link went down."""
 
 
 class RequestHeld(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ships no types
@@ -63,7 +63,7 @@ class RequestHeld(errors.FloodWaitError):  # type: ignore[misc]  # Telethon ship
     def __init__(self, request: Any, seconds: int, kind: str) -> None:
         super().__init__(request, seconds)
         self.kind = kind
-        """What is held: a kind of request, or one in a chat."""
+        """What is held: a kind of request, or a kind in one chat."""
 
 
 class Migrated(Exception):
@@ -74,16 +74,16 @@ class Migrated(Exception):
 
 
 class MissedPong(Exception):
-    """Telethon gave the link up without an error, which is what it does when a pong is missing."""
+    """Telethon closed the link without an error, which it does when a pong is missing."""
 
 
 class ProxyFailed(ConnectionError):
-    """A proxy did not let us through. Its text names the proxy and says why; no secret is in it."""
+    """A proxy did not make the connection. The text names the proxy and says why, without any secret."""
 
 
 @frozen
 class ErrorRule:
-    """Exceptions of these ``classes`` are ``event``, with these fields, if ``test`` does not say otherwise."""
+    """Exceptions of these ``classes`` become ``event``, with these ``fields``, if ``test`` accepts them."""
 
     classes: tuple[type[BaseException], ...]
     event: type[Failure]
@@ -96,7 +96,7 @@ def _transport_code(code: int) -> Callable[[Any], bool]:
 
 
 def _flood(exc: Any) -> dict[str, Any]:
-    # Slow mode belongs to one chat, every other flood wait to all requests of the kind.
+    # Slow mode concerns one chat, every other flood wait all requests of the kind.
     kind = kind_in_chat if isinstance(exc, errors.SlowModeWaitError) else kind_of
     return {"seconds": float(exc.seconds), "request": kind(exc.request)}
 
@@ -104,7 +104,7 @@ def _flood(exc: Any) -> dict[str, Any]:
 def kind_of(request: Any) -> str:
     """Return the kind of a request as its class name without ``Request``; ``any`` if it is not known."""
     while isinstance(request, TLRequest) and hasattr(request, "query") and request.query is not None:
-        request = request.query  # invokeWithLayer and the like only wrap what is asked
+        request = request.query  # invokeWithLayer and the like only wrap the request
     return type(request).__name__.removesuffix("Request") if request is not None else "any"
 
 
@@ -118,19 +118,19 @@ def kind_in_chat(request: Any) -> str:
 
 
 def is_of_chat(kind: str) -> bool:
-    """Return whether a kind of request is one to a single chat, see ``kind_in_chat``."""
+    """Return whether a kind of request concerns a single chat, see ``kind_in_chat``."""
     return " in " in kind
 
 
 TABLE: tuple[ErrorRule, ...] = (
     ErrorRule((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
-    # 1. exactly this class: other 406 errors are not about the key
+    # 1. this class only: other 406 errors do not concern the key
     ErrorRule((errors.AuthKeyDuplicatedError,), SessionDuplicated),
     # 2. before UnauthorizedError, which the first two are
     ErrorRule(
         (errors.UserDeactivatedBanError, errors.UserDeactivatedError, errors.PhoneNumberBannedError), AccountBanned
     ),
-    # API-wide: the config's, not the account's
+    # of the application: the fault is the config's, not the account's
     ErrorRule(
         (errors.ApiIdInvalidError, errors.ApiIdPublishedFloodError),
         ConfigRefused,
@@ -140,12 +140,12 @@ TABLE: tuple[ErrorRule, ...] = (
     ErrorRule(
         (errors.FrozenMethodInvalidError, errors.FrozenParticipantMissingError, errors.PeerFloodError), AccountLimited
     ),
-    # 4. steps of a login: not final, so not to be taken for a dead one by the row below
+    # 4. steps of a login: not final, so the row below must not take them for a dead login
     ErrorRule((errors.SessionPasswordNeededError, errors.AuthKeyPermEmptyError), Unexpected),
-    # 5. the login
+    # 5. the login is dead
     ErrorRule((errors.UnauthorizedError,), AuthRejected),
     ErrorRule((errors.AuthKeyNotFound,), AuthKeyUnknown),
-    # 6. floods: with seconds a wait, without a limit
+    # 6. floods: with seconds it is a wait, without them a limit
     ErrorRule(
         (
             errors.FloodWaitError,
@@ -182,10 +182,11 @@ TABLE: tuple[ErrorRule, ...] = (
     ErrorRule((errors.ServerError, errors.TimedOutError), ServerFault),
     # 10. silence
     ErrorRule((TimeoutError, MissedPong, RequestDropped, asyncio.CancelledError), TimedOut),
-    # 11. the network: FIN is an IncompleteReadError, which is an EOFError and no OSError; ProxyFailed is an OSError
+    # 11. the network: a FIN is an IncompleteReadError, an EOFError but not an OSError; ProxyFailed is an OSError
     ErrorRule((OSError, EOFError), NetworkLost),
 )
-"""7. other migrations (303) are Telethon's business; what reaches us of them is 13. unexpected. 8. is SQLite's own."""
+"""7. Telethon handles other migrations (303); one that it does not handle is 13. unexpected. 8. SQLite's
+errors have a table of their own."""
 
 _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (NotLoggedIn, "nobody has logged in with this session file yet"),
@@ -200,14 +201,14 @@ _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def _message(exc: BaseException) -> str:
-    """Return what an exception says, without the request that it carries."""
+    """Return the text of an exception, without the request that it carries."""
     if isinstance(exc, errors.BadMessageError):
         return f"{exc.args[-1]} (bad_msg {exc.code})"
     return str(exc)
 
 
-def sentence(exc: BaseException) -> str:
-    """Return what happened in a few words, without data of the request and bounded in length."""
+def describe(exc: BaseException) -> str:
+    """Return what happened in a few words, without data of the request and limited in length."""
     for kind, text in _SENTENCES:
         if isinstance(exc, kind):
             return text
@@ -216,7 +217,7 @@ def sentence(exc: BaseException) -> str:
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror[:MAX_TEXT].lower()
     if isinstance(exc, errors.RPCError):
-        text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which is the whole class's
+        text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which all errors of a class share
         return f"{text.removeprefix(f'RPCError {exc.code}: ') or type(exc).__name__} ({exc.code})"[:MAX_TEXT]
     if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
         return "the other side closed the connection"
@@ -238,8 +239,8 @@ def chain_of(exc: BaseException) -> tuple[str, ...]:
 
 
 def _of_storage(exc: BaseException) -> Failure | None:
-    """Return what trouble with the session file means."""
-    if isinstance(exc, SessionHeld):  # somebody uses it now, and will not for ever
+    """Return the event that an error of a session file means; None if ``exc`` is not one."""
+    if isinstance(exc, SessionHeld):  # another program uses the file now, but not for ever
         return DatabaseLocked(detail=str(exc))
     if isinstance(exc, SessionError):
         return DatabaseCorrupt(detail=str(exc))
@@ -251,12 +252,12 @@ def _of_storage(exc: BaseException) -> Failure | None:
 def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Failure:
     """Return the event that ``exc`` means; never raises.
 
-    ``what`` says what was waited for, if it turns out to be a silence: ``connect``, ``probe`` or ``request``.
+    ``what`` says what was waited for in case of a silence: ``connect``, ``probe`` or ``request``.
     """
-    common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": sentence(exc)}
-    # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says all.
+    common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": describe(exc)}
+    # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says it all.
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):
-        common["detail"] = sentence(exc.__cause__)
+        common["detail"] = describe(exc.__cause__)
     if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
     for row in TABLE:

@@ -1,7 +1,7 @@
-"""Telethon's client as a link uses it: it does nothing by itself, and keeps nothing to itself.
+"""Telethon's client as a link uses it: it does nothing by itself, and reports what it learns.
 
-Every request has a deadline and passes the holds of its account; what a failure says about the account is reported;
-updates go to the account's inbox in the moment in which Telethon counts them.
+Every request has a deadline and respects the holds of its account. A failure that says something about the account is
+reported. Updates go to the account's inbox at the very moment at which Telethon counts them as seen.
 """
 
 import asyncio
@@ -48,12 +48,12 @@ T = TypeVar("T")
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
-UPDATES_TIMEOUT = 15.0
-"""The same for those that fetch missed updates: until they are answered nothing else arrives."""
+DIFFERENCE_TIMEOUT = 15.0
+"""The same for requests that fetch missed updates: until they are answered, no other update arrives."""
 DIFFERENCES = (GetDifferenceRequest, GetChannelDifferenceRequest)
 TOO_LONG = (DifferenceTooLong, ChannelDifferenceTooLong)
-TELLING = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait, SessionDuplicated, TimedOut)
-"""What one request's failure says about more than that request. A lost link is told by the link itself."""
+REPORTED = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait, SessionDuplicated, TimedOut)
+"""Failures of one request that concern more than that request. The link itself reports its own loss."""
 
 
 class Unanswered(TimeoutError):
@@ -61,7 +61,7 @@ class Unanswered(TimeoutError):
 
 
 class OneLogger(logging.Logger):
-    """Telethon asks for a logger for each of its modules, a dozen for each account: here they are one."""
+    """One logger for all of Telethon's modules, which want a dozen of them for each account."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -72,10 +72,11 @@ class OneLogger(logging.Logger):
         return self
 
 
-async def asked(awaitable: Awaitable[T]) -> T:
-    """Await something of Telethon's; a cancellation that nobody asked for becomes ``RequestDropped``.
+async def translate_cancellation(awaitable: Awaitable[T]) -> T:
+    """Await something of Telethon's; if Telethon cancels it, raise ``RequestDropped``.
 
-    When a client goes down, it cancels what waits for an answer, and that would look like our own cancellation.
+    When a client goes down, it cancels all that waits for an answer, and that would look like a cancellation of the
+    present task.
     """
     task = asyncio.current_task()
     try:
@@ -87,18 +88,18 @@ async def asked(awaitable: Awaitable[T]) -> T:
 
 
 class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no types
-    """The client of one link. Who holds it uses it like any of Telethon's.
+    """The client of one link, for use like any of Telethon's.
 
-    A request raises what Telethon raises, and besides ``Unanswered`` (a ``TimeoutError``) after ``request_timeout``
-    seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held, and ``RequestDropped`` (a
-    ``ConnectionError``) when the link went down under it.
+    A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
+    ``request_timeout`` seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held, and
+    ``RequestDropped`` (a ``ConnectionError``) when its link goes down.
     """
 
     number = 0
     inbox: Inbox
     report: Callable[[Event], None] = staticmethod(lambda _: None)
-    touched: Callable[[], None] = staticmethod(lambda: None)
-    """Hears when the session file falls behind the account."""
+    schedule_save: Callable[[], None] = staticmethod(lambda: None)
+    """Called when the session file falls behind the account."""
     request_timeout = REQUEST_TIMEOUT
     _holds: dict[str, float]
     _catching_up = True
@@ -106,14 +107,14 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     _recovered = 0
     _too_long = False
 
-    def serve(
+    def attach(
         self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], timeout: float
     ) -> None:
-        """Belong to a link; to be called once, before connecting."""
+        """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
         self._holds = {hold.request: hold.until for hold in holds}
         ProtocolWatch(self._sender._state)
-        inbox.attach(self)
+        inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds)."""
@@ -130,30 +131,30 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         return await self._send(request, self.request_timeout, ordered=ordered)
 
     async def _fetch(self, request: Any) -> Any:
-        """Fetch missed updates, again and again while nothing answers: Telethon asks once, and then for ever waits."""
+        """Fetch missed updates; repeat the request until it is answered, since Telethon would send it only once."""
         while True:
             with suppress(Unanswered):
-                answer = await self._send(request, min(UPDATES_TIMEOUT, self.request_timeout))
+                answer = await self._send(request, min(DIFFERENCE_TIMEOUT, self.request_timeout))
                 self._of_difference = True
                 self._too_long |= isinstance(answer, TOO_LONG)
                 return answer
 
     async def _send(self, request: Any, timeout: float, *, ordered: bool = False) -> Any:
-        """Send a request and return its answer; what its failure says of account or link is reported."""
+        """Send a request and return its answer; report a failure that concerns the account or the link."""
         try:
             async with asyncio.timeout(timeout) as deadline:
                 return await self.ask(request, ordered=ordered)
         except Exception as exc:
             if not deadline.expired():
-                self._tell(exc)
+                self._report_failure(exc)
                 raise
         silence = Unanswered(f"{kind_of(request)} was not answered within {timeout:g} s")
-        self._tell(silence)
+        self._report_failure(silence)
         raise silence
 
     async def ask(self, request: Any, *, ordered: bool = False) -> Any:
-        """Send a request without looking at holds, without a deadline of its own, and without a report."""
-        return await asked(super().__call__(request, ordered=ordered))
+        """Send a request without checking holds, without a deadline of its own, and without a report."""
+        return await translate_cancellation(super().__call__(request, ordered=ordered))
 
     async def _check_holds(self, request: Any) -> None:
         if not self._holds:
@@ -172,15 +173,15 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
             kinds.append(kind_in_chat(request))
         return kinds
 
-    def _tell(self, exc: BaseException) -> None:
-        """Report what a failed request says about the account or the link."""
-        for single in _each(exc):
+    def _report_failure(self, exc: BaseException) -> None:
+        """Report a failed request if the failure concerns the account or the link."""
+        for single in _split(exc):
             event = classify(single, link=self.number, what="request")
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
-            if (isinstance(event, TELLING) or broken) and not isinstance(single, RequestHeld | RequestDropped):
+            if (isinstance(event, REPORTED) or broken) and not isinstance(single, RequestHeld | RequestDropped):
                 self.report(event)
 
-    # --- what must never happen to a session that is in use ---
+    # --- a session in use keeps its key ---
 
     async def _switch_dc(self, new_dc: int) -> None:
         raise Migrated(self.session.dc_id, new_dc)  # Telethon would throw the key away
@@ -188,7 +189,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     # --- the end ---
 
     async def _disconnect_coro(self) -> None:
-        """Disconnect for good. Telethon drops what was sent; what was still to be sent it would leave waiting."""
+        """Disconnect for good. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
         try:
             await super()._disconnect_coro()
         finally:
@@ -198,15 +199,15 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     # --- updates ---
 
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
-        """Hand updates over in the very step in which Telethon has counted them; it dispatches none itself."""
-        # For an empty list of updates Telethon takes the envelope for one.
+        """Hand updates over in the very step in which Telethon has counted them; leave none for it to dispatch."""
+        # For an empty list of updates Telethon takes the envelope for an update.
         updates = [update for update in updates if update.SUBCLASS_OF_ID == UpdateNewMessage.SUBCLASS_OF_ID]
         entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
         for update in updates:
             update._entities = entities
-        heard = bool(self._event_builders or self._conversations)
-        self.inbox.add(updates if heard else ())
-        self.touched()
+        has_handlers = bool(self._event_builders or self._conversations)
+        self.inbox.add(updates if has_handlers else ())
+        self.schedule_save()
         if self._catching_up and self._of_difference:
             self._recovered += len(updates)
             if not self._message_box.getting_diff_for:
@@ -214,28 +215,28 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
                 self.report(CaughtUp(link=self.number, recovered=self._recovered, too_long=self._too_long))
         self._of_difference = False
         await super()._preprocess_updates([], users, chats)
-        await self.inbox.room()
+        await self.inbox.wait_for_room()
         return []
 
     async def _save_states_and_entities(self) -> None:
-        """Keep the update state and entities, as Telethon does each minute and at the end.
+        """Save the update state and entities, as Telethon does each minute and at the end.
 
-        A client that never got as far as loading its state has none: what it would keep says that nothing was seen,
-        and the next client would begin at the present instead of where the last one was.
+        A client that never got as far as loading its state has none. Saving it would say that no update was seen, and
+        the next client would begin at the present instead of where the last one was.
         """
         if self._message_box.is_empty():
             return
         await super()._save_states_and_entities()
-        self.session.keep_states(self.inbox)
+        self.session.write_states(self.inbox)
 
     async def save(self) -> bool:
-        """Bring the session file up to date with what was handled; return whether that is everything."""
+        """Bring the session file up to date with the handled updates; return whether those are all."""
         await self._save_states_and_entities()
-        return self.inbox.handled(self.inbox.last)
+        return self.inbox.is_handled(self.inbox.last)
 
 
-def _each(exc: BaseException) -> Iterator[BaseException]:
-    """Yield the failures of a request, or of each of several that were sent together."""
+def _split(exc: BaseException) -> Iterator[BaseException]:
+    """Yield the failure of a request, or of each of several that were sent together."""
     if isinstance(exc, MultiError):
         yield from (single for single in exc.exceptions if single is not None)
     else:

@@ -1,6 +1,6 @@
-"""What Telegram asks of somebody who logs in, and how a person answers: by code, by QR, as a bot, with a password.
+"""The dialog of a login: by code, by QR code or as a bot, and with the password of two-step verification.
 
-It knows neither a terminal nor files: a ``Person`` is asked, and a connected client has the key that becomes a login.
+It needs neither a terminal nor files: ``LoginPrompts`` ask the operator, and the client's key becomes the login.
 """
 
 import base64
@@ -28,106 +28,106 @@ from telethon.tl.functions.auth import (
 )
 
 from adapters.telegram.classify import classify
-from adapters.telegram.client import asked
+from adapters.telegram.client import translate_cancellation
 
-TRIES: Final = 3
-"""How often a wrong code, and a wrong password, may be given."""
-SENDINGS: Final = 5
-"""How often a code is sent at most: Telegram bans numbers from logging in that ask too often."""
-MOVES: Final = 3
-"""How often a login may be sent to another datacenter, or told to begin anew."""
-QR_SECONDS: Final = 600.0
-"""How long somebody may take to scan a QR code; it is renewed meanwhile."""
+MAX_TRIES: Final = 3
+"""Wrong codes, and wrong passwords, that end the login."""
+MAX_SENDINGS: Final = 5
+"""How often a code is sent: Telegram bans numbers from logging in that request it too often."""
+MAX_MOVES: Final = 3
+"""How often Telegram may send a login to another datacenter, or have it begin anew."""
+QR_TIMEOUT: Final = 600.0
+"""Seconds for scanning the QR code, which is renewed meanwhile."""
 MIN_QR_SECONDS, MAX_QR_SECONDS = 0.5, 60.0
-"""Between these, in seconds, a QR code lives, whatever the clocks here and there say."""
+"""The shortest and the longest time that one QR code is shown, however the clocks here and there differ."""
 
 
 class LoginFailed(Exception):
-    """The login did not come about; the text is one sentence for people, without any secret."""
+    """The login failed; the text is one sentence for the operator, without any secret."""
 
 
 @frozen
 class ByCode:
-    """With a code that Telegram sends; the person is asked for a phone number that is None."""
+    """Log in with a code that Telegram sends; without a ``phone`` the operator is asked for the number."""
 
     phone: str | None = field(default=None, repr=False)
 
 
 @frozen
 class ByQr:
-    """With a QR code that another device of the account scans."""
+    """Log in with a QR code that another device of the account scans."""
 
 
 @frozen
 class AsBot:
-    """With the token of a bot."""
+    """Log in with the token of a bot."""
 
     token: str = field(repr=False)
 
 
-Way = ByCode | ByQr | AsBot
+LoginMethod = ByCode | ByQr | AsBot
 
 
-class Person(Protocol):
-    """Who logs in. Any of it may raise, which ends the login with nothing changed."""
+class LoginPrompts(Protocol):
+    """Asks the operator who logs in. Each method may raise, which ends the login with nothing changed."""
 
     async def ask_phone(self) -> str:
         """Return the account's phone number."""
 
     async def ask_code(self, where: str) -> str:
-        """Return the code, which was sent ``where`` says; empty to have it sent again."""
+        """Return the code; ``where`` says where it was sent. Empty means to send it again."""
 
     async def ask_password(self, hint: str) -> str:
         """Return the password of the two-step verification; the hint may be empty."""
 
     async def show_qr(self, url: str) -> None:
-        """Show a QR code, in the place of the last one."""
+        """Show a QR code in place of the last one."""
 
     async def say(self, sentence: str) -> None:
-        """Tell something."""
+        """Show a sentence."""
 
     async def confirm(self, question: str) -> bool:
-        """Return whether it shall be done."""
+        """Return the answer to a yes-or-no question."""
 
 
 @define(eq=False)
 class Conversation:
-    """One login of one client, which is connected when there is something to ask."""
+    """One login of one client, which is connected whenever a request has to be sent."""
 
     client: Any
-    person: Person
+    prompts: LoginPrompts
     name: str
-    """What people call the account."""
+    """The account's name in the config."""
     timeout: float
     """Seconds that each request may take, a new connection included."""
-    _sent: int = field(default=0, init=False)
+    _sendings: int = field(default=0, init=False)
 
-    async def log_in(self, way: Way) -> None:
-        """Log the client's key in. Raises ``LoginFailed``, and what the person raises."""
-        with translating_errors(self.name):
+    async def log_in(self, method: LoginMethod) -> None:
+        """Log the client's key in. Raises ``LoginFailed``, and what the prompts raise."""
+        with translating_login_errors(self.name):
             try:
-                await self._by(way)
+                await self._log_in_by(method)
             except errors.SessionPasswordNeededError:
-                await self._by_password()
+                await self._check_password()
 
-    async def _by(self, way: Way) -> None:
-        match way:
+    async def _log_in_by(self, method: LoginMethod) -> None:
+        match method:
             case ByCode(phone):
-                await self._by_code(phone or await self.person.ask_phone())
+                await self._log_in_by_code(phone or await self.prompts.ask_phone())
             case ByQr():
-                await self._by_qr()
+                await self._log_in_by_qr()
             case AsBot(token):
                 api_id, api_hash = self.client.api_id, self.client.api_hash
                 await self._ask(ImportBotAuthorizationRequest(0, api_id, api_hash, token))
 
     # --- by code -----------------------------------------------------------------------------------------------------
 
-    async def _by_code(self, phone: str) -> None:
+    async def _log_in_by_code(self, phone: str) -> None:
         phone = "".join(filter(str.isdigit, phone))
         sent = await self._send_code(phone)
         wrong, expired = 0, False
-        while wrong < TRIES:
-            code = await self.person.ask_code(_where(sent))
+        while wrong < MAX_TRIES:
+            code = await self.prompts.ask_code(_describe_destination(sent))
             if not code.strip():
                 sent = await self._send_again(phone, sent, expired=expired)
                 expired = False
@@ -137,42 +137,46 @@ class Conversation:
                 return
             except (errors.PhoneCodeInvalidError, errors.PhoneCodeEmptyError, errors.CodeInvalidError):
                 wrong += 1
-                if wrong < TRIES:
-                    await self.person.say("That is not the code that Telegram sent; look again.")
+                if wrong < MAX_TRIES:
+                    await self.prompts.say("That is not the code that Telegram sent; look again.")
             except (errors.PhoneCodeExpiredError, errors.EmailVerifyExpiredError):
                 wrong, expired = wrong + 1, True
-                if wrong < TRIES:
-                    await self.person.say("The code has expired; press Enter to have a new one sent.")
+                if wrong < MAX_TRIES:
+                    await self.prompts.say("The code has expired; press Enter to have a new one sent.")
         raise LoginFailed(
-            f"{self.name} is not logged in: {TRIES} codes were not right; wait a while, then log in again"
+            f"{self.name} is not logged in: {MAX_TRIES} codes were not right; wait a while, then log in again"
         )
 
     async def _send_code(self, phone: str) -> Any:
         self._count_sending()
         settings = types.CodeSettings()
-        return self._usable(await self._ask(SendCodeRequest(phone, self.client.api_id, self.client.api_hash, settings)))
+        return self._check_sent(
+            await self._ask(SendCodeRequest(phone, self.client.api_id, self.client.api_hash, settings))
+        )
 
     async def _send_again(self, phone: str, sent: Any, *, expired: bool) -> Any:
-        """Have the code sent once more, another way if Telegram has another."""
+        """Have the code sent once more, by another way if Telegram offers one."""
         if expired or sent.next_type is None:
             return await self._send_code(phone)
         self._count_sending()
         try:
-            return self._usable(await self._ask(ResendCodeRequest(phone, sent.phone_code_hash)))
+            return self._check_sent(await self._ask(ResendCodeRequest(phone, sent.phone_code_hash)))
         except errors.PhoneCodeExpiredError:
             return await self._send_code(phone)
         except errors.SendCodeUnavailableError:
-            await self.person.say("Telegram has no other way to send the code; use the one that was sent.")
+            await self.prompts.say("Telegram has no other way to send the code; use the one that was sent.")
             return sent
 
     def _count_sending(self) -> None:
-        if self._sent >= SENDINGS:
+        if self._sendings >= MAX_SENDINGS:
             raise LoginFailed(
-                f"{self.name} is not logged in: the code was sent {SENDINGS} times; wait some hours, then log in again"
+                f"{self.name} is not logged in: the code was sent {MAX_SENDINGS} times; wait some hours, then log in "
+                "again"
             )
-        self._sent += 1
+        self._sendings += 1
 
-    def _usable(self, sent: Any) -> Any:
+    def _check_sent(self, sent: Any) -> Any:
+        """Return ``sent`` if a code was sent. Raises ``LoginFailed`` if Telegram wants another step first."""
         if not isinstance(sent, types.auth.SentCode) or isinstance(
             sent.type, types.auth.SentCodeTypeSetUpEmailRequired
         ):
@@ -183,8 +187,8 @@ class Conversation:
         return sent
 
     async def _sign_in(self, phone: str, sent: Any, code: str) -> None:
-        words = isinstance(sent.type, types.auth.SentCodeTypeSmsWord | types.auth.SentCodeTypeSmsPhrase)
-        code = code.strip() if words else "".join(filter(str.isalnum, code))
+        has_words = isinstance(sent.type, types.auth.SentCodeTypeSmsWord | types.auth.SentCodeTypeSmsPhrase)
+        code = code.strip() if has_words else "".join(filter(str.isalnum, code))
         if isinstance(sent.type, types.auth.SentCodeTypeEmailCode):
             request = SignInRequest(phone, sent.phone_code_hash, email_verification=types.EmailVerificationCode(code))
         else:
@@ -194,58 +198,60 @@ class Conversation:
 
     # --- by QR -------------------------------------------------------------------------------------------------------
 
-    async def _by_qr(self) -> None:
+    async def _log_in_by_qr(self) -> None:
         scanned = anyio.Event()
 
-        async def hear(_: Any) -> None:
+        async def on_scan(_: Any) -> None:
             scanned.set()
 
-        self.client.add_event_handler(hear, events.Raw(types.UpdateLoginToken))
-        give_up = time.monotonic() + QR_SECONDS
+        self.client.add_event_handler(on_scan, events.Raw(types.UpdateLoginToken))
+        give_up = time.monotonic() + QR_TIMEOUT
         while time.monotonic() < give_up:
-            # Asked again after it was scanned, or when the link was down meanwhile, it says what came of it.
+            # Sent again after a scan, or after the link was down, the same request returns what came of the scan.
             answer = await self._ask(ExportLoginTokenRequest(self.client.api_id, self.client.api_hash, []))
             if isinstance(answer, types.auth.LoginTokenMigrateTo):
                 await self._move(answer.dc_id)
                 answer = await self._ask(ImportLoginTokenRequest(answer.token))
             if isinstance(answer, types.auth.LoginTokenSuccess):
                 return
-            await self.person.show_qr(f"tg://login?token={base64.urlsafe_b64encode(answer.token).decode().rstrip('=')}")
+            await self.prompts.show_qr(
+                f"tg://login?token={base64.urlsafe_b64encode(answer.token).decode().rstrip('=')}"
+            )
             left = answer.expires.timestamp() - time.time()
             with anyio.move_on_after(min(max(left, MIN_QR_SECONDS), MAX_QR_SECONDS)):
                 await scanned.wait()
             scanned = anyio.Event()
         raise LoginFailed(
-            f"{self.name} is not logged in: nobody scanned the QR code within {QR_SECONDS / 60:g} minutes"
+            f"{self.name} is not logged in: the QR code was not scanned within {QR_TIMEOUT / 60:g} minutes"
         )
 
-    # --- the second step ---------------------------------------------------------------------------------------------
+    # --- two-step verification ---------------------------------------------------------------------------------------
 
-    async def _by_password(self) -> None:
+    async def _check_password(self) -> None:
         hint = (await self._ask(GetPasswordRequest())).hint or ""
-        for left in reversed(range(TRIES)):
-            password = await self.person.ask_password(hint)
+        for left in reversed(range(MAX_TRIES)):
+            password = await self.prompts.ask_password(hint)
             try:
-                # Asked anew, for what the check is made with lives for a moment only.
+                # Requested anew each time, because the parameters of the check are valid for a moment only.
                 check = await anyio.to_thread.run_sync(compute_check, await self._ask(GetPasswordRequest()), password)
                 await self._ask(CheckPasswordRequest(check))
                 return
             except errors.PasswordHashInvalidError:
                 if left:
-                    await self.person.say("That is not the password.")
+                    await self.prompts.say("That is not the password.")
         raise LoginFailed(
-            f"{self.name} is not logged in: {TRIES} passwords were wrong; wait a while, then log in again"
+            f"{self.name} is not logged in: {MAX_TRIES} passwords were wrong; wait a while, then log in again"
         )
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, request: Any) -> Any:
-        """Send a request, past Telethon's sleeps after errors, to the datacenter that it belongs to."""
-        for _ in range(MOVES):
+        """Send a request, without Telethon's sleeps after errors, to the datacenter that is responsible for it."""
+        for _ in range(MAX_MOVES):
             try:
                 with anyio.fail_after(self.timeout):
                     await self._connect()
-                    return await asked(self.client._sender.send(request))
+                    return await translate_cancellation(self.client._sender.send(request))
             except (errors.PhoneMigrateError, errors.NetworkMigrateError, errors.UserMigrateError) as exc:
                 await self._move(exc.new_dc)
             except errors.AuthRestartError:
@@ -253,25 +259,25 @@ class Conversation:
         raise LoginFailed(f"{self.name} is not logged in: Telegram sends it from one datacenter to the next; try later")
 
     async def _connect(self) -> None:
-        """Connect the client if it is not: a person takes time, and meanwhile links break."""
+        """Connect the client if it is not connected: answers of the operator take time, and links break meanwhile."""
         if not self.client.is_connected():
             await self.client.disconnect()
             await connect(self.client)
 
     async def _move(self, dc_id: int) -> None:
         with anyio.fail_after(self.timeout):
-            await asked(self.client._switch_dc(dc_id))
+            await translate_cancellation(self.client._switch_dc(dc_id))
 
 
 async def connect(client: Any) -> None:
-    """Connect a client. What it raises says why it could not, which Telethon's own words do not."""
+    """Connect a client. The error says why a connect failed, which Telethon's own words do not."""
     try:
-        await asked(client.connect())
+        await translate_cancellation(client.connect())
     except ConnectionError as exc:
         raise exc from getattr(client._sender._connection, "connect_error", None)
 
 
-def _where(sent: Any) -> str:
+def _describe_destination(sent: Any) -> str:
     """Return where a code was sent, as the end of a sentence."""
     match sent.type:
         case types.auth.SentCodeTypeApp():
@@ -296,10 +302,10 @@ SENTENCES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         (errors.PhoneNumberBannedError, errors.UserDeactivatedBanError, errors.UserDeactivatedError),
         "Telegram has banned this number; appeal to recover@telegram.org",
     ),
-    ((errors.PhoneNumberInvalidError,), "this is no phone number that Telegram knows; write it as +49…"),
+    ((errors.PhoneNumberInvalidError,), "Telegram does not accept this phone number; write it as +49…"),
     (
         (errors.PhoneNumberUnoccupiedError, errors.PhoneNumberAppSignupForbiddenError),
-        "nobody has registered this number; register it in an official app first",
+        "this number is not registered; register it in an official app first",
     ),
     ((errors.PhoneNumberFloodError, errors.PhonePasswordFloodError), _AGAIN_TOMORROW),
     (
@@ -308,7 +314,7 @@ SENTENCES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
     (
         (errors.AccessTokenInvalidError, errors.AccessTokenExpiredError),
-        "Telegram does not know this bot token (any more); get it from @BotFather and put it into the config",
+        "Telegram does not know this bot token; get the present one from @BotFather and put it into the config",
     ),
     ((errors.UpdateAppToLoginError,), "Telegram wants a newer app; update Holdfast"),
     (
@@ -316,7 +322,7 @@ SENTENCES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         "the QR code was not taken; log in again",
     ),
 )
-"""What a refusal says, after the account's name."""
+"""What a refusal means, as the end of a sentence that begins with the account's name."""
 FLOODS: Final = (errors.FloodWaitError, errors.FloodPremiumWaitError, errors.FloodTestPhoneWaitError)
 
 
@@ -335,8 +341,8 @@ def explain(exc: BaseException) -> str:
 
 
 @contextmanager
-def translating_errors(name: str) -> Iterator[None]:
-    """Turn what Telegram and the network say into ``LoginFailed``; what a person raises stays as it is."""
+def translating_login_errors(name: str) -> Iterator[None]:
+    """Turn errors of Telegram and of the network into ``LoginFailed``; what the prompts raise stays as it is."""
     try:
         yield
     except (errors.RPCError, OSError, errors.SecurityError, errors.InvalidBufferError, errors.AuthKeyNotFound) as exc:

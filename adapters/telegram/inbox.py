@@ -1,9 +1,9 @@
-"""What arrived for one account and is not handled yet. It outlives clients, so that nothing is lost or told twice.
+"""The updates of one account that are not handled yet. They outlive clients, so that none is lost or handled twice.
 
 Telethon counts an update as seen when it arrives, and starts a task for its handlers that dies with the client. Here an
-update is handed over in the moment in which it is counted; handlers run in tasks of the account's life, with whatever
-client is connected then; and the session file learns that an update was seen only after its handlers have ended. So an
-outage repeats and skips nothing, and after a crash what was not handled yet is fetched again.
+update is handed over at the moment when it is counted. Handlers run in tasks of the account's life, with the client
+that is connected then. The session file records an update as seen only after its handlers have ended. So an outage
+repeats and skips nothing, and after a crash the updates that were not handled yet are fetched again.
 """
 
 import itertools
@@ -19,13 +19,13 @@ from adapters.log_events import event_logger
 from adapters.telegram.job_errors import classify_job_error
 from states.jobs import Lost
 
-BACKLOG = 1000
+MAX_BACKLOG = 1000
 """Updates that may wait for handlers; more are left at the datacenter."""
-AT_ONCE = 64
-"""Handlers of one account that may run at the same time."""
+MAX_RUNNING = 64
+"""Updates of one account that may be with their handlers at the same time."""
 
-TRIES = 3
-"""Calls of a handler for one update, at the most, when connections are lost under it."""
+MAX_TRIES = 3
+"""Calls of a handler for one update, when connections are lost during them."""
 
 Handler = Callable[[Any], Awaitable[Any]]
 
@@ -49,17 +49,17 @@ class Inbox:
     """How often a handler has failed."""
 
     def on(self, handler: Handler, event: Any) -> None:
-        """Let ``handler`` hear of such events, with each client from the next one on."""
-        self._handlers.append((self._guarded(handler), event))
+        """Call ``handler`` with such events, with each client from the next one on."""
+        self._handlers.append((self._guard(handler), event))
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Keep a handler's exceptions to itself, and log them where the operator looks.
+    def _guard(self, handler: Handler) -> Handler:
+        """Return a handler that logs exceptions where the operator reads them, and never raises them.
 
-        One that fails because its connection was lost is called again with the next client, a few times.
+        A handler that fails because its connection was lost is called again with the next client, a few times.
         """
 
         async def call(event: Any) -> None:
-            for left in reversed(range(TRIES)):
+            for left in reversed(range(MAX_TRIES)):
                 client = getattr(event, "client", None)
                 try:
                     await handler(event)
@@ -69,34 +69,34 @@ class Inbox:
                 except (Exception, SystemExit, KeyboardInterrupt) as exc:
                     lost = client is not None and isinstance(classify_job_error(exc, client), Lost)
                     if not (lost and left):
-                        self._failed(handler)
+                        self._log_failure(handler)
                         return
-                event._set_client(await self._another(client))
+                event._set_client(await self._wait_for_other(client))
 
         return call
 
-    def _failed(self, handler: Handler) -> None:
+    def _log_failure(self, handler: Handler) -> None:
         self.failures += 1
         name = getattr(handler, "__qualname__", repr(handler))
         log.exception("handler_failed", account=self.account, handler=name, failures=self.failures)
 
-    async def _another(self, client: Any) -> Any:
-        """Wait for another client than this one."""
+    async def _wait_for_other(self, client: Any) -> Any:
+        """Wait for another client than this one, and return it."""
         while self.client is None or self.client is client:
-            await self._change()
+            await self._wait_for_change()
         return self.client
 
-    def attach(self, client: Any) -> None:
-        """Give a fresh client all handlers."""
+    def register_handlers(self, client: Any) -> None:
+        """Register all handlers with a fresh client."""
         for handler, event in self._handlers:
             client.add_event_handler(handler, event)
 
-    def connected(self, client: Any) -> None:
+    def use_client(self, client: Any) -> None:
         """Let handlers use this client from now on."""
         self.client = client
         self._wake()
 
-    def disconnected(self, client: Any) -> None:
+    def drop_client(self, client: Any) -> None:
         """Let no handler begin with this client any more."""
         if self.client is client:
             self.client = None
@@ -106,7 +106,7 @@ class Inbox:
         """The number of the last update that was handed over."""
         return self._last
 
-    def handled(self, number: int) -> bool:
+    def is_handled(self, number: int) -> bool:
         """Return whether all updates up to this number have been handled."""
         oldest = min(self._running, default=self._last + 1)
         if self._waiting:
@@ -114,51 +114,51 @@ class Inbox:
         return oldest > number
 
     def add(self, updates: Iterable[Any]) -> None:
-        """Take updates over, at once and whatever the backlog."""
+        """Take updates over at once, however large the backlog is."""
         for update in updates:
             self._last = next(self._numbers)
             self._waiting.append((self._last, update))
         self._wake()
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the backlog is small enough to take more."""
-        while len(self._waiting) > BACKLOG:
-            await self._change()
+        while len(self._waiting) > MAX_BACKLOG:
+            await self._wait_for_change()
 
     async def deliver(self) -> None:
-        """Run the handlers, for ever; to be cancelled. What was begun and not ended then is begun again next time."""
+        """Run the handlers until cancelled. An update whose handlers are cancelled is handled again next time."""
         self._waiting.extendleft(sorted(self._running.items(), reverse=True))
         self._running.clear()
-        while not self._waiting:  # most accounts of most fleets hear little, and a task group is no small thing
-            await self._change()
-        places = anyio.Semaphore(AT_ONCE)
+        while not self._waiting:  # most accounts of most fleets get few updates, and a task group takes memory
+            await self._wait_for_change()
+        slots = anyio.Semaphore(MAX_RUNNING)
         async with anyio.create_task_group() as tasks:
             while True:
                 while not (self._waiting and self.client):
-                    await self._change()
-                await places.acquire()
-                if not (self._waiting and self.client):  # the client went while a place was awaited
-                    places.release()
+                    await self._wait_for_change()
+                await slots.acquire()
+                if not (self._waiting and self.client):  # the client went away during the wait for a slot
+                    slots.release()
                     continue
                 number, update = self._waiting.popleft()
                 self._running[number] = update
-                tasks.start_soon(self._handle, self.client, number, update, places)
+                tasks.start_soon(self._handle, self.client, number, update, slots)
                 self._wake()
 
-    async def _handle(self, client: Any, number: int, update: Any, places: anyio.Semaphore) -> None:
+    async def _handle(self, client: Any, number: int, update: Any, slots: anyio.Semaphore) -> None:
         try:
             await client._dispatch_update(update)
         except Exception:
             log.exception("update_not_delivered", account=self.account)
         finally:
-            places.release()
-        del self._running[number]  # not when cancelled: then it was not handled
+            slots.release()
+        del self._running[number]  # not when cancelled: then the update was not handled
 
     def _wake(self) -> None:
         self._changed.set()
 
-    async def _change(self) -> None:
-        """Wait until something happens from now on."""
+    async def _wait_for_change(self) -> None:
+        """Wait for the next change from now on."""
         if self._changed.is_set():
             self._changed = anyio.Event()
         await self._changed.wait()

@@ -1,4 +1,4 @@
-"""Whose trouble a job's exception is: the connection's, the server's wait, or the job's own."""
+"""Job errors: whether an exception means a lost connection, a wait that the server imposes, or a failure of the job."""
 
 import re
 import sqlite3
@@ -26,21 +26,22 @@ from states.events import (
 )
 from states.jobs import Flooded, Lost, Raised
 
-OF_THE_ACCOUNT = (
+ACCOUNT_FAILURES = (
     AccountBanned, AccountLimited, AuthKeyUnknown, AuthRejected, ConfigRefused, DatabaseCorrupt, DatabaseLocked,
     DatabaseUnavailable, ProtocolBroken, SessionDuplicated, TransportFlood,
 )  # fmt: skip
-"""The account hears of these, too, and decides what to do; the job waits for it, or goes on with another."""
+"""Failures that reach the account's machine, too, which decides what to do; the job waits, or moves to another."""
 _PHONE = re.compile(r"\+[0-9]{7,15}")
 SLACK_SECONDS = 1.0
-"""More than the server asked for, as everywhere."""
+"""Added to the wait that the server asked for, as everywhere."""
 
 
 def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Raised:
     """Return what an exception means for the job that raised it, which had ``client``.
 
-    A connection error or a silence is the connection's only if that client's is gone: a job may talk to others, too. An
-    error of SQLite's is the job's own, as the session's and the engine's say theirs in words of their own.
+    A connection error or a silence means a lost connection only if that client is disconnected: a job may talk to other
+    servers, too. An sqlite3 error is the job's own, because the session's and the engine's files have errors of their
+    own.
     """
     if isinstance(exc, errors.FloodWaitError | errors.FloodPremiumWaitError | errors.SlowModeWaitError):
         event = classify(exc)
@@ -50,13 +51,13 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     failure = classify(exc)
     gone = client is None or not client.is_connected()
     own_database = isinstance(exc, sqlite3.Error)
-    of_account = isinstance(failure, OF_THE_ACCOUNT) and not own_database
+    of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database
     if isinstance(exc, RequestDropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
     detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
-    return Raised(_private(detail), tuple(map(_private, chain_of(exc))))
+    return Raised(_hide_phones(detail), tuple(map(_hide_phones, chain_of(exc))))
 
 
-def _private(text: str) -> str:
-    """Return a text without the phone numbers in it: Telethon quotes whom it cannot find."""
+def _hide_phones(text: str) -> str:
+    """Return a text without the phone numbers in it: Telethon quotes the numbers that it cannot find."""
     return _PHONE.sub("+…", text)

@@ -1,38 +1,29 @@
 """One link: one fresh Telethon client, from its connect to its last closed socket.
 
-Why everything here is ours and not Telethon's: measured on 1.45, its own reconnection makes ten thousand connections
-in seconds at a dead backend, hangs for ever at a silent one, and never notices a revoked login. So each link has a
-fresh client that may not reconnect; one deadline around the whole attempt; health that is proven by an RPC; a probe of
-our own; and a close that is bounded.
+Telethon's own reconnection is not used. Measured on 1.45, it makes ten thousand connections in seconds to a dead
+backend, hangs for ever with a silent one, and never notices a revoked login. So each link has a fresh client that may
+not reconnect, one deadline around the whole attempt, health that an RPC proves, a probe of its own, and a bounded
+close.
 """
 
-import hashlib
 import itertools
 import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-import anyio.to_thread
-from attrs import define, field, frozen
-from telethon import TelegramClient
-from telethon.crypto import rsa
+from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
-from adapters.telegram.client import REQUEST_TIMEOUT, TELETHON_LOGGER, LinkClient, OneLogger, asked
-from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
-from adapters.telegram.engine_session import SessionMemory, fingerprint, known_fingerprint, open_session, stored_address
-from adapters.telegram.failover import ProxyFailover, named
-from adapters.telegram.inbox import Handler, Inbox
-from adapters.telegram.notices import Notices
-from adapters.telegram.proxy import Proxy, connection_class
+from adapters.telegram.client import TELETHON_LOGGER, LinkClient, translate_cancellation
+from adapters.telegram.engine_session import open_session
+from adapters.telegram.failover import name_proxy
+from adapters.telegram.proxy import Proxy
 from states.events import (
     AccountLimited,
     Connected,
@@ -49,45 +40,28 @@ from states.snapshot import Hold
 
 ABORT_TIMEOUT = 2.0
 """Seconds that a close may take after its socket was aborted."""
-PING_DELAY = 75
-"""Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
 PROOF = GetStateRequest()
 """The authorised RPC that proves a link."""
-MAX_FOUND = 32
+MAX_EVENTS = 32
 """Events of one link that may wait to be read."""
-SAVE_SECONDS = 0.5
-"""How long after an update the session hears how far updates were handled; its file has it a moment later."""
-
-
-@frozen
-class Datacenter:
-    """A datacenter that is not Telegram's own."""
-
-    id: int
-    host: str
-    port: int
-    public_key: str = field(repr=False)
-    """PKCS#1 PEM of the RSA key that proves it."""
-
-    def trust(self) -> None:
-        """Let Telethon accept this key, too. Its list is of the whole process."""
-        rsa.add_key(self.public_key, old=False)
+SAVE_DELAY = 0.5
+"""Seconds after an update until the session gets the state of the handled updates; the file has it a moment later."""
 
 
 @define(eq=False)
 class TelegramLink:
     """A link of one account. ``open`` once, then ``probe`` at will while ``events`` are read; ``close`` always.
 
-    What it found is returned as events; only cancellation is raised.
+    Results are returned as events; only cancellation is raised.
     """
 
     number: int
-    connector: Any  # a Connector; OwnedLink has another kind
+    connector: Any  # a TelegramConnector; that of OwnedLink is an OwnedConnector
     holds: tuple[Hold, ...] = ()
     proxy: Proxy | None = None
     _client: Any = field(default=None, init=False)
-    _found: deque[Event] = field(factory=lambda: deque(maxlen=MAX_FOUND), init=False)
-    _wake: anyio.Event = field(factory=anyio.Event, init=False)
+    _events: deque[Event] = field(factory=lambda: deque(maxlen=MAX_EVENTS), init=False)
+    _wakeup: anyio.Event = field(factory=anyio.Event, init=False)
     _save_at: float = field(default=math.inf, init=False)
     _held: dict[str, float] = field(init=False)
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
@@ -108,35 +82,35 @@ class TelegramLink:
             self._client.hold(request, until)
 
     async def open(self, *, timeout: float) -> list[Event]:
-        """Connect and prove it within ``timeout`` seconds: session, TCP, key, initConnection and one RPC.
+        """Connect and prove the link within ``timeout`` seconds: session, TCP, key, initConnection and one RPC.
 
-        The last event is the outcome, ``Connected`` or a failure; notices may come before it.
+        The last event is the outcome, ``Connected`` or a failure; a limit that the datacenter set may come before.
         """
-        notices: list[Event] = []
+        limits: list[Event] = []
         try:
             with anyio.fail_after(timeout):
                 self._client = await self._make_client(timeout)
-                await asked(self._client.connect())
-                notices = await self._prove()
+                await translate_cancellation(self._client.connect())
+                limits = await self._prove()
         except Exception as exc:
-            failure = self._failed_attempt(exc, timeout)
-            self.connector.failover.failed(self.proxy, failure)
-            return [named(failure, self.proxy)]
-        self.connector.inbox.connected(self._client)
-        self.connector.notices.link = self.number
-        return [*notices, named(Connected(link=self.number), self.proxy)]
+            failure = self._classify_attempt(exc, timeout)
+            self.connector.failover.report_failure(self.proxy, failure)
+            return [name_proxy(failure, self.proxy)]
+        self.connector.inbox.use_client(self._client)
+        self.connector.session_events.link = self.number
+        return [*limits, name_proxy(Connected(link=self.number), self.proxy)]
 
     async def _make_client(self, timeout: float) -> LinkClient:
         connector = self.connector
         session = await open_session(connector)
-        session.trouble = connector.notices.put
-        client: LinkClient = connector.client(session, timeout=timeout + 1, proxy=self.proxy)
-        client.serve(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
-        client.touched = self._touched
+        session.observer = connector.session_events.put
+        client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
+        client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
+        client.schedule_save = self._schedule_save
         return client
 
-    def _failed_attempt(self, exc: Exception, timeout: float) -> Failure:
-        """Return what an attempt's exception means."""
+    def _classify_attempt(self, exc: Exception, timeout: float) -> Failure:
+        """Return the event that an exception of an attempt means."""
         sender = getattr(self._client, "_sender", None)
         if isinstance(exc, ConnectionError) and exc.__cause__ is None:
             exc.__cause__ = getattr(getattr(sender, "_connection", None), "connect_error", None)
@@ -148,75 +122,76 @@ class TelegramLink:
     async def probe(self, *, proof: bool, timeout: float) -> list[Event]:
         """Ask for a sign of life within ``timeout`` seconds: a ping, or an authorised RPC if ``proof``.
 
-        The last event is the outcome, ``ProbeAnswered`` or a failure; notices may come before it.
+        The last event is the outcome, ``ProbeAnswered`` or a failure; a limit that the datacenter set may come before.
         """
-        notices: list[Event] = []
+        limits: list[Event] = []
         try:
             with anyio.fail_after(timeout):
                 if proof:
-                    notices = await self._prove()
+                    limits = await self._prove()
                 else:
                     await self._ping()
         except TimeoutError:
             silence = TimeoutError(f"no answer within {timeout:g} s")
-            return [named(classify(silence, link=self.number, what="probe"), self.proxy)]
+            return [name_proxy(classify(silence, link=self.number, what="probe"), self.proxy)]
         except Exception as exc:
-            return [named(classify(exc, link=self.number, what="probe"), self.proxy)]
-        return [*notices, ProbeAnswered(link=self.number, proof=proof)]
+            return [name_proxy(classify(exc, link=self.number, what="probe"), self.proxy)]
+        return [*limits, ProbeAnswered(link=self.number, proof=proof)]
 
     async def events(self) -> AsyncIterator[Event]:
-        """Yield what the link finds, until it ends by itself; what it yields last is why.
+        """Yield the link's events until it ends by itself; the last ones say why it ended.
 
-        Meanwhile the session is kept up to date, at most ``SAVE_SECONDS`` behind.
+        Meanwhile the session is kept up to date, at most ``SAVE_DELAY`` behind.
         """
         ended = self._client._sender._disconnected
-        ended.add_done_callback(lambda _: self._wake.set())
+        ended.add_done_callback(lambda _: self._wakeup.set())
         while True:
-            while self._found:
-                yield named(self._found.popleft(), self.proxy)
+            while self._events:
+                yield name_proxy(self._events.popleft(), self.proxy)
             if ended.done():
                 break
             if time.monotonic() >= self._save_at:
                 self._save_at = math.inf
-                if not await self._client.save():  # handlers still run: look again
-                    self._touched()
-            if self._wake.is_set():
-                self._wake = anyio.Event()
+                if not await self._client.save():  # handlers still run: save again later
+                    self._schedule_save()
+            if self._wakeup.is_set():
+                self._wakeup = anyio.Event()
             with anyio.move_on_after(None if self._save_at == math.inf else self._save_at - time.monotonic()):
-                await self._wake.wait()
-        for failure in await self._why_ended():
-            yield named(failure, self.proxy)
+                await self._wakeup.wait()
+        for failure in await self._explain_end():
+            yield name_proxy(failure, self.proxy)
 
-    async def _why_ended(self) -> list[Failure]:
+    async def _explain_end(self) -> list[Failure]:
+        """Return the events that say why the link ended."""
         try:
-            await asked(self._client.disconnected)
+            await translate_cancellation(self._client.disconnected)
         except Exception as exc:
             return [classify(exc, link=self.number, what="probe")]
-        # The update loop swallows its error and disconnects as if it had been told to.
+        # The update loop swallows its error, and disconnects as it would on request.
         failure = classify(self._client._updates_error or MissedPong(), link=self.number, what="probe")
         if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
-            # A trouble of the file is not one of the link, but Telethon dropped the link for it.
+            # A failure of the file is not one of the link, but Telethon dropped the link because of it.
             detail = f"Telethon dropped the link: {failure.detail}"
             return [failure, NetworkLost(link=self.number, detail=detail, chain=failure.chain)]
         return [failure]
 
     def _report(self, event: Event) -> None:
-        """Take note of something that nobody waits for; of too many only the latest are told."""
-        self._found.append(event)
-        self._wake.set()
+        """Queue an event for ``events``; of too many only the latest are kept."""
+        self._events.append(event)
+        self._wakeup.set()
 
-    def _touched(self) -> None:
+    def _schedule_save(self) -> None:
         if self._save_at == math.inf:
-            self._save_at = time.monotonic() + SAVE_SECONDS
-            self._wake.set()
+            self._save_at = time.monotonic() + SAVE_DELAY
+            self._wakeup.set()
 
     async def close(self, *, timeout: float) -> None:
         """Close socket, tasks and session; drop the socket when that takes longer than ``timeout`` seconds."""
         client = self._client
         if client is None:
             return
-        self.connector.inbox.disconnected(client)
-        self.connector.notices.link = None
+        self.connector.inbox.drop_client(client)
+        self.connector.session_events.link = None
         with anyio.CancelScope(shield=True):
             for limit in (timeout, ABORT_TIMEOUT):
                 with anyio.move_on_after(limit):
@@ -225,172 +200,39 @@ class TelegramLink:
                 self._abort()
         ended = client._sender._disconnected
         if ended.done() and not ended.cancelled():
-            ended.exception()  # seen: of an attempt that failed nobody asks for it, and asyncio would complain
+            ended.exception()  # retrieved: nothing else does after a failed attempt, and asyncio would warn
 
     async def _disconnect(self) -> None:
         try:
             await self._client.disconnect()
-        except Exception as exc:  # the link is over either way; what hindered its end is worth a line
+        except Exception as exc:  # the link is over either way; what disturbed its end is worth a log line
             TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))
 
     async def _prove(self) -> list[Event]:
-        """Have an authorised RPC answered; a flood or a limit is an answer, too, and while one holds a ping must do."""
+        """Prove the link by an authorised RPC; return a flood wait or a limit if that is the answer.
+
+        While the RPC is held for a flood wait, a ping takes its place.
+        """
         if self._held.get(kind_of(PROOF), 0.0) > time.time():
             await self._ping()
             return []
         try:
             await self._ask(PROOF)
         except Exception as exc:
-            notice = classify(exc, link=self.number)
-            if not isinstance(notice, FloodWait | AccountLimited):
+            limit = classify(exc, link=self.number)
+            if not isinstance(limit, FloodWait | AccountLimited):
                 raise
-            return [notice]
+            return [limit]
         return []
 
     async def _ping(self) -> None:
         await self._ask(PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay))
 
     async def _ask(self, request: Any) -> Any:
-        """Send a request of the engine's own, past Telethon's sleeps after errors: they would look like silence."""
-        return await asked(self._client._sender.send(request))
+        """Send a request of the engine's own, without Telethon's sleeps after errors, which would look like silence."""
+        return await translate_cancellation(self._client._sender.send(request))
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
         if writer is not None:
             writer.transport.abort()
-
-
-@frozen(eq=False)
-class TelegramConnector:
-    """What the links of one account have in common, and what outlives each of them."""
-
-    session: Path
-    api_id: int
-    api_hash: str = field(repr=False)
-    datacenter: Datacenter | None = None
-    failover: ProxyFailover = field(factory=ProxyFailover)
-    """The proxies of the account, and which of them is next."""
-    disconnect_delay: int = PING_DELAY
-    """Seconds after which the datacenter may close a link that sends no ping."""
-    request_timeout: float = REQUEST_TIMEOUT
-    """Seconds that a request through a link's client may wait for its answer."""
-    backups: Path = field()
-    """Where a copy of the session goes before it is upgraded."""
-    name: str = field()
-    """What its backups are called."""
-    inbox: Inbox = field(init=False, repr=False)
-    memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
-    notices: Notices = field(factory=Notices, init=False, repr=False)
-    logger: OneLogger = field(init=False, repr=False)
-
-    @logger.default
-    def _make_logger(self) -> OneLogger:
-        return OneLogger(f"{TELETHON_LOGGER.name}.{self.label}")
-
-    @backups.default
-    def _beside(self) -> Path:
-        return self.session.parent / "backups"
-
-    @name.default
-    def _stem(self) -> str:
-        return self.session.stem
-
-    @inbox.default
-    def _make_inbox(self) -> Inbox:
-        return Inbox(self.label)
-
-    @property
-    def label(self) -> str:
-        """What log lines call it."""
-        return self.session.stem
-
-    @property
-    def address(self) -> tuple[int, str, int] | None:
-        """Where to connect, if not where the session says."""
-        dc = self.datacenter
-        return (dc.id, dc.host, dc.port) if dc else None
-
-    def on(self, handler: Handler, event: Any) -> None:
-        """Call ``handler`` with each event of this kind (of ``telethon.events``), whichever client it comes by.
-
-        Every update reaches it once; one whose handler was cut off by an end of the process reaches it again.
-        """
-        self.inbox.on(handler, event)
-
-    async def deliver(self) -> None:
-        """Run the handlers on what arrives, for ever; to be cancelled."""
-        await self.inbox.deliver()
-
-    async def settle(self) -> None:
-        """Write everything into the session file and give it up, so that others may use it; bounded, never raises.
-
-        When the file cannot be written, it is tried until the process ends; what was handled last is then delivered
-        once more after a restart.
-        """
-        if self.memory.session is None:
-            return
-        self.memory.session.keep_states(self.inbox)
-        try:
-            await self.memory.session.give_up()
-        except StorageError as exc:
-            TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
-
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        """Call ``hear``, on this event loop, with what keeps the session file from being written, and when it is."""
-        self.notices.listen(hear)
-
-    @property
-    def route(self) -> str:
-        """Which accounts share a way to the datacenter: what reaches it for one reaches it for all of them."""
-        where = f"{self.datacenter.host}:{self.datacenter.port}" if self.datacenter else "Telegram"
-        return f"{where} through {self.failover.choose() or 'no proxy'}"
-
-    async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
-        """Look whether the datacenter answers at all, without the account, within ``timeout`` seconds."""
-        address = self.address or await anyio.to_thread.run_sync(stored_address, self.session)
-        return "dark" if address is None else await probe_datacenter(address, self.failover.choose(), timeout=timeout)
-
-    async def credentials(self) -> str:
-        """Return a fingerprint of the session's key and of whom it is shown to, as what; empty if there is no key.
-
-        A mended ``api_id`` or datacenter makes other credentials of the same key; another port does not.
-        """
-        key = self.memory.fingerprint() or known_fingerprint(self.session)
-        key = key or await anyio.to_thread.run_sync(fingerprint, self.session)
-        dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
-        shown = f"{key} {self.api_id} {self.api_hash} {dc}"
-        return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
-
-    def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
-        """Return a link that is not open yet, and that sends no request of a kind that is held."""
-        return TelegramLink(number, self, holds, self.failover.choose())
-
-    def client(
-        self,
-        session: Any,
-        *,
-        timeout: float,
-        proxy: Proxy | None,
-        kind: type[TelegramClient] = LinkClient,
-        retries: int = 0,
-    ) -> Any:
-        """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait.
-
-        ``proxy`` has no default, so that nobody goes around the proxies by an oversight.
-        """
-        return kind(
-            session,
-            self.api_id,
-            self.api_hash,
-            connection=connection_class(proxy),
-            proxy=proxy,
-            timeout=timeout,
-            auto_reconnect=False,
-            connection_retries=retries,
-            retry_delay=0,  # it would sleep a second after a failed connect; who waits here is the engine
-            request_retries=0,
-            raise_last_call_error=True,
-            flood_sleep_threshold=0,
-            catch_up=True,
-            base_logger=self.logger,
-        )

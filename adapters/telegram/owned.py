@@ -1,8 +1,8 @@
-"""Links of a client that somebody else made and goes on using: it is watched, and reconnected in place.
+"""Links of a client that a user's script owns and goes on using: the client is watched, and reconnected in place.
 
 A fresh client for each attempt would be cleaner, but the script holds this one, with its handlers. So the same object
-is disconnected and connected again, which is safe in that order (and only in that order). While it is watched,
-Telethon's own reconnection is switched off: two who reconnect one client are what makes ten thousand connections.
+is disconnected and connected again, which is safe in that order (and only in that order). While the client is watched,
+Telethon's own reconnection is switched off: two parties that reconnect one client make ten thousand connections.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,14 @@ import anyio
 from attrs import define, field
 from telethon import TelegramClient
 
-from adapters.telegram.client import asked
+from adapters.session.file import StatStamp
+from adapters.telegram.client import translate_cancellation
+from adapters.telegram.connector import PING_DELAY
 from adapters.telegram.datacenter_probe import DatacenterState
 from adapters.telegram.engine_session import key_fingerprint
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.link import PING_DELAY, TelegramLink
-from adapters.telegram.notices import Notices
+from adapters.telegram.link import TelegramLink
+from adapters.telegram.session_events import SessionEvents
 from states.events import Connected, Event
 from states.snapshot import Hold
 
@@ -28,9 +30,9 @@ class OwnedConnector:
     client: TelegramClient
     name: str
     disconnect_delay: int = PING_DELAY
-    notices: Notices = field(factory=Notices, init=False)
+    session_events: SessionEvents = field(factory=SessionEvents, init=False)
     inbox: Inbox = field(factory=Inbox, init=False)
-    """Always empty: what arrives goes to the owner's own handlers."""
+    """Always empty: updates go to the owner's own handlers."""
     released: bool = field(default=False, init=False)
     """Whether the owner has taken the client back."""
     _own: tuple[bool, int] = field(init=False)
@@ -42,27 +44,31 @@ class OwnedConnector:
 
     @property
     def label(self) -> str:
-        """What log lines call it."""
+        """The name in log lines."""
         return self.name
 
     def release(self) -> None:
-        """Give the client back as it is, with the reconnection that it had."""
+        """Give the client back as it is, with its own settings of reconnection."""
         self.released = True
         self.client._sender._auto_reconnect, self.client._sender._retries = self._own
 
     @property
     def route(self) -> str:
-        """Its own: nothing is known of the way that the owner's client takes."""
+        """A route of its own, since the route of the owner's client is not known."""
         return self.name
 
     async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
-        """Return ``dark``: nobody but the client knows its way."""
+        """Return ``dark``: only the client knows its route."""
         return "dark"
 
     async def credentials(self) -> str:
         """Return a fingerprint of the client's key; empty if there is none."""
         key = self.client.session.auth_key
         return key_fingerprint(key.key if key else None)
+
+    def session_stamp(self) -> StatStamp:
+        """Return an empty stamp: the session is the owner's, and is not watched."""
+        return ()
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> "OwnedLink":
         """Return a link that is not open yet."""
@@ -72,8 +78,8 @@ class OwnedConnector:
         """Do nothing for ever: the client calls its owner's handlers."""
         await anyio.sleep_forever()
 
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        """Say nothing: the session is the owner's."""
+    def listen(self, observer: Callable[[Event], None]) -> None:
+        """Do nothing: the session is the owner's."""
 
     async def settle(self) -> None:
         """Do nothing: the session is the owner's."""
@@ -81,9 +87,9 @@ class OwnedConnector:
 
 @define(eq=False)
 class OwnedLink(TelegramLink):
-    """One connection of a client that somebody else owns; see ``TelegramLink``.
+    """One connection of a client that a user's script owns; see ``TelegramLink``.
 
-    What the owner sends is the owner's business: a hold concerns only what the engine itself asks.
+    A hold concerns only the engine's own requests, not those of the owner.
     """
 
     async def open(self, *, timeout: float) -> list[Event]:
@@ -91,15 +97,15 @@ class OwnedLink(TelegramLink):
         self._client = self.connector.client
         try:
             with anyio.fail_after(timeout):
-                again = not self._client.is_connected()
-                if again:
-                    await asked(self._client.connect())
-                notices = await self._prove()
-                if again:  # the same object asks for nothing by itself, so what was missed would stay missed
+                was_connected = self._client.is_connected()
+                if not was_connected:
+                    await translate_cancellation(self._client.connect())
+                limits = await self._prove()
+                if not was_connected:  # a client that connects again does not fetch missed updates by itself
                     await self._client.catch_up()
         except Exception as exc:
-            return [self._failed_attempt(exc, timeout)]
-        return [*notices, Connected(link=self.number)]
+            return [self._classify_attempt(exc, timeout)]
+        return [*limits, Connected(link=self.number)]
 
     async def close(self, *, timeout: float) -> None:
         """Disconnect the client, unless its owner has taken it back."""

@@ -1,9 +1,9 @@
-"""What Telethon only logs: broken messages that it ignores, and requests that it resends for ever.
+"""Detects what Telethon only logs: broken messages that it ignores, and requests that it resends for ever.
 
-A message whose key, session or time is wrong is dropped with a log line, and whoever waits for it waits for ever. A
-salt or a number that is refused is mended and the request sent again, thousands of times a second if the server refuses
-for ever. ``ProtocolWatch`` hears of both for one client: the first ends its connection by an error, because nobody else
-would ever tell what was lost; the second does when it does not stop.
+Telethon drops a message whose key, session or time is wrong with a log line, and its request waits for ever. It
+corrects a salt or a message number that is refused and sends the request again, thousands of times a second if the
+server goes on refusing. ``ProtocolWatch`` notices both for one client. A broken message ends the connection with an
+error, because nothing else would ever report what was lost. A refusal ends it when it does not stop.
 """
 
 import time
@@ -14,18 +14,18 @@ from telethon.errors import SecurityError
 from telethon.tl.types import BadMsgNotification, BadServerSalt
 
 MAX_REFUSED = 4
-"""So many times in a row may something be refused that was sent after the last correction."""
+"""Refusals in a row, each of a message that was sent after the last correction, that end the connection."""
 CORRECTED = frozenset({16, 17, 32, 33})
 """Codes of bad_msg_notification after which Telethon corrects itself and sends the request again."""
 
 
 class ProtocolStuck(Exception):
-    """The datacenter goes on breaking the protocol, or says that we do."""
+    """The datacenter keeps breaking the protocol, or keeps saying that this client does."""
 
 
 @define(eq=False)
 class _LoggerTap:
-    """Stands before the logger of Telethon's message layer: nothing else says that a message's time was impossible."""
+    """Wraps the logger of Telethon's message layer: only a log line says that the time of a message was impossible."""
 
     _logger: Any
     _watch: "ProtocolWatch"
@@ -34,10 +34,10 @@ class _LoggerTap:
         return getattr(self._logger, name)
 
     def warning(self, text: str, *args: Any) -> None:
-        """Pass a warning on, and tell of an impossible time; a message that comes twice is no trouble."""
+        """Pass a warning on, and raise for an impossible time; a message that comes twice is harmless."""
         self._logger.warning(text, *args)
         if args and ("very old" in text or "very new" in text):
-            self._watch.misdated(int(args[0]))
+            self._watch.reject_time(int(args[0]))
 
 
 @define(eq=False)
@@ -48,23 +48,23 @@ class ProtocolWatch:
     _decrypt: Any = field(init=False)
     _refused: int = 0
     _sent_before: int = 0
-    """Number of the last message that was sent before the correction that was counted last."""
+    """Number of the last message that was sent before the last correction."""
 
     def __attrs_post_init__(self) -> None:
         self._decrypt = self._state.decrypt_message_data
-        self._state.decrypt_message_data = self._look
+        self._state.decrypt_message_data = self._decrypt_and_check
         self._state._log = _LoggerTap(self._state._log, self)
 
-    def misdated(self, msg_id: int) -> None:
-        """Hear of a message that was ignored because of its time. Raises ``ProtocolStuck``."""
+    def reject_time(self, msg_id: int) -> None:
+        """Raise ``ProtocolStuck`` for a message that Telethon ignored because of its time."""
         ahead = (msg_id >> 32) - (time.time() + self._state.time_offset)
         where = "ahead of" if ahead > 0 else "behind"
         raise ProtocolStuck(
             f"the datacenter's clock is {abs(ahead):.0f} s {where} this machine's; see that the time here is right"
         )
 
-    def _look(self, body: bytes) -> Any:
-        """Decrypt, and keep count. Raises ``ProtocolStuck`` besides what Telethon raises."""
+    def _decrypt_and_check(self, body: bytes) -> Any:
+        """Decrypt a message, and count refusals. Raises ``ProtocolStuck`` besides what Telethon raises."""
         try:
             message = self._decrypt(body)
         except SecurityError as exc:
@@ -81,7 +81,7 @@ class ProtocolWatch:
         return message
 
     def _count_refused(self, msg_id: int, what: str) -> None:
-        # All that was under way at a correction is refused, too; only what was sent after it counts as another time.
+        # All messages under way at a correction are refused, too; only a message that was sent after it counts again.
         if msg_id <= self._sent_before:
             return
         self._refused += 1

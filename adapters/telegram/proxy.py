@@ -1,10 +1,10 @@
-"""Proxies: what Telethon needs to go through one, and its failures as sentences that name it.
+"""Connections through proxies, and their failures as sentences that name the proxy.
 
-Measured on Telethon 1.45, and why its own code is not used as it stands:
+Telethon's own code is not used as it is, for reasons measured on 1.45:
 
 * Its ``_proxy_connect`` replaces the error classes of python_socks, for the whole process and only where they were not
-  imported before; what a proxy said then arrives as a bare text or as an exception that ends the client.
-* Its ``TcpMTProxy`` waits two seconds after each connect, to see whether the proxy closes; reading sees that, too.
+  imported before. The proxy's answer then arrives as a bare text, or as an exception that ends the client.
+* Its ``TcpMTProxy`` waits two seconds after each connect, to see whether the proxy closes; reading notices that, too.
 * Its ``normalize_secret`` takes a plain secret that happens to begin with dd or ee for one of another kind.
 """
 
@@ -17,7 +17,7 @@ from telethon.network import ConnectionTcpFull
 from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
 from telethon.network.connection.tcpmtproxy import TcpMTProxy
 
-from adapters.telegram.classify import ProxyFailed, sentence
+from adapters.telegram.classify import ProxyFailed, describe
 
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
@@ -35,7 +35,7 @@ _SOCKS5_REASONS = {
 class Proxy:
     """One proxy; ``scheme`` is ``socks5``, ``socks4``, ``http`` or ``mtproxy``.
 
-    ``secret`` is MTProxy's: 16 bytes, or 17 that begin with 0xdd. ``str`` and ``repr`` show nothing that is secret.
+    ``secret`` is MTProxy's: 16 bytes, or 17 that begin with 0xdd. ``str`` and ``repr`` reveal no secret.
     """
 
     scheme: str
@@ -51,7 +51,7 @@ class Proxy:
 
 
 def connection_class(proxy: Proxy | None) -> type[Any]:
-    """Return the class of connections that Telethon shall make; it takes the ``proxy`` itself as its ``proxy``."""
+    """Return the class of the connections that Telethon makes; its ``proxy`` argument is the ``Proxy`` itself."""
     if proxy is None:
         return Direct
     if proxy.scheme != MTPROXY:
@@ -59,12 +59,12 @@ def connection_class(proxy: Proxy | None) -> type[Any]:
     return ThroughPaddedMTProxy if len(proxy.secret) == _PADDED_SECRET_BYTES else ThroughMTProxy
 
 
-class _Remembering:
-    """Remembers why it could not connect: the client drops that error."""
+class _KeepsConnectError:
+    """Keeps the error of a failed connect, which Telethon's client drops."""
 
     connect_error: BaseException | None = None
 
-    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # its own
+    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # Telethon's parameters
         try:
             await super().connect(timeout=timeout, ssl=ssl)  # type: ignore[misc]  # of Telethon's connection
         except Exception as exc:
@@ -72,12 +72,12 @@ class _Remembering:
             raise
 
 
-class Direct(_Remembering, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
+class Direct(_KeepsConnectError, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
     """Telethon's transport."""
 
 
 class ThroughProxy(Direct):
-    """The same through a SOCKS or an HTTP proxy."""
+    """Telethon's transport through a SOCKS or an HTTP proxy."""
 
     async def _proxy_connect(self, timeout: float | None = None, local_addr: object = None) -> Any:
         proxy: Proxy = self._proxy
@@ -85,14 +85,14 @@ class ThroughProxy(Direct):
         try:
             return await way.connect(dest_host=self._ip, dest_port=self._port, timeout=timeout)
         except Exception as exc:
-            fault = _fault(exc, proxy)
-            # What a proxy answers may repeat the password, so of the error only the system's own part is kept.
+            fault = _describe_fault(exc, proxy)
+            # A proxy's answer may repeat the password, so only the system's part of the error is kept.
             cause = exc.__cause__ if isinstance(exc, ProxyConnectionError) else None
         raise ProxyFailed(f"the proxy {proxy} {fault}") from cause
 
 
-class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as above
-    """The way through an MTProxy with a plain secret."""
+class ThroughMTProxy(_KeepsConnectError, TcpMTProxy):  # type: ignore[misc]  # as above
+    """A connection through an MTProxy with a plain secret."""
 
     packet_codec = IntermediatePacketCodec
     _answered = False
@@ -106,14 +106,14 @@ class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as abov
 
     @staticmethod
     def address_info(proxy_info: Proxy) -> tuple[str, int]:
-        """Return what the client tells Telegram about the proxy."""
+        """Return the proxy's address, which the client reports to Telegram."""
         return proxy_info.host, proxy_info.port
 
-    async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # its own
+    async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # Telethon's parameters
         try:
             await super(TcpMTProxy, self)._connect(timeout=timeout, ssl=ssl)
         except OSError as exc:
-            raise ProxyFailed(f"the proxy {self._name} cannot be reached ({sentence(exc)})") from exc
+            raise ProxyFailed(f"the proxy {self._name} cannot be reached ({describe(exc)})") from exc
 
     async def _recv(self) -> Any:
         try:
@@ -130,20 +130,20 @@ class ThroughMTProxy(_Remembering, TcpMTProxy):  # type: ignore[misc]  # as abov
 
 
 class ThroughPaddedMTProxy(ThroughMTProxy):
-    """The same with a dd-secret: the proxy wants packets padded."""
+    """A connection through an MTProxy with a dd-secret, which needs padded packets."""
 
     packet_codec = RandomizedIntermediatePacketCodec
 
 
-def _fault(exc: Exception, proxy: Proxy) -> str:
+def _describe_fault(exc: Exception, proxy: Proxy) -> str:
     """Return what the proxy did, as the end of a sentence that begins with its name."""
     match exc:
         case ProxyTimeoutError():
             return "did not answer in time"
         case ProxyConnectionError():
-            return f"cannot be reached ({sentence(exc.__cause__ or exc)})"
+            return f"cannot be reached ({describe(exc.__cause__ or exc)})"
         case ProxyError(error_code=int(code)):
-            return _refusal(proxy.scheme, code)
+            return _describe_refusal(proxy.scheme, code)
         case ProxyError() if "authentication failure" in str(exc):
             return "refused the login; check its user and password"
         case ProxyError() if "No acceptable authentication" in str(exc):
@@ -154,8 +154,8 @@ def _fault(exc: Exception, proxy: Proxy) -> str:
             return f"could not be used ({type(exc).__name__})"
 
 
-def _refusal(scheme: str, code: int) -> str:
-    """Return what the proxy's own code means."""
+def _describe_refusal(scheme: str, code: int) -> str:
+    """Return what a proxy's own code means, as the end of a sentence that begins with its name."""
     match scheme, code:
         case ("http", 407) | ("socks4", 92 | 93):
             return "refused the login; check its user and password"

@@ -1,4 +1,4 @@
-"""The end of a run in the sandbox: what jobs say they did, against the sandbox's own record. A composition root."""
+"""The audit of a sandbox run: what the jobs report, against the sandbox's own record. A composition root."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,27 +11,27 @@ from engine.config import Config
 from states.jobs import JobState
 
 GroupRecord = Mapping[str, Sequence[ChannelMessage]]
-"""What was written in each group of the config, by its name."""
+"""The messages in each group of the config, by the group's name."""
 
-CHANNEL = -1_000_000_000_000
-"""Telethon's number of a channel is this less its id."""
+CHANNEL_OFFSET = -1_000_000_000_000
+"""Telethon's number of a channel is this minus the channel's id."""
 
 
 @frozen(kw_only=True)
 class Audit:
-    """Messages in the sandbox's groups, counted on both sides."""
+    """The messages in the sandbox's groups, counted on both sides."""
 
     on_server: int = 0
     groups: int = 0
     collected: int = 0
     later: int = 0
-    """Written after their group was collected, or in one that nobody has collected from its begin."""
+    """Messages written after their group was collected, or in a group that no job has collected from the beginning."""
     sent: int = 0
-    """Of jobs that are done."""
+    """Messages of jobs that are done."""
     missed: int = 0
-    """Up to where a job has collected, and not there; or sent by a job that is done, and not on the server."""
+    """Messages in the range of a job that were not collected, and those of a done job that are not on the server."""
     doubled: int = 0
-    """Sent by an account, and no job's own: the second message of some job."""
+    """Messages that an account sent beyond one per job: the second message of some job."""
 
     def __str__(self) -> str:
         rule = "=" * 60
@@ -52,7 +52,7 @@ class Audit:
 
 
 def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
-    """Compare; for a worker thread. Raises what ``JobReader`` raises."""
+    """Compare the jobs in ``database`` with ``record``; for a worker thread. Raises what ``JobReader`` raises."""
     ours = {int(account.phone.lstrip("+")) for account in config.accounts if account.phone}
     written = [message for messages in record.values() for message in messages]
     sent = [message.random_id for message in written if message.sender in ours]
@@ -61,18 +61,18 @@ def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
     reached: dict[int, int] = {}
     with JobReader.open(database) as reader:
         for job in reader.jobs({"kind": ["send", "collect"]}):
-            mark = job.checkpoint or {}
-            if job.kind == "send" and mark:
-                asked.add(mark["random_id"])
+            checkpoint = job.checkpoint or {}
+            if job.kind == "send" and checkpoint:
+                asked.add(checkpoint["random_id"])
                 if job.state is JobState.DONE:
-                    done.add(mark["random_id"])
-            elif mark and job.data.get("since") is None:  # one that began later was not asked for what is before
-                reached[mark["chat"]] = max(reached.get(mark["chat"], 0), mark["last"])
-        chats = {CHANNEL - message.channel for message in written}
+                    done.add(checkpoint["random_id"])
+            elif checkpoint and job.data.get("since") is None:  # with ``since`` a job was not asked for older messages
+                reached[checkpoint["chat"]] = max(reached.get(checkpoint["chat"], 0), checkpoint["last"])
+        chats = {CHANNEL_OFFSET - message.channel for message in written}
         collected = {(chat, number): text for chat in chats for number, text in reader.messages(chat)}
     missed, later = len(done - set(sent)), 0
     for message in written:
-        chat = CHANNEL - message.channel
+        chat = CHANNEL_OFFSET - message.channel
         if collected.get((chat, message.id)) == message.text:
             continue
         if message.id > reached.get(chat, 0):

@@ -1,26 +1,28 @@
-"""``Engine``: all parts together as one object, for ``run`` and for programs that import it. A composition root."""
+"""``Engine``: all parts as one object, for ``run`` and for programs that import it. A composition root."""
 
 import fnmatch
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Self, overload
 
 import anyio
 import structlog
 from anyio.abc import TaskStatus
 from attrs import Factory, define, field
 
-from adapters.session.owner import held_by, owner_of
+from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
 from engine import paths
+from engine.app.account import Account, NotReady
 from engine.app.jobs import JobService
+from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
@@ -37,98 +39,22 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
+from engine.work.decorators import BackgroundFunction, Handler, JobFunction
 from engine.work.stall import watched
 from states import Entry, Snapshot, State, Step
 from states.events import Failure
 from states.jobs import Job
 
 FLUSH_TIMEOUT = 10.0
-"""Seconds that the last records get to reach the disk."""
+"""Seconds that the last records may take to become durable."""
 ENGINE = "engine"
-"""What ``python -m engine`` is called in the lock of a session that it uses."""
-
-Handler = TypeVar("Handler", bound=Callable[[Any], Awaitable[Any]])
-JobFunction = TypeVar("JobFunction", bound=Callable[[Any, Any], Awaitable[Any]])
-BackgroundFunction = TypeVar("BackgroundFunction", bound=Callable[[Any], Awaitable[Any]])
+"""The name of ``python -m engine`` in the lock of a session that it uses."""
 
 Watcher = Callable[[], Coroutine[Any, Any, None]]
-"""What runs beside the fleet until it is cancelled."""
+"""A function that runs beside the fleet until it is cancelled."""
 
 log = structlog.get_logger("holdfast.engine")
 journal_log = structlog.get_logger("holdfast.journal")
-
-
-class NotReady(Exception):
-    """The account has no client that work may use now."""
-
-
-@define(eq=False)
-class Stop:
-    """The wish to stop: from a signal, from ``--for``, or from the program."""
-
-    wanted: anyio.Event = field(factory=anyio.Event, init=False)
-    _starting: anyio.CancelScope | None = field(default=None, init=False)
-
-    def now(self) -> None:
-        """Stop; what is still starting is given up."""
-        self.wanted.set()
-        if self._starting is not None:
-            self._starting.cancel()
-
-    @contextmanager
-    def startup(self) -> Iterator[None]:
-        """Start something in the block, which a stop ends."""
-        with anyio.CancelScope() as self._starting:  # made here: an engine may be made before there is an event loop
-            if self.wanted.is_set():
-                self._starting.cancel()
-            yield
-
-
-@define(eq=False)
-class Account:
-    """One account of a running engine, for those who work with it."""
-
-    name: str
-    _fleet: Supervisor
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """Where the account is now."""
-        return self._fleet.snapshots[self.name]
-
-    @property
-    def client(self) -> Any:
-        """The Telethon client that is connected now; raises ``NotReady`` if there is none, or work is held.
-
-        It changes with every reconnect: ask for it each time, and hold it for one piece of work.
-        """
-        runner = self._fleet.runners.get(self.name)
-        ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
-        if runner is None or not ready or runner.link is None:
-            raise NotReady(f"{self.name} is {self.snapshot.state if runner else 'not started'}; await ready() first")
-        return runner.link.client
-
-    async def ready(self) -> Any:
-        """Wait until work may use the account, and return its client."""
-        while True:
-            with suppress(NotReady):
-                return self.client
-            await self._changed.wait()
-
-    def __repr__(self) -> str:
-        snapshot = self._fleet.snapshots.get(self.name)
-        if snapshot is None:
-            return f"<Account {self.name!r}: not started>"
-        # A healthy account remembers its last loss, which is over; a limit of its is not.
-        cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
-        why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
-        return f"<Account {self.name!r}: {snapshot.state.value}{' '.join(why.split()):.80}>"
-
-    def changed(self) -> None:
-        """Let those who wait look again."""
-        self._changed.set()
-        self._changed = anyio.Event()
 
 
 @define(eq=False)
@@ -143,7 +69,7 @@ class Engine:
     config: Config
     source: ConnectorSource = field(default=Factory(lambda self: source_of(self.config), takes_self=True), repr=False)
     throws_out: bool = False
-    """Whether a job that blocks the event loop is thrown out; only on the main thread, whose SIGURG it takes."""
+    """Whether a job that blocks the event loop is thrown out. It takes SIGURG, so it works on the main thread only."""
     stop: Stop = field(factory=Stop, init=False)
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
@@ -165,17 +91,16 @@ class Engine:
     def from_config(cls, path: Path | str) -> Self:
         """Return the engine of a config file.
 
-        Raises ``ConfigError`` with everything that is wrong in it, and ``BadModule`` for a module of it that cannot be
-        used.
+        Raises ``ConfigError``, which lists every error in it, and ``BadModule`` for a module that cannot be used.
         """
         return cls(load(Path(path)))
 
     def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
         """Register the decorated coroutine function for an event of ``telethon.events``, as ``TelegramClient.on`` does.
 
-        It hears of it on all accounts whose name fits the glob ``accounts``, whichever client it comes by: each update
-        once, also those of an outage. One whose handler was cut off by the end of the process is heard again. To be
-        used before the engine runs.
+        It is called for the accounts whose name matches the glob ``accounts``, once for each update, also for those
+        that came during an outage. If the end of the process cuts a handler off, it gets that update again. Register
+        handlers before the engine runs.
         """
 
         def register(handler: Handler) -> Handler:
@@ -197,8 +122,8 @@ class Engine:
     ) -> BackgroundFunction | Callable[[BackgroundFunction], BackgroundFunction]:
         """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
 
-        It is cancelled when the account leaves ``healthy``; an exception in it is logged, and it is started again a few
-        times. To be used before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
+        It is cancelled when the account leaves ``healthy``. If it raises, the exception is logged, and it is started
+        again a few times. Use it before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
         """
 
         def register(function: BackgroundFunction) -> BackgroundFunction:
@@ -225,22 +150,23 @@ class Engine:
         priority: int = 0,
         due: float | None = None,
     ) -> int:
-        """Add a job, not to begin before ``due`` (Unix seconds); return its number when it is durable.
+        """Add a job, which begins no earlier than ``due`` (Unix seconds); return its number when it is durable.
 
-        ``account`` None is any that is healthy. Raises ``BadJob`` for an unknown kind or account, and for data that do
-        not fit.
+        With ``account`` None any healthy account may do it. Raises ``BadJob`` for an unknown kind or account, and for
+        data that do not fit.
         """
         return (await self.jobs.add([self.jobs.registry.check(kind, data, account, priority, due)]))[0]
 
     async def finished(self, job: int) -> Job:
-        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if there is none."""
+        """Wait until a job is done, failed or cancelled, and return it. Raises ``LookupError`` if it does not exist."""
         return await self.jobs.finished(job)
 
     def subscribe(self, *, after: int | None = None) -> AsyncIterator[Entry]:
-        """Return the records of the journal, in order, as they are written, until the engine ends; while it runs.
+        """Yield the records of the journal in order, as they are written, until the engine ends.
 
-        Those after the number ``after``, or from now on. They are read from the file, where they are durable: who is
-        slow misses nothing and holds nobody up, and who keeps ``entry.seq`` can go on there another time.
+        They begin after the number ``after``, or with the next one. They are read from the file, where they are
+        durable: a slow reader misses nothing and delays nothing, and one that keeps ``entry.seq`` can continue there
+        later. Raises ``RuntimeError`` if the engine does not run.
         """
         if self._follower is None:
             raise RuntimeError("the engine does not run; subscribe inside 'async with engine'")
@@ -284,23 +210,23 @@ class Engine:
     def lock(self) -> Iterator[None]:
         """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
 
-        A session that another engine uses ends it here: two engines with one account are a mistake. One that a script
-        uses does not: that account waits for it.
+        A session in use by another engine is an error: two engines must not run one account. A session in use by a
+        script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0):
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:
-                    raise held_by(account.session, owner)
+                    raise held_error(account.session, owner)
             yield
 
     async def serve(
         self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Run until a stop is wanted, or the fleet ran for ``duration`` seconds; whoever calls it holds the lock.
+        """Run until a stop is requested, or for ``duration`` seconds; the caller holds the lock.
 
-        Brings the parts up, runs the fleet, and takes the parts down in the opposite order.
+        It starts the parts, runs the fleet, and ends the parts in the opposite order.
         """
         config, fleet = self.config, self.fleet
         async with AsyncExitStack() as parts:
@@ -332,12 +258,12 @@ class Engine:
         log.info("engine_stopped")
 
     async def flush(self) -> None:
-        """Return when all that the running engine has written down is durable."""
+        """Return when everything that the running engine has recorded is durable."""
         if self._journal is not None:
             await self._journal.flush()
 
     async def _work(self) -> None:
-        """Work until the stop begins: jobs are taken away first, while their accounts still disconnect."""
+        """Do the jobs until the stop begins: they are taken away first, while the accounts disconnect."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.jobs.run)
             await self.stop.wanted.wait()
@@ -354,12 +280,12 @@ class Engine:
     def _assemble(
         self, connectors: Mapping[str, TelegramConnector], journal: JournalWriter, known: Mapping[str, Snapshot]
     ) -> Sequence[Watcher]:
-        """Make the runners of all accounts, and what watches over all of them together; return what has to run."""
+        """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
         config, fleet = self.config, self.fleet
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
-        detector = OutageDetector(limiter, fleet.tell)
-        probe = NetworkProbe(connectors, detector.seen)
-        credentials = CredentialsWatch(fleet, {account.name: account.session for account in config.accounts})
+        detector = OutageDetector(limiter, fleet.notify)
+        probe = NetworkProbe(connectors, detector.datacenter_answers)
+        credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
         fleet.listeners += [detector.observe, probe.observe, self._observe]
@@ -368,7 +294,7 @@ class Engine:
             runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
-                turns=limiter,
+                limiter=limiter,
                 journal=journal,
                 clock=SystemClock(),
                 policy=config.states,
@@ -377,7 +303,7 @@ class Engine:
             )
             fleet.add(runner)
         watchers = [self.source.run, probe.run, credentials.run, refused.run, control.run]
-        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.tell_all))
+        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.notify_all))
         if (keep := config.storage.keep) is not None:
             for kept in (journal, self.jobs.store):
                 watchers.append(partial(retain, kept, keep, SystemClock(), unusable=StorageError))
@@ -399,7 +325,7 @@ class Engine:
                 self._follower.wake()
 
     def _client_of(self, account: str) -> Any:
-        """Return the client that work may use with an account now, if there is one."""
+        """Return the client of an account that work may use now, or None."""
         with suppress(NotReady):
             return self._accounts[account].client
         return None

@@ -1,4 +1,4 @@
-"""What jobs a config knows: the kinds that come with the engine and those of its modules. A composition root."""
+"""The job registry: the engine's own kinds of jobs, and those of the config's modules. A composition root."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,35 +11,35 @@ from adapters.telegram.builtin_jobs import BUILT_IN
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
 from engine.work.kinds import BadJob, JobKind, JobKinds
-from engine.work.modules import BadModule, Found, find
+from engine.work.modules import BadModule, ModuleContents, load_modules
 
 MAX_PRIORITY = 1_000_000
 
 
 @frozen
 class JobRegistry:
-    """The kinds of jobs of a config, and what else is in its modules."""
+    """The kinds of jobs of a config, and the other functions of its modules."""
 
     config: Config
-    found: Found
+    modules: ModuleContents
     kinds: JobKinds
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Import the modules of a config. Raises ``BadModule``, also for rules for a kind that no module has."""
-        modules = [(each.module, each.accounts) for each in config.work.modules]
-        found = find(modules, config.path.absolute().parent)
-        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *found.kinds])
+        """Import the modules of a config. Raises ``BadModule``, also if the config has rules for an unknown kind."""
+        named = [(each.module, each.accounts) for each in config.work.modules]
+        modules = load_modules(named, config.path.absolute().parent)
+        kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *modules.kinds])
         for name in config.work.kinds:
             if kinds.get(name) is None:
                 hint = nearest(name, kinds.by_name)
                 raise BadModule(f"{config.path.name}: work.kinds.{name}: no module has this kind; {hint}")
-        return cls(config, found, kinds)
+        return cls(config, modules, kinds)
 
     def check(
         self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None
     ) -> NewJob:
-        """Return a job that can be added. Raises ``BadJob`` with the reason for any other."""
+        """Return the job if it can be added; otherwise raise ``BadJob`` with the reason."""
         self.kinds.check(kind, data)
         if account is not None:
             try:
@@ -55,7 +55,7 @@ class JobRegistry:
         return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due)
 
     def data_of(self, kind: str, words: Sequence[str]) -> dict[str, Any]:
-        """Return the data that words such as ``to=@news`` mean: text where the kind takes text, else JSON.
+        """Return the data in words such as ``to=@news``: text where the kind takes text, else JSON.
 
         Raises ``BadJob``.
         """
@@ -64,6 +64,6 @@ class JobRegistry:
         for word in words:
             name, equals, text = word.partition("=")
             if not equals or not name:
-                raise BadJob(f"{word!r} is no data; write name=value, such as to=@news")
+                raise BadJob(f"{word!r} is not data; write name=value, such as to=@news")
             data[name] = named.value_of(name, text)
         return data

@@ -1,4 +1,4 @@
-"""The work of an engine: its kinds of jobs, the dispatcher, and its background tasks. A composition root."""
+"""The job service: the kinds of jobs of an engine, its dispatcher, its background tasks. A composition root."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,12 +21,12 @@ from engine.work.ports import ClientOf
 from states.jobs import OPEN, Job, JobSummary
 
 POLL_SECONDS = 0.1
-"""How often ``finished`` looks at a job, at first; it looks ever more rarely, down to once a second."""
+"""How often ``finished`` reads a job at first; the pause then grows to a second."""
 
 
 @define(eq=False, repr=False)
 class JobService:
-    """What work an engine has; the ways to it are ``Engine``'s."""
+    """The work of an engine; programs reach it through ``Engine``."""
 
     config: Config
     registry: JobRegistry = field(init=False)
@@ -34,26 +34,26 @@ class JobService:
     dispatcher: Dispatcher | None = field(default=None, init=False)
     _store: JobStore | None = field(default=None, init=False)
     _own_background: list[tuple[str, Work]] = field(factory=list, init=False)
-    """Background tasks that the program has added, each after the pattern of its accounts."""
+    """Background tasks that the program has added, each with the glob of its accounts."""
 
     @registry.default
     def _read_modules(self) -> JobRegistry:
         return JobRegistry.of(self.config)
 
     def add_kind(self, name: str, function: Function, data: type[Any] | None) -> None:
-        """Take a kind from the program itself."""
+        """Add a kind that the program itself defines."""
         self.registry.kinds.by_name[name] = JobKind(name, function, data)
 
     def add_background_task(self, pattern: str, function: Work) -> None:
-        """Take a background task from the program itself, for the accounts whose names match ``pattern``."""
+        """Add a background task of the program itself, for the accounts whose names match the glob ``pattern``."""
         self._own_background.append((pattern, function))
 
     def handlers_of(self, account: str) -> list[tuple[Any, Any]]:
-        """Return the handlers of an account that are in modules, each with its event."""
-        return [(each.function, each.event) for each in self.registry.found.handlers if _fits(account, each.accounts)]
+        """Return the modules' handlers for an account, each with its event."""
+        return [(each.function, each.event) for each in self.registry.modules.handlers if _fits(account, each.accounts)]
 
     def open(self, store: JobStore, client_of: ClientOf) -> None:
-        """Get ready to work, on a running loop."""
+        """Make the dispatcher and the background tasks; needs a running loop."""
         names = [account.name for account in self.config.accounts]
         self._store = store
         self.dispatcher = Dispatcher(
@@ -62,12 +62,12 @@ class JobService:
             policy=self.config.work,
             store=store,
             client_of=client_of,
-            blame=classify_job_error,
+            classify_error=classify_job_error,
             clock=SystemClock(),
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name in names:
-            for each in self.registry.found.background_tasks:
+            for each in self.registry.modules.background_tasks:
                 if _fits(name, each.accounts):
                     self.background.add(name, each.function)
             for pattern, function in self._own_background:
@@ -75,7 +75,7 @@ class JobService:
                     self.background.add(name, function)
 
     def account_changed(self, name: str) -> None:
-        """Tell both that an account came or went."""
+        """Tell the dispatcher and the background tasks that an account may have another client, or none."""
         for part in (self.dispatcher, self.background):
             if part is not None:
                 part.account_changed(name)
@@ -86,12 +86,12 @@ class JobService:
             self.dispatcher.jobs_changed()
 
     def label_of(self, task: "asyncio.Task[Any]") -> WorkLabel | None:
-        """Return what log lines call the user's work that a task does, if it does any."""
+        """Return what log lines call the user's function that is running in a task; None if there is none."""
         parts = (self.dispatcher, self.background)
         return next((label for part in parts if part is not None and (label := part.label_of(task))), None)
 
     async def run(self) -> None:
-        """Work until cancelled, and then end all of it, bounded."""
+        """Work until cancelled; then end all jobs and background tasks in bounded time."""
         assert self.dispatcher is not None, "open comes first"
         assert self.background is not None
         async with anyio.create_task_group() as tasks:
@@ -99,18 +99,18 @@ class JobService:
             tasks.start_soon(self.background.run)
 
     async def close(self) -> None:
-        """Close what was opened."""
+        """Close the store."""
         if self._store is not None:
             await self._store.aclose()
 
     @property
     def summary(self) -> JobSummary:
-        """How the jobs are."""
+        """How many jobs there are, and those that run now."""
         return self.dispatcher.summary if self.dispatcher is not None else JobSummary()
 
     @property
     def stuck(self) -> bool:
-        """Whether some work does not end although it was told to."""
+        """Whether some work does not end although it was cancelled."""
         return bool((self.dispatcher and self.dispatcher.stuck) or (self.background and self.background.stuck))
 
     # --- jobs --------------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class JobService:
         return added
 
     async def finished(self, number: int) -> Job:
-        """Wait until a job is over, and return it. Raises ``LookupError`` for one that does not exist."""
+        """Wait until a job has ended, and return it. Raises ``LookupError`` for a job that does not exist."""
         pause = POLL_SECONDS
         while True:
             job = await self.store.job(number)
@@ -135,7 +135,7 @@ class JobService:
 
     @property
     def store(self) -> JobStore:
-        """Where the jobs are; raises ``RuntimeError`` while the engine does not run."""
+        """Where the jobs are stored; raises ``RuntimeError`` while the engine does not run."""
         if self._store is None:
             raise RuntimeError("the engine does not run; use its jobs inside 'async with engine'")
         return self._store

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.system import EngineLock, Holder, holder_of
-from adapters.telegram import Datacenter, Login, LoginFailed, Person, TelegramConnector, Way, log_out
+from adapters.telegram import Datacenter, Login, LoginFailed, LoginMethod, LoginPrompts, TelegramConnector, log_out
 from engine import paths
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
@@ -81,11 +81,11 @@ class _RunningEngine:
 
 @define(eq=False)
 class CredentialsCommand:
-    """A login or logout of one account; ``person`` carries the dialogue."""
+    """A login or logout of one account; ``prompts`` carries the dialogue."""
 
     config: Config
     account: AccountConfig
-    person: Person
+    prompts: LoginPrompts
     login: Login | None = field(default=None, init=False)
 
     @property
@@ -93,13 +93,13 @@ class CredentialsCommand:
         """Whether the account has a new session already."""
         return self.login is not None and self.login.placed
 
-    async def log_in(self, way: Way) -> LoginOutcome:
+    async def log_in(self, way: LoginMethod) -> LoginOutcome:
         """Log the account in. Raises ``LoginFailed``, ``LockHeld``, ``StorageError``, ``SandboxError``, ``OSError``."""
         name = self.account.name
         async with AsyncExitStack() as stack:
             engine, before, connector = await self._prepare(stack)
             async with self._session_free(engine, before) as known:
-                self.login = Login(connector, self.person)
+                self.login = Login(connector, self.prompts)
                 backup = (await self.login.run(way)).backup
             sentences = [f"{name} is logged in"]
             if backup is not None:
@@ -164,7 +164,7 @@ class CredentialsCommand:
                     )
                 yield self._connector_to(found)
             case SandboxConfig():
-                await self.person.say("Starting the sandbox datacenter; the first time it makes its keys.")
+                await self.prompts.say("Starting the sandbox datacenter; the first time it makes its keys.")
                 async with sandbox_datacenter(self.config) as datacenter:
                     yield self._connector_to(datacenter)
             case _:
@@ -185,7 +185,7 @@ class CredentialsCommand:
             return
         paused = await engine.send(Verb.PAUSE)
         if paused:
-            await self.person.say(f"{self.account.name} is paused in the running engine meanwhile.")
+            await self.prompts.say(f"{self.account.name} is paused in the running engine meanwhile.")
         try:
             yield paused
         finally:
@@ -199,7 +199,7 @@ class CredentialsCommand:
             await engine.send(Verb.RESUME)
         except LoginFailed as exc:
             name = self.account.name
-            await self.person.say(f"{name} may still be paused ({exc}); see: python -m engine resume … {_quote(name)}")
+            await self.prompts.say(f"{name} may still be paused ({exc}); see: python -m engine resume … {_quote(name)}")
 
 
 def _describe_effect(name: str, before: Snapshot, after: Snapshot, sentences: list[str]) -> LoginOutcome:

@@ -1,7 +1,7 @@
 """``ConnectionMonitor``: the machine for scripts that have their own clients and loop.
 
-It has the calls of the user's guide. Each client is watched and reconnected by the very machine that runs accounts in
-the engine, with one difference: the client stays the script's, so the same object is connected again.
+It has the methods of the user's guide. The same machine that runs accounts in the engine watches and reconnects each
+client, with one difference: the client belongs to the script, so the same object is connected again.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ log = logs.standard_logger("holdfast.monitor")
 
 
 class _NoJournal:
-    """A script keeps no journal; the log has the transitions."""
+    """A journal that stores nothing: the log of the script has the transitions."""
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Forget it."""
@@ -43,10 +43,10 @@ class _NoJournal:
         """Forget it."""
 
     async def flush(self) -> None:
-        """Nothing waits."""
+        """Return: nothing is stored."""
 
     async def snapshots(self) -> dict[str, Snapshot]:
-        """Nothing is stored."""
+        """Return nothing."""
         return {}
 
 
@@ -57,12 +57,12 @@ def _narrate(account: str, step: Step) -> None:
 
 @define(eq=False)
 class ConnectionMonitor:
-    """Watches clients of Telethon's, reconnects those that are lost, and says how they are.
+    """Watches Telethon clients, reconnects them when they are lost, and reports how they are.
 
-    ``check_interval`` is in seconds: so often an idle client is asked for a sign of life. A connection that breaks is
-    noticed at once; one that falls silent after two unanswered questions; a revoked login at the next question.
-    While a client is watched its own ``auto_reconnect`` is off; ``stop_monitoring`` gives it back as it was. ``policy``
-    has the schedules, those of the engine by default.
+    An idle client is probed every ``check_interval`` seconds. A broken connection is noticed at once, a silent one
+    after two unanswered probes, a revoked login at the next probe. While a client is watched its own
+    ``auto_reconnect`` is off; ``stop_monitoring`` gives it back as it was. ``policy`` has the schedules, by default
+    those of the engine.
     """
 
     check_interval: float = CHECK_INTERVAL
@@ -70,7 +70,7 @@ class ConnectionMonitor:
     _clients: dict[str, Any] = field(factory=dict, init=False)
     _fleet: Supervisor | None = field(default=None, init=False)
     _task: "asyncio.Task[bool] | None" = field(default=None, init=False)
-    _turns: ConnectLimiter = field(factory=lambda: ConnectLimiter(CONNECTS_AT_ONCE, 0.0), init=False)
+    _limiter: ConnectLimiter = field(factory=lambda: ConnectLimiter(CONNECTS_AT_ONCE, 0.0), init=False)
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
     """Where each client was when the monitoring stopped."""
 
@@ -90,7 +90,7 @@ class ConnectionMonitor:
         return f"<ConnectionMonitor: {clients}, {'watching' if self._task else 'not watching'}>"
 
     def register_client(self, name: str, client: Any) -> None:
-        """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, from now or from the start on.
+        """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, once monitoring has started.
 
         Raises ``ValueError`` if the name is taken.
         """
@@ -101,17 +101,17 @@ class ConnectionMonitor:
             self._fleet.add(self._runner(name))
 
     def start_monitoring(self) -> None:
-        """Begin to watch, in the running event loop; does nothing if it is watching already."""
+        """Start watching, in the running event loop; do nothing if it was started already."""
         if self._task is not None:
             return
         self._fleet = Supervisor({}, anyio.Event(), self.policy.shutting_down.grace)
         for name in self._clients:
             self._fleet.add(self._runner(name))
-        # The one task that is in no group: this call returns, and stop_monitoring ends and awaits it.
+        # This task cannot be in a group, because this call returns; stop_monitoring ends and awaits it.
         self._task = asyncio.get_running_loop().create_task(self._fleet.run(), name="ConnectionMonitor")
 
     async def stop_monitoring(self) -> None:
-        """Stop watching, and give all clients back as they are: connected ones stay connected."""
+        """Stop watching, and give all clients back; connected ones stay connected."""
         fleet, task = self._fleet, self._task
         if fleet is None or task is None:
             return
@@ -143,7 +143,7 @@ class ConnectionMonitor:
         return Runner(
             account=name,
             connector=OwnedConnector(self._clients[name], name, round(self.check_interval) + PING_MARGIN),
-            turns=self._turns,
+            limiter=self._limiter,
             journal=_NoJournal(),
             clock=SystemClock(),
             policy=self.policy,

@@ -13,19 +13,20 @@ import structlog
 from rich.console import Console
 
 from adapters.sandbox import SandboxError
-from adapters.session.inspect import belongs_to_many, loose_permissions
+from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from engine import paths
-from engine.app.engine import Engine, Stop
+from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
+from engine.app.stop import Stop
 from engine.config import Config, LogFormat
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
 
 COLLECTIONS = (20_000, 20, 100)
-"""How many new objects bring about a collection, and how rarely it looks at older ones: clients come and go in bulk."""
+"""The thresholds of the garbage collector: high, because clients are made and dropped in large numbers."""
 CANNOT_RUN = (SandboxError, StorageError)
-"""What ends a run, each with a sentence for people."""
+"""The errors that end a run; the text of each is a sentence for the operator."""
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -42,7 +43,7 @@ async def _watch_signals(stop: Stop) -> None:
 
 
 def _open_files(accounts: int) -> None:
-    """Let this process open as many files as the fleet needs: a socket and a lock for each, and what is written."""
+    """Let this process open as many files as the fleet needs: a socket, a lock and a session for each account."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, 4 * accounts + 256)
     if soft != resource.RLIM_INFINITY and wanted > soft:
@@ -51,10 +52,10 @@ def _open_files(accounts: int) -> None:
 
 
 def _private(config: Config) -> list[Path]:
-    """Return what nobody else should be able to use: session files and their directories."""
+    """Return the paths that other users must not be able to use: session files and their directories."""
     sessions = [account.session for account in config.accounts]
     directories = dict.fromkeys(path.parent for path in sessions)
-    return [*sessions, *(path for path in directories if not belongs_to_many(path))]
+    return [*sessions, *(path for path in directories if not is_shared(path))]
 
 
 def _opened_log(
@@ -89,10 +90,10 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
-                look = (lambda: engine.info, lambda: fleet.snapshots, lambda: engine.jobs.summary)
-                tasks.start_soon(live.show, console, *look, recent)
-            # Telethon's classes alone are some hundred thousand objects that live for ever: not to be looked through at
-            # each collection, while a thousand clients are made anew.
+                sources = (lambda: engine.info, lambda: fleet.snapshots, lambda: engine.jobs.summary)
+                tasks.start_soon(live.show, console, *sources, recent)
+            # Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go
+            # through them at each collection while a thousand clients are made anew.
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTIONS)
@@ -108,7 +109,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:
         console.print(f"\n{engine.source.audit}", markup=False, highlight=False)
     if engine.jobs.stuck:
-        # Some work of the user's does not let itself be cancelled, and the end of the loop would wait for it for ever.
+        # Some of the user's work cannot be cancelled, and the end of the loop would wait for it for ever.
         sys.stdout.flush()
         os._exit(code)
     return code

@@ -1,7 +1,7 @@
-"""The demo: an engine around a sandbox datacenter that is started, filled, given jobs, played and audited.
+"""The demo: starts a sandbox datacenter for an engine, fills it, adds jobs, plays the scenario, and audits the result.
 
-A composition root, and where ``engine/app`` meets the sandbox: ``telegram.source_of`` chooses it for a config with
-``datacenter: sandbox``.
+A composition root, and the only module of ``engine/app`` that uses the sandbox: ``telegram.source_of`` chooses it for a
+config with ``datacenter: sandbox``.
 """
 
 import json
@@ -44,12 +44,12 @@ class SandboxDemo:
 
     config: Config
     audit: Audit | None = field(default=None, init=False)
-    """What the sandbox's groups and the jobs have to say of each other; None before the end."""
+    """How the groups of the sandbox compare with the jobs; None before the end."""
     _sandbox: SandboxProcess | None = field(default=None, init=False)
     _played: bool = field(default=False, init=False)
 
     def check(self, registry: JobRegistry) -> None:
-        """Raise ``BadJob`` for a job of the section ``sandbox`` that cannot be done."""
+        """Raise ``BadJob`` for a job of the section ``sandbox`` that cannot be added."""
         for index, each in enumerate(self.config.sandbox.jobs):
             try:
                 registry.check(each.kind, each.data, each.account)
@@ -58,7 +58,7 @@ class SandboxDemo:
 
     @asynccontextmanager
     async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
-        """Start the sandbox, fill it, add jobs, yield the connectors; at the end of a whole run, audit it."""
+        """Start the sandbox, fill it, add jobs, and yield the connectors; audit it at the end of a complete run."""
         log.info("sandbox_starting")
         async with SandboxProcess.start(self.config.storage.directory / paths.SANDBOX) as sandbox:
             log.info("sandbox_listening", port=sandbox.port)
@@ -72,14 +72,14 @@ class SandboxDemo:
                     await self._audit(engine, sandbox)
 
     async def run(self) -> None:
-        """Play the scenario, and say so if the sandbox does not live to its end."""
+        """Play the scenario; log an error if the sandbox ends before the engine."""
         assert self._sandbox is not None, "opened comes first"
         self._played = True
         phones = {account.name: account.phone for account in self.config.accounts}
         await _play(self._sandbox, _scenario(self.config.sandbox, phones))
 
     async def _add_jobs(self, jobs: JobService) -> None:
-        """Add the jobs that the section asks for, except those that are still to be done from an earlier run."""
+        """Add the jobs of the section, except those that still wait from an earlier run."""
         wanted: list[NewJob] = []
         for each in self.config.sandbox.jobs:
             job = jobs.registry.check(each.kind, each.data, each.account)
@@ -88,7 +88,7 @@ class SandboxDemo:
         await jobs.store.add(wanted)
 
     async def _audit(self, engine: "Engine", sandbox: SandboxProcess) -> None:
-        """Compare what the jobs did with what the sandbox remembers."""
+        """Compare the jobs with the sandbox's own record."""
         with anyio.move_on_after(AUDIT_TIMEOUT), suppress(SandboxError, StorageError):
             record = await _record(self.config, sandbox)
             await engine.flush()
@@ -97,14 +97,14 @@ class SandboxDemo:
 
 
 def at_sandbox(dc_id: int, port: int, public_key: str) -> Datacenter:
-    """Return a sandbox as a datacenter, which Telethon accepts from now on."""
+    """Return a sandbox as a datacenter, and make Telethon trust it."""
     datacenter = Datacenter(dc_id, "127.0.0.1", port, public_key)
     datacenter.trust()
     return datacenter
 
 
 def sandbox_of(config: Config, engine: int) -> Datacenter | None:
-    """Return the sandbox of the engine that is process ``engine``; None if it has none now."""
+    """Return the sandbox of the engine whose process id is ``engine``; None if it has none now."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         said = json.loads((config.storage.directory / paths.SANDBOX_ADDRESS).read_text("utf-8"))
         if said["engine"] == engine:
@@ -114,14 +114,14 @@ def sandbox_of(config: Config, engine: int) -> Datacenter | None:
 
 @asynccontextmanager
 async def sandbox_datacenter(config: Config) -> AsyncIterator[Datacenter]:
-    """Run a sandbox for the block, without an engine."""
+    """Run a sandbox for the length of the block, without an engine."""
     async with SandboxProcess.start(config.storage.directory / paths.SANDBOX) as sandbox:
         yield at_sandbox(sandbox.dc_id, sandbox.port, sandbox.public_key)
 
 
 @contextmanager
 def _announced(config: Config, sandbox: SandboxProcess) -> Iterator[None]:
-    """Say in a file where the sandbox listens, while it does: a login beside the engine goes there, too."""
+    """Keep the sandbox's address in a file for the length of the block: a login beside the engine needs it."""
     path = config.storage.directory / paths.SANDBOX_ADDRESS
     said = {"engine": os.getpid(), "dc": sandbox.dc_id, "port": sandbox.port, "public_key": sandbox.public_key}
     unfinished = path.with_name(f".{path.name}")
@@ -134,7 +134,7 @@ def _announced(config: Config, sandbox: SandboxProcess) -> Iterator[None]:
 
 
 async def _fill(config: Config, sandbox: SandboxProcess) -> None:
-    """Make sure that the sandbox has the groups of the config, each with all its accounts and a history."""
+    """Make sure that the sandbox has the groups of the config, each with all accounts as members and a history."""
     phones = [account.phone for account in config.accounts if account.phone]
     for index, group in enumerate(config.sandbox.groups):
         try:
@@ -160,7 +160,7 @@ async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, Telegram
         if account.phone and not account.session.exists():
             try:
                 await log_in_test_account(connectors[account.name], account.phone)
-            except Exception as exc:  # one account that cannot log in does not keep the others from running
+            except Exception as exc:  # one account that cannot log in must not stop the others
                 log.error("sandbox_login_failed", account=account.name, detail=str(exc) or type(exc).__name__)
             else:
                 log.info("sandbox_logged_in", account=account.name)
@@ -207,7 +207,7 @@ async def _record(config: Config, sandbox: SandboxProcess) -> GroupRecord:
 
 
 async def _play(sandbox: SandboxProcess, steps: Sequence[TimedAction]) -> None:
-    """Play the scenario, and say so if the sandbox does not live to its end."""
+    """Play the scenario, and then wait for the sandbox to end; log both errors."""
     try:
         await sandbox.scenario(steps)
     except (SandboxDied, SandboxError) as exc:

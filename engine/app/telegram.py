@@ -1,4 +1,4 @@
-"""The connectors of a config's accounts, to Telegram or to a datacenter of the operator's own. A composition root."""
+"""The connectors of a config's accounts, to Telegram or to the operator's own datacenter. A composition root."""
 
 import math
 from collections.abc import AsyncIterator, Mapping
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from engine.app.engine import Engine
 
 MIN_DISCONNECT_DELAY = 75
-"""Seconds without a ping after which Telegram drops a link of Telethon's."""
+"""Seconds without a ping after which Telegram drops a connection, as Telethon sets it."""
 DISCONNECT_MARGIN = 15
-"""Seconds between the moment when the engine gives a silent link up and the moment when the datacenter may."""
+"""Seconds that the datacenter waits longer than the engine before it gives up a silent link."""
 
 
 class ConnectorSource(Protocol):
-    """Where an engine gets the connectors of its accounts."""
+    """Opens the connectors of an engine's accounts."""
 
     def check(self, registry: JobRegistry) -> None:
-        """Raise ``BadJob`` if the source's part of the config asks for a job that cannot be done."""
+        """Raise ``BadJob`` if the source's section of the config has a job that cannot be added."""
 
     def opened(self, engine: "Engine") -> AbstractAsyncContextManager[Mapping[str, TelegramConnector]]:
-        """Yield a connector for each account, with the engine's journal and jobs open.
+        """Yield a connector for each account; the engine's journal and jobs are open.
 
-        The block begins before the first account is started, and ends after the last one.
+        The block begins before the first account starts, and ends after the last one has ended.
         """
 
     async def run(self) -> None:
-        """Do what has to be done while the fleet runs; to be cancelled."""
+        """Do the source's own work while the fleet runs, until cancelled."""
 
 
 @frozen
 class TelegramConnectors:
-    """Connectors to a datacenter that the engine has not started itself."""
+    """Connectors to Telegram, or to a datacenter that the engine has not started itself."""
 
     config: Config
 
     def check(self, registry: JobRegistry) -> None:
-        """Return: nothing here asks for jobs."""
+        """Return: this source has no jobs."""
 
     @asynccontextmanager
     async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
@@ -54,7 +54,7 @@ class TelegramConnectors:
         yield connectors_outside(self.config)
 
     async def run(self) -> None:
-        """Wait for the end."""
+        """Wait until cancelled."""
         await anyio.sleep_forever()
 
 
@@ -68,7 +68,7 @@ def source_of(config: Config) -> ConnectorSource:
 
 
 def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter | None) -> TelegramConnector:
-    """Return the connector of an account to a datacenter; None is Telegram itself."""
+    """Return the connector of an account to a datacenter; None means Telegram itself."""
     return TelegramConnector(
         session=account.session,
         api_id=config.telegram.api_id,
@@ -82,18 +82,18 @@ def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter 
 
 
 def connectors_of(config: Config, datacenters: Mapping[str, Datacenter | None]) -> dict[str, TelegramConnector]:
-    """Return the connectors of all accounts, each to the datacenter that stands under its name."""
+    """Return the connectors of all accounts; ``datacenters`` has that of each account by its name."""
     return {account.name: connector_of(config, account, datacenters[account.name]) for account in config.accounts}
 
 
 def connectors_outside(config: Config) -> dict[str, TelegramConnector]:
-    """Return the connectors of all accounts to Telegram, or to the datacenter whose address the config has."""
+    """Return the connectors of all accounts to Telegram, or to the datacenter that the config gives by address."""
     datacenter = datacenter_outside(config)
     return connectors_of(config, {account.name: datacenter for account in config.accounts})
 
 
 def datacenter_outside(config: Config) -> Datacenter | None:
-    """Return the datacenter whose address the config has, which Telethon accepts from now on; None is Telegram."""
+    """Return the datacenter that the config gives by address, and make Telethon trust it; None means Telegram."""
     if not isinstance(config.telegram.datacenter, DatacenterConfig):
         return None
     given = config.telegram.datacenter
@@ -103,7 +103,7 @@ def datacenter_outside(config: Config) -> Datacenter | None:
 
 
 def _disconnect_delay(policy: Policy) -> int:
-    """Return after how many seconds without a ping the datacenter may drop a link: later than the engine itself."""
+    """Return the seconds without a ping after which the datacenter may drop a link: later than the engine does."""
     silent = policy.healthy.probe_every + sum(policy.timeout.patience)
     return max(MIN_DISCONNECT_DELAY, math.ceil(silent + DISCONNECT_MARGIN))
 

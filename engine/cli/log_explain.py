@@ -13,7 +13,7 @@ from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reportin
 from engine.cli.log_common import decode_event, format_time, open_journal
 from engine.console import journal_lines
 from engine.console.status import STATE_STYLES
-from engine.journal.explain import Asked, Explanation
+from engine.journal.explain import Explanation, GuardAnswer
 from engine.journal.explain import explain as explained
 from states import Entry
 
@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Explain why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
     with reporting_errors():
-        with open_journal(config) as reader, reader.one_moment():
+        with open_journal(config) as reader, reader.read_transaction():
             explanation = _explain_entry(reader, _read_entry(reader, seq))
         if as_json:
             print(json.dumps(as_data(explanation), ensure_ascii=False, indent=2))
@@ -133,7 +133,7 @@ def _add_line(page: Text, label: str, text: str, style: str = "") -> None:
     page.append(f"{label:<11}", style="cyan").append(f"{text}\n", style=style)
 
 
-def _format_answer(asked: Asked) -> str:
+def _format_answer(asked: GuardAnswer) -> str:
     saw = ", ".join(
         f"{name} {_format_value(_to_json(name, value))}" for name, value in asked.saw.items() if value is not None
     )

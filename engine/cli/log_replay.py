@@ -27,7 +27,7 @@ def replay(
     Exit code 0 if all agree, 1 if one does not; the first that differs is shown.
     """
     with reporting_errors():
-        with open_journal(config) as reader, reader.one_moment():
+        with open_journal(config) as reader, reader.read_transaction():
             if account is not None and account not in (names := reader.accounts()):
                 fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
             report = _replay_journal(reader, account)

@@ -19,7 +19,7 @@ from engine.cli.log_common import format_time
 from engine.config import load
 from engine.console.format import iso, seconds
 from engine.console.status import STATE_STYLES
-from engine.journal.stats import COUNTED, Figures, Past, Stats, measure
+from engine.journal.stats import COUNTED_STATES, AccountHistory, Figures, Stats, measure
 from states import State
 
 BAR_CELLS = 16
@@ -49,7 +49,7 @@ def stats(
     with reporting_errors():
         directory = load(config).storage.directory
         holder = holder_of(directory / paths.LOCK)
-        with JournalReader.open(directory / paths.DATABASE) as reader, reader.one_moment():
+        with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
             found = _measure_journal(reader, holder, start, until)
         if as_json:
             print(json.dumps(as_data(found), ensure_ascii=False, indent=2))
@@ -60,14 +60,14 @@ def stats(
 def _measure_journal(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
     first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
     before = reader.last_moves(first) if since is not None else {}
-    pasts = {}
-    for account, sign in reader.last_signs().items():
+    histories = {}
+    for account, sign in reader.last_seen().items():
         last = before.get(account)
         lives = reader.lives(account, from_life=last.life if last else 0)
         # A life in the running engine has not ended; any other ended with its last sign of life.
         runs = holder is not None and lives and lives[-1].at >= holder.since
-        pasts[account] = Past(lives=lives, last=last, ends=until if runs else sign)
-    return measure(pasts, reader.moves(first), since=since, until=until)
+        histories[account] = AccountHistory(lives=lives, last=last, ends=until if runs else sign)
+    return measure(histories, reader.moves(first), since=since, until=until)
 
 
 def as_data(found: Stats) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def page(found: Stats) -> RenderableType:
 
 def bar(figures: Figures) -> Text:
     """Return a bar of the states, each as wide as its share of the time; a state that occurred has at least a cell."""
-    lived = {state: spent for state, spent in figures.seconds.items() if spent > 0 and state in COUNTED}
+    lived = {state: spent for state, spent in figures.seconds.items() if spent > 0 and state in COUNTED_STATES}
     line = Text()
     left = BAR_CELLS
     for index, (state, spent) in enumerate(sorted(lived.items(), key=lambda item: item[1])):
@@ -134,7 +134,7 @@ def _states(fleet: Figures) -> RenderableType:
     grid = Table(box=None, pad_edge=False, show_header=False)
     for state in State:
         spent = fleet.seconds[state]
-        share = spent / fleet.lived if fleet.lived and state in COUNTED else None
+        share = spent / fleet.lived if fleet.lived and state in COUNTED_STATES else None
         cells = 0 if share is None else math.ceil(share * BAR_CELLS)
         grid.add_row(
             Text(f"{STATE_STYLES[state][0]} {state.value}", style=STATE_STYLES[state][1]),

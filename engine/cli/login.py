@@ -42,10 +42,10 @@ def login(
             fail(EXIT_BAD_INPUT, "--qr needs neither a code nor a phone number; leave out one or the other")
         if account.bot_token is not None and (qr or code or phone is not None):
             fail(EXIT_BAD_INPUT, f"{account.name} is a bot, which logs in by its token alone; leave out the option")
-        from adapters.telegram import AsBot, ByCode, ByQr, Way  # noqa: PLC0415  # as above
+        from adapters.telegram import AsBot, ByCode, ByQr, LoginMethod  # noqa: PLC0415  # as above
         from engine.app.login import CredentialsCommand  # noqa: PLC0415  # as above
 
-        way: Way = ByCode(phone or account.phone)
+        way: LoginMethod = ByCode(phone or account.phone)
         if qr:
             way = ByQr()
         elif account.bot_token is not None:

@@ -75,7 +75,7 @@ def show_path(path: KeyPath) -> str:
 def read_yaml(text: str) -> Document:
     """Return the one document in ``text``.
 
-    Raises :class:`Unreadable` if the text cannot be read any further: bad syntax, a character that YAML forbids, or too
+    Raises ``Unreadable`` if the text cannot be read any further: bad syntax, a character that YAML forbids, or too
     many values. A mistake in a single value (a duplicate key, a foreign tag) goes into the document's ``problems``.
     """
     loader: _Loader | None = None

@@ -29,7 +29,7 @@ class ConfigError(Exception):
 def load(path: Path) -> Config:
     """Return the config in the YAML file ``path``. Relative paths in it start at the file's own directory.
 
-    Nothing is created or changed. Raises :class:`ConfigError` with all problems at once.
+    Nothing is created or changed. Raises ``ConfigError`` with all problems at once.
     """
     folder = path.absolute().parent
     document = _read_document(path)

@@ -36,7 +36,7 @@ class LogLevel(StrEnum):
 
 @frozen(kw_only=True)
 class LoggingSection:
-    """How the log is written."""
+    """How ``run`` writes the log; a program with an engine of its own sets its logging up itself."""
 
     format: LogFormat = LogFormat.TEXT
     """`text` is lines with icons, `json` is one JSON object on each line. The live table always has text."""

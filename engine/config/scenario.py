@@ -198,7 +198,7 @@ class Chaos:
 class SandboxSection:
     """The sandbox's groups and jobs, and the faults in it while the engine runs: a list of steps, or random ones.
 
-    ``seed`` and ``duration`` (key ``for``, seconds) belong to :class:`Chaos`; without a seed each run has its own.
+    ``seed`` and ``duration`` (key ``for``, seconds) belong to ``Chaos``; without a seed each run has its own.
     """
 
     scenario: Chaos | tuple[ScenarioStep, ...] = ()

@@ -183,7 +183,7 @@ class Config:
         return f"<Config {self.path.name}: {count} account{'s' if count != 1 else ''}>"
 
     def account(self, name: str) -> AccountConfig:
-        """Return the account called ``name``; raises :class:`UnknownAccount`."""
+        """Return the account called ``name``; raises ``UnknownAccount``."""
         for account in self.accounts:
             if account.name == name:
                 return account

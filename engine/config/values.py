@@ -111,14 +111,14 @@ def _substitute_text(text: str, path: KeyPath, problems: list[Problem]) -> objec
 
 
 def kind(value: object) -> str:
-    """Return the type of ``value`` in words; raises :class:`AlreadyReported` for a broken value."""
+    """Return the type of ``value`` in words; raises ``AlreadyReported`` for a broken value."""
     if isinstance(value, Broken):
         raise AlreadyReported
     return next((word for types, word in _KINDS if isinstance(value, types)), "something else")
 
 
 def describe(value: object) -> str:
-    """Return a text in quotes if it cannot be a secret, and :func:`kind` of any other value."""
+    """Return a text in quotes if it cannot be a secret, and ``kind`` of any other value."""
     return _quote(value) if isinstance(value, str) else kind(value)
 
 

@@ -12,7 +12,6 @@ _DETAIL: Final = {"detail": "what happened, in a sentence"}
 _EXCEPTION: Final = {"exception": "the traceback"}
 _WAITING: Final = {"waiting": "accounts that go on now", "at_once": "how many of them connect at a time"}
 
-
 _engine = partial(LogEvent, "holdfast.engine")
 _fleet = partial(LogEvent, "holdfast.fleet")
 _journal = partial(LogEvent, "holdfast.journal")

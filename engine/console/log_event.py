@@ -9,7 +9,7 @@ from attrs import field, frozen
 Fields = Mapping[str, Any]
 Sentence = Callable[[Fields], str]
 
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that would break a line in two, colour a terminal, or turn what follows around."""
 SHARED_ICON: Final = "🔑"
 """The icon of what an account says about a setting that all accounts share."""
@@ -17,7 +17,7 @@ SHARED_ICON: Final = "🔑"
 
 def one_line(text: str) -> str:
     """Return a text as one line: what a server, a file or a user wrote in it can begin no other and colour nothing."""
-    return text if text.isprintable() else _UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if text.isprintable() else UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 @frozen

@@ -20,6 +20,7 @@ from typing import Any
 import structlog
 
 from engine.console.format import iso
+from engine.console.log_event import UNSAFE
 from engine.console.messages import CATALOGUE, render
 
 LINES_QUEUED = 10_000
@@ -113,7 +114,8 @@ class JsonLines(logging.Formatter):
 
 
 def _dumped(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    return text if text.isprintable() else UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _shown(value: Any) -> Any:

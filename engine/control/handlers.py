@@ -12,7 +12,7 @@ from attrs import define, field
 
 from engine.console.format import of_day
 from engine.control.protocol import CommandOutcome
-from engine.fleet.supervisor import MARGIN, Supervisor
+from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
 from states.snapshot import ADVICE, Action
@@ -60,7 +60,7 @@ class ControlHandlers:
     @property
     def timeout(self) -> float:
         """Seconds that any command may take."""
-        return self.fleet.grace + MARGIN + FLUSH_TIMEOUT + DECISION_TIMEOUT
+        return self.fleet.grace + STOP_MARGIN + FLUSH_TIMEOUT + DECISION_TIMEOUT
 
     @property
     def names(self) -> Sequence[str]:
@@ -80,7 +80,7 @@ class ControlHandlers:
             was_paused = runner.snapshot.paused
             if not was_paused:
                 await runner.post(StopRequested(reason="a person pauses it", paused=True))
-                with anyio.move_on_after(self.fleet.grace + MARGIN):
+                with anyio.move_on_after(self.fleet.grace + STOP_MARGIN):
                     await runner.ended.wait()
                 if not (runner.ended.is_set() and runner.snapshot.paused):
                     return CommandOutcome(

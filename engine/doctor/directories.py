@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from adapters.session.inspect import belongs_to_many, loose_permissions
+from adapters.session.inspect import is_shared, loose_permissions
 from engine.console.shell import command
 from engine.doctor.findings import Finding
 
@@ -39,7 +39,7 @@ def check_private(about: str, path: Path, *, fix: bool) -> Iterator[Finding]:
     if mode is None:
         return
     text = f"{path} can be used by others (mode {mode:o})"
-    if path.is_dir() and belongs_to_many(path):
+    if path.is_dir() and is_shared(path):
         yield Finding(about, None, f"{text}, and other programs use it too; give sessions a directory of their own")
         return
     closed = mode & 0o700

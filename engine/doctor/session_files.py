@@ -8,7 +8,7 @@ from attrs import define, field
 
 from adapters.session.backup import last_good
 from adapters.session.file import VERSION
-from adapters.session.inspect import Inspection, inspect, turn_wal_on
+from adapters.session.inspect import Inspection, enable_wal, inspect
 from adapters.sqlite import StorageError
 from engine import paths
 from engine.config import AccountConfig, Config, SandboxConfig
@@ -50,10 +50,10 @@ class SessionCheck:
             yield Finding(name, False, f"{path}: {found.problem}", restore if found.damaged else "")
             return
         yield self._check_journal_mode(found)
-        if found.sound is None:
+        if found.intact is None:
             yield Finding(name, None, "is too large to be checked in time; no fault so far")
         else:
-            yield Finding(name, found.sound, *(("is intact",) if found.sound else ("is damaged", restore)))
+            yield Finding(name, found.intact, *(("is intact",) if found.intact else ("is damaged", restore)))
         if found.interrupted:
             text = "the last program that wrote it was killed; the next one that opens it undoes the unfinished write"
             yield Finding(name, None, text)
@@ -65,7 +65,7 @@ class SessionCheck:
             text = "another program holds its write lock"
             yield Finding(name, False, text, "end that program; to find it: " + _find_holder(path))
         if backup:
-            age = datetime.now(UTC) - backup.seen
+            age = datetime.now(UTC) - backup.confirmed_at
             yield Finding(name, True, f"last good backup is {seconds(max(0.0, age.total_seconds()))} old")
         elif found.key:
             yield Finding(name, None, "has no backup", engine_command("session", "backup", self.config.path, name))
@@ -78,7 +78,7 @@ class SessionCheck:
         if not self.fix or found.owner:
             return Finding(name, False, f"journal mode is {mode}", remedy)
         try:
-            if turn_wal_on(self.account.session):
+            if enable_wal(self.account.session):
                 return Finding(name, True, "journal mode is wal now", fixed=True)
         except (StorageError, OSError) as exc:
             return Finding(name, False, f"journal mode is {mode}, and cannot be changed: {exc}", remedy)

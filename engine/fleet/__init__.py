@@ -1,1 +1,1 @@
-"""All accounts side by side: one runner each, and what looks after all of them together."""
+"""All accounts side by side: a runner for each, and the parts that watch over all of them."""

@@ -1,12 +1,10 @@
-"""Notices that a person has put other credentials where an account's session file is.
+"""Notices that an account's session file has been given other credentials.
 
-Telethon writes into that file all the time, so what counts is the fingerprint of its key; the file's own marks only
-say when it is worth a look. One task looks after the whole fleet, and no look is on the event loop.
+Telethon writes into that file all the time, so what counts is the fingerprint of its key. The file's stat stamp only
+says when reading the key is worth it. One task watches the whole fleet, and no check runs on the event loop.
 """
 
-import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 import anyio
@@ -14,104 +12,88 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
+from engine.fleet.ports import Connector, StatStamp
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import Snapshot, State
 from states.events import CredentialsReplaced
 
-LOOK_EVERY: Final = 2.0
-"""Seconds between two looks at all files."""
-MAX_LOOKS_AT_ONCE: Final = 4
-"""Keys that are read at a time; each may wait some seconds for somebody's lock."""
+CHECK_INTERVAL: Final = 2.0
+"""Seconds between two checks of all files."""
+MAX_READS_AT_ONCE: Final = 4
+"""Keys that are read at the same time; each read may wait some seconds for another program's lock."""
 POST_TIMEOUT: Final = 1.0
-"""Seconds that an account gets to take the news; it is told again at the next look."""
-SETTLED: Final = 0.5
-"""Seconds after which what is written to a damaged file is no longer the closing of it."""
+"""Seconds that an account has to accept the event; the next check posts it again."""
+SETTLE_SECONDS: Final = 0.5
+"""Seconds after which a write to a damaged file is no longer a consequence of closing it."""
 
 log = structlog.get_logger("holdfast.fleet")
 
-StatStamp = tuple[tuple[int, int, int, int] | None, ...]
-"""What the file system says of a file and of its log: device, inode, size, time of change in nanoseconds."""
 
+def is_replaced(at: Snapshot, credentials: str, stamp: StatStamp) -> bool:
+    """Say whether ``credentials``, in a file with this stamp, differ from those that the account uses or failed with.
 
-def stat_stamp_of(path: Path) -> StatStamp:
-    """Return what changes when the file does, whether it is replaced or written to; ``-wal`` belongs to it."""
-    return tuple(_marks(file) for file in (path, path.with_name(f"{path.name}-wal")))
-
-
-def _marks(path: Path) -> tuple[int, int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
-
-
-def replaced(at: Snapshot, credentials: str, marks: StatStamp) -> bool:
-    """Say whether ``credentials`` are others than those that the account uses or failed with.
-
-    ``marks`` are the stat stamps of their file. A damaged file has no credentials that could be compared: there it is
-    that the file was changed.
+    A damaged file has no credentials to compare: there, any change of the file counts.
     """
     if not credentials or credentials == at.credentials or at.waiting_for_turn:
-        return False  # an attempt that waits for its turn reads them then
+        return False  # an attempt that waits for its turn reads the credentials when the turn comes
     if at.state is State.AUTH_FAILED and at.cause is not None and at.cause.event == "DatabaseCorrupt":
-        changed = max((mark[3] for mark in marks if mark is not None), default=0) / 1e9
-        return changed > at.since + SETTLED
+        changed = max((file[3] for file in stamp if file is not None), default=0) / 1e9
+        return changed > at.since + SETTLE_SECONDS
     return True
 
 
 @define(eq=False)
 class CredentialsWatch:
-    """Looks at the session files of a fleet, and posts ``CredentialsReplaced`` where a key is another one."""
+    """Checks the session files of a fleet, and posts ``CredentialsReplaced`` to an account whose key has changed."""
 
     fleet: Supervisor
-    sessions: Mapping[str, Path]
-    every: float = LOOK_EVERY
+    every: float = CHECK_INTERVAL
     _known: dict[str, tuple[StatStamp, str]] = field(factory=dict, init=False)
-    """For each account the marks of its file, and the fingerprint of the key that was read then."""
-    _looking: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(MAX_LOOKS_AT_ONCE), init=False)
+    """For each account the stamp of its file, and the fingerprint of the key that the file had then."""
+    _reads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(MAX_READS_AT_ONCE), init=False)
 
     async def run(self) -> None:
-        """Look again and again until cancelled."""
+        """Check all accounts again and again until cancelled."""
         while True:
             await anyio.sleep(self.every)
             try:
-                await self.look(*self.fleet.runners)
-            except Exception:  # a mistake of ours here must not stop the fleet
+                await self.check(*self.fleet.runners)
+            except Exception:  # a bug here must not stop the fleet
                 log.exception("credentials_watch_failed")
 
-    async def look(self, *names: str) -> None:
-        """Look at the files of these accounts now, and tell those whose credentials are others than before."""
-        watched = {name: self.sessions[name] for name in names if name in self.sessions and self._alive(name)}
-        if not watched:
+    async def check(self, *names: str) -> None:
+        """Check the files of these accounts now, and post to those whose credentials have changed."""
+        connectors = {name: self.fleet.runners[name].connector for name in names if self._is_alive(name)}
+        if not connectors:
             return
-        found = await anyio.to_thread.run_sync(_all_marks, watched.items())
+        stamps = await anyio.to_thread.run_sync(_stamp_all, connectors)
         async with anyio.create_task_group() as tasks:
-            for name, marks in found.items():
-                tasks.start_soon(self._compare, name, marks)
+            for name, stamp in stamps.items():
+                tasks.start_soon(self._compare, name, stamp)
 
-    def _alive(self, name: str) -> bool:
+    def _is_alive(self, name: str) -> bool:
         runner = self.fleet.runners[name]
         return not runner.ended.is_set() and runner.snapshot.state is not State.SHUTTING_DOWN
 
-    async def _compare(self, name: str, marks: StatStamp) -> None:
-        if marks[0] is None:
+    async def _compare(self, name: str, stamp: StatStamp) -> None:
+        if not stamp or stamp[0] is None:
             return
         runner = self.fleet.runners[name]
         known, credentials = self._known.get(name, (None, ""))
-        if known != marks:
-            async with self._looking:
+        if known != stamp:
+            async with self._reads:
                 credentials = await runner.connector.credentials()
-            if credentials:  # a file that could not be read is read again at the next look
-                self._known[name] = marks, credentials
-        if self._alive(name) and replaced(runner.snapshot, credentials, marks):
-            await self._tell(runner, credentials)
+            if credentials:  # a file that could not be read is read again at the next check
+                self._known[name] = stamp, credentials
+        if self._is_alive(name) and is_replaced(runner.snapshot, credentials, stamp):
+            await self._post(runner, credentials)
 
-    async def _tell(self, runner: Runner, credentials: str) -> None:
+    async def _post(self, runner: Runner, credentials: str) -> None:
         with anyio.move_on_after(POST_TIMEOUT):
             await runner.post(CredentialsReplaced(credentials=credentials))
 
 
-def _all_marks(files: Iterable[tuple[str, Path]]) -> dict[str, StatStamp]:
-    return {name: stat_stamp_of(path) for name, path in files}
+def _stamp_all(connectors: Mapping[str, Connector]) -> dict[str, StatStamp]:
+    """Return the stamps of all files: one call in one worker thread, however many accounts there are."""
+    return {name: connector.session_stamp() for name, connector in connectors.items()}

@@ -1,10 +1,11 @@
-"""The beacon: while accounts wait for the network, somebody looks whether it is back.
+"""The network probe: while accounts wait for the network, it checks whether the datacenter answers again.
 
-One question for each way to the datacenter, whoever waits there, and none while nobody does. It goes without any
-account, so it costs none of them an attempt. When the datacenter answers, the waits of those accounts end.
+It sends one probe for each route to the datacenter, however many accounts wait there, and none while no account waits.
+A probe uses no account, so it costs none of them an attempt. When the datacenter answers, the waits of the accounts on
+that route end.
 
-An account is told once. Only when the datacenter was seen dark after that, or the account got through, it is told
-again: if the trouble is the account's own, its waits grow as its schedule says, however bright the beacon.
+Each account is notified once, and again only after it has connected, or after a probe has found the datacenter silent.
+So if the trouble is the account's own, its waits grow as its schedule says, however well the datacenter answers.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -13,91 +14,96 @@ import anyio
 from attrs import define, field
 
 from engine.fleet.ports import Connector
+from engine.wakeup import Wakeup
 from states import State, Step
 
 MIN_PAUSE = 0.5
-"""Seconds between two looks at the beginning of an outage."""
+"""Seconds between two probes at the beginning of an outage."""
 MAX_PAUSE = 5.0
-SLOWER = 60.0
-"""The pause is this part of the time that was waited so far: half a second in the first half minute, then more."""
-TIMEOUT = 3.0
+PAUSE_DIVISOR = 60.0
+"""The pause is the length of the outage so far divided by this: half a second in the first half minute, then more."""
+PROBE_TIMEOUT = 3.0
 """Seconds that an answer may take."""
 ACCEPTED_PAUSE = 2.5
-"""Seconds between two looks where somebody takes connections and does not answer: a server in trouble is spared."""
-AT_ONCE = 16
-"""Looks of the whole fleet at a time."""
+"""Seconds between two probes where a server takes connections and does not answer: a server in trouble is spared."""
+MAX_PROBES_AT_ONCE = 16
+"""Probes of the whole fleet at a time."""
 
 
 @define(eq=False)
 class NetworkProbe:
-    """Looks for those who wait. ``restored`` hears the names of accounts whose datacenter answers again."""
+    """Probes the routes on which accounts wait.
+
+    ``datacenter_answers`` is called with the names of the accounts whose datacenter answers again.
+    """
 
     connectors: Mapping[str, Connector]
-    restored: Callable[[Iterable[str]], None]
-    looks: int = field(default=0, init=False)
-    """How often it looked."""
+    datacenter_answers: Callable[[Iterable[str]], None]
+    probes: int = field(default=0, init=False)
+    """How many probes were sent."""
     _waiting: dict[str, set[str]] = field(factory=dict, init=False)
-    """For each way the accounts that wait there."""
-    _way: dict[str, str] = field(factory=dict, init=False)
-    """For each account that waits its way."""
-    _told: set[str] = field(factory=set, init=False)
-    _looked_after: set[str] = field(factory=set, init=False)
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    """The accounts that wait, by route."""
+    _routes: dict[str, str] = field(factory=dict, init=False)
+    """The route of each account that waits."""
+    _notified: set[str] = field(factory=set, init=False)
+    _probed: set[str] = field(factory=set, init=False)
+    """Routes that have a task which probes them."""
+    _changed: Wakeup = field(factory=Wakeup, init=False)
 
     def observe(self, account: str, step: Step) -> None:
-        """Note who waits for the network and who does not."""
+        """Note whether an account waits for the network."""
         if step.snapshot.state is State.HEALTHY:
-            self._told.discard(account)
+            self._notified.discard(account)
         waits = step.snapshot.waits_for_network
-        if waits == (account in self._way):
+        if waits == (account in self._routes):
             return
         if waits:
-            way = self._way[account] = self.connectors[account].route
-            self._waiting.setdefault(way, set()).add(account)
-            self._changed.set()
-            self._changed = anyio.Event()
+            route = self._routes[account] = self.connectors[account].route
+            self._waiting.setdefault(route, set()).add(account)
+            self._changed.notify()
         else:
-            way = self._way.pop(account)
-            self._waiting[way].discard(account)
-            if not self._waiting[way]:
-                del self._waiting[way]
+            route = self._routes.pop(account)
+            self._waiting[route].discard(account)
+            if not self._waiting[route]:
+                del self._waiting[route]
 
     async def run(self) -> None:
-        """Look, for as long as somebody waits; to be cancelled."""
-        places = anyio.CapacityLimiter(AT_ONCE)
+        """Probe for as long as accounts wait, until cancelled."""
+        limit = anyio.CapacityLimiter(MAX_PROBES_AT_ONCE)
         async with anyio.create_task_group() as tasks:
             while True:
-                for way in self._waiting.keys() - self._looked_after:
-                    self._looked_after.add(way)
-                    tasks.start_soon(self._look_after, way, places, name=f"beacon: {way}")
+                for route in self._waiting.keys() - self._probed:
+                    self._probed.add(route)
+                    tasks.start_soon(self._probe, route, limit, name=f"network probe: {route}")
                 await self._changed.wait()
 
-    async def _look_after(self, way: str, places: anyio.CapacityLimiter) -> None:
-        """Look in ever longer pauses, until nobody waits on this way any more."""
+    async def _probe(self, route: str, limit: anyio.CapacityLimiter) -> None:
+        """Probe a route, with growing pauses, until no account waits there."""
         began = anyio.current_time()
         pause = MIN_PAUSE
         try:
-            while way in self._waiting:
+            while route in self._waiting:
                 await anyio.sleep(pause)
-                waiting = self._waiting.get(way)
+                waiting = self._waiting.get(route)
                 if not waiting:
                     break
                 connector = self.connectors[min(waiting)]
-                async with places:
-                    self.looks += 1
-                    found = await connector.probe_datacenter(timeout=TIMEOUT)
-                self._heard(way, answers=found == "answers")
+                async with limit:
+                    self.probes += 1
+                    found = await connector.probe_datacenter(timeout=PROBE_TIMEOUT)
+                self._conclude(route, answers=found == "answers")
                 least = MIN_PAUSE if found == "dark" else ACCEPTED_PAUSE
-                pause = min(MAX_PAUSE, max(least, (anyio.current_time() - began) / SLOWER))
+                pause = min(MAX_PAUSE, max(least, (anyio.current_time() - began) / PAUSE_DIVISOR))
         finally:
-            self._looked_after.discard(way)
+            self._probed.discard(route)
 
-    def _heard(self, way: str, *, answers: bool) -> None:
-        waiting = self._waiting.get(way, set())
+    def _conclude(self, route: str, *, answers: bool) -> None:
+        """Notify the accounts on a route that answers, each once."""
+        waiting = self._waiting.get(route, set())
         if not answers:
-            self._told -= waiting
+            self._notified -= waiting
             return
-        news = waiting - self._told
+        news = waiting - self._notified
         if news:
-            self._told |= news
-            self.restored(sorted(news))
+            self._notified |= news
+            self.datacenter_answers(sorted(news))

@@ -1,4 +1,4 @@
-"""What the datacenter refuses of the config concerns every account on it: all stop, and a person is told once."""
+"""A setting that the datacenter refuses concerns every account: all of them stop, and the operator gets one alert."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,74 +8,75 @@ import structlog
 from attrs import define, field
 
 from engine.fleet.supervisor import Supervisor
+from engine.wakeup import Wakeup
 from states import State, Step
 from states.events import ConfigRefused
 from states.rules import ATTEMPT
 from states.snapshot import SHARED_SETTING
 
 POST_TIMEOUT: Final = 10.0
-"""Seconds that an account gets to take the news."""
+"""Seconds that an account may take to accept the event."""
 
-BEGINNINGS: Final = ("Started", "CredentialsReplaced")
-"""What leads to an attempt that nobody asked for."""
-OUT_OF_USE: Final = (State.AUTH_FAILED, State.SHUTTING_DOWN)
+AUTOMATIC_BEGINNINGS: Final = ("Started", "CredentialsReplaced")
+"""Events that lead to an attempt without a command of the operator."""
+NOT_IN_USE: Final = (State.AUTH_FAILED, State.SHUTTING_DOWN)
 
 log = structlog.get_logger("holdfast.fleet")
 
 
 @define(eq=False)
 class RefusedConfig:
-    """Passes a refused ``api_id`` on to all accounts, so that none asks again, and raises one alert.
+    """Passes a refused ``api_id`` on to all accounts, so that none tries it again, and raises one alert.
 
-    The alert stands until a person asks for a retry; the next refusal is news then. Without a retry nobody asks.
+    The refusal is in force until the operator asks for a retry; after that, another refusal raises another alert.
     """
 
     fleet: Supervisor
-    _standing: ConfigRefused | None = field(default=None, init=False)
-    _to_tell: dict[str, ConfigRefused] = field(factory=dict, init=False)
-    _work: anyio.Event = field(factory=anyio.Event, init=False)
+    _in_force: ConfigRefused | None = field(default=None, init=False)
+    _pending: dict[str, ConfigRefused] = field(factory=dict, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.fleet.listeners.append(self._listen)
+        self.fleet.listeners.append(self._observe)
 
     async def run(self) -> None:
-        """Pass the news on until cancelled."""
+        """Pass refusals on to accounts until cancelled."""
         while True:
-            await self._work.wait()
-            self._work = anyio.Event()
-            told, self._to_tell = self._to_tell, {}
+            upcoming = self._wakeup.upcoming
+            pending, self._pending = self._pending, {}
             async with anyio.create_task_group() as tasks:
-                for name, refusal in told.items():
-                    tasks.start_soon(self._tell, name, refusal)
+                for name, refusal in pending.items():
+                    tasks.start_soon(self._notify, name, refusal)
+            await upcoming.wait()
 
-    async def _tell(self, name: str, refusal: ConfigRefused) -> None:
-        if self.fleet.runners[name].snapshot.state in OUT_OF_USE:
-            return  # it has found out by itself meanwhile
+    async def _notify(self, name: str, refusal: ConfigRefused) -> None:
+        if self.fleet.runners[name].snapshot.state in NOT_IN_USE:
+            return  # it was refused itself meanwhile
         with anyio.move_on_after(POST_TIMEOUT):
             await self.fleet.runners[name].post(refusal)
 
-    def _listen(self, account: str, step: Step) -> None:
+    def _observe(self, account: str, step: Step) -> None:
         record = step.record
         if record.event == "RetryRequested" and record.target is not record.source:
-            self._standing = None
+            self._in_force = None
         elif record.target is State.AUTH_FAILED:
-            if self._standing is None and step.concerns_all:
-                self._stand(step)
-        elif self._standing is not None and record.target in ATTEMPT and record.event in BEGINNINGS:
-            self._pass_on([account], self._standing)
+            if self._in_force is None and step.concerns_all:
+                self._raise_alert(step)
+        elif self._in_force is not None and record.target in ATTEMPT and record.event in AUTOMATIC_BEGINNINGS:
+            self._pass_on([account], self._in_force)
 
-    def _stand(self, step: Step) -> None:
-        """Raise the alert; when the refusal is fresh, every account stops, and else those that were stopped before."""
+    def _raise_alert(self, step: Step) -> None:
+        """Put the refusal in force. If it is fresh every account stops; otherwise those that it stopped before."""
         record, cause, snapshots = step.record, step.snapshot.cause, self.fleet.snapshots
         fresh = record.event == ConfigRefused.__name__
         stopped = snapshots if fresh else [name for name, at in snapshots.items() if at.stopped_with_all]
-        self._standing = ConfigRefused(
+        self._in_force = ConfigRefused(
             setting=SHARED_SETTING, detail=str(record.payload.get("detail", "")), chain=record.cause
         )
         log.error("config_refused", detail=cause.detail if cause else SHARED_SETTING, accounts=len(stopped))
         if fresh:
-            self._pass_on(snapshots, self._standing)
+            self._pass_on(snapshots, self._in_force)
 
     def _pass_on(self, names: Iterable[str], refusal: ConfigRefused) -> None:
-        self._to_tell.update(dict.fromkeys(names, refusal))
-        self._work.set()
+        self._pending.update(dict.fromkeys(names, refusal))
+        self._wakeup.notify()

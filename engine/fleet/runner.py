@@ -1,4 +1,4 @@
-"""The runner: one account's life. It carries events to ``step`` and performs what ``step`` decides."""
+"""The runner: one account's life. It passes events to ``step`` and performs the effects that ``step`` decides."""
 
 import asyncio
 import random
@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
-from engine.fleet.ports import Clock, Connector, Journal, Link, Observer, Turns
+from engine.fleet.ports import Clock, Connector, Journal, Limiter, Link, Observer
 from states import Event, Policy, Snapshot, begin, step
 from states.effects import (
     Alert,
@@ -31,33 +31,33 @@ from states.effects import (
 from states.events import Closed, Connected, Started, TurnGranted
 
 MAILBOX_SIZE = 64
-"""Events that may wait for an account; whoever posts more waits for room."""
+"""Events that may wait for an account. ``post`` waits for room when there are more."""
 
 SETTLE_TIMEOUT = 5.0
-"""Seconds that the end of a life gets to write down what was delivered."""
+"""Seconds that the end of a life may take to store which updates were delivered."""
 
 CLOSE_MARGIN = 3.0
-"""Seconds beyond its patience that a close gets to drop what it could not close."""
+"""Seconds beyond its own timeout in which a close may still drop what it could not close."""
 
-CHANCE = random.Random()
-"""What jitter is drawn from; one for all accounts, because it holds 2.5 kB."""
+SHARED_RNG = random.Random()
+"""Where jitter is drawn from. All accounts share it, because each generator takes 2.5 kB."""
 
 
 @define(eq=False)
 class Runner:
-    """Runs one account from ``Started`` to ``Finish``. Every task it needs is in its own task group.
+    """Runs one account from ``Started`` to ``Finish``. All its tasks are in a task group of its own.
 
     ``restored`` is the account's stored snapshot, if there is one.
     """
 
     account: str
     connector: Connector
-    turns: Turns
+    limiter: Limiter
     journal: Journal
     clock: Clock
     policy: Policy
     observer: Observer
-    rng: random.Random = field(default=CHANCE, repr=False)
+    rng: random.Random = field(default=SHARED_RNG, repr=False)
     restored: Snapshot | None = None
     snapshot: Snapshot = field(factory=Snapshot, init=False)
     link: Link | None = field(default=None, init=False)
@@ -75,35 +75,35 @@ class Runner:
         self._outbox, self._mailbox = anyio.create_memory_object_stream[Event](MAILBOX_SIZE)
 
     async def post(self, event: Event) -> None:
-        """Put an event into the account's mailbox; waits for room, and forgets the event after the end of the life."""
+        """Put an event into the account's mailbox, waiting for room. After the end of the life it does nothing."""
         with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
             await self._outbox.send(event)
 
     def offer(self, event: Event) -> bool:
-        """Put an event into the mailbox if there is room, without waiting; return whether there was."""
+        """Put an event into the mailbox without waiting; return False if there is no room."""
         try:
             self._outbox.send_nowait(event)
         except anyio.WouldBlock:
             return False
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # the life is over, and nobody needs the event
+            pass  # the life is over, and the event is not needed
         return True
 
     def rest(self) -> None:
-        """Live no life: the account stays where it was left, and takes no event."""
+        """Begin no life: the account stays where it was left, and takes no events."""
         self.snapshot = self.restored or self.snapshot
         self._outbox.close()
         self._mailbox.close()
         self.ended.set()
 
     async def live(self) -> None:
-        """Live one life: returns when the machine says ``Finish``."""
+        """Live one life; return when the machine decides ``Finish``."""
         now = self.clock.now()
         self.snapshot = begin(self.restored, now=now)
         await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
         async with anyio.create_task_group() as self._tasks, self._outbox, self._mailbox:
             self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
-            self.connector.listen(self._hear)
+            self.connector.listen(self._receive)
             await self._take(Started(credentials=await self.connector.credentials()))
             async for event in self._mailbox:
                 await self._take(event)
@@ -114,7 +114,7 @@ class Runner:
         await self._settle()
 
     async def _take(self, event: Event) -> None:
-        """Decide, write down, show, perform: in this order, so that no effect is ever without its record."""
+        """Decide, record, notify the observer, perform: in this order, so that every effect has its record."""
         before = self.snapshot
         decision = step(before, event, now=self.clock.now(), rng=self.rng, policy=self.policy)
         self.snapshot = decision.snapshot
@@ -129,7 +129,7 @@ class Runner:
             self._perform(effect)
 
     def _leave_state(self) -> None:
-        """End what belongs to a visit of a state and dies with it: timers, turn, probe; only a link outlives it."""
+        """End what belongs to the state that is left: timers, turn, probe. Only the link stays."""
         self._disarm()
         for slot in [slot for slot in self._scopes if slot != "link"]:
             self._cancel(slot)
@@ -157,11 +157,11 @@ class Runner:
                 if self.link is not None:
                     self.link.hold(effect.request, effect.until)
             case Alert() | HoldDatabase():
-                pass  # the observer has shown them
+                pass  # the observer has reported them
             case _:
-                raise AssertionError(f"nobody performs {type(effect).__name__}")
+                raise AssertionError(f"the runner cannot perform {type(effect).__name__}")
 
-    # --- timers: of the loop's own, because a task for each would cost an account a tenth of its memory ---------------
+    # --- timers: callbacks of the loop, because a task for each would cost an account a tenth of its memory ----------
 
     def _arm(self, timer: Timer) -> None:
         if (old := self._timers.pop(type(timer), None)) is not None:
@@ -170,14 +170,14 @@ class Runner:
 
     def _due(self, timer: Timer) -> None:
         self._timers.pop(type(timer), None)
-        self._hear(timer.posts(generation=timer.generation))
+        self._receive(timer.posts(generation=timer.generation))
 
     def _disarm(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
 
-    # --- tasks: each has a name, and a new one of the same name takes the place of the old one ---
+    # --- tasks: each has a name, and a new one replaces the one of the same name -------------------------------------
 
     def _start(self, slot: str, work: Callable[[], Awaitable[None]]) -> None:
         self._cancel(slot)
@@ -194,15 +194,15 @@ class Runner:
         if (scope := self._scopes.pop(slot, None)) is not None:
             scope.cancel()
 
-    def _hear(self, event: Event) -> None:
+    def _receive(self, event: Event) -> None:
         if not self.offer(event):
             self._tasks.start_soon(self.post, event)
 
     async def _take_turn(self, effect: AskTurn) -> None:
-        async with self.turns.turn():
+        async with self.limiter.turn():
             used = await self.connector.credentials()
             await self.post(TurnGranted(generation=effect.generation, credentials=used))
-            await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state ends it
+            await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state cancels it
 
     async def _probe(self, effect: Probe) -> None:
         if self.link is not None:
@@ -210,7 +210,7 @@ class Runner:
                 await self.post(event)
 
     async def _hold_link(self, effect: Open) -> None:
-        """Own a link from its opening to its close; the lock makes sure that there is never a second one."""
+        """Own a link from its opening to its close; the lock makes sure that an account never has two."""
         async with self._one_link:
             link = self.connector.link(effect.link, effect.holds)
             try:
@@ -221,7 +221,7 @@ class Runner:
                 if isinstance(events[-1], Connected):
                     async for event in link.events():
                         await self.post(event)
-                await anyio.sleep_forever()  # a lost link is closed when the machine says so
+                await anyio.sleep_forever()  # a lost link is closed when the machine decides so
             finally:
                 self.link = None
                 grace = self.policy.shutting_down.grace

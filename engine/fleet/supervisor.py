@@ -1,4 +1,4 @@
-"""The supervisor: all accounts side by side, none able to stop another, and an end that is ordered and bounded."""
+"""The supervisor: runs all accounts side by side, so that none can stop another, and ends them in bounded time."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -13,11 +13,11 @@ from engine.fleet.runner import Runner
 from states import Event, Snapshot, Step
 from states.events import StopRequested
 
-REBIRTH_DELAY = 10.0
-"""Seconds between the end of a life by an error of our own and the next."""
+RESTART_DELAY = 10.0
+"""Seconds between a life that a bug in the engine ended and the next one."""
 
-MARGIN = 5.0
-"""Seconds beyond the grace, after which accounts that have not ended are left as they are."""
+STOP_MARGIN = 5.0
+"""Seconds beyond the grace after which accounts that have not ended are abandoned."""
 
 log = structlog.get_logger("holdfast.fleet")
 
@@ -26,8 +26,8 @@ log = structlog.get_logger("holdfast.fleet")
 class Supervisor:
     """Runs the runners of all accounts until ``stop`` is set, then stops them all at once.
 
-    An account whose snapshot is paused rests: it has no life until ``resume``. ``listeners`` hear of every decision of
-    every account; they are to be added before ``run``.
+    A paused account rests: it has no life until ``resume``. ``listeners`` are called with every decision of every
+    account; add them before ``run``.
     """
 
     runners: dict[str, Runner]
@@ -42,33 +42,33 @@ class Supervisor:
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
-        """Where each account is now; before its first life begins, where it was left."""
+        """Where each account is now, or where it was left if its first life has not begun."""
         return {
             name: runner.snapshot if runner.snapshot.life else runner.restored or runner.snapshot
             for name, runner in self.runners.items()
         }
 
-    def tell(self, accounts: Iterable[str], event: Event) -> None:
-        """Give accounts an event without waiting for any: a mailbox that is full goes without what is only a hint."""
+    def notify(self, accounts: Iterable[str], event: Event) -> None:
+        """Send accounts an event without waiting. A full mailbox does not get it: such events are only hints."""
         for name in accounts:
             runner = self.runners.get(name)
             if runner is not None and not runner.offer(event):
                 log.debug("hint_dropped", account=name, trigger=type(event).__name__)
 
-    def tell_all(self, event: Event) -> None:
-        """Give every account an event, without waiting."""
-        self.tell(self.runners, event)
+    def notify_all(self, event: Event) -> None:
+        """Send every account an event, without waiting."""
+        self.notify(self.runners, event)
 
     async def run(self) -> bool:
-        """Run the fleet; return whether every account ended by itself within the grace."""
+        """Run the fleet until the stop; return whether every account ended by itself within the grace."""
         orderly = False
         async with anyio.create_task_group() as fleet:
             self._fleet = fleet
             for name in self.runners:
-                fleet.start_soon(self._keep, name, name=name)
+                fleet.start_soon(self._keep_alive, name, name=name)
             await self.stop.wait()
             self.stopping, self.at_stop = True, self.snapshots
-            with anyio.move_on_after(self.grace + MARGIN):
+            with anyio.move_on_after(self.grace + STOP_MARGIN):
                 async with anyio.create_task_group() as closing:
                     for runner in self.runners.values():
                         closing.start_soon(self._end, runner)
@@ -77,13 +77,13 @@ class Supervisor:
         return orderly
 
     def add(self, runner: Runner) -> None:
-        """Take one more account; it begins to live with the others, or at once if they live already."""
+        """Add an account. It begins to live with the others, or at once if they live already."""
         self.runners[runner.account] = runner
         if self._fleet is not None and not self.stopping:
-            self._fleet.start_soon(self._keep, runner.account, name=runner.account)
+            self._fleet.start_soon(self._keep_alive, runner.account, name=runner.account)
 
     def resume(self, name: str) -> bool:
-        """Let a resting account begin its next life; return False if it does not rest."""
+        """Let a resting account begin its next life; return False if it is not resting."""
         resumed = self._resting.get(name)
         if resumed is None or self.stopping:
             return False
@@ -94,8 +94,8 @@ class Supervisor:
         await runner.post(StopRequested(reason="the engine stops"))
         await runner.ended.wait()
 
-    async def _keep(self, name: str) -> None:
-        """Keep an account alive: a life that an error of ours ended is followed by another, and the rest never know."""
+    async def _keep_alive(self, name: str) -> None:
+        """Keep an account alive: a life that a bug in the engine ended is followed by another."""
         runner = self.runners[name]
         runner.observer = partial(self._observe, runner.observer)
         if runner.restored is not None and runner.restored.paused:
@@ -130,7 +130,7 @@ class Supervisor:
             del self._resting[name]
 
     async def _recover(self) -> None:
-        with anyio.move_on_after(REBIRTH_DELAY):
+        with anyio.move_on_after(RESTART_DELAY):
             await self.stop.wait()
 
     def _observe(self, shown: Observer, account: str, step: Step) -> None:

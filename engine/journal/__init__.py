@@ -1,1 +1,1 @@
-"""What is made of the journal: replay, explanation, statistics, following, retention."""
+"""Uses of the journal: replay, explanation, statistics, following, retention."""

@@ -1,4 +1,4 @@
-"""Why the machine did what it did: one record of the journal, decided once more with everything on the table."""
+"""Explains why the machine did what it did: one record of the journal is decided again, with all that it depends on."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,26 +15,26 @@ from states.schedules import Backoff
 
 ROW_BY_NAME = {row.name: row for row in ROWS}
 
-Look = Callable[[Moment], Any]
+Reader = Callable[[Moment], Any]
 
 
-def _of_event(name: str) -> tuple[str, Look]:
+def _of_event(name: str) -> tuple[str, Reader]:
     return f"event.{name}", lambda moment: getattr(moment.event, name, None)
 
 
-def _of_snapshot(name: str) -> tuple[str, Look]:
+def _of_snapshot(name: str) -> tuple[str, Reader]:
     return name, lambda moment: getattr(moment.snapshot, name)
 
 
-def _of_schedule(name: str) -> tuple[str, Look]:
+def _of_schedule(name: str) -> tuple[str, Reader]:
     return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
 
 
-_CAUSE: tuple[str, Look] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
-_STREAK: tuple[str, Look] = ("streak with this one", streak_after)
-_FAILURES: tuple[str, Look] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
+_CAUSE: tuple[str, Reader] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
+_STREAK: tuple[str, Reader] = ("streak with this one", streak_after)
+_FAILURES: tuple[str, Reader] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
 
-SEES: dict[str, tuple[tuple[str, Look], ...]] = {
+GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "stale": (_of_event("generation"), _of_snapshot("generation")),
     "foreign": (_of_event("link"), _of_snapshot("link")),
     "new_credentials": (_of_event("credentials"), _of_snapshot("credentials")),
@@ -56,12 +56,12 @@ SEES: dict[str, tuple[tuple[str, Look], ...]] = {
         ("database.told", lambda moment: moment.snapshot.database and moment.snapshot.database.told),
     ),
 }
-"""What each guard looks at."""
+"""The values that each guard depends on, each with its name and how to read it."""
 
 
 @frozen(kw_only=True)
-class Asked:
-    """A guard that was asked: its question, what it saw, and its answer."""
+class GuardAnswer:
+    """A guard that was asked: its question, the values that it saw, and its answer."""
 
     guard: str
     question: str
@@ -71,7 +71,7 @@ class Asked:
 
 @frozen(kw_only=True)
 class Arithmetic:
-    """How a wait came to its length: ``text`` for people, ``parts`` (seconds and plain numbers) for programs."""
+    """How the length of a wait was computed: ``text`` to read, ``parts`` (seconds and plain numbers) for programs."""
 
     text: str
     parts: dict[str, Any]
@@ -82,14 +82,14 @@ class Explanation:
     """One record, explained.
 
     ``row`` is None when this version has no such rule. ``asked`` are the guards in the order in which they were asked,
-    the one of the rule last; empty, like ``snapshot``, when ``doubt`` says why they cannot be told any more.
+    that of the rule last. It is empty, and ``snapshot`` None, when ``doubt`` says why they are no longer known.
     """
 
     entry: Entry
     row: Row | None
     snapshot: Snapshot | None
-    """Where the account was when it was decided."""
-    asked: tuple[Asked, ...]
+    """Where the account was when the record was decided."""
+    asked: tuple[GuardAnswer, ...]
     arithmetic: Arithmetic | None
     doubt: str | None
     before: Sequence[Entry] = field(factory=tuple)
@@ -105,13 +105,13 @@ def explain(
     before: Sequence[Entry] = (),
     after: Sequence[Entry] = (),
 ) -> Explanation:
-    """Explain ``entry``. ``records`` are those of its life up to and with it, ``before`` and ``after`` its neighbours.
+    """Explain ``entry``. ``records`` are those of its life up to and including it; ``before`` and ``after`` are shown.
 
-    Never raises for what is wrong in the journal; ``doubt`` says it then.
+    An error in the journal is not raised, but named in ``doubt``.
     """
     row = ROW_BY_NAME.get(entry.rule)
     snapshot, doubt = _reconstructed(entry, life, records, event_of)
-    asked: tuple[Asked, ...] = ()
+    asked: tuple[GuardAnswer, ...] = ()
     arithmetic = None
     if snapshot is not None and life is not None:
         try:
@@ -140,35 +140,37 @@ def explain(
 def _reconstructed(
     entry: Entry, life: Beginning | None, records: Sequence[Entry], event_of: EventOf
 ) -> tuple[Snapshot | None, str | None]:
-    """Return where the account was when ``entry`` was decided, or why nobody can tell."""
+    """Return where the account was when ``entry`` was decided, or else why that is not known."""
     if life is None:
-        return None, "the journal does not say how this life began, so what the guards saw cannot be told"
+        return None, "the journal does not say how this life began, so what the guards saw is unknown"
     snapshot = life.start
     if snapshot is None:
-        return None, "retention has deleted the beginning of this life, so what the guards saw cannot be told"
+        return None, "retention has deleted the beginning of this life, so what the guards saw is unknown"
     for record in records:
         if record.seq >= entry.seq:
             break
         try:
             made = redo(snapshot, record, event_of(record), life.policy)
         except UnreadableEvent as exc:
-            return None, f"{exc}, so what the guards saw cannot be told"
+            return None, f"{exc}, so what the guards saw is unknown"
         if made.record.rule != record.rule or made.record.target != record.target:
             return None, f"the replay parts from the journal at {record.seq} already; 'log replay' says how"
         snapshot = made.snapshot
     return snapshot, None
 
 
-def _asked(moment: Moment) -> tuple[Asked, ...]:
+def _asked(moment: Moment) -> tuple[GuardAnswer, ...]:
     asked = []
     for row in ROWS:
         if row.source is not moment.snapshot.state or row.event is not type(moment.event):
             continue
         if row.when is None:
             break
-        saw = {name: look(moment) for name, look in SEES[row.when.__name__]}
+        saw = {name: read(moment) for name, read in GUARD_INPUTS[row.when.__name__]}
         holds = row.when(moment)
-        asked.append(Asked(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds))
+        asked.append(
+            GuardAnswer(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds)
+        )
         if holds:
             break
     return tuple(asked)
@@ -178,14 +180,14 @@ def _asked(moment: Moment) -> tuple[Asked, ...]:
 
 
 def number(value: float) -> str:
-    """Return a number of seconds with at most four digits that matter."""
+    """Return a number of seconds with at most four significant digits."""
     if math.isinf(value):
         return "∞"
     return f"{value:.4g}" if value < 10_000 else f"{value:.0f}"
 
 
 def arithmetic_of(entry: Entry, event: Event, after: Snapshot, policy: Policy) -> Arithmetic | None:
-    """Return how the wait that ``entry`` began came to its length; None if it began none."""
+    """Return how the length of the wait that ``entry`` began was computed; None if it began none."""
     if entry.delay is not None:
         if not isinstance(event, Failure):
             return Arithmetic(
@@ -229,7 +231,7 @@ def _backoff(name: str, schedule: Backoff, nth: int, entry: Entry) -> Arithmetic
 
 
 def _patience(entry: Entry, after: Snapshot, policy: Policy) -> Arithmetic | None:
-    """Return which patience an attempt or a probe was given."""
+    """Return how the patience of an attempt or a probe was chosen; None for any other record."""
     if entry.deadline is None:
         return None
     if "Open" in entry.effects:

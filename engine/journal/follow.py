@@ -1,14 +1,14 @@
-"""Following the journal as it grows, for a program."""
+"""Follows the journal as it grows, for programs."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Protocol
 
-import anyio
 import anyio.to_thread
 from attrs import define, field
 
+from engine.wakeup import Wakeup
 from states import Entry
 
 PAGE_RECORDS = 1000
@@ -27,30 +27,30 @@ class Records(Protocol):
 
 @define(eq=False)
 class JournalFollower:
-    """Reads what was written into a journal, again and again, for any number of readers.
+    """Reads new records of the journal for any number of readers.
 
-    ``flush`` returns when what was written is durable, ``opened`` opens the journal for reading, in a thread.
+    ``flush`` returns when the records so far are durable. ``opened`` opens the journal for reading, and is called in a
+    thread.
     """
 
     flush: Callable[[], Awaitable[None]]
     opened: Callable[[], AbstractContextManager[Records]]
-    _wakeup: anyio.Event = field(factory=anyio.Event, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
     over: bool = field(default=False, init=False)
     """Whether nothing more will be written."""
 
     def wake(self, *, over: bool = False) -> None:
-        """Take note that something was written, or that nothing more will be."""
+        """Wake the readers: records were written, or (``over``) no more will be."""
         self.over = self.over or over
-        self._wakeup.set()
-        self._wakeup = anyio.Event()
+        self._wakeup.notify()
 
     async def entries(self, after: int | None) -> AsyncIterator[Entry]:
-        """Yield the records after the number ``after``, None: from now on, until the engine ends."""
+        """Yield the records after the number ``after`` (None: from now on) until the engine ends."""
         if after is None:
             await self.flush()
             after = await anyio.to_thread.run_sync(self._last)
         while True:
-            wakeup = self._wakeup
+            upcoming = self._wakeup.upcoming  # before reading: records that are written meanwhile then end the wait
             if not self.over:
                 await self.flush()
             page = await anyio.to_thread.run_sync(self._page, after)
@@ -60,7 +60,7 @@ class JournalFollower:
             if not page:
                 if self.over:
                     return
-                await wakeup.wait()
+                await upcoming.wait()
 
     def _last(self) -> int:
         with self.opened() as records:

@@ -1,8 +1,9 @@
-"""Replay: every record of the journal goes through ``step`` once more, and must come out as it was written.
+"""Replay: every record of the journal goes through ``step`` again, and must come out as it was written.
 
-Life by life. A life begins where its starting snapshot says, or, when retention has deleted its first records, where it
-was after them; time and chance are the recorded ones. Routine is not in the journal, and moves only ``last_success``
-and ``proved_at``, which no rule depends on: these two are not compared, nor is ``offline``, which is made of them.
+The replay goes life by life. A life begins at its starting snapshot or, when retention has deleted its first records,
+where it was after them. Time and random draws are the recorded ones. Routine events are not in the journal. They change
+only ``last_success`` and ``proved_at``, on which no rule depends: these two are not compared, nor is ``offline``, which
+is derived from them.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +15,11 @@ from attrs import define, field, frozen
 from states import Entry, Event, Policy, Snapshot, begin
 from states.redo import differences, redo
 
-_UNMOVED = ("last_success", "proved_at", "offline")
+_NOT_COMPARED = ("last_success", "proved_at", "offline")
 
 
 class Beginning(Protocol):
-    """Where a life began, with which schedules; ``start`` is where its first record that is left was decided."""
+    """Where a life began, and with which schedules; ``start`` is where its first remaining record was decided."""
 
     @property
     def at(self) -> float:
@@ -42,7 +43,7 @@ class Beginning(Protocol):
 
 
 class UnreadableEvent(Exception):
-    """A record's event cannot be made from what is written; the text says why."""
+    """The event of a record cannot be made from what is stored; the text says why."""
 
 
 EventOf = Callable[[Entry], Event]
@@ -51,7 +52,7 @@ EventOf = Callable[[Entry], Event]
 
 @frozen(kw_only=True)
 class Difference:
-    """The first thing that is not as it was written: at which record, in which field, what is there and what is due."""
+    """The first difference: the record, the field, its value in the journal, and the value that the replay expects."""
 
     seq: int
     account: str
@@ -62,7 +63,7 @@ class Difference:
 
 @frozen(kw_only=True)
 class ReplayReport:
-    """What was replayed. Skipped lives lost their beginning to retention, and nobody could tell where they were."""
+    """What was replayed. A life is skipped when retention has deleted its beginning, so that its start is unknown."""
 
     records: int
     lives: int
@@ -74,7 +75,7 @@ class ReplayReport:
 
 @define
 class _Walk:
-    """Where the replay of one account is; ``snapshot`` None is a life that is skipped."""
+    """How far the replay of one account is; in a life that is skipped, ``snapshot`` is None."""
 
     life: int
     snapshot: Snapshot | None
@@ -83,10 +84,11 @@ class _Walk:
 
 @define
 class Replay:
-    """Takes the records in the order of the journal and stops being useful at the first difference.
+    """Takes the records in the order of the journal, up to the first difference.
 
-    ``lives`` by account and number; ``stored`` each account's snapshot and the ``seq`` of the record before it, read
-    before the records. ``first`` is the first record that is expected, None if some are left out on purpose.
+    ``lives`` are by account and number. ``stored`` has each account's snapshot and the ``seq`` of the record before it;
+    it must be read before the records. ``first`` is the number of the first record that must come; None if some are
+    left out on purpose.
     """
 
     lives: Mapping[tuple[str, int], Beginning]
@@ -101,7 +103,7 @@ class Replay:
     _skipped_lives: int = field(default=0, init=False)
 
     def take(self, entry: Entry) -> Difference | None:
-        """Replay the next record; return in what it differs, None if in nothing."""
+        """Replay the next record; return its difference, or None."""
         if self.first is not None:
             if entry.seq != self.first:
                 return Difference(seq=self.first, account=entry.account, field="seq", journal=None, replay=self.first)
@@ -130,7 +132,7 @@ class Replay:
         return self._stored_differs(entry.account, walk)
 
     def end(self, first_seq: int) -> Difference | None:
-        """Compare what is left to compare: the stored snapshots of accounts whose last record did not come."""
+        """Compare the stored snapshots of the accounts whose last record did not come."""
         for account, (snapshot, seq) in self.stored.items():
             if account in self._checked:
                 continue
@@ -148,7 +150,7 @@ class Replay:
         return None
 
     def report(self, difference: Difference | None) -> ReplayReport:
-        """Return what was replayed so far."""
+        """Return how much was replayed so far."""
         return ReplayReport(
             records=self._records,
             lives=self._lives,
@@ -159,7 +161,7 @@ class Replay:
         )
 
     def _begin(self, entry: Entry, former: _Walk | None) -> Difference | None:
-        """Go to the beginning of the entry's life, which must go on where the one before has ended."""
+        """Go to the beginning of the entry's life, which must continue where the one before has ended."""
         account, number = entry.account, entry.life
         life = self.lives.get((account, number))
         if life is None or (former is not None and number < former.life):
@@ -183,7 +185,7 @@ class Replay:
         return None
 
     def _stored_differs(self, account: str, walk: _Walk) -> Difference | None:
-        """Compare the stored snapshot when the record before it was replayed; a life may have begun since then."""
+        """Compare the stored snapshot once the record before it was replayed, unless another life has begun since."""
         snapshot, seq = self.stored.get(account, (None, 0))
         if snapshot is None or seq != walk.seq or snapshot.life != walk.life:
             return None
@@ -196,6 +198,6 @@ def _snapshot_differs(account: str, seq: int, what: str, there: Snapshot, due: S
         return None
     for item in attrs.fields(Snapshot):
         stored, replayed = getattr(there, item.name), getattr(due, item.name)
-        if item.name not in _UNMOVED and stored != replayed:
+        if item.name not in _NOT_COMPARED and stored != replayed:
             return Difference(seq=seq, account=account, field=f"{what}: {item.name}", journal=stored, replay=replayed)
     return None

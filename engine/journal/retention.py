@@ -1,4 +1,4 @@
-"""Retention: what is older than the config wants to keep leaves the journal and the jobs, a little at a time."""
+"""Retention: deletes old entries from the journal and the jobs, a few at a time, as the config demands."""
 
 from typing import Protocol
 
@@ -8,36 +8,36 @@ import structlog
 from engine.fleet.ports import Clock
 
 PAUSE = 0.25
-"""Seconds between two steps: no account's record waits behind more than one of them."""
-EVERY = 60.0
-"""Seconds between two looks for what has become too old; a quarter of what is kept, if that is less."""
-MIN_IDLE = 1.0
-"""Seconds between two looks at least."""
+"""Seconds between two deletions, so that a record waits behind one of them at most."""
+CHECK_EVERY = 60.0
+"""Seconds between two checks for entries that have become too old; a quarter of ``keep``, if that is less."""
+MIN_CHECK_EVERY = 1.0
+"""The shortest time between two checks, in seconds."""
 
 log = structlog.get_logger("holdfast.journal")
 
 
 class Prunable(Protocol):
-    """What can forget: the journal, or the jobs."""
+    """A store with entries that can be deleted: the journal, or the jobs."""
 
     async def prune(self, before: float) -> int:
-        """Delete some of the oldest entries from before ``before`` (Unix seconds); return how many, 0 if none is."""
+        """Delete some of the oldest entries from before ``before`` (Unix seconds); return how many."""
 
 
 async def retain(journal: Prunable, keep: float, clock: Clock, *, unusable: type[Exception]) -> None:
-    """Delete what is older than ``keep`` seconds, for ever. ``unusable`` is what a file in trouble raises: tried again.
+    """Delete entries that are older than ``keep`` seconds, until cancelled.
 
-    Never returns; to be cancelled.
+    ``unusable`` is the exception of a file that cannot be used now; the deletion is then tried again.
     """
-    idle = max(MIN_IDLE, min(EVERY, keep / 4))
-    told = False
+    idle = max(MIN_CHECK_EVERY, min(CHECK_EVERY, keep / 4))
+    warned = False
     while True:
         deleted = 0
         try:
             deleted = await journal.prune(clock.now() - keep)
-            told = False
+            warned = False
         except unusable as exc:
-            if not told:
+            if not warned:
                 log.warning("retention_failed", detail=str(exc))
-            told = True
+            warned = True
         await anyio.sleep(PAUSE if deleted else idle)

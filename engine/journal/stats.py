@@ -1,7 +1,7 @@
-"""What the journal says about how well the fleet was connected.
+"""Statistics of how well the fleet was connected, computed from the journal.
 
-Time counts only while the engine ran, which is while a life lasted: from its beginning to its last record, to its last
-sign of life where it was cut off, or to now. What lies between two lives counts for nothing. All times are seconds.
+Only time in which the engine ran counts, which is the length of a life: from its beginning to its last record, to its
+last sign of life if it was cut off, or to now. Time between two lives does not count. All times are in seconds.
 """
 
 import math
@@ -16,15 +16,15 @@ from states import State
 
 _DOWN = (State.BACKOFF, State.AUTH_FAILED, State.TIMEOUT, State.RECONNECTING)
 
-COUNTED = tuple(state for state in State if state is not State.SHUTTING_DOWN)
+COUNTED_STATES = tuple(state for state in State if state is not State.SHUTTING_DOWN)
 """States whose time counts: the end of a life is neither up nor down."""
 
-EARLIER = "(began earlier)"
-"""Cause of an outage that was under way when the time began that was asked for."""
+BEGAN_EARLIER = "(began earlier)"
+"""The cause given for an outage that had begun before the period."""
 
 
 class Life(Beginning, Protocol):
-    """A life, by its number."""
+    """A life, with its number."""
 
     @property
     def life(self) -> int:
@@ -32,7 +32,7 @@ class Life(Beginning, Protocol):
 
 
 class Move(Protocol):
-    """One record: when, whose, from where to where, by what."""
+    """One record: its time, account, states and event."""
 
     @property
     def account(self) -> str:
@@ -64,11 +64,11 @@ class Move(Protocol):
 
 
 @frozen(kw_only=True)
-class Past:
+class AccountHistory:
     """What must be known of an account before its records are read.
 
-    ``lives`` from the one of ``last`` on, by number; ``last`` is the last record before ``since``, if any. ``ends``
-    is the last sign of the account, or now if it is in a running engine, and so still lives.
+    ``last`` is the last record before ``since``, if there is one. ``lives`` are in order, from that of ``last`` on.
+    ``ends`` is the account's last sign of life, or now if an engine is running it.
     """
 
     lives: Sequence[Life]
@@ -78,53 +78,53 @@ class Past:
 
 @frozen(kw_only=True)
 class Figures:
-    """The numbers of one account, or of the fleet, for which those of its accounts are taken together.
+    """The numbers of one account, or of the fleet as the sum of its accounts.
 
     An *outage* begins when an account leaves ``healthy`` for anything but its end, when a first attempt fails, or when
     a life begins in ``backoff`` or ``auth_failed``. It ends with ``healthy``, and is *repaired* then, or with its life.
-    The first attempt of a life is no outage.
+    The first attempt of a life is not an outage.
     """
 
     seconds: dict[State, float]
     """Time in each state."""
     outages: int
-    """Outages that began in the time asked for."""
+    """Outages that began in the period."""
     repairs: tuple[float, ...] = field(repr=False)
-    """How long each outage took that both began and was repaired in the time asked for, shortest first."""
+    """The length of each outage that began and was repaired in the period, shortest first."""
     longest: float
-    """The longest outage, or what lies of it in the time asked for; 0 if there was none."""
+    """The length of the longest outage within the period; 0 if there was none."""
     causes: tuple[tuple[str, int, float], ...]
-    """What began outages: event, how often, and how long they took together; most often first."""
+    """The events that began outages, each with the number of outages and their total length, most frequent first."""
 
     @property
     def lived(self) -> float:
-        """How long the engine ran for it: the time in all states but ``shutting_down``."""
-        return sum(self.seconds[state] for state in COUNTED)
+        """How long the engine ran: the time in all states but ``shutting_down``."""
+        return sum(self.seconds[state] for state in COUNTED_STATES)
 
     @property
     def availability(self) -> float | None:
-        """Share of ``lived`` in ``healthy``, from 0 to 1; None if the engine did not run."""
+        """The share of ``lived`` in ``healthy``, from 0 to 1; None if the engine did not run."""
         return self.seconds[State.HEALTHY] / self.lived if self.lived else None
 
     @property
     def mtbf(self) -> float | None:
-        """Mean time between failures: time in ``healthy`` for each outage; None if there was none."""
+        """The mean time between failures: time in ``healthy`` per outage; None if there was none."""
         return self.seconds[State.HEALTHY] / self.outages if self.outages else None
 
     @property
     def mttr_median(self) -> float | None:
-        """Time to repair, the median of ``repairs``; None if there was none."""
+        """The median time to repair; None if there was no repair."""
         return statistics.median(self.repairs) if self.repairs else None
 
     @property
     def mttr_p95(self) -> float | None:
-        """Time to repair that 95 % of ``repairs`` did not exceed (nearest rank); None if there was none."""
+        """The time to repair that 95 % of ``repairs`` did not exceed (nearest rank); None if there was no repair."""
         return self.repairs[math.ceil(len(self.repairs) * 0.95) - 1] if self.repairs else None
 
 
 @frozen(kw_only=True)
 class Stats:
-    """The numbers of the time from ``since`` to ``until`` (Unix seconds); ``since`` None is from the beginning."""
+    """The numbers of the period from ``since`` (None: the beginning) to ``until``, both Unix seconds."""
 
     since: float | None
     until: float
@@ -136,15 +136,15 @@ class Stats:
 class _Outage:
     cause: str
     began: bool
-    """Whether it began in the time asked for."""
+    """Whether it began in the period."""
     seconds: float = 0.0
 
 
 @define
-class _Account:
+class _AccountTotals:
     """Adds up one account, record by record."""
 
-    past: Past
+    history: AccountHistory
     since: float
     until: float
     life: int | None = None
@@ -159,11 +159,11 @@ class _Account:
     causes: dict[str, list[float]] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        if (last := self.past.last) is not None:
+        if (last := self.history.last) is not None:
             self.life, self.state, self.at = last.life, last.target, last.at
             self.over = last.source is State.SHUTTING_DOWN and last.event == "Closed"
             if self.state in _DOWN:
-                self.outage = _Outage(EARLIER, began=False)
+                self.outage = _Outage(BEGAN_EARLIER, began=False)
 
     def take(self, move: Move) -> None:
         """Go on to the next record."""
@@ -175,27 +175,27 @@ class _Account:
         self.over = move.source is State.SHUTTING_DOWN and move.event == "Closed"
 
     def finish(self) -> None:
-        """Go on to the end: through lives that have no record, to the last sign."""
-        for life in self.past.lives:
+        """Go on to the end: through lives without records, to the last sign of life."""
+        for life in self.history.lives:
             if self.life is None or life.life > self.life:
                 self._end(life)
                 self._start(life, None)
         if self.life is not None and not self.over:
-            self._advance(max(self.at, self.past.ends))
+            self._advance(max(self.at, self.history.ends))
         self._close(repaired=False)
 
     def _follow(self, move: Move) -> None:
-        """Go on to the life of ``move``, through those before it that have no record."""
-        for life in self.past.lives:
+        """Go on to the life of ``move``, through lives before it that have no records."""
+        for life in self.history.lives:
             if (self.life is None or life.life > self.life) and life.life <= move.life:
                 self._end(life)
                 self._start(life, move if life.life == move.life else None)
-        if self.life != move.life:  # the journal does not say how it began
+        if self.life != move.life:  # the journal does not say how this life began
             self._close(repaired=False)
             self.life, self.state, self.at = move.life, move.source, move.at - move.dwell
 
     def _end(self, following: Life) -> None:
-        """End the present life: at its last record or, if it was cut off, where the next one says it last answered."""
+        """End the present life at its last record or, if it was cut off, when it last answered, says the next."""
         if self.life is not None and not self.over:
             answered = following.snapshot.last_success or self.at
             self._advance(max(self.at, min(answered, following.at)))
@@ -210,7 +210,7 @@ class _Account:
             self.state, self.at = life.start.state, max(life.at, life.start.since)
         if self.state in _DOWN:
             cause = (life.start or life.snapshot).cause
-            self._open(cause.event if cause else EARLIER)
+            self._open(cause.event if cause else BEGAN_EARLIER)
 
     def _advance(self, to: float) -> None:
         spent = max(0.0, min(to, self.until) - max(self.at, self.since))
@@ -229,29 +229,31 @@ class _Account:
     def _open(self, cause: str) -> None:
         began = self.at >= self.since
         self.outages += began
-        self.outage = _Outage(cause if began else EARLIER, began)
+        self.outage = _Outage(cause if began else BEGAN_EARLIER, began)
 
     def _close(self, *, repaired: bool) -> None:
         if (outage := self.outage) is None:
             return
         self.outage = None
         self.longest = max(self.longest, outage.seconds)
-        tally = self.causes.setdefault(outage.cause, [0, 0.0])
-        tally[0] += 1
-        tally[1] += outage.seconds
+        total = self.causes.setdefault(outage.cause, [0, 0.0])
+        total[0] += 1
+        total[1] += outage.seconds
         if repaired and outage.began:
             self.repairs.append(outage.seconds)
 
 
-def measure(pasts: Mapping[str, Past], moves: Iterable[Move], *, since: float | None, until: float) -> Stats:
-    """Return the numbers of the time from ``since`` to ``until`` (Unix seconds).
+def measure(
+    histories: Mapping[str, AccountHistory], moves: Iterable[Move], *, since: float | None, until: float
+) -> Stats:
+    """Return the numbers of the period from ``since`` to ``until`` (Unix seconds).
 
     ``moves`` are all records from ``since`` on, in the order of the journal.
     """
     start = since if since is not None else -math.inf
-    accounts = {name: _Account(past, start, until) for name, past in sorted(pasts.items())}
+    accounts = {name: _AccountTotals(history, start, until) for name, history in sorted(histories.items())}
     for move in moves:
-        if move.account in accounts:  # not one that began after the accounts were read
+        if move.account in accounts:  # an account may have begun after the accounts were read
             accounts[move.account].take(move)
     for account in accounts.values():
         account.finish()
@@ -263,13 +265,13 @@ def measure(pasts: Mapping[str, Past], moves: Iterable[Move], *, since: float | 
     )
 
 
-def _figures(accounts: Sequence[_Account]) -> Figures:
+def _figures(accounts: Sequence[_AccountTotals]) -> Figures:
     causes: dict[str, list[float]] = {}
     for account in accounts:
         for event, (count, seconds) in account.causes.items():
-            tally = causes.setdefault(event, [0, 0.0])
-            tally[0] += count
-            tally[1] += seconds
+            total = causes.setdefault(event, [0, 0.0])
+            total[0] += count
+            total[1] += seconds
     return Figures(
         seconds={state: sum(account.seconds[state] for account in accounts) for state in State},
         outages=sum(account.outages for account in accounts),

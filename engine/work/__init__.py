@@ -1,1 +1,1 @@
-"""Work: durable jobs, and what stands while an account is healthy."""
+"""Work: durable jobs, and background tasks that run while their account is healthy."""

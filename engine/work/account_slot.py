@@ -1,4 +1,4 @@
-"""``AccountSlot``: an account, as far as work is concerned."""
+"""``AccountSlot``: an account as the dispatcher sees it."""
 
 import math
 
@@ -10,14 +10,14 @@ from states.jobs import Job
 
 @define(eq=False)
 class AccountSlot:
-    """The client that work may use with an account now, if any, and what runs with it."""
+    """The client of an account that work may use now, if there is one, and the jobs that run with it."""
 
     name: str
     client: object | None = None
     rests_until: float = -math.inf
-    """By the loop's clock."""
+    """When it may begin jobs again, by the loop's clock."""
     runs: set[Run] = field(factory=set, init=False)
 
     def has_paid(self, job: Job) -> bool:
-        """Say whether this attempt has its place in this account's budget; that it had one in another's is no help."""
+        """Return whether this attempt has a place in this account's budget; one in another account's does not count."""
         return job.paid == job.attempt and job.worker == self.name

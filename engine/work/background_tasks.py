@@ -1,8 +1,4 @@
-"""Standing work: coroutines that run for as long as their account is healthy, each with the client of the moment.
-
-Like a job, each runs in a task of asyncio's own with this as its owner: one that does not let itself be cancelled is
-given up, and holds nothing.
-"""
+"""Background tasks: the user's coroutines that run for as long as their account is healthy, each with its client."""
 
 import asyncio
 import math
@@ -15,19 +11,19 @@ import structlog
 from attrs import define, field
 
 from engine.work.labels import WorkLabel
+from engine.work.owned_task import CANCELLED_BY_OTHERS, STOP_TIMEOUT, OwnedTask
 from engine.work.ports import ClientOf, JobErrorClassifier
 from states.jobs import Lost
 
+MAX_CANCELLATIONS = 1
 MAX_FAILURES = 5
-"""Failures in a row, after which it is not started again."""
-LASTED_SECONDS = 60.0
-"""What ran for so long begins to count its failures anew."""
+"""Failures in a row after which a function is not started again."""
+STABLE_SECONDS = 60.0
+"""A function that ran for so long counts its failures from zero again."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0)
 """How long the second, third, … start waits."""
 REST_SECONDS = 1.0
-"""How long one waits that has lost its connection, unless it has another client by then."""
-GRACE_SECONDS = 5.0
-STOP_SECONDS = 5.0
+"""How long a function that lost its connection waits, unless its account has another client by then."""
 
 Work = Callable[[Any], Awaitable[None]]
 
@@ -36,23 +32,23 @@ log = structlog.get_logger("holdfast.jobs")
 
 @define(eq=False)
 class BackgroundTask:
-    """One function that stands with one account."""
+    """One function that runs while one account is healthy."""
 
     account: str
     function: Work
     client: Any = field(default=None, init=False)
-    """The client that it has, or had for as long as that is connected."""
-    task: "asyncio.Task[None] | None" = field(default=None, init=False)
-    inside: bool = field(default=False, init=False)
-    """Whether the task is in the function, and not after it."""
+    """The client of its present or last run; None once the account has left ``healthy``."""
+    owned: OwnedTask | None = field(default=None, init=False)
+    """The task in which it runs now."""
     failure: BaseException | None = field(default=None, init=False)
     failures: int = field(default=0, init=False)
-    """In a row."""
+    """Failures in a row."""
     began: float = field(default=0.0, init=False)
+    """When it last started, by the loop's clock."""
     again_at: float = field(default=-math.inf, init=False)
-    cancelled_at: float | None = field(default=None, init=False)
-    """When it was told to end; these three by the loop's clock."""
+    """When it may start again, by the loop's clock."""
     given_up: bool = field(default=False, init=False)
+    """Whether it is never started again: it fails too often, or does not end."""
 
     @property
     def name(self) -> str:
@@ -64,115 +60,104 @@ class BackgroundTask:
         """What log lines call it."""
         return WorkLabel(f"{self.name} of {self.account}", self.account)
 
-    async def work(self) -> None:
-        """Run the function, whatever it raises."""
+    async def work(self, owned: OwnedTask) -> None:
+        """Call the function, and keep its exception."""
         try:
-            self.inside = True
-            await self.function(self.client)
-            self.inside = False
+            await owned.call(self.function, self.client)
         except asyncio.CancelledError:
-            self.inside = False
-            if self.cancelled_at is None:
-                self.failure = RuntimeError("it was cancelled, and nobody here had asked for that")
+            if not owned.cancelled:
+                self.failure = RuntimeError(CANCELLED_BY_OTHERS)
         except BaseException as exc:
-            self.inside = False
             self.failure = exc
 
 
 @define(eq=False)
 class BackgroundTasks:
-    """Starts and ends the work that stands with accounts. ``run`` it in a task group."""
+    """Starts and ends the background tasks of all accounts. ``run`` it in a task group."""
 
     client_of: ClientOf
-    blame: JobErrorClassifier
+    classify_error: JobErrorClassifier
     tasks: list[BackgroundTask] = field(factory=list)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def add(self, account: str, function: Work) -> None:
-        """Let ``await function(client)`` stand with an account."""
+        """Run ``await function(client)`` whenever the account is healthy."""
         self.tasks.append(BackgroundTask(account, function))
 
     def account_changed(self, _: str) -> None:
-        """Look again: an account has another client, or none."""
+        """Check the accounts again: one of them has another client, or none."""
         if self.tasks:
             self._wakeup.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
-        """Return what log lines call the work that a task does, if it does any."""
-        return next(
-            (background.label for background in self.tasks if background.task is task and background.inside), None
-        )
+        """Return what log lines call the function that is running in a task; None if there is none."""
+        running = (background.owned for background in self.tasks if background.owned is not None)
+        return next((owned.label for owned in running if owned.inside and owned.runs_in(task)), None)
 
     async def run(self) -> None:
-        """Work until cancelled; then end all of it, bounded."""
+        """Work until cancelled; then end all background tasks within ``STOP_TIMEOUT``."""
         try:
             while True:
                 self._wakeup.clear()
                 now = anyio.current_time()
-                wait = min((self._look_after(background, now) for background in self.tasks), default=math.inf)
+                wait = min((self._advance(background, now) for background in self.tasks), default=math.inf)
                 with anyio.move_on_after(None if wait == math.inf else max(0.0, wait - now)):
                     await self._wakeup.wait()
         finally:
             await self._end_all()
 
     async def _end_all(self) -> None:
-        tasks = [background.task for background in self.tasks if background.task is not None]
         for background in self.tasks:
-            self._cancel(background, anyio.current_time())
-        if tasks:
-            with anyio.CancelScope(shield=True):
-                _, pending = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-            for background in self.tasks:
-                if background.task in pending:
-                    self._give_up(background)
+            if background.owned is not None:
+                background.owned.cancel()
+        with anyio.move_on_after(STOP_TIMEOUT, shield=True):
+            while any(background.owned is not None for background in self.tasks):
+                self._wakeup.clear()
+                await self._wakeup.wait()
+        for background in self.tasks:
+            if background.owned is not None:
+                self._give_up(background)
 
     @property
     def stuck(self) -> list[BackgroundTask]:
-        """Work that does not end although it was told to."""
-        return [background for background in self.tasks if background.given_up and background.task is not None]
+        """Background tasks that do not end although they were cancelled."""
+        return [background for background in self.tasks if background.given_up and background.owned is not None]
 
-    def _look_after(self, background: BackgroundTask, now: float) -> float:
-        """Do what there is to do for one; return when to look again, by the loop's clock."""
-        client = self.client_of(background.account)
-        if background.task is not None:
+    def _advance(self, background: BackgroundTask, now: float) -> float:
+        """Start or end one as its account's client demands; return when to check it again, by the loop's clock."""
+        client, owned = self.client_of(background.account), background.owned
+        if owned is not None:
             if client is not background.client:
-                self._cancel(background, now)
-            if background.cancelled_at is None or background.given_up:
-                return math.inf
-            if now - background.cancelled_at >= GRACE_SECONDS:
+                owned.cancel()
+            if not background.given_up and now >= owned.grace_ends and not owned.cancel():
                 self._give_up(background)
-            return background.cancelled_at + GRACE_SECONDS
+            return math.inf if background.given_up else owned.grace_ends
         if client is None or background.given_up:
             background.client = None
             return math.inf
-        if client is background.client and background.failure is None:  # it came to its end with this client
+        if client is background.client and background.failure is None:  # it returned by itself with this client
             return math.inf
         if now < background.again_at and client is background.client:
             return background.again_at
-        background.client, background.failure, background.cancelled_at, background.began = client, None, None, now
-        # Bare, and owned here: a group would wait for ever for one that swallows its cancellation.
-        background.task = asyncio.get_running_loop().create_task(background.work(), name=background.label)
-        background.task.add_done_callback(partial(self._ended, background))
+        self._start(background, client, now)
         return math.inf
 
-    def _cancel(self, background: BackgroundTask, now: float) -> None:
-        if background.task is not None and background.cancelled_at is None:
-            background.cancelled_at = now
-            background.task.cancel()
+    def _start(self, background: BackgroundTask, client: Any, now: float) -> None:
+        background.client, background.failure, background.began = client, None, now
+        owned = background.owned = OwnedTask(background.label, MAX_CANCELLATIONS)
+        owned.start(background.work(owned), partial(self._ended, background, owned))
 
-    def _ended(self, background: BackgroundTask, _: "asyncio.Task[None]") -> None:
-        background.task = None
+    def _ended(self, background: BackgroundTask, owned: OwnedTask, _: "asyncio.Task[None]") -> None:
+        background.owned = None
         self._wakeup.set()
         now = anyio.current_time()
-        if now - background.began >= LASTED_SECONDS:
+        if now - background.began >= STABLE_SECONDS:
             background.failures = 0
-        if background.failure is None or background.cancelled_at is not None:
+        if background.failure is None or owned.cancelled:
             background.failure = None
             return
-        if isinstance(
-            self.blame(background.failure, background.client), Lost
-        ):  # the account will hear of it in a moment
-            background.again_at = now + REST_SECONDS
+        if isinstance(self.classify_error(background.failure, background.client), Lost):
+            background.again_at = now + REST_SECONDS  # the engine itself notices the loss a moment later
             return
         background.failures += 1
         background.given_up = background.failures >= MAX_FAILURES

@@ -1,7 +1,7 @@
-"""What a module of the user's writes before its functions: ``job_kind``, ``on``, ``while_healthy``.
+"""The decorators for the functions of the user's modules: ``job_kind``, ``on``, ``while_healthy``.
 
-The decorators only declare. The engine finds the declared functions of the modules that the config names; each stays a
-plain function, which can be called and tested as it is.
+They only declare. The engine finds the declared functions in the modules that the config names. Each stays a plain
+function, which can be called and tested as it is.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ DECLARATIONS: Final = "__holdfast__"
 
 @frozen
 class JobKindDeclaration:
-    """The function does the jobs of this kind; ``data`` is the attrs class of what they are given, None a dict."""
+    """The function does the jobs of this kind. ``data`` is the attrs class of their data; None means a dict."""
 
     name: str
     data: type[Any] | None = None
@@ -27,7 +27,7 @@ class JobKindDeclaration:
 
 @frozen
 class HandlerDeclaration:
-    """The function hears of this event (of ``telethon.events``)."""
+    """The function handles this event (of ``telethon.events``)."""
 
     event: Any
 
@@ -43,8 +43,8 @@ Declaration = JobKindDeclaration | HandlerDeclaration | BackgroundTaskDeclaratio
 def job_kind(name: str, *, data: type[Any] | None = None) -> Callable[[JobFunction], JobFunction]:
     """Let ``async def work(job, client)`` do the jobs of the kind ``name``.
 
-    ``data`` is an attrs class: what a job is given is checked against it when the job is added, and ``job.data`` is one
-    of it. Without it ``job.data`` is a dict of anything.
+    ``data`` is an attrs class. A job's data are checked against it when the job is added, and ``job.data`` is an
+    instance of it. Without it ``job.data`` is a dict of anything.
     """
     return _declaring(JobKindDeclaration(name, data))
 
@@ -57,8 +57,8 @@ def on(event: Any) -> Callable[[Handler], Handler]:
 def while_healthy(function: BackgroundFunction) -> BackgroundFunction:
     """Run ``async def work(client)`` for as long as its account is healthy, anew with each client.
 
-    It is cancelled when the account leaves ``healthy``. An exception in it is its own: logged, counted, and it is
-    started again a few times.
+    It is cancelled when the account leaves ``healthy``. If it raises, the exception is logged, and it is started again
+    a few times.
     """
     return _declaring(BackgroundTaskDeclaration())(function)
 
@@ -72,6 +72,6 @@ def _declaring(declaration: Declaration) -> Callable[[Function], Function]:
 
 
 def declarations_of(function: object) -> tuple[Declaration, ...]:
-    """Return the declarations of a function; nothing else has any."""
+    """Return the declarations of a function; an empty tuple for anything else."""
     declarations = getattr(function, DECLARATIONS, ()) if callable(function) and not isinstance(function, type) else ()
     return declarations if isinstance(declarations, tuple) else ()

@@ -1,23 +1,18 @@
-"""The dispatcher: gives jobs to accounts that are healthy, takes them away again, and writes down what came of them.
+"""The dispatcher: gives jobs to accounts that are healthy, takes them away again, and stores how they ended.
 
     engine.db ──ready──▶ queues (a few jobs of each kind and account) ──▶ a task of its own for each job that runs
         ▲                                                                      │ returned, raised, taken away
         └────────────── decide(job, event), see states/jobs.py ◀───────────────┘
 
-It is one task that sleeps until it is woken: an account came or went, a job ended, a job was added, a time has come.
-Only it starts jobs and writes ends, so that there is one order. How many jobs wait makes no difference: it knows a few
-of each queue, and asks for more when these are gone.
-
-A job's task is asyncio's own and in no task group, with this as its owner: a function that does not let itself be
-cancelled would hold a group, and with it the engine, for ever. Here it is given up after a while, and named.
+It is one task, which sleeps until something happens: an account connected or was lost, a job ended or was added, a time
+has come. Only this task starts jobs and stores how they ended, so there is one order. It does not matter how many jobs
+wait: the dispatcher has a few of each queue in memory, and reads more when these are used up.
 """
 
 import asyncio
 import math
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import partial
 
 import anyio
 import structlog
@@ -26,84 +21,77 @@ from attrs import define, evolve, field
 from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.work.account_slot import AccountSlot
-from engine.work.handle import JobHandle, Run, as_json
-from engine.work.job_log import fields_of, log_outcome
-from engine.work.kinds import BadJob, JobKinds
+from engine.work.handle import Run
+from engine.work.job_log import log_outcome
+from engine.work.kinds import JobKinds
 from engine.work.labels import WorkLabel
-from engine.work.pace import LATER, Pace
+from engine.work.owned_task import STOP_TIMEOUT
+from engine.work.pace import WHEN_ONE_ENDS, Pace
 from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
+from engine.work.running_jobs import RunningJobs
 from states.jobs import (
     OPEN,
     Begun,
     Cancelled,
     Flooded,
     Job,
-    JobEvent,
     JobState,
     JobSummary,
     Lost,
     Raised,
-    Returned,
     by_state,
     decide,
 )
 from states.pace import WorkPolicy
 
 TICK_SECONDS = 1.0
-"""How often it is stored what runs and how far it is, and patience looked at."""
-GRACE_SECONDS = 5.0
-"""How long a job gets to end when it is told to; and again, until it was told ``MAX_CANCELLATIONS`` times."""
-MAX_CANCELLATIONS = 3
+"""How often running jobs are stored with their progress, and checked for silence."""
 REST_SECONDS = 1.0
-"""How long an account begins nothing after a job lost its connection, unless it has another client by then: the account
-itself hears of the loss a moment later."""
-STOP_SECONDS = 5.0
-"""How long a stop waits for the jobs that it takes away."""
-TRY_AGAIN_SECONDS = 5.0
-LOOK_SECONDS = 30.0
-"""How often the file is looked at for jobs of which nobody has told."""
+"""How long an account begins no job after one lost its connection, unless it has another client by then. The engine
+itself notices the loss a moment later."""
+RETRY_SECONDS = 5.0
+"""How long the dispatcher waits after an error, of the file or of its own."""
+REREAD_SECONDS = 30.0
+"""How often the file is read for jobs that were added without a word to the engine."""
 NOT_HEALTHY = "the connection is not healthy"
 MIN_WAIT_SECONDS = 0.001
-"""No wait is shorter: the two clocks round differently, and it must not turn until they agree."""
-CHANCE = random.Random()
+"""The shortest wait: the two clocks round differently, and the loop must not spin until they agree."""
 
 log = structlog.get_logger("holdfast.jobs")
 
 
-def _is_told(exc: Exception) -> bool:
-    """Say whether an exception explains itself to a person: one of storage does, a mistake of ours does not."""
+def _explains_itself(exc: Exception) -> bool:
+    """Return whether an exception needs no traceback: one of storage explains itself, a bug in the engine does not."""
     return bool(getattr(exc, "for_people", False))
 
 
 @define(eq=False, kw_only=True)
 class Dispatcher:
-    """See the module's docstring. ``run`` it in a task group; its store is to be open until that has ended."""
+    """See the module's docstring. ``run`` it in a task group; its store must stay open until that has ended."""
 
     accounts: Iterable[str]
     kinds: JobKinds
     policy: WorkPolicy
     store: JobStorage
     client_of: ClientOf
-    blame: JobErrorClassifier
+    classify_error: JobErrorClassifier
     clock: Clock
-    rng: random.Random = field(default=CHANCE, repr=False)
-    stuck: dict[int, Run] = field(factory=dict, init=False)
-    """Jobs whose function does not end although it was told to, by number."""
+    rng: random.Random = field(factory=random.Random, repr=False)
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
+    _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _changed: dict[str, None] = field(factory=dict, init=False)
-    """Accounts that came, went, or have room, in the order in which they said so."""
-    _ends: deque[Run] = field(factory=deque, init=False)
-    _labels: dict["asyncio.Task[None]", Run] = field(factory=dict, init=False)
-    _at_work: set[int] = field(factory=set, init=False)
-    """Jobs whose run is not settled, by number: the file may call them queued."""
-    _look_again: bool = field(default=False, init=False)
+    """Accounts whose client has changed, or that may begin another job, oldest change first."""
+    _unsettled: set[int] = field(factory=set, init=False)
+    """Numbers of the jobs whose run has begun and whose end is not stored: the file may still call them queued."""
+    _reread: bool = field(default=False, init=False)
+    """Whether the queues have to be read anew."""
+    _reread_at: float = field(default=math.inf, init=False)
+    """When they are to be read anew in any case, by the loop's clock."""
     _counts: Mapping[str, int] = field(factory=dict, init=False)
-    _look_at: float = field(default=math.inf, init=False)
-    """When to look at the file again, by the loop's clock."""
     _wake_at: float = field(default=math.inf, init=False)
     """When a queue opens, in Unix seconds."""
 
@@ -111,30 +99,41 @@ class Dispatcher:
         self._slots = {name: AccountSlot(name) for name in self.accounts}
         self._queues = ReadyQueues(self.store, self.kinds, self._slots)
         self._pace = Pace(self.policy, self.rng)
+        self._running = RunningJobs(
+            store=self.store,
+            clock=self.clock,
+            classify_error=self.classify_error,
+            on_end=self._wakeup.set,
+            on_stuck=self._free_place,
+        )
 
-    # --- what others say ---------------------------------------------------------------------------------------------
+    # --- for the rest of the engine ----------------------------------------------------------------------------------
 
     def account_changed(self, name: str) -> None:
-        """Look at an account again: it may have another client, or none."""
+        """Check an account again: it may have another client, or none."""
         if (slot := self._slots.get(name)) is not None:
             self._changed[name] = None
             self._wakeup.set()
-            # In a moment, when what was decided is also done; not with the next turn, which may wait for the file.
-            asyncio.get_running_loop().call_soon(self._see, slot)
+            # Soon, when the decision that changed the account is also performed. The next round may wait for the file.
+            asyncio.get_running_loop().call_soon(self._update_client, slot)
 
     def jobs_changed(self) -> None:
-        """Look at the file again: a person has added, retried or cancelled jobs."""
-        self._look_again = True
+        """Read the file again: jobs were added, retried or cancelled."""
+        self._reread = True
         self._wakeup.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
-        """Return what log lines call the job whose function a task runs now, if it does."""
-        run = self._labels.get(task)
-        return run.label if run is not None and run.inside else None
+        """Return what log lines call the job whose function is running in a task; None if there is none."""
+        return self._running.label_of(task)
+
+    @property
+    def stuck(self) -> Mapping[int, Run]:
+        """Jobs whose function does not end although it was cancelled, by number."""
+        return self._running.stuck
 
     @property
     def summary(self) -> JobSummary:
-        """How many jobs there are (a second old), and those that run now."""
+        """How many jobs there are (up to a second ago), and those that run now."""
         running = tuple(run.job for run in self._runs())
         waiting = max(0, sum(self._counts.get(state, 0) for state in OPEN) - len(running))
         open_ones = {JobState.QUEUED.value: waiting, JobState.RUNNING.value: len(running)}
@@ -143,27 +142,27 @@ class Dispatcher:
     # --- the loop ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Work until cancelled; then take all jobs away and store where they are, bounded."""
+        """Work until cancelled; then take all jobs away and store how far they are, within ``STOP_TIMEOUT``."""
         try:
             async with anyio.create_task_group() as tasks:
-                await self._trying(self._begin_work)
+                await self._retrying(self._begin_work)
                 tasks.start_soon(self._tick)
                 while True:
                     self._wakeup.clear()
-                    await self._trying(self._turn)
+                    await self._retrying(self._round)
                     wait = min(self._wake_at, self._queues.next_due) - self.clock.now()
                     with anyio.move_on_after(None if wait == math.inf else max(wait, MIN_WAIT_SECONDS)):
                         await self._wakeup.wait()
         finally:
-            with anyio.move_on_after(STOP_SECONDS, shield=True):
-                await self._trying(self._wind_up)
+            with anyio.move_on_after(STOP_TIMEOUT, shield=True):
+                await self._retrying(self._wind_up)
             for run in self._runs():
                 if run.end is None:
-                    self._give_up(run)
+                    self._running.give_up(run)
 
     async def _wind_up(self) -> None:
         for run in self._runs():
-            self._take_away(run, Lost("the engine stopped"))
+            self._running.take_away(run, Lost("the engine stopped"))
         while True:
             self._wakeup.clear()
             await self._settle_all()
@@ -174,10 +173,10 @@ class Dispatcher:
     async def _begin_work(self) -> None:
         await self.store.recover("the engine ended under it")
         self._pace.restore(await self.store.charges(self.clock.now()))
-        await self._look()
+        await self._read_queues()
 
-    async def _trying(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something until it works: trouble with the file, or a mistake of ours, stops no account and no job."""
+    async def _retrying(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Repeat ``work`` until it succeeds: an error of the file, or a bug in the engine, must not stop an account."""
         while True:
             try:
                 return await work()
@@ -185,18 +184,18 @@ class Dispatcher:
                 log.error(
                     "jobs_wait",
                     detail=str(exc) or type(exc).__name__,
-                    delay=TRY_AGAIN_SECONDS,
-                    exc_info=not _is_told(exc),
+                    delay=RETRY_SECONDS,
+                    exc_info=not _explains_itself(exc),
                 )
-                self._look_again = True
-                await anyio.sleep(TRY_AGAIN_SECONDS)
+                self._reread = True
+                await anyio.sleep(RETRY_SECONDS)
 
-    async def _turn(self) -> None:
-        """Do all that there is to do now."""
+    async def _round(self) -> None:
+        """Do everything that can be done now."""
         await self._settle_all()
-        if self._look_again:
-            self._look_again = False  # before: who tells it while it looks has it look again
-            await self._look()
+        if self._reread:
+            self._reread = False  # before: a change during the reading calls for another one
+            await self._read_queues()
         now = self.clock.now()
         if now >= self._queues.next_due:
             await self._queues.wake_due(now)
@@ -206,14 +205,14 @@ class Dispatcher:
             self._all_changed()
         while self._changed:
             names, self._changed = self._changed, {}
-            hungry: dict[str, None] = {}
+            starved: dict[str, None] = {}
             for name in names:
                 slot = self._slots[name]
-                self._see(slot)
+                self._update_client(slot)
                 if slot.client is not None and not await self._fill(slot):
-                    hungry[name] = None
-            if hungry and await self._queues.fetch(self._at_work):
-                self._changed |= hungry
+                    starved[name] = None
+            if starved and await self._queues.fetch(self._unsettled):
+                self._changed |= starved
 
     def _runs(self) -> list[Run]:
         return [run for slot in self._slots.values() for run in slot.runs]
@@ -221,44 +220,44 @@ class Dispatcher:
     def _all_changed(self) -> None:
         self._changed |= dict.fromkeys(self._slots)
 
-    def _see(self, slot: AccountSlot) -> None:
-        """Take the jobs of an account away whose client is gone."""
+    def _update_client(self, slot: AccountSlot) -> None:
+        """Note an account's present client, and take away the jobs that run with the one before."""
         client = self.client_of(slot.name)
         if client is slot.client:
             return
         for run in slot.runs:
-            self._take_away(run, Lost(NOT_HEALTHY))
+            self._running.take_away(run, Lost(NOT_HEALTHY))
         slot.client, slot.rests_until = client, -math.inf
 
-    async def _look(self) -> None:
-        """Read the queues anew, and end what a person has cancelled."""
+    async def _read_queues(self) -> None:
+        """Read the queues anew, and end the runs of jobs that were cancelled."""
         await self.store.flush()
         await self._queues.load()
-        self._look_at = anyio.current_time() + LOOK_SECONDS
+        self._reread_at = anyio.current_time() + REREAD_SECONDS
         self._all_changed()
         runs = {run.job.id: run for run in self._runs()}
         for number in await self.store.ended(list(runs)) if runs else ():
-            self._take_away(runs[number], Cancelled())
+            self._running.take_away(runs[number], Cancelled())
 
     async def _tick(self) -> None:
         while True:
             await anyio.sleep(TICK_SECONDS)
-            await self._trying(self._look_after_runs)
+            await self._retrying(self._check_runs)
 
-    async def _look_after_runs(self) -> None:
-        """End those that are silent, or that do not end, and store what the others said of their progress."""
+    async def _check_runs(self) -> None:
+        """Take silent jobs away, cancel again those that do not end, and store the progress of the others."""
         loop_now = anyio.current_time()
-        if loop_now >= self._look_at:
+        if loop_now >= self._reread_at:
             self.jobs_changed()
         if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
             self._wakeup.set()
         for run in self._runs():
             timeout = self.policy.of(run.job.kind).patience
-            if run.why is None and loop_now - run.heard_at > timeout:
+            if run.why is None and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
-                self._take_away(run, Raised(silence))
-            elif run.why is not None and loop_now - run.asked_at > GRACE_SECONDS:
-                self._ask_again(run)
+                self._running.take_away(run, Raised(silence))
+            elif run.why is not None and loop_now > run.owned.grace_ends:
+                self._running.cancel(run)
         for run in self._runs():
             if run.unsaved and run.end is None:
                 run.unsaved = False
@@ -268,7 +267,7 @@ class Dispatcher:
     # --- beginning ---------------------------------------------------------------------------------------------------
 
     async def _fill(self, slot: AccountSlot) -> bool:
-        """Begin what may begin with an account; return False if its queues have to be filled first."""
+        """Begin the jobs that an account may begin; return False if its queues have to be read first."""
         loop_now = anyio.current_time()
         if slot.rests_until > loop_now:
             self._wake_at = min(self._wake_at, self.clock.now() + slot.rests_until - loop_now)
@@ -277,12 +276,12 @@ class Dispatcher:
             job = self._next(slot)
             if job is None:
                 return not self._queues.wanted
-            if job.id not in self._at_work:
+            if job.id not in self._unsettled:
                 await self._begin(slot, job)
         return True
 
     def _next(self, slot: AccountSlot) -> Job | None:
-        """Take the job that goes first out of the queues of an account."""
+        """Take the job that goes first out of an account's queues; None if none may begin now."""
         now, best = self.clock.now(), None
         for queue in self._queues.of(slot.name):
             head = queue.head
@@ -291,13 +290,13 @@ class Dispatcher:
             paid = head is None or slot.has_paid(head)
             opening = self._pace.opening(queue.kind, slot.name, now, paid=paid)
             if opening is not None:
-                if opening != LATER:
+                if opening != WHEN_ONE_ENDS:
                     self._wake_at = min(self._wake_at, opening)
             elif head is None:
                 self._queues.want(queue)
             elif best is None or (-head.priority, head.id) < best[0]:
                 best = (-head.priority, head.id), queue
-        if best is None or self._queues.wanted:  # what is not read yet may go before what is
+        if best is None or self._queues.wanted:  # a job that is not read yet may go before those in memory
             return None
         return best[1].ready.popleft()
 
@@ -310,59 +309,21 @@ class Dispatcher:
             await self.store.charge(job, slot.name, until)
             self._pace.charge(job.kind, slot.name, until)
         begun = decide(job, Begun(slot.name), now=now)
-        # Only now: of a job whose place could not be stored, nothing is left here.
+        # Only now: if the place in the budget could not be stored, nothing must be left of the job here.
         run = Run(begun, kind, slot.name, client)
         self._pace.begun(job.kind, slot.name)
-        self._at_work.add(job.id)
+        self._unsettled.add(job.id)
         slot.runs.add(run)
-        # That it has begun is stored with the next tick: most are over by then, and a crash makes no difference.
+        # Its begin is stored with the next tick: most jobs are over by then, and after a crash it makes no difference.
         run.unsaved = True
-        # Bare, and owned here: a group would wait for ever for one that swallows its cancellation.
-        run.task = asyncio.get_running_loop().create_task(self._work(run), name=run.label)
-        self._labels[run.task] = run
-        run.task.add_done_callback(partial(self._ended, run))
-        if slot.client is not client:  # it went while the place was stored
-            self._take_away(run, Lost(NOT_HEALTHY))
-
-    async def _work(self, run: Run) -> None:
-        """Do the job, whatever its function does: nothing that it raises gets out of here."""
-        try:
-            handle = JobHandle(run.kind.read(run.job.data), run, self.store, self.clock)
-            run.inside = True
-            result = await run.kind.function(handle, run.client)
-            run.inside = False
-            run.end = Returned(as_json(result))
-        except asyncio.CancelledError:
-            run.inside = False
-            run.end = run.why or Raised("it was cancelled, and nobody here had asked for that")
-        except BadJob as exc:
-            run.end = Raised(str(exc))
-        except BaseException as exc:
-            run.inside = False
-            run.end = run.why or self.blame(exc, run.client)
+        self._running.start(run)
+        if slot.client is not client:  # it was lost while the place in the budget was stored
+            self._running.take_away(run, Lost(NOT_HEALTHY))
 
     # --- ending ------------------------------------------------------------------------------------------------------
 
-    def _take_away(self, run: Run, why: JobEvent) -> None:
-        if run.why is None and run.end is None:
-            run.why = why
-            self._ask_again(run)
-
-    def _ask_again(self, run: Run) -> None:
-        if run.asked >= MAX_CANCELLATIONS:
-            self._give_up(run)
-        elif run.task is not None:
-            run.asked, run.asked_at = run.asked + 1, anyio.current_time()
-            run.task.cancel()
-
-    def _give_up(self, run: Run) -> None:
-        if run.job.id in self.stuck:
-            return
-        self.stuck[run.job.id] = run
-        self._leave(run)
-        log.error("job_stuck", **fields_of(run), cancellations=run.asked)
-
-    def _leave(self, run: Run) -> None:
+    def _free_place(self, run: Run) -> None:
+        """Let another job begin in the place of this one."""
         slot = self._slots[run.account]
         if run in slot.runs:
             slot.runs.discard(run)
@@ -371,39 +332,31 @@ class Dispatcher:
             if self.policy.of(run.job.kind).at_once is not None:
                 self._all_changed()
 
-    def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
-        del self._labels[task]
-        if run.end is None:  # cancelled before its first step, or what it raised cannot even be described
-            cut_off = task.cancelled() or (exc := task.exception()) is None
-            run.end = run.why or (Lost("it was cancelled before it began") if cut_off else Raised(type(exc).__name__))
-        self._ends.append(run)
-        self._wakeup.set()
-
     async def _settle_all(self) -> None:
-        while self._ends:
-            run = self._ends[0]
+        while self._running.ended:
+            run = self._running.ended[0]
             now = self.clock.now()
             await self._settle(run, now)
-            self._ends.popleft()  # only now: what a cancelled call has not stored is still to be stored
+            self._running.ended.popleft()  # only now: a call that is cancelled before has stored nothing
             log_outcome(run, run.job, now)
 
     async def _settle(self, run: Run, now: float) -> None:
-        """Store what came of a run, and let others have its place."""
+        """Store how a run ended, and let another job begin in its place."""
         assert run.end is not None
         job = decide(run.job, run.end, now=now, draw=self.rng.random(), retry=self.policy.retry)
-        if job.state is JobState.CANCELLED:  # stored by the person who wanted it, and perhaps retried since
-            self._look_again = True
+        if job.state is JobState.CANCELLED:  # the command that cancelled it has stored that; it may be retried by now
+            self._reread = True
         else:
             await self.store.save(job)
         run.job = job
-        self.stuck.pop(job.id, None)
-        self._at_work.discard(job.id)
-        self._leave(run)
+        self._running.stuck.pop(job.id, None)
+        self._unsettled.discard(job.id)
+        self._free_place(run)
         if isinstance(run.end, Flooded) and not run.end.alone:
             self._pace.hold(job.kind, run.account, run.end.until)
         slot = self._slots[run.account]
         if isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS
         if job.state is JobState.QUEUED:
-            self._queues.returned(job)
+            self._queues.put_back(job)
             self._changed |= dict.fromkeys(self._slots if job.account is None else [job.account])

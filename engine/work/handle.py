@@ -1,4 +1,4 @@
-"""``JobHandle``: a job, as the function that does it sees it."""
+"""``Run`` and ``JobHandle``: a job that is running, as the dispatcher and as the job's function see it."""
 
 import asyncio
 import json
@@ -13,21 +13,24 @@ from typing_extensions import TypeVar
 from engine.fleet.ports import Clock
 from engine.work.kinds import JobKind
 from engine.work.labels import WorkLabel
+from engine.work.owned_task import OwnedTask
 from engine.work.ports import JobStorage
 from states.jobs import Job, JobEvent, Saved, decide
 
 Data = TypeVar("Data", default=Any)
 """The class of what a job is given: ``JobHandle[Count]`` where the kind has ``data=Count``, else ``JobHandle``."""
+MAX_CANCELLATIONS = 3
+"""How often a job that was taken away is cancelled before it is given up."""
 
 
 class JobOver(Exception):
-    """The job was taken from this run: nothing that it says is heard any more."""
+    """The job was taken away from this run, which can no longer store anything."""
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as a later run will read it, sharing nothing with it.
+    """Return a value as a later run will read it, as a copy that shares nothing with it.
 
-    Raises ``TypeError`` or ``ValueError`` for what is not JSON.
+    Raises ``TypeError`` or ``ValueError`` for a value that is not JSON.
     """
     if value is None or type(value) in (bool, int, str):
         return value
@@ -45,44 +48,45 @@ def _amount(value: float | None) -> float | None:
 
 @define(eq=False)
 class Run:
-    """One run of a job: from its begin with an account to the end of its task."""
+    """One run of a job, from its begin with an account to the end of its task."""
 
     job: Job
     kind: JobKind
     account: str
     client: Any
-    task: "asyncio.Task[None] | None" = field(default=None, init=False)
-    inside: bool = field(default=False, init=False)
-    """Whether the task is in the user's function, and not before or after it."""
+    owned: OwnedTask = field(init=False)
     end: JobEvent | None = field(default=None, init=False)
-    """What came of it, when its task has ended."""
+    """How it ended, once its task has."""
     why: JobEvent | None = field(default=None, init=False)
-    """Why it was taken away."""
-    asked: int = field(default=0, init=False)
-    """How often it was told to end; and when last, by the loop's clock."""
-    asked_at: float = field(default=0.0, init=False)
-    heard_at: float = field(factory=anyio.current_time, init=False)
-    """When it began, or last said how far it is, by the loop's clock: one that is set makes no job silent."""
+    """Why it was taken away; None if it was not."""
+    active_at: float = field(factory=anyio.current_time, init=False)
+    """When it began or last reported progress, by the loop's clock: a change of the time of day makes no job silent."""
     unsaved: bool = field(default=False, init=False)
-    """Whether it has said how far it is, and that is not stored yet."""
+    """Whether its latest progress is not stored yet."""
+
+    @owned.default
+    def _own_task(self) -> OwnedTask:
+        return OwnedTask(
+            WorkLabel(f"job {self.job.id} ({self.job.kind}) of {self.account}", self.account), MAX_CANCELLATIONS
+        )
 
     @property
     def label(self) -> WorkLabel:
         """What log lines call it."""
-        return WorkLabel(f"job {self.job.id} ({self.job.kind}) of {self.account}", self.account)
+        return self.owned.label
 
 
 @define(eq=False)
 class JobHandle(Generic[Data]):
-    """A job, for the function that does it: what it was given, how far it was, and where it says how far it is."""
+    """A job for the function that does it: its data, its last checkpoint, and the ways to report progress."""
 
     data: Data
-    """What the job was given: of the kind's class, or a dict."""
+    """The job's data: an instance of the kind's class, or a dict."""
     _run: Run
     _store: JobStorage
     _clock: Clock
-    _one: asyncio.Lock = field(factory=asyncio.Lock, init=False)
-    """Checkpoints of one job go one after the other: each counts the results of those before."""
+    _checkpointing: asyncio.Lock = field(factory=asyncio.Lock, init=False)
+    """Checkpoints of a job are stored one after the other, because each counts the results of those before."""
 
     def __repr__(self) -> str:
         return f"<JobHandle {self._run.label}, attempt {self.attempt}>"
@@ -94,12 +98,12 @@ class JobHandle(Generic[Data]):
 
     @property
     def account(self) -> str:
-        """The account that it is with."""
+        """The account that it runs with."""
         return self._run.account
 
     @property
     def attempt(self) -> int:
-        """Which attempt this is, from 1. Going on after a lost connection is the same one."""
+        """The number of this attempt, from 1. A run after a lost connection belongs to the same attempt."""
         return self._run.job.attempt
 
     @property
@@ -109,7 +113,7 @@ class JobHandle(Generic[Data]):
 
     @property
     def saved(self) -> dict[str, Any]:
-        """The last checkpoint, also that of a run before; empty at first."""
+        """The last checkpoint, of this run or an earlier one; empty at first."""
         return dict(as_json(self._run.job.checkpoint or {}))
 
     async def checkpoint(
@@ -122,34 +126,34 @@ class JobHandle(Generic[Data]):
         total: float | None = None,
         stay: bool = False,
     ) -> None:
-        """Store how far the job is, with what it has found since; durable when this returns, all of it or nothing.
+        """Store how far the job is, together with its new results, in one transaction; durable when this returns.
 
-        ``mark`` is what a later run finds in ``saved`` (JSON). ``results`` are kept with the job, ``messages`` in the
-        table of that name. ``done`` of ``total`` is shown as progress. ``stay``: only this account may go on with it.
-        Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for what is not JSON.
+        A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` in the table of
+        that name. ``done`` of ``total`` is shown as progress. With ``stay`` only this account may continue the job.
+        Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for a value that is not JSON.
         """
         self._check()
-        # A copy: what the function goes on to put into its mark is not to be stored before it says so.
+        # A copy: later changes to the function's own mapping must not be stored before the next checkpoint.
         kept, results = as_json(dict(mark)), as_json(list(results))
         saved = Saved(checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay)
-        async with self._one:
+        async with self._checkpointing:
             job = decide(self._run.job, saved, now=self._clock.now())
             await self._store.keep(job, messages, results)
-            self._heard(job)  # only now: a cancelled write has queued nothing, and the job is where it was
+            self._moved_on(job)  # only now: a cancelled write has stored nothing, and the job is where it was
         await self._store.flush()
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the job is, for people to see; nothing that must last.
+        """Report how far the job is, for display only: it need not survive a crash.
 
-        Raises ``JobOver``, and ``TypeError`` or ``ValueError`` for what is no finite number.
+        Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for anything but finite numbers.
         """
         self._check()
         saved = Saved(done=_amount(done), total=_amount(total))
-        self._heard(decide(self._run.job, saved, now=self._clock.now()))
+        self._moved_on(decide(self._run.job, saved, now=self._clock.now()))
         self._run.unsaved = True
 
-    def _heard(self, job: Job) -> None:
-        self._run.job, self._run.heard_at = job, anyio.current_time()
+    def _moved_on(self, job: Job) -> None:
+        self._run.job, self._run.active_at = job, anyio.current_time()
 
     def _check(self) -> None:
         if self._run.end is not None or self._run.why is not None:

@@ -1,4 +1,4 @@
-"""What the log says of jobs: failures and waits. That one is done is routine; ``jobs list`` and ``status`` have it."""
+"""Log lines about jobs: failures and waits. A finished job is routine, and is in ``jobs list`` and ``status``."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from engine.work.handle import Run
 from states.jobs import Cancelled, Flooded, Job, JobState, Lost, Raised, Returned
 
 LONG_SECONDS = 5.0
-"""A job that took longer than this is worth a line when it is done."""
+"""A job that took longer than this gets a line when it is done."""
 
 log = structlog.get_logger("holdfast.jobs")
 
@@ -19,7 +19,7 @@ def fields_of(run: Run) -> dict[str, Any]:
 
 
 def log_outcome(run: Run, job: Job, now: float) -> None:
-    """Log what came of a run; ``job`` is the job after it."""
+    """Log how a run ended; ``job`` is the job after it."""
     which = fields_of(run)
     match run.end:
         case Raised() if job.state is JobState.FAILED:

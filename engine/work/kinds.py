@@ -1,4 +1,4 @@
-"""Kinds of jobs: a name, a function, and the class of the data that its jobs are given."""
+"""Kinds of jobs: each has a name, a function, and the class of its jobs' data."""
 
 import json
 import re
@@ -18,11 +18,11 @@ Function = Callable[[Any, Any], Awaitable[Any]]
 
 
 class BadJob(ValueError):
-    """A job that cannot be added; the text says why."""
+    """The job cannot be added; the text says why."""
 
 
 def _plain(wanted: type[Any], *also: type[Any]) -> Callable[[Any, Any], Any]:
-    """Return a hook that takes values of one type as they are: text is not made a number, nor a number text."""
+    """Return a hook that accepts values of one type only: it converts neither text to a number nor a number to text."""
 
     def take(value: Any, _: Any) -> Any:
         if isinstance(value, (wanted, *also)) and not (isinstance(value, bool) and wanted is not bool):
@@ -58,16 +58,16 @@ _CONVERTER = _converter()
 
 @frozen
 class JobKind:
-    """One kind of jobs; ``data`` None takes any mapping."""
+    """One kind of jobs; with ``data`` None it accepts any mapping."""
 
     name: str
     function: Function
     data: type[Any] | None = None
 
     def value_of(self, name: str, text: str) -> Any:
-        """Return what ``text`` means as the value of a field: itself where that takes text, else JSON if it is any.
+        """Return the value of ``text`` for a field: itself if the field is text, else parsed as JSON where that works.
 
-        A field for text or a number takes a whole number for one: ``to=1234`` is an id, ``to=+1234`` a phone number.
+        In a field for text or a number a whole number is a number: ``to=1234`` is an id, ``to=+1234`` a phone number.
         """
         wanted = None if self.data is None else typing.get_type_hints(self.data).get(name)
         if wanted is str or (_takes(wanted, str) and not (_takes(wanted, int) and re.fullmatch(r"-?[0-9]+", text))):
@@ -90,12 +90,12 @@ class JobKind:
 
 
 def _takes(wanted: Any, plain: type[Any]) -> bool:
-    """Say whether a union has this type; ``list[str]`` has ``str`` among its arguments, too, and takes no text."""
+    """Return whether a union has this type. ``list[str]`` has ``str`` among its arguments, but is not a union."""
     return typing.get_origin(wanted) in (types.UnionType, typing.Union) and plain in typing.get_args(wanted)
 
 
 def _placed(fault: str) -> str:
-    """Return cattrs' ``what is wrong @ .where`` in the order of a sentence."""
+    """Turn cattrs' ``what is wrong @ .where`` into the order of a sentence."""
     what, _, where = fault.rpartition(" @ ")
     return f"{where.removeprefix('.')} {what}".strip()
 
@@ -116,13 +116,13 @@ def _fault(exc: BaseException, _: type[Any] | None) -> str:
 
 @frozen
 class JobKinds:
-    """The kinds that there are, by name."""
+    """All kinds, by name."""
 
     by_name: dict[str, JobKind] = field(factory=dict)
 
     @classmethod
     def of(cls, kinds: Iterable[JobKind]) -> "JobKinds":
-        """Return these kinds; a later one takes the place of an earlier one of the same name."""
+        """Return these kinds; a later one replaces an earlier one of the same name."""
         return cls({kind.name: kind for kind in kinds})
 
     def get(self, name: str) -> JobKind | None:
@@ -137,5 +137,5 @@ class JobKinds:
         return kind
 
     def check(self, name: str, data: Mapping[str, Any]) -> Any:
-        """Return a job's data as its kind reads it. Raises ``BadJob`` for an unknown kind, or data that do not fit."""
+        """Return a job's data as its kind reads it. Raises ``BadJob`` for an unknown kind or wrong data."""
         return self.named(name).read(data)

@@ -1,4 +1,4 @@
-"""The user's modules that a config names: imported, and searched for what their functions are declared as."""
+"""Imports the user's modules that a config names, and collects their declared functions."""
 
 import importlib
 import importlib.util
@@ -17,38 +17,38 @@ from engine.work.kinds import Function, JobKind
 
 
 class BadModule(Exception):
-    """A module that cannot be used; the text says which, where and why."""
+    """A module cannot be used; the text says which, where and why."""
 
 
 @frozen
-class Attached:
-    """A function that stands with accounts: those whose name fits one of the globs ``accounts``."""
+class AccountFunction:
+    """A handler or background task, for the accounts whose name matches one of the globs ``accounts``."""
 
     function: Any
     accounts: tuple[str, ...]
     event: Any = None
-    """What it hears of; None for one that runs while its account is healthy."""
+    """What a handler handles; None for a background task."""
 
 
 @frozen
-class Found:
-    """What is in the modules."""
+class ModuleContents:
+    """The declared functions of all modules."""
 
     kinds: list[JobKind] = field(factory=list)
-    handlers: list[Attached] = field(factory=list)
-    background_tasks: list[Attached] = field(factory=list)
+    handlers: list[AccountFunction] = field(factory=list)
+    background_tasks: list[AccountFunction] = field(factory=list)
 
 
-def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
-    """Import modules, each with the accounts that it is for, and return what is in them.
+def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> ModuleContents:
+    """Import modules, each for the accounts that match its globs, and return their declared functions.
 
-    A name that ends in ``.py`` is a file, relative to ``folder``; any other is a dotted name. Modules may import what
-    lies in ``folder``. Raises ``BadModule``.
+    A name that ends in ``.py`` is a file, relative to ``folder``; any other is a dotted name. The modules may import
+    others from ``folder``. Raises ``BadModule``.
     """
-    found = Found()
+    found = ModuleContents()
     homes: dict[str, tuple[str, Any]] = {}
     for name, accounts in modules:
-        for function in _functions(_load(name, folder)):
+        for function in _functions(_import(name, folder)):
             for declaration in declarations_of(function):
                 if not inspect.iscoroutinefunction(function):
                     raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
@@ -59,9 +59,9 @@ def find(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> Found:
                             raise BadModule(f"{name}: the kind {kind!r} is in {home} already; rename one of them")
                         found.kinds.append(_kind(name, kind, function, data))
                     case HandlerDeclaration(event):
-                        found.handlers.append(Attached(function, tuple(accounts), event))
+                        found.handlers.append(AccountFunction(function, tuple(accounts), event))
                     case BackgroundTaskDeclaration():
-                        found.background_tasks.append(Attached(function, tuple(accounts)))
+                        found.background_tasks.append(AccountFunction(function, tuple(accounts)))
     return found
 
 
@@ -72,11 +72,11 @@ def _kind(module: str, name: str, function: Function, data: Any) -> JobKind:
 
 
 def _functions(module: ModuleType) -> list[Any]:
-    """Return the declared functions that a module defines or imports, each once, in their order."""
+    """Return the declared functions that a module defines or imports, in order and without repetition."""
     return list({id(value): value for value in vars(module).values() if declarations_of(value)}.values())
 
 
-def _load(name: str, folder: Path) -> ModuleType:
+def _import(name: str, folder: Path) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
     try:
@@ -87,7 +87,7 @@ def _load(name: str, folder: Path) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     path = path.resolve()
-    for module in list(sys.modules.values()):  # once, also if the engine is made twice, or a sibling imported it
+    for module in list(sys.modules.values()):  # imported already, by another engine or a module beside it
         if getattr(module, "__file__", None) == str(path):
             return module
     if not path.is_file():
@@ -104,7 +104,7 @@ def _from_file(path: Path) -> ModuleType:
         del sys.modules[path.stem]
         raise
     finally:
-        if taken is not None:  # a module of the same name that is in use stays what its name means
+        if taken is not None:  # the name keeps its meaning for the module that had it before
             sys.modules[path.stem] = taken
     return module
 

@@ -1,4 +1,4 @@
-"""Who may begin now: limits at once, budgets, hours and flood waits, as they stand in a running engine."""
+"""When a job may begin: concurrency limits, budgets, hours and flood waits of a running engine."""
 
 import heapq
 import math
@@ -11,62 +11,61 @@ from attrs import define, field
 
 from states.pace import KindPolicy, WorkPolicy
 
-Place = tuple[str, str]
-"""A kind, and an account."""
-LATER = math.inf
-"""Not before some job has ended."""
+KindAndAccount = tuple[str, str]
+WHEN_ONE_ENDS = math.inf
+"""What ``Pace.opening`` returns when a job may begin only after another one has ended."""
 
 
 @define(eq=False)
 class Pace:
-    """Keeps count, and answers when a job of a kind may begin with an account."""
+    """Counts the running jobs and the budgets, and tells when a job of a kind may begin with an account."""
 
     policy: WorkPolicy
     rng: random.Random
-    _running: Counter[str | Place] = field(factory=Counter, init=False)
-    """By kind, and by kind and account."""
-    _charged: defaultdict[Place, list[float]] = field(factory=lambda: defaultdict(list), init=False)
-    """When each place of a budget is free again: a heap."""
-    _held: dict[Place, float] = field(factory=dict, init=False)
+    _running: Counter[str | KindAndAccount] = field(factory=Counter, init=False)
+    """Running jobs by kind, and by kind and account."""
+    _charged: defaultdict[KindAndAccount, list[float]] = field(factory=lambda: defaultdict(list), init=False)
+    """When each taken place of a budget becomes free, as a heap."""
+    _held: dict[KindAndAccount, float] = field(factory=dict, init=False)
 
     def restore(self, charges: Iterable[tuple[str, str, float]]) -> None:
-        """Take note of the places that are taken since before the start."""
+        """Take over the places that were taken before this start."""
         for charge in charges:
             self.charge(*charge)
 
     def begun(self, kind: str, account: str) -> None:
-        """Count a job that runs."""
+        """Count a job that begins to run."""
         self._running[kind] += 1
         self._running[kind, account] += 1
 
     def ended(self, kind: str, account: str) -> None:
-        """Count it no more."""
+        """Count a job that has ended."""
         self._running[kind] -= 1
         self._running[kind, account] -= 1
 
     def taken_until(self, kind: str, now: float) -> float | None:
-        """Return until when a job that begins now takes a place in its budget, or None where there is no budget."""
+        """Return until when a job that begins now occupies a place in its budget; None if its kind has no budget."""
         budget = self.policy.of(kind).budget
         return None if budget is None else budget.taken_until(now, self.rng.random())
 
     def charge(self, kind: str, account: str, until: float) -> None:
-        """Take a place in the budget of this kind with this account until then."""
+        """Take a place in the budget of this kind and account until ``until`` (Unix seconds)."""
         heapq.heappush(self._charged[kind, account], until)
 
     def hold(self, kind: str, account: str, until: float) -> None:
-        """Begin no job of this kind with this account until then (Unix seconds)."""
+        """Let no job of this kind begin with this account before ``until`` (Unix seconds)."""
         self._held[kind, account] = max(until, self._held.get((kind, account), 0.0))
 
     def opening(self, kind: str, account: str, now: float, *, paid: bool = False) -> float | None:
-        """Return when to ask again (Unix seconds; ``LATER``: when one has ended), or None if it may begin now.
+        """Return None if a job may begin now, else when to ask again (Unix seconds, or ``WHEN_ONE_ENDS``).
 
-        ``paid``: the job's place in the budget has been taken already.
+        ``paid`` means that the job's place in the budget is taken already.
         """
         policy = self.policy.of(kind)
         if self._running[kind, account] >= policy.per_account:
-            return LATER
+            return WHEN_ONE_ENDS
         if policy.at_once is not None and self._running[kind] >= policy.at_once:
-            return LATER
+            return WHEN_ONE_ENDS
         held = self._held.get((kind, account), 0.0)
         if held > now:
             return held
@@ -74,13 +73,13 @@ class Pace:
             return None
         return _hours(policy, now) or (None if paid else self._budget(policy, (kind, account), now))
 
-    def _budget(self, policy: KindPolicy, place: Place, now: float) -> float | None:
+    def _budget(self, policy: KindPolicy, key: KindAndAccount, now: float) -> float | None:
         if policy.budget is None:
             return None
-        charged = self._charged[place]
+        charged = self._charged[key]
         while charged and charged[0] <= now:
             heapq.heappop(charged)
-        # Of those that are taken, as many have to come back first as there are too many.
+        # With more places taken than the budget has now, that many must become free before one is available.
         surplus = len(charged) - policy.budget.at_most
         return None if surplus < 0 else heapq.nsmallest(surplus + 1, charged)[-1]
 
@@ -88,6 +87,6 @@ class Pace:
 def _hours(policy: KindPolicy, now: float) -> float | None:
     if policy.hours is None:
         return None
-    # A time of the wall without an offset: today's would be wrong after a night in which the clock is changed.
+    # A local time without an offset: today's offset would be wrong after a night in which the clocks change.
     opening = policy.hours.opening(datetime.fromtimestamp(now))
     return None if opening is None else opening.timestamp()

@@ -1,4 +1,4 @@
-"""What work asks of the outside world; adapters fit these without knowing them."""
+"""Protocols of the outside world that work needs. Adapters match them without importing them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -6,46 +6,46 @@ from typing import Any, Protocol
 from states.jobs import Flooded, Job, Lost, Raised
 
 JobErrorClassifier = Callable[[BaseException, Any], Lost | Flooded | Raised]
-"""Says whose trouble an exception of a job with this client is: the connection's, the server's, or the job's own."""
+"""Decides what an exception of a job with this client means: a lost connection, a flood wait, or a failure."""
 ClientOf = Callable[[str], Any]
-"""Returns the client that work may use with an account now, or None."""
+"""Returns the client of an account that work may use now, or None."""
 
 
 class JobStorage(Protocol):
-    """Where jobs are written down. What is written is ordered and durable a moment later; ``flush`` waits for it."""
+    """Stores jobs, in order and durable after a moment; ``flush`` waits for that."""
 
     async def recover(self, why: str) -> None:
-        """Put what ran when the last engine ended back into the queue."""
+        """Put the jobs that were running when the last engine ended back into their queues."""
 
     async def save(self, job: Job) -> None:
-        """Store where a job is."""
+        """Store the state of a job."""
 
     async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
-        """Store where a job is with what it found, in one transaction; who is cancelled here has stored nothing."""
+        """Store the state of a job with its new results, in one transaction; a cancelled call has stored nothing."""
 
     async def charge(self, job: Job, account: str, until: float) -> None:
-        """Take a place in a budget until then, and store that the job has it; durable when this returns."""
+        """Take a place in a budget until ``until``, and store that the job has it; durable when this returns."""
 
     async def charges(self, now: float) -> list[tuple[str, str, float]]:
-        """Return the places that are taken: kind, account, until when."""
+        """Return the places that are taken, each as kind, account, and until when (Unix seconds)."""
 
     async def wake_due(self, now: float) -> None:
-        """Make those jobs ready whose time has come."""
+        """Make the jobs ready that are due."""
 
     async def flush(self) -> None:
-        """Return when all that was written before is durable, and so can be read."""
+        """Return when everything written so far is durable, and so can be read."""
 
     async def queues(self) -> list[tuple[str, str | None]]:
-        """Return each (kind, account) that has jobs which are ready."""
+        """Return each (kind, account) that has ready jobs."""
 
     async def next_due(self) -> float | None:
         """Return when the next waiting job is due."""
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
-        """Return the jobs of this queue that go first."""
+        """Return the first jobs of this queue, ``limit`` at most."""
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
-        """Return which of these jobs a person has ended."""
+        """Return which of these jobs the operator has ended."""
 
     async def counts(self) -> Mapping[str, Mapping[str, int]]:
         """Return how many jobs there are, by kind and state."""

@@ -1,4 +1,4 @@
-"""Queues: the jobs of one kind for one account (or for any) that are ready, a few of them in memory, in their order."""
+"""Ready queues: the jobs of one kind for one account (or for any) that may begin, in order, a few of them in memory."""
 
 import math
 from bisect import bisect
@@ -13,22 +13,22 @@ from engine.work.ports import JobStorage
 from states.jobs import Job
 
 FETCH_ROWS = 1024
-"""Jobs that are read of one queue at a time, while not many are in memory."""
+"""Jobs that are read from a queue at a time, while few are in memory."""
 MIN_FETCH_ROWS = 8
-MEMORY_ROWS = 8192
-"""Jobs in memory, of all queues together, from which on only a few are read at a time."""
+FULL_ROWS = 8192
+"""The number of jobs in memory, of all queues together, from which on only ``MIN_FETCH_ROWS`` are read at a time."""
 
 log = structlog.get_logger("holdfast.jobs")
 
 
 def _order(job: Job) -> tuple[int, int]:
-    """Return what jobs of a queue are sorted by: the most urgent first, then the oldest."""
+    """Return the sort key of a queue: the most urgent job first, then the oldest."""
     return -job.priority, job.id
 
 
 @define(eq=False)
 class ReadyQueue:
-    """Jobs of one kind for one account, None for any: those in memory, and whether there may be more in the file."""
+    """Jobs of one kind for one account (None: for any): those in memory, and whether the file may have more."""
 
     kind: str
     account: str | None
@@ -37,16 +37,16 @@ class ReadyQueue:
 
     @property
     def head(self) -> Job | None:
-        """The job that goes first, of those in memory."""
+        """The first job of those in memory."""
         return self.ready[0] if self.ready else None
 
 
 @define(eq=False)
 class ReadyQueues:
-    """All queues that have something to do.
+    """All queues that have jobs.
 
-    A queue is read only when none of its jobs is in memory, and after a flush: what has ended is then no longer ready
-    in the file, and what has not is known, so that no job is read twice.
+    A queue is read only when none of its jobs is in memory, and after a flush. Jobs that have ended are then no longer
+    ready in the file, and those that have not are known, so no job is read twice.
     """
 
     store: JobStorage
@@ -60,9 +60,9 @@ class ReadyQueues:
     _warned: set[tuple[str, ...]] = field(factory=set, init=False)
 
     async def load(self) -> None:
-        """Read anew which queues there are, and when the next job is due; what is in memory is forgotten.
+        """Forget the jobs in memory, and read anew which queues there are and when the next job is due.
 
-        To be called after a flush.
+        Call it after a flush.
         """
         self.wanted.clear()
         self._queues.clear()
@@ -77,13 +77,13 @@ class ReadyQueues:
         self.next_due = math.inf if due is None else due
 
     def _warn(self, event: str, **of: str) -> None:
-        """Log what keeps jobs waiting, once."""
+        """Log once why jobs wait."""
         if (event, *of.values()) not in self._warned:
             self._warned.add((event, *of.values()))
             log.warning(event, **of)
 
     async def wake_due(self, now: float) -> None:
-        """Make those ready whose time has come."""
+        """Make the jobs ready that are due, and read the queues anew."""
         await self.store.wake_due(now)
         await self.store.flush()
         await self.load()
@@ -91,36 +91,36 @@ class ReadyQueues:
     def of(self, account: str) -> Iterator[ReadyQueue]:
         """Yield the queues that an account takes jobs from."""
         for kind in self.kinds.by_name:
-            for who in (account, None):
-                if (queue := self._queues.get((kind, who))) is not None:
+            for owner in (account, None):
+                if (queue := self._queues.get((kind, owner))) is not None:
                     yield queue
 
     def want(self, queue: ReadyQueue) -> None:
-        """Have a queue read at the next ``fetch``."""
+        """Read a queue at the next ``fetch``."""
         self.wanted[queue.kind, queue.account] = queue
 
     async def fetch(self, busy: Collection[int]) -> bool:
-        """Read the queues that are wanted, without the jobs in ``busy``; return whether there were any."""
+        """Read the wanted queues, without the jobs in ``busy``; return whether any queue was wanted."""
         wanted, self.wanted = self.wanted, {}
         if not wanted:
             return False
         await self.store.flush()
         for queue in wanted.values():
-            room = MEMORY_ROWS - sum(len(each.ready) for each in self._queues.values())
+            room = FULL_ROWS - sum(len(each.ready) for each in self._queues.values())
             limit = max(MIN_FETCH_ROWS, min(FETCH_ROWS, room)) + len(busy)
             jobs = await self.store.ready(queue.kind, queue.account, limit)
             queue.ready.extend(job for job in jobs if job.id not in busy)
             queue.more = len(jobs) == limit
         return True
 
-    def returned(self, job: Job) -> None:
-        """Take note that a job is in the queue again."""
+    def put_back(self, job: Job) -> None:
+        """Put a job back into its queue."""
         if job.due is not None:
             self.next_due = min(self.next_due, job.due)
             return
         queue = self._queues.setdefault((job.kind, job.account), ReadyQueue(job.kind, job.account))
         place = bisect(queue.ready, _order(job), key=_order)
-        if place < len(queue.ready):  # not behind all newer ones that are in memory already
+        if place < len(queue.ready):  # it goes before a job that is in memory
             queue.ready.insert(place, job)
         else:
             queue.more = True

@@ -1,11 +1,13 @@
-"""Notices what blocks the event loop, says so while it lasts, and throws out a job that does not end by itself.
+"""Notices code that blocks the event loop, reports it while it lasts, and throws out a job that does not end.
 
-All accounts live on one loop, beside functions of the user's. One that calls ``time.sleep`` stops them all, and the
-loop itself cannot tell. So a heartbeat on the loop writes down the time, and a thread looks how old the last beat is.
-Throwing out is a signal to the loop's thread, whose handler raises in the middle of the job, as Ctrl+C would.
+All accounts share one loop with the user's functions. A function that calls ``time.sleep`` stops them all, and the loop
+itself cannot report that. So a heartbeat on the loop records the time, and a thread checks how old the last beat is. To
+throw a job out, the thread sends a signal to the loop's thread, whose handler raises in the middle of the job, as
+Ctrl+C would.
 
-What waits in C without heeding signals (``getaddrinfo``, SQLite for a lock) is reported, and thrown out when it comes
-back. What keeps the GIL meanwhile (a long ``sorted``, a regular expression that runs away) is reported when it lets go.
+A call that waits in C without handling signals (``getaddrinfo``, SQLite for a lock) is reported, and thrown out when it
+returns. A call that keeps the GIL meanwhile (a long ``sorted``, a runaway regular expression) is reported when it
+releases the GIL.
 """
 
 import asyncio
@@ -25,22 +27,24 @@ from attrs import define, field
 
 from engine.work.labels import WorkLabel
 
-EVERY = 0.25
-"""Seconds between two beats, and between two looks."""
+CHECK_EVERY = 0.25
+"""Seconds between two beats, and between two checks."""
 FIRST_REPORT = 1.0
-"""Seconds of standing still after which it is reported; again at each doubling."""
+"""Seconds without a beat after which the first report is made; the next ones follow at each doubling."""
 THROW_AFTER = 30.0
-"""Seconds for which a job may block the loop."""
-AWAY = 0.5
-"""A look that is later by seconds, in which the process hardly used the processor: it was stopped, or all slept."""
-FRAMES = 12
-"""The innermost calls that are shown."""
+"""Seconds for which a job may block the loop before it is thrown out."""
+SUSPENDED_AFTER = 0.5
+"""When a check is late by more seconds than this, and the process hardly used the processor meanwhile, the process was
+stopped or the machine slept."""
+MAX_FRAMES = 12
+"""How many of the innermost calls a report shows."""
 SIGNAL = signal.SIGURG
-"""What reaches the loop's thread. Where nobody handles it, it is ignored, so that one that comes late ends nothing, as
-SIGUSR2 and SIGALRM would; and those two are what scripts use themselves (``signal.alarm`` limits time)."""
-LOOP = ("asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop")
-TASKS = ("asyncio.", "anyio.")
-"""Modules whose calls run the loop, and those whose calls are of no interest."""
+"""The signal to the loop's thread. Without a handler it is ignored, so a late one does no harm. SIGUSR2 and SIGALRM
+would end the process, and scripts use those two themselves (``signal.alarm`` limits time)."""
+LOOP_MODULES = ("asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop")
+"""Modules whose calls run the loop: a report begins inside them."""
+TASK_MODULES = ("asyncio.", "anyio.")
+"""Modules whose calls a report leaves out."""
 REMEDY = "let anyio.to_thread.run_sync do what takes so long"
 
 Task = asyncio.Task[Any]
@@ -49,7 +53,10 @@ log = structlog.get_logger("holdfast.loop")
 
 
 class Stalled(BaseException):
-    """A job blocked the loop for too long and is thrown out. No ``Exception``, so that few jobs catch it by mistake."""
+    """A job blocked the loop for too long and is thrown out.
+
+    It is not an ``Exception``, so that few jobs catch it by mistake.
+    """
 
 
 @asynccontextmanager
@@ -57,20 +64,20 @@ async def watched(
     *,
     name: Callable[[Task], str | None],
     throw: bool,
-    every: float = EVERY,
+    every: float = CHECK_EVERY,
     first_report: float = FIRST_REPORT,
     throw_after: float = THROW_AFTER,
 ) -> AsyncIterator[None]:
-    """Watch over the running loop for the length of the block, and log what blocks it; durations are in seconds.
+    """Watch the running loop for the length of the block, and log what blocks it; durations are in seconds.
 
-    ``name`` says which job's code runs in a task now, None if it is none. It is called from a thread and from a signal
-    handler, so it must neither wait nor raise. With ``throw``, ``Stalled`` is raised in a job that blocks the loop for
-    ``throw_after``, and again after as long if the job swallows it; what is no job is only reported. Raises
-    ``ValueError`` if ``throw`` is wanted elsewhere than on the main thread.
+    ``name`` returns the label of the job whose code is running in a task, or None. It is called from a thread and from
+    a signal handler, so it must neither wait nor raise. With ``throw``, ``Stalled`` is raised in a job that blocks the
+    loop for ``throw_after``, and again after as long if the job swallows it; other code is only reported. Raises
+    ``ValueError`` if ``throw`` is set on a thread other than the main one.
     """
     watch = _Watch(name, every, first_report, throw_after if throw else None)
     previous = signal.signal(SIGNAL, watch.on_signal) if throw else None
-    thread = threading.Thread(target=watch.look_on, name="holdfast stall watch", daemon=True)
+    thread = threading.Thread(target=watch.watch, name="holdfast stall watch", daemon=True)
     watch.beat()
     thread.start()
     try:
@@ -78,34 +85,37 @@ async def watched(
     finally:
         watch.end.set()
         watch.beats.cancel()
-        thread.join(AWAY)  # it is given up if the log holds it
+        thread.join(SUSPENDED_AFTER)  # not longer: it may hang in a log call
         if throw:
             signal.signal(SIGNAL, previous or signal.SIG_DFL)
 
 
 @define(eq=False)
 class _Standstill:
-    """What the thread saw since a beat; its times leave out when the thread was away."""
+    """What the thread has seen since a beat. Its times leave out those in which the process was suspended."""
 
     beat: float
     since: float
     """When the next beat was due."""
     report_at: float
-    """Seconds of standing still upon which the next report is due."""
+    """Seconds without a beat after which the next report is due."""
     task: Task | None = None
     task_since: float | None = None
-    """Since when every look saw this task; None before the first look."""
+    """Since when every check saw this task; None before the first check."""
     waiting_since: float = 0.0
-    """When a look first saw this task, or when it was last thrown out."""
-    told: str = ""
-    """What was reported to run; empty if nothing was."""
+    """When a check first saw this task, or when it was last thrown out."""
+    reported: str = ""
+    """What the last report named as running; empty before a report."""
 
     def fields(self) -> dict[str, Any]:
-        """Return what was reported to run, and the account whose work it is, if it is one's."""
-        return {"account": self.told.account if isinstance(self.told, WorkLabel) else None, "running": str(self.told)}
+        """Return the log fields of the last report: what was running, and its account if it was a job."""
+        return {
+            "account": self.reported.account if isinstance(self.reported, WorkLabel) else None,
+            "running": str(self.reported),
+        }
 
-    def see(self, task: Task | None, now: float) -> None:
-        """Note which task runs at a look."""
+    def note(self, task: Task | None, now: float) -> None:
+        """Note which task runs at a check."""
         if self.task_since is None or task is not self.task:
             self.task_since = self.since if self.task_since is None else now
             self.task, self.waiting_since = task, now
@@ -113,7 +123,7 @@ class _Standstill:
 
 @define(eq=False)
 class _Watch:
-    """The heartbeat, on the loop's thread, and the one who looks at it, on a thread of its own."""
+    """The heartbeat, on the loop's thread, and the check of it, on a thread of its own."""
 
     name: Callable[[Task], str | None]
     every: float
@@ -125,15 +135,15 @@ class _Watch:
     _thread: int = field(factory=threading.get_ident, init=False)
     _beat: float = field(default=0.0, init=False)
     _wanted: tuple[Task, str, float] | None = field(default=None, init=False)
-    """Who is to be thrown out: the task, its job, and the last beat before it."""
+    """The job to be thrown out: its task, its label, and the last beat before it began to block."""
 
     def beat(self) -> None:
-        """Show that the loop goes on, now and from now on."""
+        """Record the time, now and at every interval."""
         self._beat = time.monotonic()
         self.beats = self._loop.call_later(self.every, self.beat)
 
     def on_signal(self, _: int, __: FrameType | None) -> None:
-        """Raise ``Stalled`` if it is still the wanted job that blocks the loop, and its own code that gets it."""
+        """Raise ``Stalled`` if the wanted job still blocks the loop, and its own code is what the signal interrupts."""
         wanted, self._wanted = self._wanted, None
         if wanted is None:
             return
@@ -142,37 +152,37 @@ class _Watch:
         if inside and self._beat == beat and self.name(task) == job:
             raise Stalled(f"{job} blocked the event loop and was thrown out; {REMEDY}")
 
-    def look_on(self) -> None:
-        """Look until the end."""
-        away = 0.0
+    def watch(self) -> None:
+        """Check the heartbeat until the end."""
+        suspended = 0.0
         seen = _Standstill(self._beat, self._beat + self.every, self.first_report)
-        looked, worked = time.monotonic(), time.process_time()
+        checked, worked = time.monotonic(), time.process_time()
         while not self.end.wait(self.every):
             clock, work = time.monotonic(), time.process_time()
-            gap, idle = clock - looked, work - worked < 2 * self.every  # not idle: somebody kept the GIL
-            looked, worked = clock, work
-            was_away = gap > self.every + AWAY and idle
-            away += gap if was_away else 0.0
-            now, beat = clock - away, self._beat
+            gap, idle = clock - checked, work - worked < 2 * self.every  # not idle: some call kept the GIL
+            checked, worked = clock, work
+            was_suspended = gap > self.every + SUSPENDED_AFTER and idle
+            suspended += gap if was_suspended else 0.0
+            now, beat = clock - suspended, self._beat
             if beat != seen.beat:
-                if seen.told:
-                    log.info("loop_resumed", **seen.fields(), took=max(0.0, beat - away - seen.since))
-                seen = _Standstill(beat, (now if was_away else beat - away) + self.every, self.first_report)
+                if seen.reported:
+                    log.info("loop_resumed", **seen.fields(), took=max(0.0, beat - suspended - seen.since))
+                seen = _Standstill(beat, (now if was_suspended else beat - suspended) + self.every, self.first_report)
             if now > seen.since:
-                self._look(seen, now)
+                self._check(seen, now)
 
-    def _look(self, seen: _Standstill, now: float) -> None:
+    def _check(self, seen: _Standstill, now: float) -> None:
         task = asyncio.current_task(self._loop)
         job = None if task is None else self.name(task)
-        seen.see(task, now)
+        seen.note(task, now)
         if now - seen.since >= seen.report_at:
             while seen.report_at <= now - seen.since:
                 seen.report_at *= 2
-            seen.told = job or ("a callback" if task is None else f"the task {task.get_name()!r}")
+            seen.reported = job or ("a callback" if task is None else f"the task {task.get_name()!r}")
             self._report(seen, now)
         if task is None or job is None or self.throw_after is None or now - seen.waiting_since < self.throw_after:
             return
-        seen.told, seen.waiting_since = job, now
+        seen.reported, seen.waiting_since = job, now
         log.error("job_thrown_out", **seen.fields(), still=now - seen.since)
         self._wanted = task, job, seen.beat
         signal.pthread_kill(self._thread, SIGNAL)
@@ -190,8 +200,8 @@ def _stack(thread: int) -> str:
     """Return the innermost calls of a thread, without those that run the loop and its tasks."""
     frame = sys._current_frames().get(thread)
     calls = traceback.walk_stack(frame) if frame else iter(())
-    inner = itertools.takewhile(lambda call: not _module(call).startswith(LOOP), calls)
-    shown = [call for call in inner if not _module(call).startswith(TASKS)][:FRAMES]
+    inner = itertools.takewhile(lambda call: not _module(call).startswith(LOOP_MODULES), calls)
+    shown = [call for call in inner if not _module(call).startswith(TASK_MODULES)][:MAX_FRAMES]
     return "".join(traceback.StackSummary.extract(reversed(shown)).format()).rstrip()
 
 

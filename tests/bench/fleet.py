@@ -154,7 +154,7 @@ class Engine:
 
     harness: FleetHarness
     supervisor: Supervisor
-    turns: ConnectLimiter
+    limiter: ConnectLimiter
     watched: bool = True
     """Whether a network probe runs; without one, every account keeps to its own schedule."""
     connectors: dict[str, TelegramConnector] = field(factory=dict)
@@ -206,7 +206,7 @@ async def engine(harness: FleetHarness, policy: Policy, limit: int, stagger: flo
         supervisor.runners[name] = Runner(
             account=name,
             connector=fleet.connectors[name],
-            turns=fleet.turns,
+            limiter=fleet.limiter,
             journal=journal,
             clock=SystemClock(),
             policy=policy,

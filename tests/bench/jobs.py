@@ -87,7 +87,7 @@ def dispatcher(journal: JournalWriter, kind: Counting) -> Dispatcher:
         policy=WorkPolicy(per_account=AT_ONCE, kinds={KIND: KindPolicy(per_account=AT_ONCE)}),
         store=journal.jobs,
         client_of=lambda name: name,
-        blame=lambda exc, client: Raised(str(exc)),
+        classify_error=lambda exc, client: Raised(str(exc)),
         clock=SystemClock(),
     )
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adapters.sqlite import JournalReader, JournalWriter
-from engine.journal.stats import Past, measure
+from engine.journal.stats import AccountHistory, measure
 from states import Policy, State, begin
 from states.events import Connected, Elapsed, Event, NetworkLost, Stable, Started, TurnGranted
 from tests.states.harness import AccountDriver
@@ -92,12 +92,12 @@ def fill(path: Path, rows: int) -> float:
 def _day(reader: JournalReader) -> None:
     first = reader.first_since(NOW - DAY)
     before = reader.last_moves(first)
-    pasts = {
-        name: Past(lives=reader.lives(name, from_life=before[name].life if name in before else 0),
+    histories = {
+        name: AccountHistory(lives=reader.lives(name, from_life=before[name].life if name in before else 0),
                    last=before.get(name), ends=sign)
-        for name, sign in reader.last_signs().items()
+        for name, sign in reader.last_seen().items()
     }  # fmt: skip
-    found = measure(pasts, reader.moves(first), since=NOW - DAY, until=NOW)
+    found = measure(histories, reader.moves(first), since=NOW - DAY, until=NOW)
     assert found.fleet.lived > 0.9 * DAY * ACCOUNTS
 
 

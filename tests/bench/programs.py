@@ -101,7 +101,7 @@ class Holdfast:
         program.runner = supervisor.runners[account.phone] = Runner(
             account=account.phone,
             connector=connector,
-            turns=turns,
+            limiter=turns,
             journal=journal,
             clock=SystemClock(),
             policy=policy,

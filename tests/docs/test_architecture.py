@@ -39,6 +39,14 @@ def test_a_file_of_the_table_exists() -> None:
             assert (ROOT / first / name).exists(), f"{first}{name}"
 
 
+def test_a_function_exists() -> None:
+    """Where a function is named beside a file, it is in that file."""
+    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", TEXT)
+    assert len(named) > 5
+    for file, function in named:
+        assert f"def {function}(" in read(file), f"{file}: {function}"
+
+
 def test_it_stays_two_pages() -> None:
     """It is meant to be read at once, and its glossary has at most twenty words."""
     assert len(TEXT.split()) <= MAX_WORDS

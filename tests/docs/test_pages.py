@@ -3,9 +3,11 @@
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cyclopts import App
 
 import engine
@@ -83,3 +85,31 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 def test_the_picture_of_the_live_table_is_not_stale() -> None:
     """It is what the code that draws the table on a terminal would draw now."""
     assert drawn() == PICTURE.read_text("utf-8"), "run: python -m tools.pictures"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])
+def test_the_config_for_telegram_itself_is_valid(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first config that a page shows can be loaded, and goes to Telegram with each account that it names."""
+    [config, *_] = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    monkeypatch.setenv("API_HASH", "0" * 32)
+    (tmp_path / "brought").mkdir()
+    (tmp_path / "brought" / "news.session").touch()
+    (tmp_path / "config.yaml").write_text(config, "utf-8")
+    loaded = load(tmp_path / "config.yaml")
+    assert loaded.telegram.datacenter is None
+    assert [account.name for account in loaded.accounts] == ["Account 1", "news"]
+
+
+@pytest.mark.parametrize(
+    ("page", "first"),
+    [("docs/logging.md", "logging:"), ("docs/jobs.md", "work:\n  per_account"), ("docs/sandbox.md", "sandbox:")],
+)
+def test_a_section_that_a_page_shows_is_valid(page: str, first: str, tmp_path: Path) -> None:
+    """Put into the config that comes with Holdfast in place of its own, it can be loaded."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+    shown = [yaml.safe_load(block) for block in blocks if block.startswith(first)]
+    assert shown
+    document = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))
+    for section in shown:
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(document | section), "utf-8")
+        load(tmp_path / "config.yaml")

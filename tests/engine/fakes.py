@@ -9,6 +9,7 @@ import anyio
 import attrs
 from attrs import define, field
 
+from engine.fleet.ports import StatStamp
 from engine.fleet.runner import Runner
 from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
@@ -128,6 +129,10 @@ class FakeConnector:
     async def credentials(self) -> str:
         """Return a fingerprint."""
         return "key"
+
+    def session_stamp(self) -> StatStamp:
+        """Return an empty stamp: there is no file."""
+        return ()
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> FakeLink:
         """Return the next link."""

@@ -150,7 +150,7 @@ def test_a_lock_of_another_program_is_reported(harness: EngineHarness, capsys: A
 
 @pytest.mark.parametrize(
     ("content", "says"),
-    [(b"", "the file is empty"), (b"junk" * 1000, "no session and no SQLite database at all")],
+    [(b"", "the file is empty"), (b"junk" * 1000, "neither a session nor any other SQLite database")],
 )
 def test_what_is_no_session_is_told_and_left_alone(
     harness: EngineHarness, capsys: Any, content: bytes, says: str

@@ -89,7 +89,7 @@ def test_words_become_what_the_kind_takes(jobs: Run, harness: EngineHarness) -> 
             "a count job does not fit: pase is not known; did you mean 'pause'?",
         ),
         (("count",), "the data of a count job does not fit: upto is missing"),
-        (("count", "upto"), "'upto' is no data; write name=value, such as to=@news"),
+        (("count", "upto"), "'upto' is not data; write name=value, such as to=@news"),
         (("send", "to=me", "text="), "the data of a send job does not fit: text must have 1 to 4096 characters, not 0"),
         (("collect", "chat=@a_group", "since=soon"), "since must be a time such as 2026-01-31"),
         (("count", "upto=5", "--account", "Account 3"), "config.yaml has no account 'Account 3'; did you mean"),

@@ -24,7 +24,10 @@ from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
 from adapters.sandbox.mtproto.transport import Full
 
-TIMEOUT = 5.0
+TIMEOUT = 10.0
+"""Seconds that something may take that must happen; generous, because a busy machine is slow."""
+QUIET = 0.3
+"""Seconds after which something that must not happen counts as not happening."""
 ALICE, BOB = "+9996620001", "+9996620002"
 PING = functions.PingRequest
 STATE = functions.updates.GetStateRequest
@@ -107,23 +110,31 @@ async def connect(
 
 async def connection_end(client: Any) -> Any:
     """Wait for the end of the client's connection; raises the error that ended it, if there was one."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(TIMEOUT):
         return await client.disconnected
 
 
-async def is_alive(client: Any) -> bool:
-    """Return whether a ping is answered soon."""
-    with anyio.move_on_after(0.3):
+async def is_alive(client: Any, within: float = TIMEOUT) -> bool:
+    """Return whether a ping is answered in time."""
+    with anyio.move_on_after(within):
         return bool((await client(PING(7))).ping_id == 7)
     return False
 
 
-async def is_answered(client: Any, request: Any, within: float = 0.3) -> bool:
-    """Return whether a request is answered soon."""
+async def is_answered(client: Any, request: Any, within: float = TIMEOUT) -> bool:
+    """Return whether a request is answered in time."""
     with anyio.move_on_after(within):
         await client(request)
         return True
     return False
+
+
+async def faults_end(dc: Sandbox, left: int = 0) -> None:
+    """Wait until at most so many faults are active, and the ports have followed."""
+    async with asyncio.timeout(TIMEOUT):
+        while len(dc.stats()["standing_faults"]) > left:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
 
 
 def record_texts(client: Any) -> asyncio.Queue[str]:

@@ -162,6 +162,7 @@ def test_every_message_arrives_once_whatever_was_missed(moves: list[Move], page:
 POSTS = st.lists(st.tuples(st.sampled_from(CHANNELS), st.sampled_from([None, ALICE, BOB]), st.integers(1, 4)))
 
 
+@settings(deadline=None)
 @given(POSTS)
 def test_the_numbers_of_a_channel_have_no_gap(posts: list[tuple[str, int | None, int]]) -> None:
     """Whatever is written or refused (only a used random_id is), ids and pts go up by one."""

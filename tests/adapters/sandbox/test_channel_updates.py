@@ -11,7 +11,7 @@ from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.harness import ALICE, Connect, NewSession, marked_id, next_item, record_news
+from tests.adapters.sandbox.harness import ALICE, TIMEOUT, Connect, NewSession, marked_id, next_item, record_news
 
 SessionKind = Callable[[NewSession, Sandbox, Path], Callable[[], Any]]
 
@@ -108,7 +108,7 @@ async def test_a_client_goes_on_after_too_much(connected: Connect, new_session: 
             await dc.post("news", str(number))
         async with connected(dc, session=session) as second:
             news = record_news(second)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIMEOUT):
                 while dc.stats()["requests"].get("updates.getChannelDifference", 0) < 2:
                     await asyncio.sleep(0.01)
             await dc.post("news", "next")

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.sandbox import Fault, FaultKind, Push, SandboxError, TimedAction
@@ -17,6 +17,8 @@ PHONES = [f"99966{number:05}" for number in range(20001, 20701)]
 MANY = 100
 """With more accounts than this each has a slot or two, too few to speak of the first half."""
 NEEDS_OPERATOR = {FaultKind.REVOKE, FaultKind.DUPLICATE, FaultKind.FORGET_KEY, FaultKind.TOO_LONG}
+UNHURRIED = settings(deadline=None)
+"""A busy machine takes longer than any deadline for one example."""
 CASES = given(
     seed=st.integers(0, 2**63),
     phones=st.integers(1, 40).map(lambda count: PHONES[:count]) | st.just(PHONES),
@@ -28,6 +30,7 @@ def faults_of(steps: Sequence[TimedAction]) -> list[tuple[float, Fault]]:
     return [(step.at, step.action) for step in steps if isinstance(step.action, Fault)]
 
 
+@UNHURRIED
 @CASES
 def test_the_same_seed_is_the_same_chaos(seed: int, phones: Sequence[str], duration: float) -> None:
     """The same arguments give the same steps, in the order of time and within the bounds of a scenario."""
@@ -41,6 +44,7 @@ def test_another_seed_is_another_chaos() -> None:
     assert len({chaos(seed, PHONES[:3], 120) for seed in range(20)}) == 20
 
 
+@UNHURRIED
 @CASES
 def test_no_fault_acts_in_the_last_part(seed: int, phones: Sequence[str], duration: float) -> None:
     """Every fault is over, or has an end, before the last fifth of the time; healing needs no command."""
@@ -50,6 +54,7 @@ def test_no_fault_acts_in_the_last_part(seed: int, phones: Sequence[str], durati
         assert not fault.persists or fault.duration is not None
 
 
+@UNHURRIED
 @CASES
 def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[str], duration: float) -> None:
     """Chaos has every kind that heals by itself, three errors, two transport errors, messages for the lost updates."""
@@ -64,6 +69,7 @@ def test_everything_that_heals_by_itself_is_in_it(seed: int, phones: Sequence[st
             assert any(isinstance(step.action, Push) and step.action.account == fault.account for step in steps)
 
 
+@UNHURRIED
 @CASES
 def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], duration: float) -> None:
     """An account gets -404 at most twice in all, and -429 once, before half of its time is over."""
@@ -76,6 +82,7 @@ def test_no_account_is_driven_to_give_up(seed: int, phones: Sequence[str], durat
     assert all(times <= (2 if code == -404 else 1) for (_, code), times in refusals.items())
 
 
+@UNHURRIED
 @CASES
 def test_one_thing_at_a_time(seed: int, phones: Sequence[str], duration: float) -> None:
     """What lasts for an account is over before the next thing begins, up to what belongs together."""

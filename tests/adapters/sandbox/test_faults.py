@@ -8,7 +8,17 @@ from telethon import events
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from tests.adapters.sandbox.harness import ALICE, BOB, PING, Connect, connection_end, is_alive
+from tests.adapters.sandbox.harness import (
+    ALICE,
+    BOB,
+    PING,
+    QUIET,
+    TIMEOUT,
+    Connect,
+    connection_end,
+    faults_end,
+    is_alive,
+)
 
 
 async def test_reset_is_a_connection_reset(connected: Connect) -> None:
@@ -45,7 +55,7 @@ async def test_a_black_hole_answers_nothing_and_ends(connected: Connect) -> None
     """A black hole leaves the connection up and silent, and works again when it is cleared."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        assert not await is_alive(client)
+        assert not await is_alive(client, within=QUIET)
         assert client.is_connected()
         await dc.clear()
         assert await is_alive(client)
@@ -68,7 +78,7 @@ async def test_a_black_hole_swallows_updates(connected: Connect) -> None:
         await asyncio.sleep(0.05)
         assert texts.empty()
         await dc.push(ALICE, "heard")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             assert [await texts.get(), await texts.get()] == ["lost", "heard"]
 
 
@@ -76,7 +86,7 @@ async def test_a_black_hole_of_one_account_spares_the_other(connected: Connect) 
     """On the shared port a fault of one account acts once its key is known, and on no other account."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice, connected(dc, BOB) as bob:
         await dc.inject(Fault(FaultKind.BLACKHOLE, ALICE))
-        assert not await is_alive(alice)
+        assert not await is_alive(alice, within=QUIET)
         assert await is_alive(bob)
 
 
@@ -93,11 +103,11 @@ async def test_a_reset_of_one_account_spares_the_other(connected: Connect) -> No
 async def test_a_reset_with_a_time_hits_new_connections_too(connected: Connect) -> None:
     """With a duration every connection that sends is reset, until the time is over."""
     async with Sandbox() as dc:
-        await dc.inject(Fault(FaultKind.RESET, duration=0.3))
+        await dc.inject(Fault(FaultKind.RESET, duration=0.5))
         with pytest.raises(ConnectionError):
             async with connected(dc, ALICE):
                 pass
-        await asyncio.sleep(0.4)
+        await faults_end(dc)
         async with connected(dc, ALICE) as client:
             assert await is_alive(client)
 
@@ -119,10 +129,10 @@ async def test_a_refused_port_opens_again(connected: Connect) -> None:
     async with Sandbox() as dc, connected(dc, BOB) as bob:
         assert await is_alive(bob)
         port = dc.port
-        await dc.inject(Fault(FaultKind.REFUSE, duration=0.2))
+        await dc.inject(Fault(FaultKind.REFUSE, duration=0.5))
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.sleep(0.4)
+        await faults_end(dc)
         async with connected(dc, ALICE) as client:
             assert (dc.port, await is_alive(client)) == (port, True)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.sandbox.errors import ProtocolError
@@ -40,6 +40,7 @@ def read_all(framing: Framing, stream: bytes, count: int, cuts: Iterable[int] = 
 
 
 @pytest.mark.parametrize("make", FRAMINGS)
+@settings(deadline=None)
 @given(sent=st.lists(packets, max_size=4), cuts=st.lists(st.integers(0, 5000), max_size=5))
 def test_what_is_framed_is_read_back(make: Callable[[], Framing], sent: list[bytes], cuts: list[int]) -> None:
     """Every list of packets is read back whole, wherever the stream is cut."""
@@ -48,6 +49,7 @@ def test_what_is_framed_is_read_back(make: Callable[[], Framing], sent: list[byt
     assert read_all(make(), stream, len(sent), cuts) == sent
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=100))
 def test_noise_is_an_error_or_the_end_never_anything_else(noise: bytes) -> None:
     """For any bytes the full framing raises ProtocolError or finds the stream too short."""

@@ -8,12 +8,12 @@ from telethon import errors, events
 from telethon.tl import functions, types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from tests.adapters.sandbox.harness import ALICE, BOB, Connect, NewSession, next_item, record_texts
+from tests.adapters.sandbox.harness import ALICE, BOB, TIMEOUT, Connect, NewSession, next_item, record_texts
 
 
 async def lost(client: Any) -> None:
     """Wait until the client knows that its connection is gone."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(TIMEOUT):
         with pytest.raises(ConnectionResetError):
             await client.disconnected
 

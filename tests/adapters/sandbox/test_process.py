@@ -15,10 +15,12 @@ from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
-from tests.adapters.sandbox.harness import Connect
+from tests.adapters.sandbox.harness import TIMEOUT, Connect
 
 PHONE = "+9996620001"
 ROOT = Path(__file__).parents[3]
+START_TIMEOUT = 60.0
+"""Seconds that a new process may take for its imports and keys; generous, because a busy machine is slow."""
 PARENT = """
 import anyio, sys
 from adapters.sandbox import SandboxProcess
@@ -61,7 +63,7 @@ async def test_a_client_meets_the_process(connected: Connect, tmp_path: Path) ->
             await client(functions.updates.GetStateRequest())
         await sandbox.scenario([TimedAction(0, Push(PHONE, "again")), TimedAction(0.1, Fault(FaultKind.RESET, PHONE))])
         with pytest.raises(ConnectionResetError):
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(TIMEOUT):
                 await client.disconnected
         stats = await sandbox.stats()
         assert (stats["faults"], stats["messages"]) == ({"rpc_error": 1, "reset": 1}, 4)
@@ -83,13 +85,13 @@ async def test_a_death_is_noticed() -> None:
 async def test_it_does_not_outlive_a_killed_parent() -> None:
     """When the parent is killed the sandbox ends: its stdin has closed."""
     async with await anyio.open_process([sys.executable, "-c", PARENT], stdin=None, stderr=None, cwd=ROOT) as parent:
-        with anyio.fail_after(15):
+        with anyio.fail_after(START_TIMEOUT):
             pid = int((await output(parent.stdout).receive()).split()[0])
         assert is_running(pid)
         assert os.getsid(pid) == pid
         parent.kill()
         await parent.wait()
-        with anyio.fail_after(5):
+        with anyio.fail_after(TIMEOUT):
             while is_running(pid):
                 await anyio.sleep(0.05)
 
@@ -100,7 +102,7 @@ async def test_a_signal_ends_it_cleanly() -> None:
     start = partial(anyio.open_process, command, cwd=ROOT)
     async with await start() as one, await start() as two:
         for process, number in ((one, signal.SIGINT), (two, signal.SIGTERM)):
-            with anyio.fail_after(15):
+            with anyio.fail_after(START_TIMEOUT):
                 ready = json.loads(await output(process.stdout).receive())
                 stderr = await output(process.stderr).receive()
                 process.send_signal(number)
@@ -116,7 +118,7 @@ async def test_ctrl_c_while_it_still_starts_is_quiet() -> None:
     async with await anyio.open_process(command, cwd=ROOT) as process:
         stderr = b""
         try:
-            with anyio.fail_after(15):
+            with anyio.fail_after(START_TIMEOUT):
                 while b"telethon" not in stderr:  # it is in the middle of its imports
                     stderr += await output(process.stderr).receive()
                 process.send_signal(signal.SIGINT)

@@ -13,7 +13,7 @@ from telethon.tl.core import GzipPacked
 from adapters.sandbox import Sandbox
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey
-from tests.adapters.sandbox.harness import Connect, NewSession, OpenPeer, RawPeer
+from tests.adapters.sandbox.harness import TIMEOUT, Connect, NewSession, OpenPeer, RawPeer
 
 PHONE = "+9996620001"
 SELF = functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=5)
@@ -29,7 +29,7 @@ def container(*messages: tuple[int, int, Any]) -> bytes:
 
 async def ended(peer: RawPeer) -> None:
     """Wait for the end of the stream."""
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(TIMEOUT):
         assert await peer.reader.read() == b""
 
 

@@ -13,11 +13,14 @@ from tests.adapters.sandbox.harness import (
     ALICE,
     BOB,
     PING,
+    QUIET,
     STATE,
+    TIMEOUT,
     Connect,
     NewClient,
     NewSession,
     connection_end,
+    faults_end,
     is_alive,
     is_answered,
     record_texts,
@@ -34,7 +37,7 @@ async def failed_connect(dc: Sandbox, new_session: NewSession, new_client: NewCl
     """Return a client whose connect() failed, and what it raised."""
     client = new_client(new_session(dc, ALICE))
     with pytest.raises(errors.RPCError) as caught:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             await client.connect()
     return client, caught.value
 
@@ -144,11 +147,11 @@ async def test_an_rpc_error_acts_as_often_as_its_times(connected: Connect) -> No
 async def test_an_rpc_error_with_a_time_lasts_until_then(connected: Connect) -> None:
     """With a duration every request is hit until it is over."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
-        await dc.inject(rpc_error(400, "PEER_FLOOD", duration=0.3))
+        await dc.inject(rpc_error(400, "PEER_FLOOD", duration=0.5))
         for _ in range(2):
             with pytest.raises(errors.PeerFloodError):
                 await client(STATE())
-        await asyncio.sleep(0.4)
+        await faults_end(dc)
         assert (await client(STATE())).pts == 1
 
 
@@ -168,7 +171,7 @@ async def test_slow_pings_are_asked_for_by_name(connected: Connect) -> None:
     """A pattern that matches pings slows them, and nothing else."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.SLOW, seconds=0.6, request="ping*"))
-        assert not await is_alive(client)
+        assert not await is_alive(client, within=QUIET)
         assert await is_answered(client, STATE())
         assert (await client(PING(3))).ping_id == 3
 
@@ -240,7 +243,7 @@ async def test_a_bad_message_is_sent_again(connected: Connect, code: int) -> Non
     """Telethon mends these codes by itself: the call is answered as usual."""
     async with Sandbox() as dc, connected(dc, ALICE) as client:
         await dc.inject(Fault(FaultKind.BAD_MSG, code=code))
-        assert await is_answered(client, STATE(), within=3)
+        assert await is_answered(client, STATE())
         assert dc.stats()["acted"] == {"bad_msg": 1}
 
 
@@ -253,10 +256,10 @@ async def test_a_difference_that_is_too_long_loses_messages(connected: Connect) 
         await dc.inject(Fault(FaultKind.LOST_UPDATE, ALICE, times=1))
         await dc.push(ALICE, "lost")
         await dc.push(ALICE, "the gap is seen")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             while not dc.stats()["acted"].get("too_long"):
                 await asyncio.sleep(0.02)
         assert await is_alive(client)
         await dc.push(ALICE, "heard")
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(TIMEOUT):
             assert await texts.get() == "heard"

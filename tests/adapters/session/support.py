@@ -17,12 +17,12 @@ from telethon.sessions import SQLiteSession
 from telethon.tl.types import User
 
 from adapters.session import HoldfastSession
-from adapters.session.live import LiveFileTimeouts
+from adapters.session.failures import LiveFileTimeouts
 from states.events import Event
 from tests.timeouts import TIMEOUT
 
 KEY = b"k" * 256
-QUICK = LiveFileTimeouts(gather=0.01, busy=0.3, retry=0.05, told=0.05, told_most=0.1, idle=0.05)
+QUICK = LiveFileTimeouts(gather=0.01, busy=0.3, retry=0.05, report_after=0.05, max_report_interval=0.1, idle=0.05)
 """The waits of a session in a test: the same in small."""
 
 

@@ -195,7 +195,7 @@ def test_what_has_not_changed_needs_no_other_backup(path: Path) -> None:
     assert [back_up(path, directory, keep=2) for _ in range(5)] == [second] * 5
     assert [copy.path for copy in backups_of(directory, "account1")] == [second, first]
     newest = backups_of(directory, "account1")[0]
-    assert (datetime.now(UTC) - newest.seen).total_seconds() < 60
+    assert (datetime.now(UTC) - newest.confirmed_at).total_seconds() < 60
 
 
 def test_a_clock_that_was_set_back_makes_no_backup_an_old_one(path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_a_request_is_answered_while_the_file_is_locked(tmp_path: Path) ->
             await dc.push(PHONE, "hello", sender=OTHER)
             with anyio.fail_after(TIMEOUT):
                 assert [message.message for message in await first.get_messages(OTHER, limit=1)] == ["hello"]
-                assert first.session._live.contents.marks.entities
+                assert first.session._live.contents.dirty.entities
         await first.disconnect()
     assert len(rows(path)) >= 2
 

@@ -31,12 +31,12 @@ def tables(*names: str) -> Callable[[Path], None]:
 
 
 FILES: dict[str, tuple[Callable[[Path], object], Callable[[Inspection], bool]]] = {
-    "healthy": (healthy, lambda found: (found.sound, found.key, found.journal) == (True, True, "delete")),
+    "healthy": (healthy, lambda found: (found.intact, found.key, found.journal) == (True, True, "delete")),
     "with a log": (with_log, lambda found: found.journal == "wal"),
     "killed, log": (lambda path: killed(telethons(path), "wal"), lambda found: found.key is True),
     "killed, journal": (
         lambda path: killed(telethons(path), "delete"),
-        lambda found: (found.interrupted, found.sound, found.key, found.problem) == (True, True, True, ""),
+        lambda found: (found.interrupted, found.intact, found.key, found.problem) == (True, True, True, ""),
     ),
     "older": (of_schema(7), lambda found: found.version == 7),
     "newer": (of_schema(99), lambda found: "a newer Telethon" in found.problem and not found.damaged),
@@ -46,12 +46,15 @@ FILES: dict[str, tuple[Callable[[Path], object], Callable[[Inspection], bool]]] 
         lambda found: found.key is False,
     ),
     "pyrogram": (tables("sessions", "peers", "version"), lambda found: "Pyrogram" in found.problem),
-    "other database": (tables("precious"), lambda found: "no session of Telethon" in found.problem),
-    "junk": (lambda path: path.write_bytes(b"junk" * 1000), lambda found: "no SQLite database" in found.problem),
+    "other database": (tables("precious"), lambda found: "not a session of Telethon" in found.problem),
+    "junk": (
+        lambda path: path.write_bytes(b"junk" * 1000),
+        lambda found: "neither a session" in found.problem,
+    ),
     "empty": (lambda path: path.touch(), lambda found: "is empty" in found.problem),
     "damaged": (
         lambda path: damage(telethons(path, entities=500)),
-        lambda found: found.damaged or found.sound is False,
+        lambda found: found.damaged or found.intact is False,
     ),
 }
 
@@ -100,11 +103,11 @@ def test_the_owner_is_named(tmp_path: Path) -> None:
 def test_a_log_is_turned_on(tmp_path: Path) -> None:
     """And that it is on is asked of the file."""
     path = telethons(tmp_path / "account1.session")
-    assert turn_wal_on(path)
+    assert enable_wal(path)
     assert rows(path, "pragma journal_mode") == ["wal"]
 
 
 def test_a_directory_of_many_is_none_of_ours(tmp_path: Path) -> None:
     """/tmp, the root and a home are not closed to others; a directory of one's own is."""
-    assert [belongs_to_many(path) for path in (Path("/tmp"), Path("/"), Path.home())] == [True] * 3
-    assert not belongs_to_many(tmp_path)
+    assert [is_shared(path) for path in (Path("/tmp"), Path("/"), Path.home())] == [True] * 3
+    assert not is_shared(tmp_path)

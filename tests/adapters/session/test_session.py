@@ -113,7 +113,7 @@ def test_closing_leaves_one_file_and_nothing_else(path: Path) -> None:
 
 def test_an_idle_session_keeps_no_descriptor_but_its_lock(path: Path) -> None:
     """A moment after the last write the file is closed, and whole, though the session is in use."""
-    session = HoldfastSession(telethons_in(path), waits=QUICK)
+    session = HoldfastSession(telethons_in(path), timeouts=QUICK)
     session.process_entities([user(1)])
     until(lambda: rows(path) == [1])
     until(lambda: not path.with_name("account1.session-wal").exists())
@@ -132,7 +132,7 @@ def descriptors(path: Path) -> list[str]:
 
 def test_many_sessions_share_few_threads(tmp_path: Path) -> None:
     """A hundred sessions that write at once need two threads, and all of it is written."""
-    sessions = [HoldfastSession(tmp_path / f"account{number}", waits=QUICK) for number in range(100)]
+    sessions = [HoldfastSession(tmp_path / f"account{number}", timeouts=QUICK) for number in range(100)]
     for session in sessions:
         session.process_entities([user(1)])
     until(lambda: all(rows(Path(session.filename)) == [1] for session in sessions))
@@ -250,12 +250,12 @@ BAD = {
     "no database": (
         lambda path: path.write_bytes(b"somebody's letter, and a long one " * 100),
         NotASession,
-        "no session and no SQLite database at all",
+        "neither a session nor any other SQLite database",
     ),
-    "short": (lambda path: path.write_bytes(b"x"), NotASession, "no session and no SQLite database at all"),
+    "short": (lambda path: path.write_bytes(b"x"), NotASession, "neither a session nor any other SQLite database"),
     "Pyrogram": (pyrograms, NotASession, "a session of Pyrogram, not of Telethon"),
     "newer": (newer, SessionTooNew, r"a newer Telethon wrote this session \(schema 9, known here is 8\)"),
-    "another": (another, NotASession, "an SQLite database, but no session of Telethon"),
+    "another": (another, NotASession, "an SQLite database, but not a session of Telethon"),
 }
 
 

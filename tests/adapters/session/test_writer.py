@@ -65,7 +65,7 @@ def test_a_session_is_closed_by_a_handler_of_the_end(tmp_path: Path) -> None:
 import atexit, time
 from adapters.session import HoldfastSession, writer
 from telethon.tl.types import User
-writer.IDLE_SECONDS = 0.05
+writer.IDLE_TIMEOUT = 0.05
 session = HoldfastSession({str(tmp_path / "account1.session")!r})
 session.flush().wait()
 time.sleep(0.2)

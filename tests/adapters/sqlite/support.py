@@ -1,4 +1,4 @@
-"""What the tests of the SQLite adapter share: real files, short waits, and events of every class."""
+"""What the tests of the SQLite adapter share: real files, short timeouts, and events of every class."""
 
 import random
 import sqlite3
@@ -14,7 +14,7 @@ from states import Policy, Snapshot, Step, step
 from states.events import Event, Failure
 from tests.timeouts import TIMEOUT
 
-WAITS = WriterTimeouts(busy=0.05, slice=0.05, retry=0.05)
+TIMEOUTS = WriterTimeouts(busy=0.05, slice=0.05, retry=0.05)
 ROW = Statement(
     "row",
     "INSERT INTO rows (name, number) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
@@ -41,7 +41,7 @@ class WriterHarness:
         self.connection = open_database(path)
         self.connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY, name TEXT, number INTEGER)")
         self.connection.execute("CREATE TABLE latest (name TEXT PRIMARY KEY, number INTEGER)")
-        options.setdefault("waits", WAITS)
+        options.setdefault("timeouts", TIMEOUTS)
         self.writer = GroupWriter(path=str(path), connection=self.connection, on_trouble=self._hear, **options)
 
     def _hear(self, failure: Failure | None, waiting: int) -> None:
@@ -67,8 +67,8 @@ class WriterHarness:
 
 @asynccontextmanager
 async def a_journal(path: Path, on_trouble: Any = None) -> AsyncIterator[JournalWriter]:
-    """Open a journal with short waits and close it whatever happens."""
-    journal = await JournalWriter.open(path, on_trouble=on_trouble or (lambda *_: None), waits=WAITS)
+    """Open a journal with short timeouts and close it whatever happens."""
+    journal = await JournalWriter.open(path, on_trouble=on_trouble or (lambda *_: None), timeouts=TIMEOUTS)
     try:
         yield journal
     finally:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from adapters.sqlite import Undecodable, event_from
 from adapters.sqlite.codec import (
+    decode_body,
     decode_policy,
-    decode_record,
     decode_snapshot,
+    encode_body,
     encode_policy,
-    encode_record,
     encode_snapshot,
 )
 from states import EVENT_BY_NAME, EVENTS, Policy, Record, Snapshot, State
@@ -34,9 +34,14 @@ def test_snapshot_comes_back(snapshot: Snapshot) -> None:
 
 @settings(max_examples=60)
 @given(records)
-def test_record_comes_back(record: Record) -> None:
-    """Any record equals itself after the journey."""
-    assert decode_record(encode_record(record)) == record
+def test_body_comes_back(record: Record) -> None:
+    """The fields of any record that have no column of their own equal themselves after the journey."""
+    assert decode_body(encode_body(record)) == {
+        "payload": record.payload,
+        "effects": record.effects,
+        "detail": record.detail,
+        "cause": record.cause,
+    }
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)

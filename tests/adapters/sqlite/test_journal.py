@@ -216,7 +216,7 @@ async def test_a_write_that_was_cancelled_at_the_bound_harms_nothing(tmp_path: P
     """Names of a write that was cancelled while it waited are written by the next one that needs them."""
     path, made = tmp_path / "engine.db", walk(1)[0]
     async with a_journal(path) as journal:
-        journal._writer.bound = 1
+        journal._writer.max_waiting = 1
         async with locked(path):
             await journal.write("a", made.record, made.snapshot)
             with anyio.move_on_after(0.02) as scope:

@@ -50,7 +50,7 @@ with queue.turn(lambda: False):
     sys.stdin.read()
 """
 
-AT_THE_DOOR = """
+DRAWING = """
 import fcntl, os, sys
 file = os.open(sys.argv[1] + ".queue", os.O_RDWR | os.O_CREAT)
 fcntl.lockf(file, fcntl.LOCK_EX, 1, 0)
@@ -119,7 +119,7 @@ def test_a_dead_neighbour_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.
         other.wait()
     began = time.monotonic()
     with ProcessQueue(tmp_path / "x.db").turn(never):
-        assert time.monotonic() - began < module.TIMEOUT_SECONDS
+        assert time.monotonic() - began < module.TURN_TIMEOUT
 
 
 def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,12 +140,12 @@ def test_a_waiting_writer_can_be_told_to_hurry(tmp_path: Path, monkeypatch: pyte
     hurry = threading.Event()
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
-        timer = threading.Timer(0.1, hurry.set)
+        timer = threading.Timer(0.1, stop_waiting.set)
         began = time.monotonic()
         timer.start()
-        with ProcessQueue(tmp_path / "x.db").turn(hurry.is_set):
-            assert hurry.is_set()
-            assert time.monotonic() - began < module.TIMEOUT_SECONDS
+        with ProcessQueue(tmp_path / "x.db").turn(stop_waiting.is_set):
+            assert stop_waiting.is_set()
+            assert time.monotonic() - began < module.TURN_TIMEOUT
         timer.join()
 
 
@@ -233,7 +233,7 @@ def test_a_damaged_file_starts_the_numbers_anew(last: int, tmp_path: Path) -> No
 
 def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An input/output error of the queue's file is no error of the writer."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
     real = os.pread
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")

@@ -190,13 +190,13 @@ def test_moves(reader: JournalReader) -> None:
     for name in ("seq", "account", "life", "at", "dwell", "source", "target", "event"):
         assert [getattr(move, name) for move in moves] == [getattr(entry, name) for entry in entries]
     assert {name: move.seq for name, move in reader.last_moves(5).items()} == {"a": 3, "b": 2, "c": 4}
-    assert reader.last_signs() == {"a": 60.0, "b": 20.0, "c": 40.0}
+    assert reader.last_seen() == {"a": 60.0, "b": 20.0, "c": 40.0}
 
 
-def test_one_moment(path: Path, reader: JournalReader) -> None:
+def test_read_transaction(path: Path, reader: JournalReader) -> None:
     """What another program writes meanwhile is not seen before the end of the block."""
     with closing(open_database(path)) as other:
-        with reader.one_moment():
+        with reader.read_transaction():
             assert reader.last_seq() == 6
             other.execute("INSERT INTO journal SELECT 7, at, account, life, source, event, target, rule, attempt, "
                           "failures, delay, draw, deadline, dwell, body FROM journal WHERE seq = 6")  # fmt: skip

@@ -105,7 +105,7 @@ async def test_a_number_is_never_given_twice(journal: JournalWriter) -> None:
 
 async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """No step deletes more than its bound, and the steps together delete all."""
-    monkeypatch.setattr(module, "STEP_ROWS", 4)
+    monkeypatch.setattr(module, "MAX_STEP_ROWS", 4)
     sizes = []
     while size := await journal.prune(1e12):
         sizes.append(size)

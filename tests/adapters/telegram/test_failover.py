@@ -94,7 +94,7 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
     chosen = []
     for _ in range(3):
         chosen.append(failover.choose())
-        failover.failed(failover.choose(), failure)
+        failover.report_failure(failover.choose(), failure)
     assert chosen == [FIRST, SECOND, FIRST]
 
 
@@ -102,14 +102,14 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
 def test_what_is_no_fault_of_the_way_moves_nothing(failure: Failure) -> None:
     """Another proxy is no way around a flood wait, and no help for a dead login or a locked file."""
     failover = ProxyFailover((FIRST, SECOND))
-    failover.failed(FIRST, failure)
+    failover.report_failure(FIRST, failure)
     assert failover.choose() is FIRST
 
 
 def test_a_late_failure_of_another_proxy_moves_nothing() -> None:
     """Only the proxy in use can be given up."""
     failover = ProxyFailover((FIRST, SECOND))
-    failover.failed(SECOND, NetworkLost())
+    failover.report_failure(SECOND, NetworkLost())
     assert failover.choose() is FIRST
 
 
@@ -117,7 +117,7 @@ def test_one_proxy_is_tried_for_ever() -> None:
     """With nothing to fail over to, the account never goes around its proxy."""
     failover = ProxyFailover((FIRST,))
     for _ in range(3):
-        failover.failed(FIRST, NetworkLost())
+        failover.report_failure(FIRST, NetworkLost())
         assert failover.choose() is FIRST
 
 

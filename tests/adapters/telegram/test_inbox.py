@@ -245,14 +245,14 @@ def test_handled_means_that_nothing_before_is_open(batches: list[int]) -> None:
             tasks.start_soon(inbox.deliver)
             for size in batches:
                 inbox.add(range(size))
-                assert not inbox.handled(inbox.last)
-            inbox.connected(client)
+                assert not inbox.is_handled(inbox.last)
+            inbox.use_client(client)
             await anyio.wait_all_tasks_blocked()
             assert inbox.handled(0)
             assert not batches or not inbox.handled(1)
             client.release.set()
             await anyio.wait_all_tasks_blocked()
-            assert inbox.handled(inbox.last)
+            assert inbox.is_handled(inbox.last)
             assert len(client.seen) == sum(batches)
             tasks.cancel_scope.cancel()
 
@@ -266,13 +266,13 @@ async def test_a_session_file_of_another_login_starts_anew(harness: DatacenterHa
         listening(account)
         async with delivering(account), linked(account):
             await dc.push(PHONE, "one")
-        old = dict(account.memory.seen)
+        old = dict(account.memory.states)
         account.session.unlink()
         harness.write_session(account.session, dc.authorize("+9996620002"))
         async with linked(account, 2):
             pass
     assert old[0].pts == 2
-    assert account.memory.seen[0].pts == 1
+    assert account.memory.states[0].pts == 1
 
 
 async def test_a_failed_attempt_between_two_links_costs_no_update(harness: DatacenterHarness) -> None:

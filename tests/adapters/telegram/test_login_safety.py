@@ -142,7 +142,7 @@ async def test_another_user_is_asked_about_and_logged_out_again(harness: Datacen
         person = ScriptedAnswers([CODE])
         with pytest.raises(LoginFailed, match="logged out again"):
             await Login(account, person, TIMEOUT).run(ByCode(OTHER))
-        assert person.heard[-1].startswith("This is another user than account was logged in as")
+        assert person.heard[-1].startswith("Until now account was logged in as another user")
         assert PHONE[1:] not in person.heard[-1]
         assert account.session.read_bytes() == before
         assert dc.stats()["requests"]["auth.logOut"] == 1

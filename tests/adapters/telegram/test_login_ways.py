@@ -10,7 +10,17 @@ from telethon import TelegramClient
 from telethon.client import telegrambaseclient
 
 from adapters.sandbox import Fault, FaultKind
-from adapters.telegram import AsBot, ByCode, ByQr, LoggedIn, Login, LoginFailed, Person, TelegramConnector, Way
+from adapters.telegram import (
+    AsBot,
+    ByCode,
+    ByQr,
+    LoggedIn,
+    Login,
+    LoginFailed,
+    LoginMethod,
+    LoginPrompts,
+    TelegramConnector,
+)
 from adapters.telegram.engine_session import stored_address
 from states.events import Connected
 from tests.adapters.telegram.fakes import CODE, ScriptedAnswers
@@ -30,7 +40,7 @@ def newcomer(harness: DatacenterHarness) -> TelegramConnector:
     )
 
 
-async def log_in(connector: TelegramConnector, person: Person, way: Way | None = None) -> LoggedIn:
+async def log_in(connector: TelegramConnector, person: LoginPrompts, way: LoginMethod | None = None) -> LoggedIn:
     """Log in by code, or another way."""
     return await Login(connector, person, TIMEOUT).run(way or ByCode(PHONE))
 
@@ -206,7 +216,7 @@ async def test_a_wrong_token_is_not_repeated(harness: DatacenterHarness, expired
     ("code", "text", "said"),
     [
         (400, "PHONE_NUMBER_BANNED", "banned"),
-        (400, "PHONE_NUMBER_INVALID", "no phone number"),
+        (400, "PHONE_NUMBER_INVALID", "does not accept this phone number"),
         (400, "PHONE_NUMBER_UNOCCUPIED", "register it in an official app"),
         (406, "PHONE_NUMBER_FLOOD", "try again tomorrow"),
         (406, "PHONE_PASSWORD_FLOOD", "try again tomorrow"),

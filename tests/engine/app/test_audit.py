@@ -9,7 +9,7 @@ import pytest
 
 from adapters.sandbox import ChannelMessage
 from adapters.sqlite.jobs import NewJob, add
-from engine.app.audit import CHANNEL, Audit, audit
+from engine.app.audit import CHANNEL_OFFSET, Audit, audit
 from engine.config import AccountConfig, Config, Telegram
 
 GROUP, ME = 1_000_000_001, 9996620001
@@ -28,7 +28,7 @@ def written(*random_ids: int) -> dict[str, list[ChannelMessage]]:
 
 def file_with(directory: Path, *, collected: tuple[int, ...], last: int, since: int | None = None) -> Path:
     """Return a file in which 10 and 11 were sent, and these messages collected, up to ``last``."""
-    path, chat = directory / "engine.db", CHANNEL - GROUP
+    path, chat = directory / "engine.db", CHANNEL_OFFSET - GROUP
     data = {"chat": "@group"} if since is None else {"chat": "@group", "since": since}
     sends = [NewJob(kind="send", data={"to": "@group", "text": "sent"})] * 2
     add(path, [*sends, NewJob(kind="collect", data=data)])

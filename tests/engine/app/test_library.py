@@ -11,7 +11,7 @@ from telethon import events
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.system import LockHeld
 from engine import Engine
-from engine.app.engine import NotReady
+from engine.app.account import NotReady
 from engine.config import ConfigError, UnknownAccount
 from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT

@@ -21,6 +21,7 @@ from engine.fleet.supervisor import Supervisor
 from engine.work.background_tasks import BackgroundTask, BackgroundTasks
 from engine.work.handle import Run
 from engine.work.job_log import log_outcome
+from engine.work.owned_task import OwnedTask
 from engine.work.ready_queues import ReadyQueues
 from states import Cause, Snapshot, State
 from states.events import DatabaseUnavailable, NetworkRestored
@@ -71,7 +72,7 @@ def _fleet() -> None:
     _storage_trouble(None, 0)
     _storage_trouble(DatabaseUnavailable(detail="the disk is full"), 12)
     busy: Any = SimpleNamespace(offer=lambda _: False)
-    Supervisor({"Account 1": busy}, None, 1.0).tell(["Account 1", "gone"], NetworkRestored())  # type: ignore[arg-type]
+    Supervisor({"Account 1": busy}, None, 1.0).notify(["Account 1", "gone"], NetworkRestored())  # type: ignore[arg-type]
     turns: Any = SimpleNamespace(one_by_one=lambda: None, all_go=lambda: None, at_once=32)
     record: Any = SimpleNamespace(source=State.BACKOFF, at=NOW + 31.4)
     answer: Any = SimpleNamespace(source=State.HEALTHY, at=NOW + 2.0)
@@ -87,7 +88,7 @@ def _fleet() -> None:
         fleet: Any = SimpleNamespace(listeners=[], snapshots=snapshots)
         refusal = SimpleNamespace(event="ConfigRefused", payload={"detail": "API_ID_INVALID (400)"}, cause=())
         step: Any = SimpleNamespace(record=refusal, snapshot=Snapshot(cause=cause))
-        RefusedConfig(fleet)._stand(step)
+        RefusedConfig(fleet)._raise_alert(step)
     _scenario(SandboxSection(scenario=Chaos(), seed=7, duration=120.0), {"A": "+9996620001"})
 
 
@@ -133,7 +134,7 @@ async def _work() -> None:
     task.began = asyncio.get_running_loop().time()
     for _ in range(5):
         task.failure = ValueError("it fell")
-        tasks._ended(task, None)  # type: ignore[arg-type]
+        tasks._ended(task, OwnedTask(task.label, 1), None)  # type: ignore[arg-type]
     task.given_up = False
     tasks._give_up(task)
 

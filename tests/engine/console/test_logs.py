@@ -163,6 +163,16 @@ def test_a_program_that_has_set_up_structlog_gets_the_events() -> None:
     assert seen == [{"event": "job_cancelled", "account": "Account 1", "job": 17, "kind": "send"}]
 
 
+def test_a_json_line_is_one_line_on_any_terminal() -> None:
+    """What a program or a terminal could take for the end of a line, or obey, is escaped, and read back as it was."""
+    text = "a\u2028b\x9b31mc\u202ed\x7fe 日本 👩\u200d🚀"
+    line = logs.JsonLines().format(logging.makeLogRecord({"msg": text}))
+    assert len(line.splitlines()) == 1
+    assert "日本 👩\u200d🚀" in line
+    assert not set(line) & set("\x9b\u202e\x7f")
+    assert json.loads(line)["event"] == text
+
+
 @pytest.mark.parametrize("lines", [logs.TextLines(), logs.JsonLines()], ids=["text", "json"])
 def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path, lines: logging.Formatter) -> None:
     """Half a character of a broken name is escaped and costs no line."""

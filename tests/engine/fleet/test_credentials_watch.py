@@ -14,10 +14,11 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 from telethon.tl.types import User
 
+from adapters.session.file import StatStamp, stat_stamp
 from adapters.system import SystemClock
 from adapters.telegram import TelegramConnector
 from engine.fleet.connect_limiter import ConnectLimiter
-from engine.fleet.credentials_watch import CredentialsWatch, stat_stamp_of
+from engine.fleet.credentials_watch import CredentialsWatch
 from engine.fleet.supervisor import Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, Connected, DatabaseCorrupt, NetworkLost, RetryRequested
@@ -50,6 +51,10 @@ class KeyedConnector(FakeConnector):
             return ""
         return await TelegramConnector(session=self.session, api_id=1, api_hash="0" * 32).credentials()
 
+    def session_stamp(self) -> StatStamp:
+        """Return the stamp of the file."""
+        return stat_stamp(self.session)
+
 
 @define
 class WatchHarness:
@@ -78,7 +83,7 @@ class WatchHarness:
     async def looks(self, count: int = 3) -> None:
         """Look some times, and let the account take what comes of it."""
         for _ in range(count):
-            await self.watch.look("A")
+            await self.watch.check("A")
             await anyio.sleep(0.02)
 
 
@@ -205,7 +210,7 @@ async def test_new_credentials_that_fail_are_not_tried_again(tmp_path: Path) -> 
     fleet = Supervisor({"A": runner_for(connector, MemoryJournal(), restored=stored)}, anyio.Event(), grace=1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
-        await CredentialsWatch(fleet, {"A": tmp_path / "a.session"}).look("A")
+        await CredentialsWatch(fleet).check("A")
         await anyio.sleep(0.1)
         assert fleet.snapshots["A"].state is State.AUTH_FAILED
         fleet.stop.set()

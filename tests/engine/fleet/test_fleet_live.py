@@ -36,7 +36,7 @@ async def fleet_at(dc: Sandbox, directory: Path) -> AsyncIterator[Supervisor]:
     journal = await JournalWriter.open(directory / "engine.db", on_trouble=lambda *_: None)
     supervisor = Supervisor({}, anyio.Event(), grace=15)
     turns = ConnectLimiter(LIMIT, 0.0)
-    network = OutageDetector(turns, supervisor.tell)
+    network = OutageDetector(turns, supervisor.notify)
 
     def observe(account: str, step: Step) -> None:
         network.observe(account, step)
@@ -51,7 +51,7 @@ async def fleet_at(dc: Sandbox, directory: Path) -> AsyncIterator[Supervisor]:
         supervisor.runners[str(number)] = Runner(
             account=str(number),
             connector=TelegramConnector(session=path, api_id=1, api_hash="0" * 32, datacenter=datacenter),
-            turns=turns,
+            limiter=turns,
             journal=journal,
             clock=SystemClock(),
             policy=SOON_STABLE,

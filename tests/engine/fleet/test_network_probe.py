@@ -25,7 +25,7 @@ async def fleet(*connectors: FakeConnector) -> AsyncIterator[list[Runner]]:
     by_name = {f"A{number}": connector for number, connector in enumerate(connectors)}
 
     def restored(names: object) -> None:
-        supervisor.tell(names, NetworkRestored())  # type: ignore[arg-type]
+        supervisor.notify(names, NetworkRestored())  # type: ignore[arg-type]
 
     probe = NetworkProbe(by_name, restored)  # type: ignore[arg-type]
     supervisor.listeners.append(probe.observe)

@@ -4,7 +4,7 @@ import anyio
 import pytest
 from attrs import define
 
-from engine.fleet.supervisor import MARGIN, Supervisor
+from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Record, Snapshot, State
 from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
 
@@ -70,7 +70,7 @@ async def test_a_link_that_cannot_be_closed_does_not_keep_the_engine() -> None:
     """A close that never returns is left behind a little after the grace, and the account ends in order."""
     orderly, took = await _stop_and_time(FakeConnector(close_takes=10_000), MemoryJournal())
     assert orderly
-    assert 15 < took <= 15 + MARGIN
+    assert 15 < took <= 15 + STOP_MARGIN
 
 
 @define
@@ -87,4 +87,4 @@ async def test_an_account_that_cannot_end_does_not_keep_the_engine() -> None:
     """After the grace and a margin the supervisor leaves, and says that it was not orderly."""
     orderly, took = await _stop_and_time(FakeConnector(), StuckJournal())
     assert not orderly
-    assert took <= 15 + MARGIN + 1
+    assert took <= 15 + STOP_MARGIN + 1

@@ -9,7 +9,7 @@ import pytest
 from attrs import asdict, field, frozen
 
 from engine.cli.log_explain import as_data, as_text
-from engine.journal.explain import SEES, arithmetic_of, explain
+from engine.journal.explain import GUARD_INPUTS, arithmetic_of, explain
 from states import ROWS, Entry, Event, Policy, Record, Snapshot, State, step
 from states.events import DatabaseLocked, FloodWait, NetworkLost, TransportFlood
 from states.schedules import Backoff, BackoffSchedules
@@ -55,7 +55,7 @@ def test_json_has_the_same(run: Run, path: Path) -> None:
 
 def test_every_guard_says_what_it_looks_at() -> None:
     """No rule of the table asks a question that the explanation has no values for."""
-    assert {row.when.__name__ for row in ROWS if row.when} == set(SEES)
+    assert {row.when.__name__ for row in ROWS if row.when} == set(GUARD_INPUTS)
 
 
 @frozen

@@ -61,8 +61,8 @@ async def test_it_goes_on_until_nothing_is_too_old(monkeypatch: pytest.MonkeyPat
 
 async def test_a_file_in_trouble_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A locked or full database does not end the engine."""
-    monkeypatch.setattr(retention, "EVERY", 0.001)
-    monkeypatch.setattr(retention, "MIN_IDLE", 0.001)
+    monkeypatch.setattr(retention, "CHECK_EVERY", 0.001)
+    monkeypatch.setattr(retention, "MIN_CHECK_EVERY", 0.001)
     monkeypatch.setattr(retention, "PAUSE", 0.001)
     journal = Forgetful(StorageError("locked"), 5)
     await kept(journal)

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from adapters.sqlite import JournalReader
 from adapters.system import EngineLock
 from engine import paths
-from engine.journal.stats import EARLIER, Past, Stats, measure
+from engine.journal.stats import BEGAN_EARLIER, AccountHistory, Stats, measure
 from states import Cause, Policy, Snapshot, State
 from tests.engine.journal.conftest import Run
 
@@ -58,7 +58,7 @@ def told(
     until: float = 1000.0, last: Move | None = None,
 ) -> Stats:  # fmt: skip
     """Measure account ``a``."""
-    return measure({"a": Past(lives=lives, last=last, ends=ends)}, moves, since=since, until=until)
+    return measure({"a": AccountHistory(lives=lives, last=last, ends=ends)}, moves, since=since, until=until)
 
 
 def test_time_in_each_state_and_the_share_of_healthy() -> None:
@@ -135,7 +135,7 @@ def test_since_cuts_at_the_time() -> None:
     found = told(*STORY[3:], last=STORY[2], lives=(Life(),), since=130.0).accounts["a"]
     assert found.lived == 170
     assert (found.outages, found.repairs, found.longest) == (1, (10,), 10)
-    assert (EARLIER, 1, 10) in found.causes
+    assert (BEGAN_EARLIER, 1, 10) in found.causes
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
@@ -147,9 +147,9 @@ def test_a_clock_that_was_set_back_gives_no_negative_time() -> None:
 
 def test_the_fleet_takes_all_accounts_together() -> None:
     """Times add up, and repairs are pooled."""
-    pasts = {name: Past(lives=(Life(),), last=None, ends=0.0) for name in "ab"}
+    histories = {name: AccountHistory(lives=(Life(),), last=None, ends=0.0) for name in "ab"}
     both = [Move(m.at, m.source, m.target, m.event, account=name) for m in STORY for name in "ab"]
-    found = measure(pasts, both, since=None, until=1000.0)
+    found = measure(histories, both, since=None, until=1000.0)
     assert found.fleet.lived == 600
     assert found.fleet.repairs == (10, 10, 30, 30)
     assert found.fleet.causes == (("NetworkLost", 2, 60), ("TimedOut", 2, 20))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.work.modules import BadModule, Found, find
+from engine.work.modules import BadModule, ModuleContents, load_modules
 
 HEAD = "from attrs import frozen\nfrom engine.work.decorators import job_kind, on, while_healthy\n"
 Write = Callable[[str, str], str]
@@ -30,9 +30,9 @@ def write(tmp_path: Path) -> Iterator[Write]:
     sys.modules.update(modules)
 
 
-def found(tmp_path: Path, *modules: str | tuple[str, list[str]]) -> Found:
+def found(tmp_path: Path, *modules: str | tuple[str, list[str]]) -> ModuleContents:
     """Return what is in modules."""
-    return find([(each, ["*"]) if isinstance(each, str) else each for each in modules], tmp_path)
+    return load_modules([(each, ["*"]) if isinstance(each, str) else each for each in modules], tmp_path)
 
 
 def refused(tmp_path: Path, *modules: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.work.pace import LATER, Pace
+from engine.work.pace import WHEN_ONE_ENDS, Pace
 from states.pace import Budget, Hours, KindPolicy, WorkPolicy
 
 NOW = 1_700_000_000.0
@@ -34,7 +34,7 @@ def test_one_job_of_a_kind_at_a_time_with_an_account() -> None:
     """Without rules the second job waits for the end of the first, and no other does."""
     at = pace()
     begin(at, "k", "A", NOW)
-    assert at.opening("k", "A", NOW) == LATER
+    assert at.opening("k", "A", NOW) == WHEN_ONE_ENDS
     assert at.opening("k", "B", NOW) is None
     assert at.opening("other", "A", NOW) is None
     at.ended("k", "A")
@@ -46,7 +46,7 @@ def test_per_account_counts_each_account_by_itself() -> None:
     at = pace(k=KindPolicy(per_account=2))
     for account in "AABB":
         begin(at, "k", account, NOW)
-    assert [at.opening("k", account, NOW) for account in "AB"] == [LATER, LATER]
+    assert [at.opening("k", account, NOW) for account in "AB"] == [WHEN_ONE_ENDS, WHEN_ONE_ENDS]
 
 
 def test_at_once_counts_the_whole_fleet() -> None:
@@ -54,7 +54,7 @@ def test_at_once_counts_the_whole_fleet() -> None:
     at = pace(k=KindPolicy(at_once=2))
     begin(at, "k", "A", NOW)
     begin(at, "k", "B", NOW)
-    assert at.opening("k", "C", NOW) == LATER
+    assert at.opening("k", "C", NOW) == WHEN_ONE_ENDS
     at.ended("k", "A")
     assert at.opening("k", "C", NOW) is None
 
@@ -93,7 +93,7 @@ def test_what_is_paid_needs_no_place() -> None:
     """A job that goes on with the attempt that it has paid for passes a full budget, but not the other limits."""
     at = pace(k=KindPolicy(budget=Budget(at_most=1, per=60, jitter=0)))
     begin(at, "k", "A", NOW)
-    assert at.opening("k", "A", NOW, paid=True) == LATER
+    assert at.opening("k", "A", NOW, paid=True) == WHEN_ONE_ENDS
     at.ended("k", "A")
     assert at.opening("k", "A", NOW) == NOW + 60
     assert at.opening("k", "A", NOW, paid=True) is None

@@ -5,16 +5,16 @@ import threading
 import anyio
 import pytest
 
-from adapters.telegram.notices import Notices
+from adapters.telegram.session_events import SessionEvents
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Event, Failure
 
 
 async def heard(link: int | None, event: Failure | DatabaseRecovered) -> list[Event]:
     """Put an event from another thread while this link is proven; return what is heard on the loop."""
-    notices, found = Notices(), list[Event]()
-    notices.listen(found.append)
-    notices.link = link
-    thread = threading.Thread(target=notices.put, args=(event,))
+    session_events, found = SessionEvents(), list[Event]()
+    session_events.listen(found.append)
+    session_events.link = link
+    thread = threading.Thread(target=session_events.put, args=(event,))
     thread.start()
     thread.join()
     await anyio.sleep(0.01)

@@ -1,0 +1,183 @@
+"""The connector of one account: what its links have in common, and what outlives each of them."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+from attrs import field, frozen
+from telethon import TelegramClient
+from telethon.crypto import rsa
+
+from adapters.session.file import StatStamp, stat_stamp
+from adapters.sqlite.errors import StorageError
+from adapters.telegram.client import REQUEST_TIMEOUT, TELETHON_LOGGER, LinkClient, OneLogger
+from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
+from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, read_fingerprint, stored_address
+from adapters.telegram.failover import ProxyFailover
+from adapters.telegram.inbox import Handler, Inbox
+from adapters.telegram.link import TelegramLink
+from adapters.telegram.proxy import Proxy, connection_class
+from adapters.telegram.session_events import SessionEvents
+from states.events import Event
+from states.snapshot import Hold
+
+PING_DELAY = 75
+"""Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
+
+
+@frozen
+class Datacenter:
+    """A datacenter that is not Telegram's own."""
+
+    id: int
+    host: str
+    port: int
+    public_key: str = field(repr=False)
+    """PKCS#1 PEM of the RSA key by which the datacenter proves itself."""
+
+    def trust(self) -> None:
+        """Let Telethon accept this key, too. Telethon has one list of keys for the whole process."""
+        rsa.add_key(self.public_key, old=False)
+
+
+@frozen(eq=False)
+class TelegramConnector:
+    """What the links of one account have in common, and what outlives each of them."""
+
+    session: Path
+    api_id: int
+    api_hash: str = field(repr=False)
+    datacenter: Datacenter | None = None
+    failover: ProxyFailover = field(factory=ProxyFailover)
+    """The proxies of the account, and which of them is next."""
+    disconnect_delay: int = PING_DELAY
+    """Seconds after which the datacenter may close a link that sends no ping."""
+    request_timeout: float = REQUEST_TIMEOUT
+    """Seconds that a request through a link's client may wait for its answer."""
+    backups: Path = field()
+    """The directory of the copy that is made before a session is upgraded."""
+    name: str = field()
+    """The account's name, and that of its backups."""
+    inbox: Inbox = field(init=False, repr=False)
+    memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
+    session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)
+    logger: OneLogger = field(init=False, repr=False)
+
+    @logger.default
+    def _make_logger(self) -> OneLogger:
+        return OneLogger(f"{TELETHON_LOGGER.name}.{self.label}")
+
+    @backups.default
+    def _default_backups(self) -> Path:
+        return self.session.parent / "backups"
+
+    @name.default
+    def _default_name(self) -> str:
+        return self.session.stem
+
+    @inbox.default
+    def _make_inbox(self) -> Inbox:
+        return Inbox(self.label)
+
+    @property
+    def label(self) -> str:
+        """The name in log lines."""
+        return self.session.stem
+
+    @property
+    def address(self) -> tuple[int, str, int] | None:
+        """The address to connect to, if not the one in the session."""
+        dc = self.datacenter
+        return (dc.id, dc.host, dc.port) if dc else None
+
+    def on(self, handler: Handler, event: Any) -> None:
+        """Call ``handler`` with each event of this kind (of ``telethon.events``), whichever client receives it.
+
+        Every update reaches the handler once; if the end of the process interrupts the handler, it gets the update
+        again.
+        """
+        self.inbox.on(handler, event)
+
+    async def deliver(self) -> None:
+        """Run the handlers on arriving updates until cancelled."""
+        await self.inbox.deliver()
+
+    async def settle(self) -> None:
+        """Write everything into the session file and release it, so that other programs may use it.
+
+        Bounded, and never raises. A file that cannot be written is tried until the process ends; if that fails, the
+        updates that were handled last are delivered once more after a restart.
+        """
+        if self.memory.session is None:
+            return
+        self.memory.session.write_states(self.inbox)
+        try:
+            await self.memory.session.release()
+        except StorageError as exc:
+            TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
+
+    def listen(self, observer: Callable[[Event], None]) -> None:
+        """Call ``observer``, on this loop, when the session file cannot be written, and when it can again."""
+        self.session_events.listen(observer)
+
+    @property
+    def route(self) -> str:
+        """The route to the datacenter: if one account gets through, all accounts with an equal route can."""
+        where = f"{self.datacenter.host}:{self.datacenter.port}" if self.datacenter else "Telegram"
+        return f"{where} through {self.failover.choose() or 'no proxy'}"
+
+    async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
+        """Return whether the datacenter answers, asked without the account and within ``timeout`` seconds."""
+        address = self.address or await anyio.to_thread.run_sync(stored_address, self.session)
+        return "dark" if address is None else await probe_datacenter(address, self.failover.choose(), timeout=timeout)
+
+    async def credentials(self) -> str:
+        """Return a fingerprint of the session's key, the application and the datacenter; empty without a key.
+
+        A corrected ``api_id`` or datacenter makes other credentials of the same key; another port does not.
+        """
+        key = self.memory.fingerprint() or cached_fingerprint(self.session)
+        key = key or await anyio.to_thread.run_sync(read_fingerprint, self.session)
+        dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
+        shown = f"{key} {self.api_id} {self.api_hash} {dc}"
+        return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
+
+    def session_stamp(self) -> StatStamp:
+        """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
+        return stat_stamp(self.session)
+
+    def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
+        """Return a link that is not open yet and does not send requests of the held kinds."""
+        return TelegramLink(number, self, holds, self.failover.choose())
+
+    def make_client(
+        self,
+        session: Any,
+        *,
+        timeout: float,
+        proxy: Proxy | None,
+        kind: type[TelegramClient] = LinkClient,
+        retries: int = 0,
+    ) -> Any:
+        """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait.
+
+        ``proxy`` has no default, so that no caller bypasses the proxies by an oversight.
+        """
+        return kind(
+            session,
+            self.api_id,
+            self.api_hash,
+            connection=connection_class(proxy),
+            proxy=proxy,
+            timeout=timeout,
+            auto_reconnect=False,
+            connection_retries=retries,
+            retry_delay=0,  # Telethon would sleep a second after a failed connect; the engine does the waiting here
+            request_retries=0,
+            raise_last_call_error=True,
+            flood_sleep_threshold=0,
+            catch_up=True,
+            base_logger=self.logger,
+        )

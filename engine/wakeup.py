@@ -1,0 +1,32 @@
+"""``Wakeup``: lets tasks sleep until something changes."""
+
+import anyio
+from attrs import define, field
+
+
+@define(eq=False)
+class Wakeup:
+    """Wakes every task that waits at the moment of ``notify``; a task that waits later sleeps until the next one.
+
+    It carries no news itself: a task that wakes looks at the state again.
+    """
+
+    _event: anyio.Event = field(factory=anyio.Event, init=False)
+
+    @property
+    def upcoming(self) -> anyio.Event:
+        """The event that the next ``notify`` sets.
+
+        A task that awaits anything between looking at the state and waiting takes it before it looks, and waits for it
+        afterwards. A change in between then ends the wait at once.
+        """
+        return self._event
+
+    def notify(self) -> None:
+        """Wake all tasks that wait."""
+        self._event.set()
+        self._event = anyio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the next ``notify``."""
+        await self._event.wait()
