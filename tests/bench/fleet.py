@@ -162,8 +162,8 @@ class Engine:
     probe: NetworkProbe = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.network = OutageDetector(self.turns, self.supervisor.tell)
-        self.probe = NetworkProbe(self.connectors, self.network.seen)
+        self.network = OutageDetector(self.limiter, self.supervisor.notify)
+        self.probe = NetworkProbe(self.connectors, self.network.datacenter_answers)
 
     def observe(self, account: str, step: Step) -> None:
         """Look at a decision."""

@@ -15,7 +15,7 @@ from telethon.tl.functions.updates import GetStateRequest
 from adapters.sqlite import JournalWriter
 from adapters.system import SystemClock
 from adapters.telegram import Datacenter, TelegramConnector
-from adapters.telegram.client import asked
+from adapters.telegram.client import translate_cancellation
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.network_probe import NetworkProbe
 from engine.fleet.outage_detector import OutageDetector
@@ -94,8 +94,8 @@ class Holdfast:
         turns = ConnectLimiter(CONNECTS_AT_ONCE, STAGGER)
         supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
         connector = TelegramConnector(account.session, *API, account.datacenter)
-        network = OutageDetector(turns, supervisor.tell)
-        program.probe = NetworkProbe({account.phone: connector}, network.seen)
+        network = OutageDetector(turns, supervisor.notify)
+        program.probe = NetworkProbe({account.phone: connector}, network.datacenter_answers)
         supervisor.listeners += [network.observe, program.probe.observe, program._observe]
         connector.on(program._hear, events.NewMessage())
         program.runner = supervisor.runners[account.phone] = Runner(
@@ -124,7 +124,7 @@ class Holdfast:
     @property
     def looks(self) -> int:
         """How often the network probe looked."""
-        return self.probe.looks
+        return self.probe.probes
 
     async def settle(self) -> None:
         """Return when the link is stable, so that its loss is not counted as another failure in a row."""
@@ -224,7 +224,7 @@ def _counted(tried: Callable[[], None]) -> type[ConnectionTcpFull]:
 
 async def _answered(client: Any) -> bool:
     try:
-        await asked(client(GetStateRequest()))
+        await translate_cancellation(client(GetStateRequest()))
     except Exception:  # whatever it is (the connection went, most likely), it is no answer
         return False
     return True

@@ -13,6 +13,7 @@ from cyclopts import App
 import engine
 from adapters.sandbox import FaultKind
 from engine.cli import app
+from engine.config import load
 from tests.engine.harness import ROOT
 from tools.pictures import PICTURE, drawn
 

@@ -215,7 +215,7 @@ def runner_for(connector: FakeConnector, journal: MemoryJournal, **given: Any) -
     defaults: dict[str, Any] = {
         "account": "A",
         "connector": connector,
-        "turns": UnlimitedTurns(),
+        "limiter": UnlimitedTurns(),
         "journal": journal,
         "clock": VirtualClock(),
         "policy": steady,

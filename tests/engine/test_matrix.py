@@ -191,7 +191,7 @@ async def account(harness: DatacenterHarness, dc: Sandbox, row: Row) -> AsyncIte
     runner = Runner(
         account="A",
         connector=connector,
-        turns=UnlimitedTurns(),
+        limiter=UnlimitedTurns(),
         journal=journal,
         clock=Clock(),
         policy=policy(row.timeout),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.session.inspect import Inspection, belongs_to_many, inspect, turn_wal_on
+from adapters.session.inspect import Inspection, enable_wal, inspect, is_shared
 from tests.adapters.session.support import HOLDS, KEY, change, killed, locked, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 

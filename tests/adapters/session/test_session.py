@@ -61,7 +61,7 @@ async def test_a_key_is_durable_when_save_returns(path: Path) -> None:
 
 async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
     """With the file locked, entities let ``save`` return at once, and a new key does not."""
-    session = RecordingSession(telethons_in(path), waits=QUICK)
+    session = RecordingSession(telethons_in(path), timeouts=QUICK)
     with locked(path):
         session.process_entities([user(1)])
         await asyncio.wait_for(session.save(), TIMEOUT)
@@ -75,8 +75,8 @@ async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
 
 async def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while ``save`` raises a sentence, so the key is never used."""
-    monkeypatch.setattr(module, "SAVE_SECONDS", 0.1)
-    session = RecordingSession(telethons_in(path), waits=QUICK)
+    monkeypatch.setattr(module, "SAVE_TIMEOUT", 0.1)
+    session = RecordingSession(telethons_in(path), timeouts=QUICK)
     with locked(path):
         session.auth_key = AuthKey(b"n" * 256)
         with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):
@@ -92,7 +92,7 @@ def telethons_in(path: Path) -> Path:
 
 def test_what_is_remembered_reaches_the_file_by_itself(path: Path) -> None:
     """Entities are in the file a moment later without a ``save``, and no transaction stays open."""
-    session = HoldfastSession(telethons_in(path), waits=QUICK)
+    session = HoldfastSession(telethons_in(path), timeouts=QUICK)
     session.process_entities([user(1), user(2)])
     until(lambda: rows(path) == [1, 2])
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:

@@ -47,7 +47,7 @@ sys.stdin.read()
 
 def test_a_file_that_another_process_has_locked_is_written_when_it_is_free(path: Path) -> None:
     """The lock is on record with how long and how much waits, then that it is over; every row is there, once."""
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     with program(LOCKS, path) as other:
         assert other.say() == "locked"
         for number in range(1, 6):
@@ -72,7 +72,7 @@ def test_a_file_that_another_process_has_locked_is_written_when_it_is_free(path:
 
 def test_the_loop_never_waits_for_a_lock(path: Path) -> None:
     """Whatever is asked of a session while its file is locked is answered from memory at once."""
-    session = RecordingSession(path, waits=attrs.evolve(QUICK, busy=2 * TIMEOUT))
+    session = RecordingSession(path, timeouts=attrs.evolve(QUICK, busy=2 * TIMEOUT))
     with locked(path):
         session.process_entities([user(1)])
         until(lambda: session.told)
@@ -87,7 +87,7 @@ def test_the_loop_never_waits_for_a_lock(path: Path) -> None:
 
 def test_a_passing_lock_is_not_worth_a_word(path: Path) -> None:
     """A lock that is over soon is not reported."""
-    session = RecordingSession(path, waits=attrs.evolve(QUICK, told=TIMEOUT))
+    session = RecordingSession(path, timeouts=attrs.evolve(QUICK, report_after=TIMEOUT))
     with locked(path):
         session.process_entities([user(1)])
         time.sleep(0.1)
@@ -100,7 +100,7 @@ def test_one_locked_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
     """Two threads write ten files while three others are locked."""
     held = [telethons(tmp_path / f"held{number}.session") for number in range(3)]
     free = [telethons(tmp_path / f"free{number}.session") for number in range(10)]
-    sessions = [RecordingSession(path, waits=QUICK) for path in (*held, *free)]
+    sessions = [RecordingSession(path, timeouts=QUICK) for path in (*held, *free)]
     with locked(held[0]), locked(held[1]), locked(held[2]):
         for session in sessions:
             session.process_entities([user(1)])
@@ -114,7 +114,7 @@ def test_one_locked_file_does_not_hold_up_the_others(tmp_path: Path) -> None:
 async def test_more_entities_wait_when_too_many_wait_already(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the bound an answer's entities hold its request up, until the file is written."""
     monkeypatch.setattr("adapters.session.holdfast_session.MAX_ROWS", 10)
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     with locked(path):
         assert session.process_entities([user(number) for number in range(1, 10)]) is None
         more = session.process_entities([user(10), user(11)])
@@ -131,7 +131,7 @@ async def test_more_entities_wait_when_too_many_wait_already(path: Path, monkeyp
 
 async def test_a_lock_at_the_end_is_waited_for(path: Path) -> None:
     """Closing a locked file ends when the lock does, and everything is there."""
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     with locked(path):
         session.process_entities([user(1)])
         closing = session.close()
@@ -176,7 +176,7 @@ def fill(path: Path) -> None:
 def test_a_full_disk_loses_nothing(disk: Path) -> None:
     """It is told at once, memory goes on, and when there is room again everything is written."""
     path = telethons(disk / "account1.session")
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     filler = disk / "filler"
     fill(filler)
     everybody = [user(number) for number in range(1, 2001)]
@@ -210,7 +210,7 @@ def users_own() -> Iterator[Path]:
 def test_a_directory_that_becomes_read_only_loses_nothing(users_own: Path) -> None:
     """It is told at once, memory goes on, and when it can be written again everything is."""
     path = telethons(users_own / "account1.session")
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     users_own.chmod(0o500)
     session.process_entities([user(1)])
     until(lambda: session.told)
@@ -235,7 +235,7 @@ def test_a_directory_that_cannot_be_written_is_told_at_the_opening(users_own: Pa
 
 def test_a_deleted_file_is_noticed_and_not_made_again(path: Path, tmp_path: Path) -> None:
     """A file that was deleted stays deleted; put back, it gets everything that it missed."""
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     kept = tmp_path / "kept"
     path.rename(kept)
     session.process_entities([user(1)])
@@ -252,7 +252,7 @@ def test_a_deleted_file_is_noticed_and_not_made_again(path: Path, tmp_path: Path
 def test_a_file_that_was_replaced_by_a_copy_gets_everything(path: Path, tmp_path: Path) -> None:
     """An older copy of the same login that was put there is updated."""
     copy = telethons(tmp_path / "copy.session")
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     session.process_entities([user(1)])
     until(lambda: rows(path) == [1])
     until(lambda: not path.with_name("account1.session-wal").exists())
@@ -264,7 +264,7 @@ def test_a_file_that_was_replaced_by_a_copy_gets_everything(path: Path, tmp_path
 
 def test_nothing_is_written_into_another_login(path: Path) -> None:
     """If the file was given another key, it keeps to itself what the old login knew, and says so."""
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     other = SQLiteSession(str(path))
     other.auth_key = AuthKey(b"n" * 256)
     other.close()
@@ -305,7 +305,7 @@ def test_a_damaged_file_is_set_aside_and_the_backup_named(path: Path) -> None:
 def test_a_file_that_is_damaged_while_it_is_in_use_is_set_aside(path: Path) -> None:
     """The account hears of it once, with where the file is now; the other files go on."""
     telethons(path, entities=3000)
-    session = RecordingSession(path, waits=QUICK)
+    session = RecordingSession(path, timeouts=QUICK)
     damage(path)
     session.process_entities([user(number) for number in range(1, 3000, 50)])
     session.set_dc(3, "127.0.0.1", 443)

@@ -62,7 +62,7 @@ COMES_IN = """
 import sys
 from pathlib import Path
 from adapters.sqlite import process_queue
-process_queue.TIMEOUT_SECONDS = 120.0
+process_queue.TURN_TIMEOUT = 120.0
 with process_queue.ProcessQueue(Path(sys.argv[1])).turn(lambda: False):
     print("in", flush=True)
 """
@@ -89,7 +89,7 @@ def says(running: "subprocess.Popen[str]", line: str) -> None:
 
 
 def never() -> bool:
-    """Return that the turn is not urgent."""
+    """Return that the turn is not to be given up."""
     return False
 
 
@@ -112,7 +112,7 @@ def test_processes_have_their_turns_one_after_another(tmp_path: Path) -> None:
 
 def test_a_dead_neighbour_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel ends the turn of a process that was killed in it."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", TIMEOUT)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", TIMEOUT)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
         other.kill()
@@ -124,7 +124,7 @@ def test_a_dead_neighbour_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue is a courtesy: a writer that waited long enough goes on, and SQLite's own lock decides."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.2)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
@@ -134,10 +134,10 @@ def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monk
         other.send_signal(signal.SIGCONT)
 
 
-def test_a_waiting_writer_can_be_told_to_hurry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_writer_can_be_told_to_stop_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that is closed does not wait for its turn."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", TIMEOUT)
-    hurry = threading.Event()
+    monkeypatch.setattr(module, "TURN_TIMEOUT", TIMEOUT)
+    stop_waiting = threading.Event()
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
         timer = threading.Timer(0.1, stop_waiting.set)
@@ -202,11 +202,11 @@ def test_where_locks_do_not_exist_there_is_no_queue(
     assert asked == 1
 
 
-def test_a_neighbour_stopped_at_the_door_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_neighbour_stopped_while_drawing_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
-    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
     queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
-    with process(AT_THE_DOOR, path) as other:
+    with process(DRAWING, path) as other:
         says(other, "in")
         other.send_signal(signal.SIGSTOP)
         with queue.turn(never):
@@ -263,7 +263,7 @@ def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: 
         def another_was_served() -> bool:
             nonlocal turns, now
             turns += 1
-            now += module.TIMEOUT_SECONDS / 2
+            now += module.TURN_TIMEOUT / 2
             with path.with_name("x.db.queue").open("r+b") as file:
                 file.seek(8)
                 file.write(struct.pack("<q", turns))
@@ -278,7 +278,7 @@ def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: 
 
 async def test_a_writer_that_waits_for_a_foreign_lock_lets_its_neighbours_in(open_writer: OpenWriter) -> None:
     """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
-    async with open_writer(waits=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
+    async with open_writer(timeouts=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             queue = b.path.with_name("rows.db.queue")

@@ -115,7 +115,7 @@ async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.Monke
 
 async def test_records_are_written_between_the_steps(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that writes while old entries go is not held up, and loses nothing."""
-    monkeypatch.setattr(module, "STEP_ROWS", 2)
+    monkeypatch.setattr(module, "MAX_STEP_ROWS", 2)
     driver = AccountDriver(Policy())
     driver.now += 1000
     bound = driver.now

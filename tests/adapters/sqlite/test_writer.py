@@ -11,7 +11,7 @@ import pytest
 
 from adapters.sqlite import Statement, WriterBroken, WriterClosed, WriterTimeouts
 from states.events import DatabaseLocked, DatabaseUnavailable
-from tests.adapters.sqlite.support import LATEST, ROW, WAITS, OpenWriter, locked
+from tests.adapters.sqlite.support import LATEST, ROW, TIMEOUTS, OpenWriter, locked
 from tests.timeouts import TIMEOUT
 
 
@@ -44,7 +44,7 @@ async def test_concurrent_writers_are_each_in_order(open_writer: OpenWriter) -> 
             if number % 7 == 0:
                 await b.writer.flush()
 
-    async with open_writer(bound=16) as b:
+    async with open_writer(max_waiting=16) as b:
         async with anyio.create_task_group() as tasks:
             for name in "abcdefgh":
                 tasks.start_soon(produce, name)
@@ -55,7 +55,7 @@ async def test_concurrent_writers_are_each_in_order(open_writer: OpenWriter) -> 
 
 async def test_write_waits_at_the_bound(open_writer: OpenWriter) -> None:
     """At the bound a write waits for room, and goes on when the database has taken the rows."""
-    async with open_writer(bound=10) as b:
+    async with open_writer(max_waiting=10) as b:
         async with locked(b.path):
             for row in numbered(10):
                 await b.writer.write(ROW, row)
@@ -71,7 +71,7 @@ async def test_write_waits_at_the_bound(open_writer: OpenWriter) -> None:
 
 async def test_no_writer_overtakes_at_the_bound(open_writer: OpenWriter) -> None:
     """Writers that wait for room are served in the order in which they came, before those that come later."""
-    async with open_writer(bound=1) as b:
+    async with open_writer(max_waiting=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             for number in range(20):
                 tasks.start_soon(b.writer.write, ROW, ("a", number))
@@ -87,7 +87,7 @@ async def test_a_new_writer_queues_behind_those_that_wait(open_writer: OpenWrite
         await b.writer.flush()
         await b.writer.write(ROW, ("a", 2))
 
-    async with open_writer(bound=1) as b:
+    async with open_writer(max_waiting=1) as b:
         async with anyio.create_task_group() as tasks, locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             tasks.start_soon(come_when_room_is_made)
@@ -114,7 +114,7 @@ async def test_locked_is_reported_and_nothing_is_lost(open_writer: OpenWriter) -
 
 async def test_loop_turns_while_locked(open_writer: OpenWriter) -> None:
     """The event loop takes a hundred turns while the thread waits in SQLite for the lock."""
-    async with open_writer(waits=WriterTimeouts(busy=TIMEOUT, slice=TIMEOUT, retry=0.05)) as b:
+    async with open_writer(timeouts=WriterTimeouts(busy=TIMEOUT, slice=TIMEOUT, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             for _ in range(100):
@@ -127,7 +127,7 @@ async def test_loop_turns_while_locked(open_writer: OpenWriter) -> None:
 
 async def test_busy_patience_is_longer_than_a_slice(open_writer: OpenWriter) -> None:
     """A lock that goes away within the busy patience is no trouble at all."""
-    async with open_writer(waits=WriterTimeouts(busy=TIMEOUT, slice=0.02, retry=0.05)) as b:
+    async with open_writer(timeouts=WriterTimeouts(busy=TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await anyio.sleep(0.2)
@@ -197,7 +197,7 @@ async def test_not_json_is_the_callers_error(open_writer: OpenWriter) -> None:
 
 async def test_latest_replaces_in_the_queue(open_writer: OpenWriter) -> None:
     """Rows of which only the last counts take no place of their own while an earlier one is queued."""
-    async with open_writer(bound=3) as b:
+    async with open_writer(max_waiting=3) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()  # the first row is now in the thread's hands, the rest will be in the queue
@@ -237,16 +237,16 @@ async def test_close_saves_everything(open_writer: OpenWriter) -> None:
 
 
 @pytest.mark.parametrize(
-    "waits",
+    "timeouts",
     [
-        WAITS,
+        TIMEOUTS,
         WriterTimeouts(busy=2 * TIMEOUT, slice=0.1, retry=2 * TIMEOUT),
         WriterTimeouts(busy=0.05, slice=0.05, retry=2 * TIMEOUT),
     ],
 )
-async def test_close_with_a_lock_is_bounded(open_writer: OpenWriter, waits: WriterTimeouts) -> None:
-    """Closing a locked database ends in time, whatever the waits, and says how many rows were not saved."""
-    async with open_writer(waits=waits) as b, locked(b.path):
+async def test_close_with_a_lock_is_bounded(open_writer: OpenWriter, timeouts: WriterTimeouts) -> None:
+    """Closing a locked database ends in time, whatever the timeouts, and says how many rows were not saved."""
+    async with open_writer(timeouts=timeouts) as b, locked(b.path):
         for row in numbered(600):
             await b.writer.write(ROW, row)
         await anyio.sleep(0.1)
@@ -257,7 +257,7 @@ async def test_close_with_a_lock_is_bounded(open_writer: OpenWriter, waits: Writ
 
 async def test_close_cuts_the_retry_short(open_writer: OpenWriter) -> None:
     """Closing does not sit out the time between two tries: a lock that is gone is noticed at once."""
-    async with open_writer(waits=WriterTimeouts(busy=0.02, slice=0.02, retry=2 * TIMEOUT)) as b:
+    async with open_writer(timeouts=WriterTimeouts(busy=0.02, slice=0.02, retry=2 * TIMEOUT)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             await b.until_told()
@@ -277,7 +277,7 @@ async def test_flush_ends_with_the_close(open_writer: OpenWriter) -> None:
         except WriterClosed as exc:
             errors.append(exc)
 
-    async with open_writer(bound=1) as b, locked(b.path):
+    async with open_writer(max_waiting=1) as b, locked(b.path):
         await b.writer.write(ROW, ("a", 0))
         with anyio.fail_after(TIMEOUT):
             async with anyio.create_task_group() as tasks:

@@ -70,7 +70,7 @@ async def test_a_return_leaves_a_link_that_works_alone(harness: DatacenterHarnes
     async with harness, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
         failover = ProxyFailover((first.address(), second.address()), clock)
         connector = proxied(harness, failover=failover)
-        failover.failed(first.address(), NetworkLost())
+        failover.report_failure(first.address(), NetworkLost())
         link = await opened(connector)
         clock.now += RETURN_AFTER * 2
         answer = (await link.probe(proof=True, timeout=TIMEOUT))[-1]

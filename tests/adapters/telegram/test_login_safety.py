@@ -115,7 +115,7 @@ async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
     harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that owns the session is named before anything is asked."""
-    monkeypatch.setattr("adapters.telegram.login.OWNING_SECONDS", 0.1)
+    monkeypatch.setattr("adapters.telegram.login.OWN_TIMEOUT", 0.1)
     async with harness as dc:
         account = harness.connector()
         owner = OwnerLock(account.session)

@@ -183,10 +183,10 @@ async def test_a_code_that_is_not_scanned_ends_the_login(
     harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A QR code is not shown for ever."""
-    monkeypatch.setattr("adapters.telegram.conversation.QR_SECONDS", 0.1)
+    monkeypatch.setattr("adapters.telegram.conversation.QR_TIMEOUT", 0.1)
     async with harness as dc:
         dc.set_token_lifetime(0.1)
-        with pytest.raises(LoginFailed, match="nobody scanned"):
+        with pytest.raises(LoginFailed, match="was not scanned"):
             await log_in(newcomer(harness), ScriptedAnswers(), ByQr())
 
 

@@ -11,7 +11,7 @@ import pytest
 from attrs import define
 
 from engine.control import ControlHandlers
-from engine.fleet.supervisor import REBIRTH_DELAY, Supervisor
+from engine.fleet.supervisor import RESTART_DELAY, Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, ConfigRefused, FloodWait, NetworkLost, TransportFlood
 from tests.engine.fakes import EPOCH, FakeConnector, MemoryJournal, runner_for, until
@@ -202,7 +202,7 @@ async def test_between_two_lives_nothing_is_promised() -> None:
             await harness.handlers.retry("A"),
             await harness.handlers.resume("A"),
         ]
-        await anyio.sleep(REBIRTH_DELAY + 1)
+        await anyio.sleep(RESTART_DELAY + 1)
         late = await harness.handlers.pause("A")
     assert not any(outcome.done for outcome in early)
     assert all("ask again" in outcome.said for outcome in early)
@@ -224,7 +224,7 @@ async def test_a_pause_that_fails_on_the_way_out_is_still_a_pause() -> None:
 
         runner.observer = failing
         await harness.handlers.pause("A")
-        await anyio.sleep(10 * REBIRTH_DELAY)
+        await anyio.sleep(10 * RESTART_DELAY)
         assert harness.snapshot.paused
     assert len(connector.opened) == 1
 

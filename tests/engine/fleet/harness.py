@@ -61,14 +61,14 @@ class FleetHarness:
     async def living(self) -> AsyncIterator["FleetHarness"]:
         """Let the fleet live for the length of the block, from the moment at which all links are stable."""
         self.supervisor = Supervisor({}, anyio.Event(), grace=15)
-        self.detector = OutageDetector(self.limiter, self.supervisor.tell)
+        self.detector = OutageDetector(self.limiter, self.supervisor.notify)
         policy = Policy(
             healthy=Health(stable_after=STABLE_AFTER, probe_every=self.probe_every),
             backoff=BackoffSchedules(network=SCHEDULE),
         )
         for name, connector in self.connectors.items():
             self.supervisor.runners[name] = runner_for(
-                connector, self.journal, account=name, turns=self, policy=policy, observer=self._observe
+                connector, self.journal, account=name, limiter=self, policy=policy, observer=self._observe
             )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)

@@ -75,7 +75,7 @@ async def test_after_a_jump_every_account_is_asked_at_once() -> None:
     fleet = FleetHarness(30)
     wall = VirtualClock()
     async with fleet.living(), anyio.create_task_group() as tasks:
-        tasks.start_soon(watch_clocks, wall, SteadyVirtualClock(), fleet.supervisor.tell_all)
+        tasks.start_soon(watch_clocks, wall, SteadyVirtualClock(), fleet.supervisor.notify_all)
         await anyio.sleep(3)
         before = [len(connector.probes) for connector in fleet.connectors.values()]
         wall.shift += 600
@@ -93,7 +93,7 @@ async def test_a_full_mailbox_keeps_no_account_waiting() -> None:
         deaf = fleet.supervisor.runners["A1"]
         while deaf.offer(StopRequested()):
             pass
-        fleet.supervisor.tell_all(ClockJumped(seconds=60))
+        fleet.supervisor.notify_all(ClockJumped(seconds=60))
         await anyio.sleep(1)
         assert sorted(fleet.events("ClockJumped")) == ["A0", "A2"]
         assert fleet.state("A0") is State.HEALTHY

@@ -101,7 +101,7 @@ def test_never_more_than_the_limit_and_no_attempt_starves(
     assert all(attempt.ended for attempt in attempts)
     assert all(attempt.granted is not None for attempt in attempts if attempt.cancelled is None)
     assert limiter.waiting == 0
-    assert limiter._inside == 0
+    assert limiter._connecting == 0
 
 
 @settings(max_examples=200)

@@ -96,7 +96,7 @@ async def watching(directory: Path, *outcomes: object, key: bytes = OLD) -> Asyn
     fleet = Supervisor({"A": runner_for(connector, journal, clock=SystemClock())}, anyio.Event(), grace=1)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
-        yield WatchHarness(fleet, CredentialsWatch(fleet, {"A": session}), journal, session)
+        yield WatchHarness(fleet, CredentialsWatch(fleet), journal, session)
         fleet.stop.set()
 
 
@@ -146,9 +146,9 @@ async def test_a_key_in_the_log_beside_the_file_is_noticed(tmp_path: Path) -> No
             script.execute("pragma wal_autocheckpoint = 0")
             script.execute("update sessions set port = 80")
             await harness.looks()
-            before = stat_stamp_of(harness.session)
+            before = stat_stamp(harness.session)
             script.execute("update sessions set auth_key = ?", (NEW,))
-            assert stat_stamp_of(harness.session)[0] == before[0]
+            assert stat_stamp(harness.session)[0] == before[0]
             await harness.looks()
             assert harness.events("CredentialsReplaced") == 1
 
@@ -171,8 +171,8 @@ async def test_an_account_that_waits_for_a_turn_keeps_its_place(tmp_path: Path) 
     """An attempt that has not begun reads the new key when its turn comes; it does not queue anew for it."""
     async with watching(tmp_path) as harness:
         runner = harness.fleet.runners["A"]
-        runner.turns = ConnectLimiter(1, 0.0)
-        async with runner.turns.turn():
+        runner.limiter = ConnectLimiter(1, 0.0)
+        async with runner.limiter.turn():
             await harness.until(lambda at: at.snapshot.credentials != "")
             by_rename(harness.session, NEW)
             await harness.looks()
@@ -201,7 +201,7 @@ async def test_new_credentials_that_fail_are_not_tried_again(tmp_path: Path) -> 
     async with watching(tmp_path, AuthRejected(), AuthRejected()) as harness:
         await harness.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(harness.session, NEW)
-        await harness.watch.look("A")
+        await harness.watch.check("A")
         await harness.until(lambda at: at.events("AuthRejected") == 2)
         await harness.looks()
         assert harness.events("CredentialsReplaced") == 1

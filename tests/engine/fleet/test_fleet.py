@@ -18,7 +18,7 @@ async def started(at_once: int, stagger: float, *, count: int, connect_takes: fl
     connectors = [FakeConnector(connect_takes=connect_takes) for _ in range(count)]
     turns = ConnectLimiter(at_once, stagger)
     runners = [
-        runner_for(connector, MemoryJournal(), turns=turns, account=str(number))
+        runner_for(connector, MemoryJournal(), limiter=turns, account=str(number))
         for number, connector in enumerate(connectors)
     ]
     async with anyio.create_task_group() as tasks:

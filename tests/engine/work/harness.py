@@ -184,7 +184,7 @@ class Wait(Exception):
     """Stands for a flood wait of so many seconds, and for the job alone if there is a ``True`` after them."""
 
 
-def classify(exc: BaseException, _: Any) -> Lost | Flooded | Raised:
+def classify_error(exc: BaseException, _: Any) -> Lost | Flooded | Raised:
     """Tell the connection's errors, waits and others apart by their class."""
     if isinstance(exc, Wait):
         return Flooded("SendMessage", VirtualClock().now() + exc.args[0], *exc.args[1:])
@@ -262,7 +262,7 @@ async def dispatching(
         policy=policy,
         store=store,
         client_of=clients.get,
-        blame=classify,
+        classify_error=classify_error,
         clock=store.clock,
         rng=random.Random(seed),
     )

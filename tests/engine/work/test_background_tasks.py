@@ -11,7 +11,7 @@ from attrs import define, field
 
 from engine.work.background_tasks import BackgroundTasks
 from tests.engine.work.blocking import Lines, said
-from tests.engine.work.harness import classify
+from tests.engine.work.harness import classify_error
 
 pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]
 
@@ -49,7 +49,7 @@ class BackgroundHarness:
 @asynccontextmanager
 async def running(**clients: Any) -> AsyncIterator[BackgroundHarness]:
     """Run background tasks for the length of the block."""
-    harness = BackgroundHarness(BackgroundTasks(clients.get, classify), clients)
+    harness = BackgroundHarness(BackgroundTasks(clients.get, classify_error), clients)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(harness.tasks.run)
         try:

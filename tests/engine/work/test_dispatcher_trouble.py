@@ -169,7 +169,7 @@ async def test_a_cancellation_that_was_not_asked_for_is_a_failure() -> None:
     number = store.add("gives_up")
     async with dispatching({"gives_up": gives_up}, store) as harness:
         (job,) = await harness.over(number)
-    assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, and nobody here had asked for that")
+    assert (job.state, job.detail) == (JobState.FAILED, "it was cancelled, but not by the engine")
 
 
 async def test_a_lost_connection_lets_the_account_rest() -> None:
