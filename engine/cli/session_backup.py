@@ -75,7 +75,7 @@ def restore(
     show: Annotated[bool, Parameter(name="--list", negative="", help="Only list the backups.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replace an account's session file by a backup.
+    """Replace an account's session file with a backup.
 
     The present file is backed up first. If it is damaged, or not a session, it is set aside.
 
