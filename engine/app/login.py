@@ -93,14 +93,14 @@ class CredentialsCommand:
         """Whether the account has a new session already."""
         return self.login is not None and self.login.placed
 
-    async def log_in(self, way: LoginMethod) -> LoginOutcome:
+    async def log_in(self, method: LoginMethod) -> LoginOutcome:
         """Log the account in. Raises ``LoginFailed``, ``LockHeld``, ``StorageError``, ``SandboxError``, ``OSError``."""
         name = self.account.name
         async with AsyncExitStack() as stack:
             engine, before, connector = await self._prepare(stack)
             async with self._session_free(engine, before) as known:
                 self.login = Login(connector, self.prompts)
-                backup = (await self.login.run(way)).backup
+                backup = (await self.login.run(method)).backup
             sentences = [f"{name} is logged in"]
             if backup is not None:
                 sentences.append(f"The previous session is kept as {backup}")

@@ -45,13 +45,13 @@ def login(
         from adapters.telegram import AsBot, ByCode, ByQr, LoginMethod  # noqa: PLC0415  # as above
         from engine.app.login import CredentialsCommand  # noqa: PLC0415  # as above
 
-        way: LoginMethod = ByCode(phone or account.phone)
+        method: LoginMethod = ByCode(phone or account.phone)
         if qr:
-            way = ByQr()
+            method = ByQr()
         elif account.bot_token is not None:
-            way = AsBot(account.bot_token)
+            method = AsBot(account.bot_token)
         command = CredentialsCommand(config, account, Terminal(yes))
-        _run(command, lambda: command.log_in(way))
+        _run(command, lambda: command.log_in(method))
 
 
 def logout(*words: ConfigAndAccount, yes: Yes = False) -> None:
