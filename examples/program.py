@@ -24,7 +24,7 @@ async def main() -> None:
     async with engine:
         # A Telethon client, for one piece of work: the next one may be another.
         client = await engine.account("Account 1").ready()
-        print((await client.get_me()).phone)
+        print((await client.get_me()).first_name)
         message = {"to": "me", "text": "Hello"}
         number = await engine.add_job("send", message, account="Account 1")
         print((await engine.finished(number)).state)

@@ -1,4 +1,4 @@
-"""Writes ``docs/log-events.md``, the list of all events of the log, from their catalogue.
+"""Writes ``docs/log-events.md``, the list of all events of the log, from their lists.
 
 ``python -m tools.log_reference`` writes it, ``--check`` fails if it is stale.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from adapters.log_events import ADAPTER_EVENTS
 from engine.console.log_event import LogEvent
-from engine.console.messages import CATALOGUE
+from engine.console.messages import LOG_EVENTS
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "log-events.md"
 HEAD: Final = """# Log events
@@ -76,8 +76,8 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def events() -> list[LogEvent]:
-    """Return all events, by logger and in the catalogue's order."""
-    found = [*CATALOGUE.values(), *(LogEvent(*event) for event in ADAPTER_EVENTS)]
+    """Return all events, by logger and in the order of their lists."""
+    found = [*LOG_EVENTS.values(), *(LogEvent(*event) for event in ADAPTER_EVENTS)]
     return sorted(found, key=lambda event: event.logger)
 
 

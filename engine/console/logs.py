@@ -21,7 +21,7 @@ import structlog
 
 from engine.console.format import iso
 from engine.console.log_event import UNSAFE
-from engine.console.messages import CATALOGUE, render
+from engine.console.messages import LOG_EVENTS, render
 
 LINES_QUEUED = 10_000
 """Lines that may wait for the thread; more are dropped and counted, because memory is worth more than a line."""
@@ -62,7 +62,7 @@ def to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[L
     extra = event
     if not OF_RECORDS.isdisjoint(event):
         extra = {key: value for key, value in event.items() if key not in OF_RECORDS}
-    if event["event"] not in CATALOGUE:
+    if event["event"] not in LOG_EVENTS:
         str(line)  # now: values of the user's own may change before the thread sees them
     return (line,), {"extra": extra, "exc_info": None}
 

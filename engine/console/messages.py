@@ -19,7 +19,7 @@ from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
-CATALOGUE: Final[Mapping[str, LogEvent]] = {event.name: event for event in (*CONNECTIONS, *ENGINE, *WORK)}
+LOG_EVENTS: Final[Mapping[str, LogEvent]] = {event.name: event for event in (*CONNECTIONS, *ENGINE, *WORK)}
 """Every event that the engine logs, by its name."""
 
 LINKED: Final = (State.HEALTHY, State.TIMEOUT)
@@ -37,7 +37,7 @@ log = structlog.get_logger(LOGGER)
 def render(name: str, fields: Mapping[str, Any]) -> str:
     """Return the line of an event: icon and sentence; then, below it, the stack and the exception if it has them.
 
-    An event of the user's own, which is not in the catalogue, is its name and its fields as ``key=value``.
+    An event of the user's own, which is not one of them, is its name and its fields as ``key=value``.
     """
     line = _known(name, fields)
     if line is None:
@@ -48,8 +48,8 @@ def render(name: str, fields: Mapping[str, Any]) -> str:
 
 
 def _known(name: str, fields: Mapping[str, Any]) -> str | None:
-    """Return the line of an event of the catalogue; None for others."""
-    event = CATALOGUE.get(name) if isinstance(name, str) else None
+    """Return the line of an known event; None for others."""
+    event = LOG_EVENTS.get(name) if isinstance(name, str) else None
     if event is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The catalogue of the log's events: every call has its entry, every entry a call, and the renderer its manners."""
+"""The events of the log: every call has its entry, every entry a call, and the renderer its manners."""
 
 import ast
 import logging
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engine.console import logs
-from engine.console.messages import CATALOGUE, events_of, render
+from engine.console.messages import LOG_EVENTS, events_of, render
 from tests.engine.console.walk import steps
 from tools.log_reference import PAGE, events, page
 
@@ -42,7 +42,7 @@ def _name(call: ast.Call) -> str:
 @pytest.mark.parametrize(
     ("file", "method", "call"), [pytest.param(*each, id=f"{each[0]}:{each[2].lineno}") for each in CALLS]
 )
-def test_a_call_has_an_event_of_the_catalogue_and_fields(file: str, method: str, call: ast.Call) -> None:
+def test_a_call_has_a_known_event_and_fields(file: str, method: str, call: ast.Call) -> None:
     """A name that is listed, at its level, with fields that are documented, and neither prose nor an icon."""
     if file == "engine/work/ready_queues.py" and not isinstance(call.args[0], ast.Constant):
         return  # one call for two events, which the test of the lines has
@@ -74,11 +74,11 @@ def test_the_walk_meets_every_event_of_a_connection() -> None:
     for account, decision in steps():
         for level, name, fields in events_of(account, decision):
             met.setdefault(name, set()).update(fields)
-            assert logging.getLevelName(level).lower() in CATALOGUE[name].level or "concerns_all" in fields
+            assert logging.getLevelName(level).lower() in LOG_EVENTS[name].level or "concerns_all" in fields
     assert met.keys() == OF_CONNECTIONS
     for name, fields in met.items():
-        assert fields <= CATALOGUE[name].fields.keys() | {"concerns_all"}
-        assert CATALOGUE[name].fields.keys() - fields <= {"concerns_all"}, name
+        assert fields <= LOG_EVENTS[name].fields.keys() | {"concerns_all"}
+        assert LOG_EVENTS[name].fields.keys() - fields <= {"concerns_all"}, name
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -96,7 +96,7 @@ def test_no_name_stands_twice() -> None:
     assert len(ALL) == len(events())
 
 
-def test_the_page_is_what_the_catalogue_says() -> None:
+def test_the_page_is_what_the_events_say() -> None:
     """The documented list cannot go stale."""
     assert PAGE.read_text("utf-8") == page(), "run: python -m tools.log_reference"
 
@@ -207,7 +207,7 @@ def test_an_event_of_the_user_s_own_is_its_name_and_its_fields() -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"account": "A", "took": "long", "attempt": 1, "via": ""}])
-def test_a_name_of_the_catalogue_with_other_fields_is_the_user_s(fields: dict[str, Any]) -> None:
+def test_a_known_name_with_other_fields_is_the_user_s(fields: dict[str, Any]) -> None:
     """No line is lost because two programs chose one name."""
     assert render("connected", fields).startswith("connected")
 
