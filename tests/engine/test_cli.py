@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.common import match_accounts
 from states.events import (
     AuthRejected,
     Connected,
@@ -129,3 +130,8 @@ def test_status_before_the_first_run_lists_the_config(run: Run, tmp_path: Path) 
     assert code == 3
     assert len(json.loads(out)["accounts"]) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_an_exact_name_is_not_a_pattern() -> None:
+    """Commands find an account whose name has brackets by that name, though it would not match itself as a glob."""
+    assert match_accounts(["News [1]", "News 1"], "News [1]") == ["News [1]"]
