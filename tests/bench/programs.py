@@ -15,7 +15,7 @@ from telethon.tl.functions.updates import GetStateRequest
 from adapters.sqlite import JournalWriter
 from adapters.system import SystemClock
 from adapters.telegram import Datacenter, TelegramConnector
-from adapters.telegram.client import asked
+from adapters.telegram.client import translate_cancellation
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.network_probe import NetworkProbe
 from engine.fleet.outage_detector import OutageDetector
@@ -224,7 +224,7 @@ def _counted(tried: Callable[[], None]) -> type[ConnectionTcpFull]:
 
 async def _answered(client: Any) -> bool:
     try:
-        await asked(client(GetStateRequest()))
+        await translate_cancellation(client(GetStateRequest()))
     except Exception:  # whatever it is (the connection went, most likely), it is no answer
         return False
     return True
