@@ -8,9 +8,9 @@ default:
 demo *options:
     uv run python -m engine run config.yaml {{ options }}
 
-# Run the tests, but not those that are slow; or those that you name: just test tests/states
+# Run the tests, without those that take long: just test; just test tests/states; just test -m slow
 test *options:
-    uv run pytest -m "not slow" {{ options }}
+    uv run pytest {{ options }}
 
 # Check everything that can be checked without running a test: style, types, imports, diagrams, documents
 check:
@@ -43,7 +43,7 @@ test-all *options:
     for version in 3.11 3.12 3.13 3.14; do
         if ! uv python find --no-project --no-python-downloads "$version" > /dev/null 2>&1; then
             absent+=("$version")
-        elif uv run --isolated --no-python-downloads --python "$version" pytest -m "not slow" {{ options }}; then
+        elif uv run --isolated --no-python-downloads --python "$version" pytest {{ options }}; then
             passed+=("$version")
         else
             failed+=("$version")

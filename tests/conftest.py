@@ -1,10 +1,31 @@
-"""What every test begins with."""
+"""The setting of every test: virtual time for those that ask for it, no deadlines, the log of one test alone."""
 
-from collections.abc import Iterator
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
+
+from tests.virtual_time import VirtualLoop
+
+hypothesis.settings.register_profile("holdfast", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("holdfast")  # a deadline measures the machine, not the code
+
+
+def pytest_configure() -> None:
+    """Let SIGINT reach the processes of the tests: a suite in the background ignores it, and they inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run a test with the marker ``virtual`` in virtual time, every other one in real time."""
+    if item.get_closest_marker("virtual"):
+        return {"virtual": VirtualLoop}
+    return {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

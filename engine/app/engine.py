@@ -228,19 +228,10 @@ class Engine:
 
         It starts the parts, runs the fleet, and ends the parts in the opposite order.
         """
-        config, fleet = self.config, self.fleet
         async with AsyncExitStack() as parts:
             with self.stop.startup():
-                journal = self._journal = await parts.enter_async_context(_journal(config))
-                follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
-                parts.callback(follower.wake, over=True)
-                known = await journal.snapshots()
-                self.jobs.open(journal.jobs, self._client_of)
-                parts.push_async_callback(self.jobs.close)
-                connectors = await parts.enter_async_context(self.source.opened(self))
-                watchers = self._assemble(connectors, journal, known)
-                await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-            if not fleet.runners:
+                watchers = await self._start(parts)
+            if not self.fleet.runners:
                 task_status.started()
                 log.info("start_abandoned")
                 return
@@ -249,21 +240,37 @@ class Engine:
                     tasks.start_soon(watcher)
                 tasks.start_soon(self._stop_after, duration)
                 task_status.started()
-                async with anyio.create_task_group() as ending:
-                    ending.start_soon(self._work)
-                    orderly = await fleet.run()
-                if not orderly:
-                    log.error("grace_exceeded", grace=fleet.grace)
+                await self._run_accounts()
                 tasks.cancel_scope.cancel()
         log.info("engine_stopped")
+
+    async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
+        """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
+        journal = self._journal = await parts.enter_async_context(_journal(self.config))
+        follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
+        parts.callback(follower.wake, over=True)
+        known = await journal.snapshots()
+        self.jobs.open(journal.jobs, self._client_of)
+        parts.push_async_callback(self.jobs.close)
+        connectors = await parts.enter_async_context(self.source.opened(self))
+        await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
+        return self._assemble(connectors, journal, known)  # last: a start that is cancelled makes no runners
+
+    async def _run_accounts(self) -> None:
+        """Run the accounts and their jobs until the stop has ended them all."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._run_jobs)
+            orderly = await self.fleet.run()
+        if not orderly:
+            log.error("grace_exceeded", grace=self.fleet.grace)
 
     async def flush(self) -> None:
         """Return when everything that the running engine has recorded is durable."""
         if self._journal is not None:
             await self._journal.flush()
 
-    async def _work(self) -> None:
-        """Do the jobs until the stop begins: they are taken away first, while the accounts disconnect."""
+    async def _run_jobs(self) -> None:
+        """Run jobs until the stop begins: they are taken away while their accounts still disconnect."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.jobs.run)
             await self.stop.wanted.wait()

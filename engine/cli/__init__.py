@@ -1,4 +1,4 @@
-"""The commands. Data goes to stdout, what is said about it to stderr."""
+"""The command line. Data goes to stdout; remarks and errors go to stderr."""
 
 from cyclopts import App
 

@@ -13,7 +13,8 @@ from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
-from engine.console.format import nearest
+from engine.console.format import matching, nearest
+from engine.control.protocol import MAX_PATTERN
 from engine.work.kinds import BadJob
 from engine.work.modules import BadModule
 
@@ -69,6 +70,18 @@ def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:
         return config, config.account(words[-1])
     except UnknownAccount as exc:
         fail(EXIT_BAD_INPUT, str(exc))
+
+
+def match_accounts(names: Sequence[str], pattern: str, *, option: str = "") -> list[str]:
+    """Return the account named ``pattern``, or all whose names match it as a glob; exit if there are none.
+
+    ``option`` is the option that has the pattern, for the sentence.
+    """
+    found = matching(names, pattern) if len(pattern) <= MAX_PATTERN else []
+    if not found:
+        prefix = f"{option}: " if option else ""
+        fail(EXIT_BAD_INPUT, f"{prefix}no account is named like {pattern!r}; {nearest(pattern, names)}")
+    return found
 
 
 def parse_duration_option(option: str, text: str) -> float:

@@ -9,11 +9,18 @@ from cyclopts import Parameter
 
 from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_ENGINE_DOWN, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
-from engine.config import Config, load
-from engine.console.format import matching, nearest
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    EXIT_ENGINE_DOWN,
+    EXIT_FAILED,
+    AsJson,
+    ConfigPath,
+    fail,
+    match_accounts,
+    reporting_errors,
+)
+from engine.config import load
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
-from engine.control.protocol import MAX_PATTERN
 
 AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
 
@@ -45,7 +52,7 @@ def retry(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = Fals
 def _command(config: Path, verb: Verb, account: str, as_json: bool) -> None:
     with reporting_errors():
         settings = load(config)
-        _check(settings, account)
+        match_accounts([each.name for each in settings.accounts], account)
         holder = holder_of(settings.storage.directory / paths.LOCK)
         if holder is None:
             fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: python -m engine run {config}")
@@ -62,9 +69,3 @@ def _command(config: Path, verb: Verb, account: str, as_json: bool) -> None:
         else:
             print("\n".join(outcome.said for outcome in outcomes))
         raise SystemExit(0 if all(outcome.done for outcome in outcomes) else EXIT_FAILED)
-
-
-def _check(settings: Config, account: str) -> None:
-    names = [each.name for each in settings.accounts]
-    if len(account) > MAX_PATTERN or not matching(names, account):
-        fail(EXIT_BAD_INPUT, f"no account is named like {account!r}; {nearest(account, names)}")

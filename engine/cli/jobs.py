@@ -23,11 +23,12 @@ from engine.cli.common import (
     ConfigPath,
     check_choice,
     fail,
+    match_accounts,
     parse_duration_option,
     reporting_errors,
 )
 from engine.config import Config, load
-from engine.console.format import matching, nearest
+from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
 from engine.control import CommandRefused, EngineSilent, Verb, send_command
 from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
@@ -186,12 +187,9 @@ def _build_filter(
 ) -> dict[str, list[str] | None]:
     check_choice("--state", state, [each.value for each in JobState])
     names = [each.name for each in settings.accounts]
-    accounts = None if account is None else matching(names, account)
-    if accounts == []:
-        fail(EXIT_BAD_INPUT, f"--account: no account is named like {account!r}; {nearest(account or '', names)}")
     return {
         "state": None if state is None else [state],
-        "account": accounts,
+        "account": None if account is None else match_accounts(names, account, option="--account"),
         "kind": None if kind is None else [kind],
     }
 

@@ -1,6 +1,5 @@
 """``log``, and its subcommands ``explain``, ``replay`` and ``stats``."""
 
-import fnmatch
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ from engine.cli.common import (
     ConfigPath,
     check_choice,
     fail,
+    match_accounts,
     parse_duration_option,
     reporting_errors,
 )
@@ -28,7 +28,6 @@ from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
 from engine.config import load
 from engine.console import journal_lines
-from engine.console.format import nearest
 from states import EVENT_BY_NAME, Entry, State
 
 app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
@@ -39,16 +38,6 @@ FOLLOW_INTERVAL = 0.25
 """Seconds between two reads of the journal."""
 FOLLOW_FIRST_LINES = 20
 """Number of earlier lines that ``log -f`` prints first."""
-
-
-def _match_accounts(reader: JournalReader, pattern: str | None) -> list[str] | None:
-    if pattern is None:
-        return None
-    names = list(reader.accounts())
-    fitting = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
-    if not fitting:
-        fail(EXIT_BAD_INPUT, f"--account: no account is named like {pattern!r}; {nearest(pattern, names)}")
-    return fitting
 
 
 def _print_entries(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
@@ -89,9 +78,10 @@ def log(
         settings = load(config)
         console = Console(highlight=False)
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+            names = list(reader.accounts()) if account is not None else []
             wanted = partial(
                 reader.entries,
-                accounts=_match_accounts(reader, account),
+                accounts=None if account is None else match_accounts(names, account, option="--account"),
                 state=State(state) if state else None,
                 event=event,
                 since=earliest,

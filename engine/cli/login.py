@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # Telethon takes a second or two to import, and most commands
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Ask for no confirmation.")]
+Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Do not ask for confirmation.")]
 
 
 def login(

@@ -1,6 +1,5 @@
 """``session backup`` and ``session restore``."""
 
-import fnmatch
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,10 +22,10 @@ from engine.cli.common import (
     ConfigPath,
     fail,
     load_account,
+    match_accounts,
     reporting_errors,
 )
 from engine.config import AccountConfig, Config, load
-from engine.console.format import nearest
 from engine.console.shell import engine_command
 
 app = App(name="session", help="Backups of session files.", version_flags=[])
@@ -47,10 +46,9 @@ def backup(
     """
     with reporting_errors():
         settings = load(config)
-        accounts = [one for one in settings.accounts if account is None or fnmatch.fnmatchcase(one.name, account)]
-        if not accounts:
-            names = [one.name for one in settings.accounts]
-            fail(EXIT_BAD_INPUT, f"no account is named like {account!r}; {nearest(account or '', names)}")
+        names = [one.name for one in settings.accounts]
+        chosen = names if account is None else match_accounts(names, account)
+        accounts = [one for one in settings.accounts if one.name in chosen]
         failed = False
         for one in accounts:
             try:
@@ -77,7 +75,7 @@ def restore(
     show: Annotated[bool, Parameter(name="--list", negative="", help="Only list the backups.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replace an account's session file by a backup.
+    """Replace an account's session file with a backup.
 
     The present file is backed up first. If it is damaged, or not a session, it is set aside.
 

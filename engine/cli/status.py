@@ -16,13 +16,12 @@ from adapters.sqlite import JournalMissing, JournalReader
 from adapters.sqlite.job_reader import JobReader
 from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
+from engine.cli.common import AsJson, ConfigPath, match_accounts, reporting_errors
 from engine.config import Config, load
 from engine.console import live
-from engine.console.format import nearest
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
-from engine.console.status import EngineInfo, as_data, exit_code, filter_accounts, page
+from engine.console.status import EngineInfo, as_data, exit_code, page
 from engine.console.svg import svg
 from states import Snapshot
 from states.jobs import JobState, JobSummary, by_state
@@ -45,10 +44,8 @@ def _read_snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot
     except JournalMissing:
         stored = {}  # the engine has not run yet; the page says that it is not running
     names = [account.name for account in settings.accounts]
-    found = filter_accounts({name: stored.get(name, Snapshot()) for name in names}, pattern)
-    if not found and pattern is not None:
-        fail(EXIT_BAD_INPUT, f"no account is named like {pattern!r}; {nearest(pattern, names)}")
-    return found
+    found = names if pattern is None else match_accounts(names, pattern)
+    return {name: stored.get(name, Snapshot()) for name in found}
 
 
 def _read_jobs(settings: Config) -> JobSummary:

@@ -7,10 +7,10 @@ import attrs
 from cattrs import BaseValidationError
 
 from engine.config.document import MAX_SIZE, Broken, Document, Problem, Unreadable, read_yaml
-from engine.config.rules import rule_problems
-from engine.config.structure import converter_for, problems_of
+from engine.config.rules import find_conflicts
+from engine.config.structure import build_converter, list_problems
 from engine.config.types import Config
-from engine.config.values import kind, substitute
+from engine.config.values import describe_type, substitute
 from engine.config.wildcards import expand, restore_origin
 
 
@@ -39,7 +39,7 @@ def load(path: Path) -> Config:
         faults, origin = expand(plain, folder)
         problems += faults
         config, faults = _structure(plain, folder)
-        problems += [restore_origin(problem, origin) for problem in (*faults, *rule_problems(plain, folder, origin))]
+        problems += [restore_origin(problem, origin) for problem in (*faults, *find_conflicts(plain, folder, origin))]
     else:
         config = None
         problems += _top_level_problem(plain)
@@ -53,16 +53,20 @@ def load(path: Path) -> Config:
 def _top_level_problem(plain: object) -> list[Problem]:
     if isinstance(plain, Broken):
         return []  # reported already
-    what = "the file is empty" if plain is None else f"the top level must be a mapping (key: value), not {kind(plain)}"
+    what = (
+        "the file is empty"
+        if plain is None
+        else f"the top level must be a mapping (key: value), not {describe_type(plain)}"
+    )
     return [Problem((), f"{what}; start with the sections telegram and accounts")]
 
 
 def _structure(plain: dict[str, Any], folder: Path) -> tuple[Config | None, list[Problem]]:
-    converter = converter_for(folder)
+    converter = build_converter(folder)
     try:
         return converter.structure(plain, Config), []
     except BaseValidationError as error:
-        return None, list(problems_of(error))
+        return None, list(list_problems(error))
 
 
 def _read_document(path: Path) -> Document:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from engine.config.values import kind
+from engine.config.values import describe_type
 
 _MAX_LOGGERS: Final = 100
 _LOGGER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}(\.[A-Za-z0-9_ -]{1,64}){0,15}")
@@ -47,7 +47,7 @@ class LoggingSection:
 def to_loggers(value: Any) -> dict[str, Any]:
     """Return a mapping whose keys are names of loggers. Raises ``ValueError`` with a sentence."""
     if not isinstance(value, dict | None):
-        raise ValueError(f"must be a mapping (logger: level), not {kind(value)}")
+        raise ValueError(f"must be a mapping (logger: level), not {describe_type(value)}")
     loggers = value or {}
     if len(loggers) > _MAX_LOGGERS:
         raise ValueError(f"must have at most {_MAX_LOGGERS} loggers")

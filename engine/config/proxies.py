@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-from engine.config.values import kind
+from engine.config.values import describe_type
 
 DIRECT: Final = "direct"
 _FORMS: Final = "socks5://user:password@host:1080, http://host:3128 or mtproxy://secret@host:443"
@@ -56,7 +56,7 @@ class ProxyConfig:
 def to_proxy(value: object, _: object = None) -> ProxyConfig | None:
     """Return the proxy that a URL names; None for ``direct``. Raises ValueError with a sentence."""
     if not isinstance(value, str):
-        raise ValueError(f"must be text, like {_FORMS}, not {kind(value)}")
+        raise ValueError(f"must be text, like {_FORMS}, not {describe_type(value)}")
     text = str(value)
     if text == DIRECT:
         return None

@@ -30,27 +30,27 @@ MISSING: Final[Mapping[tuple[Do, str], str]] = {
 ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
 
 
-def rule_problems(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
+def find_conflicts(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
     """Yield the conflicts between values: names, session files, modules, the sandbox's groups and its scenario.
 
     ``origin`` has for each account the number of the entry in the file from which it comes.
     """
-    accounts = list(_mappings(document.get("accounts")))
-    yield from _equal_names(accounts, origin)
-    yield from _two_logins(accounts)
-    yield from _shared_sessions(accounts, folder, origin)
+    accounts = list(_select_mappings(document.get("accounts")))
+    yield from _find_equal_names(accounts, origin)
+    yield from _find_double_logins(accounts)
+    yield from _find_shared_sessions(accounts, folder, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
-    yield from _sandbox(document, names)
-    yield from _modules_without_accounts(document.get("work"), list(names))
+    yield from _check_sandbox(document, names)
+    yield from _find_unmatched_modules(document.get("work"), list(names))
 
 
-def _mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
+def _select_mappings(items: object) -> Iterator[tuple[int, dict[str, Any]]]:
     for index, item in enumerate(items if isinstance(items, list) else []):
         if isinstance(item, dict):
             yield index, item
 
 
-def _equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[int]) -> Iterator[Problem]:
+def _find_equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[int]) -> Iterator[Problem]:
     first: dict[str, int] = {}
     for index, account in accounts:
         name = account.get("name")
@@ -58,30 +58,34 @@ def _equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[int]) 
             if origin[earlier] == origin[index]:
                 continue  # files of one wildcard, reported already
             both = f"accounts[{origin[earlier]}] and accounts[{origin[index]}]"
-            text = f"{both} have the same name{_shown(account)}; rename one of them"
+            text = f"{both} have the same name{_show_name(account)}; rename one of them"
             yield Problem(("accounts", index, "name"), text)
 
 
-def _two_logins(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
+def _find_double_logins(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
     for index, account in accounts:
         if account.get("phone") is not None and account.get("bot_token") is not None:
             text = "a bot logs in with its token, and has no phone; remove one of the two"
             yield Problem(("accounts", index, "bot_token"), text)
 
 
-def _shared_sessions(accounts: list[tuple[int, dict[str, Any]]], folder: Path, origin: list[int]) -> Iterator[Problem]:
+def _find_shared_sessions(
+    accounts: list[tuple[int, dict[str, Any]]], folder: Path, origin: list[int]
+) -> Iterator[Problem]:
     first: dict[object, tuple[int, dict[str, Any]]] = {}
     for index, account in accounts:
-        for identity in _identities(account.get("session"), folder):
+        for identity in _identify_session(account.get("session"), folder):
             earlier, other = first.setdefault(identity, (index, account))
             if earlier != index:
-                both = f"accounts[{origin[earlier]}]{_shown(other)} and accounts[{origin[index]}]{_shown(account)}"
+                both = (
+                    f"accounts[{origin[earlier]}]{_show_name(other)} and accounts[{origin[index]}]{_show_name(account)}"
+                )
                 text = f"{both} use the same file; give each account a session of its own"
                 yield Problem(("accounts", index, "session"), text)
                 break
 
 
-def _identities(session: object, folder: Path) -> Iterator[object]:
+def _identify_session(session: object, folder: Path) -> Iterator[object]:
     """Yield what identifies a session file: its path without links and, if it exists, its inode."""
     try:
         path = to_session(session, folder)
@@ -95,7 +99,7 @@ def _identities(session: object, folder: Path) -> Iterator[object]:
     yield status.st_dev, status.st_ino
 
 
-def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Problem]:
+def _check_sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Problem]:
     section, telegram = document.get("sandbox"), document.get("telegram")
     if section is None:
         return
@@ -114,15 +118,15 @@ def _sandbox(document: dict[str, Any], phones: dict[str, Any]) -> Iterator[Probl
         for key in ("seed", "for"):
             if section.get(key) is not None:
                 yield Problem(("sandbox", key), f"{key} is for scenario: chaos alone; remove it")
-    yield from _equal_groups(section.get("groups"))
-    for index, step in _mappings(scenario):
-        for path, text in _step_faults(step, phones):
+    yield from _find_equal_groups(section.get("groups"))
+    for index, step in _select_mappings(scenario):
+        for path, text in _check_step(step, phones):
             yield Problem(("sandbox", "scenario", index, *path), text)
 
 
-def _modules_without_accounts(work: object, names: list[str]) -> Iterator[Problem]:
+def _find_unmatched_modules(work: object, names: list[str]) -> Iterator[Problem]:
     modules = work.get("modules") if isinstance(work, dict) else None
-    for index, module in _mappings(modules):
+    for index, module in _select_mappings(modules):
         given = module.get("accounts")
         for pattern in given if isinstance(given, list) else [given]:
             if isinstance(pattern, str) and pattern and pattern not in names and not fnmatch.filter(names, pattern):
@@ -130,20 +134,20 @@ def _modules_without_accounts(work: object, names: list[str]) -> Iterator[Proble
                 yield Problem(("work", "modules", index, "accounts"), text)
 
 
-def _equal_groups(groups: object) -> Iterator[Problem]:
+def _find_equal_groups(groups: object) -> Iterator[Problem]:
     first: dict[str, int] = {}
-    for index, group in _mappings(groups):
+    for index, group in _select_mappings(groups):
         name = group.get("name")
         if isinstance(name, str) and (earlier := first.setdefault(name.lower(), index)) != index:
             text = f"groups[{earlier}] and groups[{index}] have the same name; rename one of them"
             yield Problem(("sandbox", "groups", index, "name"), text)
 
 
-def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _check_step(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the key (or none, for the step itself) and the text of each fault of one step."""
     do, account = step.get("do"), step.get("account")
     if isinstance(do, str) and do in DO_VALUES:
-        yield from _key_faults(to_do(do), step)
+        yield from _check_keys(to_do(do), step)
     if isinstance(account, str) and phones:
         if account not in phones:
             yield ("account",), f"no account has this name; {nearest(account, phones)}"
@@ -151,7 +155,7 @@ def _step_faults(step: dict[str, Any], phones: dict[str, Any]) -> Iterator[tuple
             yield ("account",), "the sandbox knows accounts by their phone, and this one has none; give it one"
 
 
-def _key_faults(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _check_keys(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]:
     given = {key for key in STEP_KEYS if step.get(key) is not None}
     allowed = allowed_keys(do)
     if needs_end(do) and not given & {"for", "times"}:
@@ -169,24 +173,24 @@ def _key_faults(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
         yield ("code",), f"must be one of {', '.join(map(str, codes))} for {do}"
     if "text" in allowed and do is not StepCommand.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text):
         yield ("text",), "must be the text of an error, like FLOOD_WAIT_30: 1 to 128 letters, digits and _"
-    if do is FaultKind.SLOW and _is_no_delay(step.get("seconds")):
+    if do is FaultKind.SLOW and _is_bad_delay(step.get("seconds")):
         yield ("seconds",), "must be more than 0 s and at most 1h, because it is a delay"
-    if do is FaultKind.CLOCK_OFFSET and _seconds(step.get("seconds")) == 0:
+    if do is FaultKind.CLOCK_OFFSET and _parse_seconds(step.get("seconds")) == 0:
         yield ("seconds",), "must not be 0; write 60s for a clock that is ahead, -400s for one that is behind"
 
 
-def _seconds(value: object) -> float | None:
+def _parse_seconds(value: object) -> float | None:
     try:
         return to_offset(value)
     except Exception:  # reported already, by the converter
         return None
 
 
-def _is_no_delay(value: object) -> bool:
-    seconds = _seconds(value)
+def _is_bad_delay(value: object) -> bool:
+    seconds = _parse_seconds(value)
     return seconds is not None and not 0 < seconds <= MAX_DELAY_SECONDS
 
 
-def _shown(account: dict[str, Any]) -> str:
+def _show_name(account: dict[str, Any]) -> str:
     name = account.get("name")
     return f" ({str(name)!r})" if isinstance(name, str) and may_show(name) else ""

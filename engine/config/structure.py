@@ -22,7 +22,7 @@ from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, 
 from engine.config.values import (
     AlreadyReported,
     describe,
-    kind,
+    describe_type,
     one_of,
     to_duration,
     to_int,
@@ -57,7 +57,7 @@ Prepare = Callable[[dict[str, Any]], dict[str, Any]]  # fills in values that the
 _KEYS: Final = {"duration": "for"}  # attribute: key, for keys that are keywords of Python
 
 
-def converter_for(folder: Path) -> Converter:
+def build_converter(folder: Path) -> Converter:
     """Return a converter that can structure a ``Config``; relative paths start at ``folder``."""
     converter = Converter(detailed_validation=True, forbid_extra_keys=True)
     converter.register_structure_hook(str, to_text)
@@ -71,10 +71,10 @@ def converter_for(folder: Path) -> Converter:
     for section in sections:
         _register(converter, section)
     _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file
-    _register(converter, Storage, _with_directory, directory=lambda value, _: to_path(value, folder))
+    _register(converter, Storage, _fill_directory, directory=lambda value, _: to_path(value, folder))
     for back_off in (Backoff, FileBackoff):
         _register(converter, back_off, factor=to_number, jitter=to_number)
-    _register(converter, BackoffSchedules, prepare=_with_own_defaults)
+    _register(converter, BackoffSchedules, prepare=_fill_schedules)
     _register(converter, ScenarioStep, seconds=to_offset)
     _register(converter, SandboxSection, scenario=partial(_to_scenario, converter))
     _register(converter, Telegram, datacenter=partial(_to_datacenter, converter))
@@ -98,7 +98,7 @@ def converter_for(folder: Path) -> Converter:
     return converter
 
 
-def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
+def list_problems(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
     """Yield a problem for each leaf of a tree of cattrs errors; ``path`` is the key path of its root."""
     match error:
         case AlreadyReported():
@@ -106,15 +106,15 @@ def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
         case ClassValidationError():
             noted, others = error.group_exceptions()
             for inner, note in noted:
-                yield from problems_of(inner, (*path, _KEYS.get(note.name, note.name)))
+                yield from list_problems(inner, (*path, _KEYS.get(note.name, note.name)))
             for inner in others:
-                yield from problems_of(inner, path)
+                yield from list_problems(inner, path)
         case IterableValidationError():
             for inner, item in error.group_exceptions()[0]:
-                yield from problems_of(inner, (*path, item.index))
+                yield from list_problems(inner, (*path, item.index))
         case ForbiddenExtraKeysError():
             for key in sorted(error.extra_fields):
-                yield Problem((*path, key), _unknown_key(error.cl, key))
+                yield Problem((*path, key), _describe_unknown_key(error.cl, key))
         case KeyError():
             yield Problem(path, "is required, and missing; add it")
         case ValueError():
@@ -123,7 +123,7 @@ def problems_of(error: BaseException, path: KeyPath = ()) -> Iterator[Problem]:
             raise error  # a bug in this program, not a mistake in the config
 
 
-def _unknown_key(section: type[Any], key: str) -> str:
+def _describe_unknown_key(section: type[Any], key: str) -> str:
     if section is Policy and key == "auth_failed":
         return "auth_failed has no schedule, because it waits for the operator; remove the key"
     known = [_KEYS.get(name, name) for name in attrs.fields_dict(section) if (section, name) != (Config, "path")]
@@ -137,7 +137,7 @@ def _register(converter: Converter, section: type[Any], prepare: Prepare | None 
         field.name: override(
             rename=_KEYS.get(field.name),
             omit=(section, field.name) == (Config, "path"),  # not a key: load() sets it
-            struct_hook=_field_reader(field, reads.get(field.name) or _listed(field, converter.structure)),
+            struct_hook=_add_validator(field, reads.get(field.name) or _require_list(field, converter.structure)),
         )
         for field in fields
     }
@@ -148,13 +148,13 @@ def _register(converter: Converter, section: type[Any], prepare: Prepare | None 
         if value is None and optional:  # all lines of the section are comments
             value = {}
         if not isinstance(value, dict):
-            raise ValueError(f"must be a mapping (key: value), not {kind(value)}")
+            raise ValueError(f"must be a mapping (key: value), not {describe_type(value)}")
         return structure(prepare(value) if prepare else value, wanted)
 
     converter.register_structure_hook(section, read)
 
 
-def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
+def _add_validator(field: "attrs.Attribute[Any]", read: Read) -> Read:
     """Return a function that reads a value and runs the field's validator on it.
 
     The constructor would run the validators, too, but stop at the first bad field.
@@ -172,19 +172,19 @@ def _field_reader(field: "attrs.Attribute[Any]", read: Read) -> Read:
     return read_field
 
 
-def _listed(field: "attrs.Attribute[Any]", read: Read) -> Read:
+def _require_list(field: "attrs.Attribute[Any]", read: Read) -> Read:
     """Return ``read``, restricted to lists if the field is a tuple: cattrs would accept text, too."""
     is_tuple = str(field.type).startswith("tuple[")
 
     def read_listed(value: Any, wanted: Any) -> Any:
         if is_tuple and not isinstance(value, list):
-            raise ValueError(f"must be a list, not {kind(value)}")
+            raise ValueError(f"must be a list, not {describe_type(value)}")
         return read(value, wanted)
 
     return read_listed
 
 
-def _with_own_defaults(schedules: dict[str, Any]) -> dict[str, Any]:
+def _fill_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
     """Complete each schedule with its own defaults: those of ``database`` differ from those of ``Backoff()``."""
     own = attrs.asdict(BackoffSchedules())
     return {
@@ -193,7 +193,7 @@ def _with_own_defaults(schedules: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_directory(storage: dict[str, Any]) -> dict[str, Any]:
+def _fill_directory(storage: dict[str, Any]) -> dict[str, Any]:
     return {"directory": str(Storage().directory)} | storage
 
 
@@ -230,7 +230,7 @@ def _to_proxies(converter: Converter, value: Any, _: Any) -> tuple[ProxyConfig |
 
 def _to_data(value: Any, _: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"must be a mapping such as {{chat: '@holdfast_news'}}, not {kind(value)}")
+        raise ValueError(f"must be a mapping such as {{chat: '@holdfast_news'}}, not {describe_type(value)}")
     return value
 
 
@@ -250,7 +250,7 @@ def _to_retry(converter: Converter, value: Any, _: Any) -> Backoff:
 
 def _to_kinds(converter: Converter, value: Any, _: Any) -> dict[str, KindPolicy]:
     if not isinstance(value, dict | None):
-        raise ValueError(f"must be a mapping (kind: its rules), not {kind(value)}")
+        raise ValueError(f"must be a mapping (kind: its rules), not {describe_type(value)}")
     return converter.structure(value or {}, dict[str, KindPolicy])
 
 
@@ -261,7 +261,7 @@ def _to_levels(converter: Converter, value: Any, _: Any) -> dict[str, LogLevel]:
 def _to_modules(converter: Converter, value: Any, _: Any) -> tuple[Module, ...]:
     """Return the modules in a list; a module for all accounts may be given by its name alone."""
     if not isinstance(value, list):
-        raise ValueError(f"must be a list, not {kind(value)}")
+        raise ValueError(f"must be a list, not {describe_type(value)}")
     return converter.structure(
         [{"module": each} if isinstance(each, str) else each for each in value], tuple[Module, ...]
     )

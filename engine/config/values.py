@@ -29,7 +29,7 @@ _VARIABLE: Final = re.compile(r"(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 _MAX_PEM: Final = 64 * 1024  # bytes
 _PEM: Final = re.compile(r"-----BEGIN RSA PUBLIC KEY-----\n[A-Za-z0-9+/=\s]+-----END RSA PUBLIC KEY-----")
 
-_KINDS: Final[tuple[tuple[type, str], ...]] = (
+_TYPE_NAMES: Final[tuple[tuple[type, str], ...]] = (
     (type(None), "an empty value"),
     (bool, "true or false (yes, no, on and off mean the same)"),  # before int, of which bool is a subclass
     (int, "a number"),
@@ -110,16 +110,16 @@ def _substitute_text(text: str, path: KeyPath, problems: list[Problem]) -> objec
     return result
 
 
-def kind(value: object) -> str:
+def describe_type(value: object) -> str:
     """Return the type of ``value`` in words; raises ``AlreadyReported`` for a broken value."""
     if isinstance(value, Broken):
         raise AlreadyReported
-    return next((word for types, word in _KINDS if isinstance(value, types)), "something else")
+    return next((word for types, word in _TYPE_NAMES if isinstance(value, types)), "something else")
 
 
 def describe(value: object) -> str:
-    """Return a text in quotes if it cannot be a secret, and ``kind`` of any other value."""
-    return _quote(value) if isinstance(value, str) else kind(value)
+    """Return a text in quotes if it cannot be a secret, and ``describe_type`` of any other value."""
+    return _quote(value) if isinstance(value, str) else describe_type(value)
 
 
 def to_text(value: object, _: object = None) -> str:
@@ -127,7 +127,7 @@ def to_text(value: object, _: object = None) -> str:
     if isinstance(value, str):
         return str(value)
     advice = "; put it in quotes" if isinstance(value, int | float | datetime.date) else ""
-    raise ValueError(f"must be text, not {kind(value)}{advice}")
+    raise ValueError(f"must be text, not {describe_type(value)}{advice}")
 
 
 def to_optional_text(value: object, _: object = None) -> str | None:
@@ -140,7 +140,7 @@ def to_phone(value: object, _: object = None) -> str | None:
     if value is None or isinstance(value, str):
         return None if value is None else str(value)
     advice = '; put the phone number in quotes, like "+…"' if isinstance(value, int | float) else ""
-    raise ValueError(f"must be text, not {kind(value)}{advice}")
+    raise ValueError(f"must be text, not {describe_type(value)}{advice}")
 
 
 def to_int(value: object, _: object = None) -> int:
@@ -151,7 +151,7 @@ def to_int(value: object, _: object = None) -> int:
         raise ValueError("must be a whole number, without a point")
     if _is_number_of_environment(value, _WHOLE_NUMBER):
         return int(str(value))
-    raise ValueError(f"must be a whole number, not {kind(value)}")
+    raise ValueError(f"must be a whole number, not {describe_type(value)}")
 
 
 def to_number(value: object, _: object = None) -> float:
@@ -160,7 +160,7 @@ def to_number(value: object, _: object = None) -> float:
         return float(value)
     if _is_number_of_environment(value, _PLAIN_NUMBER):
         return float(str(value))
-    raise ValueError(f"must be a number, not {kind(value)}")
+    raise ValueError(f"must be a number, not {describe_type(value)}")
 
 
 def to_duration(value: object, _: object = None) -> float:

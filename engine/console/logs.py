@@ -76,6 +76,12 @@ class TextLines(logging.Formatter):
         self._second = -1
         self._time = ""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; an event has all of its text already, so it needs none of the formatter's work."""
+        if isinstance(record.msg, LogLine):
+            return f"{self.formatTime(record, DATES)} - {record.levelname} - {record.msg}"
+        return super().format(record)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Return the time of a record, which is made once for each second."""
         second = int(record.created)

@@ -1,6 +1,5 @@
 """The state of every account as a table, as text and as JSON."""
 
-import fnmatch
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import IntEnum
@@ -64,11 +63,6 @@ def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]
         return at.action is None, SEVERITY.index(at.state), at.database is None, name.casefold()
 
     return sorted(snapshots.items(), key=rank)
-
-
-def filter_accounts(snapshots: Mapping[str, Snapshot], pattern: str | None) -> dict[str, Snapshot]:
-    """Return the accounts whose names match the glob ``pattern``; all if it is None."""
-    return {name: at for name, at in snapshots.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
 
 
 def cause_text(snapshot: Snapshot) -> str | None:

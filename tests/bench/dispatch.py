@@ -172,7 +172,7 @@ def targets_of(lines: Sequence[Line], snapshot_bytes: float) -> tuple[Target, ..
 
 
 def report(lines: Sequence[Line], targets: Sequence[Target], facts: dict[str, Any]) -> str:
-    """Return what is printed for people."""
+    """Return the table as text."""
     head = (
         f"{facts['events']:,} events for {facts['accounts']} accounts, median of {facts['rounds']} rounds; "
         f"{facts['rules_taken']} of {facts['rules']} rules taken; Python {facts['python']}"

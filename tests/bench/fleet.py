@@ -10,7 +10,7 @@ end of the outage, until *all* are back.
 
 What their own schedules would still have waited is worked out from the policy: each account tries at once, then after
 waits drawn as ``step`` draws them, and the first try after the end of the outage gets through; the last account counts.
-``--own`` measures it, too, by an outage in which nobody watches the network (adds a minute or two).
+``--own`` measures it, too, by an outage in which nothing watches the network (adds a minute or two).
 """
 
 import argparse
@@ -64,7 +64,7 @@ MOST_OF_OWN_WAITS = 1 / 3
 
 
 @frozen
-class Place:
+class FleetHarness:
     """A running sandbox, and session files that are logged in."""
 
     directory: Path
@@ -104,17 +104,17 @@ async def until(holds: Callable[[], bool], what: str) -> float:
 # --- the yardstick ---------------------------------------------------------------------------------------------------
 
 
-async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int]:
+async def bare(harness: FleetHarness, rounds: int) -> tuple[list[float], list[float], int]:
     """Return what bare clients need after each mass reset.
 
     Seconds until all are connected, and until all have an answer to a request that was made then; and the most
     handshakes at once.
     """
-    clients = [TelegramClient(str(await place.session(2, number)), *API) for number in range(place.clients)]
-    places = anyio.CapacityLimiter(32)
+    clients = [TelegramClient(str(await harness.session(2, number)), *API) for number in range(harness.clients)]
+    slots = anyio.CapacityLimiter(32)
 
     async def connect(client: Any) -> None:
-        async with places:
+        async with slots:
             await client.connect()
 
     async with anyio.create_task_group() as tasks:
@@ -123,19 +123,19 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int
     took, answered, most = [], [], 0
     for _ in range(rounds):
         await anyio.sleep(2)
-        accepted = (await place.sandbox.stats())["accepted"]
+        accepted = (await harness.sandbox.stats())["accepted"]
         began = time.perf_counter()  # before the reset, as for the engine: clients are lost while it is carried out
-        await place.reset()
-        while (await place.sandbox.stats())["accepted"] < accepted + place.clients:
+        await harness.reset()
+        while (await harness.sandbox.stats())["accepted"] < accepted + harness.clients:
             if time.perf_counter() - began > TIMEOUT:
                 raise SystemExit("Gave up on the bare clients: not all came back")
             await anyio.sleep(LOOK_EVERY)
         await until(lambda: not any(client._sender._reconnecting for client in clients), "bare clients reconnect")
         took.append(time.perf_counter() - began)
-        most = max(most, await place.most_handshakes())
+        most = max(most, await harness.most_handshakes())
         await anyio.sleep(2)
         began = time.perf_counter()
-        await place.reset()
+        await harness.reset()
         async with anyio.create_task_group() as tasks:
             for client in clients:
                 tasks.start_soon(client, GetStateRequest())
@@ -152,11 +152,11 @@ async def bare(place: Place, rounds: int) -> tuple[list[float], list[float], int
 class Engine:
     """The engine's accounts, as ``engine run`` puts them together."""
 
-    place: Place
+    harness: FleetHarness
     supervisor: Supervisor
     limiter: ConnectLimiter
     watched: bool = True
-    """Whether somebody watches the network; without, every account keeps to its own schedule."""
+    """Whether a network probe runs; without one, every account keeps to its own schedule."""
     connectors: dict[str, TelegramConnector] = field(factory=dict)
     network: OutageDetector = field(init=False)
     probe: NetworkProbe = field(init=False)
@@ -193,16 +193,16 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(place: Place, policy: Policy, limit: int, stagger: float) -> AsyncIterator[Engine]:
+async def engine(harness: FleetHarness, policy: Policy, limit: int, stagger: float) -> AsyncIterator[Engine]:
     """Run the engine's accounts for the length of the block."""
-    sandbox = place.sandbox
+    sandbox = harness.sandbox
     datacenter = Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key)
-    journal = await JournalWriter.open(place.directory / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(harness.directory / "engine.db", on_trouble=lambda *_: None)
     supervisor = Supervisor({}, anyio.Event(), policy.shutting_down.grace)
-    fleet = Engine(place, supervisor, ConnectLimiter(limit, stagger))
-    for number in range(place.clients):
+    fleet = Engine(harness, supervisor, ConnectLimiter(limit, stagger))
+    for number in range(harness.clients):
         name = f"Account {number}"
-        fleet.connectors[name] = TelegramConnector(await place.session(1, number), *API, datacenter)
+        fleet.connectors[name] = TelegramConnector(await harness.session(1, number), *API, datacenter)
         supervisor.runners[name] = Runner(
             account=name,
             connector=fleet.connectors[name],
@@ -232,9 +232,9 @@ async def mass_resets(fleet: Engine, rounds: int) -> tuple[list[float], int]:
     for _ in range(rounds):
         await fleet.settle()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(fleet.place.reset)
+            tasks.start_soon(fleet.harness.reset)
             took.append(await fleet.until_back())
-        most = max(most, await fleet.place.most_handshakes())
+        most = max(most, await fleet.harness.most_handshakes())
     return took, most
 
 
@@ -242,14 +242,14 @@ async def outage(fleet: Engine, length: float) -> tuple[float, int, int]:
     """Refuse the port and reset all; return the seconds from its end to health, most handshakes, and attempts."""
     await fleet.settle()
     before = sum(runner.snapshot.attempt + runner.snapshot.links for runner in fleet.supervisor.runners.values())
-    await fleet.place.sandbox.inject(Fault(FaultKind.REFUSE))
-    await fleet.place.reset()
+    await fleet.harness.sandbox.inject(Fault(FaultKind.REFUSE))
+    await fleet.harness.reset()
     await anyio.sleep(length)
     tries = sum(runner.snapshot.links for runner in fleet.supervisor.runners.values()) - before
-    await fleet.place.sandbox.clear()
+    await fleet.harness.sandbox.clear()
     return (
         await until(fleet.all_healthy, "every account healthy after the outage"),
-        await fleet.place.most_handshakes(),
+        await fleet.harness.most_handshakes(),
         tries,
     )
 
@@ -280,9 +280,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             logging.getLogger("telethon").setLevel(logging.CRITICAL)  # the bare clients' complaints
             async with SandboxProcess.start() as sandbox:
                 Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
-                place = Place(directory, sandbox, options.clients)
-                yardstick, answered, bare_most = await bare(place, options.rounds)
-                async with engine(place, policy, options.limit, options.stagger) as fleet:
+                harness = FleetHarness(directory, sandbox, options.clients)
+                yardstick, answered, bare_most = await bare(harness, options.rounds)
+                async with engine(harness, policy, options.limit, options.stagger) as fleet:
                     ours, most = await mass_resets(fleet, options.rounds)
                     healing, outage_most, tries = await outage(fleet, options.outage)
                     measured = None

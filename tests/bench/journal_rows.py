@@ -28,7 +28,7 @@ from adapters.sqlite import JournalReader, JournalWriter
 from engine.journal.stats import AccountHistory, measure
 from states import Policy, State, begin
 from states.events import Connected, Elapsed, Event, NetworkLost, Stable, Started, TurnGranted
-from tests.states.life import Life
+from tests.states.harness import AccountDriver
 
 SHORT_ROWS = 10_000
 ACCOUNTS = 100
@@ -48,10 +48,10 @@ async def _seed(path: Path) -> int:
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     rows = 0
     for number in range(ACCOUNTS):
-        life = Life(Policy(), begin(None, now=0.0))
-        await journal.begin_life(f"Account {number}", 0.0, Policy(), life.snapshot)
+        driver = AccountDriver(Policy(), begin(None, now=0.0))
+        await journal.begin_life(f"Account {number}", 0.0, Policy(), driver.snapshot)
         for event in (Started(), *rounds, *rounds):
-            made = life.take(Elapsed(generation=0) if life.snapshot.state is State.BACKOFF else event)
+            made = driver.take(Elapsed(generation=0) if driver.snapshot.state is State.BACKOFF else event)
             await journal.write(f"Account {number}", made.record, made.snapshot)
             rows += 1
     await journal.aclose(10)
@@ -126,8 +126,8 @@ def ask(path: Path) -> dict[str, float]:
 
 async def _write_rate(path: Path, rows: int = 20_000) -> float:
     """Return rows per second through the real writer, durable, into the journal at ``path``."""
-    life = Life(Policy()).connect()
-    made = life.take(NetworkLost(detail="connection reset"))
+    driver = AccountDriver(Policy()).connect()
+    made = driver.take(NetworkLost(detail="connection reset"))
     record = attrs.evolve(made.record, at=NOW)
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     began = time.perf_counter()

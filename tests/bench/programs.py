@@ -123,7 +123,7 @@ class Holdfast:
 
     @property
     def looks(self) -> int:
-        """How often the probe looked."""
+        """How often the network probe looked."""
         return self.probe.probes
 
     async def settle(self) -> None:

@@ -31,9 +31,9 @@ from adapters.telegram import Datacenter
 from engine.console import logs
 from states import Policy
 from states.schedules import Backoff, BackoffSchedules, Health, Patience, Suspicion
-from tests.bench.ground import Ground, Outcomes
+from tests.bench.harness import Outcomes, RecoveryHarness
+from tests.bench.recovery_faults import LONG, QUIET, STORMS, Row, Scale
 from tests.bench.recovery_table import behind, legend, markdown
-from tests.bench.rows import LONG, QUIET, STORMS, Row, Scale
 
 STABLE_AFTER = 0.2
 FLUSH_SECONDS = 10.0
@@ -50,18 +50,18 @@ QUICK_POLICY = Policy(
 
 
 @asynccontextmanager
-async def prepared(policy: Policy) -> AsyncIterator[Ground]:
+async def prepared(policy: Policy) -> AsyncIterator[RecoveryHarness]:
     """Start a sandbox and a journal for the length of the block."""
     with tempfile.TemporaryDirectory(prefix="holdfast-recovery-") as name:
         directory = Path(name)
         async with SandboxProcess.start() as sandbox:
             Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key).trust()
             journal = await JournalWriter.open(directory / "engine.db", on_trouble=lambda *_: None)
-            yield Ground(directory, sandbox, journal, policy)
+            yield RecoveryHarness(directory, sandbox, journal, policy)
             await journal.aclose(FLUSH_SECONDS)
 
 
-async def run(ground: Ground, scale: Scale, only: Iterable[str] = ()) -> dict[str, Outcomes]:
+async def run(harness: RecoveryHarness, scale: Scale, only: Iterable[str] = ()) -> dict[str, Outcomes]:
     """Run the rows: those that count milliseconds alone, those that wait side by side, and the storms last."""
     found: dict[str, Outcomes] = {}
     wanted = set(only)
@@ -69,7 +69,7 @@ async def run(ground: Ground, scale: Scale, only: Iterable[str] = ()) -> dict[st
     async def one(row: Row) -> None:
         if not wanted or row.key in wanted:
             began = time.perf_counter()
-            found[row.key] = await row.run(ground, scale)
+            found[row.key] = await row.run(harness, scale)
             print(f"{row.key}: done in {time.perf_counter() - began:.0f} s", file=sys.stderr)
 
     for row in QUIET:
@@ -87,11 +87,11 @@ async def run(ground: Ground, scale: Scale, only: Iterable[str] = ()) -> dict[st
 async def measure(options: argparse.Namespace) -> dict[str, Outcomes]:
     """Run everything that is asked for."""
     policy, scale = (QUICK_POLICY, QUICK) if options.quick else (FULL_POLICY, FULL)
-    async with prepared(policy) as ground:
-        with logs.opened(ground.directory / "logs", recent=logs.RecentLines()):
+    async with prepared(policy) as harness:
+        with logs.opened(harness.directory / "logs", recent=logs.RecentLines()):
             logging.getLogger("telethon").setLevel(logging.CRITICAL)  # the bare clients' complaints
-            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # their exceptions that nobody asked for
-            return await run(ground, scale, options.only)
+            logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # exceptions of Telethon's that nothing awaits
+            return await run(harness, scale, options.only)
 
 
 def main() -> int:

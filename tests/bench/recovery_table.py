@@ -6,9 +6,9 @@ from statistics import fmean
 
 from attrs import asdict
 
-from tests.bench.ground import Outcome, Outcomes, median
+from tests.bench.harness import Outcome, Outcomes, median
 from tests.bench.programs import Bare, Holdfast
-from tests.bench.rows import Row, Scale
+from tests.bench.recovery_faults import Row, Scale
 
 OURS, THEIRS = Holdfast.__name__, Bare.__name__
 EQUAL = 1.1
@@ -45,10 +45,10 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
     """Return what a reader must know to read the table."""
     lines = [
         "Medians, in brackets the least and the most; ratios are Telethon's figure by the engine's, so more than 1 is"
-        " better for the engine. Connections are those that were tried meanwhile. Looks are the beacon's: a connection"
-        " and one message that needs no account, once for all accounts on the same way.",
+        " better for the engine. Connections are those that were tried meanwhile. Looks are the network probe's: a"
+        " connection and one message that needs no account, once for all accounts on the same way.",
         *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
-        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: nobody waited longer.",
+        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: the run waited no longer.",
     ]
     return lines
 
@@ -102,7 +102,7 @@ def _times(row: Row, outcomes: Sequence[Outcome]) -> str:
 
 
 def _looks(outcomes: Sequence[Outcome]) -> str:
-    """Return how often the beacon looked, if it did."""
+    """Return how often the network probe looked, if it did."""
     looks = median(outcomes, lambda outcome: outcome.looks)
     return f" + {looks:,.0f} looks" if looks else ""
 

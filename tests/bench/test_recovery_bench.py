@@ -6,13 +6,13 @@ import anyio
 from attrs import evolve
 
 from adapters.sandbox import FaultKind
-from tests.bench.ground import Outcome
+from tests.bench.harness import Outcome
 from tests.bench.programs import Bare, Holdfast
 from tests.bench.recovery import QUICK, QUICK_POLICY, prepared, run
+from tests.bench.recovery_faults import LONG, QUIET, STORMS
 from tests.bench.recovery_table import behind, markdown
-from tests.bench.rows import LONG, QUIET, STORMS
+from tests.timeouts import TIMEOUT
 
-TIMEOUT = 30.0
 [RESET] = [row for row in QUIET if row.key == "reset"]
 [STORM] = [row for row in STORMS if row.key == "accept-then-close"]
 ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
@@ -20,8 +20,8 @@ ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
 
 async def test_both_programs_come_back_from_each_reset_with_one_connection() -> None:
     """A row, end to end: each program is hurt as often as the scale says, and is counted alone."""
-    async with prepared(QUICK_POLICY) as ground:
-        found = await run(ground, evolve(QUICK, strokes=2, bound=TIMEOUT), only=["reset"])
+    async with prepared(QUICK_POLICY) as harness:
+        found = await run(harness, evolve(QUICK, strokes=2, bound=TIMEOUT), only=["reset"])
     assert list(found) == ["reset"]
     assert set(found["reset"]) == {"Holdfast", "Bare"}
     for outcomes in found["reset"].values():
@@ -31,10 +31,10 @@ async def test_both_programs_come_back_from_each_reset_with_one_connection() -> 
 
 async def test_a_program_hears_and_each_port_counts_alone() -> None:
     """A message reaches the handlers of both kinds of program, and what one account does is not counted for another."""
-    async with prepared(QUICK_POLICY) as ground, ground.seat(Holdfast) as ours, ground.seat(Bare) as theirs:
-        for seat in (ours, theirs):
-            await seat.begin()
-            await seat.push("hello")
+    async with prepared(QUICK_POLICY) as harness, harness.subject(Holdfast) as ours, harness.subject(Bare) as theirs:
+        for subject in (ours, theirs):
+            await subject.begin()
+            await subject.push("hello")
         await theirs.hurt(FaultKind.RESET)
         assert not isinf((await theirs.answered(TIMEOUT)).seconds)
         with anyio.fail_after(TIMEOUT):
@@ -46,11 +46,11 @@ async def test_a_program_hears_and_each_port_counts_alone() -> None:
 
 async def test_a_frozen_relay_keeps_the_connection_and_lets_new_ones_through() -> None:
     """A half-open link: the engine finds out and comes back by one new connection."""
-    async with prepared(QUICK_POLICY) as ground, ground.seat(Holdfast, relayed=True) as seat:
-        await seat.program.settle()
-        await seat.begin()
-        seat.relay.freeze()
-        outcome = await seat.answered(TIMEOUT)
+    async with prepared(QUICK_POLICY) as harness, harness.subject(Holdfast, relayed=True) as subject:
+        await subject.program.settle()
+        await subject.begin()
+        subject.relay.freeze()
+        outcome = await subject.answered(TIMEOUT)
     assert (outcome.tries, outcome.accepted, isinf(outcome.seconds)) == (1, 1, False)
 
 
@@ -68,7 +68,7 @@ def test_the_engine_is_behind_when_it_is_slower_or_tries_more_often() -> None:
     assert "not get there" in verdict(evolve(ANSWERED, seconds=inf), evolve(ANSWERED, seconds=inf))
 
 
-def test_the_looks_of_the_beacon_are_told_beside_the_tries() -> None:
+def test_the_looks_of_the_network_probe_are_shown_beside_the_tries() -> None:
     """What the engine asks without its account is in the table, and is no try of the account."""
     found = {STORM.key: {"Holdfast": [evolve(ANSWERED, looks=12)], "Bare": [ANSWERED]}}
     assert "| 1 + 12 looks |" in markdown([STORM], found, QUICK)[-1]

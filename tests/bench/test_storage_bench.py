@@ -45,7 +45,7 @@ async def test_the_rate_of_producers_counts_rows(tmp_path: Path) -> None:
 
 
 def test_each_round_of_each_contender_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody writes into what another left behind, in the second round neither; the table has a row for each."""
+    """No contender writes into what another left behind, not even in the second round; the table has a row for each."""
     monkeypatch.delitem(producers.CONTENDERS, "aiosqlite")
     table = producers.run(tmp_path, counts=(1, 2), seconds=0.02, rounds=2)
     assert [row[0] for row in table.rows] == list(producers.CONTENDERS)
@@ -54,7 +54,7 @@ def test_each_round_of_each_contender_has_a_file_of_its_own(tmp_path: Path, monk
 
 @pytest.mark.parametrize("pragmas", [(), producers.GUIDE], ids=["as it comes", "guide"])
 def test_synchronous_is_full_everywhere(pragmas: tuple[str, ...], tmp_path: Path) -> None:
-    """Nobody is faster because its last commits could be lost with the power."""
+    """No contender is faster because its last commits could be lost with the power."""
     with closing(sqlite3.connect(tmp_path / "x.db")) as theirs, closing(open_database(tmp_path / "y.db")) as ours:
         for pragma in pragmas:
             theirs.execute(pragma)
@@ -125,7 +125,7 @@ def test_a_busy_loop_and_its_writer_both_get_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", processes.CONTENDERS)
 def test_processes_lose_nothing(name: str, tmp_path: Path) -> None:
-    """Each commit of each process is one row of its own number; nobody has an error."""
+    """Each commit of each process is one row of its own number, and no process has an error."""
     outcomes = processes.together(name, tmp_path / "x.db", writers=2, seconds=0.2)
     rows = Counter(value for (value,) in ask(tmp_path / "x.db", "select value from rows"))
     assert [outcome.errors for outcome in outcomes] == [0, 0]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.engine.workplace import ROOT
+from tests.engine.harness import ROOT
 
 
 def read(page: str) -> str:

@@ -19,16 +19,17 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine import Engine
 from states.jobs import JobState
-from tests.engine.workplace import COMPLAINTS, FAST, ROOT, TIMEOUT, Workplace
+from tests.engine.harness import COMPLAINTS, FAST, ROOT, EngineHarness
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996630001")
 EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
 @asynccontextmanager
@@ -39,13 +40,13 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield dc
 
 
-async def run(workplace: Workplace, name: str, *arguments: str) -> list[str]:
+async def run(harness: EngineHarness, name: str, *arguments: str) -> list[str]:
     """Run a program to its end, which must be clean; return the lines that it printed."""
     with anyio.fail_after(TIMEOUT):
         done = await anyio.run_process(
             [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
-            cwd=workplace.directory,
-            env=workplace.environment,
+            cwd=harness.directory,
+            env=harness.environment,
             check=False,
         )
     said = done.stderr.decode()
@@ -64,40 +65,40 @@ def session_of(dc: Sandbox, phone: str, file: Path) -> Path:
     return file
 
 
-async def test_the_program_around_the_engine(workplace: Workplace) -> None:
+async def test_the_program_around_the_engine(harness: EngineHarness) -> None:
     """It waits for an account, asks as its client, has a job done, reads the journal, and ends with 0."""
     async with sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        lines = await run(workplace, "program.py")
+        harness.at(dc, PHONES[0])
+        lines = await run(harness, "program.py")
         assert lines[:2] == [PHONES[0][1:], "done"]
         assert lines[-1] == "Account 1 Connected healthy"
         assert [message.text for message in dc.messages(PHONES[0])] == ["Hello"]
 
 
-async def test_the_collector(workplace: Workplace) -> None:
+async def test_the_collector(harness: EngineHarness) -> None:
     """It reads the whole history into the database, while the connection is cut again and again."""
     async with sandbox() as dc:
         await dc.create_channel("some_group", "Some", megagroup=True, members=[PHONES[0]])
         await dc.fill("some_group", 1000)
-        workplace.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0])
         await dc.inject(Fault(FaultKind.RESET_AFTER, request="messages.getHistory", times=3))
-        lines = await run(workplace, "collect.py", "@some_group", "config.yaml")
+        lines = await run(harness, "collect.py", "@some_group", "config.yaml")
         assert lines[0].startswith("done: ")
         assert len(lines) == 4
-        with closing(sqlite3.connect(workplace.directory / "data" / "engine.db")) as database:
+        with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as database:
             [(count,)] = database.execute("SELECT count(*) FROM messages")
         assert count == len(dc.channel_messages("some_group"))
 
 
-async def test_the_module_of_the_config(workplace: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_module_of_the_config(harness: EngineHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """Its kind counts, its handler answers, and its coroutine runs beside the account."""
     async with sandbox() as dc:
         await dc.create_channel("some_group", "Some", megagroup=True, members=[PHONES[0]])
         for text in ("one two one", "two", "one"):
             await dc.post("some_group", text)
-        shutil.copy(EXAMPLES / "my_work.py", workplace.directory / "my_work_of_an_example.py")
-        workplace.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_work_of_an_example.py]}\n")
-        async with Engine.from_config(workplace.config) as engine:
+        shutil.copy(EXAMPLES / "my_work.py", harness.directory / "my_work_of_an_example.py")
+        harness.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_work_of_an_example.py]}\n")
+        async with Engine.from_config(harness.config) as engine:
             number = await engine.add_job("count_words", {"chat": "@some_group", "word": "one"})
             with anyio.fail_after(TIMEOUT):
                 job = await engine.finished(number)
@@ -109,11 +110,11 @@ async def test_the_module_of_the_config(workplace: Workplace, capsys: pytest.Cap
         assert " unread\n" in capsys.readouterr().out
 
 
-async def test_the_monitor(workplace: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_monitor(harness: EngineHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints the status block, heals a reset, and leaves the client disconnected when it is cancelled."""
     async with sandbox() as dc:
         monitor = importlib.import_module("monitor")
-        file = session_of(dc, PHONES[0], workplace.directory / "account1.session")
+        file = session_of(dc, PHONES[0], harness.directory / "account1.session")
         client = TelegramClient(str(file), 1, "0" * 32)
         shown = ""
         running = asyncio.create_task(monitor.main({"account1": client}, check_interval=0.2, status_every=0.05))
@@ -132,11 +133,11 @@ async def test_the_monitor(workplace: Workplace, capsys: pytest.CaptureFixture[s
         assert not client.is_connected()
 
 
-async def test_the_script_with_a_session(workplace: Workplace, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_script_with_a_session(harness: EngineHarness, capsys: pytest.CaptureFixture[str]) -> None:
     """It uses the file of Telethon's, and Telethon can read it afterwards."""
     async with sandbox() as dc:
         sessions = importlib.import_module("sessions")
-        file = session_of(dc, PHONES[0], workplace.directory / "account1.session")
+        file = session_of(dc, PHONES[0], harness.directory / "account1.session")
         with anyio.fail_after(TIMEOUT):
             await sessions.main(str(file), 1, "0" * 32)
         assert capsys.readouterr().out == f"{PHONES[0][1:]}: 0 chats\n"

@@ -14,7 +14,7 @@ import engine
 from adapters.sandbox import FaultKind
 from engine.cli import app
 from engine.config import load
-from tests.engine.workplace import ROOT
+from tests.engine.harness import ROOT
 from tools.pictures import PICTURE, drawn
 
 COMMANDS = (ROOT / "docs" / "commands.md").read_text("utf-8")

@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 
 from adapters.sandbox import Sandbox
-from tests.engine.workplace import COMPLAINTS, ROOT, TIMEOUT, Workplace
+from tests.engine.harness import COMPLAINTS, ROOT, EngineHarness
+from tests.timeouts import TIMEOUT
 
 README = ROOT / "README.md"
 MAX_LINES = 150
@@ -50,15 +51,15 @@ def headings(page: Path) -> set[str]:
 async def test_the_program_runs(tmp_path: Path) -> None:
     """The README's program says whose account it is, sends a message once, and ends with 0."""
     [program] = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    workplace = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     (tmp_path / "program.py").write_text(program, "utf-8")
     async with Sandbox() as dc:
-        workplace.at(dc, PHONE)
+        harness.at(dc, PHONE)
         with anyio.fail_after(TIMEOUT):
             done = await anyio.run_process(
                 [sys.executable, "-W", "error", "program.py"],
                 cwd=tmp_path,
-                env=workplace.environment,
+                env=harness.environment,
                 check=False,
             )
         said = done.stderr.decode()

@@ -8,7 +8,7 @@ import pytest
 from adapters.sqlite import JournalWriter
 from engine.cli import app
 from states import Event
-from tests.states.life import Life
+from tests.states.harness import AccountDriver
 
 Run = Callable[..., tuple[int, str, str]]
 """Runs a command: exit code, stdout, stderr."""
@@ -28,11 +28,11 @@ def runs(*first: str, capsys: pytest.CaptureFixture[str], within: Path, monkeypa
     return command
 
 
-async def write_life(journal: JournalWriter, name: str, life: Life, events: Sequence[Event]) -> None:
+async def write_life(journal: JournalWriter, name: str, driver: AccountDriver, events: Sequence[Event]) -> None:
     """Write down a life that begins now and takes these events."""
-    await journal.begin_life(name, life.now, life.policy, life.snapshot)
+    await journal.begin_life(name, driver.now, driver.policy, driver.snapshot)
     for event in events:
-        made = life.take(event)
+        made = driver.take(event)
         await journal.write(name, made.record, made.snapshot)
 
 
@@ -41,6 +41,6 @@ async def write_stories(directory: Path, config: str, stories: Mapping[str, Sequ
     (directory / "config.yaml").write_text(config)
     journal = await JournalWriter.open(directory / "data" / "engine.db", on_trouble=lambda *_: None)
     for name, events in stories.items():
-        await write_life(journal, name, Life(), events)
+        await write_life(journal, name, AccountDriver(), events)
     assert await journal.aclose(5) == 0
     return directory

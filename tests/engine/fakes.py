@@ -1,11 +1,9 @@
-"""Stand-ins for the engine's Protocols, and an event loop whose time is virtual."""
+"""Stand-ins for the Protocols of the engine."""
 
-import asyncio
-import heapq
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import anyio
 import attrs
@@ -17,33 +15,7 @@ from states import Event, Hold, Policy, Record, Snapshot, State, Step
 from states.events import Connected, NetworkLost, ProbeAnswered, StopRequested, TimedOut
 from states.schedules import Backoff, BackoffSchedules
 
-T = TypeVar("T")
 EPOCH = 1_700_000_000.0
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """Jumps to the next timer instead of waiting for it. No threads and no sockets in it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._virtual = 0.0
-
-    def time(self) -> float:
-        """Return virtual seconds since the loop was made."""
-        return self._virtual
-
-    def _run_once(self) -> None:
-        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
-            while self._scheduled and self._scheduled[0]._cancelled:  # type: ignore[attr-defined]
-                heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-            if self._scheduled:  # type: ignore[attr-defined]
-                self._virtual = max(self._virtual, self._scheduled[0]._when)  # type: ignore[attr-defined]
-        super()._run_once()  # type: ignore[misc]
-
-
-def virtually(main: Callable[[], Awaitable[T]]) -> T:
-    """Run ``main`` in virtual time."""
-    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
 
 
 @define
@@ -59,10 +31,10 @@ class VirtualClock:
 
 @define
 class FakeLink:
-    """A link whose fate the test decides."""
+    """A link whose outcome the test decides."""
 
     number: int
-    world: "World"
+    connector: "FakeConnector"
     changed: anyio.Event = field(factory=anyio.Event)
     lost: bool = False
     loss: Event = field(factory=NetworkLost)
@@ -70,28 +42,28 @@ class FakeLink:
     found: list[Event] = field(factory=list)
 
     async def open(self, *, timeout: float) -> Sequence[Event]:
-        """Answer what the world says for this attempt."""
-        self.world.opened.append((anyio.current_time(), self.number))
-        self.world.open_now += 1
-        self.world.most_open = max(self.world.most_open, self.world.open_now)
-        outcome = self.world.outcomes.pop(0) if self.world.outcomes else "ok"
+        """Return the outcome that the test chose for this attempt."""
+        self.connector.opened.append((anyio.current_time(), self.number))
+        self.connector.open_now += 1
+        self.connector.max_open = max(self.connector.max_open, self.connector.open_now)
+        outcome = self.connector.outcomes.pop(0) if self.connector.outcomes else "ok"
         if outcome == "hang":
             await anyio.sleep(timeout)
             return [TimedOut(link=self.number, what="connect", detail="no proof")]
-        await anyio.sleep(self.world.connect_takes)
+        await anyio.sleep(self.connector.connect_takes)
         if isinstance(outcome, Exception):
             raise outcome
         if isinstance(outcome, Event):
             return [of_link(outcome, self.number)]
-        self.world.current = self
-        self.lost = self.world.drops is not None
-        self.loss = self.world.drops or self.loss
+        self.connector.current = self
+        self.lost = self.connector.drops is not None
+        self.loss = self.connector.drops or self.loss
         return [Connected(link=self.number)]
 
     async def probe(self, *, proof: bool, timeout: float) -> Sequence[Event]:
-        """Answer, unless the world is silent."""
-        self.world.probes.append((anyio.current_time(), proof))
-        if self.world.silent:
+        """Answer, unless the connector is silent."""
+        self.connector.probes.append((anyio.current_time(), proof))
+        if self.connector.silent:
             await anyio.sleep(timeout)
             return [TimedOut(link=self.number, detail=f"no answer within {timeout:g} s")]
         return [ProbeAnswered(link=self.number, proof=proof)]
@@ -109,13 +81,13 @@ class FakeLink:
 
     def hold(self, request: str, until: float) -> None:
         """Remember what is held."""
-        self.world.held[request] = until
+        self.connector.held[request] = until
 
     async def close(self, *, timeout: float) -> None:
-        """Take as long as the world says."""
-        await anyio.sleep(self.world.close_takes)
-        self.world.open_now -= 1
-        self.world.closed.append((anyio.current_time(), self.number))
+        """Take as long as the test says."""
+        await anyio.sleep(self.connector.close_takes)
+        self.connector.open_now -= 1
+        self.connector.closed.append((anyio.current_time(), self.number))
 
 
 def of_link(event: Event, number: int) -> Event:
@@ -124,8 +96,8 @@ def of_link(event: Event, number: int) -> Event:
 
 
 @define
-class World:
-    """What one account meets, and what it did."""
+class FakeConnector:
+    """A connector whose attempts end as the test says, and a record of what the account did with it."""
 
     outcomes: list[Any] = field(factory=list)
     """For each attempt: ``ok``, ``hang``, a failure event, or an exception of ours; ``ok`` when used up."""
@@ -139,19 +111,19 @@ class World:
     closed: list[tuple[float, int]] = field(factory=list)
     probes: list[tuple[float, bool]] = field(factory=list)
     open_now: int = 0
-    most_open: int = 0
+    max_open: int = 0
     held: dict[str, float] = field(factory=dict)
     """Kinds of request that the present link does not send, and until when."""
     settled: int = 0
 
     route: str = "the only way"
-    reaches: list[tuple[float, str]] = field(factory=list)
-    """When somebody looked whether the datacenter is there, and what was found."""
+    probed: list[tuple[float, str]] = field(factory=list)
+    """When the datacenter was probed, and with which result."""
 
     async def probe_datacenter(self, *, timeout: float) -> Any:
-        """Look at the weather."""
+        """Return whether the network is up."""
         found = "answers" if getattr(self.outcomes, "up", True) else "dark"
-        self.reaches.append((anyio.current_time(), found))
+        self.probed.append((anyio.current_time(), found))
         return found
 
     async def credentials(self) -> str:
@@ -168,10 +140,10 @@ class World:
         return FakeLink(number, self)
 
     def listen(self, hear: Callable[[Event], None]) -> None:
-        """Say nothing: a test posts what a file has to say."""
+        """Report nothing: a test posts what a session file would report."""
 
     async def deliver(self) -> None:
-        """Nobody listens."""
+        """Deliver nothing: no handler is registered."""
         await anyio.sleep_forever()
 
     async def settle(self) -> None:
@@ -227,8 +199,8 @@ class MemoryJournal:
         ]
 
 
-class FreeTurns:
-    """Lets everybody connect at once."""
+class UnlimitedTurns:
+    """A connect limiter without a limit."""
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -236,14 +208,14 @@ class FreeTurns:
         yield
 
 
-def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
-    """Return a runner of account ``A`` in this world, without jitter in its schedules."""
+def runner_for(connector: FakeConnector, journal: MemoryJournal, **given: Any) -> Runner:
+    """Return a runner of account ``A`` on this connector, without jitter in its schedules."""
     steady = Policy(backoff=BackoffSchedules(network=Backoff(jitter=0), server=Backoff(jitter=0)))
     seen: list[Step] = given.pop("seen", [])
     defaults: dict[str, Any] = {
         "account": "A",
-        "connector": world,
-        "limiter": FreeTurns(),
+        "connector": connector,
+        "limiter": UnlimitedTurns(),
         "journal": journal,
         "clock": VirtualClock(),
         "policy": steady,
@@ -254,9 +226,9 @@ def runner_for(world: World, journal: MemoryJournal, **given: Any) -> Runner:
 
 
 @asynccontextmanager
-async def living(world: World, journal: MemoryJournal, **given: Any) -> AsyncIterator[Runner]:
+async def living(connector: FakeConnector, journal: MemoryJournal, **given: Any) -> AsyncIterator[Runner]:
     """Let account ``A`` live for the length of the block, stop it, and wait for its end."""
-    runner = runner_for(world, journal, **given)
+    runner = runner_for(connector, journal, **given)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(runner.live)
         yield runner

@@ -1,4 +1,4 @@
-"""A command at a real pseudo-terminal, and who sits at it."""
+"""A harness that runs a command at a real pseudo-terminal and types on it."""
 
 import errno
 import fcntl
@@ -14,14 +14,15 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
-from tests.engine.workplace import TIMEOUT, Workplace
+from tests.engine.harness import EngineHarness
+from tests.timeouts import TIMEOUT
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @define(eq=False)
-class Seat:
-    """The other side of the terminal."""
+class Terminal:
+    """The user's side of the terminal."""
 
     process: "subprocess.Popen[bytes]"
     screen: int
@@ -66,7 +67,7 @@ class Seat:
         try:
             chunk = os.read(self.screen, 65536)
         except OSError as exc:
-            if exc.errno != errno.EIO:  # how Linux says that nobody has the terminal open any more
+            if exc.errno != errno.EIO:  # how Linux says that no process has the terminal open any more
                 raise
             return False
         self._shown += chunk
@@ -78,7 +79,7 @@ def _take_terminal() -> None:
 
 
 @asynccontextmanager
-async def seated(workplace: Workplace, *words: str) -> AsyncIterator[Seat]:
+async def at_terminal(harness: EngineHarness, *words: str) -> AsyncIterator[Terminal]:
     """Run a command of the engine at a terminal of its own; killed if the test leaves it running."""
     screen, line = pty.openpty()
     process = subprocess.Popen(  # noqa: ASYNC220  # it only starts it; nothing else makes a terminal its own
@@ -86,14 +87,14 @@ async def seated(workplace: Workplace, *words: str) -> AsyncIterator[Seat]:
         stdin=line,
         stdout=line,
         stderr=line,
-        cwd=workplace.directory,
-        env=workplace.environment,
+        cwd=harness.directory,
+        env=harness.environment,
         start_new_session=True,
         preexec_fn=_take_terminal,  # noqa: PLW1509  # no other way makes a terminal a process's own
     )
     os.close(line)
     try:
-        yield Seat(process, screen)
+        yield Terminal(process, screen)
     finally:
         if process.poll() is None:
             process.kill()

@@ -15,7 +15,7 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox, services
 from adapters.sandbox.errors import RpcRefusal
-from tests.engine.workplace import COMPLAINTS, FAST, Workplace, all_are
+from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
 QUICK_KEYS = "    auth_key: {first: 50ms, factor: 1, cap: 50ms}\nfleet:"
@@ -24,14 +24,14 @@ SERVED = services.perform
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
-def session_of(workplace: Workplace, number: int = 1) -> Path:
+def session_of(harness: EngineHarness, number: int = 1) -> Path:
     """Return an account's session file."""
-    return workplace.directory / f"account{number}.session"
+    return harness.directory / f"account{number}.session"
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, refusal: RpcRefusal | None) -> None:
@@ -45,117 +45,119 @@ def refuse(monkeypatch: pytest.MonkeyPatch, refusal: RpcRefusal | None) -> None:
     monkeypatch.setattr(services, "perform", perform)
 
 
-async def told(workplace: Workplace, *words: str) -> tuple[int, str]:
+async def told(harness: EngineHarness, *words: str) -> tuple[int, str]:
     """Run a command on this config."""
     name, *rest = words
-    return await workplace.command(name, "config.yaml", *rest)
+    return await harness.command(name, "config.yaml", *rest)
 
 
-async def row_of(workplace: Workplace, number: int = 1) -> dict[str, Any]:
+async def row_of(harness: EngineHarness, number: int = 1) -> dict[str, Any]:
     """Return what ``status --json`` says of an account."""
-    _, printed = await told(workplace, "status", "--json")
+    _, printed = await told(harness, "status", "--json")
     rows = {row["name"]: row for row in json.loads(printed)["accounts"]}
     return dict(rows[f"Account {number}"])
 
 
-async def test_a_paused_account_stays_paused_over_kill_9(workplace: Workplace) -> None:
+async def test_a_paused_account_stays_paused_over_kill_9(harness: EngineHarness) -> None:
     """Paused, killed, started again: the account rests until it is resumed, and replay agrees with all of it."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES[:2])
-        async with workplace.running(dev=True) as engine:
-            await workplace.until(all_are("healthy", 2))
-            assert await told(workplace, "pause", "Account 1") == (0, "Account 1 is paused\n")
+        harness.at(dc, *PHONES[:2])
+        async with harness.running(dev=True) as engine:
+            await harness.until(all_are("healthy", 2))
+            assert await told(harness, "pause", "Account 1") == (0, "Account 1 is paused\n")
             engine.kill()
             await engine.wait()
-        async with workplace.running(dev=True) as engine:
-            await workplace.until(lambda at: at.text.count("Successfully connected Account 2") == 2)
-            row = await row_of(workplace)
+        async with harness.running(dev=True) as engine:
+            await harness.until(lambda at: at.text.count("Successfully connected Account 2") == 2)
+            row = await row_of(harness)
             assert (row["state"], row["paused"]) == ("shutting_down", True)
-            assert "paused; resume it" in (await told(workplace, "status", "Account 1"))[1]
-            assert (await told(workplace, "retry", "Account 1"))[0] == 1
+            assert "paused; resume it" in (await told(harness, "status", "Account 1"))[1]
+            assert (await told(harness, "retry", "Account 1"))[0] == 1
             assert dc.stats()["connections"] == 1
-            assert await told(workplace, "resume", "Account 1") == (0, "Account 1 is connecting\n")
-            await workplace.until(all_are("healthy", 2))
-            assert (await row_of(workplace))["paused"] is False
-            assert await workplace.finish(engine, signal.SIGINT) == 0
-    assert not COMPLAINTS.search(workplace.text), workplace.text
-    assert not (workplace.directory / "data" / "engine.sock").exists()
-    code, printed = await workplace.command("log", "replay", "config.yaml")
+            assert await told(harness, "resume", "Account 1") == (0, "Account 1 is connecting\n")
+            await harness.until(all_are("healthy", 2))
+            assert (await row_of(harness))["paused"] is False
+            assert await harness.finish(engine, signal.SIGINT) == 0
+    assert not COMPLAINTS.search(harness.text), harness.text
+    assert not (harness.directory / "data" / "engine.sock").exists()
+    code, printed = await harness.command("log", "replay", "config.yaml")
     assert code == 0, printed
 
 
-async def test_a_pattern_pauses_many_and_json_tells_of_each(workplace: Workplace) -> None:
+async def test_a_pattern_pauses_many_and_json_tells_of_each(harness: EngineHarness) -> None:
     """``'Account *'`` is all of them; ``--json`` prints an object for each."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES)
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 3))
-            code, printed = await told(workplace, "pause", "Account *", "--json")
+        harness.at(dc, *PHONES)
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 3))
+            code, printed = await told(harness, "pause", "Account *", "--json")
             assert dc.stats()["connections"] == 0
-            assert await workplace.finish(engine, signal.SIGINT) == 0
+            assert await harness.finish(engine, signal.SIGINT) == 0
     assert code == 0
     assert [(row["account"], row["done"]) for row in json.loads(printed)] == [
         (f"Account {number}", True) for number in (1, 2, 3)
     ]
 
 
-async def test_a_flood_wait_stands_for_a_person_too(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_wait_stands_for_the_operator_too(
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``retry`` during a flood wait leaves with 1 and says until when it stands; the datacenter is not asked."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0])
         refuse(monkeypatch, RpcRefusal(420, "FLOOD_WAIT_600"))
-        async with workplace.running() as engine:
-            await workplace.until(all_are("backoff", 1))
+        async with harness.running() as engine:
+            await harness.until(all_are("backoff", 1))
             asked = dc.stats()["accepted"]
-            code, printed = await told(workplace, "retry", "Account 1")
+            code, printed = await told(harness, "retry", "Account 1")
             assert dc.stats()["accepted"] == asked
-            assert await workplace.finish(engine, signal.SIGINT) == 0
+            assert await harness.finish(engine, signal.SIGINT) == 0
     assert code == 1
     assert "the flood wait that Telegram asked for stands until" in printed
 
 
 @pytest.mark.parametrize("command", ["pause", "resume", "retry"])
-async def test_without_an_engine_a_command_says_how_to_start_it(workplace: Workplace, command: str) -> None:
+async def test_without_an_engine_a_command_says_how_to_start_it(harness: EngineHarness, command: str) -> None:
     """Exit code 3 and the command line that starts it; a name that is wrong is said first, with 2."""
-    workplace.write("sandbox", "  - {name: Account 1, session: account1}")
-    code, printed = await told(workplace, command, "Account 1")
+    harness.write("sandbox", "  - {name: Account 1, session: account1}")
+    code, printed = await told(harness, command, "Account 1")
     assert (code, printed) == (3, "the engine is not running; start it with: python -m engine run config.yaml\n")
-    code, printed = await told(workplace, command, "Acount 1")
+    code, printed = await told(harness, command, "Acount 1")
     assert code == 2
     assert "did you mean 'Account 1'?" in printed
 
 
-async def test_an_account_that_the_engine_does_not_know_yet(workplace: Workplace) -> None:
+async def test_an_account_that_the_engine_does_not_know_yet(harness: EngineHarness) -> None:
     """A config that is newer than the engine is told apart from a misspelt name."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 1))
-            text = workplace.config.read_text()
-            workplace.config.write_text(
+        harness.at(dc, PHONES[0])
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 1))
+            text = harness.config.read_text()
+            harness.config.write_text(
                 text.replace("accounts:\n", "accounts:\n  - {name: Newcomer, session: newcomer}\n")
             )
-            code, printed = await told(workplace, "pause", "Newcomer")
-            assert await workplace.finish(engine, signal.SIGINT) == 0
+            code, printed = await told(harness, "pause", "Newcomer")
+            assert await harness.finish(engine, signal.SIGINT) == 0
     assert code == 2
     assert "restart the engine" in printed
 
 
 async def test_a_data_directory_with_a_long_name(tmp_path: Path) -> None:
     """Commands reach an engine whose socket's path is longer than an address may be."""
-    workplace = Workplace(tmp_path / ("d" * 110))
-    workplace.directory.mkdir()
+    harness = EngineHarness(tmp_path / ("d" * 110))
+    harness.directory.mkdir()
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 1))
-            assert (await told(workplace, "pause", "Account 1"))[0] == 0
-            assert await workplace.finish(engine, signal.SIGINT) == 0
+        harness.at(dc, PHONES[0])
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 1))
+            assert (await told(harness, "pause", "Account 1"))[0] == 0
+            assert await harness.finish(engine, signal.SIGINT) == 0
 
 
-def log_out(dc: Sandbox, workplace: Workplace) -> None:
+def log_out(dc: Sandbox, harness: EngineHarness) -> None:
     """Revoke the login that the account's file holds."""
-    with closing(SQLiteSession(str(session_of(workplace)))) as session:
+    with closing(SQLiteSession(str(session_of(harness)))) as session:
         key = next(one.key for one in dc._hub.store._keys.values() if one.key.data == session.auth_key.key)
     dc._hub.store.log_in(key, None)
 
@@ -177,43 +179,43 @@ def in_place(session: Path, key: bytes) -> None:
 
 
 @pytest.mark.parametrize("replace", [by_rename, in_place])
-async def test_a_new_login_is_noticed(workplace: Workplace, replace: Callable[[Path, bytes], None]) -> None:
+async def test_a_new_login_is_noticed(harness: EngineHarness, replace: Callable[[Path, bytes], None]) -> None:
     """A revoked login stops the account; a login beside the running engine brings it back without a command."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with workplace.running(dev=True) as engine:
-            await workplace.until(all_are("healthy", 1))
-            log_out(dc, workplace)
-            await workplace.until(all_are("auth_failed", 1))
-            assert (await told(workplace, "status"))[0] == 2
-            replace(session_of(workplace), dc.authorize(PHONES[0]))
-            await workplace.until(all_are("healthy", 1))
-            assert await workplace.finish(engine, signal.SIGINT) == 0
-    assert [entry.event for entry in workplace.entries()].count("CredentialsReplaced") == 1
-    assert not COMPLAINTS.search(workplace.text), workplace.text
+        harness.at(dc, PHONES[0])
+        async with harness.running(dev=True) as engine:
+            await harness.until(all_are("healthy", 1))
+            log_out(dc, harness)
+            await harness.until(all_are("auth_failed", 1))
+            assert (await told(harness, "status"))[0] == 2
+            replace(session_of(harness), dc.authorize(PHONES[0]))
+            await harness.until(all_are("healthy", 1))
+            assert await harness.finish(engine, signal.SIGINT) == 0
+    assert [entry.event for entry in harness.entries()].count("CredentialsReplaced") == 1
+    assert not COMPLAINTS.search(harness.text), harness.text
 
 
-async def test_a_retry_right_after_a_login_connects_once(workplace: Workplace) -> None:
+async def test_a_retry_right_after_a_login_connects_once(harness: EngineHarness) -> None:
     """``retry`` sees the new login by itself, and nothing cuts the link for it afterwards."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 1))
-            log_out(dc, workplace)
-            await workplace.until(all_are("auth_failed", 1))
-            by_rename(session_of(workplace), dc.authorize(PHONES[0]))
-            assert (await told(workplace, "retry", "Account 1"))[0] == 0
-            await workplace.until(lambda at: "Stable" in [entry.event for entry in at.entries()][-2:])
-            assert await workplace.finish(engine, signal.SIGINT) == 0
-    assert [entry.event for entry in workplace.entries()].count("Connected") == 2
+        harness.at(dc, PHONES[0])
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 1))
+            log_out(dc, harness)
+            await harness.until(all_are("auth_failed", 1))
+            by_rename(session_of(harness), dc.authorize(PHONES[0]))
+            assert (await told(harness, "retry", "Account 1"))[0] == 0
+            await harness.until(lambda at: "Stable" in [entry.event for entry in at.entries()][-2:])
+            assert await harness.finish(engine, signal.SIGINT) == 0
+    assert [entry.event for entry in harness.entries()].count("Connected") == 2
 
 
-def damage(dc: Sandbox, workplace: Workplace) -> None:
+def damage(dc: Sandbox, harness: EngineHarness) -> None:
     """Write over the file."""
-    session_of(workplace).write_bytes(b"SQLite format 3\0" + b"\xff" * 8000)
+    session_of(harness).write_bytes(b"SQLite format 3\0" + b"\xff" * 8000)
 
 
-def forget(dc: Sandbox, workplace: Workplace) -> None:
+def forget(dc: Sandbox, harness: EngineHarness) -> None:
     """Let the datacenter forget every key."""
     for key in [one.key for one in dc._hub.store._keys.values()]:
         dc._hub.store.remove_key(key)
@@ -223,7 +225,7 @@ def forget(dc: Sandbox, workplace: Workplace) -> None:
 class Reason:
     """Something that makes credentials unusable, and what is to be read of it."""
 
-    suffered: RpcRefusal | Callable[[Sandbox, Workplace], None]
+    suffered: RpcRefusal | Callable[[Sandbox, EngineHarness], None]
     event: str
     action: str
     advice: str
@@ -250,62 +252,69 @@ def credentials_in(session: Path) -> list[Any] | bytes:
         return session.read_bytes()
 
 
-@pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
+@pytest.mark.parametrize(
+    "reason",
+    [
+        pytest.param(reason, id=name, marks=() if name in ("revoked", "damaged") else pytest.mark.slow)
+        for name, reason in REASONS.items()
+    ],
+)
 async def test_each_reason_has_its_action_and_no_credentials_are_touched(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, reason: Reason
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, reason: Reason
 ) -> None:
     """Status and log say why and what to do; an attempt leaves the credentials alone, a restart every byte.
 
     Telethon writes the key once more whenever it has connected, so bytes can be compared only afterwards.
     """
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=FAST.replace("fleet:", QUICK_KEYS))
+        harness.at(dc, PHONES[0], rest=FAST.replace("fleet:", QUICK_KEYS))
         if isinstance(reason.suffered, RpcRefusal):
             refuse(monkeypatch, reason.suffered)
         else:
-            reason.suffered(dc, workplace)
-        before = credentials_in(session_of(workplace))
-        async with workplace.running(dev=True) as engine:
-            await workplace.until(all_are("auth_failed", 1))
-            row = await row_of(workplace)
-            assert await workplace.finish(engine, signal.SIGINT) == 0
-        assert credentials_in(session_of(workplace)) == before
-        asked, stopped = dc.stats()["accepted"], session_of(workplace).read_bytes()
-        async with workplace.running("--for", "300ms", dev=True) as engine:
-            assert await workplace.finish(engine) == 0
+            reason.suffered(dc, harness)
+        before = credentials_in(session_of(harness))
+        async with harness.running(dev=True) as engine:
+            await harness.until(all_are("auth_failed", 1))
+            row = await row_of(harness)
+            assert await harness.finish(engine, signal.SIGINT) == 0
+        assert credentials_in(session_of(harness)) == before
+        asked, stopped = dc.stats()["accepted"], session_of(harness).read_bytes()
+        async with harness.running("--for", "300ms", dev=True) as engine:
+            assert await harness.finish(engine) == 0
         assert dc.stats()["accepted"] == asked
-    assert session_of(workplace).read_bytes() == stopped
+    assert session_of(harness).read_bytes() == stopped
     assert (row["state"], row["action"]) == ("auth_failed", reason.action)
     assert row["cause"].startswith(reason.event)
-    assert f"What to do: {reason.advice}" in workplace.text
-    entered = [entry.event for entry in workplace.entries() if entry.target == "auth_failed" != entry.source]
+    assert f"What to do: {reason.advice}" in harness.text
+    entered = [entry.event for entry in harness.entries() if entry.target == "auth_failed" != entry.source]
     assert entered == [reason.event]
-    assert not COMPLAINTS.search(workplace.text), workplace.text
+    assert not COMPLAINTS.search(harness.text), harness.text
 
 
+@pytest.mark.slow
 async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three accounts stop with one line that counts them; after the config was mended, a restart connects them."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES)
+        harness.at(dc, *PHONES)
         refuse(monkeypatch, RpcRefusal(400, "API_ID_INVALID"))
-        async with workplace.running() as engine:
-            await workplace.until(all_are("auth_failed", 3))
-            code, printed = await told(workplace, "retry", "Account 1")
+        async with harness.running() as engine:
+            await harness.until(all_are("auth_failed", 3))
+            code, printed = await told(harness, "retry", "Account 1")
             assert code == 0
             assert "restart the engine" in printed
-            await workplace.until(lambda at: at.text.count("3 accounts are stopped") == 2)
-            assert await workplace.finish(engine, signal.SIGINT) == 0
-        errors = [line for line in workplace.text.splitlines() if " - ERROR - " in line]
+            await harness.until(lambda at: at.text.count("3 accounts are stopped") == 2)
+            assert await harness.finish(engine, signal.SIGINT) == 0
+        errors = [line for line in harness.text.splitlines() if " - ERROR - " in line]
         assert len(errors) == 2
         assert all("telegram.api_id" in line for line in errors)
         refuse(monkeypatch, None)
-        async with workplace.running("--for", "1s") as engine:
-            assert await workplace.finish(engine) == 0
-        assert workplace.states() == ["shutting_down"] * 3
-        assert workplace.text.count("3 accounts are stopped") == 3
-        workplace.config.write_text(workplace.config.read_text().replace("api_id: 12345", "api_id: 54321"))
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 3))
-            assert await workplace.finish(engine, signal.SIGINT) == 0
+        async with harness.running("--for", "1s") as engine:
+            assert await harness.finish(engine) == 0
+        assert harness.states() == ["shutting_down"] * 3
+        assert harness.text.count("3 accounts are stopped") == 3
+        harness.config.write_text(harness.config.read_text().replace("api_id: 12345", "api_id: 54321"))
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 3))
+            assert await harness.finish(engine, signal.SIGINT) == 0

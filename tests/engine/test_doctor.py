@@ -24,9 +24,9 @@ from engine import doctor as doctoring
 from engine.cli import app
 from engine.config import AccountConfig, Config, Telegram
 from engine.doctor import directories, network, session_files
-from tests.adapters.session.support import HOLDS, KEY, change, killed, marks, program, rows, telethons
+from tests.adapters.session.support import HOLDS, KEY, change, killed, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
-from tests.engine.workplace import COMPLAINTS, ROOT, Workplace, all_are
+from tests.engine.harness import COMPLAINTS, ROOT, EngineHarness, all_are
 
 WELL = (
     "the datacenter answers",
@@ -37,18 +37,18 @@ WELL = (
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workplace:
-    """Return a config of two accounts, at a datacenter that nobody runs, with private session files."""
+def harness(tmp_path: Path) -> EngineHarness:
+    """Return a config of two accounts, at a datacenter that does not run, with private session files."""
     (tmp_path / "dc.pem").write_bytes(rsa.newkeys(512)[0].save_pkcs1())
-    place = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     accounts = "  - {name: Account 1, session: account1}\n  - {name: Account 2, session: account2}"
-    place.write("{id: 2, host: 127.0.0.1, port: 9, public_key: dc.pem}", accounts)
+    harness.write("{id: 2, host: 127.0.0.1, port: 9, public_key: dc.pem}", accounts)
     tmp_path.chmod(0o700)
     for number in (1, 2):
         path = telethons(tmp_path / f"account{number}.session")
         path.chmod(0o600)
         wal(path)
-    return place
+    return harness
 
 
 def wal(path: Path) -> None:
@@ -57,29 +57,29 @@ def wal(path: Path) -> None:
         database.execute("pragma journal_mode = wal")
 
 
-def doctor(place: Workplace, capsys: Any, *options: str) -> tuple[int, list[dict[str, Any]]]:
+def doctor(harness: EngineHarness, capsys: Any, *options: str) -> tuple[int, list[dict[str, Any]]]:
     """Run it; return the exit code and what it found."""
     with pytest.raises(SystemExit) as left:
-        app(["doctor", str(place.config), "--json", *options])
+        app(["doctor", str(harness.config), "--json", *options])
     code = left.value.code
     return int(code or 0) if not isinstance(code, str) else 1, json.loads(capsys.readouterr().out)
 
 
 def wrong(findings: list[dict[str, Any]], about: str) -> list[str]:
-    """Return what is wrong with something, without what nobody runs a datacenter for."""
+    """Return what is wrong with something, apart from the datacenter that does not run."""
     return [one["text"] for one in findings if one["well"] is False and one["about"] == about]
 
 
 async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
     """With a datacenter that answers, and after a backup, every line is a ✅ and the exit code is 0."""
     tmp_path.chmod(0o700)
-    place = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     async with Sandbox() as dc:
-        place.at(dc, "+9996620001")
+        harness.at(dc, "+9996620001")
         (tmp_path / "account1.session").chmod(0o600)
         wal(tmp_path / "account1.session")
-        assert (await place.command("session", "backup"))[0] == 0
-        code, said = await place.command("doctor")
+        assert (await harness.command("session", "backup"))[0] == 0
+        code, said = await harness.command("doctor")
     assert code == 0, said
     assert "❌" not in said
     assert "⚠️" not in said
@@ -92,59 +92,59 @@ async def test_a_healthy_place_is_all_well(tmp_path: Path) -> None:
         assert line in said
 
 
-def test_nobody_at_the_datacenter_is_said(place: Workplace, capsys: Any) -> None:
+def test_an_unreachable_datacenter_is_reported(harness: EngineHarness, capsys: Any) -> None:
     """The way that leads nowhere is named, and the clock is not compared."""
-    code, findings = doctor(place, capsys)
+    code, findings = doctor(harness, capsys)
     assert code == 1
     assert wrong(findings, "network") == ["127.0.0.1:9 through no proxy: unreachable"]
     assert {key: findings[-1][key] for key in ("about", "well")} == {"about": "clock", "well": None}
     assert wrong(findings, "Account 1") == []
 
 
-def test_a_journal_mode_is_told_and_mended(place: Workplace, capsys: Any) -> None:
+def test_a_journal_mode_is_told_and_mended(harness: EngineHarness, capsys: Any) -> None:
     """The guide's check: a file that is not in WAL mode is a ❌ with the command; ``--fix`` turns WAL on."""
-    path = place.directory / "account1.session"
+    path = harness.directory / "account1.session"
     with closing(sqlite3.connect(path)) as database:
         database.execute("pragma journal_mode = delete")
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     (bad,) = [one for one in findings if one["text"] == "journal mode is delete"]
     assert (bad["about"], bad["well"]) == ("Account 1", False)
     assert bad["mend"].startswith("python -m engine doctor ")
     assert bad["mend"].endswith(" --fix")
-    _, findings = doctor(place, capsys, "--fix")
+    _, findings = doctor(harness, capsys, "--fix")
     assert wrong(findings, "Account 1") == []
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 
-def test_a_file_in_use_is_not_changed(place: Workplace, capsys: Any) -> None:
-    """Who holds a session is named, and ``--fix`` leaves that file alone."""
-    path = place.directory / "account1.session"
+def test_a_file_in_use_is_not_changed(harness: EngineHarness, capsys: Any) -> None:
+    """The process that holds a session is named, and ``--fix`` leaves that file alone."""
+    path = harness.directory / "account1.session"
     with closing(sqlite3.connect(path)) as database:
         database.execute("pragma journal_mode = delete")
     with program(HOLDS, path) as other:
         assert other.say() == "held"
-        _, findings = doctor(place, capsys, "--fix")
+        _, findings = doctor(harness, capsys, "--fix")
     assert wrong(findings, "Account 1") == ["journal mode is delete"]
     assert any(f"is used by process {other.process.pid} " in one["text"] for one in findings)
 
 
-def test_loose_permissions_are_told_and_mended(place: Workplace, capsys: Any) -> None:
+def test_loose_permissions_are_told_and_mended(harness: EngineHarness, capsys: Any) -> None:
     """A file that others can read is a ❌ with its chmod; ``--fix`` makes it its owner's alone."""
-    path = place.directory / "account2.session"
+    path = harness.directory / "account2.session"
     path.chmod(0o644)
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     (bad,) = [one for one in findings if "can be used by others" in one["text"]]
     assert bad["mend"] == f"chmod 600 {path}"
-    doctor(place, capsys, "--fix")
+    doctor(harness, capsys, "--fix")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_lock_of_somebody_else_is_told(place: Workplace, capsys: Any) -> None:
+def test_a_lock_of_another_program_is_reported(harness: EngineHarness, capsys: Any) -> None:
     """A program that holds SQLite's own lock is noticed, though it has no name."""
-    with closing(sqlite3.connect(place.directory / "account1.session", isolation_level=None)) as other:
+    with closing(sqlite3.connect(harness.directory / "account1.session", isolation_level=None)) as other:
         other.execute("begin immediate")
-        _, findings = doctor(place, capsys)
+        _, findings = doctor(harness, capsys)
     assert wrong(findings, "Account 1") == ["another program holds its write lock"]
 
 
@@ -152,24 +152,26 @@ def test_a_lock_of_somebody_else_is_told(place: Workplace, capsys: Any) -> None:
     ("content", "says"),
     [(b"", "the file is empty"), (b"junk" * 1000, "neither a session nor any other SQLite database")],
 )
-def test_what_is_no_session_is_told_and_left_alone(place: Workplace, capsys: Any, content: bytes, says: str) -> None:
+def test_what_is_no_session_is_told_and_left_alone(
+    harness: EngineHarness, capsys: Any, content: bytes, says: str
+) -> None:
     """The mistake, and the command that puts the backup in its place; not a byte is changed, also with ``--fix``."""
-    path = place.directory / "account1.session"
+    path = harness.directory / "account1.session"
     path.write_bytes(content)
     path.with_name("account1.session-wal").unlink(missing_ok=True)
-    _, findings = doctor(place, capsys, "--fix")
+    _, findings = doctor(harness, capsys, "--fix")
     (told,) = wrong(findings, "Account 1")
     assert says in told
     assert path.read_bytes() == content
 
 
-def test_a_login_that_is_missing_is_told(place: Workplace, capsys: Any) -> None:
+def test_a_login_that_is_missing_is_told(harness: EngineHarness, capsys: Any) -> None:
     """No file and a file without a key are a ❌ each, with the command that logs in."""
-    (place.directory / "account1.session").unlink()
-    telethons(place.directory / "account2.session", key=None)
-    with closing(sqlite3.connect(place.directory / "account2.session")) as database, database:
+    (harness.directory / "account1.session").unlink()
+    telethons(harness.directory / "account2.session", key=None)
+    with closing(sqlite3.connect(harness.directory / "account2.session")) as database, database:
         database.execute("update sessions set auth_key = x''")
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     for account in ("Account 1", "Account 2"):
         bad = [one for one in findings if one["about"] == account and one["well"] is False]
         assert [one["mend"].endswith(f"'{account}'") and " login " in one["mend"] for one in bad] == [True]
@@ -193,9 +195,9 @@ def command(capsys: Any, *words: str) -> tuple[Any, str]:
     return code, said.out + said.err
 
 
-def test_a_backup_is_restored(place: Workplace, capsys: Any) -> None:
+def test_a_backup_is_restored(harness: EngineHarness, capsys: Any) -> None:
     """What was backed up is put in place again, what was there is kept, and Telethon opens it."""
-    path, config = place.directory / "account1.session", str(place.config)
+    path, config = harness.directory / "account1.session", str(harness.config)
     assert command(capsys, "session", "backup", config, "Account 1")[0] == 0
     telethons(path, b"n" * 256)
     code, said = command(capsys, "session", "restore", config, "Account 1")
@@ -207,9 +209,9 @@ def test_a_backup_is_restored(place: Workplace, capsys: Any) -> None:
     assert [json.loads(line)["good"] for line in listed.splitlines()] == [True, True]
 
 
-def test_a_session_in_use_is_not_restored(place: Workplace, capsys: Any) -> None:
-    """Whoever holds it is named, and nothing is changed."""
-    path, config = place.directory / "account1.session", str(place.config)
+def test_a_session_in_use_is_not_restored(harness: EngineHarness, capsys: Any) -> None:
+    """The process that holds it is named, and nothing is changed."""
+    path, config = harness.directory / "account1.session", str(harness.config)
     command(capsys, "session", "backup", config)
     with program(HOLDS, path) as other:
         assert other.say() == "held"
@@ -218,20 +220,20 @@ def test_a_session_in_use_is_not_restored(place: Workplace, capsys: Any) -> None
     assert f"used by process {other.process.pid} " in said
 
 
-def test_without_a_backup_there_is_nothing_to_restore(place: Workplace, capsys: Any) -> None:
+def test_without_a_backup_there_is_nothing_to_restore(harness: EngineHarness, capsys: Any) -> None:
     """A sentence that says where it looked, and to log in."""
-    code, said = command(capsys, "session", "restore", str(place.config), "Account 1")
+    code, said = command(capsys, "session", "restore", str(harness.config), "Account 1")
     assert code == 1
     assert "Account 1 has no good backup in" in said
-    code, said = command(capsys, "session", "restore", str(place.config), "Acount 1")
+    code, said = command(capsys, "session", "restore", str(harness.config), "Acount 1")
     assert code == 2
     assert "did you mean 'Account 1'?" in said
 
 
-def test_a_key_that_is_none_is_told(place: Workplace, capsys: Any) -> None:
+def test_a_key_that_is_none_is_told(harness: EngineHarness, capsys: Any) -> None:
     """A public key that cannot be read is a line, not a traceback."""
-    (place.directory / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nabcde\n-----END RSA PUBLIC KEY-----\n")
-    code, findings = doctor(place, capsys)
+    (harness.directory / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nabcde\n-----END RSA PUBLIC KEY-----\n")
+    code, findings = doctor(harness, capsys)
     assert code == 1
     assert "could not be checked" in wrong(findings, "network")[0]
 
@@ -239,42 +241,42 @@ def test_a_key_that_is_none_is_told(place: Workplace, capsys: Any) -> None:
 # --- more of what can be wrong ---------------------------------------------------------------------------------------
 
 
-def test_each_directory_is_told_once(place: Workplace, capsys: Any) -> None:
+def test_each_directory_is_told_once(harness: EngineHarness, capsys: Any) -> None:
     """A directory of many session files that others can read is one thing to mend, not one for each."""
-    place.directory.chmod(0o755)
-    _, findings = doctor(place, capsys)
+    harness.directory.chmod(0o755)
+    _, findings = doctor(harness, capsys)
     loose = [one for one in findings if "can be used by others" in one["text"]]
-    assert [one["mend"] for one in loose] == [f"chmod 700 {place.directory}"]
-    _, findings = doctor(place, capsys, "--fix")
-    assert [one["text"] for one in findings if one["fixed"]] == [f"{place.directory} is private to its owner now"]
-    assert place.directory.stat().st_mode & 0o777 == 0o700
+    assert [one["mend"] for one in loose] == [f"chmod 700 {harness.directory}"]
+    _, findings = doctor(harness, capsys, "--fix")
+    assert [one["text"] for one in findings if one["fixed"]] == [f"{harness.directory} is private to its owner now"]
+    assert harness.directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_directory_of_everybody_is_not_closed(place: Workplace, capsys: Any) -> None:
+def test_a_public_directory_is_not_closed(harness: EngineHarness, capsys: Any) -> None:
     """Sessions in a place like /tmp are advised to move; ``--fix`` does not take the place away from others."""
-    place.directory.chmod(0o1777)
-    _, findings = doctor(place, capsys, "--fix")
+    harness.directory.chmod(0o1777)
+    _, findings = doctor(harness, capsys, "--fix")
     (told,) = [one for one in findings if "can be used by others" in one["text"]]
     assert told["well"] is None
-    assert place.directory.stat().st_mode & 0o7777 == 0o1777
+    assert harness.directory.stat().st_mode & 0o7777 == 0o1777
 
 
-def test_two_files_of_one_login_are_told(place: Workplace, capsys: Any) -> None:
+def test_two_files_of_one_login_are_told(harness: EngineHarness, capsys: Any) -> None:
     """A copy of a session beside it would have the datacenter end both; nothing of the key is shown."""
-    change(place.directory / "account2.session", f"update sessions set auth_key = x'{(b'o' * 256).hex()}'")
-    assert not any("same login" in one["text"] for one in doctor(place, capsys)[1])
-    change(place.directory / "account2.session", f"update sessions set auth_key = x'{KEY.hex()}'")
+    change(harness.directory / "account2.session", f"update sessions set auth_key = x'{(b'o' * 256).hex()}'")
+    assert not any("same login" in one["text"] for one in doctor(harness, capsys)[1])
+    change(harness.directory / "account2.session", f"update sessions set auth_key = x'{KEY.hex()}'")
     assert any(
-        text.startswith("has the same login as Account 1 (") for text in wrong(doctor(place, capsys)[1], "Account 2")
+        text.startswith("has the same login as Account 1 (") for text in wrong(doctor(harness, capsys)[1], "Account 2")
     )
 
 
-def test_every_proxy_of_every_account_is_looked_at(place: Workplace, capsys: Any) -> None:
+def test_every_proxy_of_every_account_is_looked_at(harness: EngineHarness, capsys: Any) -> None:
     """Also the second of a list, which a run needs only when the first one fails; each way once, and no password."""
-    text = place.config.read_text()
+    text = harness.config.read_text()
     proxies = 'session: account1, proxy: ["socks5://me:secret@127.0.0.1:9", "http://127.0.0.1:9", direct]'
-    place.config.write_text(text.replace("session: account1", proxies))
-    _, findings = doctor(place, capsys)
+    harness.config.write_text(text.replace("session: account1", proxies))
+    _, findings = doctor(harness, capsys)
     ways = [one["text"] for one in findings if one["about"] == "network"]
     assert ways == [
         "127.0.0.1:9 through http://127.0.0.1:9: unreachable",
@@ -302,36 +304,36 @@ async def test_telegram_itself_is_looked_for_where_the_files_say() -> None:
     assert (found[-1].about, found[-1].ok) == ("clock", False)
 
 
-def test_a_session_of_a_killed_program_is_advice(place: Workplace, capsys: Any) -> None:
+def test_a_session_of_a_killed_program_is_advice(harness: EngineHarness, capsys: Any) -> None:
     """What it left is told, its login is found, and not a byte is changed."""
-    path = killed(place.directory / "account1.session", "delete")
-    before = marks(path)
-    _, findings = doctor(place, capsys)
+    path = killed(harness.directory / "account1.session", "delete")
+    before = stored_bytes(path)
+    _, findings = doctor(harness, capsys)
     texts = {one["text"]: one["well"] for one in findings if one["about"] == "Account 1"}
     assert (
         texts["the last program that wrote it was killed; the next one that opens it undoes the unfinished write"]
         is None
     )
     assert texts["has a login"] is True
-    assert marks(path) == before
+    assert stored_bytes(path) == before
 
 
-def test_a_locked_session_is_not_to_be_restored(place: Workplace, capsys: Any) -> None:
-    """A file that cannot be read for somebody's lock is whole: no command offers to replace it."""
-    command(capsys, "session", "backup", str(place.config))
-    path = change(place.directory / "account1.session", "pragma journal_mode = delete")
+def test_a_locked_session_is_not_to_be_restored(harness: EngineHarness, capsys: Any) -> None:
+    """A file that cannot be read because another program locks it is whole: no command offers to replace it."""
+    command(capsys, "session", "backup", str(harness.config))
+    path = change(harness.directory / "account1.session", "pragma journal_mode = delete")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("begin exclusive")
-        _, findings = doctor(place, capsys)
+        _, findings = doctor(harness, capsys)
     (told,) = [one for one in findings if one["about"] == "Account 1" and one["well"] is False]
     assert "locked by another program" in told["text"]
     assert told["mend"] == ""
 
 
 @pytest.mark.parametrize("kind", ["junk", "newer", "loose", "not wal", "damaged"])
-def test_what_is_wrong_with_the_journal_is_told(place: Workplace, capsys: Any, kind: str) -> None:
+def test_what_is_wrong_with_the_journal_is_told(harness: EngineHarness, capsys: Any, kind: str) -> None:
     """Each fault is one line with what mends it, and the command that is given works."""
-    path = place.directory / "data" / "engine.db"
+    path = harness.directory / "data" / "engine.db"
     with closing(open_database(path)) as database:
         migrate(database, path)
     match kind:
@@ -345,20 +347,20 @@ def test_what_is_wrong_with_the_journal_is_told(place: Workplace, capsys: Any, k
             change(path, "pragma journal_mode = delete")
         case _:
             damage(path)
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     (told,) = [one for one in findings if one["about"] == "journal" and one["well"] is False]
     if kind in ("junk", "damaged"):
         subprocess.run(told["mend"], shell=True, check=True)
         assert not list(path.parent.glob("engine.db*"))
         assert (path.parent / "damaged" / "engine.db").exists()
     elif kind != "newer":
-        assert told["mend"] in (f"chmod 600 {path}", f"python -m engine doctor {place.config} --fix")
-        doctor(place, capsys, "--fix")
+        assert told["mend"] in (f"chmod 600 {path}", f"python -m engine doctor {harness.config} --fix")
+        doctor(harness, capsys, "--fix")
     if kind != "newer":
-        assert wrong(doctor(place, capsys)[1], "journal") == []
+        assert wrong(doctor(harness, capsys)[1], "journal") == []
 
 
-def test_a_check_that_fails_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_fails_is_a_line(harness: EngineHarness, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever happens in one look, it is told, and the others are as ever."""
     real = session_files.inspect
 
@@ -368,18 +370,18 @@ def test_a_check_that_fails_is_a_line(place: Workplace, capsys: Any, monkeypatch
         return real(path)
 
     monkeypatch.setattr(session_files, "inspect", inspect)
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     assert wrong(findings, "Account 1") == ["could not be checked (RuntimeError: never thought of)"]
     assert any(one["about"] == "Account 2" and one["text"] == "has a login" for one in findings)
 
 
-def test_what_hangs_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that does not answer holds one look up, for a time, and keeps nobody from the rest."""
+def test_what_hangs_is_a_line(harness: EngineHarness, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that does not answer delays one check, for a time, and none of the others."""
     over = threading.Event()
     monkeypatch.setattr(doctoring, "CHECK_TIMEOUT", 0.3)
     monkeypatch.setattr(directories, "check_space", lambda _: (over.wait(10), iter(()))[1])
     try:
-        _, findings = doctor(place, capsys)
+        _, findings = doctor(harness, capsys)
     finally:
         over.set()
     assert wrong(findings, "storage") == ["could not be checked within 0.3 s"]
@@ -387,21 +389,23 @@ def test_what_hangs_is_a_line(place: Workplace, capsys: Any, monkeypatch: pytest
     assert any(one["about"] == "Account 2" for one in findings)
 
 
-def test_a_directory_that_cannot_be_made_is_told(place: Workplace, capsys: Any) -> None:
+def test_a_directory_that_cannot_be_made_is_told(harness: EngineHarness, capsys: Any) -> None:
     """A file stands where the data directory should be, or above it."""
-    (place.directory / "data").write_text("")
-    assert "is a file where a directory should be" in wrong(doctor(place, capsys)[1], "storage")[0]
-    text = place.config.read_text()
-    place.config.write_text(text + "storage: {directory: data/below}\n")
-    assert "cannot be created in" in wrong(doctor(place, capsys)[1], "storage")[0]
+    (harness.directory / "data").write_text("")
+    assert "is a file where a directory should be" in wrong(doctor(harness, capsys)[1], "storage")[0]
+    text = harness.config.read_text()
+    harness.config.write_text(text + "storage: {directory: data/below}\n")
+    assert "cannot be created in" in wrong(doctor(harness, capsys)[1], "storage")[0]
 
 
-def test_a_disk_that_is_almost_full_is_told(place: Workplace, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_almost_full_is_told(
+    harness: EngineHarness, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """How much is free is said, once for all directories of one disk."""
     monkeypatch.setattr(directories, "MIN_FREE_BYTES", 10**18)
-    _, findings = doctor(place, capsys)
+    _, findings = doctor(harness, capsys)
     (told,) = wrong(findings, "disk")
-    assert told.endswith(f"MB are free for {place.directory}")
+    assert told.endswith(f"MB are free for {harness.directory}")
 
 
 def test_commands_start_without_telethon() -> None:
@@ -414,95 +418,95 @@ def test_commands_start_without_telethon() -> None:
 # --- backups ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_backup_survives_its_own_restore(place: Workplace, capsys: Any) -> None:
+def test_the_oldest_backup_survives_its_own_restore(harness: EngineHarness, capsys: Any) -> None:
     """What is there now is backed up first, and pushes none out: it may be the one that is wanted."""
-    path, config = place.directory / "account1.session", str(place.config)
+    path, config = harness.directory / "account1.session", str(harness.config)
     for number in range(8):
         change(path, f"update sessions set auth_key = x'{bytes([number + 1] * 256).hex()}'")
         if number < 7:
             command(capsys, "session", "backup", config, "Account 1")
-    oldest = backups_of(place.directory / "data" / "backups", "Account 1")[-1].path
+    oldest = backups_of(harness.directory / "data" / "backups", "Account 1")[-1].path
     code, said = command(capsys, "session", "restore", config, "Account 1", "--from", str(oldest))
     assert code == 0, said
     assert rows(path, "select auth_key from sessions") == [b"\1" * 256]
 
 
-def test_a_time_chooses_the_backup_of_then(place: Workplace, capsys: Any) -> None:
+def test_a_time_chooses_the_backup_of_then(harness: EngineHarness, capsys: Any) -> None:
     """The last good one of until then; with none of then, or what is neither time nor file, nothing is changed."""
-    path, config = place.directory / "account1.session", str(place.config)
-    directory = place.directory / "data" / "backups"
+    path, config = harness.directory / "account1.session", str(harness.config)
+    directory = harness.directory / "data" / "backups"
     for stamp, key in (("20260101T100000Z", b"a"), ("20260102T100000Z", b"b"), ("20260103T100000Z", b"c")):
         change(path, f"update sessions set auth_key = x'{(key * 256).hex()}'")
         command(capsys, "session", "backup", config, "Account 1")
         backups_of(directory, "Account 1")[0].path.rename(directory / f"Account 1-{stamp}.session")
     for wrong_time, code in (("2025-12-31", 1), ("yesterday", 2)):
-        before = marks(path)
+        before = stored_bytes(path)
         assert command(capsys, "session", "restore", config, "Account 1", "--from", wrong_time)[0] == code
-        assert marks(path) == before
+        assert stored_bytes(path) == before
     code, said = command(capsys, "session", "restore", config, "Account 1", "--from", "2026-01-02T12:00", "--json")
     assert (code, json.loads(said)["restored"]) == (0, str(directory / "Account 1-20260102T100000Z.session"))
     assert rows(path, "select auth_key from sessions") == [b"b" * 256]
 
 
-def test_what_is_no_session_is_set_aside_by_a_restore(place: Workplace, capsys: Any) -> None:
+def test_what_is_no_session_is_set_aside_by_a_restore(harness: EngineHarness, capsys: Any) -> None:
     """Another program's database at that place is not lost, and where it is now is said."""
-    path, config = place.directory / "account1.session", str(place.config)
+    path, config = harness.directory / "account1.session", str(harness.config)
     command(capsys, "session", "backup", config)
-    assert sorted(one.name for one in place.directory.glob("account1*")) == ["account1.session"]
+    assert sorted(one.name for one in harness.directory.glob("account1*")) == ["account1.session"]
     path.unlink()
     change(path, "create table precious (number)", "insert into precious values (7)")
     code, said = command(capsys, "session", "restore", config, "Account 1")
-    (aside,) = place.directory.glob("account1.session.damaged-*")
+    (aside,) = harness.directory.glob("account1.session.damaged-*")
     assert (code, str(aside) in said) == (0, True)
     assert rows(aside, "select number from precious") == [7]
 
 
-def test_backups_that_are_for_everybody_to_read_are_told(place: Workplace, capsys: Any) -> None:
+def test_backups_that_others_can_read_are_reported(harness: EngineHarness, capsys: Any) -> None:
     """They hold the same keys as the sessions."""
-    command(capsys, "session", "backup", str(place.config))
-    (place.directory / "data" / "backups").chmod(0o755)
-    assert "can be used by others" in wrong(doctor(place, capsys)[1], "backups")[0]
+    command(capsys, "session", "backup", str(harness.config))
+    (harness.directory / "data" / "backups").chmod(0o755)
+    assert "can be used by others" in wrong(doctor(harness, capsys)[1], "backups")[0]
 
 
 async def test_a_running_engine_is_told_to_pause_first(tmp_path: Path) -> None:
     """Backups go on beside it; a restore needs a pause, as it says; resumed, the account is well again."""
     tmp_path.chmod(0o700)
-    place = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     async with Sandbox() as dc:
-        place.at(dc, "+9996620001")
+        harness.at(dc, "+9996620001")
         (tmp_path / "account1.session").chmod(0o600)
-        async with place.running() as process:
-            await place.until(all_are("healthy", 1))
-            code, said = await place.command("session", "backup")
+        async with harness.running() as process:
+            await harness.until(all_are("healthy", 1))
+            code, said = await harness.command("session", "backup")
             assert code == 0, said
-            code, said = await place.command("doctor")
+            code, said = await harness.command("doctor")
             assert f"engine: runs as process {process.pid} since" in said
             assert f"Account 1: is used by process {process.pid} " in said
             assert (code, "❌" in said) == (0, False), said
-            code, said = await place.command("session", "restore", "Account 1")
+            code, said = await harness.command("session", "restore", "Account 1")
             assert code == 1
             assert "python -m engine pause config.yaml 'Account 1'" in said
-            assert (await place.command("pause", "config.yaml", "Account 1"))[0] == 0
-            code, said = await place.command("session", "restore", "Account 1")
+            assert (await harness.command("pause", "config.yaml", "Account 1"))[0] == 0
+            code, said = await harness.command("session", "restore", "Account 1")
             assert code == 0, said
-            assert (await place.command("resume", "config.yaml", "Account 1"))[0] == 0
-            await place.until(all_are("healthy", 1))
-            assert await place.finish(process, signal.SIGINT) == 0
-    assert COMPLAINTS.search(place.text) is None
+            assert (await harness.command("resume", "config.yaml", "Account 1"))[0] == 0
+            await harness.until(all_are("healthy", 1))
+            assert await harness.finish(process, signal.SIGINT) == 0
+    assert COMPLAINTS.search(harness.text) is None
 
 
 async def test_a_run_says_once_what_others_can_use(tmp_path: Path) -> None:
     """One line for all files and directories, with the command that mends it; nothing is changed, and all goes on."""
     tmp_path.chmod(0o755)
-    place = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     async with Sandbox() as dc:
-        place.at(dc, "+9996620001", "+9996620002")
+        harness.at(dc, "+9996620001", "+9996620002")
         for number in (1, 2):
             (tmp_path / f"account{number}.session").chmod(0o644)
-        async with place.running() as process:
-            await place.until(all_are("healthy", 2))
-            assert await place.finish(process, signal.SIGINT) == 0
-    (line,) = [line for line in place.text.splitlines() if "Others can use" in line]
+        async with harness.running() as process:
+            await harness.until(all_are("healthy", 2))
+            assert await harness.finish(process, signal.SIGINT) == 0
+    (line,) = [line for line in harness.text.splitlines() if "Others can use" in line]
     assert "account1.session and 2 more" in line
-    assert line.endswith(f"python -m engine doctor {place.config} --fix")
+    assert line.endswith(f"python -m engine doctor {harness.config} --fix")
     assert (tmp_path / "account1.session").stat().st_mode & 0o777 == 0o644

@@ -13,7 +13,7 @@ import pytest
 from adapters.sandbox import Sandbox
 from adapters.sqlite.jobs import NewJob, add
 from tests.engine.commands import Run, runs
-from tests.engine.workplace import FAST, Workplace, all_are
+from tests.engine.harness import FAST, EngineHarness, all_are
 
 ACCOUNTS = "  - {name: Account 1, session: account1}\n  - {name: Account 2, session: account2}"
 MODULE = """
@@ -38,32 +38,32 @@ async def free(job, client):
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return a directory with a config and a module of the user's."""
     (tmp_path / "my_counting.py").write_text(MODULE)
-    made = Workplace(tmp_path)
+    made = EngineHarness(tmp_path)
     made.write("{id: 2, host: 127.0.0.1, port: 9, public_key: dc.pem}", ACCOUNTS, "work: {modules: [my_counting.py]}\n")
     (tmp_path / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nMIIB\n-----END RSA PUBLIC KEY-----\n")
     return made
 
 
 @pytest.fixture
-def jobs(place: Workplace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def jobs(harness: EngineHarness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return what runs ``jobs`` there."""
-    return runs("jobs", capsys=capsys, within=place.directory, monkeypatch=monkeypatch)
+    return runs("jobs", capsys=capsys, within=harness.directory, monkeypatch=monkeypatch)
 
 
-def rows(place: Workplace) -> list[tuple[object, ...]]:
+def rows(harness: EngineHarness) -> list[tuple[object, ...]]:
     """Return kind, account, data, priority and state of all jobs in the file."""
-    path = place.directory / "data" / "engine.db"
+    path = harness.directory / "data" / "engine.db"
     if not path.exists():
         return []
     with closing(sqlite3.connect(path)) as db:
         return db.execute("SELECT kind, account, data, priority, state FROM jobs ORDER BY id").fetchall()
 
 
-def test_words_become_what_the_kind_takes(jobs: Run, place: Workplace) -> None:
-    """A number for a number, text for text even if it looks like a number, an id for who is named by a number."""
+def test_words_become_what_the_kind_takes(jobs: Run, harness: EngineHarness) -> None:
+    """A number stays a number, text stays text even if it looks like one, and a chat named by a number is an id."""
     for words in (
         ("count", "upto=5", "pause=0.5", "what=007", "loud=true"),
         ("send", "to=1234", "text=5", "--account", "Account 2", "--priority", "3"),
@@ -71,7 +71,7 @@ def test_words_become_what_the_kind_takes(jobs: Run, place: Workplace) -> None:
         ("free", 'a={"b": [1]}', "c=plain"),
     ):
         assert jobs("add", "config.yaml", *words)[0] == 0
-    assert [(kind, account, json.loads(str(data)), priority) for kind, account, data, priority, _ in rows(place)] == [
+    assert [(kind, account, json.loads(str(data)), priority) for kind, account, data, priority, _ in rows(harness)] == [
         ("count", "", {"upto": 5, "pause": 0.5, "what": "007", "loud": True}, 0),
         ("send", "Account 2", {"to": 1234, "text": "5"}, 3),
         ("send", "", {"to": "+9996620001", "text": "a=b"}, 0),
@@ -101,14 +101,14 @@ def test_words_become_what_the_kind_takes(jobs: Run, place: Workplace) -> None:
     ],
 )
 def test_what_does_not_fit_is_a_sentence_and_nothing_is_queued(
-    jobs: Run, place: Workplace, words: tuple[str, ...], sentence: str
+    jobs: Run, harness: EngineHarness, words: tuple[str, ...], sentence: str
 ) -> None:
     """Each mistake is told with what to do, the exit code is not 0, and the file has no job."""
     code, said, error = jobs("add", "config.yaml", *words)
     assert (code in (1, 2), said) == (True, "")
     assert sentence in error
     assert "Traceback" not in error
-    assert rows(place) == []
+    assert rows(harness) == []
 
 
 @pytest.mark.parametrize(
@@ -145,33 +145,33 @@ def test_what_does_not_fit_is_a_sentence_and_nothing_is_queued(
     ],
 )
 def test_a_module_that_cannot_be_used_is_a_sentence_with_its_place(
-    jobs: Run, place: Workplace, name: str, text: str | None, sentence: str
+    jobs: Run, harness: EngineHarness, name: str, text: str | None, sentence: str
 ) -> None:
     """The module and the line are named, for ``jobs add`` and for ``run``, and nothing is queued."""
     if text is not None:
-        (place.directory / name).write_text(text)
-    place.config.write_text(place.config.read_text().replace("[my_counting.py]", f"[my_counting.py, {name}]"))
+        (harness.directory / name).write_text(text)
+    harness.config.write_text(harness.config.read_text().replace("[my_counting.py]", f"[my_counting.py, {name}]"))
     code, _, error = jobs("add", "config.yaml", "count", "upto=5")
     assert code == 2
     assert sentence in error
     assert "Traceback" not in error
-    assert rows(place) == []
+    assert rows(harness) == []
 
 
-async def test_run_says_what_is_wrong_with_a_module_and_leaves(place: Workplace) -> None:
-    """The engine does not start half: exit code 2 and the sentence, and so for rules of a kind that nobody has."""
-    text = place.config.read_text().replace("modules: [my_counting.py]", "modules: [gone.py]")
-    place.config.write_text(text)
-    code, said = await place.command("run", "config.yaml")
+async def test_run_says_what_is_wrong_with_a_module_and_leaves(harness: EngineHarness) -> None:
+    """The engine does not start half: exit code 2 and the sentence, and the same for rules of an unknown kind."""
+    text = harness.config.read_text().replace("modules: [my_counting.py]", "modules: [gone.py]")
+    harness.config.write_text(text)
+    code, said = await harness.command("run", "config.yaml")
     assert (code, "gone.py cannot be imported" in said) == (2, True)
-    place.config.write_text(text.replace("{modules: [gone.py]}", "{kinds: {sned: {per_account: 2}}}"))
-    code, said = await place.command("run", "config.yaml")
+    harness.config.write_text(text.replace("{modules: [gone.py]}", "{kinds: {sned: {per_account: 2}}}"))
+    code, said = await harness.command("run", "config.yaml")
     assert (code, "work.kinds.sned: no module has this kind; did you mean 'send'?" in said) == (2, True)
 
 
-def test_a_file_is_added_whole_or_not_at_all(jobs: Run, place: Workplace) -> None:
+def test_a_file_is_added_whole_or_not_at_all(jobs: Run, harness: EngineHarness) -> None:
     """All that is wrong in it is told with line numbers; mended, every line becomes a job with what it says."""
-    lines = place.directory / "jobs.jsonl"
+    lines = harness.directory / "jobs.jsonl"
     good = {
         "kind": "count",
         "data": {"upto": 5},
@@ -191,7 +191,7 @@ def test_a_file_is_added_whole_or_not_at_all(jobs: Run, place: Workplace) -> Non
     assert code == 2
     assert [line.split(": ")[0] for line in error.splitlines()[1:]] == [f"jobs.jsonl:{n}" for n in range(2, 7)]
     assert "nothing was added" in error
-    assert rows(place) == []
+    assert rows(harness) == []
     lines.write_text(json.dumps(good) + "\n\n" + json.dumps({"kind": "count", "data": {"upto": 6}}) + "\n")
     assert jobs("add", "config.yaml", "--file", "jobs.jsonl")[:2] == (0, "jobs 1 to 2\n")
     listed = [json.loads(line) for line in jobs("list", "config.yaml", "--json")[1].splitlines()]
@@ -203,19 +203,19 @@ def test_a_file_is_added_whole_or_not_at_all(jobs: Run, place: Workplace) -> Non
     assert {"id", "account", "kind", "state", "attempts", "detail", "error"} <= listed[0].keys()
 
 
-async def test_standard_input_is_a_file_too(place: Workplace) -> None:
+async def test_standard_input_is_a_file_too(harness: EngineHarness) -> None:
     """``--file -`` reads what is piped in."""
     line = json.dumps({"kind": "count", "data": {"upto": 1}}).encode()
     command = [sys.executable, "-W", "error", "-m", "engine", "jobs", "add", "config.yaml", "--file", "-"]
     done = await anyio.run_process(
-        command, input=line, cwd=place.directory, env=place.environment, stderr=subprocess.PIPE, check=False
+        command, input=line, cwd=harness.directory, env=harness.environment, stderr=subprocess.PIPE, check=False
     )
     assert (done.returncode, done.stdout.decode()) == (0, "job 1\n"), done.stderr.decode()
 
 
-def some(place: Workplace) -> None:
+def some(harness: EngineHarness) -> None:
     """Add three jobs, of which the second has failed."""
-    path = place.directory / "data" / "engine.db"
+    path = harness.directory / "data" / "engine.db"
     add(path, [NewJob(kind="count", data={"upto": n}, account="Account 1" if n == 2 else None) for n in range(3)])
     with closing(sqlite3.connect(path)) as db, db:
         chain = json.dumps(["ValueError: no", "KeyError: 'x'"])
@@ -229,9 +229,9 @@ def some(place: Workplace) -> None:
 DOWN = "2 queued, 1 failed\nthe engine is not running; they go on when it does"
 
 
-def test_list_and_show(jobs: Run, place: Workplace) -> None:
+def test_list_and_show(jobs: Run, harness: EngineHarness) -> None:
     """The list has a line for each and the counts; ``show`` has checkpoint and cause; filters choose."""
-    some(place)
+    some(harness)
     code, said, counts = jobs("list", "config.yaml")
     assert (code, len(said.splitlines()), counts.strip()) == (0, 3, DOWN)
     assert "❌ failed" in said.splitlines()[1]
@@ -262,12 +262,12 @@ def test_without_a_file_there_are_no_jobs(jobs: Run) -> None:
         assert "there is no such file" in error
 
 
-def test_retry_and_cancel(jobs: Run, place: Workplace) -> None:
+def test_retry_and_cancel(jobs: Run, harness: EngineHarness) -> None:
     """What failed goes back with its checkpoint, what waits is cancelled; what cannot be is told with exit code 1."""
-    some(place)
+    some(harness)
     assert jobs("retry", "config.yaml", "2")[:2] == (0, "job 2 is queued\n")
-    assert [state for *_, state in rows(place)] == ["queued"] * 3
-    with closing(sqlite3.connect(place.directory / "data" / "engine.db")) as db:
+    assert [state for *_, state in rows(harness)] == ["queued"] * 3
+    with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as db:
         assert db.execute("SELECT attempts, checkpoint FROM jobs WHERE id = 2").fetchone() == (0, '{"n":1}')
     assert jobs("cancel", "config.yaml", "1", "3")[:2] == (0, "2 jobs are cancelled\n")
     code, _, error = jobs("cancel", "config.yaml", "1", "7")
@@ -285,26 +285,26 @@ async def test_beside_a_running_engine(tmp_path: Path) -> None:
         "    for n in range(1, 1000):\n        await job.checkpoint({}, done=n, total=1000)\n"
         "        await anyio.sleep(0.05)\n"
     )
-    place = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     (tmp_path / "my_slow.py").write_text(module)
     async with Sandbox() as dc:
-        place.at(dc, "+9996620001", rest=FAST + "work: {modules: [my_slow.py]}\n")
-        async with place.running() as engine:
-            await place.until(all_are("healthy", 1))
-            assert await place.command("jobs", "add", "config.yaml", "slow") == (0, "job 1\n")
-            assert await place.command("jobs", "add", "config.yaml", "send", "to=me", "text=x") == (0, "job 2\n")
-            await place.until(lambda at: rows(at)[1][-1] == "done")
-            await place.until(lambda at: rows(at)[0][-1] == "running")
-            code, said = await place.command("status", "config.yaml", "--json")
+        harness.at(dc, "+9996620001", rest=FAST + "work: {modules: [my_slow.py]}\n")
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 1))
+            assert await harness.command("jobs", "add", "config.yaml", "slow") == (0, "job 1\n")
+            assert await harness.command("jobs", "add", "config.yaml", "send", "to=me", "text=x") == (0, "job 2\n")
+            await harness.until(lambda at: rows(at)[1][-1] == "done")
+            await harness.until(lambda at: rows(at)[0][-1] == "running")
+            code, said = await harness.command("status", "config.yaml", "--json")
             work = json.loads(said)["jobs"]
             assert (code, work["counts"]["done"], work["counts"]["running"]) == (0, 1, 1)
             [run] = work["running"]
             assert (run["id"], run["kind"], run["account"], run["total"]) == (1, "slow", "Account 1", 1000)
             assert run["rate"] > 1
             assert run["remaining"] > 1
-            assert "slow  Account 1" in (await place.command("status", "config.yaml"))[1]
-            assert await place.command("jobs", "cancel", "config.yaml", "1") == (0, "job 1 is cancelled\n")
-            await place.until(lambda at: "Job 1 (slow) of Account 1 was cancelled" in at.text)
+            assert "slow  Account 1" in (await harness.command("status", "config.yaml"))[1]
+            assert await harness.command("jobs", "cancel", "config.yaml", "1") == (0, "job 1 is cancelled\n")
+            await harness.until(lambda at: "Job 1 (slow) of Account 1 was cancelled" in at.text)
             engine.terminate()
-            assert await place.finish(engine) == 0
-    assert [state for *_, state in rows(place)] == ["cancelled", "done"]
+            assert await harness.finish(engine) == 0
+    assert [state for *_, state in rows(harness)] == ["cancelled", "done"]

@@ -15,16 +15,16 @@ def main(kills: int = 200, seed: int | None = None) -> None:
     """Do it, and say what came of it; ends with an exception if anything was lost."""
     seed = time.time_ns() % 2**32 if seed is None else seed
     print(f"{kills} kills each, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory() as place:
-        durable = storage.kill_again_and_again(Path(place), kills, seed)
+    with tempfile.TemporaryDirectory() as directory:
+        durable = storage.kill_again_and_again(Path(directory), kills, seed)
         keys = sum(map(len, durable.keys.values()))
         print(
             f"storage: {len(durable.records)} records, {len(durable.entities)} entities and {keys} keys were durable; "
             f"none is lost, no file damaged, also in {2 * kills} copies made at the moment of the kill",
             flush=True,
         )
-    with tempfile.TemporaryDirectory() as place:
-        records = anyio.run(partial(running.kill_again_and_again, Path(place), kills, seed))
+    with tempfile.TemporaryDirectory() as directory:
+        records = anyio.run(partial(running.kill_again_and_again, Path(directory), kills, seed))
         print(f"engine: {records} records in {kills + 1} lives, none lost, no file damaged, every life replays")
 
 

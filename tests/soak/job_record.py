@@ -15,7 +15,7 @@ from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.job_codec import job_from
 from adapters.sqlite.job_schema import SELECT_JOB
 from states.jobs import Job, JobState
-from tests.engine.workplace import Workplace
+from tests.engine.harness import EngineHarness
 from tests.soak.storage import Lost, ask
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
@@ -58,13 +58,13 @@ class Figures:
 
 
 def compare(
-    place: Workplace, dc: Sandbox, numbers: Iterable[int], steps: Sequence[TimedAction], *, began: float, cut: int
+    harness: EngineHarness, dc: Sandbox, numbers: Iterable[int], steps: Sequence[TimedAction], *, began: float, cut: int
 ) -> Figures:
     """Compare the file with the datacenter's record. Raises ``Lost`` with what differs.
 
     ``began`` is when (Unix seconds), ``cut`` how many jobs ran when their engine was killed: both for the figures.
     """
-    file = place.directory / "data" / "engine.db"
+    file = harness.directory / "data" / "engine.db"
     with closing(open_read_only(file)) as db:
         jobs = [job_from(row) for row in db.execute(f"{SELECT_JOB} ORDER BY id")]
     _same("numbers of jobs", [job.id for job in jobs], list(numbers))
@@ -79,7 +79,7 @@ def compare(
         if job.kind == "collect":
             _same(f"messages that job {job.id} says it has read", job.result["messages"], _count(rows, job))
     attempts, refused = sum(job.attempts for job in jobs), _refusals(steps)
-    _none("failures that nobody injected", [line for line in FAILURE.findall(place.text) if OWN_ERROR not in line])
+    _none("failures that were not injected", [line for line in FAILURE.findall(harness.text) if OWN_ERROR not in line])
     if attempts > refused:
         raise Lost(f"{attempts} failures, of which {refused} were injected")
     stats = dc.stats()
@@ -88,11 +88,11 @@ def compare(
         collected=len(rows),
         took=max(job.ended or 0.0 for job in jobs) - began,
         cut=cut,
-        lives=len({entry.life for entry in place.entries()}),
+        lives=len({entry.life for entry in harness.entries()}),
         attempts=attempts,
         refused=refused,
         again=stats["requests"].get("messages.sendMessage", 0) - len(sends),
-        lost=place.text.count("goes on later"),
+        lost=harness.text.count("goes on later"),
         acted=stats["acted"],
     )
 

@@ -25,7 +25,7 @@ from adapters.sandbox.control.chaos import chaos
 from adapters.sandbox.faults.kinds import FAULT_RULES, FaultPoint
 from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.jobs import NewJob, add, counts_of
-from tests.engine.workplace import COMPLAINTS, Workplace
+from tests.engine.harness import COMPLAINTS, EngineHarness
 from tests.soak import job_record
 from tests.soak.job_record import PHONES, TALK, Figures
 from tests.soak.storage import Lost, ask
@@ -172,7 +172,7 @@ class Stage:
                 case Push(account, text, sender):
                     await self.dc.push(account, text, sender)
                 case _:
-                    raise SandboxError(f"a step that nobody here knows: {step}")
+                    raise SandboxError(f"an unknown step: {step}")
         await self._wait(until)
 
     async def _wait(self, until: float) -> None:
@@ -182,32 +182,32 @@ class Stage:
 
 async def run(directory: Path, plan: Plan) -> Figures:
     """Do it, compare, and return the figures. Raises ``Lost`` with the first things that differ."""
-    place, file = Workplace(directory), directory / "data" / "engine.db"
+    harness, file = EngineHarness(directory), directory / "data" / "engine.db"
     async with Sandbox() as dc:
-        place.at(dc, *PHONES, rest=CONFIG)
+        harness.at(dc, *PHONES, rest=CONFIG)
         histories, steps = await furnish(dc), plan.steps()
         began, numbers = time.time(), add(file, plan.jobs(histories, time.time()))
         stage, cut = Stage(dc, deque(steps)), 0
         for life, moment in enumerate([*plan.moments(), plan.seconds], 1):
-            async with place.running() as engine:
-                await place.until(lambda at, life=life: any(entry.life == life for entry in at.entries()[-9:]))
+            async with harness.running() as engine:
+                await harness.until(lambda at, life=life: any(entry.life == life for entry in at.entries()[-9:]))
                 await stage.play(moment)
                 if engine.returncode is not None:
-                    raise Lost(f"the engine ended by itself with {engine.returncode}:\n{place.text[-3000:]}")
+                    raise Lost(f"the engine ended by itself with {engine.returncode}:\n{harness.text[-3000:]}")
                 if life <= plan.kills:
                     engine.kill()
                     await engine.wait()
                     cut += ask(file, "select count(*) from jobs where state = 'running'")[0][0]
                     continue
-                await _all_over(place, file)
-                if code := await place.finish(engine, signal.SIGTERM):
-                    raise Lost(f"the last run ended with {code}:\n{place.text[-3000:]}")
-        if complaint := COMPLAINTS.search(place.text):
-            raise Lost(f"a log says {complaint.group()!r}:\n{place.text[-6000:]}")
-        return job_record.compare(place, dc, numbers, steps, began=began, cut=cut)
+                await _all_over(harness, file)
+                if code := await harness.finish(engine, signal.SIGTERM):
+                    raise Lost(f"the last run ended with {code}:\n{harness.text[-3000:]}")
+        if complaint := COMPLAINTS.search(harness.text):
+            raise Lost(f"a log says {complaint.group()!r}:\n{harness.text[-6000:]}")
+        return job_record.compare(harness, dc, numbers, steps, began=began, cut=cut)
 
 
-async def _all_over(place: Workplace, file: Path) -> None:
+async def _all_over(harness: EngineHarness, file: Path) -> None:
     """Wait until no job is queued or running. Raises ``Lost`` when that takes too long."""
     until = anyio.current_time() + TIMEOUT_SECONDS
     while True:
@@ -219,7 +219,7 @@ async def _all_over(place: Workplace, file: Path) -> None:
             return
         if anyio.current_time() > until:
             left = ask(file, "select id, kind, account, state, due, detail from jobs where state <> 'done' limit 10")
-            raise Lost(f"work does not end: {dict(counts)}, {left}\n{place.text[-6000:]}")
+            raise Lost(f"work does not end: {dict(counts)}, {left}\n{harness.text[-6000:]}")
         await anyio.sleep(0.1)
 
 
@@ -227,8 +227,8 @@ def main(seconds: float = 120.0, kills: int = 5, seed: int | None = None) -> Non
     """Do it, and say what came of it; ends with an exception if anything was missed or done twice."""
     seed = time.time_ns() % 2**32 if seed is None else seed
     print(f"{seconds:g} s of chaos, {kills} kills, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory() as place:
-        figures = anyio.run(run, Path(place), Plan(seconds=seconds, kills=kills, seed=seed))
+    with tempfile.TemporaryDirectory() as harness:
+        figures = anyio.run(run, Path(harness), Plan(seconds=seconds, kills=kills, seed=seed))
     print("\n".join(figures.lines()))
 
 

@@ -10,7 +10,7 @@ import anyio
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from states import Entry
-from tests.engine.workplace import Workplace
+from tests.engine.harness import EngineHarness
 from tests.soak.storage import Lost, ask
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
@@ -36,51 +36,51 @@ async def load(dc: Sandbox, chance: random.Random) -> AsyncIterator[None]:
         tasks.cancel_scope.cancel()
 
 
-def files_of(place: Workplace) -> list[Path]:
+def files_of(harness: EngineHarness) -> list[Path]:
     """Return the session files of the accounts."""
-    return [place.directory / f"account{number}.session" for number in range(1, len(PHONES) + 1)]
+    return [harness.directory / f"account{number}.session" for number in range(1, len(PHONES) + 1)]
 
 
-def check(place: Workplace, before: list[Entry], keys: list[object]) -> None:
+def check(harness: EngineHarness, before: list[Entry], keys: list[object]) -> None:
     """Raise ``Lost`` if a file is damaged, a record that could be read is not there, or a key is another one."""
-    for path in [*files_of(place), place.directory / "data" / "engine.db"]:
+    for path in [*files_of(harness), harness.directory / "data" / "engine.db"]:
         if (found := ask(path, "pragma integrity_check")) != [("ok",)]:
             raise Lost(f"{path.name} is damaged: {found}")
-    if place.entries()[: len(before)] != before:
+    if harness.entries()[: len(before)] != before:
         raise Lost("records that could be read before are not there")
-    if [ask(path, "select auth_key from sessions") for path in files_of(place)] != keys:
+    if [ask(path, "select auth_key from sessions") for path in files_of(harness)] != keys:
         raise Lost("a key is another one")
 
 
-def all_healthy(place: Workplace, life: int) -> bool:
+def all_healthy(harness: EngineHarness, life: int) -> bool:
     """Say whether all accounts have become healthy in this life; in the file they may be so from the one before."""
-    begun = {entry.account for entry in place.entries() if entry.life == life}
-    return len(begun) == len(PHONES) and place.states() == ["healthy"] * len(PHONES)
+    begun = {entry.account for entry in harness.entries() if entry.life == life}
+    return len(begun) == len(PHONES) and harness.states() == ["healthy"] * len(PHONES)
 
 
 async def kill_again_and_again(directory: Path, kills: int, seed: int) -> int:
     """Run, hurt, kill and check, as often as this; return how many records there are then. Raises ``Lost``."""
-    chance, place = random.Random(seed), Workplace(directory)
+    chance, harness = random.Random(seed), EngineHarness(directory)
     async with Sandbox() as dc, load(dc, chance):
-        place.at(dc, *PHONES)
-        keys = [ask(path, "select auth_key from sessions") for path in files_of(place)]
+        harness.at(dc, *PHONES)
+        keys = [ask(path, "select auth_key from sessions") for path in files_of(harness)]
         for life in range(1, kills + 1):
-            async with place.running() as engine:
-                await place.until(lambda at, life=life: any(entry.life == life for entry in at.entries()[-9:]))
+            async with harness.running() as engine:
+                await harness.until(lambda at, life=life: any(entry.life == life for entry in at.entries()[-9:]))
                 await anyio.sleep(chance.uniform(0, LONGEST))
-                before = place.entries()
+                before = harness.entries()
                 engine.kill()
                 await engine.wait()
-            check(place, before, keys)
-        async with place.running() as engine:
-            await place.until(lambda at: all_healthy(at, kills + 1))
-            if code := await place.finish(engine, signal.SIGTERM):
-                raise Lost(f"the last run ended with {code}:\n{place.text}")
-        code, said = await place.command("log", "replay", "config.yaml")
+            check(harness, before, keys)
+        async with harness.running() as engine:
+            await harness.until(lambda at: all_healthy(at, kills + 1))
+            if code := await harness.finish(engine, signal.SIGTERM):
+                raise Lost(f"the last run ended with {code}:\n{harness.text}")
+        code, said = await harness.command("log", "replay", "config.yaml")
         if code != 0:
             raise Lost(f"the journal does not replay: {said}")
-        check(place, place.entries(), keys)
-        lives = {entry.life for entry in place.entries()}
+        check(harness, harness.entries(), keys)
+        lives = {entry.life for entry in harness.entries()}
         if lives != set(range(1, kills + 2)):
             raise Lost(f"lives are missing: {lives}")
-    return len(place.entries())
+    return len(harness.entries())

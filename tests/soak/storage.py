@@ -85,7 +85,7 @@ def check(directory: Path, durable: Durable) -> None:
         if missing := {one for one in durable.entities if one[0] == name} - there:
             raise Lost(f"{len(missing)} entities that were durable are not there, such as {min(missing)}")
         ((stored,),) = ask(path, "select auth_key from sessions")
-        if sha256(stored).hexdigest() in keys[:-1]:  # the last one, or one that nobody had time to call durable
+        if sha256(stored).hexdigest() in keys[:-1]:  # the last one, or one that there was no time to call durable
             raise Lost(f"{name} has an older key than the last that was durable")
 
 

@@ -10,6 +10,7 @@ from tests.soak.storage import Lost
 PLAN = jobs.Plan(seconds=6.0, kills=5, seed=1)
 
 
+@pytest.mark.slow
 async def test_no_job_is_missed_or_done_twice(tmp_path: Path) -> None:
     """A thousand messages sent, ten thousand collected, five kills of an engine whose jobs run: each once."""
     figures = await jobs.run(tmp_path, PLAN)

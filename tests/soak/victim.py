@@ -53,7 +53,7 @@ async def log_in(session: Session) -> None:
 
 
 async def meet(session: Session) -> None:
-    """Remember somebody new, and say who is durable."""
+    """Remember a new user, and say which are durable."""
     name, number = Path(session.filename).name, time.time_ns() // 1_000_000
     while True:
         number += 1

@@ -78,7 +78,7 @@ def test_what_a_job_is_never_changes(state: JobState, event: JobEvent) -> None:
         assert getattr(after, name) == getattr(before, name)
 
 
-def test_a_begin_notes_who_and_when() -> None:
+def test_a_begin_notes_account_and_time() -> None:
     """A run begins with its account and from now on, while ``began`` stays the time of the very first one."""
     first = decide(job(QUEUED, due=NOW - 1, done=4.0, detail="reset"), Begun("B"), now=NOW)
     assert (first.worker, first.began, first.since, first.seen) == ("B", NOW, NOW, NOW)
@@ -134,7 +134,7 @@ def test_saved_alters_only_what_it_names() -> None:
     assert (after.account, after.seen) == ("A", NOW + 1)
 
 
-def test_who_stays_stays_for_ever() -> None:
+def test_a_job_that_stays_with_its_account_stays_for_ever() -> None:
     """A later checkpoint without ``stay`` does not set the job free again."""
     bound = decide(job(), Saved(stay=True), now=NOW)
     assert decide(bound, Saved(checkpoint={}), now=NOW).account == "A"
@@ -193,14 +193,14 @@ def test_a_job_that_returns_has_done_all_of_it(total: float | None, done: float)
 
 
 @pytest.mark.parametrize("state", [FAILED, CANCELLED])
-def test_a_person_s_retry_begins_anew_from_the_checkpoint(state: JobState) -> None:
+def test_a_retry_by_the_operator_begins_anew_from_the_checkpoint(state: JobState) -> None:
     """All counters are back at the beginning, its budget has to be paid again, and the checkpoint is where it was."""
     after = decide(job(state, attempts=5, losses=7, paid=5, ended=NOW - 5, due=None), Retried(), now=NOW)
     assert (after.attempts, after.losses, after.paid, after.due, after.ended) == (0, 0, 0, None, None)
     assert after.checkpoint == {"page": 1}
 
 
-def test_a_person_s_retry_ends_a_wait() -> None:
+def test_a_retry_by_the_operator_ends_a_wait() -> None:
     """A job that waits for its time begins at once, and what it has counted stays counted."""
     after = decide(job(QUEUED, due=NOW + 80, attempts=3), Retried(), now=NOW)
     assert (after.due, after.attempts) == (None, 3)
@@ -217,14 +217,14 @@ def test_rate_and_rest_are_of_the_present_run() -> None:
     [{"state": QUEUED}, {"done": None}, {"since": None}, {"seen": None}, {"seen": NOW}, {"done": 100.0}],
     ids=lambda given: next(iter(given)),
 )
-def test_a_rate_that_nobody_knows_is_none(unknown: dict[str, Any]) -> None:
+def test_an_unknown_rate_is_none(unknown: dict[str, Any]) -> None:
     """Before anything was done, or when the job does not run, there is no rate and no rest."""
     at = job(**{"since": NOW, "since_done": 100.0, "done": 150.0, "total": 250.0, "seen": NOW + 10} | unknown)
     assert rate_of(at) is None
     assert remaining_of(at) is None
 
 
-def test_who_does_more_than_was_said_has_no_time_left() -> None:
+def test_a_job_that_does_more_than_its_total_has_no_time_left() -> None:
     """A total that was too low makes no negative rest."""
     assert remaining_of(job(since=NOW, done=12.0, total=10.0, seen=NOW + 10)) == 0.0
 

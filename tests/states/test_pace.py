@@ -105,7 +105,7 @@ def test_an_opening_lies_ahead_within_a_day_and_opens(opens: int, length: int, n
     ],
 )
 def test_hours_open_by_the_clock_on_the_wall_when_it_is_changed(now: str, opening: str) -> None:
-    """After a night in which summer time begins or ends they open at nine as people there read it."""
+    """After a night in which summer time begins or ends, hours open at nine by the local clock."""
     local = DAY.opening(datetime.fromisoformat(now).replace(tzinfo=BERLIN))
     assert local is not None
     assert local.astimezone(UTC) == datetime.fromisoformat(opening)

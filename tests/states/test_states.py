@@ -50,102 +50,102 @@ from states.events import (
 )
 from states.schedules import Backoff, BackoffSchedules
 from states.snapshot import Action, Cause
-from tests.states.life import NOW, PARKING, STEADY, Life, effects, in_state, sample
+from tests.states.harness import NOW, PARKING, STEADY, AccountDriver, effects, in_state, sample
 
 
 def test_patience_begins_with_the_turn() -> None:
     """A life asks for a turn first, and only the granted turn opens a link."""
-    life = Life()
-    assert effects(life.take(Started())) == [AskTurn]
-    assert life.snapshot.waiting_for_turn
-    opened = life.take(TurnGranted(generation=0)).effects[0]
+    driver = AccountDriver()
+    assert effects(driver.take(Started())) == [AskTurn]
+    assert driver.snapshot.waiting_for_turn
+    opened = driver.take(TurnGranted(generation=0)).effects[0]
     assert isinstance(opened, Open)
     assert (opened.patience, opened.attempt, opened.link) == (60.0, 1, 1)
-    assert not life.snapshot.waiting_for_turn
+    assert not driver.snapshot.waiting_for_turn
 
 
 def test_patience_grows_with_the_attempts() -> None:
     """Attempts get 60, 75, 90 and again 90 seconds."""
-    life = Life()
-    life.take(Started())
+    driver = AccountDriver()
+    driver.take(Started())
     seen = []
     for _ in range(4):
-        opened = life.take(TurnGranted(generation=0)).effects[0]
+        opened = driver.take(TurnGranted(generation=0)).effects[0]
         assert isinstance(opened, Open)
         seen.append(opened.patience)
-        life.take(TimedOut(what="connect"))
-        life.take(Elapsed(generation=0))
+        driver.take(TimedOut(what="connect"))
+        driver.take(Elapsed(generation=0))
     assert seen == [60.0, 75.0, 90.0, 90.0]
 
 
 def test_back_off_goes_as_the_guide_says() -> None:
     """Attempts that fail one after the other wait 10, 20, 40, 80, 120 and again 120 seconds."""
-    life = Life()
-    life.take(Started())
-    waits = [life.fail(NetworkLost()).record.delay for _ in range(6)]
+    driver = AccountDriver()
+    driver.take(Started())
+    waits = [driver.fail(NetworkLost()).record.delay for _ in range(6)]
     assert waits == [10, 20, 40, 80, 120, 120]
 
 
 def test_five_failures_raise_one_alert_and_trying_goes_on() -> None:
     """The alert comes with the fifth failure in a row, once, and the account keeps waiting for its next try."""
-    life = Life()
-    life.take(Started())
-    alerts = [AlertExhausted in effects(life.fail(NetworkLost())) for _ in range(12)]
+    driver = AccountDriver()
+    driver.take(Started())
+    alerts = [AlertExhausted in effects(driver.fail(NetworkLost())) for _ in range(12)]
     assert alerts == [number == 4 for number in range(12)]
-    assert life.snapshot.deadline is not None
+    assert driver.snapshot.deadline is not None
 
 
-def test_then_park_waits_for_a_person() -> None:
+def test_then_park_waits_for_the_operator() -> None:
     """With ``then: park`` the last try ends in a wait without an end, and an action."""
-    life = Life(PARKING)
-    life.take(Started())
+    driver = AccountDriver(PARKING)
+    driver.take(Started())
     for _ in range(2):
-        life.fail(NetworkLost())
-    assert AlertParked in effects(life.fail(NetworkLost()))
-    assert life.snapshot.parked
-    assert life.snapshot.action is Action.RETRY
-    life.take(Elapsed(generation=0))
-    assert life.snapshot.parked
+        driver.fail(NetworkLost())
+    assert AlertParked in effects(driver.fail(NetworkLost()))
+    assert driver.snapshot.parked
+    assert driver.snapshot.action is Action.RETRY
+    driver.take(Elapsed(generation=0))
+    assert driver.snapshot.parked
 
 
-def test_a_person_wakes_a_parked_account() -> None:
+def test_the_operator_wakes_a_parked_account() -> None:
     """``retry`` leads from parked to an attempt, and counting starts anew."""
-    life = Life(PARKING)
-    life.take(Started())
+    driver = AccountDriver(PARKING)
+    driver.take(Started())
     for _ in range(3):
-        life.fail(NetworkLost())
-    life.take(RetryRequested())
-    assert (life.snapshot.state, life.snapshot.failures) == (State.RECONNECTING, 0)
+        driver.fail(NetworkLost())
+    driver.take(RetryRequested())
+    assert (driver.snapshot.state, driver.snapshot.failures) == (State.RECONNECTING, 0)
 
 
 def test_ten_unexpected_errors_in_a_row_park() -> None:
-    """What nobody foresaw is bounded, whatever the schedule says."""
-    life = Life()
-    life.take(Started())
+    """Unforeseen errors are bounded, whatever the schedule says."""
+    driver = AccountDriver()
+    driver.take(Started())
     for _ in range(9):
-        life.fail(Unexpected())
-        assert not life.snapshot.parked
-    life.fail(Unexpected())
-    assert life.snapshot.parked
+        driver.fail(Unexpected())
+        assert not driver.snapshot.parked
+    driver.fail(Unexpected())
+    assert driver.snapshot.parked
 
 
 def test_an_unknown_key_is_given_up_only_at_the_third_in_a_row() -> None:
-    """−404 can be temporary: two wait 5 s each, the third needs a person."""
-    life = Life()
-    life.take(Started())
+    """−404 can be temporary: two wait 5 s each, the third needs the operator."""
+    driver = AccountDriver()
+    driver.take(Started())
     for _ in range(2):
-        assert life.fail(AuthKeyUnknown()).record.delay == 5
-    assert AlertUnusable in effects(life.fail(AuthKeyUnknown()))
-    assert life.snapshot.state is State.AUTH_FAILED
+        assert driver.fail(AuthKeyUnknown()).record.delay == 5
+    assert AlertUnusable in effects(driver.fail(AuthKeyUnknown()))
+    assert driver.snapshot.state is State.AUTH_FAILED
 
 
 def test_another_failure_breaks_a_run_of_unknown_keys() -> None:
     """Three unknown keys count only when nothing else came between."""
-    life = Life()
-    life.take(Started())
+    driver = AccountDriver()
+    driver.take(Started())
     for event in (AuthKeyUnknown(), AuthKeyUnknown(), NetworkLost(), AuthKeyUnknown(), AuthKeyUnknown()):
-        life.fail(event)
-    assert life.snapshot.state is State.BACKOFF
+        driver.fail(event)
+    assert driver.snapshot.state is State.BACKOFF
 
 
 @pytest.mark.parametrize(
@@ -163,174 +163,176 @@ def test_unusable_credentials_stop_the_account_and_say_what_to_do(
     event: Failure, action: Action, healthy: bool
 ) -> None:
     """Each kind of unusable credentials leads to ``auth_failed`` with an action of its own, from anywhere."""
-    life = Life()
-    life.take(Started())
-    life.take(TurnGranted(generation=0))
+    driver = AccountDriver()
+    driver.take(Started())
+    driver.take(TurnGranted(generation=0))
     if healthy:
-        life.take(Connected())
-    decision = life.take(event)
-    assert life.snapshot.state is State.AUTH_FAILED
-    assert life.snapshot.action is action
+        driver.take(Connected())
+    decision = driver.take(event)
+    assert driver.snapshot.state is State.AUTH_FAILED
+    assert driver.snapshot.action is action
     assert Close in effects(decision)
 
 
 def test_a_flood_while_connecting_waits_as_long_as_the_server_said() -> None:
     """The server's number is a floor, with a second of slack."""
-    life = Life()
-    life.take(Started())
-    decision = life.fail(FloodWait(seconds=300))
-    assert (life.snapshot.state, decision.record.delay) == (State.BACKOFF, 301)
+    driver = AccountDriver()
+    driver.take(Started())
+    decision = driver.fail(FloodWait(seconds=300))
+    assert (driver.snapshot.state, decision.record.delay) == (State.BACKOFF, 301)
 
 
-def test_a_person_cannot_cut_a_flood_wait_short() -> None:
+def test_the_operator_cannot_cut_a_flood_wait_short() -> None:
     """``retry`` does not get past a flood wait."""
-    life = Life()
-    life.take(Started())
-    life.fail(FloodWait(seconds=300))
-    life.take(RetryRequested())
-    assert life.snapshot.state is State.BACKOFF
+    driver = AccountDriver()
+    driver.take(Started())
+    driver.fail(FloodWait(seconds=300))
+    driver.take(RetryRequested())
+    assert driver.snapshot.state is State.BACKOFF
 
 
 def test_a_transport_flood_has_its_own_schedule() -> None:
     """−429 begins at 30 s even after many other failures, and doubles with each in a row."""
-    life = Life(attrs.evolve(STEADY, backoff=BackoffSchedules(transport_flood=Backoff(first=30, cap=900, jitter=0))))
-    life.take(Started())
+    driver = AccountDriver(
+        attrs.evolve(STEADY, backoff=BackoffSchedules(transport_flood=Backoff(first=30, cap=900, jitter=0)))
+    )
+    driver.take(Started())
     for _ in range(6):
-        life.fail(NetworkLost())
-    assert [life.fail(TransportFlood()).record.delay for _ in range(6)] == [30, 60, 120, 240, 480, 900]
+        driver.fail(NetworkLost())
+    assert [driver.fail(TransportFlood()).record.delay for _ in range(6)] == [30, 60, 120, 240, 480, 900]
 
 
 def test_a_stable_link_that_is_lost_is_retried_at_once() -> None:
     """A link that held for a minute goes to ``reconnecting`` without a wait."""
-    life = Life().connect().settle()
-    decision = life.take(NetworkLost())
-    assert life.snapshot.state is State.RECONNECTING
+    driver = AccountDriver().connect().settle()
+    decision = driver.take(NetworkLost())
+    assert driver.snapshot.state is State.RECONNECTING
     assert effects(decision) == [HoldWork, Close, AskTurn]
 
 
 def test_losing_unstable_links_slows_down() -> None:
     """A link that is accepted and lost again and again waits longer each time, like any failure."""
-    life = Life()
-    waits = [life.connect().take(NetworkLost()).record.delay for _ in range(6)]
+    driver = AccountDriver()
+    waits = [driver.connect().take(NetworkLost()).record.delay for _ in range(6)]
     assert waits == [10, 20, 40, 80, 120, 120]
 
 
 def test_only_a_stable_link_forgives() -> None:
     """Attempts and failures go back to zero when the link is stable, not when it is connected."""
-    life = Life()
-    life.take(Started())
+    driver = AccountDriver()
+    driver.take(Started())
     for _ in range(3):
-        life.fail(NetworkLost())
-    life.connect()
-    assert (life.snapshot.failures, life.snapshot.attempt) == (3, 4)
-    life.settle()
-    assert (life.snapshot.failures, life.snapshot.attempt, life.snapshot.cause) == (0, 0, None)
+        driver.fail(NetworkLost())
+    driver.connect()
+    assert (driver.snapshot.failures, driver.snapshot.attempt) == (3, 4)
+    driver.settle()
+    assert (driver.snapshot.failures, driver.snapshot.attempt, driver.snapshot.cause) == (0, 0, None)
 
 
 def test_one_silence_is_a_suspicion_and_the_second_a_loss() -> None:
     """``healthy`` → ``timeout`` with 10 then 20 s of patience → ``reconnecting``."""
-    life = Life().connect().settle()
-    first = life.take(ProbeDue(generation=0)).effects[0]
+    driver = AccountDriver().connect().settle()
+    first = driver.take(ProbeDue(generation=0)).effects[0]
     assert isinstance(first, Probe)
     assert first.patience == 10
-    suspected = life.take(TimedOut())
-    assert (life.snapshot.state, life.snapshot.failures) == (State.TIMEOUT, 1)
+    suspected = driver.take(TimedOut())
+    assert (driver.snapshot.state, driver.snapshot.failures) == (State.TIMEOUT, 1)
     assert suspected.effects[-1].patience == 20  # type: ignore[attr-defined]
-    assert effects(life.take(TimedOut())) == [Close, AskTurn]
-    assert life.snapshot.state is State.RECONNECTING
+    assert effects(driver.take(TimedOut())) == [Close, AskTurn]
+    assert driver.snapshot.state is State.RECONNECTING
 
 
 def test_an_answer_ends_the_suspicion() -> None:
     """``timeout`` goes back to ``healthy`` when the probe is answered, and work goes on."""
-    life = Life().connect().settle()
-    life.take(TimedOut())
-    decision = life.take(ProbeAnswered())
-    assert life.snapshot.state is State.HEALTHY
+    driver = AccountDriver().connect().settle()
+    driver.take(TimedOut())
+    decision = driver.take(ProbeAnswered())
+    assert driver.snapshot.state is State.HEALTHY
     assert ReleaseWork in effects(decision)
 
 
 def test_a_silent_request_does_not_count_against_a_suspect_link() -> None:
     """In ``timeout`` only the probe decides."""
-    life = Life().connect().settle()
-    life.take(TimedOut())
-    life.take(TimedOut(what="request"))
-    assert (life.snapshot.state, life.snapshot.failures) == (State.TIMEOUT, 1)
+    driver = AccountDriver().connect().settle()
+    driver.take(TimedOut())
+    driver.take(TimedOut(what="request"))
+    assert (driver.snapshot.state, driver.snapshot.failures) == (State.TIMEOUT, 1)
 
 
 def test_a_server_fault_makes_the_link_suspect() -> None:
     """A probe answered by an internal error is no sign of health, and no loss yet."""
-    life = Life().connect().settle()
-    life.take(ServerFault())
-    assert life.snapshot.state is State.TIMEOUT
+    driver = AccountDriver().connect().settle()
+    driver.take(ServerFault())
+    assert driver.snapshot.state is State.TIMEOUT
 
 
 def test_a_proof_is_due_once_a_minute() -> None:
     """Probes are pings, until the last authorised RPC is a minute old."""
-    life = Life().connect()
+    driver = AccountDriver().connect()
     kinds = []
     for _ in range(4):
-        life.now += 19
-        probe = life.take(ProbeDue(generation=0)).effects[0]
+        driver.now += 19
+        probe = driver.take(ProbeDue(generation=0)).effects[0]
         assert isinstance(probe, Probe)
         kinds.append(probe.proof)
-        life.take(ProbeAnswered(proof=probe.proof))
+        driver.take(ProbeAnswered(proof=probe.proof))
     assert kinds == [False, False, True, False]
 
 
 def test_a_flood_holds_its_kind_of_request_and_nothing_else() -> None:
     """A flood wait of a request leaves the account ``healthy`` and is kept with its deadline."""
-    life = Life().connect()
-    decision = life.take(FloodWait(seconds=60, request="SendMessage"))
-    assert life.snapshot.state is State.HEALTHY
-    assert [(hold.request, hold.until) for hold in life.snapshot.holds] == [("SendMessage", life.now + 61)]
+    driver = AccountDriver().connect()
+    decision = driver.take(FloodWait(seconds=60, request="SendMessage"))
+    assert driver.snapshot.state is State.HEALTHY
+    assert [(hold.request, hold.until) for hold in driver.snapshot.holds] == [("SendMessage", driver.now + 61)]
     assert effects(decision) == [HoldRequests]
 
 
 def test_of_two_floods_of_one_kind_the_longer_stands() -> None:
     """A shorter wait does not shorten a longer one."""
-    life = Life().connect()
-    life.take(FloodWait(seconds=600, request="SendMessage"))
-    until = life.snapshot.holds[0].until
-    life.take(FloodWait(seconds=5, request="SendMessage"))
-    assert life.snapshot.holds[0].until == until
+    driver = AccountDriver().connect()
+    driver.take(FloodWait(seconds=600, request="SendMessage"))
+    until = driver.snapshot.holds[0].until
+    driver.take(FloodWait(seconds=5, request="SendMessage"))
+    assert driver.snapshot.holds[0].until == until
 
 
 def test_a_locked_database_does_not_cut_a_connection() -> None:
     """The account stays ``healthy``, and the file is tried again after 5 s."""
-    life = Life().connect()
-    decision = life.take(DatabaseLocked())
-    assert life.snapshot.state is State.HEALTHY
+    driver = AccountDriver().connect()
+    decision = driver.take(DatabaseLocked())
+    assert driver.snapshot.state is State.HEALTHY
     assert decision.effects == (HoldDatabase(delay=5.0),)
 
 
 def test_a_limited_account_stays_connected_with_its_work_held() -> None:
     """The limit is kept over a reconnect, and work is not released by it."""
-    life = Life().connect().settle()
-    assert HoldWork in effects(life.take(AccountLimited()))
-    life.take(NetworkLost())
-    life.take(TurnGranted(generation=0))
-    assert ReleaseWork not in effects(life.take(Connected()))
-    assert (life.snapshot.state, life.snapshot.action) == (State.HEALTHY, Action.APPEAL)
-    assert ReleaseWork in effects(life.take(RetryRequested()))
+    driver = AccountDriver().connect().settle()
+    assert HoldWork in effects(driver.take(AccountLimited()))
+    driver.take(NetworkLost())
+    driver.take(TurnGranted(generation=0))
+    assert ReleaseWork not in effects(driver.take(Connected()))
+    assert (driver.snapshot.state, driver.snapshot.action) == (State.HEALTHY, Action.APPEAL)
+    assert ReleaseWork in effects(driver.take(RetryRequested()))
 
 
 def test_a_clock_jump_probes_at_once() -> None:
     """A machine that slept asks its links for a sign of life as soon as it wakes."""
-    life = Life().connect()
-    assert effects(life.take(ClockJumped(seconds=3600))) == [Probe]
+    driver = AccountDriver().connect()
+    assert effects(driver.take(ClockJumped(seconds=3600))) == [Probe]
 
 
 def test_a_restored_network_cuts_the_wait_for_it_short() -> None:
     """A wait for the network ends when the network is seen; one for the server does not."""
     for event, state in ((NetworkLost(), State.RECONNECTING), (ServerFault(), State.BACKOFF)):
-        life = Life()
-        life.take(Started())
-        life.fail(event)
-        life.take(NetworkRestored())
-        assert life.snapshot.state is state
+        driver = AccountDriver()
+        driver.take(Started())
+        driver.fail(event)
+        driver.take(NetworkRestored())
+        assert driver.snapshot.state is state
 
 
-def test_auth_failed_ignores_everything_but_a_person() -> None:
+def test_auth_failed_ignores_everything_but_the_operator() -> None:
     """No time, no network and no late report gets dead credentials to be tried again."""
     dead = attrs.evolve(in_state(State.AUTH_FAILED), cause=Cause(event="AuthRejected"))
     for kind in EVENTS:
@@ -342,8 +344,8 @@ def test_auth_failed_ignores_everything_but_a_person() -> None:
 
 
 @pytest.mark.parametrize("event", [CredentialsReplaced(), RetryRequested()])
-def test_a_person_leads_out_of_auth_failed(event: Event) -> None:
-    """New credentials, or a person's word, lead to a new first attempt."""
-    life = Life(snapshot=in_state(State.AUTH_FAILED))
-    assert effects(life.take(event)) == [AskTurn]
-    assert life.snapshot.state is State.CONNECTING
+def test_the_operator_leads_out_of_auth_failed(event: Event) -> None:
+    """New credentials, or a retry by the operator, lead to a new first attempt."""
+    driver = AccountDriver(snapshot=in_state(State.AUTH_FAILED))
+    assert effects(driver.take(event)) == [AskTurn]
+    assert driver.snapshot.state is State.CONNECTING

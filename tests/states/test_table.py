@@ -25,7 +25,7 @@ from states.events import (
 from states.guards import Moment
 from states.machine import Cursor, LeanEvent, LeanMachine, LeanTransition, Row, RulesBroken, by_pair, check
 from states.rules import RULES
-from tests.states.life import NOW, effects, in_state, sample
+from tests.states.harness import NOW, effects, in_state, sample
 
 
 @pytest.mark.parametrize("state", State)

@@ -138,7 +138,7 @@ Move = Callable[["FakeDatacenter", "FakeClient", int], None]
 MOVES = st.lists(st.sampled_from([post, post, write, go_away, come_back, tick]), max_size=40)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(moves=MOVES, page=st.integers(1, 5))
 def test_every_message_arrives_once_whatever_was_missed(moves: list[Move], page: int) -> None:
     """After posts, absences and catching up in slices of any size each message arrived once, a channel's in order."""

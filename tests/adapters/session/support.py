@@ -19,15 +19,14 @@ from telethon.tl.types import User
 from adapters.session import HoldfastSession
 from adapters.session.failures import LiveFileTimeouts
 from states.events import Event
+from tests.timeouts import TIMEOUT
 
 KEY = b"k" * 256
 QUICK = LiveFileTimeouts(gather=0.01, busy=0.3, retry=0.05, report_after=0.05, max_report_interval=0.1, idle=0.05)
 """The waits of a session in a test: the same in small."""
-BOUND = 10.0
-"""Seconds that anything in a test may take."""
 
 
-class Told(HoldfastSession):
+class RecordingSession(HoldfastSession):
     """A session that keeps what it would log."""
 
     def _report(self, event: Any) -> None:
@@ -44,7 +43,7 @@ class Told(HoldfastSession):
 
 
 def user(number: int) -> User:
-    """Return somebody to remember."""
+    """Return a user to remember."""
     return User(id=number, access_hash=number * 7, first_name=f"User {number}")
 
 
@@ -68,7 +67,7 @@ def rows(path: Path, question: str = "select id from entities order by id") -> l
 
 def until(condition: Callable[[], object]) -> None:
     """Wait for something that threads bring about."""
-    end = time.monotonic() + BOUND
+    end = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < end, "it does not happen"
         time.sleep(0.005)
@@ -104,7 +103,7 @@ def program(code: str, *arguments: object) -> Iterator[Program]:
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
-        timer = threading.Timer(BOUND * 3, process.kill)
+        timer = threading.Timer(3 * TIMEOUT, process.kill)
         timer.start()
         try:
             yield Program(process)
@@ -153,7 +152,7 @@ def change(path: Path, *statements: str) -> Path:
     return path
 
 
-def marks(path: Path) -> dict[str, tuple[bytes, int]]:
+def stored_bytes(path: Path) -> dict[str, tuple[bytes, int]]:
     """Return what a file and what belongs to it hold, and when each was written; the memory of a log is none of it."""
     found = {}
     for one in path.parent.glob(f"{path.name}*"):

@@ -16,13 +16,13 @@ from telethon.sessions import SQLiteSession
 
 from adapters.session import HoldfastSession, SessionDamaged, SessionError
 from adapters.session.backup import back_up, backups_of, last_good, put_in_place, safe_name, set_aside
-from tests.adapters.session.support import KEY, change, killed, marks, program, rows, telethons, user
+from tests.adapters.session.support import KEY, change, killed, program, rows, stored_bytes, telethons, user
 from tests.adapters.session.test_trouble import damage
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return a session file of Telethon's, with somebody in it."""
+    """Return a session file of Telethon's, with an entity in it."""
     return telethons(tmp_path / "account1.session", entities=3)
 
 
@@ -65,7 +65,7 @@ while True:
 
 
 def test_a_backup_while_another_process_writes_is_whole(path: Path) -> None:
-    """Whatever the moment, the copy is sound and has all that was durable before it."""
+    """Whatever the moment, the copy is intact and has all that was durable before it."""
     with program(WRITES, path) as other:
         for _ in range(5):
             last = int(other.say())
@@ -93,7 +93,7 @@ def test_what_is_not_worth_a_backup_takes_no_good_ones_place(path: Path, source:
     assert [entry for entry in directory.iterdir() if entry not in good] == []
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(steps=st.lists(st.sampled_from(["good", "damaged", "empty"]), max_size=8), keep=st.integers(1, 3))
 def test_rotation_keeps_the_newest_and_always_a_good_one(steps: list[str], keep: int) -> None:
     """After any history there are at most ``keep``, all good, and one if there ever was a good source."""
@@ -127,7 +127,7 @@ def test_accounts_do_not_share_backups(path: Path) -> None:
     assert len(list(directory.iterdir())) == len(names)
 
 
-def test_content_is_put_in_place_under_who_has_the_file_open(path: Path) -> None:
+def test_content_is_put_in_place_under_a_program_that_has_the_file_open(path: Path) -> None:
     """A reader of the present content sees the new one afterwards, and no lock or log does any harm."""
     source = telethons(path.parent / "new.session", b"n" * 256)
     with closing(sqlite3.connect(path)) as reader:
@@ -235,7 +235,7 @@ def test_two_programs_may_back_up_the_same_session_at_once(path: Path) -> None:
 
 
 def test_what_a_dead_program_left_unfinished_goes(path: Path) -> None:
-    """An old unfinished copy is removed by the next backup; one of just now may be somebody's."""
+    """An old unfinished copy is removed by the next backup; a fresh one may be another program's."""
     directory = path.parent / "backups"
     directory.mkdir()
     old, new = directory / ".account1-old.unfinished", directory / ".account1-new.unfinished"
@@ -290,7 +290,7 @@ def test_a_bad_source_of_a_backup_is_not_touched(path: Path) -> None:
     directory = path.parent / "backups"
     for bad in (b"", b"junk" * 1000):
         path.write_bytes(bad)
-        before = marks(path)
+        before = stored_bytes(path)
         with pytest.raises(SessionError):
             back_up(path, directory)
-        assert marks(path) == before
+        assert stored_bytes(path) == before

@@ -11,6 +11,7 @@ from adapters.sandbox import Sandbox
 from adapters.session import HoldfastSession
 from adapters.telegram import Datacenter
 from tests.adapters.session.support import locked, rows
+from tests.timeouts import TIMEOUT
 
 PHONE, OTHER = "+9996620001", "+9996620002"
 API = (12345, "0123456789abcdef0123456789abcdef")
@@ -42,7 +43,7 @@ async def test_a_script_logs_in_ends_and_goes_on(tmp_path: Path) -> None:
         second.add_event_handler(lambda event: _note(heard, event), events.NewMessage())
         await second.connect()
         assert (await second.get_me()).id == me.id
-        with anyio.fail_after(10):
+        with anyio.fail_after(TIMEOUT):
             while heard != ["missed"]:
                 await anyio.sleep(0.01)
         await second.disconnect()
@@ -68,7 +69,7 @@ async def test_a_request_is_answered_while_the_file_is_locked(tmp_path: Path) ->
         await first.session.flush()
         with locked(path):
             await dc.push(PHONE, "hello", sender=OTHER)
-            with anyio.fail_after(3):
+            with anyio.fail_after(TIMEOUT):
                 assert [message.message for message in await first.get_messages(OTHER, limit=1)] == ["hello"]
                 assert first.session._live.contents.dirty.entities
         await first.disconnect()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.session.inspect import Inspection, enable_wal, inspect, is_shared
-from tests.adapters.session.support import HOLDS, KEY, change, killed, locked, marks, program, rows, telethons
+from tests.adapters.session.support import HOLDS, KEY, change, killed, locked, program, rows, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 
 
@@ -65,10 +65,10 @@ def test_a_look_says_what_a_file_is_and_changes_nothing(tmp_path: Path, kind: st
     make, is_told = FILES[kind]
     path = tmp_path / "account1.session"
     make(path)
-    before = marks(path)
+    before = stored_bytes(path)
     found = inspect(path)
     assert is_told(found), found
-    assert marks(path) == before
+    assert stored_bytes(path) == before
     assert str(KEY) not in repr(found)
 
 
@@ -82,7 +82,7 @@ def test_a_copy_has_the_same_login(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_somebody_elses_lock_is_noticed(tmp_path: Path, mode: str) -> None:
+def test_the_lock_of_another_program_is_noticed(tmp_path: Path, mode: str) -> None:
     """In either journal mode, and only while it is held."""
     path = change(telethons(tmp_path / "account1.session"), f"pragma journal_mode = {mode}")
     with locked(path):
@@ -91,7 +91,7 @@ def test_somebody_elses_lock_is_noticed(tmp_path: Path, mode: str) -> None:
 
 
 def test_the_owner_is_named(tmp_path: Path) -> None:
-    """Its process is known from the lock file, and it is no stranger who holds SQLite's lock."""
+    """Its process is known from the lock file, and a lock of SQLite's is not taken for another program's."""
     path = telethons(tmp_path / "account1.session")
     with program(HOLDS, path) as other:
         assert other.say() == "held"

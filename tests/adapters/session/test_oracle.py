@@ -113,7 +113,7 @@ def do_all(sessions: tuple[Any, ...], changes: list[tuple[Any, ...]]) -> None:
                 do(session, change)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(changes=st.lists(CHANGES, max_size=12), keep=st.booleans(), begin=st.booleans())
 def test_it_answers_as_telethons_own_does_and_leaves_the_same_file(
     changes: list[tuple[Any, ...]], keep: bool, begin: bool
@@ -134,7 +134,7 @@ def test_it_answers_as_telethons_own_does_and_leaves_the_same_file(
         back.close()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(changes=st.lists(CHANGES, max_size=8))
 def test_a_session_without_a_file_answers_the_same(changes: list[tuple[Any, ...]]) -> None:
     """``HoldfastSession(None)`` is in memory only, as ``SQLiteSession(None)`` is."""

@@ -27,7 +27,19 @@ from adapters.session import (
 from adapters.session import holdfast_session as module
 from adapters.session.backup import backups_of
 from adapters.session.owner import lock_path
-from tests.adapters.session.support import HOLDS, KEY, QUICK, Told, locked, program, rows, telethons, until, user
+from tests.adapters.session.support import (
+    HOLDS,
+    KEY,
+    QUICK,
+    RecordingSession,
+    locked,
+    program,
+    rows,
+    telethons,
+    until,
+    user,
+)
+from tests.timeouts import TIMEOUT
 
 
 @pytest.fixture
@@ -36,52 +48,40 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions" / "account1.session"
 
 
-def test_a_key_is_durable_when_save_returns(path: Path) -> None:
+async def test_a_key_is_durable_when_save_returns(path: Path) -> None:
     """Another program reads the key as soon as ``await save()`` is over, with the session still open."""
-
-    async def main() -> list[bytes]:
-        session = HoldfastSession(path)
-        session.set_dc(2, "127.0.0.1", 443)
-        session.auth_key = AuthKey(KEY)
-        await session.save()
-        found = rows(path, "select auth_key from sessions")
-        await session.close()
-        return found
-
-    assert asyncio.run(main()) == [KEY]
+    session = HoldfastSession(path)
+    session.set_dc(2, "127.0.0.1", 443)
+    session.auth_key = AuthKey(KEY)
+    await session.save()
+    found = rows(path, "select auth_key from sessions")
+    await session.close()
+    assert found == [KEY]
 
 
-def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
+async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
     """With the file locked, entities let ``save`` return at once, and a new key does not."""
-
-    async def main() -> None:
-        session = Told(telethons_in(path), timeouts=QUICK)
-        with locked(path):
-            session.process_entities([user(1)])
-            await asyncio.wait_for(session.save(), 1)
-            session.auth_key = AuthKey(b"n" * 256)
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(session.save(), 0.2)
-        await session.save()
-        assert rows(path, "select auth_key from sessions") == [b"n" * 256]
-        await session.close()
-
-    asyncio.run(main())
+    session = RecordingSession(telethons_in(path), timeouts=QUICK)
+    with locked(path):
+        session.process_entities([user(1)])
+        await asyncio.wait_for(session.save(), TIMEOUT)
+        session.auth_key = AuthKey(b"n" * 256)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(session.save(), 0.2)
+    await session.save()
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    await session.close()
 
 
-def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_that_cannot_be_saved_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a while ``save`` raises a sentence, so the key is never used."""
     monkeypatch.setattr(module, "SAVE_TIMEOUT", 0.1)
-
-    async def main() -> None:
-        session = Told(telethons_in(path), timeouts=QUICK)
-        with locked(path):
-            session.auth_key = AuthKey(b"n" * 256)
-            with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):
-                await session.save()
-        await session.close()
-
-    asyncio.run(main())
+    session = RecordingSession(telethons_in(path), timeouts=QUICK)
+    with locked(path):
+        session.auth_key = AuthKey(b"n" * 256)
+        with pytest.raises(SessionNotSaved, match=r"account1\.session.*see what holds the file"):
+            await session.save()
+    await session.close()
 
 
 def telethons_in(path: Path) -> Path:
@@ -91,7 +91,7 @@ def telethons_in(path: Path) -> Path:
 
 
 def test_what_is_remembered_reaches_the_file_by_itself(path: Path) -> None:
-    """Nobody has to save: entities are in the file a moment later, and no transaction stays open."""
+    """Entities are in the file a moment later without a ``save``, and no transaction stays open."""
     session = HoldfastSession(telethons_in(path), timeouts=QUICK)
     session.process_entities([user(1), user(2)])
     until(lambda: rows(path) == [1, 2])
@@ -102,7 +102,7 @@ def test_what_is_remembered_reaches_the_file_by_itself(path: Path) -> None:
 
 
 def test_closing_leaves_one_file_and_nothing_else(path: Path) -> None:
-    """After ``close`` there is no log, no lock, and everything is in the file that people copy."""
+    """After ``close`` there is neither a log nor a lock, and everything is in the one file that can be copied."""
     session = HoldfastSession(path)
     session.auth_key = AuthKey(KEY)
     session.process_entities([user(1)])
@@ -158,7 +158,7 @@ def test_a_new_file_is_its_owners_alone(path: Path) -> None:
 
 
 def test_another_program_is_named(path: Path) -> None:
-    """Who opens a session that another program has fails at once, and is told which process on which host."""
+    """Opening a session that another program has fails at once, and the error says which process on which host."""
     with program(HOLDS, path) as other:
         assert other.say() == "held"
         owner = owner_of(path)
@@ -192,7 +192,7 @@ def test_two_sessions_in_one_program_exclude_each_other(path: Path) -> None:
 
 
 def test_a_forgotten_session_holds_nothing(path: Path) -> None:
-    """A session that nobody refers to any more lets go of its file."""
+    """A session without references lets go of its file."""
     HoldfastSession(path)
     gc.collect()
     HoldfastSession(path).close()
@@ -208,7 +208,7 @@ def test_a_closed_session_is_opened_again_when_it_is_used(path: Path) -> None:
 
 
 def test_a_closed_session_does_not_overwrite_a_newer_login(path: Path) -> None:
-    """If somebody has logged in with the file meanwhile, their key stays, and the old session says so."""
+    """If another program has logged in with the file meanwhile, its key stays, and the old session says so."""
     session = HoldfastSession(telethons_in(path))
     session.close()
     telethons(path, b"n" * 256)
@@ -298,7 +298,7 @@ def test_an_older_file_is_upgraded_as_telethon_does_it_after_a_backup(path: Path
     opened.close()
 
 
-def test_the_end_of_a_program_writes_what_nobody_closed(path: Path) -> None:
+def test_the_end_of_a_program_writes_what_was_not_closed(path: Path) -> None:
     """A script that forgets to close its session loses nothing by ending."""
     code = f"""
 from adapters.session import HoldfastSession
@@ -307,5 +307,5 @@ session = HoldfastSession({str(path)!r})
 session.process_entities([User(id=1, access_hash=1, first_name="A")])
 """
     root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=30)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=TIMEOUT)
     assert rows(path) == [1]

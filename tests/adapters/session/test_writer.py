@@ -43,7 +43,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_threads")
 def test_what_is_due_is_written_by_the_caller() -> None:
-    """``save`` and ``close`` in the last moments of a program wait for nobody."""
+    """``save`` and ``close`` in the last moments of a program wait for no thread."""
     file = File()
     WriteBehind().wake(file)
     assert not file.unsaved

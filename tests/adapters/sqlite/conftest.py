@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.adapters.sqlite.support import Bench, OpenWriter
+from tests.adapters.sqlite.support import OpenWriter, WriterHarness
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> OpenWriter:
+def open_writer(tmp_path: Path) -> OpenWriter:
     """Return a context manager that opens a writer on a fresh file and closes it whatever happens."""
 
     @asynccontextmanager
-    async def opened(**options: Any) -> AsyncIterator[Bench]:
-        bench = Bench(tmp_path / "rows.db", **options)
+    async def opened(**options: Any) -> AsyncIterator[WriterHarness]:
+        open_writer = WriterHarness(tmp_path / "rows.db", **options)
         try:
-            yield bench
+            yield open_writer
         finally:
-            await bench.writer.aclose(1)
+            await open_writer.writer.aclose(1)
 
     return opened

@@ -1,4 +1,4 @@
-"""Jobs in files, for the tests of them: put there and read by somebody else."""
+"""Jobs in files, for the tests of them: written and read by another connection."""
 
 import shutil
 import sqlite3

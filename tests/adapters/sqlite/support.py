@@ -12,6 +12,7 @@ import anyio
 from adapters.sqlite import GroupWriter, JournalWriter, Statement, WriterTimeouts, open_database
 from states import Policy, Snapshot, Step, step
 from states.events import Event, Failure
+from tests.timeouts import TIMEOUT
 
 TIMEOUTS = WriterTimeouts(busy=0.05, slice=0.05, retry=0.05)
 ROW = Statement(
@@ -27,10 +28,10 @@ LATEST = Statement(
     latest=True,
 )
 Told = list[tuple[Failure | None, int]]
-OpenWriter = Callable[..., AbstractAsyncContextManager["Bench"]]
+OpenWriter = Callable[..., AbstractAsyncContextManager["WriterHarness"]]
 
 
-class Bench:
+class WriterHarness:
     """A writer on a file of its own, what its ``on_trouble`` was told, and a second look at the file."""
 
     def __init__(self, path: Path, **options: Any) -> None:
@@ -59,7 +60,7 @@ class Bench:
 
     async def until_told(self, count: int = 1) -> None:
         """Wait until ``on_trouble`` was called ``count`` times."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(TIMEOUT):
             while len(self.told) < count:
                 await self._heard.wait()
 
@@ -71,7 +72,7 @@ async def a_journal(path: Path, on_trouble: Any = None) -> AsyncIterator[Journal
     try:
         yield journal
     finally:
-        await journal.aclose(1)
+        await journal.aclose(TIMEOUT)
 
 
 @asynccontextmanager

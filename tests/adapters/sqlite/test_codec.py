@@ -22,7 +22,7 @@ from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, T
 from tests.adapters.sqlite.strategies import events, records, snapshots
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(snapshots)
 def test_snapshot_comes_back(snapshot: Snapshot) -> None:
     """Any snapshot equals itself after the journey, types included."""
@@ -32,7 +32,7 @@ def test_snapshot_comes_back(snapshot: Snapshot) -> None:
     assert type(back.holds) is tuple
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(records)
 def test_body_comes_back(record: Record) -> None:
     """The fields of any record that have no column of their own equal themselves after the journey."""
@@ -45,7 +45,7 @@ def test_body_comes_back(record: Record) -> None:
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_event_comes_back(kind: type[Event], data: st.DataObject) -> None:
     """An event of any class is rebuilt from its name and its payload, as the journal keeps them."""

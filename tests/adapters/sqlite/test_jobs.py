@@ -61,7 +61,7 @@ def test_of_jobs_that_are_no_json_none_is_added(path: Path, data: dict[str, Any]
 
 
 def test_numbers_are_never_given_twice(path: Path) -> None:
-    """A number that people have seen stays that job's, also when the last job was removed."""
+    """A number that was shown once stays that job's, also when the last job was removed."""
     add(path, [new(), new()])
     with closing(open_database(path)) as db:
         db.execute("DELETE FROM jobs WHERE id = 2")
@@ -117,7 +117,7 @@ jobs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(job=jobs, data=st.dictionaries(texts, json_values, max_size=3))
 async def test_any_job_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, job: Job, data: dict[str, Any]
@@ -212,7 +212,7 @@ async def test_results_go_on_where_the_last_checkpoint_was(path: Path) -> None:
     assert [value for (value,) in rows(path, "SELECT value FROM job_results ORDER BY number")] == ['"a"', '"b"', '"C"']
 
 
-async def test_a_message_is_there_once_whoever_read_it(path: Path) -> None:
+async def test_a_message_is_there_once_whichever_job_read_it(path: Path) -> None:
     """A channel's message has one row; a private chat's has one for each account."""
     async with a_journal(path) as journal:
         store = journal.jobs

@@ -1,4 +1,4 @@
-"""Jobs in real files: what people change, what the engine asks, and the counts."""
+"""Jobs in real files: what commands change, what the engine asks, and the counts."""
 
 import sqlite3
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "engine.db"
 
 
-# --- what people change -----------------------------------------------------------------------------------------------
+# --- what commands change ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -67,7 +67,7 @@ def test_a_wish_without_a_file_is_a_sentence(path: Path) -> None:
 
 
 @pytest.mark.parametrize("late", [JobState.RUNNING, JobState.QUEUED, JobState.DONE, JobState.FAILED])
-async def test_what_a_person_has_ended_stays_ended(path: Path, late: JobState) -> None:
+async def test_what_a_command_has_ended_stays_ended(path: Path, late: JobState) -> None:
     """The engine, which has not heard of it yet, does not bring a cancelled job back by what it still writes."""
     async with a_journal(path) as journal:
         store = journal.jobs
@@ -165,7 +165,7 @@ moves: st.SearchStrategy[Callable[[sqlite3.Connection], Any]] = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(moves, max_size=25))
 def test_counts_are_what_counting_would_say(happening: list[tuple[str, Any, Any]]) -> None:
     """After any sequence of additions, changes and removals the triggers' counts equal those of a ``GROUP BY``."""

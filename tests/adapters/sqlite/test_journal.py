@@ -21,6 +21,7 @@ from states import Policy, Record, Snapshot, State, Step, begin, step
 from states.events import Connected, DatabaseCorrupt, Elapsed, Event, NetworkLost, ProbeAnswered, Started, TurnGranted
 from tests.adapters.sqlite.strategies import names, records, snapshots
 from tests.adapters.sqlite.support import a_journal, decide, locked
+from tests.timeouts import TIMEOUT
 
 
 def walk(count: int, life: int = 1) -> list[Step]:
@@ -68,7 +69,7 @@ async def test_records_come_back_as_they_were(tmp_path: Path) -> None:
         assert stored(path) == [fields(made.record) for made in steps]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(account=names, made=st.lists(st.tuples(records, snapshots), min_size=1, max_size=4))
 def test_any_record_comes_back(
     tmp_path_factory: pytest.TempPathFactory, account: str, made: list[tuple[Record, Snapshot]]
@@ -110,7 +111,7 @@ async def test_quiet_snapshots_are_coalesced(tmp_path: Path) -> None:
     async with a_journal(path, on_trouble=lambda *_: told.set()) as journal:
         async with locked(path):
             await journal.write("a", first.record, first.snapshot)
-            with anyio.fail_after(5):
+            with anyio.fail_after(TIMEOUT):
                 await told.wait()
             for number in range(50):
                 await journal.save("a", attrs.evolve(first.snapshot, last_success=float(number)))
@@ -153,7 +154,7 @@ async def test_goes_on_after_a_restart(tmp_path: Path) -> None:
         async with a_journal(path) as journal:
             for made in part:
                 await journal.write("a", made.record, made.snapshot)
-            assert await journal.aclose(5) == 0
+            assert await journal.aclose(TIMEOUT) == 0
     async with a_journal(path) as journal:
         assert await journal.snapshots() == {"a": steps[-1].snapshot}
     assert stored(path) == [fields(made.record) for made in steps]
@@ -221,7 +222,7 @@ async def test_a_write_that_was_cancelled_at_the_bound_harms_nothing(tmp_path: P
             with anyio.move_on_after(0.02) as scope:
                 await journal.write("b", made.record, made.snapshot)
             assert scope.cancelled_caught
-        with anyio.fail_after(5):
+        with anyio.fail_after(TIMEOUT):
             await journal.write("b", made.record, made.snapshot)
             await journal.flush()
         assert len(stored(path, "b")) == 1
@@ -243,7 +244,7 @@ async def test_corrupt_file_is_refused(tmp_path: Path) -> None:
     """A file whose pages are garbage is refused with its path and what to do."""
     path = tmp_path / "engine.db"
     async with a_journal(path) as journal:
-        await journal.aclose(5)
+        await journal.aclose(TIMEOUT)
     damage(path)
     with pytest.raises(DatabaseUnusable, match=r"engine\.db: the database is damaged .*restore it") as caught:
         async with a_journal(path) as journal:
@@ -255,9 +256,9 @@ async def test_opening_waits_off_the_loop(tmp_path: Path) -> None:
     """Opening needs no lock of a journal that is up to date, so a busy file does not delay a start."""
     path = tmp_path / "engine.db"
     async with a_journal(path) as journal:
-        await journal.aclose(5)
+        await journal.aclose(TIMEOUT)
     async with locked(path):
-        with anyio.fail_after(1):
+        with anyio.fail_after(TIMEOUT):
             async with a_journal(path):
                 pass
 
@@ -294,7 +295,7 @@ anyio.run(main)
 
 @pytest.mark.parametrize("seconds", [0.05, 0.3])
 def test_killed_at_any_moment(tmp_path: Path, seconds: float) -> None:
-    """After kill -9 every acknowledged row is there, the file is sound, and a reader can read it."""
+    """After kill -9 every acknowledged row is there, the file is intact, and a reader can read it."""
     path = tmp_path / "engine.db"
     with subprocess.Popen([sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

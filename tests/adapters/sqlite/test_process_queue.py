@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import anyio
 import anyio.to_thread
@@ -21,6 +22,7 @@ from adapters.sqlite import WriterTimeouts
 from adapters.sqlite import process_queue as module
 from adapters.sqlite.process_queue import ProcessQueue
 from tests.adapters.sqlite.support import ROW, OpenWriter, locked
+from tests.timeouts import TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[3]
 TURNS = """
@@ -60,7 +62,7 @@ COMES_IN = """
 import sys
 from pathlib import Path
 from adapters.sqlite import process_queue
-process_queue.TURN_TIMEOUT = 60.0
+process_queue.TURN_TIMEOUT = 120.0
 with process_queue.ProcessQueue(Path(sys.argv[1])).turn(lambda: False):
     print("in", flush=True)
 """
@@ -87,12 +89,12 @@ def says(running: "subprocess.Popen[str]", line: str) -> None:
 
 
 def never() -> bool:
-    """Never stop waiting."""
+    """Return that the turn is not to be given up."""
     return False
 
 
 def test_processes_have_their_turns_one_after_another(tmp_path: Path) -> None:
-    """Nobody is in while another is."""
+    """No process has its turn while another has."""
     log, names = tmp_path / "log", "abcd"
     with ExitStack() as stack:
         running = [stack.enter_context(process(TURNS, log, name, 200)) for name in names]
@@ -108,8 +110,9 @@ def test_processes_have_their_turns_one_after_another(tmp_path: Path) -> None:
     assert sorted(turns) == sorted(names * 200)
 
 
-def test_a_dead_neighbour_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_dead_neighbour_holds_up_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel ends the turn of a process that was killed in it."""
+    monkeypatch.setattr(module, "TURN_TIMEOUT", TIMEOUT)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
         other.kill()
@@ -120,7 +123,7 @@ def test_a_dead_neighbour_holds_up_nobody(tmp_path: Path) -> None:
 
 
 def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The queue is a courtesy: who waited long enough goes on, and SQLite's own lock decides."""
+    """The queue is a courtesy: a writer that waited long enough goes on, and SQLite's own lock decides."""
     monkeypatch.setattr(module, "TURN_TIMEOUT", 0.2)
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
@@ -131,8 +134,9 @@ def test_a_stopped_neighbour_is_waited_for_for_a_while_only(tmp_path: Path, monk
         other.send_signal(signal.SIGCONT)
 
 
-def test_who_waits_can_be_told_to_stop_waiting(tmp_path: Path) -> None:
+def test_a_waiting_writer_can_be_told_to_stop_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that is closed does not wait for its turn."""
+    monkeypatch.setattr(module, "TURN_TIMEOUT", TIMEOUT)
     stop_waiting = threading.Event()
     with process(HOLDS, tmp_path / "x.db") as other:
         says(other, "in")
@@ -181,7 +185,7 @@ def test_the_order_is_the_one_in_which_they_came(tmp_path: Path) -> None:
 def test_where_locks_do_not_exist_there_is_no_queue(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file system without locks is asked once, and nobody waits for a neighbour that cannot be seen."""
+    """A file system without locks is asked once, and no writer waits for a neighbour that cannot be seen."""
     asked = 0
 
     def refuse(*_: object) -> None:
@@ -199,7 +203,7 @@ def test_where_locks_do_not_exist_there_is_no_queue(
 
 
 def test_a_neighbour_stopped_while_drawing_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
+    """A writer that waited in vain to draw a number does not wait again at each turn, and queues again after a rest."""
     monkeypatch.setattr(module, "TURN_TIMEOUT", 0.1)
     queue, path = ProcessQueue(tmp_path / "x.db"), tmp_path / "x.db"
     with process(DRAWING, path) as other:
@@ -248,37 +252,37 @@ def test_a_file_that_cannot_be_read_lets_a_waiting_writer_wait(tmp_path: Path, m
 
 
 def test_patience_is_for_a_queue_that_stands_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has many before it waits as long as they come to their turns, however long that takes together."""
-    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.3)
+    """A writer with many before it waits as long as they get their turns, however long that takes together."""
+    now = 1000.0  # the queue's own clock: a machine that is busy must not look like a queue that stands still
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now, sleep=lambda _: None))
     path = tmp_path / "x.db"
     with process(HOLDS, path) as other:
         says(other, "in")
         turns = 0
 
-        def somebody_was_served() -> bool:
-            nonlocal turns
+        def another_was_served() -> bool:
+            nonlocal turns, now
             turns += 1
+            now += module.TURN_TIMEOUT / 2
             with path.with_name("x.db.queue").open("r+b") as file:
                 file.seek(8)
                 file.write(struct.pack("<q", turns))
-            if turns * 0.1 > 0.6:
+            if turns == 7:
                 other.kill()
                 other.wait()
-            time.sleep(0.1)
             return False
 
-        began = time.monotonic()
-        with ProcessQueue(path).turn(somebody_was_served):
-            assert time.monotonic() - began > 0.6
+        with ProcessQueue(path).turn(another_was_served):
+            assert turns == 7, "it went on while another had its turn"
 
 
-async def test_who_waits_for_a_foreign_lock_lets_its_neighbours_in(bench: OpenWriter) -> None:
+async def test_a_writer_that_waits_for_a_foreign_lock_lets_its_neighbours_in(open_writer: OpenWriter) -> None:
     """A writer that SQLite holds up, for a program that does not queue, does not keep its turn meanwhile."""
-    async with bench(timeouts=WriterTimeouts(busy=60, slice=0.02, retry=0.05)) as b:
+    async with open_writer(timeouts=WriterTimeouts(busy=2 * TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
             queue = b.path.with_name("rows.db.queue")
-            with anyio.fail_after(10):
+            with anyio.fail_after(TIMEOUT):
                 # Not read: closing it here would drop the locks of the writer, which is in this process.
                 while not queue.exists() or not queue.stat().st_size:
                     await anyio.sleep(0.01)

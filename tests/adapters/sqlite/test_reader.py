@@ -206,7 +206,7 @@ def test_read_transaction(path: Path, reader: JournalReader) -> None:
 
 
 async def test_a_journal_of_the_first_schema(tmp_path: Path) -> None:
-    """It can be read before any engine has brought it up to date, and keeps what it has when one does."""
+    """It can be read before any engine has updated it, and keeps what it has when one does."""
     path = tmp_path / "engine.db"
     made = decide(Snapshot(link=1, links=1, attempt=1, life=1), Connected(link=1), 1.0)
     async with a_journal(path) as journal:

@@ -14,16 +14,17 @@ from states import Policy, Snapshot, begin
 from states.events import Elapsed, Event, NetworkLost, Started, StopRequested, TurnGranted
 from states.redo import redo
 from tests.adapters.sqlite.support import a_journal
-from tests.states.life import Life
+from tests.states.harness import AccountDriver
+from tests.timeouts import TIMEOUT
 
 FAILS: tuple[Event, ...] = (TurnGranted(generation=0), NetworkLost(detail="reset"), Elapsed(generation=0))
 
 
-async def live(journal: JournalWriter, account: str, life: Life, events: tuple[Event, ...]) -> None:
+async def live(journal: JournalWriter, account: str, driver: AccountDriver, events: tuple[Event, ...]) -> None:
     """Write down a life; every event takes a second."""
-    await journal.begin_life(account, life.now, life.policy, life.snapshot)
+    await journal.begin_life(account, driver.now, driver.policy, driver.snapshot)
     for event in events:
-        made = life.take(event)
+        made = driver.take(event)
         await journal.write(account, made.record, made.snapshot)
 
 
@@ -31,12 +32,12 @@ async def live(journal: JournalWriter, account: str, life: Life, events: tuple[E
 async def journal(tmp_path: Path) -> AsyncIterator[JournalWriter]:
     """Open a journal of two accounts: 1–4 a's first life, 5–14 a's second, 15–18 b's only one."""
     async with a_journal(tmp_path / "engine.db") as journal:
-        first = Life(Policy())
+        first = AccountDriver(Policy())
         await live(journal, "a", first, (Started(), *FAILS[:2], StopRequested()))
-        second = Life(Policy(), begin(first.snapshot, now=first.now + 100))
+        second = AccountDriver(Policy(), begin(first.snapshot, now=first.now + 100))
         second.now = first.now + 100
         await live(journal, "a", second, (Started(), *FAILS[2:], *FAILS * 2, *FAILS[:2]))
-        third = Life(Policy())
+        third = AccountDriver(Policy())
         third.now = second.now
         await live(journal, "b", third, (Started(), *FAILS))
         await journal.flush()
@@ -57,8 +58,8 @@ def at(journal: JournalWriter, seq: int) -> float:
 def replayed(journal: JournalWriter) -> dict[str, Snapshot]:
     """Walk from the lives' starts through the entries that are left; return where that leads."""
     with JournalReader.open(journal.path) as reader:
-        lives = {(life.account, life.life): life for life in reader.lives()}
-        walks = {key: life.start for key, life in lives.items()}
+        lives = {(driver.account, driver.life): driver for driver in reader.lives()}
+        walks = {key: driver.start for key, driver in lives.items()}
         for entry in reader.entries():
             key = (entry.account, entry.life)
             start = walks[key]
@@ -89,7 +90,7 @@ async def test_a_life_without_entries_goes_unless_it_is_the_last(journal: Journa
     """An account's newest life stays, because its next entry needs it."""
     await journal.prune(at(journal, 16))
     with JournalReader.open(journal.path) as reader:
-        found = [(life.account, life.life, life.pruned_to) for life in reader.lives()]
+        found = [(driver.account, driver.life, driver.pruned_to) for driver in reader.lives()]
     assert found == [("a", 2, 15), ("b", 1, 15)]
 
 
@@ -115,18 +116,18 @@ async def test_a_step_is_small(journal: JournalWriter, monkeypatch: pytest.Monke
 async def test_records_are_written_between_the_steps(journal: JournalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     """An account that writes while old entries go is not held up, and loses nothing."""
     monkeypatch.setattr(module, "MAX_STEP_ROWS", 2)
-    life = Life(Policy())
-    life.now += 1000
-    bound = life.now
+    driver = AccountDriver(Policy())
+    driver.now += 1000
+    bound = driver.now
 
     async def prune() -> None:
         while await journal.prune(bound):
             pass
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(TIMEOUT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(prune)
-            await live(journal, "c", life, (Started(), *FAILS * 5))
+            await live(journal, "c", driver, (Started(), *FAILS * 5))
             await journal.flush()
     assert [account for _, account, _ in left(journal)] == ["c"] * 16
 
@@ -139,10 +140,10 @@ async def test_what_cannot_be_replayed_is_deleted_and_says_so(journal: JournalWr
         db.commit()
     await journal.prune(at_of(journal.path, 8))
     with JournalReader.open(journal.path) as reader:
-        assert [(life.pruned_to, life.start) for life in reader.lives("a")] == [(7, None)]
+        assert [(driver.pruned_to, driver.start) for driver in reader.lives("a")] == [(7, None)]
     await journal.prune(1e12)
     with JournalReader.open(journal.path) as reader:
-        assert [(life.pruned_to, life.start) for life in reader.lives("b")] == [(17, None)]
+        assert [(driver.pruned_to, driver.start) for driver in reader.lives("b")] == [(17, None)]
 
 
 def at_of(path: Path, seq: int) -> float:

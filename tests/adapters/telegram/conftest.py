@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """Return a place that is not open yet."""
-    return Place(tmp_path)
+def harness(tmp_path: Path) -> DatacenterHarness:
+    """Return a harness that is not open yet."""
+    return DatacenterHarness(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -29,8 +29,8 @@ SECRETS = (
 Way = Callable[[], Awaitable[None]]
 
 
-class Mood(Enum):
-    """How a proxy behaves to those who connect."""
+class Behaviour(Enum):
+    """How a proxy behaves to its clients."""
 
     WORKS = auto()
     SILENT = auto()
@@ -57,7 +57,7 @@ class LocalProxy:
     password: str | None = None
     secret: bytes = b""
     target: tuple[str, int] | None = None
-    mood: Mood = Mood.WORKS
+    behaviour: Behaviour = Behaviour.WORKS
     port: int = field(default=0, init=False)
     accepted: int = field(default=0, init=False)
     tunnels: list[tuple[str, int]] = field(factory=list, init=False)
@@ -105,13 +105,13 @@ class LocalProxy:
             self._tasks.discard(task)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        match self.mood:
-            case Mood.SILENT:
+        match self.behaviour:
+            case Behaviour.SILENT:
                 while await reader.read(1024):
                     pass
-            case Mood.CLOSES:
+            case Behaviour.CLOSES:
                 await reader.read(1)
-            case Mood.BABBLES if self.scheme != "mtproxy":
+            case Behaviour.BABBLES if self.scheme != "mtproxy":
                 writer.write(b"HTTP/1.1 400 " + (await reader.read(1024)).replace(b"\r\n", b" ") + b"\r\n")
             case _ if self.scheme == "socks5":
                 await self._socks5(reader, writer)
@@ -141,7 +141,7 @@ class LocalProxy:
         assert kind == 1, "Telethon names datacenters by their IPv4 address"
         host = ".".join(map(str, await reader.readexactly(4)))
         (port,) = struct.unpack(">H", await reader.readexactly(2))
-        code = {Mood.CANNOT_REACH: 4, Mood.FORBIDS: 2}.get(self.mood, 0)
+        code = {Behaviour.CANNOT_REACH: 4, Behaviour.FORBIDS: 2}.get(self.behaviour, 0)
         writer.write(bytes([5, code, 0, 1]) + bytes(6))
         if not code:
             await self._tunnel(reader, writer, host, port)
@@ -149,7 +149,7 @@ class LocalProxy:
     async def _socks4(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         _, _, port, *address = struct.unpack(">BBHBBBB", await reader.readexactly(8))
         user = (await reader.readuntil(b"\0"))[:-1].decode()
-        code = 93 if user != (self.user or "") else 91 if self.mood is Mood.CANNOT_REACH else 90
+        code = 93 if user != (self.user or "") else 91 if self.behaviour is Behaviour.CANNOT_REACH else 90
         writer.write(bytes([0, code]) + bytes(6))
         if code == 90:
             await self._tunnel(reader, writer, ".".join(map(str, address)), port)
@@ -159,7 +159,9 @@ class LocalProxy:
         request, *headers = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         host, port = request.split()[1].split(":")
         login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        status = {Mood.CANNOT_REACH: "502 Bad Gateway", Mood.FORBIDS: "403 Forbidden"}.get(self.mood, "200 OK")
+        status = {Behaviour.CANNOT_REACH: "502 Bad Gateway", Behaviour.FORBIDS: "403 Forbidden"}.get(
+            self.behaviour, "200 OK"
+        )
         if self.user and f"Proxy-Authorization: Basic {login}" not in headers:
             status = "407 Proxy Authentication Required"
         writer.write(f"HTTP/1.1 {status}\r\n\r\n".encode())
@@ -176,7 +178,7 @@ class LocalProxy:
         padded = len(self.secret) == 17
         if tag != (b"\xdd" if padded else b"\xee") * 4:  # keys or padding are not those of our secret
             return
-        if self.mood is Mood.BABBLES:
+        if self.behaviour is Behaviour.BABBLES:
             writer.write(encrypt.encrypt(b"\xff" * 4 + self.secret))  # a length below zero
             return
         client, server = Obfuscated(Intermediate(padded), decrypt, encrypt), Full()

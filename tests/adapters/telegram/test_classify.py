@@ -47,7 +47,7 @@ def buffer(code: int) -> errors.InvalidBufferError:
 
 def database(code: int, kind: type[sqlite3.Error] = sqlite3.OperationalError) -> sqlite3.Error:
     """Return an SQLite error with its code."""
-    exc = kind("text that nobody should look at")
+    exc = kind("text that must not be parsed")
     exc.sqlite_errorcode, exc.sqlite_errorname = code, "SQLITE_SOMETHING"
     return exc
 
@@ -127,7 +127,7 @@ def test_each_class_becomes_its_event(exc: BaseException, event: type[Failure]) 
 
 @pytest.mark.parametrize("exc", [exc for exc, _ in CASES], ids=lambda exc: type(exc).__name__)
 def test_each_event_has_a_sentence_and_a_chain(exc: BaseException) -> None:
-    """What people read is short and never empty, and the exception's class is on record."""
+    """The sentence is short and never empty, and the exception's class is on record."""
     failure = classify(exc)
     assert 0 < len(failure.detail) <= MAX_TEXT + len(" (−404)")
     assert "\n" not in failure.detail
@@ -142,7 +142,7 @@ def test_a_flood_names_its_seconds_and_its_request() -> None:
 
 
 def test_a_refused_setting_is_named() -> None:
-    """A person learns which setting the datacenter refuses."""
+    """The event names the setting that the datacenter refuses."""
     settings = [classify(exc) for exc in (errors.ApiIdInvalidError(REQUEST), buffer(444))]
     assert [getattr(failure, "setting", "") for failure in settings] == ["telegram.api_id", "telegram.datacenter"]
 
@@ -154,7 +154,7 @@ def test_a_silence_says_what_was_waited_for() -> None:
     assert failure.what == "connect"
 
 
-def test_the_socket_s_own_error_is_what_people_read() -> None:
+def test_the_sentence_is_the_socket_s_own_error() -> None:
     """When TCP fails, Telethon's 'failed 1 time(s)' gives way to the reason."""
     try:
         try:

@@ -6,15 +6,14 @@ import pytest
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram.engine_session import stored_address
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
-LOOK = 1.0
 
-
-async def test_a_datacenter_answers_and_learns_nothing(place: Place) -> None:
+async def test_a_datacenter_answers_and_learns_nothing(harness: DatacenterHarness) -> None:
     """A working one answers a nonce; no key is made and no request of an account is sent."""
-    async with place as dc:
-        assert await place.connector().probe_datacenter(timeout=LOOK) == "answers"
+    async with harness as dc:
+        assert await harness.connector().probe_datacenter(timeout=TIMEOUT) == "answers"
         assert dc.stats()["keys_made"] == 0
         assert not dc.stats()["requests"]
         assert not dc.stats()["protocol_errors"]
@@ -24,19 +23,21 @@ async def test_a_datacenter_answers_and_learns_nothing(place: Place) -> None:
     ("kind", "found"),
     [(FaultKind.REFUSE, "dark"), (FaultKind.ACCEPT_THEN_CLOSE, "accepts"), (FaultKind.BLACKHOLE, "accepts")],
 )
-async def test_one_that_does_not_work_is_told_from_none(place: Place, kind: FaultKind, found: str) -> None:
+async def test_one_that_does_not_work_is_told_from_none(
+    harness: DatacenterHarness, kind: FaultKind, found: str
+) -> None:
     """A closed port is dark; a backend that accepts and dies, or is silent, accepts; each within the patience."""
-    async with place as dc:
+    async with harness as dc:
         await dc.inject(Fault(kind))
         began = time.monotonic()
-        assert await place.connector().probe_datacenter(timeout=0.3) == found
-        assert time.monotonic() - began < 2
+        assert await harness.connector().probe_datacenter(timeout=0.3) == found
+        assert time.monotonic() - began < TIMEOUT
 
 
-async def test_the_file_s_own_address_is_used_where_none_is_configured(place: Place) -> None:
+async def test_the_file_s_own_address_is_used_where_none_is_configured(harness: DatacenterHarness) -> None:
     """The address comes from the session file, which is only read."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         before = account.session.read_bytes()
         assert stored_address(account.session) == (2, "127.0.0.9", 443)
         assert account.session.read_bytes() == before

@@ -17,9 +17,10 @@ from states.events import (
     TimedOut,
     TransportFlood,
 )
-from tests.adapters.telegram.place import Place
-from tests.adapters.telegram.proxies import LocalProxy, Mood
-from tests.adapters.telegram.through import attempt, opened, refused_port, through
+from tests.adapters.telegram.attempts import attempt, opened, proxied, refused_port
+from tests.adapters.telegram.harness import DatacenterHarness
+from tests.adapters.telegram.proxies import Behaviour, LocalProxy
+from tests.timeouts import TIMEOUT
 
 FIRST, SECOND = Proxy("socks5", "127.0.0.1", 1081), Proxy("http", "127.0.0.1", 1082)
 
@@ -35,25 +36,25 @@ class Clock:
         return self.now
 
 
-async def test_an_attempt_that_fails_is_followed_by_one_through_the_next(place: Place) -> None:
+async def test_an_attempt_that_fails_is_followed_by_one_through_the_next(harness: DatacenterHarness) -> None:
     """The first proxy is dead: the second attempt is proven through the second proxy, and says so."""
-    async with place, LocalProxy("http").listening() as alive:
+    async with harness, LocalProxy("http").listening() as alive:
         dead = Proxy("socks5", "127.0.0.1", await refused_port())
-        connector = through(place, dead, alive.address())
+        connector = proxied(harness, dead, alive.address())
         events = [await attempt(connector), await attempt(connector)]
         assert isinstance(events[0], NetworkLost)
         assert str(dead) in events[0].detail
         assert events[1] == Connected(link=1, via=str(alive.address()))
 
 
-async def test_a_proxy_that_hangs_is_followed_by_the_next_and_returned_to(place: Place) -> None:
+async def test_a_proxy_that_hangs_is_followed_by_the_next_and_returned_to(harness: DatacenterHarness) -> None:
     """A silence counts as a failure of the way; after ten minutes the first one has its chance, and is well again."""
     clock = Clock()
-    async with place, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
-        connector = through(place, failover=ProxyFailover((first.address(), second.address()), clock))
-        first.mood = Mood.SILENT
+    async with harness, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
+        connector = proxied(harness, failover=ProxyFailover((first.address(), second.address()), clock))
+        first.behaviour = Behaviour.SILENT
         assert isinstance(await attempt(connector, timeout=0.3), TimedOut)
-        first.mood = Mood.WORKS
+        first.behaviour = Behaviour.WORKS
         seen = []
         for wait in (0, RETURN_AFTER - 1, 1):
             clock.now += wait
@@ -63,25 +64,25 @@ async def test_a_proxy_that_hangs_is_followed_by_the_next_and_returned_to(place:
         assert seen == [str(second.address())] * 2 + [str(first.address())]
 
 
-async def test_a_return_leaves_a_link_that_works_alone(place: Place) -> None:
+async def test_a_return_leaves_a_link_that_works_alone(harness: DatacenterHarness) -> None:
     """After the time, a link through the second proxy goes on; only the next one takes the first."""
     clock = Clock()
-    async with place, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
+    async with harness, LocalProxy("socks5").listening() as first, LocalProxy("socks5").listening() as second:
         failover = ProxyFailover((first.address(), second.address()), clock)
-        connector = through(place, failover=failover)
+        connector = proxied(harness, failover=failover)
         failover.report_failure(first.address(), NetworkLost())
         link = await opened(connector)
         clock.now += RETURN_AFTER * 2
-        answer = (await link.probe(proof=True, timeout=10))[-1]
-        await link.close(timeout=1)
+        answer = (await link.probe(proof=True, timeout=TIMEOUT))[-1]
+        await link.close(timeout=TIMEOUT)
         assert not isinstance(answer, Failure)
         assert (first.accepted, second.accepted) == (0, 1)
 
 
-async def test_direct_can_be_one_of_the_list(place: Place) -> None:
+async def test_direct_can_be_one_of_the_list(harness: DatacenterHarness) -> None:
     """With the proxy dead and ``direct`` after it, the account connects without a proxy."""
-    async with place:
-        connector = through(place, Proxy("socks5", "127.0.0.1", await refused_port()), None)
+    async with harness:
+        connector = proxied(harness, Proxy("socks5", "127.0.0.1", await refused_port()), None)
         await attempt(connector)
         assert await attempt(connector) == Connected(link=1, via="")
 

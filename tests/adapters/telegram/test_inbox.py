@@ -14,9 +14,8 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector, TelegramLink
 from adapters.telegram.inbox import Inbox
 from states.events import CaughtUp
-from tests.adapters.telegram.place import PHONE, Place
-
-TIMEOUT = 5.0
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 
 @asynccontextmanager
@@ -30,7 +29,7 @@ async def delivering(connector: TelegramConnector) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator[TelegramLink]:
-    """Keep a link open, with somebody who reads its events."""
+    """Keep a link open, and read its events."""
     link = connector.link(number)
 
     async def read() -> None:
@@ -44,7 +43,7 @@ async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator
             yield link
             tasks.cancel_scope.cancel()
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def until(seen: list[Any], count: int) -> None:
@@ -65,10 +64,10 @@ def listening(connector: TelegramConnector) -> list[str]:
     return heard
 
 
-async def test_messages_of_an_outage_arrive_once_and_in_order(place: Place) -> None:
+async def test_messages_of_an_outage_arrive_once_and_in_order(harness: DatacenterHarness) -> None:
     """What came live, while away, and after the return is heard once each, over three clients."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         heard = listening(account)
         async with delivering(account):
             for number in range(3):
@@ -83,10 +82,10 @@ async def test_messages_of_an_outage_arrive_once_and_in_order(place: Place) -> N
     assert heard == ["live 0", "away 0", "live 1", "away 1", "live 2", "away 2", "the end"]
 
 
-async def test_a_reset_in_a_stream_of_messages_skips_and_repeats_none(place: Place) -> None:
+async def test_a_reset_in_a_stream_of_messages_skips_and_repeats_none(harness: DatacenterHarness) -> None:
     """A link that is cut again and again while messages pour in costs none and doubles none."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         heard = listening(account)
         sent = 0
         async with delivering(account):
@@ -101,10 +100,10 @@ async def test_a_reset_in_a_stream_of_messages_skips_and_repeats_none(place: Pla
     assert sorted(heard, key=int) == [str(number) for number in range(sent)]
 
 
-async def test_a_handler_outlives_the_client_it_began_with(place: Place) -> None:
+async def test_a_handler_outlives_the_client_it_began_with(harness: DatacenterHarness) -> None:
     """A handler that is in the middle of its work when the link goes is not cut off, and not called again."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         begun, ended = anyio.Event(), anyio.Event()
         calls: list[str] = []
 
@@ -127,10 +126,10 @@ async def test_a_handler_outlives_the_client_it_began_with(place: Place) -> None
     assert calls == ["one", "done"]
 
 
-async def test_what_was_not_handled_is_heard_again_after_a_restart(place: Place) -> None:
+async def test_what_was_not_handled_is_heard_again_after_a_restart(harness: DatacenterHarness) -> None:
     """A process that ends in the middle of a handler leaves the update to the next one; what was handled is over."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         heard: list[str] = []
 
         async def stuck(event: Any) -> None:
@@ -142,11 +141,11 @@ async def test_what_was_not_handled_is_heard_again_after_a_restart(place: Place)
         async with delivering(account), linked(account):
             await dc.push(PHONE, "first")
             await until(heard, 1)
-            await place.pts_in_file(account, 2)  # the state of the first one reaches the file
+            await harness.pts_in_file(account, 2)  # the state of the first one reaches the file
             await dc.push(PHONE, "second")
             await until(heard, 2)
         await account.settle()
-        after = place.reopened(account)
+        after = harness.reopened(account)
         again = listening(after)
         async with delivering(after), linked(after):
             await until(again, 1)
@@ -154,22 +153,22 @@ async def test_what_was_not_handled_is_heard_again_after_a_restart(place: Place)
     assert again == ["second"]
 
 
-async def test_the_file_is_at_most_a_moment_behind(place: Place) -> None:
+async def test_the_file_is_at_most_a_moment_behind(harness: DatacenterHarness) -> None:
     """Without any end of the link, the update state of a handled message is in the session file within seconds."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         heard = listening(account)
 
         async with delivering(account), linked(account):
             await dc.push(PHONE, "one")
             await until(heard, 1)
-            assert await place.pts_in_file(account, 2) == 2
+            assert await harness.pts_in_file(account, 2) == 2
 
 
-async def test_a_handler_s_exception_is_its_own(place: Place) -> None:
+async def test_a_handler_s_exception_is_its_own(harness: DatacenterHarness) -> None:
     """An exception in a handler is logged; the next message and the other handlers know nothing of it."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
 
         async def bad(_: Any) -> None:
             raise ZeroDivisionError("a bug")
@@ -180,14 +179,14 @@ async def test_a_handler_s_exception_is_its_own(place: Place) -> None:
             await dc.push(PHONE, "one")
             await dc.push(PHONE, "two")
             await until(heard, 2)
-            assert type((await link.probe(proof=False, timeout=1))[-1]).__name__ == "ProbeAnswered"
+            assert type((await link.probe(proof=False, timeout=TIMEOUT))[-1]).__name__ == "ProbeAnswered"
     assert sorted(heard) == ["one", "two"]
 
 
-async def test_a_gap_is_told_with_what_was_recovered(place: Place) -> None:
+async def test_a_gap_is_told_with_what_was_recovered(harness: DatacenterHarness) -> None:
     """A link that caught up says how many updates it fetched."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         listening(account)
         async with delivering(account), linked(account):
             pass
@@ -197,7 +196,7 @@ async def test_a_gap_is_told_with_what_was_recovered(place: Place) -> None:
         await link.open(timeout=TIMEOUT)
         with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert told == [CaughtUp(link=2, recovered=3)]
 
 
@@ -208,10 +207,10 @@ async def _first(link: TelegramLink) -> AsyncIterator[Any]:
             return
 
 
-async def test_a_lost_difference_is_fetched_again(place: Place) -> None:
+async def test_a_lost_difference_is_fetched_again(harness: DatacenterHarness) -> None:
     """A getDifference that a short silence swallows is asked for again by the deadline that requests have."""
-    async with place as dc:
-        account = place.connector(timeout=0.3)
+    async with harness as dc:
+        account = harness.connector(timeout=0.3)
         heard = listening(account)
         async with delivering(account), linked(account) as link:
             await dc.inject(Fault(FaultKind.BLACKHOLE))
@@ -228,10 +227,10 @@ class Slow:
 
     def __init__(self) -> None:
         self.seen: list[int] = []
-        self.gate = anyio.Event()
+        self.release = anyio.Event()
 
     async def _dispatch_update(self, update: int) -> None:
-        await self.gate.wait()
+        await self.release.wait()
         self.seen.append(update)
 
 
@@ -251,7 +250,7 @@ def test_handled_means_that_nothing_before_is_open(batches: list[int]) -> None:
             await anyio.wait_all_tasks_blocked()
             assert inbox.is_handled(0)
             assert not batches or not inbox.is_handled(1)
-            client.gate.set()
+            client.release.set()
             await anyio.wait_all_tasks_blocked()
             assert inbox.is_handled(inbox.last)
             assert len(client.seen) == sum(batches)
@@ -260,26 +259,26 @@ def test_handled_means_that_nothing_before_is_open(batches: list[int]) -> None:
     anyio.run(main)
 
 
-async def test_a_session_file_of_another_login_starts_anew(place: Place) -> None:
+async def test_a_session_file_of_another_login_starts_anew(harness: DatacenterHarness) -> None:
     """After new credentials took the file's place, nothing that was remembered of the old ones is used."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         listening(account)
         async with delivering(account), linked(account):
             await dc.push(PHONE, "one")
         old = dict(account.memory.states)
         account.session.unlink()
-        place.write_session(account.session, dc.authorize("+9996620002"))
+        harness.write_session(account.session, dc.authorize("+9996620002"))
         async with linked(account, 2):
             pass
     assert old[0].pts == 2
     assert account.memory.states[0].pts == 1
 
 
-async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) -> None:
+async def test_a_failed_attempt_between_two_links_costs_no_update(harness: DatacenterHarness) -> None:
     """A client that never connected knows of no update, and must not say so to the next one."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         heard = listening(account)
         async with delivering(account):
             async with linked(account):
@@ -289,17 +288,17 @@ async def test_a_failed_attempt_between_two_links_costs_no_update(place: Place) 
             await dc.push(PHONE, "missed")
             failed = account.link(2)
             assert type((await failed.open(timeout=TIMEOUT))[-1]).__name__ == "NetworkLost"
-            await failed.close(timeout=1)
+            await failed.close(timeout=TIMEOUT)
             await dc.clear()
             async with linked(account, 3):
                 await until(heard, 2)
     assert heard == ["first", "missed"]
 
 
-async def test_a_gap_that_is_too_long_says_so(place: Place) -> None:
-    """When the datacenter will not list what was missed, a person learns that the chats must be read."""
-    async with place as dc:
-        account = place.connector()
+async def test_a_gap_that_is_too_long_says_so(harness: DatacenterHarness) -> None:
+    """When the datacenter will not list what was missed, the event says that the chats must be read."""
+    async with harness as dc:
+        account = harness.connector()
         async with linked(account):
             pass
         await dc.push(PHONE, "missed")
@@ -308,5 +307,5 @@ async def test_a_gap_that_is_too_long_says_so(place: Place) -> None:
         await link.open(timeout=TIMEOUT)
         with anyio.fail_after(TIMEOUT):
             told = [event async for event in _first(link)]
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
     assert told == [CaughtUp(link=2, recovered=0, too_long=True)]

@@ -25,7 +25,8 @@ from adapters.telegram.client import Unanswered
 from adapters.telegram.job_errors import SLACK_SECONDS, classify_job_error
 from states import Hold
 from states.jobs import Flooded, Lost, Raised
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 DIALOGS = functions.messages.GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
 IN_CHAT = SendMessageRequest(InputPeerChannel(1234, 1), "text", random_id=1)
@@ -157,17 +158,17 @@ def test_a_wait_is_the_server_s(exc: Exception, request_: str, alone: bool) -> N
 
 
 @asynccontextmanager
-async def opened(place: Place, *holds: Hold) -> AsyncIterator[TelegramLink]:
+async def opened(harness: DatacenterHarness, *holds: Hold) -> AsyncIterator[TelegramLink]:
     """Yield a proven link, and close it."""
-    link = place.connector(timeout=5.0).link(1, holds)
+    link = harness.connector(timeout=2 * TIMEOUT).link(1, holds)
     try:
-        assert type((await link.open(timeout=5.0))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=TIMEOUT))[-1]).__name__ == "Connected"
         yield link
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
-async def blamed(client: Any, request: Any) -> Lost | Flooded | Raised:
+async def classified(client: Any, request: Any) -> Lost | Flooded | Raised:
     """Return what a job would hear for a request that fails."""
     try:
         await client(request)
@@ -176,41 +177,41 @@ async def blamed(client: Any, request: Any) -> Lost | Flooded | Raised:
     raise AssertionError("the request was answered")
 
 
-async def test_a_request_dropped_in_flight_is_lost(place: Place) -> None:
+async def test_a_request_dropped_in_flight_is_lost(harness: DatacenterHarness) -> None:
     """A request that was on its way when the datacenter hung up has not failed; the connection has."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
-        asking = asyncio.ensure_future(blamed(link.client, DIALOGS))
+        asking = asyncio.ensure_future(classified(link.client, DIALOGS))
         await anyio.wait_all_tasks_blocked()
         await dc.inject(Fault(FaultKind.RESET))
-        assert isinstance(await asyncio.wait_for(asking, 5), Lost)
-        assert isinstance(await blamed(link.client, DIALOGS), Lost)
+        assert isinstance(await asyncio.wait_for(asking, TIMEOUT), Lost)
+        assert isinstance(await classified(link.client, DIALOGS), Lost)
 
 
-async def test_a_flood_wait_of_the_datacenter_is_a_wait(place: Place) -> None:
+async def test_a_flood_wait_of_the_datacenter_is_a_wait(harness: DatacenterHarness) -> None:
     """FLOOD_WAIT_30 from the wire holds the kind for 30 s and a little more."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_30", request="messages.getDialogs"))
         before = time.time()
-        said = await blamed(link.client, DIALOGS)
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Flooded)
         assert (said.request, said.alone) == ("GetDialogs", False)
         assert before + 30 <= said.until <= time.time() + 32
 
 
-async def test_a_hold_of_the_account_is_a_wait(place: Place) -> None:
+async def test_a_hold_of_the_account_is_a_wait(harness: DatacenterHarness) -> None:
     """A request that the client itself refuses because of a wait before says what is held."""
-    async with place, opened(place, Hold(request="GetDialogs", until=time.time() + 50)) as link:
-        said = await blamed(link.client, DIALOGS)
+    async with harness, opened(harness, Hold(request="GetDialogs", until=time.time() + 50)) as link:
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Flooded)
         assert (said.request, said.alone) == ("GetDialogs", False)
 
 
-async def test_a_refused_request_is_the_job_s_own(place: Place) -> None:
+async def test_a_refused_request_is_the_job_s_own(harness: DatacenterHarness) -> None:
     """A 400 of the datacenter's is a failure in its words, and the client is as connected as before."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=400, text="PEER_ID_INVALID", request="messages.getDialogs"))
-        said = await blamed(link.client, DIALOGS)
+        said = await classified(link.client, DIALOGS)
         assert isinstance(said, Raised)
         assert said.detail.endswith("(400)")
         assert link.client.is_connected()

@@ -6,7 +6,7 @@ from attrs import define, field
 
 from adapters.sqlite.jobs import Message
 from adapters.telegram.builtin_jobs import Collect, collect
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import opened
 
 ME, OTHER = "+9996620001", "+9996620009"
@@ -31,9 +31,9 @@ class Reading:
         self.kept += messages
 
 
-async def test_each_message_of_a_private_chat_has_its_sender(place: Place) -> None:
+async def test_each_message_of_a_private_chat_has_its_sender(harness: DatacenterHarness) -> None:
     """Both sides are named, although Telegram sends no ``from_id`` with what the other side wrote."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.push(ME, "theirs", sender=OTHER)
         await dc.push(OTHER, "mine", sender=ME)
         job = Reading(Collect(chat=f"@user{OTHER[1:]}"))
@@ -41,9 +41,9 @@ async def test_each_message_of_a_private_chat_has_its_sender(place: Place) -> No
     assert [(each.text, each.sender) for each in job.kept] == [("theirs", int(OTHER)), ("mine", int(ME))]
 
 
-async def test_a_channel_is_the_sender_of_its_posts(place: Place) -> None:
-    """A broadcast names nobody: the sender is the channel, by the same number as the chat."""
-    async with place as dc, opened(place) as link:
+async def test_a_channel_is_the_sender_of_its_posts(harness: DatacenterHarness) -> None:
+    """The sender of a broadcast is the channel, by the same number as the chat."""
+    async with harness as dc, opened(harness) as link:
         await dc.create_channel("news_of_all", "News")
         await dc.post("news_of_all", "post")
         job = Reading(Collect(chat="@news_of_all"))

@@ -5,26 +5,27 @@ import pytest
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import log_in_test_account
 from states.events import Connected
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 
-async def test_a_test_number_logs_in_and_connects(place: Place) -> None:
+async def test_a_test_number_logs_in_and_connects(harness: DatacenterHarness) -> None:
     """A login makes a session that connects, readable by its owner alone."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         account.session.unlink()
         await log_in_test_account(account, "+9996620007")
         link = account.link(1)
-        events = await link.open(timeout=5)
-        await link.close(timeout=1)
+        events = await link.open(timeout=TIMEOUT)
+        await link.close(timeout=TIMEOUT)
         assert events == [Connected(link=1)]
         assert account.session.stat().st_mode & 0o077 == 0
 
 
-async def test_a_login_that_fails_leaves_no_file(place: Place) -> None:
+async def test_a_login_that_fails_leaves_no_file(harness: DatacenterHarness) -> None:
     """A login cut in the middle leaves neither a session nor an unfinished one."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         account.session.unlink()
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         with pytest.raises(TimeoutError):
@@ -32,10 +33,10 @@ async def test_a_login_that_fails_leaves_no_file(place: Place) -> None:
         assert list(account.session.parent.iterdir()) == []
 
 
-async def test_a_real_number_is_refused(place: Place) -> None:
+async def test_a_real_number_is_refused(harness: DatacenterHarness) -> None:
     """A number that is no test number is never sent anywhere, and not repeated in the error."""
-    async with place as dc:
+    async with harness as dc:
         with pytest.raises(ValueError, match="test numbers only") as caught:
-            await log_in_test_account(place.connector(), "+49301234567")
+            await log_in_test_account(harness.connector(), "+49301234567")
         assert "4930" not in str(caught.value)
         assert dc.stats()["accepted"] == 0

@@ -12,18 +12,18 @@ from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.session import OwnerLock, SessionHeld
 from adapters.telegram import ByCode, Login, LoginFailed, TelegramConnector, log_out
 from states.events import AuthRejected, Connected
-from tests.adapters.telegram.person import CODE, Scripted
-from tests.adapters.telegram.place import PHONE, Place
+from tests.adapters.telegram.fakes import CODE, ScriptedAnswers
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 OTHER = "+9996620002"
-TIMEOUT = 20.0
 
 
 async def outcome(connector: TelegramConnector) -> str:
     """Return how an attempt with the session ends."""
     link = connector.link(1)
     events = await link.open(timeout=TIMEOUT)
-    await link.close(timeout=1)
+    await link.close(timeout=TIMEOUT)
     await connector.settle()
     return type(events[-1]).__name__
 
@@ -40,14 +40,14 @@ def left_over(account: TelegramConnector) -> list[str]:
     return sorted(names - {account.session.name, "backups"})
 
 
-async def test_the_old_session_is_kept_and_open_readers_see_the_new_one(place: Place) -> None:
+async def test_the_old_session_is_kept_and_open_readers_see_the_new_one(harness: DatacenterHarness) -> None:
     """The same file gets the new key in one transaction, and the backup has the old one."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         old = key_in(account.session)
         with closing(sqlite3.connect(account.session)) as reader:
             reader.execute("select * from sessions").fetchall()
-            backup = (await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
+            backup = (await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
             new = bytes(reader.execute("select auth_key from sessions").fetchone()[0])
         assert backup is not None
         assert (key_in(backup), key_in(account.session)) == (old, new)
@@ -61,12 +61,12 @@ class Gone(Exception):
     """The person went away."""
 
 
-async def test_a_person_who_goes_away_changes_nothing(place: Place) -> None:
+async def test_a_login_that_is_given_up_changes_nothing(harness: DatacenterHarness) -> None:
     """What the person raises ends the login, and the session is as it was to the byte."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         before = account.session.read_bytes()
-        login = Login(account, Scripted(["11111", Gone()]), TIMEOUT)
+        login = Login(account, ScriptedAnswers(["11111", Gone()]), TIMEOUT)
         with pytest.raises(Gone):
             await login.run(ByCode(PHONE))
         assert account.session.read_bytes() == before
@@ -74,10 +74,10 @@ async def test_a_person_who_goes_away_changes_nothing(place: Place) -> None:
         assert not login.placed
 
 
-async def test_a_login_that_is_cancelled_changes_nothing(place: Place) -> None:
-    """Ctrl+C while the person is asked leaves the session to the byte, and nobody owns it."""
-    async with place:
-        account = place.connector()
+async def test_a_login_that_is_cancelled_changes_nothing(harness: DatacenterHarness) -> None:
+    """Ctrl+C at a question leaves the session as it was to the byte, and without an owner."""
+    async with harness:
+        account = harness.connector()
         before = account.session.read_bytes()
         with anyio.CancelScope() as scope:
 
@@ -86,16 +86,16 @@ async def test_a_login_that_is_cancelled_changes_nothing(place: Place) -> None:
                 await anyio.sleep_forever()
                 return ""
 
-            await Login(account, Scripted([stop]), TIMEOUT).run(ByCode(PHONE))
+            await Login(account, ScriptedAnswers([stop]), TIMEOUT).run(ByCode(PHONE))
         assert scope.cancelled_caught
         assert account.session.read_bytes() == before
         assert left_over(account) == []
 
 
-async def test_a_login_that_does_not_hold_is_not_put_in_place(place: Place) -> None:
+async def test_a_login_that_does_not_hold_is_not_put_in_place(harness: DatacenterHarness) -> None:
     """The proof is another connection: what is refused there replaces nothing."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         before = account.session.read_bytes()
 
         async def code() -> str:
@@ -106,40 +106,40 @@ async def test_a_login_that_does_not_hold_is_not_put_in_place(place: Place) -> N
             return CODE
 
         with pytest.raises(LoginFailed, match="is not logged in"):
-            await Login(account, Scripted([code]), TIMEOUT).run(ByCode(PHONE))
+            await Login(account, ScriptedAnswers([code]), TIMEOUT).run(ByCode(PHONE))
         assert account.session.read_bytes() == before
         assert left_over(account) == []
 
 
 async def test_a_session_in_use_is_not_touched_and_no_code_is_sent(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever owns the session is named before anything is asked."""
+    """The process that owns the session is named before anything is asked."""
     monkeypatch.setattr("adapters.telegram.login.OWN_TIMEOUT", 0.1)
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         owner = OwnerLock(account.session)
         owner.acquire()
         try:
             with pytest.raises(SessionHeld, match="already"):
-                await Login(account, Scripted(), TIMEOUT).run(ByCode(PHONE))
+                await Login(account, ScriptedAnswers(), TIMEOUT).run(ByCode(PHONE))
         finally:
             owner.release()
         assert dc.stats()["accepted"] == 0
 
 
-async def _of_somebody(place: Place) -> TelegramConnector:
-    account = place.connector()
-    await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
+async def _logged_in(harness: DatacenterHarness) -> TelegramConnector:
+    account = harness.connector()
+    await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))
     return account
 
 
-async def test_another_user_is_asked_about_and_logged_out_again(place: Place) -> None:
+async def test_another_user_is_asked_about_and_logged_out_again(harness: DatacenterHarness) -> None:
     """A no leaves the old session to the byte, and no login behind at the datacenter."""
-    async with place as dc:
-        account = await _of_somebody(place)
+    async with harness as dc:
+        account = await _logged_in(harness)
         before = account.session.read_bytes()
-        person = Scripted([CODE])
+        person = ScriptedAnswers([CODE])
         with pytest.raises(LoginFailed, match="logged out again"):
             await Login(account, person, TIMEOUT).run(ByCode(OTHER))
         assert person.heard[-1].startswith("Until now account was logged in as another user")
@@ -149,59 +149,59 @@ async def test_another_user_is_asked_about_and_logged_out_again(place: Place) ->
         assert await outcome(account) == Connected.__name__
 
 
-async def test_another_user_takes_the_place_after_a_yes(place: Place) -> None:
+async def test_another_user_takes_the_place_after_a_yes(harness: DatacenterHarness) -> None:
     """A yes puts the other user's session in place; the same user is not asked about."""
-    async with place:
-        account = await _of_somebody(place)
-        same = Scripted([CODE])
+    async with harness:
+        account = await _logged_in(harness)
+        same = ScriptedAnswers([CODE])
         await Login(account, same, TIMEOUT).run(ByCode(PHONE))
         assert len(same.heard) == 1
         before = key_in(account.session)
-        await Login(account, Scripted([CODE], yes=True), TIMEOUT).run(ByCode(OTHER))
+        await Login(account, ScriptedAnswers([CODE], yes=True), TIMEOUT).run(ByCode(OTHER))
         assert key_in(account.session) != before
 
 
-async def test_what_is_no_session_is_set_aside_and_never_overwritten(place: Place) -> None:
+async def test_what_is_no_session_is_set_aside_and_never_overwritten(harness: DatacenterHarness) -> None:
     """Another program's database, named by mistake, is whole under another name."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         account.session.unlink()
         with closing(sqlite3.connect(account.session)) as database, database:
             database.execute("create table precious (value text)")
         before = account.session.read_bytes()
-        aside = (await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
+        aside = (await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))).backup
         assert aside is not None
         assert aside.read_bytes() == before
         assert await outcome(account) == Connected.__name__
 
 
-async def test_a_login_that_cannot_be_put_in_place_is_kept(place: Place) -> None:
+async def test_a_login_that_cannot_be_put_in_place_is_kept(harness: DatacenterHarness) -> None:
     """Where no backup can be made the old session stays, and the sentence names the file with the new one."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         before = account.session.read_bytes()
         account.backups.write_text("this is in the way")
         with pytest.raises(LoginFailed, match=r"the new login is in .*/\.account\.login\.session"):
-            await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
+            await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))
         assert account.session.read_bytes() == before
         kept = account.session.with_name(".account.login.session")
         assert len(key_in(kept)) == 256
         assert kept.stat().st_mode & 0o077 == 0
 
 
-async def test_what_a_killed_login_left_behind_is_no_hindrance(place: Place) -> None:
+async def test_what_a_killed_login_left_behind_is_no_hindrance(harness: DatacenterHarness) -> None:
     """The next login begins with a file of its own."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         account.session.with_name(".account.login.session").write_bytes(os.urandom(5000))
-        await Login(account, Scripted([CODE]), TIMEOUT).run(ByCode(PHONE))
+        await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))
         assert left_over(account) == []
 
 
-async def test_a_log_out_ends_the_login_and_keeps_a_copy(place: Place) -> None:
+async def test_a_log_out_ends_the_login_and_keeps_a_copy(harness: DatacenterHarness) -> None:
     """The datacenter forgets the key, the session is gone, and its copy is no backup that would be restored."""
-    async with place:
-        account = await _of_somebody(place)
+    async with harness:
+        account = await _logged_in(harness)
         key = key_in(account.session)
         copy = await log_out(account, timeout=TIMEOUT)
         assert left_over(account) == []
@@ -209,15 +209,15 @@ async def test_a_log_out_ends_the_login_and_keeps_a_copy(place: Place) -> None:
         assert (copy.parent, key_in(copy)) == (account.backups, key)
         assert copy.name.startswith("account.logged-out-")
         assert await outcome(account) == AuthRejected.__name__
-        place.write_session(account.session, key)
-        assert await outcome(place.reopened(account)) == AuthRejected.__name__
+        harness.write_session(account.session, key)
+        assert await outcome(harness.reopened(account)) == AuthRejected.__name__
 
 
-async def test_a_log_out_of_a_dead_login_moves_it_away(place: Place) -> None:
-    """A key that is nobody's any more is as good as logged out."""
-    async with place:
-        account = place.connector(key=os.urandom(256))
-        place.write_session(account.session, await _dead_key(place.dc))
+async def test_a_log_out_of_a_dead_login_moves_it_away(harness: DatacenterHarness) -> None:
+    """A key that the datacenter no longer knows is as good as logged out."""
+    async with harness:
+        account = harness.connector(key=os.urandom(256))
+        harness.write_session(account.session, await _dead_key(harness.dc))
         await log_out(account, timeout=TIMEOUT)
         assert not account.session.exists()
 
@@ -228,10 +228,10 @@ async def _dead_key(dc: Sandbox) -> bytes:
     return key
 
 
-async def test_a_log_out_that_nobody_hears_changes_nothing(place: Place) -> None:
+async def test_a_log_out_without_an_answer_changes_nothing(harness: DatacenterHarness) -> None:
     """Without the datacenter the login stays, and so does its file."""
-    async with place as dc:
-        account = place.connector()
+    async with harness as dc:
+        account = harness.connector()
         key = key_in(account.session)
         await dc.inject(Fault(FaultKind.REFUSE, duration=60))
         with pytest.raises(LoginFailed, match="is still logged in: connection refused"):
@@ -240,10 +240,10 @@ async def test_a_log_out_that_nobody_hears_changes_nothing(place: Place) -> None
         assert left_over(account) == []
 
 
-async def test_there_is_nothing_to_log_out(place: Place) -> None:
+async def test_there_is_nothing_to_log_out(harness: DatacenterHarness) -> None:
     """A session that does not exist is said to be logged out already."""
-    async with place:
-        account = place.connector()
+    async with harness:
+        account = harness.connector()
         account.session.unlink()
         with pytest.raises(LoginFailed, match="nothing to log out"):
             await log_out(account, timeout=TIMEOUT)

@@ -77,7 +77,7 @@ def test_messages_that_come_twice_are_no_trouble() -> None:
 
 
 def test_a_clock_that_is_off_is_told_with_its_seconds() -> None:
-    """A person learns by how much the clocks differ, and which one is behind."""
+    """The error says by how much the clocks differ, and which one is behind."""
     state = State([time.time() - 400.0])
     ProtocolWatch(state)
     with pytest.raises(ProtocolStuck, match=r"4\d\d s behind this machine's"):

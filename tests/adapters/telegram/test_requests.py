@@ -18,25 +18,28 @@ from adapters.telegram import TelegramLink
 from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
+from tests.timeouts import TIMEOUT
 
 DIALOGS = GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
 
 
 @asynccontextmanager
-async def opened(place: Place, *, timeout: float = 5.0, holds: tuple[Hold, ...] = ()) -> AsyncIterator[TelegramLink]:
+async def opened(
+    harness: DatacenterHarness, *, timeout: float = 2 * TIMEOUT, holds: tuple[Hold, ...] = ()
+) -> AsyncIterator[TelegramLink]:
     """Yield a proven link whose requests wait for ``timeout`` seconds, and close it."""
-    link = attrs.evolve(place.connector(), request_timeout=timeout).link(1, holds)
+    link = attrs.evolve(harness.connector(), request_timeout=timeout).link(1, holds)
     try:
-        assert type((await link.open(timeout=5.0))[-1]).__name__ == "Connected"
+        assert type((await link.open(timeout=TIMEOUT))[-1]).__name__ == "Connected"
         yield link
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
 
 
 async def told(link: TelegramLink) -> Event:
     """Return the next thing that a link reports, besides having caught up."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(TIMEOUT):
         async for event in link.events():
             if not isinstance(event, CaughtUp):
                 return event
@@ -52,22 +55,22 @@ def refused(error: Exception) -> object:
     return call
 
 
-async def test_a_request_without_an_answer_ends_at_its_deadline(place: Place) -> None:
+async def test_a_request_without_an_answer_ends_at_its_deadline(harness: DatacenterHarness) -> None:
     """A request that the server never answers raises ``TimeoutError`` and makes the link suspect."""
-    async with place as dc, opened(place, timeout=0.2) as link:
+    async with harness as dc, opened(harness, timeout=0.2) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         began = time.monotonic()
         with pytest.raises(TimeoutError, match=r"GetDialogs was not answered within 0\.2 s"):
             await link.client(DIALOGS)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < TIMEOUT
         event = await told(link)
         assert isinstance(event, TimedOut)
         assert (event.what, event.link) == ("request", 1)
 
 
-async def test_a_flood_wait_is_told_and_raised(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_wait_is_told_and_raised(harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller gets Telethon's own error, the account learns of its kind and seconds."""
-    async with place, opened(place) as link:
+    async with harness, opened(harness) as link:
         monkeypatch.setattr(link.client, "_call", refused(errors.FloodWaitError(DIALOGS, 30)))
         with pytest.raises(errors.FloodWaitError):
             await link.client(DIALOGS)
@@ -76,10 +79,10 @@ async def test_a_flood_wait_is_told_and_raised(place: Place, monkeypatch: pytest
         assert (event.seconds, event.request) == (30.0, "GetDialogs")
 
 
-async def test_a_held_kind_is_not_sent(place: Place) -> None:
+async def test_a_held_kind_is_not_sent(harness: DatacenterHarness) -> None:
     """While a kind is held nothing of it reaches the server, the caller learns how long, and other kinds go on."""
     until = time.time() + 50
-    async with place as dc, opened(place, holds=(Hold(request="GetDialogs", until=until),)) as link:
+    async with harness as dc, opened(harness, holds=(Hold(request="GetDialogs", until=until),)) as link:
         before = dc.stats()["requests"].get("messages.getDialogs", 0)
         with pytest.raises(RequestHeld) as held:
             await link.client(DIALOGS)
@@ -88,9 +91,9 @@ async def test_a_held_kind_is_not_sent(place: Place) -> None:
         await link.client(GetStateRequest())
 
 
-async def test_a_hold_ends_by_itself(place: Place) -> None:
+async def test_a_hold_ends_by_itself(harness: DatacenterHarness) -> None:
     """After its time the kind is sent again."""
-    async with place, opened(place) as link:
+    async with harness, opened(harness) as link:
         link.hold("GetDialogs", time.time() + 0.2)
         with pytest.raises(RequestHeld):
             await link.client(DIALOGS)
@@ -98,10 +101,10 @@ async def test_a_hold_ends_by_itself(place: Place) -> None:
         assert await link.client(DIALOGS)
 
 
-async def test_slow_mode_holds_one_chat(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_mode_holds_one_chat(harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wait for one chat holds that chat's messages and no other's."""
     mine = SendMessageRequest(InputPeerSelf(), "text", random_id=1)
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         dc.authorize("+9996620002")
         other = await link.client.get_input_entity("user9996620002")
         theirs = SendMessageRequest(other, "text", random_id=2)
@@ -123,10 +126,10 @@ async def test_slow_mode_holds_one_chat(place: Place, monkeypatch: pytest.Monkey
     [(errors.SessionRevokedError(DIALOGS), AuthRejected), (errors.PeerFloodError(DIALOGS), AccountLimited)],
 )
 async def test_a_request_that_speaks_of_the_account_is_told(
-    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception, event: type[Event]
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, error: Exception, event: type[Event]
 ) -> None:
     """A revoked login or a limit is told whichever request meets it, while the link stays up."""
-    async with place, opened(place) as link:
+    async with harness, opened(harness) as link:
         monkeypatch.setattr(link.client, "_call", refused(error))
         with pytest.raises(type(error)):
             await link.client(DIALOGS)
@@ -135,10 +138,10 @@ async def test_a_request_that_speaks_of_the_account_is_told(
 
 @pytest.mark.parametrize("error", [errors.ChatAdminRequiredError(DIALOGS), errors.RpcCallFailError(DIALOGS)])
 async def test_a_request_s_own_error_is_its_caller_s(
-    place: Place, monkeypatch: pytest.MonkeyPatch, error: Exception
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     """What is wrong with one request says nothing of the link: nothing is told, and the link is proven again."""
-    async with place, opened(place) as link:
+    async with harness, opened(harness) as link:
         with monkeypatch.context() as patched:
             patched.setattr(link.client, "_call", refused(error))
             with pytest.raises(type(error)):
@@ -146,12 +149,12 @@ async def test_a_request_s_own_error_is_its_caller_s(
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
                 await told(link)
-        assert type((await link.probe(proof=True, timeout=1))[-1]).__name__ == "ProbeAnswered"
+        assert type((await link.probe(proof=True, timeout=TIMEOUT))[-1]).__name__ == "ProbeAnswered"
 
 
-async def test_a_request_whose_link_goes_down_is_a_connection_error(place: Place) -> None:
+async def test_a_request_whose_link_goes_down_is_a_connection_error(harness: DatacenterHarness) -> None:
     """The caller is not cancelled when Telethon drops what was in flight: it gets an error that it can handle."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         caught: list[BaseException] = []
 
@@ -168,9 +171,9 @@ async def test_a_request_whose_link_goes_down_is_a_connection_error(place: Place
         assert [type(exc) for exc in caught] == [RequestDropped]
 
 
-async def test_a_cancelled_request_stays_cancelled(place: Place) -> None:
+async def test_a_cancelled_request_stays_cancelled(harness: DatacenterHarness) -> None:
     """A cancellation that was asked for is not turned into anything else."""
-    async with place as dc, opened(place) as link:
+    async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.BLACKHOLE))
         asking = asyncio.ensure_future(link.client(DIALOGS))
         await anyio.wait_all_tasks_blocked()
@@ -179,23 +182,23 @@ async def test_a_cancelled_request_stays_cancelled(place: Place) -> None:
             await asking
 
 
-async def test_a_migration_never_costs_the_key(place: Place) -> None:
-    """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and a person is told."""
-    async with place, opened(place) as link:
+async def test_a_migration_never_costs_the_key(harness: DatacenterHarness) -> None:
+    """Where Telethon would throw the key away and make a new one elsewhere, the file keeps it and an error says so."""
+    async with harness, opened(harness) as link:
         connector = link.connector
         before = connector.session.read_bytes()
         with pytest.raises(Migrated, match="datacenter 4"):
             await link.client._switch_dc(4)
         assert link.client.session.auth_key.key
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         fingerprint = await connector.credentials()
         connector.session.write_bytes(before)
         assert await connector.credentials() == fingerprint
 
 
-async def test_a_request_that_was_never_sent_ends_with_its_link(place: Place) -> None:
+async def test_a_request_that_was_never_sent_ends_with_its_link(harness: DatacenterHarness) -> None:
     """What still waits to be sent when the link is closed does not wait for its whole deadline."""
-    async with place, opened(place) as link:
+    async with harness, opened(harness) as link:
         link.client._sender._send_loop_handle.cancel()  # nothing is sent any more
         caught: list[BaseException] = []
 
@@ -205,9 +208,9 @@ async def test_a_request_that_was_never_sent_ends_with_its_link(place: Place) ->
             except ConnectionError as exc:
                 caught.append(exc)
 
-        with anyio.fail_after(2):
+        with anyio.fail_after(TIMEOUT):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.wait_all_tasks_blocked()
-                await link.close(timeout=1)
+                await link.close(timeout=TIMEOUT)
         assert [type(exc) for exc in caught] == [RequestDropped]

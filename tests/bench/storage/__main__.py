@@ -11,18 +11,18 @@ from tests.bench.storage import busy, lag, memory, path, processes, producers
 from tests.bench.storage.table import Table
 
 ROWS: dict[str, Callable[[Path], Table]] = {
-    "producers": lambda place: producers.run(place, counts=(1, 10, 100, 1000), seconds=1.0, rounds=3),
-    "path": lambda place: path.run(place, seconds=2.0, rounds=3),
-    "busy": lambda place: busy.run(place, seconds=2.0, rounds=3),
-    "processes": lambda place: processes.run(place, writers=8, seconds=3.0, rounds=3),
-    "lag": lambda place: lag.run(place, seconds=10.0),
-    "memory": lambda place: memory.run(place, accounts=400),
+    "producers": lambda directory: producers.run(directory, counts=(1, 10, 100, 1000), seconds=1.0, rounds=3),
+    "path": lambda directory: path.run(directory, seconds=2.0, rounds=3),
+    "busy": lambda directory: busy.run(directory, seconds=2.0, rounds=3),
+    "processes": lambda directory: processes.run(directory, writers=8, seconds=3.0, rounds=3),
+    "lag": lambda directory: lag.run(directory, seconds=10.0),
+    "memory": lambda directory: memory.run(directory, accounts=400),
 }
 
 
-def fsync_seconds(place: Path) -> float:
+def fsync_seconds(directory: Path) -> float:
     """Return what it takes to make a small write durable on this disk."""
-    with (place / "fsync").open("wb") as file:
+    with (directory / "fsync").open("wb") as file:
         began = time.perf_counter()
         for _ in range(100):
             file.seek(0)
@@ -39,12 +39,12 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=None, help="on the disk that is to be measured")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
-        place = Path(name)
-        took = fsync_seconds(place) * 1000
+        directory = Path(name)
+        took = fsync_seconds(directory) * 1000
         print(f"One fsync takes {took:.2f} ms here; synchronous is FULL everywhere.\n", flush=True)
         missed = 0
         for row in options.rows.split(","):
-            table = ROWS[row](place)
+            table = ROWS[row](directory)
             print("\n".join(table.lines()), flush=True)
             missed += sum(not target.kept for target in table.targets)
     raise SystemExit(missed > 0)

@@ -85,14 +85,14 @@ def rate(store: Store, path: Path, seconds: float) -> tuple[float, float]:
     return rows / seconds, done / seconds
 
 
-def run(place: Path, *, seconds: float, rounds: int) -> Table:
+def run(directory: Path, *, seconds: float, rounds: int) -> Table:
     """Measure both, in turn, and return the table."""
     rows: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     kept: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for turn in range(rounds):
         alone = turns(seconds) / seconds
         for name, store in CONTENDERS.items():
-            stored, done = rate(store, place / f"busy-{turn}-{store.__name__}.db", seconds)
+            stored, done = rate(store, directory / f"busy-{turn}-{store.__name__}.db", seconds)
             rows[name].append(stored)
             kept[name].append(done / alone)
     plain = middle(rows["executemany"])

@@ -87,10 +87,11 @@ async def measure(make: Callable[[str], Any], path: Path, seconds: float) -> Lag
     return Lag(late[len(late) * 99 // 100], late[-1], errors)
 
 
-def run(place: Path, *, seconds: float) -> Table:
+def run(directory: Path, *, seconds: float) -> Table:
     """Measure both and return the table."""
     found = {
-        name: asyncio.run(measure(make, place / f"lag-{name}.session", seconds)) for name, make in CONTENDERS.items()
+        name: asyncio.run(measure(make, directory / f"lag-{name}.session", seconds))
+        for name, make in CONTENDERS.items()
     }
     rows = [[name, f"{lag.p99:.1f} ms", f"{number(lag.most)} ms", f"{lag.errors}"] for name, lag in found.items()]
     mine, theirs = found.values()

@@ -37,9 +37,9 @@ def resident() -> int:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-async def bare(place: dict[str, Any], make: Callable[[Path], Any]) -> None:
+async def bare(directory: dict[str, Any], make: Callable[[Path], Any]) -> None:
     """Connect bare clients, and say what the process holds then."""
-    clients = [TelegramClient(make(Path(path)), *API) for path in place["sessions"]]
+    clients = [TelegramClient(make(Path(path)), *API) for path in directory["sessions"]]
     turns = anyio.CapacityLimiter(AT_ONCE)
 
     async def connect(client: Any) -> None:
@@ -55,7 +55,7 @@ async def bare(place: dict[str, Any], make: Callable[[Path], Any]) -> None:
         await client.disconnect()
 
 
-async def with_string(place: dict[str, Any]) -> None:
+async def with_string(directory: dict[str, Any]) -> None:
     """Telethon's smallest session."""
 
     def string(path: Path) -> Any:
@@ -66,21 +66,21 @@ async def with_string(place: dict[str, Any]) -> None:
         read.close()
         return session
 
-    await bare(place, string)
+    await bare(directory, string)
 
 
-async def with_file(place: dict[str, Any]) -> None:
+async def with_file(directory: dict[str, Any]) -> None:
     """Telethon's session file."""
-    await bare(place, lambda path: SQLiteSession(str(path)))
+    await bare(directory, lambda path: SQLiteSession(str(path)))
 
 
-async def engine(place: dict[str, Any]) -> None:
+async def engine(directory: dict[str, Any]) -> None:
     """The engine: journal, runners, sessions, links."""
-    datacenter = DatacenterConfig(**place["datacenter"])
+    datacenter = DatacenterConfig(**directory["datacenter"])
     config = Config(
         telegram=Telegram(api_id=API[0], api_hash=API[1], datacenter=datacenter),
-        accounts=tuple(AccountConfig(name=Path(path).stem, session=Path(path)) for path in place["sessions"]),
-        storage=Storage(directory=Path(place["directory"])),
+        accounts=tuple(AccountConfig(name=Path(path).stem, session=Path(path)) for path in directory["sessions"]),
+        storage=Storage(directory=Path(directory["directory"])),
         fleet=Fleet(connects_at_once=AT_ONCE, stagger=0.0),
     )
     running = Engine(config)
@@ -99,11 +99,11 @@ CONTENDERS: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
 }
 
 
-async def prepare(place: Path, sandbox: SandboxProcess, accounts: int) -> list[str]:
+async def prepare(directory: Path, sandbox: SandboxProcess, accounts: int) -> list[str]:
     """Make session files as Telethon writes them."""
     paths = []
     for index in range(accounts):
-        path = place / f"memory-{index}.session"
+        path = directory / f"memory-{index}.session"
         session = SQLiteSession(str(path))
         session.set_dc(sandbox.dc_id, "127.0.0.1", sandbox.port)
         session.auth_key = AuthKey(await sandbox.authorize(f"+999661{index:04}"))
@@ -112,18 +112,18 @@ async def prepare(place: Path, sandbox: SandboxProcess, accounts: int) -> list[s
     return paths
 
 
-async def measure(place: Path, accounts: int) -> dict[str, float]:
+async def measure(directory: Path, accounts: int) -> dict[str, float]:
     """Return the bytes of one account more, for each contender."""
     found = {}
     async with SandboxProcess.start() as sandbox:
-        paths = await prepare(place, sandbox, accounts)
+        paths = await prepare(directory, sandbox, accounts)
         datacenter = {
             "id": sandbox.dc_id, "host": "127.0.0.1", "port": sandbox.port, "public_key": sandbox.public_key,
         }  # fmt: skip
         for name in CONTENDERS:
             held = []
             for count in (FEW, accounts):
-                directory = place / f"data-{len(found)}-{count}"
+                directory = directory / f"data-{len(found)}-{count}"
                 given = {"sessions": paths[:count], "datacenter": datacenter, "directory": str(directory)}
                 held.append(await anyio.to_thread.run_sync(alone, name, given))
             found[name] = (held[1] - held[0]) / (accounts - FEW)
@@ -139,9 +139,9 @@ def alone(name: str, given: dict[str, Any]) -> int:
     return int(done.stdout)
 
 
-def run(place: Path, *, accounts: int) -> Table:
+def run(directory: Path, *, accounts: int) -> Table:
     """Measure all and return the table."""
-    found = anyio.run(measure, place, accounts)
+    found = anyio.run(measure, directory, accounts)
     mine, string, file = found.values()
     rows = [[name, f"{held / 1000:.1f} kB", number(ratio(held, string))] for name, held in found.items()]
     return Table(

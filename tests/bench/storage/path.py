@@ -1,7 +1,7 @@
 """The whole path of an event: decided, durable, logged; a hundred accounts, each waits for its own.
 
-Everybody stores each event. The engine logs what a person wants to know, three lines for five of these events; the
-naive program logs one line for each.
+Each program stores each event. The engine logs what its operator wants to know, three lines for five of these events;
+the naive program logs one line for each.
 """
 
 import asyncio
@@ -68,11 +68,11 @@ POLICY = Policy()
 
 
 @asynccontextmanager
-async def ours(place: Path) -> AsyncIterator[Path_]:
+async def ours(directory: Path) -> AsyncIterator[Path_]:
     """``step``, the journal, the engine's own log."""
     accounts: dict[str, list[object]] = {}
-    journal = await JournalWriter.open(place / "ours.db", on_trouble=lambda *_: None)
-    with logs.opened(place / "logs", recent=logs.RecentLines()):
+    journal = await JournalWriter.open(directory / "ours.db", on_trouble=lambda *_: None)
+    with logs.opened(directory / "logs", recent=logs.RecentLines()):
 
         async def take(account: str, event: Event) -> None:
             decision = decided(accounts, account, event)
@@ -85,15 +85,15 @@ async def ours(place: Path) -> AsyncIterator[Path_]:
 
 
 @asynccontextmanager
-async def with_aiosqlite(place: Path) -> AsyncIterator[Path_]:
+async def with_aiosqlite(directory: Path) -> AsyncIterator[Path_]:
     """The same, with aiosqlite and the guide's settings in the journal's place."""
     import aiosqlite  # of the group ``bench``: the tests run without it
 
     accounts: dict[str, list[object]] = {}
-    async with aiosqlite.connect(place / "aiosqlite.db", timeout=30.0, isolation_level=None) as database:
+    async with aiosqlite.connect(directory / "aiosqlite.db", timeout=30.0, isolation_level=None) as database:
         for pragma in (*GUIDE, MAKE, "create table latest (account text primary key, snapshot text)"):
             await database.execute(pragma)
-        with logs.opened(place / "logs", recent=logs.RecentLines()):
+        with logs.opened(directory / "logs", recent=logs.RecentLines()):
             turn = asyncio.Lock()  # a transaction of one connection belongs to one task
 
             async def take(account: str, event: Event) -> None:
@@ -121,16 +121,16 @@ TRANSITIONS = [
 
 
 @asynccontextmanager
-async def naive(place: Path) -> AsyncIterator[Path_]:
+async def naive(directory: Path) -> AsyncIterator[Path_]:
     """A ``Machine`` per account, ``sqlite3`` as it comes on the loop, the standard library's log."""
     machines: dict[str, Machine] = {}
     log = logging.getLogger("naive")
     log.propagate = False
     log.setLevel(logging.INFO)
-    handler = logging.FileHandler(place / "naive.log")
+    handler = logging.FileHandler(directory / "naive.log")
     handler.setFormatter(logging.Formatter("%(asctime)s - %(levelname)s - %(message)s", logs.DATES))
     log.addHandler(handler)
-    with closing(sqlite3.connect(place / "naive.db")) as database:
+    with closing(sqlite3.connect(directory / "naive.db")) as database:
         database.execute(MAKE)
         database.execute("create table latest (account text primary key, snapshot text)")
 
@@ -160,11 +160,11 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 
-async def rate(contender: Contender, place: Path, seconds: float) -> float:
+async def rate(contender: Contender, directory: Path, seconds: float) -> float:
     """Return events per second."""
-    place.mkdir()
+    directory.mkdir()
     done = 0
-    async with contender(place) as take:
+    async with contender(directory) as take:
         began = time.perf_counter()
         end = began + seconds
 
@@ -183,12 +183,12 @@ async def rate(contender: Contender, place: Path, seconds: float) -> float:
     return done / took
 
 
-def run(place: Path, *, seconds: float, rounds: int) -> Table:
+def run(directory: Path, *, seconds: float, rounds: int) -> Table:
     """Measure all contenders, in turn, and return the table."""
     found: dict[str, list[float]] = {}
     for turn in range(rounds):
         for name, contender in CONTENDERS.items():
-            where = place / f"path-{turn}-{contender.__name__}"
+            where = directory / f"path-{turn}-{contender.__name__}"
             found.setdefault(name, []).append(anyio.run(rate, contender, where, seconds))
     mine, plain, threaded = (middle(found[name]) for name in CONTENDERS)
     rows = [[name, number(middle(found[name])), number(ratio(middle(found[name]), plain))] for name in CONTENDERS]

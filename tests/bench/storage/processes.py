@@ -85,12 +85,12 @@ def together(name: str, path: Path, writers: int, seconds: float) -> list[Outcom
     return outcomes
 
 
-def run(place: Path, *, writers: int, seconds: float, rounds: int) -> Table:
+def run(directory: Path, *, writers: int, seconds: float, rounds: int) -> Table:
     """Measure both, in turn, and return the table."""
     found: dict[str, list[list[Outcome]]] = {name: [] for name in CONTENDERS}
     for turn in range(rounds):
         for index, name in enumerate(CONTENDERS):
-            found[name].append(together(name, place / f"processes-{turn}-{index}.db", writers, seconds))
+            found[name].append(together(name, directory / f"processes-{turn}-{index}.db", writers, seconds))
     rows, fairness, longest = [], {}, {}
     for name, runs in found.items():
         fairness[name] = middle([min(o.commits for o in run) / max(o.commits for o in run) for run in runs])

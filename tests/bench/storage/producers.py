@@ -116,13 +116,13 @@ async def rate(contender: Contender, path: Path, producers: int, seconds: float)
     return done / took
 
 
-def run(place: Path, *, counts: tuple[int, ...], seconds: float, rounds: int) -> Table:
+def run(directory: Path, *, counts: tuple[int, ...], seconds: float, rounds: int) -> Table:
     """Measure all contenders, in turn, and return the table."""
     found: dict[tuple[str, int], list[float]] = {}
     for turn in range(rounds):
         for count in counts:
             for index, (name, contender) in enumerate(CONTENDERS.items()):
-                path = place / f"producers-{turn}-{count}-{index}.db"
+                path = directory / f"producers-{turn}-{count}-{index}.db"
                 found.setdefault((name, count), []).append(anyio.run(rate, contender, path, count, seconds))
     rows = []
     for name in CONTENDERS:

@@ -20,7 +20,7 @@ CONFIG = Config(
 
 
 def written(*random_ids: int) -> dict[str, list[ChannelMessage]]:
-    """Return a group with three messages of somebody, and one of ours for each of these."""
+    """Return a group with three messages of another user, and one of ours for each of these."""
     others = [ChannelMessage(GROUP, n, n, 1, f"{n}", 0, None) for n in (1, 2, 3)]
     ours = [ChannelMessage(GROUP, n, n, ME, "sent", 0, random_id) for n, random_id in enumerate(random_ids, 4)]
     return {"group": [*others, *ours]}
@@ -32,11 +32,11 @@ def file_with(directory: Path, *, collected: tuple[int, ...], last: int, since: 
     data = {"chat": "@group"} if since is None else {"chat": "@group", "since": since}
     sends = [NewJob(kind="send", data={"to": "@group", "text": "sent"})] * 2
     add(path, [*sends, NewJob(kind="collect", data=data)])
-    marks = [{"random_id": 10}, {"random_id": 11}, {"chat": chat, "last": last, "messages": len(collected)}]
+    checkpoints = [{"random_id": 10}, {"random_id": 11}, {"chat": chat, "last": last, "messages": len(collected)}]
     with closing(sqlite3.connect(path)) as db, db:
         db.executemany(
             "UPDATE jobs SET state = 'done', checkpoint = ? WHERE id = ?",
-            [(json.dumps(mark), number) for number, mark in enumerate(marks, 1)],
+            [(json.dumps(checkpoint), number) for number, checkpoint in enumerate(checkpoints, 1)],
         )
         db.executemany(
             "INSERT INTO messages VALUES ('', ?, ?, 0, 1, ?, 3)", [(chat, number, str(number)) for number in collected]

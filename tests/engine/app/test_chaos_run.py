@@ -9,7 +9,8 @@ import pytest
 
 from adapters.sandbox import Fault
 from adapters.sandbox.control.chaos import chaos
-from tests.engine.workplace import COMPLAINTS, FAST, TIMEOUT, Workplace, all_are
+from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
+from tests.timeouts import TIMEOUT
 
 QUICK = FAST.replace("[30s]", "[500ms, 1s]").replace(
     "  backoff:\n", "  backoff:\n    transport_flood: {first: 500ms}\n"
@@ -32,43 +33,44 @@ def descriptors(pid: int) -> int:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
-async def test_everybody_comes_through_chaos(workplace: Workplace) -> None:
+@pytest.mark.slow
+async def test_every_account_comes_through_chaos(harness: EngineHarness) -> None:
     """Twenty kinds of trouble in ten seconds: all are healthy at the end, nothing is left open, the journal replays."""
-    workplace.write("sandbox", ACCOUNTS, QUICK + "sandbox: {scenario: chaos, seed: 7, for: 10s}\n")
-    async with workplace.running("--for", "13s", dev=True) as process:
-        await workplace.until(all_are("healthy", 3))
+    harness.write("sandbox", ACCOUNTS, QUICK + "sandbox: {scenario: chaos, seed: 7, for: 10s}\n")
+    async with harness.running("--for", "13s", dev=True) as process:
+        await harness.until(all_are("healthy", 3))
         open_at_first = open_at_last = descriptors(process.pid)
-        await workplace.until(lambda at: "Successfully reconnected" in at.text)
+        await harness.until(lambda at: "Successfully reconnected" in at.text)
         with anyio.fail_after(TIMEOUT):
-            while process.returncode is None and "Initiating graceful" not in workplace.text:
-                if all_are("healthy", 3)(workplace):
+            while process.returncode is None and "Initiating graceful" not in harness.text:
+                if all_are("healthy", 3)(harness):
                     open_at_last = descriptors(process.pid) or open_at_last
                 await anyio.sleep(0.05)
-        assert await workplace.finish(process) == 0
+        assert await harness.finish(process) == 0
     assert 0 < open_at_last <= open_at_first + SLACK
-    code, replayed = await workplace.command("log", "replay", "config.yaml")
+    code, replayed = await harness.command("log", "replay", "config.yaml")
     assert code == 0, replayed
-    assert "Chaos in the sandbox for 10 s, with the seed 7" in workplace.text
-    assert not COMPLAINTS.search(workplace.text), workplace.text
-    entries = workplace.entries()
+    assert "Chaos in the sandbox for 10 s, with the seed 7" in harness.text
+    assert not COMPLAINTS.search(harness.text), harness.text
+    entries = harness.entries()
     assert {entry.target.value for entry in entries} >= {"timeout", "backoff", "reconnecting", "healthy"}
     assert "auth_failed" not in {entry.target.value for entry in entries}
     at_the_end = [entry.source.value for entry in entries if entry.event == "StopRequested"]
-    assert at_the_end == ["healthy"] * 3, workplace.text
-    log = (workplace.directory / "data" / "sandbox" / "sandbox.log").read_text()
+    assert at_the_end == ["healthy"] * 3, harness.text
+    log = (harness.directory / "data" / "sandbox" / "sandbox.log").read_text()
     assert log.count("fault: kind") == sum(isinstance(step.action, Fault) for step in chaos(7, PHONES, 10))
     assert "a step of the scenario failed" not in log
 
 
-async def test_a_request_that_does_not_exist_is_told_with_its_place(workplace: Workplace) -> None:
+async def test_a_request_that_does_not_exist_is_told_with_its_place(harness: EngineHarness) -> None:
     """The config knows no methods; the sandbox does, and the engine says which step it was."""
     step = "{at: 0s, do: slow, for: 1s, seconds: 1s, request: updates.getStat}"
-    workplace.write("sandbox", ACCOUNTS, QUICK + f"sandbox: {{scenario: [{step}]}}\n")
-    async with workplace.running() as process:
-        assert await workplace.finish(process) == 1
-    assert "sandbox.scenario[0]: No request is called 'updates.getStat'" in workplace.text
+    harness.write("sandbox", ACCOUNTS, QUICK + f"sandbox: {{scenario: [{step}]}}\n")
+    async with harness.running() as process:
+        assert await harness.finish(process) == 1
+    assert "sandbox.scenario[0]: No request is called 'updates.getStat'" in harness.text

@@ -21,7 +21,8 @@ from engine import Engine
 from engine.work.kinds import BadJob
 from engine.work.stall import watched
 from states.jobs import Job, JobState
-from tests.engine.workplace import COMPLAINTS, FAST, Workplace
+from tests.engine.harness import COMPLAINTS, FAST, EngineHarness
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002")
 GROUP = "holdfast_test"
@@ -29,27 +30,27 @@ QUICK = FAST + "work: {retry: {first: 50ms, cap: 100ms, tries: 3}}\n"
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
 async def over(engine: Engine, job: int) -> Job:
     """Return a job when it is over."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         return await engine.finished(job)
 
 
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until it is so."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         while not holds():
             await anyio.sleep(0.01)
 
 
-def job_states(place: Workplace) -> list[str]:
+def job_states(harness: EngineHarness) -> list[str]:
     """Return the states of the jobs in the file."""
-    with closing(sqlite3.connect(place.directory / "data" / "engine.db")) as db:
+    with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as db:
         return [state for (state,) in db.execute("SELECT state FROM jobs ORDER BY id")]
 
 
@@ -58,12 +59,12 @@ def texts_of(dc: Sandbox) -> list[str]:
     return [message.text for message in dc.channel_messages(GROUP)]
 
 
-async def test_an_answer_that_is_lost_does_not_send_twice(workplace: Workplace) -> None:
+async def test_an_answer_that_is_lost_does_not_send_twice(harness: EngineHarness) -> None:
     """The datacenter hears the request and resets: the message is there once, and the job knows its number."""
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, PHONES[0], rest=QUICK)
+        async with Engine.from_config(harness.config) as engine:
             await engine.account("Account 1").ready()
             await dc.inject(Fault(FaultKind.RESET_AFTER, request="messages.sendMessage", times=2))
             job = await over(engine, await engine.add_job("send", {"to": f"@{GROUP}", "text": "once"}))
@@ -73,11 +74,11 @@ async def test_an_answer_that_is_lost_does_not_send_twice(workplace: Workplace) 
         assert job.checkpoint == {"random_id": message.random_id}
 
 
-async def test_a_job_of_nobody_goes_on_with_another_account(workplace: Workplace) -> None:
+async def test_a_job_without_an_account_goes_on_with_another_one(harness: EngineHarness) -> None:
     """When its account falls silent, a job that names none is taken away at an await, and another account does it."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES, rest=QUICK)
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, *PHONES, rest=QUICK)
+        engine = Engine.from_config(harness.config)
         seen: list[str] = []
 
         @engine.job_kind("wait")
@@ -98,12 +99,12 @@ async def test_a_job_of_nobody_goes_on_with_another_account(workplace: Workplace
         assert (job.result, job.attempts, job.losses) == (seen[1], 0, 1)
 
 
-async def test_a_send_that_may_have_been_heard_stays_with_its_account(workplace: Workplace) -> None:
+async def test_a_send_that_may_have_been_heard_stays_with_its_account(harness: EngineHarness) -> None:
     """Telegram knows a message again only from the account that sent it, so no other goes on with it."""
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
-        workplace.at(dc, *PHONES, rest=QUICK)
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, *PHONES, rest=QUICK)
+        async with Engine.from_config(harness.config) as engine:
             for name in ("Account 1", "Account 2"):
                 await engine.account(name).ready()
             await dc.inject(Fault(FaultKind.RESET_AFTER, request="messages.sendMessage", times=1))
@@ -112,13 +113,13 @@ async def test_a_send_that_may_have_been_heard_stays_with_its_account(workplace:
         assert texts_of(dc) == ["stays"]
 
 
-async def test_a_flood_wait_holds_its_kind_and_nothing_else(workplace: Workplace) -> None:
+async def test_a_flood_wait_holds_its_kind_and_nothing_else(harness: EngineHarness) -> None:
     """A send that has to wait is no failure, and meanwhile the account collects."""
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
         await dc.post(GROUP, "read me")
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, PHONES[0], rest=QUICK)
+        async with Engine.from_config(harness.config) as engine:
             await engine.account("Account 1").ready()
             flood = {"code": 420, "text": "FLOOD_WAIT_60", "times": 1}
             await dc.inject(Fault(FaultKind.RPC_ERROR, request="messages.sendMessage", **flood))
@@ -134,11 +135,11 @@ async def test_a_flood_wait_holds_its_kind_and_nothing_else(workplace: Workplace
         assert texts_of(dc) == ["read me"]
 
 
-async def test_failures_of_its_own_end_a_job_and_the_next_one_runs(workplace: Workplace) -> None:
+async def test_failures_of_its_own_end_a_job_and_the_next_one_runs(harness: EngineHarness) -> None:
     """After its tries it has failed, with the cause chain; the datacenter's refusal costs the account nothing."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, PHONES[0], rest=QUICK)
+        async with Engine.from_config(harness.config) as engine:
             failed = await over(engine, await engine.add_job("send", {"to": "@nobody_here", "text": "hello"}))
             done = await over(engine, await engine.add_job("send", {"to": "me", "text": "hello"}))
             assert (failed.state, failed.attempts) == (JobState.FAILED, 3)
@@ -147,11 +148,11 @@ async def test_failures_of_its_own_end_a_job_and_the_next_one_runs(workplace: Wo
             assert engine.account("Account 1").snapshot.reconnects == 0
 
 
-async def test_a_kind_that_raises_what_ends_programs_ends_nothing(workplace: Workplace) -> None:
+async def test_a_kind_that_raises_what_ends_programs_ends_nothing(harness: EngineHarness) -> None:
     """SystemExit, KeyboardInterrupt and a bare BaseException are failures of the job; the connection stays."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0], rest=QUICK)
+        engine = Engine.from_config(harness.config)
 
         @engine.job_kind("leave")
         async def leave(job: Any, client: Any) -> None:
@@ -165,12 +166,12 @@ async def test_a_kind_that_raises_what_ends_programs_ends_nothing(workplace: Wor
             assert engine.account("Account 1").snapshot.reconnects == 0
 
 
-async def test_a_kind_that_never_returns_loses_its_attempt_and_its_place(workplace: Workplace) -> None:
+async def test_a_kind_that_never_returns_loses_its_attempt_and_its_place(harness: EngineHarness) -> None:
     """Without a checkpoint for as long as its kind's patience, it has failed, and the next job has its place."""
     async with Sandbox() as dc:
         rest = FAST + "work: {per_account: 1, retry: {first: 1h, cap: 1h}, kinds: {send: {patience: 1s}}}\n"
-        workplace.at(dc, PHONES[0], rest=rest)
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, PHONES[0], rest=rest)
+        async with Engine.from_config(harness.config) as engine:
             await engine.account("Account 1").ready()
             await dc.inject(Fault(FaultKind.SLOW, request="contacts.resolveUsername", seconds=60.0))
             silent = await engine.add_job("send", {"to": "@somebody_far", "text": "x"}, priority=1)
@@ -181,11 +182,11 @@ async def test_a_kind_that_never_returns_loses_its_attempt_and_its_place(workpla
             assert job.detail == "no end, no checkpoint and no progress within 1 s"
 
 
-async def test_checkpoint_results_and_messages_are_of_one_piece(workplace: Workplace) -> None:
+async def test_checkpoint_results_and_messages_are_of_one_piece(harness: EngineHarness) -> None:
     """What a job stores with a checkpoint is there with it, once, however often the job is cut off."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0], rest=QUICK)
+        engine = Engine.from_config(harness.config)
 
         @engine.job_kind("count")
         async def count(job: Any, client: Any) -> int:
@@ -204,18 +205,18 @@ async def test_checkpoint_results_and_messages_are_of_one_piece(workplace: Workp
                 await dc.inject(Fault(FaultKind.RESET))
             job = await over(engine, number)
             assert (job.result, job.results, job.done, job.total) == (40, 40, 40, 40)
-    with closing(sqlite3.connect(workplace.directory / "data" / "engine.db")) as db:
+    with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as db:
         stored = db.execute("SELECT number, value FROM job_results ORDER BY number").fetchall()
     assert stored == [(n, f'{{"n":{n}}}') for n in range(1, 41)]
 
 
-async def test_standing_work_comes_and_goes_with_the_connection(
-    workplace: Workplace, caplog: pytest.LogCaptureFixture
+async def test_background_work_comes_and_goes_with_the_connection(
+    harness: EngineHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It starts on healthy, is cancelled on leaving it, starts anew; an exception in it is logged and is its own."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0])
+        engine = Engine.from_config(harness.config)
         clients: list[Any] = []
         ended: list[str] = []
 
@@ -243,11 +244,11 @@ async def test_standing_work_comes_and_goes_with_the_connection(
     assert "ValueError: fallen" in caplog.text
 
 
-async def test_a_handler_whose_connection_is_lost_is_called_again(workplace: Workplace) -> None:
+async def test_a_handler_whose_connection_is_lost_is_called_again(harness: EngineHarness) -> None:
     """The same update reaches it once more, with a client that is connected."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0])
+        engine = Engine.from_config(harness.config)
         answers: list[str] = []
 
         @engine.on(events.NewMessage(incoming=True))
@@ -264,11 +265,11 @@ async def test_a_handler_whose_connection_is_lost_is_called_again(workplace: Wor
     assert answers == ["hello", "hello"]
 
 
-async def test_subscribers_read_the_journal_as_it_grows(workplace: Workplace) -> None:
+async def test_subscribers_read_the_journal_as_it_grows(harness: EngineHarness) -> None:
     """Records come in order, with their numbers, from the beginning or from now on, and end with the engine."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0])
+        engine = Engine.from_config(harness.config)
         with pytest.raises(RuntimeError, match="does not run"):
             engine.subscribe()
         heard: list[int] = []
@@ -282,14 +283,14 @@ async def test_subscribers_read_the_journal_as_it_grows(workplace: Workplace) ->
             await engine.account("Account 1").ready()
             await dc.inject(Fault(FaultKind.RESET))
             await until(lambda: len(heard) > 5)
-        assert heard == [entry.seq for entry in workplace.entries()]
+        assert heard == [entry.seq for entry in harness.entries()]
 
 
-async def test_what_does_not_fit_is_refused_before_it_is_queued(workplace: Workplace) -> None:
+async def test_what_does_not_fit_is_refused_before_it_is_queued(harness: EngineHarness) -> None:
     """An unknown kind, data that do not fit, an unknown account: a sentence each, and nothing is in the file."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with Engine.from_config(workplace.config) as engine:
+        harness.at(dc, PHONES[0])
+        async with Engine.from_config(harness.config) as engine:
             with pytest.raises(BadJob, match=r"no kind of jobs called 'sand'; did you mean 'send'\?"):
                 await engine.add_job("sand", {})
             with pytest.raises(BadJob, match=r"the data of a send job does not fit: .*text is missing"):
@@ -300,13 +301,13 @@ async def test_what_does_not_fit_is_refused_before_it_is_queued(workplace: Workp
 
 
 async def test_what_blocks_the_loop_is_named(
-    workplace: Workplace, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    harness: EngineHarness, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The log says which job stands in the way of all accounts, and where in it; then everything goes on."""
     monkeypatch.setattr("engine.app.engine.watched", partial(watched, every=0.05, first_report=0.2))
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=QUICK)
-        engine = Engine.from_config(workplace.config)
+        harness.at(dc, PHONES[0], rest=QUICK)
+        engine = Engine.from_config(harness.config)
 
         @engine.job_kind("block")
         async def block(job: Any, client: Any) -> None:
@@ -320,22 +321,22 @@ async def test_what_blocks_the_loop_is_named(
     assert "in block\n    time.sleep(0.7)" in caplog.text
 
 
-async def test_an_engine_ends_also_when_a_job_does_not(workplace: Workplace) -> None:
+async def test_an_engine_ends_also_when_a_job_does_not(harness: EngineHarness) -> None:
     """A function that swallows its cancellation is named and left behind: the run ends in order, with exit code 0."""
     module = (
         "import asyncio\nfrom engine import job_kind\n@job_kind('stubborn')\nasync def stubborn(job, client):\n"
         "    while True:\n        try:\n            await asyncio.sleep(3600)\n"
         "        except asyncio.CancelledError:\n            pass\n"
     )
-    (workplace.directory / "my_stubborn.py").write_text(module)
+    (harness.directory / "my_stubborn.py").write_text(module)
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_stubborn.py]}\n")
-        add(workplace.directory / "data" / "engine.db", [NewJob(kind="stubborn", data={})])
-        async with workplace.running() as process:
-            await workplace.until(lambda at: "Successfully connected" in at.text)
-            await workplace.until(lambda at: job_states(at) == ["running"])
-            assert await workplace.finish(process, signal.SIGTERM) == 0
-    assert "Job 1 (stubborn) of Account 1 does not end although it was cancelled" in workplace.text
-    assert "Stopped" in workplace.text
-    assert not COMPLAINTS.search(workplace.text), workplace.text
-    assert "CONNECTION STATUS" in workplace.printed
+        harness.at(dc, PHONES[0], rest=FAST + "work: {modules: [my_stubborn.py]}\n")
+        add(harness.directory / "data" / "engine.db", [NewJob(kind="stubborn", data={})])
+        async with harness.running() as process:
+            await harness.until(lambda at: "Successfully connected" in at.text)
+            await harness.until(lambda at: job_states(at) == ["running"])
+            assert await harness.finish(process, signal.SIGTERM) == 0
+    assert "Job 1 (stubborn) of Account 1 does not end although it was cancelled" in harness.text
+    assert "Stopped" in harness.text
+    assert not COMPLAINTS.search(harness.text), harness.text
+    assert "CONNECTION STATUS" in harness.printed

@@ -12,15 +12,15 @@ import pytest
 import engine
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine import ConnectionMonitor, Engine, State
-from tests.engine.workplace import Workplace
+from tests.engine.harness import EngineHarness
 
 PHONES = ("+9996620001", "+9996620002")
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return an empty directory to work in."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
 @pytest.mark.parametrize("name", engine.__all__)
@@ -56,11 +56,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         _ = engine.Motor
 
 
-async def test_an_engine_and_its_accounts_say_in_a_line_how_they_are(workplace: Workplace) -> None:
+async def test_an_engine_and_its_accounts_say_in_a_line_how_they_are(harness: EngineHarness) -> None:
     """Before, while and after it runs, without what the config says."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES)
-        running = Engine.from_config(workplace.config)
+        harness.at(dc, *PHONES)
+        running = Engine.from_config(harness.config)
         account = running.account("Account 1")
         assert repr(running) == "<Engine config.yaml: 2 accounts, not started>"
         assert repr(account) == "<Account 'Account 1': not started>"

@@ -8,7 +8,7 @@ import pytest
 
 from adapters.sandbox import Sandbox
 from tests.adapters.telegram.proxies import PASSWORD, SECRETS, USER, LocalProxy
-from tests.engine.workplace import FAST, Workplace, all_are
+from tests.engine.harness import FAST, EngineHarness, all_are
 
 PHONE = "+9996620001"
 
@@ -18,23 +18,23 @@ async def test_an_engine_fails_over_and_tells_no_secret(tmp_path: Path, monkeypa
 
     Anywhere is: what is printed, the logs of the engine and of Telethon, and the journal.
     """
-    workplace = Workplace(tmp_path)
+    harness = EngineHarness(tmp_path)
     monkeypatch.setenv("HF_PASSWORD", quote(PASSWORD, safe=""))
     strict = LocalProxy("socks5", user=USER, password="another")
     kind = LocalProxy("http", user=USER, password=PASSWORD)
     async with Sandbox() as dc, strict.listening(), kind.listening():
         login = f"{USER}:${{HF_PASSWORD}}"
         urls = [f"socks5://{login}@127.0.0.1:{strict.port}", f"http://{login}@127.0.0.1:{kind.port}"]
-        workplace.at(dc, PHONE, rest=FAST)
-        config = workplace.config.read_text()
-        workplace.config.write_text(config.replace(f'phone: "{PHONE}"', f'phone: "{PHONE}", proxy: {urls}'))
-        async with workplace.running(dev=True) as process:
-            await workplace.until(all_are("healthy", 1))
-            assert await workplace.finish(process, signal.SIGINT) == 0
+        harness.at(dc, PHONE, rest=FAST)
+        config = harness.config.read_text()
+        harness.config.write_text(config.replace(f'phone: "{PHONE}"', f'phone: "{PHONE}", proxy: {urls}'))
+        async with harness.running(dev=True) as process:
+            await harness.until(all_are("healthy", 1))
+            assert await harness.finish(process, signal.SIGINT) == 0
         assert dc.stats()["accepted"] == len(kind.tunnels)
-    assert f"Network error for Account 1: the proxy {strict.address()} refused the login" in workplace.text
-    assert f"Successfully reconnected Account 1 at attempt 2 via {kind.address()}" in workplace.text
+    assert f"Network error for Account 1: the proxy {strict.address()} refused the login" in harness.text
+    assert f"Successfully reconnected Account 1 at attempt 2 via {kind.address()}" in harness.text
     written = [path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert len(written) >= 3
-    shown = b"".join([workplace.said, workplace.shown, *written])
+    shown = b"".join([harness.said, harness.shown, *written])
     assert not [secret for secret in (*SECRETS, quote(PASSWORD, safe="")) if secret.encode() in shown]

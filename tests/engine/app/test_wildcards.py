@@ -1,4 +1,4 @@
-"""Session files that somebody brings from a script, and takes back."""
+"""Session files that come from a script, and go back to it."""
 
 import signal
 import sqlite3
@@ -13,20 +13,21 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Sandbox
 from adapters.session import owner_of
 from tests.adapters.session.support import HOLDS, program
-from tests.engine.workplace import Workplace, all_are
+from tests.engine.harness import EngineHarness, all_are
+from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
 API = (12345, "0123456789abcdef0123456789abcdef")
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
+def harness(tmp_path: Path) -> EngineHarness:
     """Return a directory for an engine."""
-    return Workplace(tmp_path)
+    return EngineHarness(tmp_path)
 
 
 async def script(path: Path, dc: Sandbox) -> int:
-    """Use a session file as a script of Telethon's does; return who it is."""
+    """Use a session file as a script of Telethon's does; return the id of its user."""
     session = SQLiteSession(str(path))
     session.set_dc(dc.dc_id, "127.0.0.1", dc.port)
     client = TelegramClient(session, *API, auto_reconnect=False, connection_retries=0, catch_up=True)
@@ -37,27 +38,27 @@ async def script(path: Path, dc: Sandbox) -> int:
     return int(me.id)
 
 
-async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(workplace: Workplace) -> None:
+async def test_a_directory_of_a_scripts_sessions_works_at_once_and_goes_back(harness: EngineHarness) -> None:
     """Every file connects under its own name, none of what it says of key and address changes, and scripts go on."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES)
-        brought = workplace.directory / "brought"
-        brought.mkdir()
-        files = [brought / f"shop {number}.session" for number in (1, 2, 3)]
+        harness.at(dc, *PHONES)
+        given = harness.directory / "given"
+        given.mkdir()
+        files = [given / f"shop {number}.session" for number in (1, 2, 3)]
         for number, path in enumerate(files, 1):
-            (workplace.directory / f"account{number}.session").rename(path)
+            (harness.directory / f"account{number}.session").rename(path)
             await script(path, dc)
         before = [row(path) for path in files]
         where = f"{{id: {dc.dc_id}, host: 127.0.0.1, port: {dc.port}, public_key: dc.pem}}"
-        workplace.write(where, "  - session: brought/*.session")
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 3))
+        harness.write(where, "  - session: given/*.session")
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 3))
             await dc.push(PHONES[0], "hello", sender=PHONES[1])
-            await workplace.until(lambda _: pts(files[0]) == 2)
+            await harness.until(lambda _: pts(files[0]) == 2)
             assert owner_of(files[0]).pid == engine.pid  # type: ignore[union-attr]
-            assert await workplace.finish(engine, signal.SIGTERM) == 0
+            assert await harness.finish(engine, signal.SIGTERM) == 0
         assert [row(path) for path in files] == before
-        assert [entry.name for entry in sorted(brought.iterdir())] == [path.name for path in files]
+        assert [entry.name for entry in sorted(given.iterdir())] == [path.name for path in files]
         for path, phone in zip(files, PHONES, strict=True):
             assert await script(path, dc) == dc._hub.store.account(phone).id
 
@@ -75,31 +76,31 @@ def pts(path: Path) -> int:
     return int(found[0]) if found else 0
 
 
-async def test_a_second_engine_on_the_same_sessions_leaves_at_once(workplace: Workplace, tmp_path: Path) -> None:
+async def test_a_second_engine_on_the_same_sessions_leaves_at_once(harness: EngineHarness, tmp_path: Path) -> None:
     """Another config and another directory, but one session file: exit code 3, and which process has it."""
     async with Sandbox() as dc:
-        workplace.at(dc, PHONES[0])
-        async with workplace.running() as engine:
-            await workplace.until(all_are("healthy", 1))
-            text = workplace.config.read_text().replace("accounts:", "storage: {directory: other}\naccounts:")
+        harness.at(dc, PHONES[0])
+        async with harness.running() as engine:
+            await harness.until(all_are("healthy", 1))
+            text = harness.config.read_text().replace("accounts:", "storage: {directory: other}\naccounts:")
             (tmp_path / "second.yaml").write_text(text)
-            with anyio.fail_after(20):
-                code, said = await workplace.command("run", "second.yaml")
-            assert await workplace.finish(engine, signal.SIGTERM) == 0
+            with anyio.fail_after(TIMEOUT):
+                code, said = await harness.command("run", "second.yaml")
+            assert await harness.finish(engine, signal.SIGTERM) == 0
     assert code == 3
     assert f"account1.session: the session is used by process {engine.pid} (engine)" in said
     assert "\n" not in said.strip()
 
 
-async def test_a_script_that_has_a_session_keeps_one_account_waiting_and_no_other(workplace: Workplace) -> None:
+async def test_a_script_that_has_a_session_keeps_one_account_waiting_and_no_other(harness: EngineHarness) -> None:
     """The account says which process has its session, the other one connects, and it follows when the script ends."""
     async with Sandbox() as dc:
-        workplace.at(dc, *PHONES[:2])
-        with program(HOLDS, workplace.directory / "account1.session") as other:
+        harness.at(dc, *PHONES[:2])
+        with program(HOLDS, harness.directory / "account1.session") as other:
             assert other.say() == "held"
-            async with workplace.running() as engine:
-                await workplace.until(lambda at: sorted(at.states()) == ["backoff", "healthy"])
-                await workplace.until(lambda at: f"used by process {other.process.pid} " in at.text)
+            async with harness.running() as engine:
+                await harness.until(lambda at: sorted(at.states()) == ["backoff", "healthy"])
+                await harness.until(lambda at: f"used by process {other.process.pid} " in at.text)
                 other.process.kill()
-                await workplace.until(all_are("healthy", 2))
-                assert await workplace.finish(engine, signal.SIGTERM) == 0
+                await harness.until(all_are("healthy", 2))
+                assert await harness.finish(engine, signal.SIGTERM) == 0

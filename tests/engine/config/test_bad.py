@@ -219,19 +219,19 @@ def test_a_bad_group_is_explained(bad: Problems, groups: str, where: str, said: 
 
 
 def test_groups_need_the_sandbox(bad: Problems) -> None:
-    """At Telegram itself nobody makes groups for a config."""
+    """At Telegram itself a config makes no groups."""
     (problem,) = bad(f"{HEAD}{ONE}sandbox: {{groups: [{{name: news}}]}}")
     assert problem.startswith("config.yaml:3: sandbox: works only with telegram.datacenter: sandbox")
 
 
-def test_chaos_needs_somebody_to_hurt(bad: Problems) -> None:
-    """The sandbox knows an account by its phone; without any there is nobody."""
+def test_chaos_needs_an_account_with_a_phone(bad: Problems) -> None:
+    """The sandbox knows an account by its phone; without one there is nothing to hurt."""
     (problem,) = bad(f"{SANDBOX}{ONE}sandbox: {{scenario: chaos}}")
     assert "sandbox.scenario: chaos hurts accounts by their phone, and none has one" in problem
 
 
 def test_a_scenario_needs_the_sandbox(bad: Problems) -> None:
-    """Nobody shall believe that Telegram itself is being hurt."""
+    """A config must not read as if Telegram itself were being hurt."""
     (problem,) = bad(f"{HEAD}{ONE}sandbox: {{scenario: []}}")
     assert problem.startswith("config.yaml:3: sandbox: works only with telegram.datacenter: sandbox")
 
@@ -246,7 +246,7 @@ def test_a_wrong_value_is_named_by_line_and_key(bad: Problems, text: str, key: s
 
 
 def test_every_problem_is_said_at_once(bad: Problems) -> None:
-    """A person mends the file once; the lines are in the file's order, each with its line and key path."""
+    """All mistakes are reported at once, in the order of the file, each with its line and key path."""
     problems = bad(
         "telegram:\n  api_id: x\n  api_hash: y\naccounts:\n- name: A\n  sesion: a\n- {name: A, session: 5}\n"
         "states:\n  backoff:\n    server:\n      first: 0\n      factor: 0\n      tries: 0\nflet: {}\n"

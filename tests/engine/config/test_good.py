@@ -66,7 +66,7 @@ def test_the_example_of_the_design_is_the_default_policy(good: Load) -> None:
 
 @pytest.mark.parametrize("section", ["storage", "states", "fleet", "logging", "sandbox"])
 def test_an_optional_section_with_nothing_in_it_is_as_if_left_out(good: Load, section: str) -> None:
-    """People comment out the lines of a section and leave its head."""
+    """A section whose lines are commented out and whose head is left is an empty one."""
     assert good(f"{HEAD}{ONE}{section}:\n  # nothing\n") == good(HEAD + ONE)
 
 
@@ -310,19 +310,19 @@ def test_a_formatted_duration_is_parsed_to_the_same(milliseconds: int) -> None:
 
 def test_a_wildcard_stands_for_every_session_that_fits(tmp_path: Path) -> None:
     """A directory of session files is a fleet, each account called as its file; the other entries keep their places."""
-    brought = tmp_path / "brought"
-    brought.mkdir()
+    given = tmp_path / "given"
+    given.mkdir()
     for name in ("shop", "news 1", "news 2"):
-        (brought / f"{name}.session").touch()
-    (brought / "notes.txt").touch()
+        (given / f"{name}.session").touch()
+    (given / "notes.txt").touch()
     path = tmp_path / "config.yaml"
     path.write_text(
         "telegram: {api_id: 1, api_hash: 0123456789abcdef0123456789abcdef}\n"
-        "accounts:\n- session: brought/*\n- {name: Own, session: own}\n"
+        "accounts:\n- session: given/*\n- {name: Own, session: own}\n"
     )
     accounts = load(path).accounts
     assert [account.name for account in accounts] == ["news 1", "Own", "news 2", "shop"]
-    assert accounts[0].session == brought / "news 1.session"
+    assert accounts[0].session == given / "news 1.session"
 
 
 def test_brackets_are_brackets(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_what_is_wrong_is_said(bad: Problems, section: str, key: str, said: str)
     assert f": {key}: {said}" in problem
 
 
-def test_more_loggers_than_anybody_has_are_refused(bad: Problems) -> None:
+def test_too_many_loggers_are_refused(bad: Problems) -> None:
     """A config is bounded in all its parts."""
     many = ", ".join(f"l{number}: info" for number in range(101))
     (problem,) = bad(f"{HEAD}{ONE}logging: {{levels: {{{many}}}}}")

@@ -102,7 +102,7 @@ def test_the_error_keeps_nothing_of_the_file(tmp_path: Path, content: bytes) -> 
 
 
 @given(st.data())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 def test_no_damage_to_a_config_shows_a_secret_or_a_traceback(tmp_path: Path, data: st.DataObject) -> None:
     """Take pieces away from a config or put some in: it loads, or ConfigError says why, and no secret is in it."""
     text = yaml.safe_dump(FULL, default_flow_style=data.draw(st.booleans()), sort_keys=False)
@@ -129,7 +129,7 @@ def test_no_damage_to_a_config_shows_a_secret_or_a_traceback(tmp_path: Path, dat
     place=st.sampled_from(PLACES),
     value=st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists) | st.dates(),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 def test_no_type_anywhere_makes_a_traceback(tmp_path: Path, place: str, value: object) -> None:
     """Whatever stands at a key, ConfigError is the only way to refuse it."""
     for key in reversed(place.split(".")):

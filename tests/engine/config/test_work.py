@@ -139,6 +139,6 @@ def test_each_mistake_is_a_sentence_with_its_place(bad: Problems, section: str, 
 
 
 def test_all_mistakes_are_told_at_once(bad: Problems) -> None:
-    """Whoever mends a section sees everything that is wrong in it."""
+    """All mistakes of a section are reported together."""
     section = "{per_account: 0, modules: ['', a/b], kinds: {send: {at_once: 0, hours: 9}, join: {patience: 0}}}"
     assert len(bad(f"{HEAD}{ONE}work: {section}")) == 6

@@ -1,4 +1,4 @@
-"""What people read: each decision that matters is a line with its icon, and routine is none."""
+"""What the operator reads: each decision that matters is a line with its icon, and routine is silent."""
 
 import logging
 
@@ -31,29 +31,29 @@ from states.events import (
     TurnGranted,
 )
 from tests.engine.console.walk import lines
-from tests.states.life import Life
+from tests.states.harness import AccountDriver
 
 
-def said(life: Life, event: Event) -> list[str]:
+def said(driver: AccountDriver, event: Event) -> list[str]:
     """Return the lines of a decision, each with its icon."""
-    return [f"{icon} {sentence}" for _, icon, sentence in lines("Account 1", life.take(event))]
+    return [f"{icon} {sentence}" for _, icon, sentence in lines("Account 1", driver.take(event))]
 
 
-def attempting() -> Life:
+def attempting() -> AccountDriver:
     """Return an account in its first attempt."""
-    life = Life()
-    life.take(Started())
-    life.take(TurnGranted(generation=0))
-    return life
+    driver = AccountDriver()
+    driver.take(Started())
+    driver.take(TurnGranted(generation=0))
+    return driver
 
 
 def test_routine_is_not_worth_a_line() -> None:
     """Turns, probes and answers are not told."""
-    life = attempting()
-    life.take(Connected())
-    assert said(life, ProbeDue(generation=0)) == []
-    assert said(life, ProbeAnswered()) == []
-    assert said(life, NetworkLost(link=99, detail="an old link")) == []
+    driver = attempting()
+    driver.take(Connected())
+    assert said(driver, ProbeDue(generation=0)) == []
+    assert said(driver, ProbeAnswered()) == []
+    assert said(driver, NetworkLost(link=99, detail="an old link")) == []
 
 
 def test_a_first_connection_is_told_once() -> None:
@@ -62,14 +62,14 @@ def test_a_first_connection_is_told_once() -> None:
 
 
 def test_a_connection_through_a_proxy_says_which() -> None:
-    """So that a person sees which one of a list carries the account, at the first connection and after a loss."""
+    """The line says which proxy of a list carries the account, at the first connection and after a loss."""
     via = Connected(via="socks5://127.0.0.1:1081")
-    life = attempting()
-    assert said(life, via) == ["✅ Successfully connected Account 1 in 3 s via socks5://127.0.0.1:1081"]
-    life.take(NetworkLost())
-    life.take(Elapsed(generation=0))
-    life.take(TurnGranted(generation=0))
-    assert said(life, via) == ["✅ Successfully reconnected Account 1 at attempt 2 via socks5://127.0.0.1:1081"]
+    driver = attempting()
+    assert said(driver, via) == ["✅ Successfully connected Account 1 in 3 s via socks5://127.0.0.1:1081"]
+    driver.take(NetworkLost())
+    driver.take(Elapsed(generation=0))
+    driver.take(TurnGranted(generation=0))
+    assert said(driver, via) == ["✅ Successfully reconnected Account 1 at attempt 2 via socks5://127.0.0.1:1081"]
 
 
 def test_a_failed_attempt_says_what_happened_and_when_it_goes_on() -> None:
@@ -82,29 +82,29 @@ def test_a_failed_attempt_says_what_happened_and_when_it_goes_on() -> None:
 
 def test_a_reconnect_is_told_from_its_attempt_to_its_success() -> None:
     """The guide's 🔄 and ✅, with the number of the attempt when it is not the first."""
-    life = attempting()
-    life.take(NetworkLost())
-    assert said(life, Elapsed(generation=0)) == ["🔄 Attempting to reconnect Account 1..."]
-    life.take(TurnGranted(generation=0))
-    assert said(life, Connected()) == ["✅ Successfully reconnected Account 1 at attempt 2"]
+    driver = attempting()
+    driver.take(NetworkLost())
+    assert said(driver, Elapsed(generation=0)) == ["🔄 Attempting to reconnect Account 1..."]
+    driver.take(TurnGranted(generation=0))
+    assert said(driver, Connected()) == ["✅ Successfully reconnected Account 1 at attempt 2"]
 
 
 def test_a_silence_says_how_long_it_waits_now() -> None:
     """⏱️ for the silence, 🔍 for the question that follows, ✅ when it is answered."""
-    life = attempting()
-    life.take(Connected())
-    life.take(Stable(generation=0))
-    assert said(life, TimedOut(detail="no answer within 10 s")) == [
+    driver = attempting()
+    driver.take(Connected())
+    driver.take(Stable(generation=0))
+    assert said(driver, TimedOut(detail="no answer within 10 s")) == [
         "⏱️ Timeout for Account 1: no answer within 10 s",
         "🔍 Asking Account 1 again, for 20 s this time",
     ]
-    assert said(life, ProbeAnswered()) == ["✅ Account 1 answers again after 1 s"]
+    assert said(driver, ProbeAnswered()) == ["✅ Account 1 answers again after 1 s"]
 
 
 def test_a_dead_login_is_an_error_with_advice() -> None:
-    """🔑 and ❌, both errors, and what a person should do."""
-    life = attempting()
-    told = lines("Account 1", life.take(AuthRejected(detail="SESSION_REVOKED (401)")))
+    """🔑 and ❌, both errors, and what the operator should do."""
+    driver = attempting()
+    told = lines("Account 1", driver.take(AuthRejected(detail="SESSION_REVOKED (401)")))
     assert [icon for _, icon, _ in told] == ["🔑", "❌"]
     assert {level for level, _, _ in told} == {logging.ERROR}
     assert told[1][2].endswith("What to do: log in again")
@@ -112,18 +112,18 @@ def test_a_dead_login_is_an_error_with_advice() -> None:
 
 def test_a_limit_is_a_warning() -> None:
     """A limited account stays connected, and its line says so."""
-    life = attempting()
-    life.take(Connected())
-    told = lines("Account 1", life.take(AccountLimited(detail="PEER_FLOOD")))
+    driver = attempting()
+    driver.take(Connected())
+    told = lines("Account 1", driver.take(AccountLimited(detail="PEER_FLOOD")))
     assert told[1][:2] == (logging.WARNING, "⚠️")
     assert "stays connected" in told[1][2]
 
 
 def test_five_failures_are_told_once() -> None:
     """The exhausted alert is one line, at the fifth failure."""
-    life = Life()
-    life.take(Started())
-    told = [line for _ in range(8) for line in lines("Account 1", life.fail(NetworkLost()))]
+    driver = AccountDriver()
+    driver.take(Started())
+    told = [line for _ in range(8) for line in lines("Account 1", driver.fail(NetworkLost()))]
     assert [sentence for _, icon, sentence in told if icon == "❌"] == [
         "Account 1 is still failing after 5 failures in a row; it keeps trying"
     ]
@@ -131,32 +131,32 @@ def test_five_failures_are_told_once() -> None:
 
 def test_a_held_request_names_its_kind() -> None:
     """A flood wait says which kind of request is held."""
-    life = attempting()
-    life.take(Connected())
-    assert "SendMessage is held until" in said(life, FloodWait(seconds=60, request="SendMessage"))[-1]
+    driver = attempting()
+    driver.take(Connected())
+    assert "SendMessage is held until" in said(driver, FloodWait(seconds=60, request="SendMessage"))[-1]
 
 
 def test_the_end_is_told() -> None:
     """A stop and the closing that follows are a line each."""
-    life = attempting()
-    life.take(Connected())
-    assert said(life, StopRequested()) == ["🔍 Disconnecting Account 1"]
+    driver = attempting()
+    driver.take(Connected())
+    assert said(driver, StopRequested()) == ["🔍 Disconnecting Account 1"]
 
 
 def test_a_pause_is_told_as_one() -> None:
-    """A stop that a person asked for one account reads as a pause."""
-    life = attempting()
-    life.take(Connected())
-    assert said(life, StopRequested(paused=True)) == ["🔍 Pausing Account 1"]
+    """A stop of one account by a command reads as a pause."""
+    driver = attempting()
+    driver.take(Connected())
+    assert said(driver, StopRequested(paused=True)) == ["🔍 Pausing Account 1"]
 
 
-def connected(*, silent: bool = False) -> Life:
+def connected(*, silent: bool = False) -> AccountDriver:
     """Return an account that is connected, or whose link is suspect."""
-    life = attempting()
-    life.take(Connected())
+    driver = attempting()
+    driver.take(Connected())
     if silent:
-        life.take(TimedOut())
-    return life
+        driver.take(TimedOut())
+    return driver
 
 
 @pytest.mark.parametrize("silent", [False, True])
@@ -185,21 +185,21 @@ def test_what_waits_is_counted_in_words(unsaved: int, words: str) -> None:
 )
 def test_a_file_that_a_person_must_see_to_is_an_error_once(event: Event, reported: str, remedy: str) -> None:
     """The alert says what to do, so the report beside it does not; reports that follow are no alerts."""
-    life = connected()
-    report, alert = lines("Account 1", life.take(event))
+    driver = connected()
+    report, alert = lines("Account 1", driver.take(event))
     assert report[2] == f"Session file of Account 1 is {reported}; nothing is lost, 3 rows wait in memory"
     assert alert[:2] == (logging.ERROR, "❌")
     assert f"cannot be written. What to do: {remedy}" in alert[2]
-    assert [level for level, _, _ in lines("Account 1", life.take(event))] == [logging.WARNING]
+    assert [level for level, _, _ in lines("Account 1", driver.take(event))] == [logging.WARNING]
 
 
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_file_that_is_written_again_is_told(silent: bool) -> None:
     """With how long it took, and nothing else."""
-    life = connected(silent=silent)
-    life.take(DatabaseLocked(waited=8.0, unsaved=3))
+    driver = connected(silent=silent)
+    driver.take(DatabaseLocked(waited=8.0, unsaved=3))
     expected = ["💾 Session file of Account 1 is written again after 12 s"]
-    assert said(life, DatabaseRecovered(waited=12.0, written=3)) == expected
+    assert said(driver, DatabaseRecovered(waited=12.0, written=3)) == expected
 
 
 def test_a_failed_attempt_for_a_locked_file_is_told_as_one() -> None:
@@ -254,26 +254,26 @@ def test_durations_are_told_in_words(value: float, words: str) -> None:
 )
 def test_a_gap_is_told_with_its_length_and_what_it_cost(told: CaughtUp, end: str) -> None:
     """Who comes back says from when to when the account was away, and what was fetched."""
-    life = attempting()
-    life.take(Connected())
-    life.take(NetworkLost())
-    life.take(Elapsed(generation=0))
-    life.take(TurnGranted(generation=0))
-    life.take(Connected())
-    (line,) = said(life, told)
+    driver = attempting()
+    driver.take(Connected())
+    driver.take(NetworkLost())
+    driver.take(Elapsed(generation=0))
+    driver.take(TurnGranted(generation=0))
+    driver.take(Connected())
+    (line,) = said(driver, told)
     assert "Account 1 was away from " in line
     assert line.endswith(end)
 
 
 def test_a_first_connection_has_no_gap() -> None:
     """An account that was never heard of before has missed nothing that anybody could name."""
-    life = attempting()
-    life.take(Connected())
-    assert said(life, CaughtUp(recovered=0)) == []
+    driver = attempting()
+    driver.take(Connected())
+    assert said(driver, CaughtUp(recovered=0)) == []
 
 
 def test_a_wait_that_was_cut_short_says_why() -> None:
     """Who reads 'retrying in 10 s' and sees an attempt after two learns that the network is back."""
-    life = attempting()
-    life.take(NetworkLost())
-    assert said(life, NetworkRestored()) == ["🔄 The network is back. Attempting to reconnect Account 1..."]
+    driver = attempting()
+    driver.take(NetworkLost())
+    assert said(driver, NetworkRestored()) == ["🔄 The network is back. Attempting to reconnect Account 1..."]

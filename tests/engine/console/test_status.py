@@ -29,18 +29,18 @@ HINDERED = evolve(HEALTHY, database=Trouble(event="DatabaseLocked", detail="lock
     ],
 )
 def test_the_exit_code_is_the_verdict(accounts: list[Snapshot], verdict: ExitCode) -> None:
-    """0 all healthy, 1 some not, 2 when a person must act."""
+    """The exit code is 0 if all are healthy, 1 if some are not, 2 if the operator must act."""
     assert exit_code(RUNS, accounts) is verdict
     assert exit_code(EngineInfo(running=False), accounts) is ExitCode.NOT_RUNNING
 
 
 def test_the_worst_comes_first() -> None:
-    """What needs a person is above what heals by itself, and that above what is well."""
+    """What needs the operator is above what heals by itself, and that is above what is well."""
     fleet = {"a": HEALTHY, "b": WAITING, "c": LIMITED, "d": DEAD, "e": Snapshot(state=State.TIMEOUT)}
     assert [name for name, _ in worst_first(fleet)] == ["d", "c", "b", "e", "a"]
 
 
-def test_who_cannot_write_comes_before_who_can() -> None:
+def test_an_account_that_cannot_write_comes_before_one_that_can() -> None:
     """Of healthy accounts those with trouble are above the others, whatever their names."""
     assert [name for name, _ in worst_first({"a": HEALTHY, "b": HINDERED, "c": WAITING})] == ["c", "b", "a"]
 
@@ -79,7 +79,7 @@ def test_a_held_request_is_visible() -> None:
 
 
 def test_a_pause_is_data_too() -> None:
-    """``status --json`` says of each account whether a person paused it, and so does the block."""
+    """``status --json`` says of each account whether it was paused by a command, and so does the block."""
     paused = Snapshot(state=State.SHUTTING_DOWN, paused=True)
     rows = {row["name"]: row["paused"] for row in as_data(RUNS, {"a": HEALTHY, "b": paused})["accounts"]}
     assert rows == {"a": False, "b": True}

@@ -1,6 +1,6 @@
-"""What becomes of a person's wish, in virtual time: the answer is what the account decided."""
+"""The control handlers, in virtual time: the answer to a command is what the account decided."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -10,19 +10,19 @@ import attrs
 import pytest
 from attrs import define
 
-from engine.control import CommandOutcome, ControlHandlers
+from engine.control import ControlHandlers
 from engine.fleet.supervisor import RESTART_DELAY, Supervisor
 from states import Event, Snapshot, State
 from states.events import AuthRejected, ConfigRefused, FloodWait, NetworkLost, TransportFlood
-from tests.engine.fakes import EPOCH, MemoryJournal, World, runner_for, until, virtually
+from tests.engine.fakes import EPOCH, FakeConnector, MemoryJournal, runner_for, until
 
 
 @define
-class Place:
-    """A fleet of one account, ``A``, and the desk in front of it."""
+class ControlHarness:
+    """A fleet of one account, ``A``, and its control handlers."""
 
     fleet: Supervisor
-    desk: ControlHandlers
+    handlers: ControlHandlers
     journal: MemoryJournal
 
     @property
@@ -36,123 +36,100 @@ class Place:
 
 
 @asynccontextmanager
-async def place(
-    world: World, *, journal: MemoryJournal | None = None, restored: Snapshot | None = None
-) -> AsyncIterator[Place]:
+async def controlled(
+    connector: FakeConnector, *, journal: MemoryJournal | None = None, restored: Snapshot | None = None
+) -> AsyncIterator[ControlHarness]:
     """Run the fleet for the length of the block."""
     journal = journal or MemoryJournal()
-    fleet = Supervisor({"A": runner_for(world, journal, restored=restored)}, anyio.Event(), grace=15)
-    desk = ControlHandlers(fleet)
+    fleet = Supervisor({"A": runner_for(connector, journal, restored=restored)}, anyio.Event(), grace=15)
+    handlers = ControlHandlers(fleet)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(fleet.run)
-        yield Place(fleet, desk, journal)
+        yield ControlHarness(fleet, handlers, journal)
         fleet.stop.set()
 
 
-def run(
-    world: World, story: Callable[[Place], Awaitable[list[CommandOutcome]]], **given: Snapshot
-) -> list[CommandOutcome]:
-    """Tell a story of account ``A``, and return the answers."""
-
-    async def main() -> list[CommandOutcome]:
-        async with place(world, **given) as there:  # type: ignore[arg-type]
-            return await story(there)
-
-    return virtually(main)
+pytestmark = pytest.mark.virtual
 
 
-def test_a_pause_ends_the_life_and_a_resume_begins_the_next() -> None:
+async def test_a_pause_ends_the_life_and_a_resume_begins_the_next() -> None:
     """Paused, nothing is open and nothing is tried; resumed, the account connects with its counters kept."""
-    world = World(outcomes=[NetworkLost(), "ok"])
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.HEALTHY)
-        paused = await there.desk.pause("A")
-        assert (there.snapshot.state, there.snapshot.paused, world.open_now) == (State.SHUTTING_DOWN, True, 0)
+    connector = FakeConnector(outcomes=[NetworkLost(), "ok"])
+    async with controlled(connector) as harness:
+        await harness.until(State.HEALTHY)
+        paused = await harness.handlers.pause("A")
+        assert (harness.snapshot.state, harness.snapshot.paused, connector.open_now) == (State.SHUTTING_DOWN, True, 0)
         await anyio.sleep(3600)
-        assert len(world.opened) == 2
-        before = there.snapshot
-        again = await there.desk.pause("A")
-        resumed = await there.desk.resume("A")
-        await there.until(State.HEALTHY)
-        assert there.snapshot.paused is False
-        assert (there.snapshot.reconnects, there.snapshot.life) == (before.reconnects, before.life + 1)
-        return [paused, again, resumed, await there.desk.resume("A")]
-
-    assert [outcome.said for outcome in run(world, story)] == [
+        assert len(connector.opened) == 2
+        before = harness.snapshot
+        again = await harness.handlers.pause("A")
+        resumed = await harness.handlers.resume("A")
+        await harness.until(State.HEALTHY)
+        assert harness.snapshot.paused is False
+        assert (harness.snapshot.reconnects, harness.snapshot.life) == (before.reconnects, before.life + 1)
+        outcomes = [paused, again, resumed, await harness.handlers.resume("A")]
+    assert [outcome.said for outcome in outcomes] == [
         "A is paused", "A is paused already", "A is connecting", "A is not paused",
     ]  # fmt: skip
 
 
-def test_a_pause_is_durable_when_it_is_answered() -> None:
+async def test_a_pause_is_durable_when_it_is_answered() -> None:
     """The answer waits for the journal; a journal that is stuck is named in it."""
 
     class Stuck(MemoryJournal):
         async def flush(self) -> None:
             await anyio.sleep_forever()
 
-    async def main() -> CommandOutcome:
-        async with place(World(), journal=Stuck()) as there:
-            await there.until(State.HEALTHY)
-            return await there.desk.pause("A")
-
-    outcome = virtually(main)
+    async with controlled(FakeConnector(), journal=Stuck()) as harness:
+        await harness.until(State.HEALTHY)
+        outcome = await harness.handlers.pause("A")
     assert not outcome.done
     assert "not on disk yet" in outcome.said
 
 
-def test_a_paused_account_stays_paused_over_a_restart() -> None:
+async def test_a_paused_account_stays_paused_over_a_restart() -> None:
     """A stored pause begins no life and opens no link until it is resumed; status shows it where it was left."""
-    world, journal = World(), MemoryJournal()
+    connector, journal = FakeConnector(), MemoryJournal()
     stored = Snapshot(state=State.SHUTTING_DOWN, life=3, generation=9, paused=True, reconnects=2)
 
-    async def story(there: Place) -> list[CommandOutcome]:
+    async with controlled(connector, journal=journal, restored=stored) as harness:
         await anyio.sleep(3600)
-        assert there.snapshot == stored
-        assert (world.opened, there.journal.lives) == ([], [])
-        retried = await there.desk.retry("A")
-        resumed = await there.desk.resume("A")
-        await there.until(State.HEALTHY)
-        assert there.snapshot.life == 4
-        return [retried, resumed]
-
-    async def main() -> list[CommandOutcome]:
-        async with place(world, journal=journal, restored=stored) as there:
-            return await story(there)
-
-    retried, resumed = virtually(main)
+        assert harness.snapshot == stored
+        assert (connector.opened, harness.journal.lives) == ([], [])
+        retried = await harness.handlers.retry("A")
+        resumed = await harness.handlers.resume("A")
+        await harness.until(State.HEALTHY)
+        assert harness.snapshot.life == 4
     assert (retried.done, retried.said) == (False, "A is paused; resume it to go on")
     assert resumed.done
 
 
-def test_a_fleet_with_a_paused_account_ends_at_once() -> None:
-    """Who has no life need not be waited for."""
-
-    async def main() -> float:
-        async with place(World(), restored=Snapshot(state=State.SHUTTING_DOWN, life=1, paused=True)):
-            await anyio.sleep(1)
-            began = anyio.current_time()
-        return anyio.current_time() - began
-
-    assert virtually(main) < 1
+async def test_a_fleet_with_a_paused_account_ends_at_once() -> None:
+    """The end does not wait for an account without a life."""
+    async with controlled(FakeConnector(), restored=Snapshot(state=State.SHUTTING_DOWN, life=1, paused=True)):
+        await anyio.sleep(1)
+        began = anyio.current_time()
+    took = anyio.current_time() - began
+    assert took < 1
 
 
-def test_pauses_and_resumes_at_the_same_moment_are_met_in_turn() -> None:
+async def test_pauses_and_resumes_at_the_same_moment_are_met_in_turn() -> None:
     """Wishes for one account never cross: the last one that was asked for is what remains."""
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.HEALTHY)
+    connector = FakeConnector()
+    async with controlled(connector) as harness:
+        await harness.until(State.HEALTHY)
         async with anyio.create_task_group() as tasks:
-            for wish in (there.desk.pause, there.desk.resume, there.desk.pause, there.desk.resume):
+            for wish in (
+                harness.handlers.pause,
+                harness.handlers.resume,
+                harness.handlers.pause,
+                harness.handlers.resume,
+            ):
                 tasks.start_soon(wish, "A")
                 await anyio.lowlevel.checkpoint()
-        await there.until(State.HEALTHY)
-        return []
-
-    world = World()
-    run(world, story)
-    assert world.most_open == 1
-    assert len(world.opened) == 3
+        await harness.until(State.HEALTHY)
+    assert connector.max_open == 1
+    assert len(connector.opened) == 3
 
 
 @pytest.mark.parametrize(
@@ -165,113 +142,99 @@ def test_pauses_and_resumes_at_the_same_moment_are_met_in_turn() -> None:
         (TransportFlood(), False, "stands until"),
     ],
 )
-def test_a_retry_says_what_the_account_decided(loss: Event, done: bool, words: str) -> None:
-    """A wait for the network is cut short, a stopped account is tried, a flood wait stands for a person, too."""
-    world = World(outcomes=[loss, "hang"])
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.BACKOFF, State.AUTH_FAILED)
-        outcome = await there.desk.retry("A")
-        assert (there.snapshot.state in (State.CONNECTING, State.RECONNECTING)) is done
-        return [outcome, await there.desk.retry("A")]
-
-    outcome, again = run(world, story)
+async def test_a_retry_says_what_the_account_decided(loss: Event, done: bool, words: str) -> None:
+    """A wait for the network is cut short, a stopped account is tried, and a flood wait stays as it is."""
+    connector = FakeConnector(outcomes=[loss, "hang"])
+    async with controlled(connector) as harness:
+        await harness.until(State.BACKOFF, State.AUTH_FAILED)
+        outcome = await harness.handlers.retry("A")
+        assert (harness.snapshot.state in (State.CONNECTING, State.RECONNECTING)) is done
+        again = await harness.handlers.retry("A")
     assert outcome.done is done
     assert words in outcome.said
     assert again.said == ("A is connecting already" if done else outcome.said)
 
 
-def test_the_end_of_a_flood_wait_is_a_time_of_day() -> None:
+async def test_the_end_of_a_flood_wait_is_a_time_of_day() -> None:
     """The answer names the moment that Telegram asked for, and the second that is added."""
-    world = World(outcomes=[FloodWait(seconds=600)], connect_takes=0)
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.BACKOFF)
-        return [await there.desk.retry("A")]
-
+    connector = FakeConnector(outcomes=[FloodWait(seconds=600)], connect_takes=0)
     until_ = datetime.fromtimestamp(EPOCH + 601).astimezone().strftime("%H:%M:%S")
-    assert run(world, story)[0].said.endswith(f"stands until {until_}")
+    async with controlled(connector) as harness:
+        await harness.until(State.BACKOFF)
+        outcome = await harness.handlers.retry("A")
+    assert outcome.said.endswith(f"stands until {until_}")
 
 
-def test_a_healthy_account_is_probed() -> None:
+async def test_a_healthy_account_is_probed() -> None:
     """A retry where nothing is wrong asks for a sign of life."""
-    world = World()
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.HEALTHY)
-        before = len(world.probes)
-        outcome = await there.desk.retry("A")
+    connector = FakeConnector()
+    async with controlled(connector) as harness:
+        await harness.until(State.HEALTHY)
+        before = len(connector.probes)
+        outcome = await harness.handlers.retry("A")
         await anyio.sleep(0.1)
-        assert len(world.probes) == before + 1
-        return [outcome]
-
-    assert "is healthy" in run(world, story)[0].said
+        assert len(connector.probes) == before + 1
+    assert "is healthy" in outcome.said
 
 
-def test_a_resume_says_where_the_account_goes_on() -> None:
+async def test_a_resume_says_where_the_account_goes_on() -> None:
     """A wait that a pause cut goes on, and unusable credentials are still unusable."""
     waiting = Snapshot(
         state=State.SHUTTING_DOWN, resumes=State.BACKOFF, life=1, paused=True, deadline=EPOCH + 600,
     )  # fmt: skip
     dead = attrs.evolve(waiting, resumes=State.AUTH_FAILED, deadline=None, credentials="key")
 
-    async def story(there: Place) -> list[CommandOutcome]:
+    async with controlled(FakeConnector(), restored=waiting) as harness:
         await anyio.sleep(1)
-        return [await there.desk.resume("A")]
+        assert "goes on, waiting until" in (await harness.handlers.resume("A")).said
+    async with controlled(FakeConnector(), restored=dead) as harness:
+        await anyio.sleep(1)
+        assert "log in again" in (await harness.handlers.resume("A")).said
 
-    assert "goes on, waiting until" in run(World(), story, restored=waiting)[0].said
-    assert "log in again" in run(World(), story, restored=dead)[0].said
 
-
-def test_between_two_lives_nothing_is_promised() -> None:
+async def test_between_two_lives_nothing_is_promised() -> None:
     """While an error of ours has ended a life, each wish is refused with a sentence, and later it is met."""
-    world = World(outcomes=[RuntimeError("a bug")])
-
-    async def story(there: Place) -> list[CommandOutcome]:
+    connector = FakeConnector(outcomes=[RuntimeError("a bug")])
+    async with controlled(connector) as harness:
         await anyio.sleep(1)
-        early = [await there.desk.pause("A"), await there.desk.retry("A"), await there.desk.resume("A")]
+        early = [
+            await harness.handlers.pause("A"),
+            await harness.handlers.retry("A"),
+            await harness.handlers.resume("A"),
+        ]
         await anyio.sleep(RESTART_DELAY + 1)
-        return [*early, await there.desk.pause("A")]
-
-    *early, late = run(world, story)
+        late = await harness.handlers.pause("A")
     assert not any(outcome.done for outcome in early)
     assert all("ask again" in outcome.said for outcome in early)
     assert late.said == "A is paused"
 
 
-def test_a_pause_that_fails_on_the_way_out_is_still_a_pause() -> None:
+async def test_a_pause_that_fails_on_the_way_out_is_still_a_pause() -> None:
     """An error of ours while a paused account is closing does not bring it back to life."""
-    world = World()
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.HEALTHY)
-        runner = there.fleet.runners["A"]
+    connector = FakeConnector()
+    async with controlled(connector) as harness:
+        await harness.until(State.HEALTHY)
+        runner = harness.fleet.runners["A"]
         observer = runner.observer
 
         def failing(account: str, step: object) -> None:
             observer(account, step)  # type: ignore[arg-type]
-            if there.snapshot.paused:
+            if harness.snapshot.paused:
                 raise RuntimeError("a bug")
 
         runner.observer = failing
-        paused = await there.desk.pause("A")
+        await harness.handlers.pause("A")
         await anyio.sleep(10 * RESTART_DELAY)
-        assert there.snapshot.paused
-        return [paused]
-
-    run(world, story)
-    assert len(world.opened) == 1
+        assert harness.snapshot.paused
+    assert len(connector.opened) == 1
 
 
-def test_a_stopping_engine_takes_no_wishes() -> None:
+async def test_a_stopping_engine_takes_no_wishes() -> None:
     """Once the stop began, a wish is refused with a sentence."""
-
-    async def story(there: Place) -> list[CommandOutcome]:
-        await there.until(State.HEALTHY)
-        there.fleet.stop.set()
+    async with controlled(FakeConnector()) as harness:
+        await harness.until(State.HEALTHY)
+        harness.fleet.stop.set()
         await anyio.sleep(0.01)
-        return [await there.desk.pause("A"), await there.desk.retry("A")]
-
-    outcomes = run(World(), story)
+        outcomes = [await harness.handlers.pause("A"), await harness.handlers.retry("A")]
     assert [outcome.done for outcome in outcomes] == [False, False]
     assert all("stopped" in outcome.said for outcome in outcomes)

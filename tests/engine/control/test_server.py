@@ -16,8 +16,7 @@ from structlog.testing import capture_logs
 from engine.console.messages import render
 from engine.control import CommandOutcome, ControlServer, EngineSilent, Request, Verb, ask, server
 from engine.control.protocol import MAX_REQUEST_BYTES, RefusalReason
-
-TIMEOUT = 20.0
+from tests.timeouts import TIMEOUT
 
 
 @define
@@ -43,7 +42,7 @@ class Engine:
         raise AssertionError
 
     async def retry(self, account: str) -> CommandOutcome:
-        """Fail in a way that nobody foresaw."""
+        """Fail in an unforeseen way."""
         raise RuntimeError("a bug")
 
 
@@ -88,7 +87,7 @@ async def test_each_account_of_a_pattern_is_answered_for(tmp_path: Path) -> None
 
 
 async def test_the_socket_is_its_owner_s_and_goes_with_the_engine(tmp_path: Path) -> None:
-    """Nobody else may connect, and no file is left at the end."""
+    """No other user may connect, and no file is left at the end."""
     async with serving(tmp_path) as path:
         mode = path.stat().st_mode & 0o777
         assert (await asking(path, Verb.INFO))["pid"] == 1
@@ -115,7 +114,7 @@ async def test_an_unknown_account_gets_a_suggestion(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"nonsense\n", b"\xff\x00\n", b"{}\n", b"x" * (MAX_REQUEST_BYTES + 2)])
-async def test_a_bad_client_is_told_so_and_hurts_nobody(tmp_path: Path, said: bytes) -> None:
+async def test_a_bad_client_is_told_so_and_hurts_no_other(tmp_path: Path, said: bytes) -> None:
     """Garbage and lines without an end are answered with a sentence, and the next client is served."""
     async with serving(tmp_path) as path:
         assert json.loads(await saying(path, said))["kind"] == RefusalReason.BAD_REQUEST

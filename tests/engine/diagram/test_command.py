@@ -188,7 +188,7 @@ def test_heat_before_the_first_run_says_what_to_do(run: Run, tmp_path: Path) -> 
 
 
 def test_a_strange_name_spoils_no_drawing(run: Run, tmp_path: Path) -> None:
-    """What a person calls an account is written as text, whatever it has in it."""
+    """The name of an account is written as text, whatever characters it has."""
     from engine.diagram import FORMATS, Overlay
     from states import Policy
 

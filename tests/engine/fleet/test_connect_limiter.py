@@ -1,165 +1,164 @@
-"""The turnstile in random interleavings: never too many, nobody starves, and nobody who left is in the way."""
+"""The connect limiter in random interleavings: never too many, no account starves, one that left blocks none."""
 
 import time
 from itertools import pairwise
 
 import anyio
+import pytest
 from attrs import define, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine.fleet.connect_limiter import CANARY_GRACE, CANARY_PAUSES, ConnectLimiter
-from tests.engine.fakes import virtually
+from tests.virtual_time import virtually
 
 
 @define
-class Passenger:
-    """Comes at a time, wants to stay for so long, and may be called away at another time, wherever it is then."""
+class Attempt:
+    """Begins at a time, takes so long once it has a turn, and may be cancelled at another time, wherever it is then."""
 
-    comes: float
-    stays: float
-    called_away: float | None
-    went_in: float | None = None
-    went_out: float | None = None
+    begins: float
+    takes: float
+    cancelled: float | None
+    granted: float | None = None
+    left: float | None = None
     ended: bool = False
 
 
 @define
-class Day:
-    """What happened at a turnstile."""
+class Run:
+    """What happened at a connect limiter in one simulation."""
 
-    passengers: list[Passenger]
+    attempts: list[Attempt]
     inside: int = 0
     most: int = 0
     arrivals: list[int] = field(factory=list)
-    entries: list[tuple[float, int, bool]] = field(factory=list)
-    """When each went in, which one, and whether it was dark."""
+    grants: list[tuple[float, int, bool]] = field(factory=list)
+    """When each got its turn, which one, and whether the limiter let in one at a time."""
 
 
 TIMES = st.integers(0, 200).map(lambda tenths: tenths / 10)
-PASSENGERS = st.lists(
-    st.builds(Passenger, comes=TIMES, stays=st.sampled_from([0.0, 0.1, 1.0, 7.0, 60.0]), called_away=st.none() | TIMES),
+ATTEMPTS = st.lists(
+    st.builds(Attempt, begins=TIMES, takes=st.sampled_from([0.0, 0.1, 1.0, 7.0, 60.0]), cancelled=st.none() | TIMES),
     min_size=1,
     max_size=25,
 )
-DARKNESS = st.lists(TIMES, max_size=6, unique=True).map(sorted)
-"""When the light goes out, comes back, goes out again, …"""
+SWITCHES = st.lists(TIMES, max_size=6, unique=True).map(sorted)
+"""When the limiter turns to one at a time, back, to one at a time again, …"""
 
 
-def spend(turns: ConnectLimiter, passengers: list[Passenger], switches: list[float]) -> Day:
-    """Let the passengers come and go; every one must be through, or away, within a virtual day."""
-    day = Day(passengers)
-    dark = False
+def simulate(limiter: ConnectLimiter, attempts: list[Attempt], switches: list[float]) -> Run:
+    """Let the attempts come and go; each must be over, or cancelled, within a virtual day."""
+    run = Run(attempts)
+    one_by_one = False
 
-    async def travel(number: int, passenger: Passenger) -> None:
-        await anyio.sleep(passenger.comes)
-        away = float("inf") if passenger.called_away is None else max(0.0, passenger.called_away - passenger.comes)
-        day.arrivals.append(number)
+    async def connect(number: int, attempt: Attempt) -> None:
+        await anyio.sleep(attempt.begins)
+        away = float("inf") if attempt.cancelled is None else max(0.0, attempt.cancelled - attempt.begins)
+        run.arrivals.append(number)
         with anyio.move_on_after(away):
-            async with turns.turn():
-                passenger.went_in = anyio.current_time()
-                day.entries.append((passenger.went_in, number, dark))
-                day.inside += 1
-                day.most = max(day.most, day.inside)
+            async with limiter.turn():
+                attempt.granted = anyio.current_time()
+                run.grants.append((attempt.granted, number, one_by_one))
+                run.inside += 1
+                run.most = max(run.most, run.inside)
                 try:
-                    await anyio.sleep(passenger.stays)
+                    await anyio.sleep(attempt.takes)
                 finally:
-                    day.inside -= 1
-                    passenger.went_out = anyio.current_time()
-        passenger.ended = True
+                    run.inside -= 1
+                    attempt.left = anyio.current_time()
+        attempt.ended = True
 
     async def switch() -> None:
-        nonlocal dark
+        nonlocal one_by_one
         before = 0.0
         for at in switches:
             await anyio.sleep(at - before)
-            before, dark = at, not dark
-            (turns.one_by_one if dark else turns.all_go)()
+            before, one_by_one = at, not one_by_one
+            (limiter.one_by_one if one_by_one else limiter.all_go)()
 
     async def main() -> None:
         with anyio.fail_after(86_400):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(switch)
-                for number, passenger in enumerate(passengers):
-                    tasks.start_soon(travel, number, passenger)
+                for number, attempt in enumerate(attempts):
+                    tasks.start_soon(connect, number, attempt)
 
     virtually(main)
-    return day
+    return run
 
 
-@settings(max_examples=300, deadline=None)
-@given(PASSENGERS, DARKNESS, st.integers(1, 4), st.sampled_from([0.0, 0.1, 2.0]))
-@example([Passenger(0, 60, None), Passenger(0, 1, 5.0), Passenger(0, 1, None)], [], 1, 0.0)
-def test_never_more_than_the_limit_and_nobody_starves(
-    passengers: list[Passenger], switches: list[float], at_once: int, stagger: float
+@settings(max_examples=300)
+@given(ATTEMPTS, SWITCHES, st.integers(1, 4), st.sampled_from([0.0, 0.1, 2.0]))
+@example([Attempt(0, 60, None), Attempt(0, 1, 5.0), Attempt(0, 1, None)], [], 1, 0.0)
+def test_never_more_than_the_limit_and_no_attempt_starves(
+    attempts: list[Attempt], switches: list[float], at_once: int, stagger: float
 ) -> None:
-    """Whoever comes, goes or is called away at whatever moment, in the light and in the dark."""
-    turns = ConnectLimiter(at_once, stagger)
-    day = spend(turns, passengers, switches)
-    assert day.most <= at_once
-    assert all(passenger.ended for passenger in passengers)
-    assert all(passenger.went_in is not None for passenger in passengers if passenger.called_away is None)
-    assert turns.waiting == 0
-    assert turns._connecting == 0
+    """The limit holds and every attempt gets its turn, whenever attempts begin, end or are cancelled."""
+    limiter = ConnectLimiter(at_once, stagger)
+    run = simulate(limiter, attempts, switches)
+    assert run.most <= at_once
+    assert all(attempt.ended for attempt in attempts)
+    assert all(attempt.granted is not None for attempt in attempts if attempt.cancelled is None)
+    assert limiter.waiting == 0
+    assert limiter._connecting == 0
 
 
-@settings(max_examples=200, deadline=None)
-@given(PASSENGERS, st.integers(1, 4), st.sampled_from([0.0, 0.1, 2.0]))
-def test_first_come_first_served(passengers: list[Passenger], at_once: int, stagger: float) -> None:
-    """In the order in which they came, and each at least the stagger after the one before."""
-    day = spend(ConnectLimiter(at_once, stagger), passengers, [])
-    went_in = [number for _, number, _ in day.entries]
-    assert went_in == [number for number in day.arrivals if number in went_in]
-    times = [at for at, _, _ in day.entries]
+@settings(max_examples=200)
+@given(ATTEMPTS, st.integers(1, 4), st.sampled_from([0.0, 0.1, 2.0]))
+def test_first_come_first_served(attempts: list[Attempt], at_once: int, stagger: float) -> None:
+    """Turns are granted in the order of arrival, each at least the stagger after the one before."""
+    run = simulate(ConnectLimiter(at_once, stagger), attempts, [])
+    went_in = [number for _, number, _ in run.grants]
+    assert went_in == [number for number in run.arrivals if number in went_in]
+    times = [at for at, _, _ in run.grants]
     assert all(later - earlier >= stagger - 1e-6 for earlier, later in pairwise(times))
 
 
-@settings(max_examples=200, deadline=None)
-@given(PASSENGERS, DARKNESS, st.integers(2, 4))
-def test_in_the_dark_a_canary_has_its_time(passengers: list[Passenger], switches: list[float], at_once: int) -> None:
-    """Beside one that is inside another goes in only after the grace, and after a failure only after a pause."""
-    day = spend(ConnectLimiter(at_once, 0.0), passengers, switches)
-    nights = [
+@settings(max_examples=200)
+@given(ATTEMPTS, SWITCHES, st.integers(2, 4))
+def test_one_by_one_a_canary_has_its_time(attempts: list[Attempt], switches: list[float], at_once: int) -> None:
+    """Beside one that has a turn another gets its own only after the grace, and after a failure only after a pause."""
+    run = simulate(ConnectLimiter(at_once, 0.0), attempts, switches)
+    pairs = [
         (earlier, number, later)
-        for (earlier, number, was_dark), (later, _, is_dark) in pairwise(day.entries)
-        if was_dark and is_dark and not any(earlier < at <= later for at in switches)
+        for (earlier, number, earlier_alone), (later, _, later_alone) in pairwise(run.grants)
+        if earlier_alone and later_alone and not any(earlier < at <= later for at in switches)
     ]
-    for earlier, number, later in nights:
-        left = passengers[number].went_out
+    for earlier, number, later in pairs:
+        left = attempts[number].left
         pause = CANARY_PAUSES[0] if left is not None and left <= later else CANARY_GRACE
         assert later - earlier >= pause - 1e-6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(2, 60), st.integers(1, 8), st.integers(0, 59))
-def test_one_who_is_called_away_loses_no_place(count: int, at_once: int, who: int) -> None:
-    """Cancelling any waiter, at the moment of its turn or before, delays nobody behind it."""
-    passengers = [Passenger(0.0, 1.0, None) for _ in range(count)]
-    passengers[who % count].called_away = float(who // max(1, at_once))
-    spend(ConnectLimiter(at_once, 0.0), passengers, [])
-    last = max(passenger.went_in for passenger in passengers if passenger.went_in is not None)
+def test_a_cancelled_attempt_delays_none_behind_it(count: int, at_once: int, who: int) -> None:
+    """Cancelling any waiter, at the moment of its turn or before, delays none behind it."""
+    attempts = [Attempt(0.0, 1.0, None) for _ in range(count)]
+    attempts[who % count].cancelled = float(who // max(1, at_once))
+    simulate(ConnectLimiter(at_once, 0.0), attempts, [])
+    last = max(attempt.granted for attempt in attempts if attempt.granted is not None)
     assert last <= (count - 1) // at_once + 1e-6
 
 
-def test_ten_thousand_leave_the_queue_at_once() -> None:
-    """A fleet that is stopped while it waits is gone in a moment, for nobody waits on one bell with the others."""
-    turns = ConnectLimiter(1, 0.0)
-    began: list[float] = []
+@pytest.mark.virtual
+async def test_ten_thousand_leave_the_queue_at_once() -> None:
+    """A fleet that is stopped while it waits ends in a moment, because each account waits on an event of its own."""
+    limiter = ConnectLimiter(1, 0.0)
+    used: list[float] = []
 
     async def stay() -> None:
-        async with turns.turn():
+        async with limiter.turn():
             await anyio.sleep_forever()
 
-    async def main() -> None:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(10_000):
-                tasks.start_soon(stay)
-            await anyio.sleep(1)
-            assert turns.waiting == 9_999
-            began.append(time.perf_counter())
-            tasks.cancel_scope.cancel()
-        began.append(time.perf_counter())
-
-    virtually(main)
-    assert turns.waiting == 0
-    assert began[1] - began[0] < 5
+    async with anyio.create_task_group() as tasks:
+        for _ in range(10_000):
+            tasks.start_soon(stay)
+        await anyio.sleep(1)
+        assert limiter.waiting == 9_999
+        used.append(time.process_time())
+        tasks.cancel_scope.cancel()
+    used.append(time.process_time())
+    assert limiter.waiting == 0
+    assert used[1] - used[0] < 5

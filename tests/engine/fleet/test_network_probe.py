@@ -1,34 +1,37 @@
-"""The probe: whoever waits for the network is told when it is back, once, and nobody looks while nobody waits."""
+"""The network probe: waiting accounts hear once that the network is back, and nothing is probed in vain."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import anyio
+import pytest
 
 from engine.fleet.network_probe import ACCEPTED_PAUSE, MAX_PAUSE, MIN_PAUSE, NetworkProbe
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import State
 from states.events import NetworkLost, NetworkRestored, ProtocolBroken
-from tests.engine.fakes import MemoryJournal, World, runner_for, until, virtually
-from tests.engine.fleets import Weather
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
+from tests.engine.fleet.harness import FakeNetwork
+
+pytestmark = pytest.mark.virtual
 
 
 @asynccontextmanager
-async def fleet(*worlds: World) -> AsyncIterator[list[Runner]]:
-    """Run accounts with a probe for the length of the block; all of them have been stable for long."""
+async def fleet(*connectors: FakeConnector) -> AsyncIterator[list[Runner]]:
+    """Run accounts with a network probe for the length of the block; all of them have been stable for long."""
     supervisor = Supervisor({}, anyio.Event(), grace=15)
-    connectors = {f"A{number}": world for number, world in enumerate(worlds)}
+    by_name = {f"A{number}": connector for number, connector in enumerate(connectors)}
 
     def restored(names: object) -> None:
         supervisor.notify(names, NetworkRestored())  # type: ignore[arg-type]
 
-    probe = NetworkProbe(connectors, restored)  # type: ignore[arg-type]
+    probe = NetworkProbe(by_name, restored)  # type: ignore[arg-type]
     supervisor.listeners.append(probe.observe)
     journal = MemoryJournal()
-    for name, world in connectors.items():
-        supervisor.add(runner_for(world, journal, account=name))
+    for name, connector in by_name.items():
+        supervisor.add(runner_for(connector, journal, account=name))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
         await anyio.sleep(100)
@@ -39,156 +42,127 @@ async def fleet(*worlds: World) -> AsyncIterator[list[Runner]]:
         tasks.cancel_scope.cancel()
 
 
-def world(weather: Weather) -> World:
-    """Return an account's world that has this weather."""
-    return World(outcomes=weather)  # type: ignore[arg-type]
+def connector_in(network: FakeNetwork) -> FakeConnector:
+    """Return the connector of an account in this network."""
+    return FakeConnector(outcomes=network)  # type: ignore[arg-type]
 
 
-def test_an_account_alone_comes_back_with_the_network() -> None:
+async def test_an_account_alone_comes_back_with_the_network() -> None:
     """After an outage of half a minute it does not wait for its schedule's forty seconds, but for half a second."""
-    weather = Weather()
-    only = world(weather)
-
-    async def main() -> float:
-        async with fleet(only) as (runner,):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(30)
-            weather.up = True
-            began = anyio.current_time()
-            await until(runner, State.HEALTHY)
-            return anyio.current_time() - began
-
-    assert virtually(main) < 2 * MIN_PAUSE
+    network = FakeNetwork()
+    only = connector_in(network)
+    async with fleet(only) as (runner,):
+        network.up = False
+        only.lose()
+        await anyio.sleep(30)
+        network.up = True
+        began = anyio.current_time()
+        await until(runner, State.HEALTHY)
+        took = anyio.current_time() - began
+    assert took < 2 * MIN_PAUSE
 
 
-def test_nobody_looks_while_nobody_waits() -> None:
+async def test_nothing_is_probed_while_no_account_waits() -> None:
     """A healthy fleet, and one whose outage is over, costs the datacenter nothing."""
-    weather = Weather()
-    only = world(weather)
-
-    async def main() -> int:
-        async with fleet(only) as (runner,):
-            await anyio.sleep(1000)
-            assert not only.reaches
-            weather.up = False
-            only.lose()
-            await anyio.sleep(5)
-            weather.up = True
-            await until(runner, State.HEALTHY)
-            looks = len(only.reaches)
-            await anyio.sleep(1000)
-            return len(only.reaches) - looks
-
-    assert virtually(main) == 0
+    network = FakeNetwork()
+    only = connector_in(network)
+    async with fleet(only) as (runner,):
+        await anyio.sleep(1000)
+        assert not only.probed
+        network.up = False
+        only.lose()
+        await anyio.sleep(5)
+        network.up = True
+        await until(runner, State.HEALTHY)
+        looks = len(only.probed)
+        await anyio.sleep(1000)
+        looks_after = len(only.probed) - looks
+    assert looks_after == 0
 
 
-def test_the_looks_of_a_long_outage_are_few() -> None:
+async def test_the_looks_of_a_long_outage_are_few() -> None:
     """Looks grow rarer: an hour without network costs little more than one each five seconds, at its beginning."""
-    weather = Weather()
-    only = world(weather)
-
-    async def main() -> None:
-        async with fleet(only):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(3600)
-
-    virtually(main)
-    assert 3600 / MAX_PAUSE * 0.9 < len(only.reaches) < 3600 / MAX_PAUSE * 1.3
+    network = FakeNetwork()
+    only = connector_in(network)
+    async with fleet(only):
+        network.up = False
+        only.lose()
+        await anyio.sleep(3600)
+    assert 3600 / MAX_PAUSE * 0.9 < len(only.probed) < 3600 / MAX_PAUSE * 1.3
 
 
-def test_one_looks_for_all_on_the_same_way() -> None:
+async def test_one_looks_for_all_on_the_same_way() -> None:
     """However many wait, the way is looked at by one; another way has its own looks."""
-    weather = Weather()
-    same, other = [world(weather) for _ in range(5)], world(weather)
+    network = FakeNetwork()
+    same, other = [connector_in(network) for _ in range(5)], connector_in(network)
     other.route = "another way"
-
-    async def main() -> None:
-        async with fleet(*same, other):
-            weather.up = False
-            for each in (*same, other):
-                each.lose()
-            await anyio.sleep(20)
-
-    virtually(main)
-    assert 20 < sum(len(each.reaches) for each in same) <= 40
-    assert 20 < len(other.reaches) <= 40
+    async with fleet(*same, other):
+        network.up = False
+        for each in (*same, other):
+            each.lose()
+        await anyio.sleep(20)
+    assert 20 < sum(len(each.probed) for each in same) <= 40
+    assert 20 < len(other.probed) <= 40
 
 
-def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> None:
+async def test_an_account_whose_trouble_is_its_own_keeps_to_its_schedule() -> None:
     """Where the datacenter answers and only this account's attempts fail, it gets one attempt more, not a storm."""
-    only = World(outcomes=[])
-
-    async def main() -> None:
-        async with fleet(only):
-            only.outcomes = [NetworkLost(detail="connection reset")] * 1000
-            only.lose()
-            await anyio.sleep(300)
-
-    virtually(main)
+    only = FakeConnector(outcomes=[])
+    async with fleet(only):
+        only.outcomes = [NetworkLost(detail="connection reset")] * 1000
+        only.lose()
+        await anyio.sleep(300)
     attempts = [at for at, _ in only.opened if at > 100]
     assert len(attempts) == 6
     assert attempts[1] - attempts[0] < 1
     assert attempts[-1] - attempts[-2] > 70
 
 
-def test_an_outage_after_the_news_is_news_again() -> None:
-    """A network that comes and goes: who was told too early is told once more when it is really back."""
-    weather = Weather()
-    only = world(weather)
-
-    async def main() -> float:
-        async with fleet(only) as (runner,):
-            weather.up = False
-            only.lose()
-            await anyio.sleep(5)
-            weather.up = True
-            await anyio.sleep(0.3)  # long enough for a look, too short for an attempt that takes a while
-            weather.up = False
-            await anyio.sleep(20)
-            weather.up = True
-            began = anyio.current_time()
-            await until(runner, State.HEALTHY)
-            return anyio.current_time() - began
-
-    assert virtually(main) < 2 * MIN_PAUSE
+async def test_an_outage_after_the_news_is_news_again() -> None:
+    """When the network comes and goes, an account that was told too early is told once more when it is really back."""
+    network = FakeNetwork()
+    only = connector_in(network)
+    async with fleet(only) as (runner,):
+        network.up = False
+        only.lose()
+        await anyio.sleep(5)
+        network.up = True
+        await anyio.sleep(0.3)  # long enough for a look, too short for an attempt that takes a while
+        network.up = False
+        await anyio.sleep(20)
+        network.up = True
+        began = anyio.current_time()
+        await until(runner, State.HEALTHY)
+        took = anyio.current_time() - began
+    assert took < 2 * MIN_PAUSE
 
 
-def test_other_waits_are_not_cut() -> None:
-    """A wait that is not for the network has nobody looking."""
-    only = World(outcomes=[])
-
-    async def main() -> None:
-        async with fleet(only):
-            only.outcomes = [ProtocolBroken(detail="garbage")] * 3
-            only.lose(ProtocolBroken(detail="garbage"))
-            await anyio.sleep(60)
-
-    virtually(main)
-    assert not only.reaches
+async def test_other_waits_are_not_cut() -> None:
+    """Nothing is probed for a wait that is not for the network."""
+    only = FakeConnector(outcomes=[])
+    async with fleet(only):
+        only.outcomes = [ProtocolBroken(detail="garbage")] * 3
+        only.lose(ProtocolBroken(detail="garbage"))
+        await anyio.sleep(60)
+    assert not only.probed
 
 
-def test_a_server_that_takes_connections_is_spared() -> None:
+async def test_a_server_that_takes_connections_is_spared() -> None:
     """A backend that accepts and dies is asked a handful of times in ten seconds, not twenty times."""
-    weather = Weather(up=False)
-    only = world(weather)
+    network = FakeNetwork(up=False)
+    only = connector_in(network)
 
-    class Sick(World):
+    class Sick(FakeConnector):
         async def probe_datacenter(self, *, timeout: float) -> str:
-            self.reaches.append((anyio.current_time(), "accepts"))
+            self.probed.append((anyio.current_time(), "accepts"))
             return "accepts"
 
-    sick = Sick(outcomes=weather)  # type: ignore[arg-type]
-
-    async def main() -> None:
-        weather.up = True
-        async with fleet(sick):
-            weather.up = False
-            sick.lose()
-            await anyio.sleep(60)
-
-    virtually(main)
-    times = [at for at, _ in sick.reaches]
+    sick = Sick(outcomes=network)  # type: ignore[arg-type]
+    network.up = True
+    async with fleet(sick):
+        network.up = False
+        sick.lose()
+        await anyio.sleep(60)
+    times = [at for at, _ in sick.probed]
     assert all(later - earlier >= ACCEPTED_PAUSE for earlier, later in pairwise(times))
-    assert not only.reaches
+    assert not only.probed

@@ -19,9 +19,11 @@ from states.events import (
     TransportFlood,
     Unexpected,
 )
-from tests.adapters.telegram.place import PHONE, Place
-from tests.engine.fakes import MemoryJournal, World, living, virtually
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.engine.fakes import FakeConnector, MemoryJournal, living
 from tests.engine.test_matrix import Row, account
+from tests.timeouts import TIMEOUT
+from tests.virtual_time import virtually
 
 HANDFUL = 5
 WINDOW = 10.0
@@ -38,19 +40,19 @@ def most_within(times: list[float], window: float) -> int:
     return max((sum(1 for at in times if start <= at < start + window) for start in times), default=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(outcomes, max_size=60), losses)
 def test_however_attempts_fail_there_is_a_handful_in_ten_seconds(fates: list[Event | str], drops: Event) -> None:
     """Under the schedules of the guide, whatever each attempt meets and however at once each link is lost again."""
-    world = World(outcomes=list(fates), drops=drops, connect_takes=0.0, close_takes=0.0)
+    connector = FakeConnector(outcomes=list(fates), drops=drops, connect_takes=0.0, close_takes=0.0)
 
     async def main() -> None:
-        async with living(world, MemoryJournal(), policy=Policy()):
+        async with living(connector, MemoryJournal(), policy=Policy()):
             await anyio.sleep(1800)
 
     virtually(main)
-    assert world.opened
-    assert most_within([at for at, _ in world.opened], WINDOW) <= HANDFUL
+    assert connector.opened
+    assert most_within([at for at, _ in connector.opened], WINDOW) <= HANDFUL
 
 
 @pytest.mark.parametrize(
@@ -65,9 +67,9 @@ def test_however_attempts_fail_there_is_a_handful_in_ten_seconds(fates: list[Eve
 )
 async def test_a_real_client_makes_an_attempt_for_each_wait(tmp_path: Path, fault: Fault) -> None:
     """Where Telethon alone connects thousands of times, the server sees one connection for each wait that is over."""
-    place = Place(tmp_path)
-    async with place as dc, account(place, dc, Row("", [], [], [])) as (runner, journal):
-        with anyio.fail_after(10):
+    harness = DatacenterHarness(tmp_path)
+    async with harness as dc, account(harness, dc, Row("", [], [], [])) as (runner, journal):
+        with anyio.fail_after(TIMEOUT):
             while runner.snapshot.state is not State.HEALTHY:
                 await anyio.sleep(0.01)
         before = dc.stats()["accepted"]

@@ -26,7 +26,8 @@ from states.events import (
     Unexpected,
 )
 from states.redo import redo
-from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
+from tests.virtual_time import virtually
 
 FAILURES = st.sampled_from(
     [NetworkLost(), ServerFault(), ProtocolBroken(), Unexpected(), AuthKeyUnknown(), AuthRejected(), TransportFlood()]
@@ -51,24 +52,24 @@ ACTIONS = st.one_of(
 OUTCOMES = st.one_of(st.just("ok"), st.just("ok"), st.just("hang"), FAILURES)
 
 
-async def act(world: World, runner: Any, what: str, given_: Any) -> None:
+async def act(connector: FakeConnector, runner: Any, what: str, given_: Any) -> None:
     """Let one thing happen to the account."""
     match what:
         case "wait":
             await anyio.sleep(given_)
-        case "lose" if world.current is not None and not world.current.lost:
-            world.lose(given_)
+        case "lose" if connector.current is not None and not connector.current.lost:
+            connector.lose(given_)
         case "tell":
             await runner.post(given_)
         case "silence":
-            world.silent = given_
+            connector.silent = given_
 
 
 def lives_of(
-    world: World, journal: MemoryJournal, actions: list[tuple[str, Any]], outcomes: list[Any]
+    connector: FakeConnector, journal: MemoryJournal, actions: list[tuple[str, Any]], outcomes: list[Any]
 ) -> tuple[Snapshot, Policy]:
     """Run the actions, a new life after each crash, and stop; return where the account was, and its policy."""
-    world.outcomes = outcomes
+    connector.outcomes = outcomes
     chapters: list[list[tuple[str, Any]]] = [[]]
     for action in actions:
         if action[0] == "crash":
@@ -79,11 +80,11 @@ def lives_of(
 
     async def main() -> None:
         for number, chapter in enumerate(chapters):
-            runner = runner_for(world, journal, restored=journal.stored.get("A"))
+            runner = runner_for(connector, journal, restored=journal.stored.get("A"))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.live)
                 for what, given_ in chapter:
-                    await act(world, runner, what, given_)
+                    await act(connector, runner, what, given_)
                 if number == len(chapters) - 1:
                     await runner.post(StopRequested())
                     await runner_over(runner)
@@ -111,12 +112,12 @@ def comparable(snapshot: Snapshot) -> Snapshot:
     return attrs.evolve(snapshot, last_success=None, proved_at=None, offline=None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ACTIONS, max_size=25), st.lists(OUTCOMES, max_size=12))
 def test_the_replayed_journal_is_the_live_snapshot(actions: list[tuple[str, Any]], outcomes: list[Any]) -> None:
     """Whatever happened, every record comes out of ``step`` as it was written, and the last is where the account is."""
-    world, journal = World(), MemoryJournal()
-    live, policy = lives_of(world, journal, actions, outcomes)
+    connector, journal = FakeConnector(), MemoryJournal()
+    live, policy = lives_of(connector, journal, actions, outcomes)
     begun = {snapshot.life: snapshot for _, snapshot in journal.lives}
     at, life = None, 0
     for _, record in journal.records:
@@ -129,5 +130,5 @@ def test_the_replayed_journal_is_the_live_snapshot(actions: list[tuple[str, Any]
         at = made.snapshot
     assert at is not None
     assert comparable(at) == comparable(live)
-    assert world.most_open <= 1, "never two links, whatever happens"
+    assert connector.max_open <= 1, "never two links, whatever happens"
     assert live.state is State.SHUTTING_DOWN

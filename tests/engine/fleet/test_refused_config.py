@@ -15,7 +15,9 @@ from states import Cause, Event, Snapshot, State, Step
 from states.events import ConfigRefused, NetworkLost, RetryRequested
 from tests.engine import fakes
 from tests.engine.console.walk import lines
-from tests.engine.fakes import MemoryJournal, World, runner_for, virtually
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
+
+pytestmark = pytest.mark.virtual
 
 REFUSED = ConfigRefused(setting="telegram.api_id", detail="API_ID_INVALID (400)")
 STOPPED = Snapshot(
@@ -27,8 +29,8 @@ STOPPED = Snapshot(
 
 
 @define
-class Told:
-    """What a person was told at which level, by whom."""
+class RecordingLog:
+    """The lines that were logged, each with its level."""
 
     lines: list[tuple[int, str]] = field(factory=list)
 
@@ -47,102 +49,98 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordingLog:
     """Hear what the refusals and the accounts say."""
-    heard = Told()
+    heard = RecordingLog()
     monkeypatch.setattr("engine.fleet.refused_config.log", heard)
     return heard
 
 
-def fleet_of(told: Told, *worlds: World, restored: Snapshot | None = None) -> Supervisor:
+def fleet_of(recorded: RecordingLog, *connectors: FakeConnector, restored: Snapshot | None = None) -> Supervisor:
     """Return a fleet of accounts in these worlds."""
     journal = MemoryJournal()
     runners: dict[str, Runner] = {}
-    for number, world in enumerate(worlds, 1):
+    for number, connector in enumerate(connectors, 1):
         name = f"Account {number}"
-        runners[name] = runner_for(world, journal, account=name, observer=told.narrate, restored=restored)
+        runners[name] = runner_for(connector, journal, account=name, observer=recorded.narrate, restored=restored)
     return Supervisor(runners, anyio.Event(), grace=15)
 
 
-def story(fleet: Supervisor, after: Callable[[], Awaitable[None]] | None = None) -> list[State]:
-    """Run the fleet for an hour, with something in its middle; return where the accounts are."""
-
-    async def main() -> list[State]:
-        refusals = RefusedConfig(fleet)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refusals.run)
-            tasks.start_soon(fleet.run)
-            await anyio.sleep(1800)
-            if after is not None:
-                await after()
-            await anyio.sleep(1800)
-            states = [at.state for at in fleet.snapshots.values()]
-            fleet.stop.set()
-            await anyio.sleep(60)
-            tasks.cancel_scope.cancel()
-        return states
-
-    return virtually(main)
+async def run_for_an_hour(fleet: Supervisor, after: Callable[[], Awaitable[None]] | None = None) -> list[State]:
+    """Run the fleet for an hour, with something in its middle; return the states of the accounts."""
+    refusals = RefusedConfig(fleet)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refusals.run)
+        tasks.start_soon(fleet.run)
+        await anyio.sleep(1800)
+        if after is not None:
+            await after()
+        await anyio.sleep(1800)
+        states = [at.state for at in fleet.snapshots.values()]
+        fleet.stop.set()
+        await anyio.sleep(60)
+        tasks.cancel_scope.cancel()
+    return states
 
 
-def test_all_accounts_stop_and_one_alert_says_so(told: Told) -> None:
-    """Connected, waiting and connecting accounts stop, nobody asks again, and the alert counts them."""
-    worlds = [
-        World(outcomes=[REFUSED]),
-        World(connect_takes=0.01),
-        World(outcomes=[NetworkLost()], connect_takes=0.01),
-        World(outcomes=["hang"]),
-        *(World(outcomes=[REFUSED]) for _ in range(30)),
+async def test_all_accounts_stop_and_one_alert_says_so(recorded: RecordingLog) -> None:
+    """Connected, waiting and connecting accounts stop, none asks again, and the alert counts them."""
+    connectors = [
+        FakeConnector(outcomes=[REFUSED]),
+        FakeConnector(connect_takes=0.01),
+        FakeConnector(outcomes=[NetworkLost()], connect_takes=0.01),
+        FakeConnector(outcomes=["hang"]),
+        *(FakeConnector(outcomes=[REFUSED]) for _ in range(30)),
     ]
-    states = story(fleet_of(told, *worlds))
-    assert states == [State.AUTH_FAILED] * len(worlds)
-    assert [len(world.opened) for world in worlds] == [1] * len(worlds)
-    assert told.alerts == [
+    states = await run_for_an_hour(fleet_of(recorded, *connectors))
+    assert states == [State.AUTH_FAILED] * len(connectors)
+    assert [len(connector.opened) for connector in connectors] == [1] * len(connectors)
+    assert recorded.alerts == [
         "Telegram refuses telegram.api_id (API_ID_INVALID (400)), so 34 accounts are stopped. "
         "What to do: mend the config (api_id, api_hash and datacenter), then restart"
     ]
-    assert sum("Config refused for" in sentence for _, sentence in told.lines) == 34
+    assert sum("Config refused for" in sentence for _, sentence in recorded.lines) == 34
 
 
-def test_a_restart_without_mending_is_one_alert_again(told: Told) -> None:
+async def test_a_restart_without_mending_is_one_alert_again(recorded: RecordingLog) -> None:
     """Accounts that were stopped are told of together, a new one among them does not ask, and nothing is opened."""
-    worlds = [World() for _ in range(3)]
-    fleet = fleet_of(told, *worlds, restored=STOPPED)
-    newcomer = World(connect_takes=1.0)
-    fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=told.narrate)
-    assert story(fleet) == [State.AUTH_FAILED] * 4
-    assert [world.opened for world in worlds] == [[]] * 3
+    connectors = [FakeConnector() for _ in range(3)]
+    fleet = fleet_of(recorded, *connectors, restored=STOPPED)
+    newcomer = FakeConnector(connect_takes=1.0)
+    fleet.runners["New"] = runner_for(newcomer, MemoryJournal(), account="New", observer=recorded.narrate)
+    assert await run_for_an_hour(fleet) == [State.AUTH_FAILED] * 4
+    assert [connector.opened for connector in connectors] == [[]] * 3
     assert len(newcomer.opened) <= 1
-    assert len(told.alerts) == 1
-    assert "3 accounts are stopped" in told.alerts[0]
+    assert len(recorded.alerts) == 1
+    assert "3 accounts are stopped" in recorded.alerts[0]
 
 
-def test_a_retry_makes_the_next_refusal_news(told: Told) -> None:
-    """Who asks again hears again, and the other accounts stay where they are."""
-    worlds = [World(outcomes=[REFUSED, REFUSED]), World()]
-    fleet = fleet_of(told, *worlds)
+async def test_a_retry_makes_the_next_refusal_news(recorded: RecordingLog) -> None:
+    """An account that is retried is refused again, and the other accounts stay where they are."""
+    connectors = [FakeConnector(outcomes=[REFUSED, REFUSED]), FakeConnector()]
+    fleet = fleet_of(recorded, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
-    assert story(fleet, retry) == [State.AUTH_FAILED] * 2
-    assert [len(world.opened) for world in worlds] == [2, 1]
-    assert len(told.alerts) == 2
+    assert await run_for_an_hour(fleet, retry) == [State.AUTH_FAILED] * 2
+    assert [len(connector.opened) for connector in connectors] == [2, 1]
+    assert len(recorded.alerts) == 2
 
 
-def test_a_retry_that_works_is_passed_on_to_nobody(told: Told) -> None:
+async def test_a_retry_that_works_changes_no_other_account(recorded: RecordingLog) -> None:
     """When the datacenter takes the id again, the account that was retried stays connected."""
-    worlds = [World(outcomes=[REFUSED, "ok"]), World()]
-    fleet = fleet_of(told, *worlds)
+    connectors = [FakeConnector(outcomes=[REFUSED, "ok"]), FakeConnector()]
+    fleet = fleet_of(recorded, *connectors)
 
     async def retry() -> None:
         await fleet.runners["Account 1"].post(RetryRequested())
 
-    assert story(fleet, retry) == [State.HEALTHY, State.AUTH_FAILED]
+    assert await run_for_an_hour(fleet, retry) == [State.HEALTHY, State.AUTH_FAILED]
 
 
 @pytest.mark.parametrize("loss", [ConfigRefused(setting="telegram.datacenter"), fakes.NetworkLost()])
-def test_other_trouble_stays_with_its_account(told: Told, loss: Event) -> None:
+async def test_other_trouble_stays_with_its_account(recorded: RecordingLog, loss: Event) -> None:
     """A datacenter that is refused, or a lost network, stops no other account."""
-    states = story(fleet_of(told, World(outcomes=[loss]), World()))
+    states = await run_for_an_hour(fleet_of(recorded, FakeConnector(outcomes=[loss]), FakeConnector()))
     assert states[1] is State.HEALTHY

@@ -1,63 +1,58 @@
 """The supervisor: accounts side by side, none able to stop another, and an end within the grace."""
 
-from functools import partial
-
 import anyio
+import pytest
 from attrs import define
 
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Record, Snapshot, State
-from tests.engine.fakes import MemoryJournal, World, runner_for, until, virtually
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for, until
+
+pytestmark = pytest.mark.virtual
 
 
-def test_an_error_of_ours_ends_one_life_only() -> None:
+async def test_an_error_of_ours_ends_one_life_only() -> None:
     """A link that raises, which none may, costs its account a new life and the others nothing."""
-    broken, fine = World(outcomes=[RuntimeError("a bug")]), World()
+    broken, fine = FakeConnector(outcomes=[RuntimeError("a bug")]), FakeConnector()
     journal = MemoryJournal()
-
-    async def main() -> list[State]:
-        runners = {"A": runner_for(broken, journal), "B": runner_for(fine, journal, account="B")}
-        supervisor = Supervisor(runners, anyio.Event(), grace=15)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(supervisor.run)
-            await until(supervisor.runners["B"], State.HEALTHY)
-            first = supervisor.snapshots["B"].state
-            await anyio.sleep(30)
-            states = [first, *(at.state for at in supervisor.snapshots.values())]
-            supervisor.stop.set()
-        return states
-
-    assert virtually(main) == [State.HEALTHY] * 3
+    runners = {"A": runner_for(broken, journal), "B": runner_for(fine, journal, account="B")}
+    supervisor = Supervisor(runners, anyio.Event(), grace=15)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await until(supervisor.runners["B"], State.HEALTHY)
+        first = supervisor.snapshots["B"].state
+        await anyio.sleep(30)
+        states = [first, *(at.state for at in supervisor.snapshots.values())]
+        supervisor.stop.set()
+    assert states == [State.HEALTHY] * 3
     assert [snapshot.life for name, snapshot in journal.lives if name == "A"] == [1, 2]
     assert [snapshot.life for name, snapshot in journal.lives if name == "B"] == [1]
 
 
-def test_all_accounts_are_stopped_side_by_side() -> None:
+async def test_all_accounts_are_stopped_side_by_side() -> None:
     """Fifty accounts that each take 10 s to close are closed in 10 s, not in 500."""
     journal = MemoryJournal()
+    runners = {
+        str(number): runner_for(FakeConnector(close_takes=10), journal, account=str(number)) for number in range(50)
+    }
+    supervisor = Supervisor(runners, anyio.Event(), grace=15)
+    orderly = []
 
-    async def main() -> tuple[bool, float]:
-        runners = {str(number): runner_for(World(close_takes=10), journal, account=str(number)) for number in range(50)}
-        supervisor = Supervisor(runners, anyio.Event(), grace=15)
-        orderly = []
+    async def run() -> None:
+        orderly.append(await supervisor.run())
 
-        async def run() -> None:
-            orderly.append(await supervisor.run())
-
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run)
-            await anyio.sleep(5)
-            began = anyio.current_time()
-            supervisor.stop.set()
-        return orderly[0], anyio.current_time() - began
-
-    orderly, took = virtually(main)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.sleep(5)
+        began = anyio.current_time()
+        supervisor.stop.set()
+    orderly, took = orderly[0], anyio.current_time() - began
     assert orderly
     assert took < 11
 
 
-async def _stop_and_time(world: World, journal: MemoryJournal) -> tuple[bool, float]:
-    supervisor = Supervisor({"A": runner_for(world, journal)}, anyio.Event(), grace=15)
+async def _stop_and_time(connector: FakeConnector, journal: MemoryJournal) -> tuple[bool, float]:
+    supervisor = Supervisor({"A": runner_for(connector, journal)}, anyio.Event(), grace=15)
     orderly = []
 
     async def run() -> None:
@@ -71,9 +66,9 @@ async def _stop_and_time(world: World, journal: MemoryJournal) -> tuple[bool, fl
     return orderly[0], anyio.current_time() - began
 
 
-def test_a_link_that_cannot_be_closed_does_not_keep_the_engine() -> None:
+async def test_a_link_that_cannot_be_closed_does_not_keep_the_engine() -> None:
     """A close that never returns is left behind a little after the grace, and the account ends in order."""
-    orderly, took = virtually(partial(_stop_and_time, World(close_takes=10_000), MemoryJournal()))
+    orderly, took = await _stop_and_time(FakeConnector(close_takes=10_000), MemoryJournal())
     assert orderly
     assert 15 < took <= 15 + STOP_MARGIN
 
@@ -88,8 +83,8 @@ class StuckJournal(MemoryJournal):
             await anyio.sleep_forever()
 
 
-def test_an_account_that_cannot_end_does_not_keep_the_engine() -> None:
+async def test_an_account_that_cannot_end_does_not_keep_the_engine() -> None:
     """After the grace and a margin the supervisor leaves, and says that it was not orderly."""
-    orderly, took = virtually(partial(_stop_and_time, World(), StuckJournal()))
+    orderly, took = await _stop_and_time(FakeConnector(), StuckJournal())
     assert not orderly
     assert took <= 15 + STOP_MARGIN + 1

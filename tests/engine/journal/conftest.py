@@ -18,7 +18,7 @@ from states.events import (
     TurnGranted,
 )
 from tests.engine.commands import Run, runs, write_life
-from tests.states.life import Life
+from tests.states.harness import AccountDriver
 
 CONFIG = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
@@ -38,10 +38,10 @@ STORIES: dict[str, list[Event]] = {
 }  # fmt: skip
 
 
-def next_life(life: Life) -> Life:
+def next_life(driver: AccountDriver) -> AccountDriver:
     """Return the life after ``life``, 100 s later."""
-    following = Life(life.policy, begin(life.snapshot, now=life.now + 100))
-    following.now = life.now + 100
+    following = AccountDriver(driver.policy, begin(driver.snapshot, now=driver.now + 100))
+    following.now = driver.now + 100
     return following
 
 
@@ -61,7 +61,7 @@ async def path(tmp_path: Path) -> Path:
     journal = await JournalWriter.open(tmp_path / "data" / "engine.db", on_trouble=lambda *_: None)
     lives = {}
     for name, events in STORIES.items():
-        lives[name] = Life(Policy())
+        lives[name] = AccountDriver(Policy())
         await write_life(journal, name, lives[name], events)
     again = next_life(lives["News 1"])
     await write_life(journal, "News 1", again, [Started(), TurnGranted(generation=0), LOST])

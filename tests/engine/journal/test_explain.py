@@ -17,7 +17,7 @@ from tests.engine.journal.conftest import Run
 
 
 def test_it_says_the_rule_the_values_the_sum_and_the_cause(run: Run, path: Path) -> None:
-    """For people there is each part, and the neighbours of the same account with this one marked."""
+    """The text has each part, and the neighbours of the same account with this one marked."""
     code, out, _ = run("explain", "15")
     assert code == 0
     assert "connecting ─NetworkLost→ backoff   does Close, Wait" in out
@@ -74,7 +74,7 @@ class Begun:
 
 
 def test_an_alert_about_a_file_is_explained_by_the_limit_that_passed() -> None:
-    """The guard shows how long it lasted, the limit, and that nobody was told; for programs as plain values."""
+    """The guard shows how long it lasted, the limit, and that no alert was raised; for programs as plain values."""
     reports = [DatabaseLocked(link=1, waited=8.0), DatabaseLocked(link=1, waited=32.0)]
     start = at = Snapshot(state=State.HEALTHY, link=1, links=1)
     entries: list[Entry] = []

@@ -105,7 +105,7 @@ def test_each_filter_of_log_keeps_what_it_says(
     assert {entry["account"] for entry in lines(out)} == expected
 
 
-def test_log_for_people_says_who_moved_where_and_why(run: Run, path: Path) -> None:
+def test_log_as_text_says_which_account_moved_where_and_why(run: Run, path: Path) -> None:
     """A line has the account, the states, the event, the wait and the cause."""
     _, out, _ = run("--event", "NetworkLost")
     assert "News 1" in out

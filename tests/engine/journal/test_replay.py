@@ -12,7 +12,7 @@ from adapters.sqlite import JournalWriter
 from states import EVENTS, Policy, State
 from states.events import Closed, Connected, Elapsed, NetworkLost, Started, TurnGranted
 from tests.engine.journal.conftest import Run, write_life
-from tests.states.life import Life, sample
+from tests.states.harness import AccountDriver, sample
 
 
 def damage(path: Path, *statements: str) -> None:
@@ -98,19 +98,19 @@ def test_a_record_that_cannot_be_read_is_named(run: Run, path: Path) -> None:
 
 
 async def every_event(path: Path, states: Sequence[State]) -> None:
-    """Write a life that meets every event in every state that it can be brought to."""
+    """Write a life that meets every event in every state that it can get to."""
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     for state in states:
         for kind in EVENTS:
-            life = Life(Policy())
+            driver = AccountDriver(Policy())
             way = {
                 State.CONNECTING: [Started(), TurnGranted(generation=0)],
                 State.HEALTHY: [Started(), TurnGranted(generation=0), Connected()],
                 State.BACKOFF: [Started(), TurnGranted(generation=0), NetworkLost()],
             }[state]
-            await write_life(journal, f"{state} {kind.__name__}", life, way)
-            for event in (sample(kind, life.snapshot), Elapsed(generation=0), Closed(generation=0)):
-                made = life.take(event)
+            await write_life(journal, f"{state} {kind.__name__}", driver, way)
+            for event in (sample(kind, driver.snapshot), Elapsed(generation=0), Closed(generation=0)):
+                made = driver.take(event)
                 await journal.write(f"{state} {kind.__name__}", made.record, made.snapshot)
     await journal.aclose(5)
 

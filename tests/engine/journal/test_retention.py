@@ -13,6 +13,7 @@ from engine.config import ConfigError, load
 from engine.journal import retention
 from engine.journal.retention import retain
 from tests.engine.journal.conftest import CONFIG, Run
+from tests.timeouts import TIMEOUT
 
 
 class Forgetful:
@@ -43,7 +44,7 @@ class Noon:
 
 async def kept(journal: Forgetful) -> None:
     """Let retention work until there is nothing more to do."""
-    with anyio.fail_after(5):
+    with anyio.fail_after(TIMEOUT):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: retain(journal, 300, Noon(), unusable=StorageError))
             await journal.done.wait()
@@ -92,7 +93,7 @@ async def prune(path: Path, seq: int) -> None:
     assert entry is not None
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None)
     await journal.prune(entry.at)
-    await journal.aclose(5)
+    await journal.aclose(TIMEOUT)
 
 
 async def test_a_replay_afterwards_is_still_true(run: Run, path: Path) -> None:
@@ -113,7 +114,7 @@ async def test_an_explanation_afterwards_still_has_the_values(run: Run, path: Pa
     assert "there are 3 to 15" in err
 
 
-async def test_a_beginning_that_nobody_could_tell_is_skipped_and_said(run: Run, path: Path) -> None:
+async def test_an_unknown_beginning_is_skipped_and_said(run: Run, path: Path) -> None:
     """A damaged record that retention has deleted leaves a life that cannot be replayed; that is no agreement."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE journal SET attempt = 9 WHERE seq = 2")

@@ -181,7 +181,7 @@ def test_json_has_each_account_and_the_fleet(run: Run, path: Path) -> None:
     assert found["fleet"]["causes"][0] == {"event": "NetworkLost", "outages": 2, "seconds": 0}
 
 
-def test_people_get_a_bar_and_the_causes(run: Run, path: Path) -> None:
+def test_the_text_has_a_bar_and_the_causes(run: Run, path: Path) -> None:
     """Every account has a row, the fleet has one, and states and causes are named."""
     code, out, _ = run("stats")
     assert code == 0

@@ -109,7 +109,7 @@ def waits_for_ever(_: Snapshot, __: Event, decision: Step) -> Step:
     return without(Wait, decision)
 
 
-def nobody_asks(_: Snapshot, __: Event, decision: Step) -> Step:
+def asks_no_turn(_: Snapshot, __: Event, decision: Step) -> Step:
     return without(AskTurn, decision)
 
 
@@ -134,7 +134,7 @@ def cuts_floods_short(snapshot: Snapshot, event: Event, decision: Step) -> Step:
     return decision
 
 
-def tells_nobody(_: Snapshot, event: Event, decision: Step) -> Step:
+def raises_no_alert(_: Snapshot, event: Event, decision: Step) -> Step:
     if isinstance(event, NetworkLost):
         return attrs.evolve(decision, snapshot=attrs.evolve(decision.snapshot, exhausted=True))
     return decision
@@ -195,8 +195,8 @@ def file_is_forgotten(_: Snapshot, event: Event, decision: Step) -> Step:
     return decision
 
 
-def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
-    """Ignore who asks for an attempt."""
+def deaf_to_commands(snapshot: Snapshot, event: Event, decision: Step) -> Step:
+    """Ignore a command that asks for an attempt."""
     return attrs.evolve(decision, snapshot=snapshot, effects=()) if isinstance(event, RetryRequested) else decision
 
 
@@ -209,13 +209,13 @@ def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
         (sends_when_dead, "dead_is_silent"),
         (retried_when_dead, "dead_is_silent"),
         (waits_for_ever, "waits_end"),
-        (nobody_asks, "waits_end"),
+        (asks_no_turn, "waits_end"),
         (no_probe, "waits_end"),
         (works_in_doubt, "work_only_when_healthy"),
         (releases_early, "work_only_when_healthy"),
         (waits_too_long, "delays_fit"),
         (cuts_floods_short, "floods_are_floors"),
-        (tells_nobody, "alerted_once"),
+        (raises_no_alert, "alerted_once"),
         (tells_of_the_file_again, "file_alerted_once"),
         (counts_the_file_as_told, "file_alerted_once"),
         (never_tells_of_the_file, "file_alerted_in_time"),
@@ -223,7 +223,7 @@ def deaf_to_people(snapshot: Snapshot, event: Event, decision: Step) -> Step:
         (file_is_forgotten, "file_trouble_ends"),
         (late_timers_count, "late_is_nothing"),
         (never_told, "tries_are_kept"),
-        (deaf_to_people, "retry_is_obeyed"),
+        (deaf_to_commands, "retry_is_obeyed"),
     ],
 )
 def test_a_mistake_is_found_with_the_way_there(mistake: Callable[..., Step], property: str) -> None:

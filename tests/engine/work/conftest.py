@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.engine.work.stalls import Lines
+from tests.engine.work.blocking import Lines
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from engine.work.handle import JobHandle
 from states.jobs import Cancelled, JobState, Retried
 from states.pace import Budget, KindPolicy, WorkPolicy
 from states.schedules import Backoff
-from tests.engine.fakes import virtually
-from tests.engine.work.shop import MemoryStore, Shop, Wait, working
+from tests.engine.work.harness import DispatcherHarness, MemoryStore, Wait, dispatching
 
-pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
+pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged for good, each trouble would be a page
 ACCOUNTS = "ABCDEFGH"
 JOBS = 300
 STEPS = 4
@@ -33,7 +32,7 @@ POLICY = WorkPolicy(
 
 
 @define(eq=False)
-class World:
+class LimitChecker:
     """What runs now, and what has been seen."""
 
     rng: random.Random
@@ -46,7 +45,7 @@ class World:
     """Jobs that always raise."""
     runs: int = 0
     wrong: list[AssertionError] = field(factory=list)
-    shop: Shop | None = None
+    harness: DispatcherHarness | None = None
 
     async def work(self, job: JobHandle, client: Any) -> int:
         """Do what is left of four steps, unless chance has it otherwise."""
@@ -74,8 +73,8 @@ class World:
         twice = job.id in self.running
         self.running[job.id] = (kind, job.account)
         assert not twice, f"job {job.id} runs twice"
-        assert self.shop is not None
-        assert self.shop.clients[job.account] in (client, None)
+        assert self.harness is not None
+        assert self.harness.clients[job.account] in (client, None)
         policy, places = POLICY.of(kind), Counter(self.running.values())
         assert sum(many for (_, account), many in places.items() if account == job.account) <= POLICY.per_account
         assert places[kind, job.account] <= policy.per_account
@@ -104,70 +103,66 @@ class World:
             job.progress(1)
 
 
-async def come_and_go(world: World, shop: Shop) -> None:
-    """Let accounts come, go and get new clients, a store fail now and then, and people change their minds."""
-    rng = world.rng
+async def disturb(checker: LimitChecker, harness: DispatcherHarness) -> None:
+    """Let accounts come, go and get new clients, a store fail now and then, and commands cancel and retry jobs."""
+    rng = checker.rng
     while True:
         await anyio.sleep(rng.uniform(0, 2))
         name = rng.choice(ACCOUNTS)
-        if shop.clients[name] is None or rng.random() < 0.3:
-            shop.arrive(name)
+        if harness.clients[name] is None or rng.random() < 0.3:
+            harness.arrive(name)
         else:
-            shop.leave(name)
+            harness.leave(name)
         if rng.random() < 0.05:
-            shop.store.fails = {rng.choice(["ready", "queues", "ended", "counts", "charge"])}
+            harness.store.fails = {rng.choice(["ready", "queues", "ended", "counts", "charge"])}
             await anyio.sleep(rng.uniform(0, 8))
-            shop.store.fails = set()
+            harness.store.fails = set()
         if rng.random() < 0.1:
-            number = rng.choice(list(shop.store.jobs))
-            if shop.store.jobs[number].state in (JobState.QUEUED, JobState.RUNNING):
-                shop.change(number, Cancelled())
+            number = rng.choice(list(harness.store.jobs))
+            if harness.store.jobs[number].state in (JobState.QUEUED, JobState.RUNNING):
+                harness.change(number, Cancelled())
                 await anyio.sleep(rng.choice([0, 0.01, 1]))
-                if shop.store.jobs[number].state is JobState.CANCELLED and rng.random() < 0.7:
-                    shop.change(number, Retried())
-                    world.raised[number] = 0
+                if harness.store.jobs[number].state is JobState.CANCELLED and rng.random() < 0.7:
+                    harness.change(number, Retried())
+                    checker.raised[number] = 0
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_in_any_weather_every_job_comes_to_its_end_and_no_limit_is_passed(seed: int) -> None:
+async def test_in_any_weather_every_job_comes_to_its_end_and_no_limit_is_passed(seed: int) -> None:
     """No job runs twice at a time, no limit is passed, and every job comes to its end.
 
     It is done with all its results, or has failed because it always does, or was cancelled by the operator.
     """
-
-    async def main() -> None:
-        rng = random.Random(seed)
-        world, store = World(rng), MemoryStore(takes=0.005)
-        for number in range(1, JOBS + 1):
-            kind = rng.choice(["free", "few", "paced", "brief"])
-            account = rng.choice([None, None, *ACCOUNTS])
-            data = {"kind": kind, "stay": rng.random() < 0.3}
-            due = store.clock.now() + rng.uniform(0, 200) if rng.random() < 0.2 else None
-            store.add(kind, account=account, data=data, priority=rng.randrange(3), due=due)
-            if rng.random() < 0.05:
-                world.doomed.add(number)
-        kinds = dict.fromkeys(POLICY.kinds, world.work)
-        async with working(kinds, store, here=ACCOUNTS, policy=POLICY, seed=seed) as shop:
-            world.shop = shop
-            async with anyio.create_task_group() as weather:
-                weather.start_soon(come_and_go, world, shop)
-                await anyio.sleep(400)
-                weather.cancel_scope.cancel()
-            store.fails = set()
-            shop.arrive(*ACCOUNTS)
-            jobs = await shop.over(*store.jobs)
-            assert shop.dispatcher.summary.running == ()
-        assert not world.running
-        assert not world.wrong
-        for job in jobs:
-            if job.state is JobState.DONE:
-                assert job.result == job.id
-                assert store.results[job.id] == list(range(STEPS))
-            elif job.state is JobState.FAILED:
-                assert job.id in world.doomed
-        states = Counter(job.state for job in jobs)
-        assert states[JobState.DONE] > JOBS / 2
-        assert states[JobState.FAILED] > 0
-        assert world.runs > JOBS
-
-    virtually(main)
+    rng = random.Random(seed)
+    checker, store = LimitChecker(rng), MemoryStore(takes=0.005)
+    for number in range(1, JOBS + 1):
+        kind = rng.choice(["free", "few", "paced", "brief"])
+        account = rng.choice([None, None, *ACCOUNTS])
+        data = {"kind": kind, "stay": rng.random() < 0.3}
+        due = store.clock.now() + rng.uniform(0, 200) if rng.random() < 0.2 else None
+        store.add(kind, account=account, data=data, priority=rng.randrange(3), due=due)
+        if rng.random() < 0.05:
+            checker.doomed.add(number)
+    kinds = dict.fromkeys(POLICY.kinds, checker.work)
+    async with dispatching(kinds, store, here=ACCOUNTS, policy=POLICY, seed=seed) as harness:
+        checker.harness = harness
+        async with anyio.create_task_group() as disturbance:
+            disturbance.start_soon(disturb, checker, harness)
+            await anyio.sleep(400)
+            disturbance.cancel_scope.cancel()
+        store.fails = set()
+        harness.arrive(*ACCOUNTS)
+        jobs = await harness.over(*store.jobs)
+        assert harness.dispatcher.summary.running == ()
+    assert not checker.running
+    assert not checker.wrong
+    for job in jobs:
+        if job.state is JobState.DONE:
+            assert job.result == job.id
+            assert store.results[job.id] == list(range(STEPS))
+        elif job.state is JobState.FAILED:
+            assert job.id in checker.doomed
+    states = Counter(job.state for job in jobs)
+    assert states[JobState.DONE] > JOBS / 2
+    assert states[JobState.FAILED] > 0
+    assert checker.runs > JOBS

@@ -8,25 +8,20 @@ import pytest
 from engine.work.handle import JobHandle
 from states.jobs import JobState
 from states.pace import KindPolicy
-from tests.engine.fakes import virtually
-from tests.engine.work.shop import MemoryStore, rules, working
+from tests.engine.work.harness import MemoryStore, dispatching, rules
 
-pytestmark = pytest.mark.usefixtures("lines")  # logged for good, each trouble would be a page
+pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]  # logged for good, each trouble would be a page
 
 
-def run(work: Any, store: MemoryStore) -> Any:
+async def run(work: Any, store: MemoryStore) -> Any:
     """Let one job be done by ``work``, and return it when it is over."""
-
-    async def main() -> Any:
-        number = store.add("work")
-        async with working({"work": work}, store, policy=rules(work=KindPolicy(patience=1e6))) as shop:
-            (job,) = await shop.over(number)
-        return job
-
-    return virtually(main)
+    number = store.add("work")
+    async with dispatching({"work": work}, store, policy=rules(work=KindPolicy(patience=1e6))) as harness:
+        (job,) = await harness.over(number)
+    return job
 
 
-def test_a_checkpoint_is_durable_when_it_returns() -> None:
+async def test_a_checkpoint_is_durable_when_it_returns() -> None:
     """Mark, results and messages can be read by then, and are there even if the process dies at once."""
     store, seen = MemoryStore(), []
 
@@ -34,13 +29,13 @@ def test_a_checkpoint_is_durable_when_it_returns() -> None:
         await job.checkpoint({"page": 1}, results=["a", "b"], messages=["hello"], done=1, total=9)
         seen.append(store.kill())
 
-    run(work, store)
+    await run(work, store)
     (after,) = seen
     assert (after.jobs[1].checkpoint, after.results[1], after.messages) == ({"page": 1}, ["a", "b"], ["hello"])
     assert (after.jobs[1].done, after.jobs[1].total, after.jobs[1].results) == (1, 9, 2)
 
 
-def test_what_is_put_into_a_mark_later_is_not_stored_before_it_is_said() -> None:
+async def test_what_is_put_into_a_mark_later_is_not_stored_before_it_is_said() -> None:
     """A list in the mark that the function goes on to fill belongs to the next checkpoint, with the results of that."""
     store = MemoryStore()
     stored = []
@@ -55,11 +50,11 @@ def test_what_is_put_into_a_mark_later_is_not_stored_before_it_is_said() -> None
         await store.flush()
         stored.append((store.jobs[1].checkpoint, store.jobs[1].done))
 
-    run(work, store)
+    await run(work, store)
     assert stored == [({"seen": []}, 1.0)]
 
 
-def test_saved_reads_the_same_in_this_run_and_in_the_next() -> None:
+async def test_saved_reads_the_same_in_this_run_and_in_the_next() -> None:
     """A mark is JSON: tuples are lists and keys are text, also before it was read back."""
     saved = []
 
@@ -67,7 +62,7 @@ def test_saved_reads_the_same_in_this_run_and_in_the_next() -> None:
         await job.checkpoint({"pair": (1, 2), "by": {7: "x"}})
         saved.append(job.saved)
 
-    job = run(work, MemoryStore())
+    job = await run(work, MemoryStore())
     assert saved == [job.checkpoint] == [{"pair": [1, 2], "by": {"7": "x"}}]
 
 
@@ -82,7 +77,7 @@ def test_saved_reads_the_same_in_this_run_and_in_the_next() -> None:
     ],
     ids="-".join,
 )
-def test_what_cannot_be_stored_is_said_at_once_and_changes_nothing(given: dict[str, Any]) -> None:
+async def test_what_cannot_be_stored_is_said_at_once_and_changes_nothing(given: dict[str, Any]) -> None:
     """The function hears of it in its own call, and the checkpoint before stays what it was."""
     store = MemoryStore()
 
@@ -92,23 +87,23 @@ def test_what_cannot_be_stored_is_said_at_once_and_changes_nothing(given: dict[s
             await job.checkpoint(**given)
         assert job.saved == {"page": 1}
 
-    job = run(work, store)
+    job = await run(work, store)
     assert (job.state, job.checkpoint, job.results, store.results[1]) == (JobState.DONE, {"page": 1}, 1, ["a"])
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), "half", object()])
-def test_progress_that_is_no_number_is_the_function_s_mistake(amount: Any) -> None:
+async def test_progress_that_is_no_number_is_the_function_s_mistake(amount: Any) -> None:
     """It is refused where it is said: stored, it would hold up all jobs for ever."""
 
     async def work(job: JobHandle, _: Any) -> None:
         with pytest.raises((TypeError, ValueError)):
             job.progress(amount)
 
-    assert run(work, MemoryStore()).state is JobState.DONE
+    assert (await run(work, MemoryStore())).state is JobState.DONE
 
 
-def test_progress_is_stored_within_a_second() -> None:
-    """It costs no write of its own at each word, and people see it a moment later."""
+async def test_progress_is_stored_within_a_second() -> None:
+    """Progress costs no write of its own each time, and can be read a moment later."""
     store, stored = MemoryStore(), []
 
     async def work(job: JobHandle, _: Any) -> None:
@@ -119,13 +114,13 @@ def test_progress_is_stored_within_a_second() -> None:
         await store.flush()
         stored.append((store.jobs[1].done, store.jobs[1].total, store.written["save"]))
 
-    run(work, store)
+    await run(work, store)
     ((done, total, writes),) = stored
     assert (done, total) == (999, 1000)
     assert writes < 10
 
 
-def test_checkpoints_side_by_side_keep_all_results() -> None:
+async def test_checkpoints_side_by_side_keep_all_results() -> None:
     """A function that works on several things at once loses none of what they found."""
     store = MemoryStore()
 
@@ -134,25 +129,25 @@ def test_checkpoints_side_by_side_keep_all_results() -> None:
             for number in range(5):
                 tasks.start_soon(lambda number=number: job.checkpoint({"n": number}, results=[number, number]))
 
-    job = run(work, store)
+    job = await run(work, store)
     assert job.results == 10
     assert sorted(store.results[1]) == sorted([*range(5), *range(5)])
 
 
-def test_a_handle_says_in_a_line_which_job_it_is() -> None:
+async def test_a_handle_says_in_a_line_which_job_it_is() -> None:
     """Not what the job was given, which may be long or private."""
     seen = []
 
     async def work(job: JobHandle, _: Any) -> None:
         seen.append(repr(job))
 
-    run(work, MemoryStore())
+    await run(work, MemoryStore())
     (shown,) = seen
     assert shown.startswith("<JobHandle job 1 (work) of ")
     assert shown.endswith(", attempt 1>")
 
 
-def test_the_attempt_counts_failures_alone() -> None:
+async def test_the_attempt_counts_failures_alone() -> None:
     """After a lost connection it is the same attempt, after a failure the next."""
     seen = []
 
@@ -163,5 +158,5 @@ def test_the_attempt_counts_failures_alone() -> None:
         if len(seen) == 2:
             raise ValueError
 
-    run(work, MemoryStore())
+    await run(work, MemoryStore())
     assert seen == [1, 1, 2]

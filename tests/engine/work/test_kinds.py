@@ -72,7 +72,7 @@ def test_data_that_do_not_fit_are_told_why(given: dict[str, Any], said: str) -> 
 
 
 def test_all_that_does_not_fit_is_told_at_once() -> None:
-    """Whoever mends the data sees every fault of them."""
+    """All faults of the data are reported together."""
     with pytest.raises(BadJob) as caught:
         KIND.read({"text": 5, "count": "x", "odd": 1})
     assert str(caught.value).count(";") >= 3

@@ -43,7 +43,7 @@ def refused(tmp_path: Path, *modules: str) -> str:
 
 
 def test_marked_functions_are_found_by_their_marks(tmp_path: Path, write: Write) -> None:
-    """Kinds with their data, handlers with their event, standing work; each for the accounts of its module."""
+    """Kinds with their data, handlers with their event, background work; each for the accounts of its module."""
     write(
         "my_work.py",
         """
@@ -77,7 +77,7 @@ async def unmarked(): ...
 
 
 def test_a_marked_function_is_a_plain_one(tmp_path: Path, write: Write) -> None:
-    """A declaration changes nothing of how it is called, so that people can test it."""
+    """A declaration changes nothing about how a function is called, so that it can be tested."""
     write("plain_work.py", "@job_kind('add')\nasync def add(job, client):\n    return job + client\n")
     (kind,) = found(tmp_path, "plain_work.py").kinds
     coroutine = kind.function(1, 2)
@@ -103,7 +103,7 @@ def test_a_file_is_imported_once(tmp_path: Path, write: Write) -> None:
 
 
 def test_a_file_with_the_name_of_a_module_in_use_replaces_nothing(tmp_path: Path, write: Write) -> None:
-    """A ``json.py`` of the user's is read, and ``json`` stays what it is for everybody else."""
+    """A ``json.py`` of the user's is read, and ``json`` stays what it is for all other code."""
     import json
 
     write("json.py", "@job_kind('mine')\nasync def mine(job, client): ...\n")

@@ -1,4 +1,4 @@
-"""Who may begin now: counts, holds, hours and budgets, and the law that no order of asking breaks a budget."""
+"""Which jobs may begin now: counts, holds, hours and budgets, and that no order of asking breaks a budget."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def begin(at: Pace, kind: str, account: str, now: float) -> None:
 
 
 def test_one_job_of_a_kind_at_a_time_with_an_account() -> None:
-    """Without rules the second waits for the end of the first, and nobody else does."""
+    """Without rules the second job waits for the end of the first, and no other does."""
     at = pace()
     begin(at, "k", "A", NOW)
     assert at.opening("k", "A", NOW) == WHEN_ONE_ENDS

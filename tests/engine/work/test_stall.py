@@ -1,4 +1,4 @@
-"""Who blocks the loop, and what is no blocking: real loops, threads and signals, and short limits."""
+"""What blocks the loop, and what does not: real loops, threads and signals, and short limits."""
 
 import asyncio
 import signal
@@ -8,8 +8,9 @@ import time
 
 import anyio
 
-from tests.engine.work.stalls import JOB, Lines, block, hold_the_loop_briefly, look_on, said
-from tests.engine.workplace import ROOT
+from tests.engine.harness import ROOT
+from tests.engine.work.blocking import JOB, Lines, block, hold_the_loop_briefly, look_on, said
+from tests.timeouts import TIMEOUT
 
 
 async def test_a_job_that_blocks_is_named_with_its_stack(lines: Lines) -> None:
@@ -26,7 +27,7 @@ async def test_a_job_that_blocks_is_named_with_its_stack(lines: Lines) -> None:
 
 
 async def test_a_report_comes_at_each_doubling_and_is_taken_back(lines: Lines) -> None:
-    """Eight tenths of standing still are told at 0.1, 0.2, 0.4 s and perhaps 0.8 s, and then that the loop goes on."""
+    """A blocked loop is reported at 0.1, 0.2, 0.4 s and perhaps 0.8 s, and then the line says that it goes on."""
     await look_on(hold_the_loop_briefly, first_report=0.1)
     assert [line["log_level"] for line in lines[:-1]] == ["error"] * (len(lines) - 1)
     assert 2 <= len(said(lines, "stood still")) <= 4
@@ -52,12 +53,12 @@ async def test_a_callback_is_reported(lines: Lines) -> None:
 
 
 async def test_a_stall_below_the_limit_is_not_reported(lines: Lines) -> None:
-    """Less than a second of blocking is nobody's business if the limit is five."""
+    """Less than a second of blocking is not reported if the limit is five seconds."""
     await look_on(hold_the_loop_briefly, first_report=5.0)
     assert lines == []
 
 
-async def test_a_loop_that_is_only_busy_blames_nobody(lines: Lines) -> None:
+async def test_a_loop_that_is_only_busy_is_not_the_fault_of_a_job(lines: Lines) -> None:
     """Many tasks that take long together are a warning, not an accusation of the one that happens to run."""
 
     async def busy() -> None:
@@ -113,12 +114,12 @@ asyncio.run(main())
 
 
 async def test_a_process_that_was_stopped_reports_nothing() -> None:
-    """In the midst of a short step, a second of SIGSTOP is no standing still, nor is a night with the lid closed."""
+    """A second of SIGSTOP in the midst of a short step is not a blocked loop; nor is a night with the lid closed."""
     async with await anyio.open_process([sys.executable, "-c", STOPPED], stderr=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stderr is not None
-        with anyio.fail_after(20):
+        with anyio.fail_after(TIMEOUT):
             assert await process.stdout.receive()
             await anyio.sleep(0.5)
             process.send_signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Who is thrown out, who never is, and how: real loops, threads and signals, and short limits."""
+"""Which tasks are thrown out, which never are, and how: real loops, threads and signals, and short limits."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from engine.work.stall import SIGNAL, Stalled, watched
-from tests.engine.work.stalls import (
+from tests.engine.work.blocking import (
     EVERY,
     JOB,
     OUTRAGEOUS,
@@ -25,6 +25,7 @@ from tests.engine.work.stalls import (
     run_away,
     said,
 )
+from tests.timeouts import TIMEOUT
 
 
 @pytest.mark.parametrize("work", [run_away, oversleep, read_on_a_deaf_line])
@@ -129,7 +130,7 @@ async def test_a_signal_reaches_a_job_that_still_blocks(signals: LateSignals) ->
 
 @pytest.mark.usefixtures("lines")
 async def test_a_job_that_let_go_of_the_loop_is_not_thrown_out(signals: LateSignals) -> None:
-    """A signal that comes when the loop went on meanwhile is no longer for anybody."""
+    """A signal that comes after the loop went on hits no task."""
 
     async def job() -> None:
         block(0.8)
@@ -177,8 +178,8 @@ async def test_the_code_that_runs_tasks_is_not_hit(signals: LateSignals) -> None
     assert (await look_on(job, throw=True)).exception() is None
 
 
-async def test_a_signal_of_somebody_else_harms_nobody(lines: Lines) -> None:
-    """Nothing is raised in a job that nobody wants to throw out."""
+async def test_a_foreign_signal_harms_no_task(lines: Lines) -> None:
+    """Nothing is raised in a job that is not to be thrown out."""
 
     async def job() -> None:
         signal.raise_signal(SIGNAL)
@@ -231,7 +232,7 @@ def test_throwing_off_the_main_thread_is_refused() -> None:
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
-    thread.join(20)
+    thread.join(TIMEOUT)
     assert became == ["refused"]
 
 

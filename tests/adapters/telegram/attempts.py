@@ -5,15 +5,16 @@ import attrs
 from adapters.telegram import Proxy, ProxyFailover, TelegramConnector, TelegramLink
 from states import Event
 from states.events import Connected, Failure
-from tests.adapters.telegram.place import Place
+from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.proxies import SECRETS, LocalProxy
+from tests.timeouts import TIMEOUT
 
-TIMEOUT = 10.0
 
-
-def through(place: Place, *proxies: Proxy | None, failover: ProxyFailover | None = None) -> TelegramConnector:
+def proxied(
+    harness: DatacenterHarness, *proxies: Proxy | None, failover: ProxyFailover | None = None
+) -> TelegramConnector:
     """Return a connector whose links go through these proxies."""
-    return attrs.evolve(place.connector(), failover=failover or ProxyFailover(proxies))
+    return attrs.evolve(harness.connector(), failover=failover or ProxyFailover(proxies))
 
 
 async def attempt(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> Event:
@@ -22,7 +23,7 @@ async def attempt(connector: TelegramConnector, *, timeout: float = TIMEOUT) -> 
     try:
         return (await link.open(timeout=timeout))[-1]
     finally:
-        await link.close(timeout=1)
+        await link.close(timeout=TIMEOUT)
         await connector.settle()
 
 
@@ -42,6 +43,6 @@ async def opened(connector: TelegramConnector) -> TelegramLink:
 
 
 async def refused_port() -> int:
-    """Return a port of loopback that nobody listens on."""
+    """Return a port of loopback that nothing listens on."""
     async with LocalProxy("socks5").listening() as gone:
         return gone.port

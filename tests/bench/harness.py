@@ -1,4 +1,4 @@
-"""Where the programs of a comparison stand: one sandbox, an account and a port of its own for each program."""
+"""The harness of a comparison: one sandbox, and for each program an account and a port of its own."""
 
 import itertools
 import statistics
@@ -42,7 +42,7 @@ class Outcome:
     times: int = 0
     """How often what was measured happened."""
     looks: int = 0
-    """How often the beacon looked for the datacenter meanwhile."""
+    """How often the network probe looked for the datacenter meanwhile."""
 
 
 Outcomes = Mapping[str, list[Outcome]]
@@ -54,7 +54,7 @@ def median(outcomes: Sequence[Outcome], value: Callable[[Outcome], float]) -> fl
 
 
 @define(eq=False)
-class Seat:
+class Subject:
     """A program, its account, and the means to hurt it alone. Times and counts are from ``begin`` on."""
 
     program: Program
@@ -134,7 +134,7 @@ class Seat:
 
 
 @define(eq=False)
-class Ground:
+class RecoveryHarness:
     """See the module's docstring."""
 
     directory: Path
@@ -144,7 +144,7 @@ class Ground:
     _numbers: "itertools.count[int]" = field(factory=itertools.count, init=False)
 
     @asynccontextmanager
-    async def seat(self, kind: Kind, *, relayed: bool = False) -> AsyncIterator[Seat]:
+    async def subject(self, kind: Kind, *, relayed: bool = False) -> AsyncIterator[Subject]:
         """Let a program of this kind run on an account of its own; ``relayed`` puts a relay before its port."""
         phone = f"+999662{next(self._numbers):04}"
         relay = Relay(await self.sandbox.listen(phone))
@@ -156,18 +156,18 @@ class Ground:
                 Datacenter(self.sandbox.dc_id, "127.0.0.1", port, self.sandbox.public_key),
             )
             async with kind.running(account, self.journal, self.policy) as program:
-                yield Seat(program, phone, relay, self.sandbox)
+                yield Subject(program, phone, relay, self.sandbox)
                 await self.sandbox.clear(phone)
 
     async def side_by_side(
-        self, samples: Mapping[Kind, int], act: Callable[[Seat, int], Awaitable[Outcome]], *, relayed: bool = False
+        self, samples: Mapping[Kind, int], act: Callable[[Subject, int], Awaitable[Outcome]], *, relayed: bool = False
     ) -> Outcomes:
         """Do the same to so many programs of each kind at the same time; ``act`` is told which of its kind it is."""
         found: dict[str, list[Outcome]] = {kind.__name__: [] for kind in samples}
 
         async def one(kind: Kind, nth: int) -> None:
-            async with self.seat(kind, relayed=relayed) as seat:
-                found[kind.__name__].append(await act(seat, nth))
+            async with self.subject(kind, relayed=relayed) as subject:
+                found[kind.__name__].append(await act(subject, nth))
 
         async with anyio.create_task_group() as tasks:
             for kind, count in samples.items():

@@ -1,4 +1,4 @@
-"""Functions that block the loop, and a watch that looks on."""
+"""Functions that block the loop, and a watch over them."""
 
 import asyncio
 import socket
@@ -11,6 +11,7 @@ import anyio
 
 from engine.console.messages import render
 from engine.work.stall import watched
+from tests.timeouts import TIMEOUT
 
 EVERY = 0.05
 JOB = "job 17 (crunch) of Account 1"
@@ -28,7 +29,7 @@ def said(lines: Lines, words: str) -> list[str]:
 
 async def until(holds: Callable[[], Any]) -> None:
     """Wait until something can be seen."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(TIMEOUT):
         while not holds():
             await anyio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""A person with answers."""
+"""A stand-in for the user who logs in."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -11,8 +11,8 @@ Answer = str | BaseException | Callable[[], Awaitable[str]]
 
 
 @define(eq=False)
-class Scripted:
-    """A person who answers what was written down beforehand, and remembers what was asked and said."""
+class ScriptedAnswers:
+    """Gives answers that were written down beforehand, and records what was asked and said."""
 
     answers: deque[Answer] = field(factory=deque, converter=deque)
     yes: bool = False

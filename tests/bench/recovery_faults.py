@@ -8,7 +8,7 @@ import anyio
 from attrs import frozen
 
 from adapters.sandbox import FaultKind
-from tests.bench.ground import Ground, Kind, Outcome, Outcomes, Seat
+from tests.bench.harness import Kind, Outcome, Outcomes, RecoveryHarness, Subject
 from tests.bench.programs import Bare, Holdfast
 
 KINDS: tuple[Kind, ...] = (Holdfast, Bare)
@@ -48,7 +48,7 @@ class Row:
     fault: str
     """What happens, for the table; it may name fields of the scale."""
     measured: str
-    run: Callable[[Ground, Scale], Awaitable[Outcomes]]
+    run: Callable[[RecoveryHarness, Scale], Awaitable[Outcomes]]
     bound: Callable[[Scale], float] = lambda scale: scale.bound
     slack: float = 0.0
     """Seconds that the engine may be slower."""
@@ -57,16 +57,16 @@ class Row:
 # --- over in a moment ------------------------------------------------------------------------------------------------
 
 
-async def strokes(fault: FaultKind, ground: Ground, scale: Scale) -> Outcomes:
+async def strokes(fault: FaultKind, harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Cut the connection again and again, in turn; until a request is answered again."""
     found: dict[str, list[Outcome]] = {kind.__name__: [] for kind in KINDS}
-    async with ground.seat(Holdfast) as ours, ground.seat(Bare) as theirs:
+    async with harness.subject(Holdfast) as ours, harness.subject(Bare) as theirs:
         for _ in range(scale.strokes):
-            for kind, seat in zip(KINDS, (ours, theirs), strict=True):
-                await seat.program.settle()
-                await seat.begin()
-                await seat.hurt(fault)
-                found[kind.__name__].append(await seat.answered(scale.bound))
+            for kind, subject in zip(KINDS, (ours, theirs), strict=True):
+                await subject.program.settle()
+                await subject.begin()
+                await subject.hurt(fault)
+                found[kind.__name__].append(await subject.answered(scale.bound))
     return found
 
 
@@ -74,91 +74,96 @@ async def strokes(fault: FaultKind, ground: Ground, scale: Scale) -> Outcomes:
 
 
 async def spell(
-    fault: FaultKind, length: Callable[[Scale], float], few: bool, ground: Ground, scale: Scale, **options: Any
+    fault: FaultKind,
+    length: Callable[[Scale], float],
+    few: bool,
+    harness: RecoveryHarness,
+    scale: Scale,
+    **options: Any,
 ) -> Outcomes:
     """Let a fault stand for a while, beginning with a reset; from its end until a request is answered.
 
     ``few`` lets but one bare client suffer it: some of them bring a storm.
     """
 
-    async def act(seat: Seat, nth: int) -> Outcome:
-        await seat.program.settle()
-        await seat.begin()
-        await seat.hurt(fault, **options)
-        await seat.hurt(FaultKind.RESET)
+    async def act(subject: Subject, nth: int) -> Outcome:
+        await subject.program.settle()
+        await subject.begin()
+        await subject.hurt(fault, **options)
+        await subject.hurt(FaultKind.RESET)
         # Telethon tries once a second: whether the end falls just before a try or just after must not matter.
         await anyio.sleep(length(scale) + PHASE_OF_TRIES * ((nth + 0.5) / scale.samples % 1))
-        await seat.heal()
-        return await seat.answered(scale.bound)
+        await subject.heal()
+        return await subject.answered(scale.bound)
 
-    return await ground.side_by_side({Holdfast: scale.spell_samples, Bare: 1 if few else scale.samples}, act)
+    return await harness.side_by_side({Holdfast: scale.spell_samples, Bare: 1 if few else scale.samples}, act)
 
 
-async def half_open(ground: Ground, scale: Scale) -> Outcomes:
+async def half_open(harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Let nothing through the connection any more; until a request is answered on another one."""
 
-    async def act(seat: Seat, nth: int) -> Outcome:
-        await seat.program.settle()
+    async def act(subject: Subject, nth: int) -> Outcome:
+        await subject.program.settle()
         await anyio.sleep(scale.phase * nth / scale.samples)
-        await seat.begin()
-        seat.relay.freeze()
-        return await seat.answered(scale.silence)
+        await subject.begin()
+        subject.relay.freeze()
+        return await subject.answered(scale.silence)
 
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act, relayed=True)
+    return await harness.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act, relayed=True)
 
 
-async def lost_update(ground: Ground, scale: Scale) -> Outcomes:
+async def lost_update(harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Let a message come in during an outage; from its end until the handler hears it, and how often."""
 
-    async def act(seat: Seat, _: int) -> Outcome:
-        text = "said while nobody listened"
-        heard = seat.program.heard
-        await seat.program.settle()
-        await seat.begin()
-        await seat.hurt(FaultKind.REFUSE)
-        await seat.hurt(FaultKind.RESET)
+    async def act(subject: Subject, _: int) -> Outcome:
+        text = "said during the outage"
+        heard = subject.program.heard
+        await subject.program.settle()
+        await subject.begin()
+        await subject.hurt(FaultKind.REFUSE)
+        await subject.hurt(FaultKind.RESET)
         await anyio.sleep(PUSHED_AFTER)
-        await seat.push(text)
+        await subject.push(text)
         await anyio.sleep(scale.outage - PUSHED_AFTER)
-        await seat.heal()
-        at = await seat.until(lambda: next((at for at, said in heard if said == text), None), scale.bound)
+        await subject.heal()
+        at = await subject.until(lambda: next((at for at, said in heard if said == text), None), scale.bound)
         await anyio.sleep(REPEATED_WITHIN)
-        return await seat.outcome(at, times=[said for _, said in heard].count(text))
+        return await subject.outcome(at, times=[said for _, said in heard].count(text))
 
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act)
+    return await harness.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act)
 
 
 # --- for good --------------------------------------------------------------------------------------------------------
 
 
-async def revoked(ground: Ground, scale: Scale) -> Outcomes:
+async def revoked(harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Revoke the login of a program that only listens; until it can tell."""
 
-    async def act(seat: Seat, nth: int) -> Outcome:
-        await seat.program.settle()
+    async def act(subject: Subject, nth: int) -> Outcome:
+        await subject.program.settle()
         await anyio.sleep(scale.phase * nth / scale.samples)
-        await seat.begin()
-        await seat.hurt(FaultKind.REVOKE)
-        return await seat.outcome(await seat.until(lambda: seat.program.noticed, scale.bound))
+        await subject.begin()
+        await subject.hurt(FaultKind.REVOKE)
+        return await subject.outcome(await subject.until(lambda: subject.program.noticed, scale.bound))
 
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: 1}, act)
+    return await harness.side_by_side({Holdfast: scale.samples, Bare: 1}, act)
 
 
-async def refused_difference(ground: Ground, scale: Scale) -> Outcomes:
+async def refused_difference(harness: RecoveryHarness, scale: Scale) -> Outcomes:
     """Answer the update loop, which asks for an update that it misses, with 401; until the program can tell."""
 
-    async def act(seat: Seat, _: int) -> Outcome:
-        await seat.program.settle()
-        await seat.hurt(FaultKind.LOST_UPDATE, times=1)
-        await seat.push("lost")
-        await seat.hurt(
+    async def act(subject: Subject, _: int) -> Outcome:
+        await subject.program.settle()
+        await subject.hurt(FaultKind.LOST_UPDATE, times=1)
+        await subject.push("lost")
+        await subject.hurt(
             FaultKind.RPC_ERROR, code=401, text=REVOKED, request="updates.getDifference", duration=scale.bound
         )
-        await seat.begin()
-        await seat.push("the next one")
-        return await seat.outcome(await seat.until(lambda: seat.program.noticed, scale.bound))
+        await subject.begin()
+        await subject.push("the next one")
+        return await subject.outcome(await subject.until(lambda: subject.program.noticed, scale.bound))
 
-    return await ground.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act)
+    return await harness.side_by_side({Holdfast: scale.samples, Bare: scale.samples}, act)
 
 
 QUIET = (

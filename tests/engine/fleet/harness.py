@@ -13,15 +13,15 @@ from engine.fleet.supervisor import Supervisor
 from states import Policy, State, Step
 from states.events import NetworkLost
 from states.schedules import Backoff, BackoffSchedules, Health
-from tests.engine.fakes import MemoryJournal, World, runner_for
+from tests.engine.fakes import FakeConnector, MemoryJournal, runner_for
 
 STABLE_AFTER = 5.0
 SCHEDULE = Backoff(jitter=0)
 
 
 @define
-class Weather:
-    """What every attempt meets; it takes the place of a list of outcomes."""
+class FakeNetwork:
+    """The network of all accounts: given as the ``outcomes`` of a connector, it decides every attempt."""
 
     up: bool = True
     silent: bool = False
@@ -35,18 +35,18 @@ class Weather:
 
 
 @define(eq=False)
-class TestFleet:
-    """Accounts side by side, with the manners that they have in the engine."""
+class FleetHarness:
+    """Accounts side by side, with the connect limiter and the outage detector of the engine."""
 
     __test__ = False
     size: int
     at_once: int = 32
     stagger: float = 0.0
     probe_every: float = 20.0
-    weather: Weather = field(factory=Weather)
-    worlds: dict[str, World] = field(init=False)
+    network: FakeNetwork = field(factory=FakeNetwork)
+    connectors: dict[str, FakeConnector] = field(init=False)
     limiter: ConnectLimiter = field(init=False)
-    network: OutageDetector = field(init=False)
+    detector: OutageDetector = field(init=False)
     supervisor: Supervisor = field(init=False)
     journal: MemoryJournal = field(factory=MemoryJournal)
     under_way: int = 0
@@ -54,21 +54,21 @@ class TestFleet:
     """Most attempts at once since the test last set it to zero."""
 
     def __attrs_post_init__(self) -> None:
-        self.worlds = {f"A{number}": World(outcomes=self.weather) for number in range(self.size)}  # type: ignore[arg-type]
+        self.connectors = {f"A{number}": FakeConnector(outcomes=self.network) for number in range(self.size)}  # type: ignore[arg-type]
         self.limiter = ConnectLimiter(self.at_once, self.stagger)
 
     @asynccontextmanager
-    async def living(self) -> AsyncIterator["TestFleet"]:
+    async def living(self) -> AsyncIterator["FleetHarness"]:
         """Let the fleet live for the length of the block, from the moment at which all links are stable."""
         self.supervisor = Supervisor({}, anyio.Event(), grace=15)
-        self.network = OutageDetector(self.limiter, self.supervisor.notify)
+        self.detector = OutageDetector(self.limiter, self.supervisor.notify)
         policy = Policy(
             healthy=Health(stable_after=STABLE_AFTER, probe_every=self.probe_every),
             backoff=BackoffSchedules(network=SCHEDULE),
         )
-        for name, world in self.worlds.items():
+        for name, connector in self.connectors.items():
             self.supervisor.runners[name] = runner_for(
-                world, self.journal, account=name, limiter=self, policy=policy, observer=self._observe
+                connector, self.journal, account=name, limiter=self, policy=policy, observer=self._observe
             )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.supervisor.run)
@@ -80,7 +80,7 @@ class TestFleet:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Count those who have a turn."""
+        """Count the accounts that have a turn."""
         async with self.limiter.turn():
             self.under_way += 1
             self.most = max(self.most, self.under_way)
@@ -90,12 +90,12 @@ class TestFleet:
                 self.under_way -= 1
 
     def _observe(self, account: str, step: Step) -> None:
-        self.network.observe(account, step)
+        self.detector.observe(account, step)
 
     def lose(self, *accounts: str) -> None:
         """Let these accounts lose their links; without names all of them."""
-        for name in accounts or self.worlds:
-            self.worlds[name].lose()
+        for name in accounts or self.connectors:
+            self.connectors[name].lose()
 
     def state(self, account: str) -> State:
         """Where an account is."""
@@ -103,7 +103,7 @@ class TestFleet:
 
     def all_healthy(self, *accounts: str) -> bool:
         """Say whether these accounts are healthy; without names all of them."""
-        return all(self.state(name) is State.HEALTHY for name in accounts or self.worlds)
+        return all(self.state(name) is State.HEALTHY for name in accounts or self.connectors)
 
     async def until_healthy(self, *accounts: str) -> float:
         """Wait for that, at most a virtual hour; return how long it took."""
@@ -115,7 +115,7 @@ class TestFleet:
 
     def opened_since(self, since: float) -> list[float]:
         """Return when attempts began, in order."""
-        return sorted(at for world in self.worlds.values() for at, _ in world.opened if at >= since)
+        return sorted(at for connector in self.connectors.values() for at, _ in connector.opened if at >= since)
 
     def events(self, name: str) -> list[str]:
         """Return the accounts that took an event of this name, in order."""

@@ -1,4 +1,4 @@
-"""A datacenter in the test's own loop, and session files as Telethon writes them."""
+"""A harness with a datacenter in the test's own loop, and session files as Telethon writes them."""
 
 import sqlite3
 from contextlib import closing
@@ -13,12 +13,13 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Sandbox
 from adapters.telegram import Datacenter, TelegramConnector
 from adapters.telegram.client import REQUEST_TIMEOUT
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 
 
 @define
-class Place:
+class DatacenterHarness:
     """A sandbox for the length of an ``async with``, and connectors to it.
 
     No fixture could keep it open: its task group must end in the task that began it.
@@ -64,7 +65,7 @@ class Place:
     def write_session(self, path: Path, key: bytes | None) -> None:
         """Write a session file as Telethon does."""
         session = SQLiteSession(str(path))
-        session.set_dc(self.dc.dc_id, "127.0.0.9", 443)  # nobody is there: no mistake of ours leads outside
+        session.set_dc(self.dc.dc_id, "127.0.0.9", 443)  # nothing listens there: no mistake of ours leads outside
         if key is not None:
             session.auth_key = AuthKey(key)
         session.save()
@@ -72,7 +73,7 @@ class Place:
 
     async def pts_in_file(self, connector: TelegramConnector, least: int) -> int:
         """Return the account's update state in its session file, as soon as it is this far."""
-        with anyio.fail_after(5):
+        with anyio.fail_after(TIMEOUT):
             while True:
                 with closing(sqlite3.connect(connector.session)) as database:
                     row = database.execute("select pts from update_state where id = 0").fetchone()

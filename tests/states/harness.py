@@ -1,4 +1,4 @@
-"""One account, driven through the real ``step``."""
+"""A harness that drives one account through the real ``step``."""
 
 import random
 
@@ -15,7 +15,7 @@ STEADY = Policy(
 PARKING = Policy(backoff=BackoffSchedules(network=Backoff(jitter=0, tries=3, then=Then.PARK)))
 
 
-class Life:
+class AccountDriver:
     """Drives one account through the real ``step``, a virtual second at a time."""
 
     def __init__(self, policy: Policy = STEADY, snapshot: Snapshot | None = None) -> None:
@@ -34,7 +34,7 @@ class Life:
         self.snapshot = self.last.snapshot
         return self.last
 
-    def connect(self) -> "Life":
+    def connect(self) -> "AccountDriver":
         """Bring the account from a wait or its start to ``healthy``."""
         if self.snapshot.state is State.BACKOFF:
             self.take(Elapsed(generation=0))
@@ -44,7 +44,7 @@ class Life:
         self.take(Connected())
         return self
 
-    def settle(self) -> "Life":
+    def settle(self) -> "AccountDriver":
         """Let the link become stable."""
         self.take(Stable(generation=0))
         return self

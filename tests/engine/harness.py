@@ -1,4 +1,4 @@
-"""A directory in which an engine really runs: a process of its own, real signals, a real journal."""
+"""A harness that runs an engine as a process of its own, with real signals and a real journal."""
 
 import json
 import os
@@ -20,10 +20,9 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import Sandbox
 from adapters.sqlite import JournalReader, StorageError
 from states import Entry
+from tests.timeouts import TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT = 30.0
-"""Seconds that anything may take before a test gives up; on a quiet machine it takes one or two."""
 
 FAST = """
 states:
@@ -42,7 +41,7 @@ COMPLAINTS = re.compile(
 
 
 @define
-class Workplace:
+class EngineHarness:
     """A config, its data, and the engines that run on it."""
 
     directory: Path
@@ -85,7 +84,7 @@ class Workplace:
         lines = []
         for number, phone in enumerate(phones, 1):
             session = SQLiteSession(str(self.directory / f"account{number}.session"))
-            session.set_dc(dc.dc_id, "127.0.0.9", 443)  # nobody is there: no mistake of ours leads outside
+            session.set_dc(dc.dc_id, "127.0.0.9", 443)  # nothing listens there: no mistake of ours leads outside
             session.auth_key = AuthKey(dc.authorize(phone))
             session.save()
             session.close()
@@ -112,6 +111,17 @@ class Workplace:
                 if process.returncode is None:
                     process.kill()
 
+    @asynccontextmanager
+    async def beside(self, *words: str) -> AsyncIterator[Process]:
+        """Run a command for the length of the block; killed if the test leaves it running."""
+        command = [sys.executable, "-W", "error", "-m", "engine", *words]
+        async with await anyio.open_process(command, cwd=self.directory, env=self.environment) as process:
+            try:
+                yield process
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
     async def _read(self, stream: ByteReceiveStream | None, into: bytearray) -> None:
         assert stream is not None
         async for chunk in stream:
@@ -124,7 +134,7 @@ class Workplace:
         with anyio.fail_after(TIMEOUT):
             return await process.wait()
 
-    async def until(self, holds: Callable[["Workplace"], bool]) -> None:
+    async def until(self, holds: Callable[["EngineHarness"], bool]) -> None:
         """Wait until something can be seen from outside."""
         try:
             with anyio.fail_after(TIMEOUT):
@@ -165,6 +175,6 @@ def entries(printed: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
 
 
-def all_are(state: str, count: int) -> Callable[[Workplace], bool]:
+def all_are(state: str, count: int) -> Callable[[EngineHarness], bool]:
     """Return whether this many accounts are in this state."""
-    return lambda place: place.states() == [state] * count
+    return lambda harness: harness.states() == [state] * count

@@ -1,4 +1,4 @@
-"""A dispatcher at work in virtual time: a store in memory, clients that are any object, kinds that a test writes."""
+"""A harness for the dispatcher in virtual time: a store in memory, any object as client, kinds of the test."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ class MemoryStore:
     """Seconds that a flush and each question take."""
     _writes: list[Write] = field(factory=list)
 
-    # --- what a person does ------------------------------------------------------------------------------------------
+    # --- what a command does -----------------------------------------------------------------------------------------
 
     def add(self, kind: str, **given: Any) -> int:
         """Add a job, durably; return its number."""
@@ -64,7 +64,7 @@ class MemoryStore:
         return number
 
     def change(self, number: int, event: JobEvent) -> None:
-        """Let a person's wish befall a job, durably."""
+        """Apply a command's change to a job, durably."""
         self.jobs[number] = decide(self.jobs[number], event, now=self.clock.now())
 
     def kill(self) -> "MemoryStore":
@@ -97,7 +97,7 @@ class MemoryStore:
         await self._write("keep", write)
 
     def _put(self, job: Job) -> None:
-        if self.jobs[job.id].state in OPEN:  # what a person has ended stays ended
+        if self.jobs[job.id].state in OPEN:  # a job that a command has ended stays ended
             self.jobs[job.id] = job
 
     async def charge(self, job: Job, account: str, until: float) -> None:
@@ -163,7 +163,7 @@ class MemoryStore:
         return [job for job in self.jobs.values() if job.state is JobState.QUEUED and job.due is None]
 
     async def _write(self, name: str, write: Write) -> None:
-        """Queue a write; who is cancelled or fails here has queued nothing."""
+        """Queue a write; a call that is cancelled or fails here has queued nothing."""
         self._fail(name)
         await anyio.lowlevel.checkpoint()
         self.written[name] += 1
@@ -194,7 +194,7 @@ def classify_error(exc: BaseException, _: Any) -> Lost | Flooded | Raised:
 
 
 @define(eq=False)
-class Shop:
+class DispatcherHarness:
     """A dispatcher that runs, its accounts and its store."""
 
     dispatcher: Dispatcher
@@ -244,7 +244,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def working(
+async def dispatching(
     kinds: dict[str, Function],
     store: MemoryStore,
     *,
@@ -253,7 +253,7 @@ async def working(
     policy: WorkPolicy = STEADY,
     data: type[Any] | None = None,
     seed: int = 1,
-) -> AsyncIterator[Shop]:
+) -> AsyncIterator[DispatcherHarness]:
     """Let a dispatcher work for the length of the block, with the accounts ``here``, and those ``away`` to come."""
     clients: dict[str, object | None] = {name: object() for name in here} | dict.fromkeys(away)
     dispatcher = Dispatcher(
@@ -269,7 +269,7 @@ async def working(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(dispatcher.run)
         try:
-            yield Shop(dispatcher, store, clients)
+            yield DispatcherHarness(dispatcher, store, clients)
         finally:
             tasks.cancel_scope.cancel()
 
@@ -278,7 +278,7 @@ Begins = list[tuple[float, int, str]]
 """When a run began (virtual seconds), the job's number, and the account."""
 
 
-class Log:
+class RunLog:
     """Kinds that note their begins."""
 
     def __init__(self) -> None:
@@ -323,7 +323,7 @@ def rules(**kinds: KindPolicy) -> WorkPolicy:
     return WorkPolicy(retry=Backoff(jitter=0), kinds=kinds)
 
 
-class Stubborn(Log):
+class Stubborn(RunLog):
     """A kind that does not let itself be cancelled until it is let go."""
 
     def __init__(self) -> None:
