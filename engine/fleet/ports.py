@@ -56,8 +56,8 @@ class Connector(Protocol):
     def link(self, number: int, holds: tuple[Hold, ...]) -> Link:
         """Return a link that is not open yet, and that will send no request of a kind in ``holds``."""
 
-    def listen(self, hear: Callable[[Event], None]) -> None:
-        """Call ``hear`` when the account's session cannot be written, and when it can be written again."""
+    def listen(self, observer: Callable[[Event], None]) -> None:
+        """Call ``observer`` when the account's session cannot be written, and when it can be written again."""
 
     async def deliver(self) -> None:
         """Pass arriving updates to the account's handlers, until cancelled."""
