@@ -93,8 +93,8 @@ def test_the_config_for_telegram_itself_is_valid(page: str, tmp_path: Path, monk
     """The first config that a page shows can be loaded, and goes to Telegram with each account that it names."""
     [config, *_] = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     monkeypatch.setenv("API_HASH", "0" * 32)
-    (tmp_path / "brought").mkdir()
-    (tmp_path / "brought" / "news.session").touch()
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "imported" / "news.session").touch()
     (tmp_path / "config.yaml").write_text(config, "utf-8")
     loaded = load(tmp_path / "config.yaml")
     assert loaded.telegram.datacenter is None

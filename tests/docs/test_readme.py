@@ -65,5 +65,5 @@ async def test_the_program_runs(tmp_path: Path) -> None:
         said = done.stderr.decode()
         assert done.returncode == 0, said
         assert not COMPLAINTS.search(said), said
-        assert done.stdout.decode().splitlines() == [PHONE[1:], "done"]
+        assert done.stdout.decode().splitlines() == [f"User {PHONE[1:]}", "done"]
         assert [message.text for message in dc.messages(PHONE)] == ["Hello"]
