@@ -13,7 +13,8 @@ from telethon.tl.core import GzipPacked
 from adapters.sandbox import Sandbox
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey
-from tests.adapters.sandbox.harness import TIMEOUT, Connect, NewSession, OpenPeer, RawPeer
+from tests.adapters.sandbox.harness import Connect, NewSession, OpenPeer, RawPeer
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 SELF = functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=5)
