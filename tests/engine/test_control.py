@@ -23,12 +23,6 @@ QUICK_KEYS = "    auth_key: {first: 50ms, factor: 1, cap: 50ms}\nfleet:"
 SERVED = services.perform
 
 
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
-
-
 def session_of(harness: EngineHarness, number: int = 1) -> Path:
     """Return an account's session file."""
     return harness.directory / f"account{number}.session"

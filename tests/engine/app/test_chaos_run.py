@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from pathlib import Path
 
 import anyio
 import pytest
@@ -30,12 +29,6 @@ def descriptors(pid: int) -> int:
     with suppress(FileNotFoundError):
         return len(os.listdir(f"/proc/{pid}/fd"))
     return 0
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 @pytest.mark.slow

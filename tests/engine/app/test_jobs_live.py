@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -27,12 +26,6 @@ from tests.timeouts import TIMEOUT
 PHONES = ("+9996620001", "+9996620002")
 GROUP = "holdfast_test"
 QUICK = FAST + "work: {retry: {first: 50ms, cap: 100ms, tries: 3}}\n"
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 async def over(engine: Engine, job: int) -> Job:

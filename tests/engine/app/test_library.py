@@ -1,7 +1,6 @@
 """``Engine`` as a library: handlers that survive every client, accounts that can be waited for, and a clean end."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,12 +16,6 @@ from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002")
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 def listening(engine: Engine, accounts: str = "*") -> list[str]:
