@@ -238,7 +238,7 @@ REASONS = {
 
 
 def credentials_in(session: Path) -> list[Any] | bytes:
-    """Return the rows that hold the key and its datacenter, or the bytes of a file that is no database."""
+    """Return the rows that hold the key and its datacenter, or the bytes of a file that is not a database."""
     try:
         with closing(sqlite3.connect(f"{session.as_uri()}?mode=ro", uri=True)) as database:
             return list(database.execute("select * from sessions"))

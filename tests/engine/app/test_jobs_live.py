@@ -107,7 +107,7 @@ async def test_a_send_that_may_have_been_heard_stays_with_its_account(harness: E
 
 
 async def test_a_flood_wait_holds_its_kind_and_nothing_else(harness: EngineHarness) -> None:
-    """A send that has to wait is no failure, and meanwhile the account collects."""
+    """A send that has to wait is not a failure, and meanwhile the account collects."""
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
         await dc.post(GROUP, "read me")

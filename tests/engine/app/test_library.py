@@ -98,7 +98,7 @@ async def test_a_handler_hears_of_the_accounts_that_it_names(harness: EngineHarn
 
 
 async def test_a_client_is_given_only_while_work_may_use_it(harness: EngineHarness) -> None:
-    """Before the account is healthy and while it is away there is no client; ``ready`` waits for the next one."""
+    """Before the account is healthy and while it is away ``client`` raises; ``ready`` waits for the next one."""
     async with Sandbox() as dc:
         harness.at(dc, PHONES[0])
         engine = Engine.from_config(harness.config)
