@@ -163,7 +163,7 @@ def _default(field: "attrs.Attribute[Any]") -> Any:
 
 
 def _main(hint: Any) -> Any:
-    """Return the most telling part of a type: the list in ``Chaos | tuple[...]``."""
+    """Return the part of a type that says most: the list in ``Chaos | tuple[...]``."""
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     return next((part for part in parts if get_origin(part) is tuple), hint)
 

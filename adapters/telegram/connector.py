@@ -163,7 +163,7 @@ class TelegramConnector:
     ) -> Any:
         """Return a client that does nothing by itself: no reconnect, no retry, no sleep at a flood wait.
 
-        ``proxy`` has no default, so that no caller bypasses the proxies by an oversight.
+        ``proxy`` has no default, so that no caller bypasses the proxies by mistake.
         """
         return kind(
             session,

@@ -70,7 +70,7 @@ async def test_the_program_around_the_engine(harness: EngineHarness) -> None:
     async with sandbox() as dc:
         harness.at(dc, PHONES[0])
         lines = await run(harness, "program.py")
-        assert lines[:2] == [PHONES[0][1:], "done"]
+        assert lines[:2] == [f"User {PHONES[0][1:]}", "done"]
         assert lines[-1] == "Account 1 Connected healthy"
         assert [message.text for message in dc.messages(PHONES[0])] == ["Hello"]
 
