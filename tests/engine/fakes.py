@@ -131,7 +131,7 @@ class FakeConnector:
         return "key"
 
     def session_stamp(self) -> StatStamp:
-        """Return an empty stamp: there is no file."""
+        """Return an empty stamp, as for a missing file."""
         return ()
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> FakeLink:

@@ -23,12 +23,6 @@ QUICK_KEYS = "    auth_key: {first: 50ms, factor: 1, cap: 50ms}\nfleet:"
 SERVED = services.perform
 
 
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
-
-
 def session_of(harness: EngineHarness, number: int = 1) -> Path:
     """Return an account's session file."""
     return harness.directory / f"account{number}.session"
@@ -244,7 +238,7 @@ REASONS = {
 
 
 def credentials_in(session: Path) -> list[Any] | bytes:
-    """Return the rows that hold the key and its datacenter, or the bytes of a file that is no database."""
+    """Return the rows that hold the key and its datacenter, or the bytes of a file that is not a database."""
     try:
         with closing(sqlite3.connect(f"{session.as_uri()}?mode=ro", uri=True)) as database:
             return list(database.execute("select * from sessions"))

@@ -152,7 +152,7 @@ def test_a_lock_of_another_program_is_reported(harness: EngineHarness, capsys: A
     ("content", "says"),
     [(b"", "the file is empty"), (b"junk" * 1000, "neither a session nor any other SQLite database")],
 )
-def test_what_is_no_session_is_told_and_left_alone(
+def test_what_is_not_a_session_is_told_and_left_alone(
     harness: EngineHarness, capsys: Any, content: bytes, says: str
 ) -> None:
     """The mistake, and the command that puts the backup in its place; not a byte is changed, also with ``--fix``."""
@@ -230,7 +230,7 @@ def test_without_a_backup_there_is_nothing_to_restore(harness: EngineHarness, ca
     assert "did you mean 'Account 1'?" in said
 
 
-def test_a_key_that_is_none_is_told(harness: EngineHarness, capsys: Any) -> None:
+def test_a_key_that_cannot_be_read_is_reported(harness: EngineHarness, capsys: Any) -> None:
     """A public key that cannot be read is a line, not a traceback."""
     (harness.directory / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nabcde\n-----END RSA PUBLIC KEY-----\n")
     code, findings = doctor(harness, capsys)
@@ -448,7 +448,7 @@ def test_a_time_chooses_the_backup_of_then(harness: EngineHarness, capsys: Any) 
     assert rows(path, "select auth_key from sessions") == [b"b" * 256]
 
 
-def test_what_is_no_session_is_set_aside_by_a_restore(harness: EngineHarness, capsys: Any) -> None:
+def test_what_is_not_a_session_is_set_aside_by_a_restore(harness: EngineHarness, capsys: Any) -> None:
     """Another program's database at that place is not lost, and where it is now is said."""
     path, config = harness.directory / "account1.session", str(harness.config)
     command(capsys, "session", "backup", config)

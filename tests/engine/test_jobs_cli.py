@@ -254,7 +254,7 @@ def test_list_and_show(jobs: Run, harness: EngineHarness) -> None:
     )
 
 
-def test_without_a_file_there_are_no_jobs(jobs: Run) -> None:
+def test_without_a_file_the_list_is_empty(jobs: Run) -> None:
     """Before anything was added that is a sentence, and no file is made for it."""
     for command in (("list",), ("show", "config.yaml", "1"), ("retry", "config.yaml", "1")):
         code, _, error = jobs(*command)

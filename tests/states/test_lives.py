@@ -60,7 +60,7 @@ def test_a_wait_goes_on_after_a_restart() -> None:
 
 
 def test_a_wait_that_ended_meanwhile_fires_at_once() -> None:
-    """A stale deadline is no reason to wait."""
+    """A stale deadline is not a reason to wait."""
     driver = AccountDriver()
     driver.take(Started())
     driver.fail(NetworkLost())
@@ -93,7 +93,7 @@ def test_the_life_ends_when_the_link_is_gone() -> None:
 
 
 def test_a_parked_account_stays_parked() -> None:
-    """A restart is no person: it says again that the account is parked, and does not try."""
+    """A restart is not an order to try: it says again that the account is parked."""
     driver = AccountDriver(PARKING)
     driver.take(Started())
     for _ in range(3):

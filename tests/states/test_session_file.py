@@ -76,7 +76,7 @@ def test_a_new_link_does_not_tell_of_the_same_trouble_again() -> None:
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_a_file_that_is_written_again_is_no_trouble_in_any_state(state: State) -> None:
+def test_a_file_that_is_written_again_changes_no_state(state: State) -> None:
     """Wherever the account has gone meanwhile, and whichever link it has."""
     driver = AccountDriver(snapshot=in_state(State.HEALTHY))
     driver.take(PASSING)

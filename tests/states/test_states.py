@@ -260,7 +260,7 @@ def test_a_silent_request_does_not_count_against_a_suspect_link() -> None:
 
 
 def test_a_server_fault_makes_the_link_suspect() -> None:
-    """A probe answered by an internal error is no sign of health, and no loss yet."""
+    """A probe answered by an internal error is neither a sign of health nor a loss yet."""
     driver = AccountDriver().connect().settle()
     driver.take(ServerFault())
     assert driver.snapshot.state is State.TIMEOUT

@@ -23,9 +23,8 @@ from adapters.sandbox import Sandbox
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
 from adapters.sandbox.mtproto.transport import Full
+from tests.timeouts import TIMEOUT
 
-TIMEOUT = 10.0
-"""Seconds that something may take that must happen; generous, because a busy machine is slow."""
 QUIET = 0.3
 """Seconds after which something that must not happen counts as not happening."""
 ALICE, BOB = "+9996620001", "+9996620002"

@@ -11,7 +11,8 @@ from telethon.sessions import SQLiteSession
 from telethon.tl import functions, types
 
 from adapters.sandbox import Sandbox
-from tests.adapters.sandbox.harness import ALICE, TIMEOUT, Connect, NewSession, marked_id, next_item, record_news
+from tests.adapters.sandbox.harness import ALICE, Connect, NewSession, marked_id, next_item, record_news
+from tests.timeouts import TIMEOUT
 
 SessionKind = Callable[[NewSession, Sandbox, Path], Callable[[], Any]]
 

@@ -31,7 +31,8 @@ from adapters.sandbox.control.login_commands import (
     SetPassword,
     SetTokenLifetime,
 )
-from tests.adapters.sandbox.harness import TIMEOUT, Connect, NewSession
+from tests.adapters.sandbox.harness import Connect, NewSession
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 

@@ -13,12 +13,12 @@ from tests.adapters.sandbox.harness import (
     BOB,
     PING,
     QUIET,
-    TIMEOUT,
     Connect,
     connection_end,
     faults_end,
     is_alive,
 )
+from tests.timeouts import TIMEOUT
 
 
 async def test_reset_is_a_connection_reset(connected: Connect) -> None:

@@ -85,7 +85,7 @@ async def test_a_missing_hash_is_named(connected: Connect, request_: Any) -> Non
             await client(request_)
 
 
-async def test_a_hash_that_is_no_ascii_is_only_wrong(connected: Connect) -> None:
+async def test_a_hash_that_is_not_ascii_is_only_wrong(connected: Connect) -> None:
     """A hash of any characters is compared and refused, without an internal error."""
     async with Sandbox() as dc, connected(dc) as client:
         await client.send_code_request(PHONE)

@@ -8,7 +8,8 @@ from telethon import errors, events
 from telethon.tl import functions, types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from tests.adapters.sandbox.harness import ALICE, BOB, TIMEOUT, Connect, NewSession, next_item, record_texts
+from tests.adapters.sandbox.harness import ALICE, BOB, Connect, NewSession, next_item, record_texts
+from tests.timeouts import TIMEOUT
 
 
 async def lost(client: Any) -> None:

@@ -15,12 +15,11 @@ from telethon import errors
 from telethon.tl import functions
 
 from adapters.sandbox import Fault, FaultKind, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
-from tests.adapters.sandbox.harness import TIMEOUT, Connect
+from tests.adapters.sandbox.harness import Connect
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 ROOT = Path(__file__).parents[3]
-START_TIMEOUT = 60.0
-"""Seconds that a new process may take for its imports and keys; generous, because a busy machine is slow."""
 PARENT = """
 import anyio, sys
 from adapters.sandbox import SandboxProcess
@@ -85,7 +84,7 @@ async def test_a_death_is_noticed() -> None:
 async def test_it_does_not_outlive_a_killed_parent() -> None:
     """When the parent is killed the sandbox ends: its stdin has closed."""
     async with await anyio.open_process([sys.executable, "-c", PARENT], stdin=None, stderr=None, cwd=ROOT) as parent:
-        with anyio.fail_after(START_TIMEOUT):
+        with anyio.fail_after(TIMEOUT):
             pid = int((await output(parent.stdout).receive()).split()[0])
         assert is_running(pid)
         assert os.getsid(pid) == pid
@@ -102,7 +101,7 @@ async def test_a_signal_ends_it_cleanly() -> None:
     start = partial(anyio.open_process, command, cwd=ROOT)
     async with await start() as one, await start() as two:
         for process, number in ((one, signal.SIGINT), (two, signal.SIGTERM)):
-            with anyio.fail_after(START_TIMEOUT):
+            with anyio.fail_after(TIMEOUT):
                 ready = json.loads(await output(process.stdout).receive())
                 stderr = await output(process.stderr).receive()
                 process.send_signal(number)
@@ -118,7 +117,7 @@ async def test_ctrl_c_while_it_still_starts_is_quiet() -> None:
     async with await anyio.open_process(command, cwd=ROOT) as process:
         stderr = b""
         try:
-            with anyio.fail_after(START_TIMEOUT):
+            with anyio.fail_after(TIMEOUT):
                 while b"telethon" not in stderr:  # it is in the middle of its imports
                     stderr += await output(process.stderr).receive()
                 process.send_signal(signal.SIGINT)

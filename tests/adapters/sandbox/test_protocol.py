@@ -13,7 +13,8 @@ from telethon.tl.core import GzipPacked
 from adapters.sandbox import Sandbox
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.mtproto.cipher import AuthKey
-from tests.adapters.sandbox.harness import TIMEOUT, Connect, NewSession, OpenPeer, RawPeer
+from tests.adapters.sandbox.harness import Connect, NewSession, OpenPeer, RawPeer
+from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
 SELF = functions.messages.SendMessageRequest(types.InputPeerSelf(), "hi", random_id=5)
@@ -220,7 +221,7 @@ async def test_noise_on_a_new_connection_harms_no_other(raw: OpenPeer, connected
         assert await client.get_me() is not None
 
 
-async def test_a_plain_packet_that_is_no_exchange_is_refused(raw: OpenPeer) -> None:
+async def test_a_plain_packet_that_is_not_an_exchange_is_refused(raw: OpenPeer) -> None:
     """Without a key only the key exchange is answered."""
     async with Sandbox() as dc, raw(dc) as peer:
         body = bytes(functions.help.GetConfigRequest())

@@ -15,7 +15,6 @@ from tests.adapters.sandbox.harness import (
     PING,
     QUIET,
     STATE,
-    TIMEOUT,
     Connect,
     NewClient,
     NewSession,
@@ -25,6 +24,7 @@ from tests.adapters.sandbox.harness import (
     is_answered,
     record_texts,
 )
+from tests.timeouts import TIMEOUT
 
 CONFIG = functions.help.GetConfigRequest
 

@@ -14,7 +14,6 @@ from tests.adapters.sandbox.harness import (
     BOB,
     QUIET,
     STATE,
-    TIMEOUT,
     Connect,
     NewSession,
     OpenPeer,
@@ -25,6 +24,7 @@ from tests.adapters.sandbox.harness import (
     next_item,
     record_texts,
 )
+from tests.timeouts import TIMEOUT
 
 
 async def lives_on(client: Any) -> bool:

@@ -266,7 +266,7 @@ def test_pages_of_another_size_fit_in(path: Path) -> None:
 
 
 @pytest.mark.parametrize("there", ["database", "pyrogram", "newer", "junk", "empty"])
-def test_what_is_no_session_is_never_overwritten(path: Path, there: str) -> None:
+def test_what_is_not_a_session_is_never_overwritten(path: Path, there: str) -> None:
     """Another program's database at that place, or a newer Telethon's session, is set aside byte by byte."""
     source = telethons(path.parent / "new.session", b"n" * 256)
     match there:

@@ -107,7 +107,7 @@ def test_a_log_is_turned_on(tmp_path: Path) -> None:
     assert rows(path, "pragma journal_mode") == ["wal"]
 
 
-def test_a_directory_of_many_is_none_of_ours(tmp_path: Path) -> None:
+def test_a_shared_directory_is_recognised(tmp_path: Path) -> None:
     """/tmp, the root and a home are not closed to others; a directory of one's own is."""
     assert [is_shared(path) for path in (Path("/tmp"), Path("/"), Path.home())] == [True] * 3
     assert not is_shared(tmp_path)

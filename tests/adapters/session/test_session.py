@@ -260,7 +260,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_session_is_refused_in_a_sentence_and_left_alone(path: Path, kind: str) -> None:
+def test_what_is_not_a_session_is_refused_in_a_sentence_and_left_alone(path: Path, kind: str) -> None:
     """The message names the file and the mistake; not a byte of the file and nothing beside it has changed."""
     make, error, says = BAD[kind]
     path.parent.mkdir()

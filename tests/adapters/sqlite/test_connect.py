@@ -72,7 +72,7 @@ def test_read_only_cannot_write_or_create(tmp_path: Path) -> None:
 
 
 def test_no_database(tmp_path: Path) -> None:
-    """A file that is no database is refused with its path and what to do, and is not touched."""
+    """A file that is not a database is refused with its path and what to do, and is not touched."""
     path = tmp_path / "a.db"
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
     before = path.read_bytes()

@@ -50,6 +50,6 @@ def test_code_decides(code: int, event: type) -> None:
         KeyboardInterrupt(),
     ],
 )
-def test_other_errors_are_no_trouble_of_the_file(exc: BaseException) -> None:
+def test_other_errors_are_not_trouble_of_the_file(exc: BaseException) -> None:
     """Bugs and errors of others are not classified, whatever their message says."""
     assert database_failure(exc) is None

@@ -45,14 +45,14 @@ def test_what_was_added_is_there(path: Path) -> None:
     assert (job.account, job.priority, job.due) == ("A", 3, NOW)
 
 
-def test_nothing_to_add_is_no_number(path: Path) -> None:
+def test_nothing_to_add_returns_nothing(path: Path) -> None:
     """An empty list makes no file and no job."""
     assert list(add(path, [])) == []
     assert not path.exists()
 
 
 @pytest.mark.parametrize("data", [{"x": object()}, {"x": float("nan")}])
-def test_of_jobs_that_are_no_json_none_is_added(path: Path, data: dict[str, Any]) -> None:
+def test_of_jobs_that_are_not_json_none_is_added(path: Path, data: dict[str, Any]) -> None:
     """All or none: one that cannot be stored keeps its neighbours out, too."""
     add(path, [new()])
     with pytest.raises((TypeError, ValueError)):
@@ -84,7 +84,7 @@ async def test_a_running_engine_adds_beside_its_own_writer(path: Path) -> None:
 # --- what a job is ----------------------------------------------------------------------------------------------------
 
 texts = st.text(max_size=8) | st.sampled_from(["\ud800", "a\udcffb"])
-"""Lone surrogates are among them: file names that are no UTF-8 come with them, and get into messages of exceptions."""
+"""Lone surrogates are among them: file names that are not UTF-8 come with them, and get into messages of exceptions."""
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -122,7 +122,7 @@ jobs = st.builds(
 async def test_any_job_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, job: Job, data: dict[str, Any]
 ) -> None:
-    """Every field of every job is read back exactly; of a text only what is no Unicode is replaced."""
+    """Every field of every job is read back exactly; of a text only what is not Unicode is replaced."""
     path = tmp_path_factory.mktemp("any") / "engine.db"
     async with a_journal(path) as journal:
         store = journal.jobs
@@ -228,7 +228,7 @@ async def test_a_message_is_there_once_whichever_job_read_it(path: Path) -> None
     ]
 
 
-async def test_what_is_no_json_is_refused_before_anything_is_queued(path: Path) -> None:
+async def test_what_is_not_json_is_refused_before_anything_is_queued(path: Path) -> None:
     """The caller hears of it, and the checkpoint that came with it is not stored without it."""
     async with a_journal(path) as journal:
         store = journal.jobs

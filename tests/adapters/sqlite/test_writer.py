@@ -126,7 +126,7 @@ async def test_loop_turns_while_locked(open_writer: OpenWriter) -> None:
 
 
 async def test_busy_patience_is_longer_than_a_slice(open_writer: OpenWriter) -> None:
-    """A lock that goes away within the busy patience is no trouble at all."""
+    """A lock that goes away within the busy timeout is not reported."""
     async with open_writer(timeouts=WriterTimeouts(busy=TIMEOUT, slice=0.02, retry=0.05)) as b:
         async with locked(b.path):
             await b.writer.write(ROW, ("a", 0))
@@ -184,7 +184,7 @@ async def test_bug_in_the_thread_surfaces(open_writer: OpenWriter) -> None:
 
 
 async def test_not_json_is_the_callers_error(open_writer: OpenWriter) -> None:
-    """A row that is no JSON is refused where it is written, and harms no other row."""
+    """A row that is not JSON is refused where it is written, and harms no other row."""
     async with open_writer() as b:
         await b.writer.write(ROW, ("a", 0))
         with pytest.raises(TypeError):

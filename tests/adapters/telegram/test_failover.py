@@ -99,8 +99,8 @@ def test_what_another_way_may_not_have_moves_on(failure: Failure) -> None:
 
 
 @pytest.mark.parametrize("failure", [FloodWait(seconds=5), TransportFlood(), AuthRejected(), DatabaseLocked()])
-def test_what_is_no_fault_of_the_way_moves_nothing(failure: Failure) -> None:
-    """Another proxy is no way around a flood wait, and no help for a dead login or a locked file."""
+def test_what_is_not_the_fault_of_the_proxy_moves_nothing(failure: Failure) -> None:
+    """Another proxy helps neither against a flood wait nor against a dead login or a locked file."""
     failover = ProxyFailover((FIRST, SECOND))
     failover.report_failure(FIRST, failure)
     assert failover.choose() is FIRST

@@ -63,7 +63,7 @@ HERE, GONE = Client(True), Client(False)
     ],
     ids=lambda exc: type(exc).__name__,
 )
-def test_what_the_account_hears_of_too_is_no_failure_of_the_job(exc: Exception) -> None:
+def test_what_the_account_hears_of_too_is_not_a_failure_of_the_job(exc: Exception) -> None:
     """Dead credentials, limits, a broken protocol: the account decides, and the job goes on when it can."""
     assert isinstance(classify_job_error(exc, HERE), Lost)
 

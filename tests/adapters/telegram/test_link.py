@@ -170,7 +170,7 @@ async def test_a_missing_session_file_is_not_made(harness: DatacenterHarness) ->
         assert not account.session.exists()
 
 
-async def test_a_file_that_is_no_database_is_left_alone(harness: DatacenterHarness) -> None:
+async def test_a_file_that_is_not_a_database_is_left_alone(harness: DatacenterHarness) -> None:
     """A damaged session is ``DatabaseCorrupt``, and not a byte of it changes."""
     async with harness:
         account = harness.connector()

@@ -34,7 +34,7 @@ async def test_a_login_that_fails_leaves_no_file(harness: DatacenterHarness) -> 
 
 
 async def test_a_real_number_is_refused(harness: DatacenterHarness) -> None:
-    """A number that is no test number is never sent anywhere, and not repeated in the error."""
+    """A number that is not a test number is never sent anywhere, and not repeated in the error."""
     async with harness as dc:
         with pytest.raises(ValueError, match="test numbers only") as caught:
             await log_in_test_account(harness.connector(), "+49301234567")

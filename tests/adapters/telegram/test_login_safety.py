@@ -161,7 +161,7 @@ async def test_another_user_takes_the_place_after_a_yes(harness: DatacenterHarne
         assert key_in(account.session) != before
 
 
-async def test_what_is_no_session_is_set_aside_and_never_overwritten(harness: DatacenterHarness) -> None:
+async def test_what_is_not_a_session_is_set_aside_and_never_overwritten(harness: DatacenterHarness) -> None:
     """Another program's database, named by mistake, is whole under another name."""
     async with harness:
         account = harness.connector()
@@ -189,7 +189,7 @@ async def test_a_login_that_cannot_be_put_in_place_is_kept(harness: DatacenterHa
         assert kept.stat().st_mode & 0o077 == 0
 
 
-async def test_what_a_killed_login_left_behind_is_no_hindrance(harness: DatacenterHarness) -> None:
+async def test_what_a_killed_login_left_behind_is_not_a_hindrance(harness: DatacenterHarness) -> None:
     """The next login begins with a file of its own."""
     async with harness:
         account = harness.connector()
@@ -199,7 +199,7 @@ async def test_what_a_killed_login_left_behind_is_no_hindrance(harness: Datacent
 
 
 async def test_a_log_out_ends_the_login_and_keeps_a_copy(harness: DatacenterHarness) -> None:
-    """The datacenter forgets the key, the session is gone, and its copy is no backup that would be restored."""
+    """The datacenter forgets the key, the session is gone, and its copy is not a backup that would be restored."""
     async with harness:
         account = await _logged_in(harness)
         key = key_in(account.session)

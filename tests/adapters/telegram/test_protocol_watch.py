@@ -71,7 +71,7 @@ def test_a_good_message_between_refusals_forgives() -> None:
     assert read(*[salt(4), Pong(1, 1), salt(12), Pong(1, 1)] * 9) == 37
 
 
-def test_messages_that_come_twice_are_no_trouble() -> None:
+def test_messages_that_come_twice_are_not_trouble() -> None:
     """A datacenter that repeats itself is not taken for one that is broken."""
     assert read("twice", "twice", "twice", "twice") == 5
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -27,12 +26,6 @@ from tests.timeouts import TIMEOUT
 PHONES = ("+9996620001", "+9996620002")
 GROUP = "holdfast_test"
 QUICK = FAST + "work: {retry: {first: 50ms, cap: 100ms, tries: 3}}\n"
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 async def over(engine: Engine, job: int) -> Job:
@@ -114,7 +107,7 @@ async def test_a_send_that_may_have_been_heard_stays_with_its_account(harness: E
 
 
 async def test_a_flood_wait_holds_its_kind_and_nothing_else(harness: EngineHarness) -> None:
-    """A send that has to wait is no failure, and meanwhile the account collects."""
+    """A send that has to wait is not a failure, and meanwhile the account collects."""
     async with Sandbox() as dc:
         await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
         await dc.post(GROUP, "read me")

@@ -1,7 +1,6 @@
 """``Engine`` as a library: handlers that survive every client, accounts that can be waited for, and a clean end."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,12 +16,6 @@ from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002")
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 def listening(engine: Engine, accounts: str = "*") -> list[str]:
@@ -105,7 +98,7 @@ async def test_a_handler_hears_of_the_accounts_that_it_names(harness: EngineHarn
 
 
 async def test_a_client_is_given_only_while_work_may_use_it(harness: EngineHarness) -> None:
-    """Before the account is healthy and while it is away there is no client; ``ready`` waits for the next one."""
+    """Before the account is healthy and while it is away ``client`` raises; ``ready`` waits for the next one."""
     async with Sandbox() as dc:
         harness.at(dc, PHONES[0])
         engine = Engine.from_config(harness.config)

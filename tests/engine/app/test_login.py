@@ -24,12 +24,6 @@ ME = ("config.yaml", "Account 1")
 CODE_ASKED = "(Enter to have it sent again): "
 
 
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
-
-
 def session_of(harness: EngineHarness) -> Path:
     """Return the account's session file."""
     return harness.directory / "account1.session"

@@ -17,12 +17,6 @@ from tests.engine.harness import EngineHarness
 PHONES = ("+9996620001", "+9996620002")
 
 
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
-
-
 @pytest.mark.parametrize("name", engine.__all__)
 def test_every_public_name_can_be_had(name: str) -> None:
     """What ``__all__`` lists is there, and is called so at home."""

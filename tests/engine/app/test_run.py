@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
-import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from states import State
@@ -29,12 +28,6 @@ sandbox:
     - {at: 1600ms, do: blackhole, account: Account 3, for: 1s}
 """
 TROUBLED = {"timeout", "backoff", "reconnecting"}
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 def clean(harness: EngineHarness) -> bool:

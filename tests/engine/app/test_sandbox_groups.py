@@ -1,6 +1,5 @@
 """The groups of the sandbox as the user meets them: a list in the config."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ PHONES = ("+9996620001", "+9996620002")
 ACCOUNTS = "\n".join(
     f'  - {{name: Account {phone[-1]}, session: data/account{phone[-1]}, phone: "{phone}"}}' for phone in PHONES
 )
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return an empty directory to work in."""
-    return EngineHarness(tmp_path)
 
 
 async def what_is_there(harness: EngineHarness, name: str) -> tuple[Any, set[str], int]:

@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
-import pytest
 from telethon import TelegramClient, events
 from telethon.sessions import SQLiteSession
 
@@ -18,12 +17,6 @@ from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
 API = (12345, "0123456789abcdef0123456789abcdef")
-
-
-@pytest.fixture
-def harness(tmp_path: Path) -> EngineHarness:
-    """Return a directory for an engine."""
-    return EngineHarness(tmp_path)
 
 
 async def script(path: Path, dc: Sandbox) -> int:

@@ -333,7 +333,7 @@ def test_two_accounts_on_one_session_file_are_an_error(bad: Problems, tmp_path: 
     ],
     ids=range(24),
 )
-def test_a_file_that_is_no_config_is_explained(tmp_path: Path, content: bytes, said: str) -> None:
+def test_a_file_that_is_not_a_config_is_explained(tmp_path: Path, content: bytes, said: str) -> None:
     """Whatever the bytes are, a sentence comes back, and soon."""
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
@@ -344,7 +344,7 @@ def test_a_file_that_is_no_config_is_explained(tmp_path: Path, content: bytes, s
 @pytest.mark.parametrize(
     ("name", "said"), [(".", "is a directory"), ("a\0b", "cannot have this name"), ("x" * 999, "cannot be read")]
 )
-def test_a_path_that_is_no_file_is_explained(tmp_path: Path, name: str, said: str) -> None:
+def test_a_path_that_is_not_a_file_is_explained(tmp_path: Path, name: str, said: str) -> None:
     """The operating system's refusal becomes a sentence."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / name)

@@ -171,7 +171,7 @@ def test_a_locked_file_says_how_long_what_waits_and_what_to_do(silent: bool) -> 
 
 @pytest.mark.parametrize(("unsaved", "words"), [(0, "nothing is lost"), (1, "nothing is lost, 1 row waits in memory")])
 def test_what_waits_is_counted_in_words(unsaved: int, words: str) -> None:
-    """None is not counted, and one is no plural."""
+    """Zero is not counted, and one is not a plural."""
     (line,) = said(connected(), DatabaseLocked(waited=1.0, unsaved=unsaved))
     assert line == f"💾 Session file of Account 1 is locked for 1 s; {words}; close the program that holds it"
 
@@ -184,7 +184,7 @@ def test_what_waits_is_counted_in_words(unsaved: int, words: str) -> None:
     ],
 )
 def test_a_file_that_a_person_must_see_to_is_an_error_once(event: Event, reported: str, remedy: str) -> None:
-    """The alert says what to do, so the report beside it does not; reports that follow are no alerts."""
+    """The alert says what to do, so the report beside it does not; reports that follow are not alerts."""
     driver = connected()
     report, alert = lines("Account 1", driver.take(event))
     assert report[2] == f"Session file of Account 1 is {reported}; nothing is lost, 3 rows wait in memory"
@@ -213,7 +213,7 @@ def test_a_failed_attempt_for_a_locked_file_is_told_as_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "level"), [("telegram.api_id", logging.INFO), ("telegram.datacenter", logging.ERROR)]
 )
-def test_what_concerns_all_is_no_alert_of_each(setting: str, level: int) -> None:
+def test_what_concerns_all_is_not_an_alert_of_each(setting: str, level: int) -> None:
     """A refused ``api_id`` is told of each account below the level of an alert; the fleet's own line is the alert."""
     told = lines("Account 1", attempting().take(ConfigRefused(setting=setting, detail="refused")))
     assert {each for each, _, _ in told} == {level}

@@ -83,7 +83,7 @@ def test_a_picture_without_graphviz_says_what_to_install(
 
 @needs_graphviz
 def test_a_picture_goes_to_its_file(run: Run, tmp_path: Path) -> None:
-    """``-o`` takes what is no text."""
+    """``-o`` takes what is not text."""
     assert run("--format", "png", "-o", "machine.png") == (0, "", "")
     assert (tmp_path / "machine.png").read_bytes().startswith(b"\x89PNG")
 

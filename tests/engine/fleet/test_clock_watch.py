@@ -57,7 +57,7 @@ async def test_every_jump_is_told() -> None:
     assert await told(set_it) == pytest.approx([60, -3600, 60])
 
 
-async def test_a_clock_that_is_slewed_is_no_jump() -> None:
+async def test_a_clock_that_is_slewed_is_not_a_jump() -> None:
     """A time server that corrects a minute in small steps disturbs no account, nor does a hiccup of 4 s."""
 
     async def slew(wall: VirtualClock) -> None:

@@ -160,6 +160,6 @@ def test_a_wait_after_very_many_failures_is_still_told() -> None:
 
 
 def test_patience_is_told_for_an_attempt(run: Run, path: Path) -> None:
-    """A deadline that is no back-off says which patience it is."""
+    """A deadline that is not a back-off says which patience it is."""
     _, out, _ = run("explain", "8")
     assert "connecting.patience [60 s, 75 s, 90 s], number 1 = 60 s" in out

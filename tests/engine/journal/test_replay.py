@@ -90,7 +90,7 @@ def test_a_life_must_begin_where_the_one_before_ended(run: Run, path: Path) -> N
 
 
 def test_a_record_that_cannot_be_read_is_named(run: Run, path: Path) -> None:
-    """A body that is no JSON is one sentence with the entry's number."""
+    """A body that is not JSON is one sentence with the entry's number."""
     damage(path, "UPDATE journal SET body = 'x' WHERE seq = 5")
     code, _, err = run("replay")
     assert code == 1

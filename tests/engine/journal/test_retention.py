@@ -115,7 +115,7 @@ async def test_an_explanation_afterwards_still_has_the_values(run: Run, path: Pa
 
 
 async def test_an_unknown_beginning_is_skipped_and_said(run: Run, path: Path) -> None:
-    """A damaged record that retention has deleted leaves a life that cannot be replayed; that is no agreement."""
+    """A damaged record that retention deleted leaves a life that cannot be replayed; it does not count as agreement."""
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE journal SET attempt = 9 WHERE seq = 2")
         db.commit()

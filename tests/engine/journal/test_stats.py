@@ -131,7 +131,7 @@ def test_a_life_that_begins_in_backoff_is_out_with_the_old_cause() -> None:
 
 
 def test_since_cuts_at_the_time() -> None:
-    """What lies before does not count, an outage under way is no repair, and its cause is not made up."""
+    """What lies before does not count, an outage under way does not count as repaired, and its cause is not made up."""
     found = told(*STORY[3:], last=STORY[2], lives=(Life(),), since=130.0).accounts["a"]
     assert found.lived == 170
     assert (found.outages, found.repairs, found.longest) == (1, (10,), 10)

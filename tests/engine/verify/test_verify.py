@@ -239,7 +239,7 @@ def test_the_way_is_a_shortest_one() -> None:
     assert [text.split("(")[0].split(" ")[0] for text in found[0].path] == ["a", "Started", "DatabaseLocked"]
 
 
-def test_a_circle_is_no_rest() -> None:
+def test_a_circle_is_not_a_rest() -> None:
     """A machine that answers every success with another attempt never comes to rest, and that is found."""
 
     def restless(_: Snapshot, event: Event, decision: Step) -> Step:

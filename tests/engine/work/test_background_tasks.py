@@ -141,7 +141,7 @@ async def test_a_task_that_lasted_begins_to_count_anew() -> None:
     assert len(harness.begins()) > 6
 
 
-async def test_a_lost_connection_is_no_failure(lines: Lines) -> None:
+async def test_a_lost_connection_is_not_a_failure(lines: Lines) -> None:
     """It rests for a moment, until the account has heard of it, and nothing is counted."""
     async with running(A="one") as harness:
 

@@ -167,7 +167,7 @@ async def test_a_budget_outlives_the_process() -> None:
 
 
 async def test_a_job_that_moves_takes_a_place_in_the_other_account_s_budget() -> None:
-    """What it paid with one account is no ticket to hurry another."""
+    """What it paid with one account is not a ticket to hurry another."""
     log, store = RunLog(), MemoryStore()
     policy = rules(paged=KindPolicy(budget=Budget(at_most=1, per=600, jitter=0)))
     store.add("paged")

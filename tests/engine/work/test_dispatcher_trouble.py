@@ -313,7 +313,7 @@ async def test_data_that_do_not_fit_fail_the_job_with_the_reason() -> None:
     assert job.detail.startswith("the data of a quick job does not fit: to is missing")
 
 
-async def test_a_result_that_is_no_json_is_a_failure() -> None:
+async def test_a_result_that_is_not_json_is_a_failure() -> None:
     """What cannot be stored is an error of that job, and holds up no other."""
     store = MemoryStore()
 

@@ -92,7 +92,7 @@ async def test_what_cannot_be_stored_is_said_at_once_and_changes_nothing(given: 
 
 
 @pytest.mark.parametrize("amount", [float("nan"), float("inf"), "half", object()])
-async def test_progress_that_is_no_number_is_the_function_s_mistake(amount: Any) -> None:
+async def test_progress_that_is_not_a_number_is_the_function_s_mistake(amount: Any) -> None:
     """It is refused where it is said: stored, it would hold up all jobs for ever."""
 
     async def work(job: JobHandle, _: Any) -> None:

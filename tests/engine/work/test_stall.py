@@ -36,7 +36,7 @@ async def test_a_report_comes_at_each_doubling_and_is_taken_back(lines: Lines) -
     assert lines[-1]["log_level"] == "info"
 
 
-async def test_what_is_no_job_is_named_by_its_task(lines: Lines) -> None:
+async def test_what_is_not_a_job_is_named_by_its_task(lines: Lines) -> None:
     """The engine's own tasks are reported by the name of the task."""
     task = await look_on(hold_the_loop_briefly, job=None)
     assert said(lines, f"in the task {task.get_name()!r}; nothing else")

@@ -66,7 +66,7 @@ async def test_a_job_that_swallows_it_is_thrown_out_again(lines: Lines) -> None:
     assert len(said(lines, f"Throwing out {JOB}")) == 2
 
 
-async def test_what_is_no_job_is_never_thrown_out(lines: Lines) -> None:
+async def test_what_is_not_a_job_is_never_thrown_out(lines: Lines) -> None:
     """A handler of the user's that blocks for longer than a job may ends by itself, and was only reported."""
     task = await look_on(hold_the_loop_briefly, job=None, throw=True, throw_after=0.1)
     assert task.exception() is None
