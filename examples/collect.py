@@ -21,10 +21,12 @@ async def main(chat: str, config: str = "config.yaml") -> None:
         number = await engine.add_job("collect", {"chat": chat})
         job = await engine.finished(number)
         print(f"{job.state}: {job.result}")
+    if job.result is None:
+        sys.exit(job.detail)  # the job has failed
     file = engine.config.storage.directory / "engine.db"
     with closing(sqlite3.connect(file)) as database:
-        query = "SELECT id, text FROM messages WHERE job = ? ORDER BY id DESC LIMIT 3"
-        for message, text in database.execute(query, (number,)):
+        query = "SELECT id, text FROM messages WHERE chat = ? ORDER BY id DESC LIMIT 3"
+        for message, text in database.execute(query, (job.result["chat"],)):
             print(f"{message}: {text}")
 
 

@@ -79,7 +79,7 @@ class TelegramConnector:
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
-        return Inbox(self.label)
+        return Inbox(self.name)
 
     @property
     def label(self) -> str:

@@ -57,7 +57,8 @@ def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
     written = [message for messages in record.values() for message in messages]
     sent = [message.random_id for message in written if message.sender in ours]
     asked: set[int] = set()
-    done: set[int] = set()
+    done: dict[int, int] = {}
+    """For each message that a job has sent, the chat it went to: chats outside the groups have no record here."""
     reached: dict[int, int] = {}
     with JobReader.open(database) as reader:
         for job in reader.jobs({"kind": ["send", "collect"]}):
@@ -65,12 +66,13 @@ def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
             if job.kind == "send" and checkpoint:
                 asked.add(checkpoint["random_id"])
                 if job.state is JobState.DONE:
-                    done.add(checkpoint["random_id"])
+                    done[checkpoint["random_id"]] = (job.result or {}).get("chat", 0)
             elif checkpoint and job.data.get("since") is None:  # with ``since`` a job was not asked for older messages
                 reached[checkpoint["chat"]] = max(reached.get(checkpoint["chat"], 0), checkpoint["last"])
         chats = {CHANNEL_OFFSET - message.channel for message in written}
         collected = {(chat, number): text for chat in chats for number, text in reader.messages(chat)}
-    missed, later = len(done - set(sent)), 0
+    missed = len({number for number, chat in done.items() if chat in chats} - set(sent))
+    later = 0
     for message in written:
         chat = CHANNEL_OFFSET - message.channel
         if collected.get((chat, message.id)) == message.text:

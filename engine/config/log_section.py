@@ -8,7 +8,23 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from engine.config.values import describe_type
+from engine.console.format import may_show, nearest
 
+LOGGERS: Final = (
+    "holdfast.connection",
+    "holdfast.control",
+    "holdfast.engine",
+    "holdfast.fleet",
+    "holdfast.handlers",
+    "holdfast.jobs",
+    "holdfast.journal",
+    "holdfast.loop",
+    "holdfast.monitor",
+    "holdfast.sandbox",
+    "holdfast.session",
+    "holdfast.telethon",
+)
+"""The loggers of this program; ``holdfast.telethon`` has one below it for each session."""
 _MAX_LOGGERS: Final = 100
 _LOGGER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ -]{0,63}(\.[A-Za-z0-9_ -]{1,64}){0,15}")
 
@@ -51,6 +67,10 @@ def to_loggers(value: Any) -> dict[str, Any]:
     loggers = value or {}
     if len(loggers) > _MAX_LOGGERS:
         raise ValueError(f"must have at most {_MAX_LOGGERS} loggers")
-    if not all(_LOGGER.fullmatch(name) for name in loggers):
-        raise ValueError("must have names of loggers as its keys, such as holdfast.connection, or root for all others")
+    for name in loggers:
+        if not isinstance(name, str) or not _LOGGER.fullmatch(name):
+            shown = f", not {name!r}" if isinstance(name, str) and may_show(name) else ""
+            raise ValueError(f"must have names of loggers as its keys, such as holdfast.connection or root{shown}")
+        if name.startswith("holdfast.") and ".".join(name.split(".")[:2]) not in LOGGERS:
+            raise ValueError(f"has no logger {name!r}; {nearest(name, LOGGERS)}")
     return loggers

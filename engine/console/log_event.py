@@ -20,6 +20,19 @@ def one_line(text: str) -> str:
     return text if text.isprintable() else UNSAFE.sub(lambda found: repr(found[0])[1:-1], text)
 
 
+def safe_lines(text: str) -> str:
+    """Return a text of several lines, such as a traceback, with each of them as ``one_line`` has it."""
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def safe_repr(value: object) -> str:
+    """Return ``repr(value)``; of a value that raises there, its class."""
+    try:
+        return repr(value)
+    except Exception as exc:
+        return f"<{type(value).__name__}: its repr raises {type(exc).__name__}>"
+
+
 @frozen
 class LogEvent:
     """One event of the log: its name and its fields are for programs, its icon and its sentence for people.

@@ -20,7 +20,7 @@ from typing import Any
 import structlog
 
 from engine.console.format import iso
-from engine.console.log_event import UNSAFE
+from engine.console.log_event import UNSAFE, one_line, safe_lines, safe_repr
 from engine.console.messages import LOG_EVENTS, render
 
 LINES_QUEUED = 10_000
@@ -71,16 +71,22 @@ class TextLines(logging.Formatter):
     """Writes when, how bad and what; and of Telethon's lines whose, because they name no account."""
 
     def __init__(self, *, names: bool = False) -> None:
-        name = "%(name)s - " if names else ""
-        super().__init__(f"%(asctime)s - %(levelname)s - {name}%(message)s", DATES)
+        super().__init__(datefmt=DATES)
+        self._names = names
         self._second = -1
         self._time = ""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; an event has all of its text already, so it needs none of the formatter's work."""
+        """Return the line; an event has all of its text already, so it needs none of the formatter's work.
+
+        What another program's logger says may quote anything: it stays one line, and only a traceback follows it.
+        """
         if isinstance(record.msg, LogLine):
             return f"{self.formatTime(record, DATES)} - {record.levelname} - {record.msg}"
-        return super().format(record)
+        name = f"{record.name} - " if self._names else ""
+        line = one_line(f"{self.formatTime(record, DATES)} - {record.levelname} - {name}{record.getMessage()}")
+        more = (record.exc_text, record.stack_info)
+        return "\n".join([line, *(safe_lines(text) for text in more if text)])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Return the time of a record, which is made once for each second."""
@@ -120,8 +126,15 @@ class JsonLines(logging.Formatter):
 
 
 def _dumped(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_text)
     return text if text.isprintable() else UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return safe_repr(value)
 
 
 def _shown(value: Any) -> Any:
@@ -129,7 +142,7 @@ def _shown(value: Any) -> Any:
     try:
         _dumped(value)
     except (TypeError, ValueError):
-        return repr(value)
+        return safe_repr(value)
     return value
 
 
@@ -146,7 +159,7 @@ class _BoundedHandler(QueueHandler):
             prepared.exc_info = None
             record = prepared
         if not isinstance(record.msg, LogLine):
-            record.msg, record.args = record.getMessage(), None
+            record.msg, record.args = _message(record), None
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -157,6 +170,16 @@ class _BoundedHandler(QueueHandler):
 
 
 _EXCEPTIONS = logging.Formatter()
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return a record's message; of a call whose arguments do not fit, what they are: the line is not lost."""
+    try:
+        return record.getMessage()
+    except Exception as exc:
+        arguments = record.args if isinstance(record.args, tuple) else (record.args,)
+        given = ", ".join(map(safe_repr, (record.msg, *arguments)))
+        return f"{given} (this log call is wrong: {type(exc).__name__})"
 
 
 class RecentLines(logging.Handler):

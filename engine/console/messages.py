@@ -13,7 +13,7 @@ import structlog
 
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
-from engine.console.log_event import LogEvent
+from engine.console.log_event import LogEvent, one_line, safe_lines, safe_repr
 from engine.console.log_work import WORK
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
@@ -42,9 +42,9 @@ def render(name: str, fields: Mapping[str, Any]) -> str:
     line = _known(name, fields)
     if line is None:
         shown = sorted((key, value) for key, value in fields.items() if key not in ("event", "icon", "exception"))
-        parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={value!r}" for key, value in shown))
-        line = " ".join(part for part in parts if part)
-    return f"{line}\n{fields['exception']}" if fields.get("exception") else line
+        parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={safe_repr(value)}" for key, value in shown))
+        line = one_line(" ".join(str(part) for part in parts if part))
+    return f"{line}\n{safe_lines(str(fields['exception']))}" if fields.get("exception") else line
 
 
 def _known(name: str, fields: Mapping[str, Any]) -> str | None:

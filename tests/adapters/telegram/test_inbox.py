@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -309,3 +310,9 @@ async def test_a_gap_that_is_too_long_says_so(harness: DatacenterHarness) -> Non
             told = [event async for event in _first(link)]
         await link.close(timeout=TIMEOUT)
     assert told == [CaughtUp(link=2, recovered=0, too_long=True)]
+
+
+def test_a_failed_handler_is_logged_under_the_account_s_name(tmp_path: Path) -> None:
+    """The log calls an account as the config does, not by its session file."""
+    connector = TelegramConnector(session=tmp_path / "a.session", api_id=1, api_hash="0" * 32, name="News 1")
+    assert connector.inbox.account == "News 1"

@@ -26,17 +26,21 @@ def written(*random_ids: int) -> dict[str, list[ChannelMessage]]:
     return {"group": [*others, *ours]}
 
 
-def file_with(directory: Path, *, collected: tuple[int, ...], last: int, since: int | None = None) -> Path:
-    """Return a file in which 10 and 11 were sent, and these messages collected, up to ``last``."""
+def file_with(
+    directory: Path, *, collected: tuple[int, ...], last: int, since: int | None = None, elsewhere: bool = False
+) -> Path:
+    """Return a file in which 10 and 11 were sent (11 perhaps elsewhere), and messages collected up to ``last``."""
     path, chat = directory / "engine.db", CHANNEL_OFFSET - GROUP
     data = {"chat": "@group"} if since is None else {"chat": "@group", "since": since}
     sends = [NewJob(kind="send", data={"to": "@group", "text": "sent"})] * 2
     add(path, [*sends, NewJob(kind="collect", data=data)])
     checkpoints = [{"random_id": 10}, {"random_id": 11}, {"chat": chat, "last": last, "messages": len(collected)}]
+    results = [{"chat": chat}, {"chat": ME if elsewhere else chat}, {"chat": chat}]
+    rows = enumerate(zip(checkpoints, results, strict=True), 1)
     with closing(sqlite3.connect(path)) as db, db:
         db.executemany(
-            "UPDATE jobs SET state = 'done', checkpoint = ? WHERE id = ?",
-            [(json.dumps(checkpoint), number) for number, checkpoint in enumerate(checkpoints, 1)],
+            "UPDATE jobs SET state = 'done', checkpoint = ?, result = ? WHERE id = ?",
+            [(json.dumps(checkpoint), json.dumps(result), number) for number, (checkpoint, result) in rows],
         )
         db.executemany(
             "INSERT INTO messages VALUES ('', ?, ?, 0, 1, ?, 3)", [(chat, number, str(number)) for number in collected]
@@ -52,8 +56,16 @@ def file_with(directory: Path, *, collected: tuple[int, ...], last: int, since: 
         ((10,), {"collected": (1, 2, 3), "last": 3}, {"collected": 3, "later": 1, "missed": 1}),
         ((10, 11, 12), {"collected": (1, 2, 3), "last": 3}, {"collected": 3, "later": 3, "doubled": 1}),
         ((10, 11), {"collected": (3,), "last": 3, "since": 3}, {"collected": 1, "later": 4}),
+        ((10,), {"collected": (1, 2, 3), "last": 3, "elsewhere": True}, {"collected": 3, "later": 1}),
     ],
-    ids=["all is well", "a message is missing", "a sent one is missing", "one is sent twice", "what was not asked for"],
+    ids=[
+        "all is well",
+        "a message is missing",
+        "a sent one is missing",
+        "one is sent twice",
+        "what was not asked for",
+        "what was sent outside the groups",
+    ],
 )
 def test_both_sides_are_compared(
     tmp_path: Path, server: tuple[int, ...], file: dict[str, object], expected: dict[str, int]

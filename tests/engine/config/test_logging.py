@@ -4,7 +4,10 @@ import logging
 
 import pytest
 
+from adapters.log_events import ADAPTER_EVENTS
 from engine.config import LogFormat, LoggingSection, LogLevel
+from engine.config.log_section import LOGGERS, to_loggers
+from engine.console.messages import LOG_EVENTS
 from tests.engine.config.texts import HEAD, ONE, Load, Problems
 
 
@@ -49,7 +52,13 @@ def test_levels_are_those_of_the_standard_library() -> None:
             "logging.levels",
             "must have names of loggers as its keys, such as holdfast.connection",
         ),
-        ("{levels: {a..b: debug}}", "logging.levels", "must have names of loggers as its keys"),
+        ("{levels: {a..b: debug}}", "logging.levels", "must have names of loggers as its keys, such as "),
+        (
+            "{levels: {holdfast.conection: debug}}",
+            "logging.levels",
+            "has no logger 'holdfast.conection'; did you mean 'holdfast.connection'?",
+        ),
+        ("{levels: {5: debug}}", "logging.levels", "must have names of loggers as its keys"),
         ("{levels: {root: loud}}", "logging.levels.root", "must be one of debug, info, warning, error, not 'loud'"),
         ("{levels: {root: 10}}", "logging.levels.root", "must be one of debug, info, warning, error, not a number"),
         ("{levels: {a.b: DEBUG}}", "logging.levels.a.b", "must be one of debug, info, warning, error, not 'DEBUG'"),
@@ -59,6 +68,14 @@ def test_what_is_wrong_is_said(bad: Problems, section: str, key: str, said: str)
     """By key, in a sentence."""
     (problem,) = bad(f"{HEAD}{ONE}logging: {section}")
     assert f": {key}: {said}" in problem
+
+
+def test_the_loggers_of_the_config_are_those_of_the_log() -> None:
+    """Every logger that an event has can be given a level, and so can one of Telethon's."""
+    logged = {event.logger for event in (*LOG_EVENTS.values(), *ADAPTER_EVENTS)}
+    assert logged <= set(LOGGERS)
+    assert set(LOGGERS) - logged == {"holdfast.monitor", "holdfast.telethon"}
+    assert to_loggers({"holdfast.telethon.account1": "debug", "root": "info", "users": "error"})
 
 
 def test_too_many_loggers_are_refused(bad: Problems) -> None:

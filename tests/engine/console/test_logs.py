@@ -3,7 +3,8 @@
 import json
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,79 @@ def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path, line
     handler.handle(logging.makeLogRecord({"msg": "a name with \udc80 in it", "name": "users"}))
     handler.close()
     assert "a name with \\udc80 in it" in (tmp_path / "engine.log").read_text("utf-8")
+
+
+HOSTILE = {
+    "line": "a\nb",
+    "colour": "a\x1b[31mb",
+    "direction": "a\u202eb",
+    "half": "a\ud800b",
+    "null": "a\x00b",
+}
+
+
+@contextmanager
+def opened_alone(directory: Path, **options: Any) -> Iterator[None]:
+    """Open the log without pytest's own handlers: they raise at a wrong call, and cannot carry half a character."""
+    root = logging.getLogger()
+    others, root.handlers = root.handlers, []
+    try:
+        with logs.opened(directory, **options):
+            yield
+    finally:
+        root.handlers = others
+
+
+class Weird:
+    """A value whose text and repr cannot be had."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("structured", [False, True], ids=["logging", "structlog"])
+def test_a_line_of_the_user_s_code_is_one_line_everywhere(tmp_path: Path, text: str, *, structured: bool) -> None:
+    """A message from the internet that a module logs forges no line and colours nothing, in the file or the table."""
+    recent = logs.RecentLines()
+    with opened_alone(tmp_path, recent=recent):
+        if structured:
+            structlog.get_logger("users").warning(f"got {text}", text=text)
+        else:
+            logging.getLogger("users").warning("got %s", text)
+    [line] = (tmp_path / "engine.log").read_text("utf-8").splitlines()
+    assert [shown for _, shown in recent.lines] == [line]
+    assert f"got {text!r}".replace("'", "") in line
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_a_wrong_log_call_of_the_user_s_code_costs_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, as_json: bool
+) -> None:
+    """Arguments that do not fit, and values without a repr, are told in the log, and raise and print nothing."""
+    stderr = StringIO()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with opened_alone(tmp_path, recent=None, as_json=as_json):
+        logging.getLogger("users").warning("bad args %d", "x")
+        logging.getLogger("users").warning("weird %s", Weird())
+        structlog.get_logger("users").warning("weird", value=Weird())
+    lines = (tmp_path / "engine.log").read_text("utf-8").splitlines()
+    assert stderr.getvalue().splitlines() == lines
+    assert len(lines) == 3
+    assert "bad args %d" in lines[0]
+    assert "this log call is wrong: TypeError" in lines[0]
+    assert all("Weird: its repr raises RuntimeError" in line for line in lines[1:]), lines
+
+
+def test_a_traceback_keeps_its_lines_and_nothing_else(tmp_path: Path) -> None:
+    """What an exception says below a line of the user's code colours nothing."""
+    with logs.opened(tmp_path, recent=None):
+        try:
+            raise ValueError("a\x1b[31mb")
+        except ValueError:
+            logging.getLogger("users").exception("it fell")
+            structlog.get_logger("users").exception("it fell")
+    text = (tmp_path / "engine.log").read_text("utf-8")
+    assert text.count("ValueError: a\\x1b[31mb") == 2
+    assert "\x1b" not in text
