@@ -15,7 +15,6 @@ from engine.config.types import (
     UnknownAccount,
 )
 from engine.config.values import parse_duration
-from engine.console.format import nearest
 
 __all__ = [
     "AccountConfig",
@@ -40,6 +39,5 @@ __all__ = [
     "Telegram",
     "UnknownAccount",
     "load",
-    "nearest",
     "parse_duration",
 ]

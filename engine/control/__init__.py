@@ -1,6 +1,5 @@
 """How commands reach a running engine: a private Unix socket, the protocol on it, and what carries the commands out."""
 
-from engine.console.format import matching
 from engine.control.client import CommandRefused, EngineSilent, ask, send_command
 from engine.control.handlers import ControlHandlers
 from engine.control.protocol import CommandOutcome, RefusalReason, Request, Verb
@@ -16,6 +15,5 @@ __all__ = [
     "Request",
     "Verb",
     "ask",
-    "matching",
     "send_command",
 ]
