@@ -107,8 +107,8 @@ def _to_record(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple
     exc_info = fields.pop("exc_info", None)
     event = _BY_NAME[fields["event"]]
     line = f"{event.icon} {event.sentence.format_map(fields)}"
-    if not line.isprintable():  # a path or a message with a line break, say
-        line = repr(line)[1:-1]
+    # A path or a message may have a line break, say, or what a terminal obeys.
+    line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
     return (line,), {"extra": fields, "exc_info": exc_info}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from attrs import define, field
 
+from engine.console.safe_text import one_line
 from engine.fleet.supervisor import Supervisor
 from engine.wakeup import Wakeup
 from states import Snapshot, State
@@ -53,7 +54,7 @@ class Account:
         # A healthy account remembers its last loss, which is over; a limit of its is not.
         cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
         why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""
-        return f"<Account {self.name!r}: {snapshot.state.value}{' '.join(why.split()):.80}>"
+        return f"<Account {self.name!r}: {snapshot.state.value}{one_line(' '.join(why.split())):.80}>"
 
     def changed(self) -> None:
         """Let waiting tasks check the account again."""

@@ -105,9 +105,9 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
                 code = 1
             tasks.cancel_scope.cancel()
     if fleet.at_stop:
-        console.print(status.block(fleet.at_stop), markup=False, highlight=False)
+        console.print(status.block(fleet.at_stop), markup=False, emoji=False, highlight=False)
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:
-        console.print(f"\n{engine.source.audit}", markup=False, highlight=False)
+        console.print(f"\n{engine.source.audit}", markup=False, emoji=False, highlight=False)
     if engine.jobs.stuck:
         # Some of the user's work cannot be cancelled, and the end of the loop would wait for it for ever.
         sys.stdout.flush()

@@ -14,6 +14,7 @@ from adapters.sqlite import StorageError
 from adapters.system import LockHeld
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import matching, nearest
+from engine.console.safe_text import one_line
 from engine.control.protocol import MAX_PATTERN
 from engine.work.kinds import BadJob
 from engine.work.modules import BadModule
@@ -35,7 +36,7 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.
 def fail(code: int, *sentences: str) -> NoReturn:
     """Print sentences to stderr, and exit."""
     for sentence in sentences:
-        print(sentence, file=sys.stderr)
+        print(one_line(sentence), file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -45,7 +46,7 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except ConfigError as exc:
-        fail(EXIT_BAD_INPUT, str(exc))
+        fail(EXIT_BAD_INPUT, *exc.sentences)
     except (BadJob, BadModule) as exc:
         fail(EXIT_BAD_INPUT, str(exc))
     except (LockHeld, SessionHeld) as exc:
@@ -59,6 +60,11 @@ def reporting_errors() -> Iterator[None]:
     except OSError as exc:
         file = f"{exc.filename}: " if exc.filename else ""
         fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
+
+
+def say(*sentences: str) -> None:
+    """Print sentences to stdout, each as one line."""
+    print("\n".join(map(one_line, sentences)))
 
 
 def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:

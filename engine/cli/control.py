@@ -1,6 +1,5 @@
 """``pause``, ``resume`` and ``retry``: commands to a running engine."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,10 @@ from engine.cli.common import (
     fail,
     match_accounts,
     reporting_errors,
+    say,
 )
 from engine.config import load
+from engine.console.safe_text import json_text
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
 
 AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
@@ -65,7 +66,7 @@ def _command(config: Path, verb: Verb, account: str, as_json: bool) -> None:
             advice = "; if the config is newer than the engine, restart the engine" if unknown else ""
             fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{exc}{advice}")
         if as_json:
-            print(json.dumps([asdict(outcome) for outcome in outcomes], ensure_ascii=False, indent=2))
+            print(json_text([asdict(outcome) for outcome in outcomes], indent=2))
         else:
-            print("\n".join(outcome.said for outcome in outcomes))
+            say(*(outcome.said for outcome in outcomes))
         raise SystemExit(0 if all(outcome.done for outcome in outcomes) else EXIT_FAILED)

@@ -1,6 +1,5 @@
 """``doctor``."""
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from cyclopts import Parameter
 
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors
 from engine.config import load
+from engine.console.safe_text import json_text
 
 
 def doctor(
@@ -29,7 +29,7 @@ def doctor(
         settings = load(config)
         findings = anyio.run(partial(run_checks, settings, fix=fix))
         if as_json:
-            print(json.dumps([as_data(finding) for finding in findings], ensure_ascii=False, indent=2))
+            print(json_text([as_data(finding) for finding in findings], indent=2))
         else:
             print("\n".join(map(str, findings)), flush=True)
             print(verdict(findings), file=sys.stderr)

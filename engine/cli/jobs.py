@@ -30,6 +30,7 @@ from engine.cli.common import (
 from engine.config import Config, load
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
+from engine.console.safe_text import json_text, one_line
 from engine.control import CommandRefused, EngineSilent, Verb, send_command
 from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
 
@@ -116,7 +117,7 @@ def list_jobs(
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             for job in reader.jobs(wanted, last=number):
                 if as_json:
-                    print(json.dumps(as_data(job), ensure_ascii=False))
+                    print(json_text(as_data(job)))
                 else:
                     console.print(line(job, now), soft_wrap=True)
             if not as_json:
@@ -137,13 +138,13 @@ def show(
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")
             values = {**as_data(job), "stored": reader.results(number, MAX_RESULTS_SHOWN)}
         if as_json:
-            print(json.dumps(values, ensure_ascii=False, indent=2))
+            print(json_text(values, indent=2))
             return
         Console(highlight=False).print(line(job, time.time()), soft_wrap=True)
         for name, value in values.items():
             if name not in ("id", "kind", "state", "account", "detail") and value not in (None, [], {}):
-                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                print(f"       {name + ':':<12} {text}")
+                text = value if isinstance(value, str) else json_text(value)
+                print(f"       {name + ':':<12} {one_line(text)}")
 
 
 @app.command
@@ -217,7 +218,7 @@ def _change_jobs(
         changed = [each[1] for each in outcomes if not isinstance(each, int) and each[0].state in able]
         if as_json:
             for job in changed:
-                print(json.dumps(as_data(job), ensure_ascii=False))
+                print(json_text(as_data(job)))
         elif changed:
             what = f"job {changed[0].id} is" if len(changed) == 1 else f"{len(changed):,} jobs are"
             print(f"{what} {changed[0].state.value}")

@@ -1,6 +1,5 @@
 """``log``, and its subcommands ``explain``, ``replay`` and ``stats``."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
 from engine.config import load
 from engine.console import journal_lines
+from engine.console.safe_text import json_text
 from states import EVENT_BY_NAME, Entry, State
 
 app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
@@ -45,7 +45,7 @@ def _print_entries(entries: Iterator[Entry], console: Console, *, as_json: bool)
     last = None
     for entry in entries:
         if as_json:
-            print(json.dumps(journal_lines.as_data(entry), ensure_ascii=False))
+            print(json_text(journal_lines.as_data(entry)))
         else:
             console.print(journal_lines.as_text(entry), soft_wrap=True)
         last = entry.seq

@@ -1,6 +1,5 @@
 """``log explain``."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from adapters.sqlite import JournalReader
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
 from engine.cli.log_common import decode_event, format_time, open_journal
 from engine.console import journal_lines
+from engine.console.safe_text import json_text, one_line
 from engine.console.status import STATE_STYLES
 from engine.journal.explain import Explanation, GuardAnswer
 from engine.journal.explain import explain as explained
@@ -32,7 +32,7 @@ def explain(
         with open_journal(config) as reader, reader.read_transaction():
             explanation = _explain_entry(reader, _read_entry(reader, seq))
         if as_json:
-            print(json.dumps(as_data(explanation), ensure_ascii=False, indent=2))
+            print(json_text(as_data(explanation), indent=2))
         else:
             Console(highlight=False).print(as_text(explanation), soft_wrap=True)
 
@@ -130,7 +130,7 @@ def as_text(explanation: Explanation) -> Text:
 
 
 def _add_line(page: Text, label: str, text: str, style: str = "") -> None:
-    page.append(f"{label:<11}", style="cyan").append(f"{text}\n", style=style)
+    page.append(f"{label:<11}", style="cyan").append(f"{one_line(text)}\n", style=style)
 
 
 def _format_answer(asked: GuardAnswer) -> str:

@@ -1,6 +1,5 @@
 """``log replay``."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from adapters.sqlite import JournalReader
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
 from engine.cli.log_common import decode_event, open_journal
 from engine.console.format import nearest
+from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport
 
 
@@ -32,7 +32,7 @@ def replay(
                 fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
             report = _replay_journal(reader, account)
         if as_json:
-            print(json.dumps(as_data(report), ensure_ascii=False))
+            print(json_text(as_data(report)))
         else:
             print(as_text(report))
         if report.difference is not None:
@@ -95,7 +95,7 @@ def as_text(report: ReplayReport) -> str:
         lines.append(f"✅ The replay agrees with the journal: {counted}")
     else:
         lines += [
-            f"❌ Record {found.seq} of {found.account} is not what the rules make of it. {found.field}:",
+            f"❌ Record {found.seq} of {one_line(found.account)} is not what the rules make of it. {found.field}:",
             f"   the journal has {_to_json(found.journal)!r}",
             f"   the replay has  {_to_json(found.replay)!r}",
             f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",

@@ -1,6 +1,5 @@
 """``log stats``."""
 
-import json
 import math
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ from engine.cli.common import AsJson, ConfigPath, parse_duration_option, reporti
 from engine.cli.log_common import format_time
 from engine.config import load
 from engine.console.format import iso, seconds
+from engine.console.safe_text import json_text, plain
 from engine.console.status import STATE_STYLES
 from engine.journal.stats import COUNTED_STATES, AccountHistory, Figures, Stats, measure
 from states import State
@@ -52,7 +52,7 @@ def stats(
         with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
             found = _measure_journal(reader, holder, start, until)
         if as_json:
-            print(json.dumps(as_data(found), ensure_ascii=False, indent=2))
+            print(json_text(as_data(found), indent=2))
         else:
             Console(highlight=False).print(page(found))
 
@@ -107,7 +107,7 @@ def page(found: Stats) -> RenderableType:
     for name, figures in [*worst, ("all", found.fleet)]:
         share = figures.availability
         grid.add_row(
-            Text(name, style="bold" if figures is found.fleet else ""),
+            plain(name, "bold" if figures is found.fleet else ""),
             Text(_format_percent(share), style="green" if _or_one(share) >= 0.99 else "yellow"),
             bar(figures),
             str(figures.outages),
@@ -153,7 +153,7 @@ def _causes(fleet: Figures) -> RenderableType:
     grid.add_column("How often", justify="right")
     grid.add_column("Together", justify="right")
     for event, count, spent in fleet.causes[:MAX_CAUSES_SHOWN]:
-        grid.add_row(event, str(count), _format_duration(spent))
+        grid.add_row(plain(event), str(count), _format_duration(spent))
     return grid
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 from cyclopts import Parameter
 
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors
+from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors, say
 from engine.cli.terminal import InputEnded, Terminal
 
 if TYPE_CHECKING:  # Telethon takes a second or two to import, and most commands do not need it
@@ -89,10 +89,10 @@ def _run(command: "CredentialsCommand", work: Callable[[], Awaitable["LoginOutco
     except InputEnded:
         fail(EXIT_FAILED, f"The input ended; {_describe_result(command)}")
     if number is not None:
-        fail(128 + number, f"\nStopped; {_describe_result(command)}")
+        fail(128 + number, "", f"Stopped; {_describe_result(command)}")
     if outcome is None:
         fail(EXIT_FAILED, "Nothing was changed")
-    print("\n".join(outcome.sentences))
+    say(*outcome.sentences)
     raise SystemExit(0 if outcome.done else EXIT_FAILED)
 
 

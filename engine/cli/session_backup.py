@@ -1,6 +1,5 @@
 """``session backup`` and ``session restore``."""
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,8 +23,10 @@ from engine.cli.common import (
     load_account,
     match_accounts,
     reporting_errors,
+    say,
 )
 from engine.config import AccountConfig, Config, load
+from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
 app = App(name="session", help="Backups of session files.", version_flags=[])
@@ -121,7 +122,7 @@ def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) 
     try:
         lock.acquire()
     except SessionHeld as exc:
-        fail(EXIT_FAILED, f"{exc}{_advise_pause(settings, one)}")
+        fail(EXIT_FAILED, str(exc), *_advise_pause(settings, one))
     try:
         kept = _back_up_present(settings, one)
         aside = put_in_place(chosen, one.session)
@@ -134,13 +135,13 @@ def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) 
     _print(as_json, data, text)
 
 
-def _advise_pause(settings: Config, one: AccountConfig) -> str:
+def _advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
     """Return the commands that free a session which the running engine uses; empty if another program uses it."""
     engine, owner = holder_of(settings.storage.directory / paths.LOCK), owner_of(one.session)
     if engine is None or owner is None or engine.pid != owner.pid:
-        return ""
+        return ()
     pause, resume = (engine_command(verb, settings.path, one.name) for verb in ("pause", "resume"))
-    return f"\nThat is the engine. Pause the account, restore, then resume it:\n{pause}\n{resume}"
+    return "That is the engine. Pause the account, restore, then resume it:", pause, resume
 
 
 def _back_up_present(settings: Config, one: AccountConfig) -> Path | None:
@@ -169,4 +170,7 @@ def _describe_backup(copy: Backup) -> tuple[dict[str, Any], str]:
 
 
 def _print(as_json: bool, data: dict[str, Any], text: str) -> None:
-    print(json.dumps(data, ensure_ascii=False) if as_json else text)
+    if as_json:
+        print(json_text(data))
+    else:
+        say(text)

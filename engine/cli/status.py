@@ -1,6 +1,5 @@
 """``status``."""
 
-import json
 import time
 from contextlib import suppress
 from functools import partial
@@ -21,6 +20,7 @@ from engine.config import Config, load
 from engine.console import live
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
+from engine.console.safe_text import json_text
 from engine.console.status import EngineInfo, as_data, exit_code, page
 from engine.console.svg import svg
 from states import Snapshot
@@ -86,7 +86,7 @@ def status(
             picture.write_text(drawn, "utf-8")
         if as_json:
             values = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
-            print(json.dumps(values, ensure_ascii=False, indent=2))
+            print(json_text(values, indent=2))
         elif not watch and picture is None:
             console.print(page(info, snapshots, time.time(), job_lines(jobs)))
         raise SystemExit(int(exit_code(info, snapshots.values())))

@@ -14,6 +14,7 @@ import anyio
 from attrs import define, field
 
 from engine.cli import qr
+from engine.console.safe_text import one_line
 
 MAX_LINE_BYTES: Final = 4096
 
@@ -60,7 +61,7 @@ class Terminal:
     async def say(self, sentence: str) -> None:
         """Print a sentence."""
         self._drawn = 0
-        self._write(f"{sentence}\n")
+        self._write(f"{one_line(sentence)}\n")
 
     async def confirm(self, question: str) -> bool:
         """Ask for confirmation; without a terminal the answer is no."""
@@ -73,7 +74,7 @@ class Terminal:
 
     async def _ask(self, prompt: str) -> str:
         self._drawn = 0
-        self._write(prompt)
+        self._write(one_line(prompt))
         while b"\n" not in self._read:
             with suppress(PermissionError):  # a regular file, which is always readable and cannot be waited for
                 await anyio.wait_readable(sys.stdin.fileno())

@@ -22,8 +22,13 @@ class ConfigError(Exception):
         self.path = path
         self.problems = problems
 
+    @property
+    def sentences(self) -> list[str]:
+        """The lines for the operator."""
+        return [f"{self.path} cannot be used; fix this and try again:", *(f"  {each}" for each in self.problems)]
+
     def __str__(self) -> str:
-        return "\n  ".join([f"{self.path} cannot be used; fix this and try again:", *self.problems])
+        return "\n".join(self.sentences)
 
 
 def load(path: Path) -> Config:

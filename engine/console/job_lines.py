@@ -6,6 +6,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.console.format import iso, seconds
+from engine.console.safe_text import one_line
 from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
 
 JOB_STYLES: dict[JobState, tuple[str, str]] = {
@@ -86,13 +87,13 @@ def line(job: Job, now: float) -> Text:
     text = Text().append(f"{job.id:>6} ", style="dim")
     text.append(f"{icon} {job.state.value:<9} ", style=style)
     account = job.account or (job.worker if job.state is not JobState.QUEUED else None) or "any account"
-    text.append(job.kind, style="bold").append(f"  {account}  ")
+    text.append(one_line(job.kind), style="bold").append(f"  {one_line(account)}  ")
     notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
     if job.state is JobState.QUEUED and job.due is not None:
         notes.append(f"not before {seconds(max(0, round(job.due - now)))} from now")
     if job.attempts:
         notes.append(f"{job.attempts} failed attempt{'s' if job.attempts != 1 else ''}")
-    notes.append(job.detail)
+    notes.append(one_line(job.detail))
     text.append(", ".join(filter(None, notes)), style="dim")
     return text
 
@@ -109,7 +110,7 @@ def page(summary: JobSummary) -> list[Text]:
     lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
     shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:MAX_RUNNING_SHOWN]
     for job in shown:
-        text = Text(f"  {job.id:>6} {job.kind}  {job.worker}  ", no_wrap=True, overflow="ellipsis")
+        text = Text(one_line(f"  {job.id:>6} {job.kind}  {job.worker}  "), no_wrap=True, overflow="ellipsis")
         lines.append(text.append(progress_text(job) or "runs", style="dim"))
     if (more := len(summary.running) - len(shown)) > 0:
         lines.append(Text(f"  and {more} more", style="dim"))

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from engine.console.format import iso, seconds
 from engine.console.log_connections import ICONS
+from engine.console.safe_text import one_line
 from engine.console.status import STATE_STYLES
 from states import Entry, State
 
@@ -37,9 +38,9 @@ def as_text(entry: Entry) -> Text:
     moved = entry.target is not entry.source
     icon = ICONS.get(entry.event) or (STATE_STYLES[entry.target][0] if moved else "🔍")
     line = Text().append(f"{entry.seq:>6} {at} ", style="dim")  # style= of Text() would be the whole line's
-    line.append(f"{icon} {entry.account}  ", style="bold")
+    line.append(f"{icon} {one_line(entry.account)}  ", style="bold")
     line.append(entry.source.value, style=STATE_STYLES[entry.source][1])
-    line.append(f" ─{entry.event}→ ", style="dim")
+    line.append(f" ─{one_line(entry.event)}→ ", style="dim")
     line.append(entry.target.value if moved else "stays", style=STATE_STYLES[entry.target][1] if moved else "dim")
     notes = [f"after {seconds(entry.dwell)}"] if moved else []
     if entry.delay is not None:
@@ -47,6 +48,6 @@ def as_text(entry: Entry) -> Text:
     if entry.source in (State.CONNECTING, State.RECONNECTING) and entry.target is State.BACKOFF:
         notes.append(f"attempt {entry.attempt} failed")
     if entry.detail:
-        notes.append(entry.detail)
+        notes.append(one_line(entry.detail))
     line.append("  " + ", ".join(notes), style="dim")
     return line

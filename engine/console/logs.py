@@ -5,7 +5,6 @@ a ``LogLine`` and whose attributes are the fields. The thread makes of it the li
 """
 
 import copy
-import json
 import logging
 import queue
 import sys
@@ -20,8 +19,8 @@ from typing import Any
 import structlog
 
 from engine.console.format import iso
-from engine.console.log_event import UNSAFE, one_line, safe_lines, safe_repr
 from engine.console.messages import LOG_EVENTS, render
+from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
 
 LINES_QUEUED = 10_000
 """Lines that may wait for the thread; more are dropped and counted, because memory is worth more than a line."""
@@ -126,8 +125,7 @@ class JsonLines(logging.Formatter):
 
 
 def _dumped(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=_as_text)
-    return text if text.isprintable() else UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return json_text(value, allow_nan=False, default=_as_text)
 
 
 def _as_text(value: object) -> str:

@@ -13,8 +13,9 @@ import structlog
 
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
-from engine.console.log_event import LogEvent, one_line, safe_lines, safe_repr
+from engine.console.log_event import LogEvent
 from engine.console.log_work import WORK
+from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
@@ -54,7 +55,7 @@ def _known(name: str, fields: Mapping[str, Any]) -> str | None:
         return None
     try:
         line = event.line(fields)
-        return f"{line}\n{fields['stack']}" if "stack" in event.fields else line
+        return f"{line}\n{safe_lines(str(fields['stack']))}" if "stack" in event.fields else line
     except Exception:  # the user's own event has this name, too, and fields that this sentence knows nothing of
         return None
 

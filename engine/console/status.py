@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.console.format import iso, of_day, seconds
+from engine.console.safe_text import one_line, plain
 from states import Snapshot, State
 from states.snapshot import ADVICE
 
@@ -35,6 +36,10 @@ STATE_STYLES: dict[State, tuple[str, str]] = {
     State.HEALTHY: ("✅", "green"),
 }
 """Icon and colour of each state."""
+
+
+REMARK_CHARACTERS = 400
+"""Length of a remark: as much as a wide terminal shows."""
 
 
 class ExitCode(IntEnum):
@@ -157,10 +162,10 @@ def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
     for name, at in worst_first(snapshots):
         icon, style = STATE_STYLES[at.state]
         grid.add_row(
-            name,
+            plain(name),
             Text(f"{icon} {at.state}", style=style),
             seconds(max(0, round(now - at.since))),
-            Text(remark(at, now), style="dim"),
+            plain(remark(at, now), "dim", REMARK_CHARACTERS),
             str(at.failures),
             str(at.reconnects),
             of_day(at.last_success) if at.last_success else "never",
@@ -195,7 +200,7 @@ def block(snapshots: Mapping[str, Snapshot]) -> str:
         last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
         state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
         parts += [
-            f"{STATE_STYLES[state][0]} {name}",
+            f"{STATE_STYLES[state][0]} {one_line(name)}",
             f"  Status: {state}{', paused' if at.paused else ''}",
             f"  Failures: {at.failures}",
             f"  Reconnects: {at.reconnects}",

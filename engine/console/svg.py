@@ -7,6 +7,8 @@ from typing import Final
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 
+from engine.console.safe_text import one_line
+
 COLUMNS: Final = 112
 FONTS: Final = "Fira Code, DejaVu Sans Mono, Menlo, Consolas, monospace"
 FORMAT: Final = re.sub(r"\s*@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
@@ -19,4 +21,4 @@ def svg(page: RenderableType, title: str, columns: int = COLUMNS) -> str:
     """Return a page as SVG, in a terminal's window with this title; it loads nothing from elsewhere."""
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(page)
-    return console.export_svg(title=title, code_format=FORMAT, unique_id="holdfast") + "\n"
+    return console.export_svg(title=one_line(title), code_format=FORMAT, unique_id="holdfast") + "\n"

@@ -1,8 +1,8 @@
 """The machine for mermaid, which web pages and editors can draw."""
 
-import json
 import textwrap
 
+from engine.console.safe_text import json_text
 from engine.diagram.arrows import Arrow, build_arrows
 from engine.diagram.overlay import PLAIN, Overlay
 from engine.diagram.words import FILLS, FRAMED_STATES, STATE_ROLES, StateRole, legend, schedule
@@ -54,7 +54,7 @@ def to_mermaid(policy: Policy, overlay: Overlay = PLAIN) -> str:
 
     The formats ``md`` and ``json`` have those.
     """
-    head = ["---", f"title: {json.dumps(overlay.title, ensure_ascii=False)}", "---"] if overlay.title else []
+    head = ["---", f"title: {json_text(overlay.title)}", "---"] if overlay.title else []
     lines = ["direction TB", f"[*] --> {MACHINE.initial}"]
     lines += [_state(state, policy, overlay) for state in State]
     for sources, name in SHARED.items():

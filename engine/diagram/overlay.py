@@ -7,6 +7,7 @@ from statistics import median
 from attrs import field, frozen
 
 from engine.console.format import seconds
+from engine.console.safe_text import one_line
 from engine.diagram.arrows import Arrow, Pair
 from states import ROWS, Entry, State
 
@@ -32,7 +33,8 @@ class Heat:
 class Overlay:
     """What is drawn over the machine; an empty overlay leaves the machine as it is."""
 
-    title: str = ""
+    title: str = field(default="", converter=one_line)
+    """The heading, which may have an account's name."""
     current: State | None = None
     path: tuple[Pair, ...] = ()
     heat: Heat | None = None

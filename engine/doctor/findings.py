@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from engine.console.safe_text import one_line
 from engine.console.shell import command
 
 ICONS: Final = {True: "✅", False: "❌", None: "⚠️"}
@@ -22,8 +23,8 @@ class Finding:
     fixed: bool = False
 
     def __str__(self) -> str:
-        remedy = f"\n     → {self.remedy}" if self.remedy else ""
-        return f"{ICONS[self.ok]} {self.about}: {self.text}{remedy}"
+        remedy = f"\n     → {one_line(self.remedy)}" if self.remedy else ""
+        return f"{ICONS[self.ok]} {one_line(f'{self.about}: {self.text}')}{remedy}"
 
 
 def as_data(finding: Finding) -> dict[str, Any]:

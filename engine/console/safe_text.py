@@ -1,0 +1,70 @@
+r"""The one place where text from elsewhere becomes safe for a line of a terminal, a log or a drawing.
+
+A server, a file, a user's module or an account's name can hold anything: escapes that clear a screen, line breaks that
+forge a log line, characters that turn a line around or that nobody sees. They are written out as Python does, ``\x1b``
+or ``\u202e``. What programs read (JSON) stays exact: there they are escaped as JSON does it.
+"""
+
+import json
+import re
+from typing import Any, Final
+
+from rich.text import Text
+
+MAX_LINE: Final = 4_000
+"""Characters of a line; of a longer one the middle is left out, because advice stands at the end."""
+MAX_LINES: Final = 200
+"""Lines of a text such as a traceback; of a longer one the middle is left out."""
+INDENT: Final = "    "
+"""What stands before a traceback's line that begins with a digit or a brace, and so could pass for one of the log."""
+
+_INVISIBLE: Final = (
+    "\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufdd0-\ufdef\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_JOINED: Final = "\u0600-\u0dff\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
+"""Characters that a joiner belongs between: it makes one picture of several, and letters of some scripts correct."""
+_UNSAFE: Final = re.compile(f"[\x00-\x1f{_INVISIBLE}]|(?<![{_JOINED}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINED}])")
+_UNSAFE_IN_JSON: Final = re.compile(f"[{_INVISIBLE}]")
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """Return a text as one line of at most about ``limit`` characters, which can begin no other and colour nothing."""
+    if len(text) > limit:
+        head, tail = limit * 3 // 4, limit // 4
+        text = f"{text[:head]} … {len(text) - head - tail:,} characters … {text[-tail:]}"
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(_written_out, text)
+
+
+def safe_lines(text: str) -> str:
+    """Return several lines, such as a traceback, each as ``one_line`` has it; none looks like one of the log."""
+    lines = text.split("\n")
+    if len(lines) > MAX_LINES:
+        half = MAX_LINES // 2
+        lines = [*lines[:half], f"… {len(lines) - 2 * half:,} lines …", *lines[-half:]]
+    return "\n".join(f"{INDENT if line[:1].isdigit() or line[:1] == '{' else ''}{one_line(line)}" for line in lines)
+
+
+def safe_repr(value: object) -> str:
+    """Return ``repr(value)``; of a value that raises there, its class."""
+    try:
+        return repr(value)
+    except Exception as exc:
+        return f"<{type(value).__name__}: its repr raises {type(exc).__name__}>"
+
+
+def plain(text: str, style: str = "", limit: int = MAX_LINE) -> Text:
+    """Return a text for the terminal's tables, in which nothing is markup."""
+    return Text(one_line(text, limit), style=style)
+
+
+def json_text(value: Any, *, indent: int | None = None, **options: Any) -> str:
+    """Return a value as JSON, exactly, with every character escaped that a terminal would obey or not show."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, **options)
+    return _UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
