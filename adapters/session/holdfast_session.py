@@ -36,6 +36,8 @@ SAVE_TIMEOUT: Final = 60.0
 """Seconds that a new key may wait to become durable before it must not be used."""
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that closing may wait for the last commit; it is then still tried until the process ends."""
+MAX_DATE: Final = 2**31 - 1
+"""The latest time that Telegram's protocol can say (Unix seconds, in 2038)."""
 BACKUPS: Final = "backups"
 """Where backups go by default: beside the session."""
 
@@ -340,6 +342,8 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
 def _state(found: UpdateState) -> Any:
     pts, qts, date, seq = found
+    # Telegram's times have 32 bits; a file that another program wrote may hold a number that is no date at all.
+    date = min(max(date, 0), MAX_DATE)
     return State(pts, qts, datetime.datetime.fromtimestamp(date, tz=datetime.UTC), seq, unread_count=0)
 
 

@@ -6,6 +6,8 @@ connection that the server closed is an ``EOFError``. Each row is measured again
 """
 
 import asyncio
+import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +49,26 @@ Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
 
 MAX_TEXT = 300
 """Characters of one exception's message that are kept."""
+
+LONGEST_WAIT = 366 * 86_400.0
+"""Seconds of the longest wait that is believed, a year. Telegram's own are minutes, seldom days; a greater number is a
+fault or an attack, and the end of such a wait is no date that this machine can name."""
+
+UNREADABLE_WAIT = 60.0
+"""Seconds to wait where a server demands a wait and its number cannot be read."""
+
+WAIT_ERRORS = (
+    errors.FloodWaitError,
+    errors.FloodPremiumWaitError,
+    errors.SlowModeWaitError,
+    errors.FloodTestPhoneWaitError,
+    errors.TakeoutInitDelayError,
+    errors.TwoFaConfirmWaitError,
+    errors.PreviousChatImportActiveWaitMinError,
+)
+"""Errors that say how long to wait before the same request may be sent again."""
+
+_NAMES_A_WAIT = re.compile(r"(WAIT|DELAY)(_|$)", re.IGNORECASE)
 
 
 class NotLoggedIn(Exception):
@@ -97,8 +119,28 @@ def _transport_code(code: int) -> Callable[[Any], bool]:
 
 def _flood(exc: Any) -> dict[str, Any]:
     # Slow mode concerns one chat, every other flood wait all requests of the kind.
-    kind = kind_in_chat if isinstance(exc, errors.SlowModeWaitError) else kind_of
-    return {"seconds": float(exc.seconds), "request": kind(exc.request)}
+    slow_mode = isinstance(exc, errors.SlowModeWaitError) or str(exc.message).upper().startswith("SLOWMODE")
+    return {"seconds": demanded_seconds(exc), "request": (kind_in_chat if slow_mode else kind_of)(exc.request)}
+
+
+def demanded_seconds(exc: BaseException) -> float:
+    """Return the wait that a server demands, in seconds: what every other part computes with.
+
+    The server's number may be anything. It is from 0 to ``LONGEST_WAIT``, and ``UNREADABLE_WAIT`` if there is none; the
+    error's own text keeps the number as it came.
+    """
+    number: Any = getattr(exc, "seconds", None)
+    if number is None and (minutes := getattr(exc, "minutes", None)) is not None:
+        number = minutes * 60
+    # Compared before it is converted: an integer of 400 digits is no float.
+    if not isinstance(number, int | float) or (isinstance(number, float) and math.isnan(number)):
+        return UNREADABLE_WAIT
+    return float(min(max(number, 0), LONGEST_WAIT))
+
+
+def _demands_wait(exc: Any) -> bool:
+    """Return whether a flood error that has no number that Telethon can read is about a wait all the same."""
+    return _NAMES_A_WAIT.search(str(exc.message)) is not None
 
 
 def kind_of(request: Any) -> str:
@@ -146,16 +188,8 @@ TABLE: tuple[ErrorRule, ...] = (
     ErrorRule((errors.UnauthorizedError,), AuthRejected),
     ErrorRule((errors.AuthKeyNotFound,), AuthKeyUnknown),
     # 6. floods: with seconds it is a wait, without them a limit
-    ErrorRule(
-        (
-            errors.FloodWaitError,
-            errors.FloodPremiumWaitError,
-            errors.SlowModeWaitError,
-            errors.FloodTestPhoneWaitError,
-        ),
-        FloodWait,
-        _flood,
-    ),
+    ErrorRule(WAIT_ERRORS, FloodWait, _flood),
+    ErrorRule((errors.FloodError,), FloodWait, _flood, test=_demands_wait),
     ErrorRule((errors.FloodError,), AccountLimited),
     # 9. the transport
     ErrorRule((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
@@ -254,6 +288,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
 
     ``what`` says what was waited for in case of a silence: ``connect``, ``probe`` or ``request``.
     """
+    if isinstance(exc, OverflowError) and isinstance(exc.__context__, WAIT_ERRORS):
+        exc = exc.__context__  # Telethon could not add the server's number to the time of day
     common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": describe(exc)}
     # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says it all.
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):

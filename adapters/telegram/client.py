@@ -28,7 +28,7 @@ from adapters.telegram.classify import (
     kind_of,
 )
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.protocol_watch import ProtocolWatch
+from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -114,6 +114,7 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
         self._holds = {hold.request: hold.until for hold in holds}
         ProtocolWatch(self._sender._state)
+        bound_error_texts(self._sender)
         inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:

@@ -27,7 +27,7 @@ from telethon.tl.functions.auth import (
     SignInRequest,
 )
 
-from adapters.telegram.classify import classify
+from adapters.telegram.classify import WAIT_ERRORS, classify, demanded_seconds
 from adapters.telegram.client import translate_cancellation
 
 MAX_TRIES: Final = 3
@@ -323,13 +323,12 @@ SENTENCES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
     ),
 )
 """What a refusal means, as the end of a sentence that begins with the account's name."""
-FLOODS: Final = (errors.FloodWaitError, errors.FloodPremiumWaitError, errors.FloodTestPhoneWaitError)
 
 
 def explain(exc: BaseException) -> str:
     """Return what keeps an account from logging in, and what to do, as the end of a sentence."""
-    if isinstance(exc, FLOODS):
-        until = datetime.fromtimestamp(time.time() + exc.seconds).astimezone()
+    if isinstance(exc, WAIT_ERRORS):
+        until = datetime.fromtimestamp(time.time() + demanded_seconds(exc)).astimezone()
         return f"Telegram asks to wait until {until:%Y-%m-%d %H:%M:%S}; log in after that"
     for kinds, text in SENTENCES:
         if isinstance(exc, kinds):

@@ -43,12 +43,10 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     servers, too. An sqlite3 error is the job's own, because the session's and the engine's files have errors of their
     own.
     """
-    if isinstance(exc, errors.FloodWaitError | errors.FloodPremiumWaitError | errors.SlowModeWaitError):
-        event = classify(exc)
-        assert isinstance(event, FloodWait)
-        request = exc.kind if isinstance(exc, RequestHeld) else event.request
-        return Flooded(request, time.time() + event.seconds + SLACK_SECONDS, alone=is_of_chat(request))
     failure = classify(exc)
+    if isinstance(failure, FloodWait):
+        request = exc.kind if isinstance(exc, RequestHeld) else failure.request
+        return Flooded(request, time.time() + failure.seconds + SLACK_SECONDS, alone=is_of_chat(request))
     gone = client is None or not client.is_connected()
     own_database = isinstance(exc, sqlite3.Error)
     of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database

@@ -11,12 +11,34 @@ from typing import Any
 
 from attrs import define, field
 from telethon.errors import SecurityError
+from telethon.tl.core.rpcresult import RpcResult
 from telethon.tl.types import BadMsgNotification, BadServerSalt
 
 MAX_REFUSED = 4
 """Refusals in a row, each of a message that was sent after the last correction, that end the connection."""
 CORRECTED = frozenset({16, 17, 32, 33})
 """Codes of bad_msg_notification after which Telethon corrects itself and sends the request again."""
+
+MAX_ERROR_TEXT = 256
+"""Characters of an error's text that Telethon gets to read; Telegram's own have less than a hundred."""
+
+
+def bound_error_texts(sender: Any) -> None:
+    """Have Telethon's ``sender`` cut the texts of errors before it reads numbers out of them.
+
+    It makes an integer of any number of digits: beyond 4,300 Python refuses, and the request would never be answered;
+    beyond 308 the sum with the time of day overflows. What is left of such a number is still far too great, so
+    ``classify`` clamps it.
+    """
+    handle = sender._handlers[RpcResult.CONSTRUCTOR_ID]
+
+    async def handle_bounded(message: Any) -> None:
+        error = message.obj.error
+        if error is not None:
+            error.error_message = error.error_message[:MAX_ERROR_TEXT]
+        await handle(message)
+
+    sender._handlers[RpcResult.CONSTRUCTOR_ID] = handle_bounded
 
 
 class ProtocolStuck(Exception):

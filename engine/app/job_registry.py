@@ -14,6 +14,9 @@ from engine.work.kinds import BadJob, JobKind, JobKinds
 from engine.work.modules import BadModule, ModuleContents, load_modules
 
 MAX_PRIORITY = 1_000_000
+LAST_DUE = 32_503_680_000.0
+"""The latest time at which a job may begin (Unix seconds): the end of the year 2999. Anything later is a mistake, and
+the last years of the calendar cannot be shown in every time zone."""
 
 
 @frozen
@@ -48,6 +51,8 @@ class JobRegistry:
                 raise BadJob(str(exc)) from None
         if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:
             raise BadJob(f"a priority is a whole number from -{MAX_PRIORITY:,} to {MAX_PRIORITY:,}, not {priority}")
+        if due is not None and not 0 <= due < LAST_DUE:  # NaN fails this, too
+            raise BadJob("a job begins at a time from 1970 to 2999; choose one of these years")
         try:
             json.dumps(data, allow_nan=False)
         except (TypeError, ValueError) as exc:

@@ -287,7 +287,10 @@ def _read_lines(name: str) -> Iterator[str]:
 
 def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
     """Return the job in one line. Raises ``ValueError``."""
-    values = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
+    try:
+        values = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
+    except RecursionError:
+        values = None
     if not isinstance(values, dict):
         raise ValueError('a line is one JSON object, such as {"kind": "send", "data": {"to": "@news", "text": "hi"}}')
     if unknown := sorted(values.keys() - KEYS.keys()):
@@ -299,8 +302,18 @@ def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
         raise ValueError("kind is missing")
     due = values.get("not_before")
     if due is not None:
-        due = datetime.fromisoformat(due).astimezone().timestamp()
+        due = _time_of(due)
     return check(values["kind"], values.get("data", {}), values.get("account"), values.get("priority", 0), due)
+
+
+def _time_of(text: str) -> float:
+    """Return the Unix time that a text names, local where it has no offset. Raises ``ValueError``."""
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):  # a date whose offset leads out of the calendar overflows
+        raise ValueError(
+            "not_before must be a time from 1970 to 2999, such as 2026-01-31T12:00 or 2026-01-31T12:00+01:00"
+        ) from None
 
 
 KEYS: dict[str, tuple[Any, str]] = {

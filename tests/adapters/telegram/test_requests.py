@@ -15,7 +15,7 @@ from telethon.tl.types import InputPeerEmpty, InputPeerSelf
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramLink
-from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
+from adapters.telegram.classify import LONGEST_WAIT, Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
 from tests.adapters.telegram.harness import DatacenterHarness
@@ -214,3 +214,16 @@ async def test_a_request_that_was_never_sent_ends_with_its_link(harness: Datacen
                 await anyio.wait_all_tasks_blocked()
                 await link.close(timeout=TIMEOUT)
         assert [type(exc) for exc in caught] == [RequestDropped]
+
+
+@pytest.mark.parametrize("digits", [12, 117])
+async def test_an_absurd_flood_wait_is_told_as_one_of_a_year(harness: DatacenterHarness, digits: int) -> None:
+    """Over the wire: the caller gets the flood wait at once, and the account a number that it can compute with."""
+    async with harness as dc, opened(harness) as link:
+        text = "FLOOD_WAIT_" + "9" * digits
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text=text, request="messages.getDialogs"))
+        with anyio.fail_after(TIMEOUT), pytest.raises(errors.FloodWaitError):
+            await link.client(DIALOGS)
+        event = await told(link)
+        assert isinstance(event, FloodWait)
+        assert event.seconds == LONGEST_WAIT
