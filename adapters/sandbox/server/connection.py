@@ -83,7 +83,7 @@ class Connection:
                     await self._read()
                 self._tasks.cancel_scope.cancel()
         finally:
-            self._requests.stop_updates()
+            self._requests.end(self._key)
             self._end_handshake()
             self._hub.stats.connections -= 1
             await self._socket.aclose()
@@ -111,7 +111,8 @@ class Connection:
 
     def push(self, update: Any) -> None:
         """Send an update."""
-        if not self._requests.may_receive(self._owner()):
+        key, store = self._key, self._hub.store
+        if key is None or store.is_destroyed(key.id) or not self._requests.may_receive(self._owner()):
             return
         faults = self._hub.faults
         # A login that was revoked gets no updates; a lost update is still in the difference.
@@ -264,6 +265,9 @@ class Connection:
         ):
             self._answer_layer(message.msg_id, value)
         else:
+            assert self._key is not None
+            if not isinstance(value, LAYER_REQUESTS):
+                self._requests.note_use(self._key, query)
             await self._request_slots.acquire()
             self._tasks.start_soon(self._answer, message.msg_id, value, query)
 

@@ -9,6 +9,7 @@ from attrs import define, field
 from adapters.sandbox.faults.active_faults import ActiveFaults
 from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
 from adapters.sandbox.mtproto.key_exchange import DiffieHellman
+from adapters.sandbox.server.key_use import KeyUse
 from adapters.sandbox.server.stats import SandboxStats
 from adapters.sandbox.services import ServiceContext, views
 from adapters.sandbox.store.channels import ChannelMessage
@@ -33,6 +34,7 @@ class Hub:
     clock: Callable[[], float] = time.time
     diffie_hellman: DiffieHellman = field(factory=DiffieHellman.fresh)
     stats: SandboxStats = field(factory=SandboxStats)
+    key_use: KeyUse = field(factory=KeyUse)
     _receivers: dict[int, set[UpdateReceiver]] = field(factory=dict)
     _awaiting_login: dict[int, set[UpdateReceiver]] = field(factory=dict)
 

@@ -38,6 +38,8 @@ class RequestHandler:
         stats.count(stats.requests, name)
         context = RequestContext(self._hub.shared, self._dc_id, key, self._hub.store.owner(key.id))
         try:
+            if self._hub.store.is_destroyed(key.id):
+                raise RpcRefusal(406, "AUTH_KEY_DUPLICATED")
             value = self._perform(context, query, name) if fault is None else _faulty_answer(context, fault)
             return tl.rpc_result(msg_id, value)
         except RpcRefusal as refusal:
@@ -48,12 +50,28 @@ class RequestHandler:
             stats.count(stats.protocol_errors, "internal")
             return tl.rpc_error(msg_id, RpcRefusal(500, "INTERNAL_SERVER_ERROR"))
 
+    def note_use(self, key: AuthKey, query: tl.Query) -> None:
+        """Note that a request has arrived; destroy the login if another connection uses it in parallel."""
+        store, owner = self._hub.store, self._hub.store.owner(key.id)
+        if owner is None or not self._hub.key_use.is_parallel(key.id, self, tl.method_name(query.request)):
+            return
+        if not store.is_destroyed(key.id):
+            store.destroy_login(key)
+            self._hub.stats.logins_destroyed += 1
+            log.warning("two connections sent requests with one login of %s in parallel; it is destroyed", owner.phone)
+
     def may_receive(self, owner: StoredAccount | None) -> bool:
         """Return whether the client, whose key is the owner's, may still get the updates it once asked for.
 
         The key may have been logged out, or in as another account, on another connection.
         """
         return self._subscribed is None or (owner is not None and owner.id == self._subscribed)
+
+    def end(self, key: AuthKey | None) -> None:
+        """Push nothing any more, and leave the key to other connections: this one is over."""
+        self.stop_updates()
+        if key is not None:
+            self._hub.key_use.end(key.id, self)
 
     def stop_updates(self) -> None:
         """Push nothing any more."""

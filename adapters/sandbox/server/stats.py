@@ -24,6 +24,8 @@ class SandboxStats:
     max_handshakes: int = 0
     """The most at once since the counters were reset."""
     keys_made: int = 0
+    logins_destroyed: int = 0
+    """Logins that were used on two connections in parallel."""
     updates_pushed: int = 0
     requests: Counter[str] = field(factory=Counter)
     unknown_requests: Counter[str] = field(factory=Counter)
@@ -50,6 +52,7 @@ class SandboxStats:
             "connections": self.connections,
             "handshakes": {"now": self.handshakes, "most": self.max_handshakes},
             "keys_made": self.keys_made,
+            "logins_destroyed": self.logins_destroyed,
             "updates_pushed": self.updates_pushed,
             "requests": dict(self.requests),
             "unknown_requests": dict(self.unknown_requests),

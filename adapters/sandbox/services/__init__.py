@@ -48,6 +48,11 @@ def asks_for_updates(request: Any) -> bool:
     return service is not None and not service.open
 
 
+def serves_media(method: str) -> bool:
+    """Return whether the request belongs on a connection for media, or is how such a connection begins."""
+    return method.startswith(("upload.", "help."))
+
+
 def waits_for_login(request: Any) -> bool:
     """Return whether the client of this request is told when it can log in."""
     return isinstance(request, functions.auth.ExportLoginTokenRequest)

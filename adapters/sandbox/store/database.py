@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS auth_keys (
     data BLOB PRIMARY KEY, account INTEGER REFERENCES accounts (id)
 ) STRICT;
 CREATE TABLE IF NOT EXISTS keys_elsewhere (data BLOB PRIMARY KEY, dc INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS keys_destroyed (data BLOB PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS messages (
     account INTEGER NOT NULL REFERENCES accounts (id), id INTEGER NOT NULL, pts INTEGER NOT NULL,
     peer INTEGER NOT NULL, sender INTEGER NOT NULL, out INTEGER NOT NULL, text TEXT NOT NULL,
@@ -104,6 +105,7 @@ class _StoredKey:
     key: AuthKey
     owner: int | None
     dc_id: int | None
+    destroyed: bool = False
 
 
 @define
@@ -134,10 +136,13 @@ class SandboxStore:
         self._accounts = {
             id_: StoredAccount(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")
         }
-        query = "SELECT k.data, k.account, e.dc FROM auth_keys k LEFT JOIN keys_elsewhere e ON e.data = k.data"
-        for data, owner, dc_id in self._db.execute(query):
+        query = (
+            "SELECT k.data, k.account, e.dc, d.data IS NOT NULL FROM auth_keys k "
+            "LEFT JOIN keys_elsewhere e ON e.data = k.data LEFT JOIN keys_destroyed d ON d.data = k.data"
+        )
+        for data, owner, dc_id, destroyed in self._db.execute(query):
             key = AuthKey.of(data)
-            self._keys[key.id] = _StoredKey(key, owner, dc_id)
+            self._keys[key.id] = _StoredKey(key, owner, dc_id, bool(destroyed))
         if SERVICE_ID not in self._accounts:
             self._create(StoredAccount(SERVICE_ID, SERVICE_PHONE))
         return self
@@ -183,9 +188,19 @@ class SandboxStore:
 
     def remove_key(self, key: AuthKey) -> None:
         """Forget an auth key: its packets are answered with -404 from now on."""
-        for table in ("auth_keys", "keys_elsewhere"):
+        for table in ("auth_keys", "keys_elsewhere", "keys_destroyed"):
             self._db.execute(f"DELETE FROM {table} WHERE data = ?", (key.data,))
         self._keys.pop(key.id, None)
+
+    def destroy_login(self, key: AuthKey) -> None:
+        """Destroy the login of a key for good: every request with it is answered with 406 from now on."""
+        self._db.execute("INSERT OR IGNORE INTO keys_destroyed VALUES (?)", (key.data,))
+        self._keys[key.id] = evolve(self._keys[key.id], destroyed=True)
+
+    def is_destroyed(self, key_id: int) -> bool:
+        """Return whether the login of this key was destroyed."""
+        entry = self._keys.get(key_id)
+        return entry is not None and entry.destroyed
 
     def key(self, key_id: int, dc_id: int | None = None) -> AuthKey | None:
         """Return the key, if it is known in this datacenter; None is the main one."""
