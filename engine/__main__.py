@@ -10,9 +10,13 @@ def holdfast() -> None:
 
 def _run(name: str) -> None:
     try:
-        from engine.cli import command_line  # noqa: PLC0415  # imports take long enough for Ctrl+C to come during them
+        # Imported here: imports take long enough for Ctrl+C to come during them.
+        from engine.console import streams  # noqa: PLC0415
 
-        command_line(name)()
+        streams.prepare()
+        from engine.cli.process import run_process  # noqa: PLC0415
+
+        run_process(name)
     except KeyboardInterrupt:
         # Before ``run`` listens to signals itself there is nothing to end in order yet.
         sys.exit(130)

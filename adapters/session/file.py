@@ -65,7 +65,7 @@ def session_path(name: str | os.PathLike[str]) -> Path:
 
 def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
     """Open an existing file, ``mode`` being ro or rw; a missing file is never created. Raises ``sqlite3`` errors."""
-    uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 

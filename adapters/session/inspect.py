@@ -166,7 +166,9 @@ def is_shared(directory: Path) -> bool:
     """Return whether a directory must not be closed to other users: /tmp, a home, another user's, a mount point."""
     with suppress(OSError):
         found = directory.stat()
-        homes = (Path.home(), Path("/"))
+        homes = [Path("/")]
+        with suppress(RuntimeError):  # a user without a home
+            homes.append(Path.home())
         return (
             found.st_uid != os.geteuid()
             or bool(found.st_mode & (stat.S_ISVTX | stat.S_ISGID))

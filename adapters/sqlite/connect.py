@@ -45,7 +45,7 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3
     Raises ``DatabaseUnusable`` when the file is missing, damaged or not a database.
     """
     # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
-    uri = f"file:{quote(os.path.abspath(path))}?mode=ro"
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"  # a name is bytes, and need not be UTF-8
     with translating_errors(path):
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:

@@ -1,6 +1,5 @@
 """What the commands share: their common parameters, and how they report errors."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from adapters.system import LockHeld
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import matching, nearest
 from engine.console.safe_text import one_line
+from engine.console.streams import output_failure
 from engine.control.protocol import MAX_PATTERN
 from engine.work.kinds import BadJob
 from engine.work.modules import BadModule
@@ -53,11 +53,9 @@ def reporting_errors() -> Iterator[None]:
         fail(EXIT_ENGINE_RUNS, str(exc))
     except StorageError as exc:
         fail(EXIT_FAILED, str(exc))
-    except BrokenPipeError:
-        # The reader of the output has closed it. Python would fail once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     except OSError as exc:
+        if output_failure() is not None or (isinstance(exc, FileNotFoundError) and not exc.filename):
+            raise  # the process itself says this, see ``process.py``
         file = f"{exc.filename}: " if exc.filename else ""
         fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
 

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -273,12 +273,11 @@ def _read_jobs(name: str, check: Callable[..., NewJob]) -> list[NewJob]:
 
 
 def _read_lines(name: str) -> Iterator[str]:
-    if name == "-":
-        yield from sys.stdin
-        return
     try:
-        with Path(name).open(encoding="utf-8-sig") as lines:
-            yield from lines
+        # Of stdin the bytes are read: the file is UTF-8, whatever the terminal's encoding is.
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as lines:
+            for number, line in enumerate(lines):
+                yield line.decode("utf-8-sig" if not number else "utf-8")
     except OSError as exc:
         fail(EXIT_BAD_INPUT, f"{name}: the file cannot be read ({(exc.strerror or str(exc)).lower()}); check the path")
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from engine.cli.common import ConfigPath, parse_duration_option, reporting_errors
 from engine.config import LogFormat, load
+from engine.console.streams import forgive_output
 
 
 def _has_uvloop() -> bool:
@@ -39,6 +40,7 @@ def run(
 
     limit = parse_duration_option("--for", duration) if duration is not None else None
     with reporting_errors():
+        forgive_output()
         main = partial(run_engine, load(config), duration=limit, console=Console(), log_format=log_format)
         os.umask(0o077)  # sessions, journal and logs are private to their owner
         raise SystemExit(anyio.run(main, backend_options={"use_uvloop": _has_uvloop()}))

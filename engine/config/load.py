@@ -36,7 +36,10 @@ def load(path: Path) -> Config:
 
     Nothing is created or changed. Raises ``ConfigError`` with all problems at once.
     """
-    folder = path.absolute().parent
+    try:
+        folder = path.absolute().parent
+    except FileNotFoundError:
+        raise ConfigError(path, ["the current directory was deleted; change to another, and try again"]) from None
     document = _read_document(path)
     problems = list(document.problems)
     plain = substitute(document.value, (), problems)

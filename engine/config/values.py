@@ -206,6 +206,10 @@ def to_path(value: object, folder: Path) -> Path:
         return Path(os.path.realpath(folder / Path(text).expanduser()))
     except RuntimeError:
         raise ValueError("starts with the home of a user that does not exist; write the whole path") from None
+    except UnicodeEncodeError as exc:
+        raise ValueError(
+            f"has letters that file names do not have in this environment ({exc.encoding}); set LC_ALL=C.UTF-8"
+        ) from None
 
 
 def to_session(value: object, folder: Path) -> Path:

@@ -7,6 +7,7 @@ or ``\u202e``. What programs read (JSON) stays exact: there they are escaped as 
 
 import json
 import re
+import sys
 from typing import Any, Final
 
 from rich.text import Text
@@ -65,6 +66,10 @@ def plain(text: str, style: str = "", limit: int = MAX_LINE) -> Text:
 
 
 def json_text(value: Any, *, indent: int | None = None, **options: Any) -> str:
-    """Return a value as JSON, exactly, with every character escaped that a terminal would obey or not show."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, **options)
+    """Return a value as JSON, exactly, with every character escaped that a terminal would obey or not show.
+
+    Where stdout is not UTF-8, all letters are escaped that it may not have.
+    """
+    ascii_only = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("_", "-").startswith("utf")
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, **options)
     return _UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)

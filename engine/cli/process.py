@@ -1,0 +1,86 @@
+"""The process around a command: what its environment may lack, and what its exit code says."""
+
+import os
+import sys
+import traceback
+from typing import Final, NoReturn
+
+from engine.cli import command_line
+from engine.console import streams
+from engine.console.safe_text import one_line
+
+EXIT_BUG: Final = 70
+"""The exit code of an error in the program itself (``EX_SOFTWARE`` of sysexits.h)."""
+EXIT_BAD_ENVIRONMENT: Final = 2
+EXIT_INTERRUPTED: Final = 130
+WIDTHS: Final = {"COLUMNS": (40, 1000), "LINES": (10, 1000)}
+"""The sizes of a terminal that are believed; a page for a narrower one has no words left."""
+
+
+def run_process(name: str) -> NoReturn:
+    """Run the command that was typed, under the program's ``name``; exit with its code, or with that of what failed."""
+    _correct_sizes()
+    code = _run_command(name)
+    failure = streams.finish()
+    if failure is not None:
+        code = _report_output(failure)
+    sys.exit(code)
+
+
+def _run_command(name: str) -> int:
+    try:
+        command_line(name)()
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except UnicodeEncodeError as exc:
+        letter = exc.object[exc.start : exc.start + 1]
+        _say(f"this environment's file names are {exc.encoding}, which has no {letter!r}; set LC_ALL=C.UTF-8")
+        return EXIT_BAD_ENVIRONMENT
+    except Exception as exc:
+        if streams.output_failure() is not None:
+            return 0  # the output's own exit code follows
+        if isinstance(exc, FileNotFoundError) and not _has_directory():
+            _say("the current directory was deleted; change to another, and try again")
+            return EXIT_BAD_ENVIRONMENT
+        if isinstance(exc, RuntimeError) and "home directory" in str(exc):  # what pathlib raises
+            _say("this user has no home directory; set HOME, or give a path without ~")
+            return EXIT_BAD_ENVIRONMENT
+        traceback.print_exc()
+        _say("this is an error in Holdfast itself; please report it with the lines above")
+        return EXIT_BUG
+    return 0
+
+
+def _report_output(failure: OSError) -> int:
+    streams.give_up_output()
+    if isinstance(failure, BrokenPipeError):
+        return streams.EXIT_READER_GONE
+    why = (failure.strerror or str(failure)).lower()
+    _say(f"the output cannot be written ({why}); see where stdout leads to")
+    return streams.EXIT_OUTPUT_LOST
+
+
+def _say(sentence: str) -> None:
+    print(one_line(sentence), file=sys.stderr, flush=True)
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _correct_sizes() -> None:
+    """Keep sizes of the terminal that are no sizes from whoever reads them from the environment."""
+    for name, (least, most) in WIDTHS.items():
+        text = os.environ.get(name)
+        if text is None:
+            continue
+        if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0:
+            os.environ[name] = str(min(max(int(text), least), most))
+        else:
+            del os.environ[name]
