@@ -58,7 +58,8 @@ EXAMPLES: Final[dict[str, Any]] = {
     "messages": 3000, "others": 2, "path": "data/sessions/account1.session", "port": 40123, "recovered": 3,
     "request": "SendMessage", "rows": 12, "running": "job 17 (send) of Account 1", "seconds": 7200.0, "seed": 7,
     "signal": 2, "silence": 1.5, "still": 2.0, "timeout": 20.0, "took": 31.0, "total": 2500.0,
-    "trigger": "NetworkRestored", "unsaved": 3, "until": TIME, "via": "", "waited": 32.0, "waiting": 3, "written": 3,
+    "trigger": "NetworkRestored", "unsaved": 3, "until": TIME, "via": "", "waited": 32.0, "waiting": 3,
+    "watcher": "the network probe", "written": 3,
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
@@ -68,6 +69,8 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "disconnecting": {"action": None},
     "engine_failed": {"detail": "engine.db is locked by another program"},
     "gap_too_long": {"lost": TIME - 31.0},
+    "watcher_failed": {"detail": "too many open files"},
+    "command_not_heard": {"detail": "too many open files"},
     "pausing": {"action": None},
     "reconnecting": {"trigger": "Elapsed"},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},

@@ -37,6 +37,7 @@ from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
+from engine.fleet.watchers import keep_running
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
 from engine.work.decorators import BackgroundFunction, Handler, JobFunction
@@ -50,8 +51,8 @@ FLUSH_TIMEOUT = 10.0
 ENGINE = "engine"
 """The name of ``python -m engine`` in the lock of a session that it uses."""
 
-Watcher = Callable[[], Coroutine[Any, Any, None]]
-"""A function that runs beside the fleet until it is cancelled."""
+Watcher = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What runs beside the fleet until it is cancelled: what the log calls it, and the function."""
 
 log = structlog.get_logger("holdfast.engine")
 journal_log = structlog.get_logger("holdfast.journal")
@@ -236,8 +237,8 @@ class Engine:
                 log.info("start_abandoned")
                 return
             async with anyio.create_task_group() as tasks:
-                for watcher in watchers:
-                    tasks.start_soon(watcher)
+                for name, watcher in watchers:
+                    tasks.start_soon(keep_running, name, watcher, name=name)
                 tasks.start_soon(self._stop_after, duration)
                 task_status.started()
                 await self._run_accounts()
@@ -272,7 +273,7 @@ class Engine:
     async def _run_jobs(self) -> None:
         """Run jobs until the stop begins: they are taken away while their accounts still disconnect."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.jobs.run)
+            tasks.start_soon(keep_running, "the dispatcher of the jobs", self.jobs.run)
             await self.stop.wanted.wait()
             tasks.cancel_scope.cancel()
 
@@ -309,11 +310,18 @@ class Engine:
                 restored=known.get(account.name),
             )
             fleet.add(runner)
-        watchers = [self.source.run, probe.run, credentials.run, refused.run, control.run]
-        watchers.append(partial(watch_clocks, SystemClock(), SteadyClock(), fleet.notify_all))
+        watchers: list[Watcher] = [
+            ("the source of the connectors", self.source.run),
+            ("the network probe", probe.run),
+            ("the watch over session files", credentials.run),
+            ("the watch over the shared settings", refused.run),
+            ("the socket for commands", control.run),
+            ("the watch over the clocks", partial(watch_clocks, SystemClock(), SteadyClock(), fleet.notify_all)),
+        ]
         if (keep := config.storage.keep) is not None:
             for kept in (journal, self.jobs.store):
-                watchers.append(partial(retain, kept, keep, SystemClock(), unusable=StorageError))
+                retained = partial(retain, kept, keep, SystemClock(), unusable=StorageError)
+                watchers.append(("retention", retained))
         return watchers
 
     def _attach_handlers(self, connector: TelegramConnector, account: str) -> None:

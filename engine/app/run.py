@@ -5,7 +5,8 @@ import os
 import resource
 import signal
 import sys
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -22,6 +23,7 @@ from engine.app.stop import Stop
 from engine.config import Config, LogFormat
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
+from engine.fleet.watchers import keep_running
 
 COLLECTIONS = (20_000, 20, 100)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers."""
@@ -36,7 +38,8 @@ async def _watch_signals(stop: Stop) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             if stop.wanted.is_set():
-                print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)
+                with suppress(OSError, ValueError):  # nobody reads stderr any more
+                    print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)
                 os._exit(128 + number)
             log.info("signal_received", signal=int(number))
             stop.now()
@@ -91,7 +94,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
                 sources = (lambda: engine.info, lambda: fleet.snapshots, lambda: engine.jobs.summary)
-                tasks.start_soon(live.show, console, *sources, recent)
+                tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
             # Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go
             # through them at each collection while a thousand clients are made anew.
             gc.collect()

@@ -74,9 +74,12 @@ class SandboxDemo:
     async def run(self) -> None:
         """Play the scenario; log an error if the sandbox ends before the engine."""
         assert self._sandbox is not None, "opened comes first"
-        self._played = True
-        phones = {account.name: account.phone for account in self.config.accounts}
-        await _play(self._sandbox, _scenario(self.config.sandbox, phones))
+        if not self._played:  # a second run after a failure begins no second scenario
+            self._played = True
+            phones = {account.name: account.phone for account in self.config.accounts}
+            await _play(self._sandbox, _scenario(self.config.sandbox, phones))
+        code = await self._sandbox.wait()
+        log.error("sandbox_ended", exit_code=code)
 
     async def _add_jobs(self, jobs: JobService) -> None:
         """Add the jobs of the section, except those that still wait from an earlier run."""
@@ -207,10 +210,8 @@ async def _record(config: Config, sandbox: SandboxProcess) -> GroupRecord:
 
 
 async def _play(sandbox: SandboxProcess, steps: Sequence[TimedAction]) -> None:
-    """Play the scenario, and then wait for the sandbox to end; log both errors."""
+    """Play the scenario; log an error."""
     try:
         await sandbox.scenario(steps)
     except (SandboxDied, SandboxError) as exc:
         log.error("sandbox_scenario_failed", detail=str(exc))
-    code = await sandbox.wait()
-    log.error("sandbox_ended", exit_code=code)

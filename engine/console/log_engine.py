@@ -111,6 +111,25 @@ _FLEET = (
         {**_ACCOUNT, **_EXCEPTION},
     ),
     _fleet(
+        "watcher_failed",
+        "error",
+        "⚠️",
+        lambda of: (
+            f"{of['watcher'][:1].upper()}{of['watcher'][1:]} failed ({of['detail']}); it starts again in "
+            f"{seconds(of['delay'])}, and after longer pauses if it fails again. The accounts go on"
+        ),
+        "something that runs beside the accounts failed; told once for the failures in a row",
+        {"watcher": "what failed", **_DETAIL, "delay": "how long until it starts again, in seconds", **_EXCEPTION},
+    ),
+    _fleet(
+        "observer_failed",
+        "error",
+        "❌",
+        "An error in the engine itself kept a part of it from hearing what {account} does ({trigger})",
+        "a mistake in what observes the decisions; told at most every ten minutes for each observer",
+        {**_ACCOUNT, "trigger": "the event", **_EXCEPTION},
+    ),
+    _fleet(
         "outage_suspected",
         "warning",
         "🔌",
@@ -172,6 +191,14 @@ _JOURNAL = (
         {"rows": "rows that wait in memory", **_DETAIL},
     ),
     _journal(
+        "journal_unreadable",
+        "warning",
+        "💾",
+        "The journal cannot be read for those that follow it, who wait: {detail}",
+        "the journal's file cannot be read for now; it is tried again",
+        _DETAIL,
+    ),
+    _journal(
         "journal_rows_lost",
         "error",
         "💾",
@@ -193,17 +220,25 @@ _CONTROL = (
         "control_unreachable",
         "error",
         "❌",
-        "{path}: pause, resume and retry cannot reach this engine ({detail}); give storage.directory a place where "
-        "sockets can be made, then restart",
+        "{path}: pause, resume and retry cannot reach this engine ({detail}); it is tried again, and the accounts go "
+        "on. If it lasts, give storage.directory a place where sockets can be made",
         "the socket for commands cannot be made",
         {"path": "the path of the socket", **_DETAIL},
+    ),
+    _control(
+        "control_reachable",
+        "info",
+        "✅",
+        "{path}: commands reach this engine again",
+        "the socket for commands is there again",
+        {"path": "the path of the socket"},
     ),
     _control(
         "command_not_heard",
         "warning",
         "⚠️",
-        "A command could not be heard: {detail}",
-        "the system has no room for a command's connection",
+        "A command could not be heard: {detail}; commands wait until it can, and the accounts go on",
+        "the system has no room for a command's connection; told once until one is heard",
         _DETAIL,
     ),
     _control(

@@ -156,6 +156,14 @@ _JOBS = (
 )
 _LOOP = (
     _loop(
+        "stall_watch_failed",
+        "error",
+        "⚠️",
+        "What holds up the loop cannot be watched ({detail}); the accounts go on",
+        "the thread that watches the loop could not start, or a check failed; told once",
+        _DETAIL,
+    ),
+    _loop(
         "loop_stalled",
         "error",
         "❌",

@@ -1,12 +1,16 @@
 """The engine's side of the socket: a listener that is private to its user and bounds what a client can cost."""
 
+import errno
+import os
+import stat
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import anyio
 import structlog
-from anyio.abc import SocketStream, TaskStatus
+from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import asdict, define, field
 
@@ -22,6 +26,7 @@ from engine.control.protocol import (
     refuse,
     short_address,
 )
+from engine.fleet.watchers import describe, pause_after
 
 MAX_CLIENTS: Final = 16
 READ_TIMEOUT: Final = 10.0
@@ -29,6 +34,8 @@ READ_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 5.0
 ACCEPT_PAUSE: Final = 1.0
 """Seconds before the server listens again after the system refused a client, for lack of descriptors for example."""
+CHECK_EVERY: Final = 5.0
+"""Seconds between two looks whether the socket's file is still there."""
 
 log = structlog.get_logger("holdfast.control")
 
@@ -74,38 +81,81 @@ class ControlServer:
     _clients: int = field(default=0, init=False)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started once it listens. An engine that cannot listen logs that and keeps running."""
-        try:
-            with short_address(self.path) as address:
-                listener = await anyio.create_unix_listener(address, mode=0o600)
-        except OSError as exc:
-            log.error("control_unreachable", path=str(self.path), detail=(exc.strerror or str(exc)).lower())
-            return
-        try:
-            async with listener, anyio.create_task_group() as clients:
-                task_status.started()
-                while True:
+        """Serve until cancelled; started once it listens.
+
+        Nothing that happens to the socket ends it: it listens again after a pause, and says once why commands wait.
+        """
+        failures, begun = 0, False
+        async with anyio.create_task_group() as clients:
+            while True:
+                try:
+                    listener = await self._listen()
+                except (OSError, ValueError) as exc:
+                    failures += 1
+                    if failures == 1:
+                        log.error("control_unreachable", path=str(self.path), detail=self._why(exc))
+                    await anyio.sleep(pause_after(failures))
+                    continue
+                if failures or begun:
+                    log.info("control_reachable", path=str(self.path))
+                if not begun:
+                    begun = True
+                    task_status.started()
+                failures = 0
+                async with listener:
+                    mine = _identity(self.path)
                     try:
-                        await listener.serve(self._serve_client, clients)
-                    except OSError as exc:  # no descriptors are left, for example: no reason to stop the fleet
-                        log.warning("command_not_heard", detail=exc.strerror or str(exc))
-                    await anyio.sleep(ACCEPT_PAUSE)
-        finally:
-            self.path.unlink(missing_ok=True)
+                        await self._accept(listener, clients, mine)
+                    finally:
+                        with suppress(OSError):
+                            if mine is not None and _identity(self.path) == mine:
+                                self.path.unlink()
+
+    async def _listen(self) -> SocketListener:
+        """Return a listener at the path. Raises ``OSError``, also for anything else than a socket that is there."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                raise OSError(errno.EEXIST, "something else than a socket is there; move it away")
+        with short_address(self.path) as address:
+            return await anyio.create_unix_listener(address, mode=0o600)
+
+    def _why(self, exc: Exception) -> str:
+        return (getattr(exc, "strerror", None) or str(exc)).lower()
+
+    async def _accept(self, listener: SocketListener, clients: TaskGroup, mine: tuple[int, int] | None) -> None:
+        """Serve clients until the socket's file is gone: nobody would find this listener any more."""
+        failures = 0
+        while True:
+            stream = None
+            with anyio.move_on_after(CHECK_EVERY):
+                try:
+                    stream = await listener.accept()
+                except (OSError, anyio.BrokenResourceError) as exc:  # no descriptors are left, for example
+                    failures += 1
+                    if failures == 1:
+                        log.warning("command_not_heard", detail=describe(exc))
+            if stream is not None:
+                failures = 0
+                clients.start_soon(self._serve_client, stream)
+            elif failures:
+                await anyio.sleep(ACCEPT_PAUSE)
+            elif mine is not None and _identity(self.path) is None:
+                log.error("control_unreachable", path=str(self.path), detail="the socket's file is gone")
+                return
 
     async def _serve_client(self, stream: SocketStream) -> None:
-        async with stream:
-            if self._clients >= MAX_CLIENTS:
-                sentence = f"{MAX_CLIENTS} commands are under way; wait until one is done"
-                await _send(stream, refuse(RefusalReason.BUSY, sentence))
-                return
-            self._clients += 1
-            try:
-                await self._answer_requests(stream)
-            except Exception:  # a bug in one command must not end the engine
-                log.exception("command_failed")
-            finally:
-                self._clients -= 1
+        self._clients += 1
+        try:
+            async with stream:
+                if self._clients > MAX_CLIENTS:
+                    sentence = f"{MAX_CLIENTS} commands are under way; wait until one is done"
+                    await _send(stream, refuse(RefusalReason.BUSY, sentence))
+                else:
+                    await self._answer_requests(stream)
+        except Exception:  # a bug in one command must not end the engine
+            log.exception("command_failed")
+        finally:
+            self._clients -= 1
 
     async def _answer_requests(self, stream: SocketStream) -> None:
         lines = BufferedByteReceiveStream(stream)
@@ -160,6 +210,14 @@ class ControlServer:
                 asdict(outcomes.get(name) or CommandOutcome(name, False, f"{name}: {late}")) for name in accounts
             ],
         }
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return which file is at a path now; None if there is none."""
+    with suppress(OSError):
+        found = os.lstat(path)
+        return found.st_dev, found.st_ino
+    return None
 
 
 async def _send(stream: SocketStream, answer: dict[str, Any]) -> bool:

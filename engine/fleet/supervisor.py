@@ -16,6 +16,9 @@ from states.events import StopRequested
 RESTART_DELAY = 10.0
 """Seconds between a life that a bug in the engine ended and the next one."""
 
+OBSERVER_QUIET = 600.0
+"""Seconds for which the failure of an observer is not told again."""
+
 STOP_MARGIN = 5.0
 """Seconds beyond the grace after which accounts that have not ended are abandoned."""
 
@@ -39,6 +42,8 @@ class Supervisor:
     stopping: bool = field(default=False, init=False)
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
     _fleet: TaskGroup | None = field(default=None, init=False)
+    _told: dict[Observer, float] = field(factory=dict, init=False)
+    """When the failure of an observer was last told, by the loop's clock."""
 
     @property
     def snapshots(self) -> Mapping[str, Snapshot]:
@@ -134,6 +139,12 @@ class Supervisor:
             await self.stop.wait()
 
     def _observe(self, shown: Observer, account: str, step: Step) -> None:
-        shown(account, step)
-        for listener in self.listeners:
-            listener(account, step)
+        """Tell all observers of a decision. None of them may end the life of the account that it hears of."""
+        for observer in (shown, *self.listeners):
+            try:
+                observer(account, step)
+            except Exception:
+                now = anyio.current_time()
+                if now >= self._told.get(observer, -OBSERVER_QUIET) + OBSERVER_QUIET:
+                    self._told[observer] = now
+                    log.exception("observer_failed", account=account, trigger=step.record.event)

@@ -6,13 +6,17 @@ from itertools import islice
 from typing import Protocol
 
 import anyio.to_thread
+import structlog
 from attrs import define, field
 
+from engine.fleet.watchers import describe, pause_after
 from engine.wakeup import Wakeup
 from states import Entry
 
 PAGE_RECORDS = 1000
 """Records that are read at a time."""
+
+log = structlog.get_logger("holdfast.journal")
 
 
 class Records(Protocol):
@@ -30,7 +34,7 @@ class JournalFollower:
     """Reads new records of the journal for any number of readers.
 
     ``flush`` returns when the records so far are durable. ``opened`` opens the journal for reading, and is called in a
-    thread.
+    thread. A file that cannot be read for now is read again after a pause.
     """
 
     flush: Callable[[], Awaitable[None]]
@@ -49,11 +53,22 @@ class JournalFollower:
         if after is None:
             await self.flush()
             after = await anyio.to_thread.run_sync(self._last)
+        failures = 0
         while True:
             upcoming = self._wakeup.upcoming  # before reading: records that are written meanwhile then end the wait
             if not self.over:
                 await self.flush()
-            page = await anyio.to_thread.run_sync(self._page, after)
+            try:
+                page = await anyio.to_thread.run_sync(self._page, after)
+            except Exception as exc:
+                if self.over:
+                    raise
+                failures += 1
+                if failures == 1:
+                    log.warning("journal_unreadable", detail=describe(exc))
+                await anyio.sleep(pause_after(failures))
+                continue
+            failures = 0
             for entry in page:
                 after = entry.seq
                 yield entry

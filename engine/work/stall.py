@@ -36,6 +36,8 @@ THROW_AFTER = 30.0
 SUSPENDED_AFTER = 0.5
 """When a check is late by more seconds than this, and the process hardly used the processor meanwhile, the process was
 stopped or the machine slept."""
+RESTART_SECONDS = 1.0
+"""Seconds after which a watch that failed starts again."""
 MAX_FRAMES = 12
 """How many of the innermost calls a report shows."""
 SIGNAL = signal.SIGURG
@@ -79,13 +81,17 @@ async def watched(
     previous = signal.signal(SIGNAL, watch.on_signal) if throw else None
     thread = threading.Thread(target=watch.watch, name="holdfast stall watch", daemon=True)
     watch.beat()
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as exc:  # the system has no room for another thread: the accounts can do without this one
+        log.error("stall_watch_failed", detail=str(exc))
     try:
         yield
     finally:
         watch.end.set()
         watch.beats.cancel()
-        thread.join(SUSPENDED_AFTER)  # not longer: it may hang in a log call
+        if thread.ident is not None:
+            thread.join(SUSPENDED_AFTER)  # not longer: it may hang in a log call
         if throw:
             signal.signal(SIGNAL, previous or signal.SIG_DFL)
 
@@ -153,7 +159,18 @@ class _Watch:
             raise Stalled(f"{job} blocked the event loop and was thrown out; {REMEDY}")
 
     def watch(self) -> None:
-        """Check the heartbeat until the end."""
+        """Check the heartbeat until the end; a check that fails is followed by others."""
+        told = False
+        while not self.end.is_set():
+            try:
+                self._watch()
+            except Exception as exc:
+                if not told:
+                    told = True
+                    log.error("stall_watch_failed", detail=f"{type(exc).__name__}: {exc}".removesuffix(": "))
+                self.end.wait(RESTART_SECONDS)
+
+    def _watch(self) -> None:
         suspended = 0.0
         seen = _Standstill(self._beat, self._beat + self.every, self.first_report)
         checked, worked = time.monotonic(), time.process_time()

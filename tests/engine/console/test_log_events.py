@@ -151,10 +151,14 @@ LINES = [
     (
         "control_unreachable",
         {"path": "d/engine.sock", "detail": "permission denied"},
-        "❌ d/engine.sock: pause, resume and retry cannot reach this engine (permission denied); give "
-        "storage.directory a place where sockets can be made, then restart",
+        "❌ d/engine.sock: pause, resume and retry cannot reach this engine (permission denied); it "
+        "is tried again, and the accounts go on. If it lasts, give storage.directory a place where sockets can be made",
     ),
-    ("command_not_heard", {"detail": "Too many open files"}, "⚠️ A command could not be heard: Too many open files"),
+    (
+        "command_not_heard",
+        {"detail": "too many open files"},
+        "⚠️ A command could not be heard: too many open files; commands wait until it can, and the accounts go on",
+    ),
     ("command_failed", {"exception": "Traceback"}, "❌ An error in the engine itself ended a command\nTraceback"),
     ("jobs_wait", {"delay": 5.0, "detail": "the disk is full"}, "💾 Jobs wait for 5 s: the disk is full"),
     (

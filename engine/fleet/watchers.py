@@ -1,0 +1,65 @@
+"""What runs beside the fleet is kept running: no failure of a watcher, a listener or a table ends the fleet.
+
+The system may run out of descriptors, memory or threads, and each of these helpers may have a mistake of its own. A
+helper that failed starts again after a pause, and the accounts do not notice.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+import structlog
+
+PAUSES: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""Seconds from the first, second, … failure in a row to the next start; the last value repeats."""
+STABLE_SECONDS: Final = 60.0
+"""A watcher that ran for so long counts its failures from zero again."""
+
+log = structlog.get_logger("holdfast.fleet")
+
+
+def pause_after(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row, at least one."""
+    return PAUSES[min(failures, len(PAUSES)) - 1]
+
+
+async def keep_running(watcher: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Run ``work`` until it returns or is cancelled, however often it fails; tell the first of the failures in a row.
+
+    ``watcher`` is what the log calls it.
+    """
+    failures = 0
+    while True:
+        began = anyio.current_time()
+        try:
+            await work()
+        except Exception as exc:
+            failures = 1 if anyio.current_time() - began >= STABLE_SECONDS else failures + 1
+            delay = pause_after(failures)
+            if failures == 1:
+                log.error("watcher_failed", watcher=watcher, detail=describe(exc), delay=delay, exc_info=is_bug(exc))
+        else:
+            return
+        await anyio.sleep(delay)
+
+
+def is_bug(exc: BaseException) -> bool:
+    """Return whether an exception needs its traceback: it is not the system that refuses something."""
+    return not isinstance(_first(exc), OSError | MemoryError)
+
+
+def describe(exc: BaseException) -> str:
+    """Return what happened, in a few words."""
+    first = _first(exc)
+    if isinstance(first, OSError) and first.strerror:
+        return f"{first.filename}: {first.strerror.lower()}" if first.filename else first.strerror.lower()
+    return f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
+
+
+def _first(exc: BaseException) -> BaseException:
+    """Return the first exception of a group, and what an error of anyio's was made from."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    if isinstance(exc, anyio.BrokenResourceError) and exc.__cause__ is not None:
+        return exc.__cause__
+    return exc
