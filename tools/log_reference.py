@@ -63,6 +63,7 @@ EXAMPLES: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "accounts_unmatched": {"function": "on_message", "pattern": "Nws *", "hint": "did you mean 'News 1'?"},
     "alert_database": {"trigger": "DatabaseLocked", "action": None},
     "caught_up": {"lost": TIME - 31.0},
     "config_refused": {"detail": "telegram.api_id (API_ID_INVALID (400))"},

@@ -1,6 +1,5 @@
 """``Engine``: all parts as one object, for ``run`` and for programs that import it. A composition root."""
 
-import fnmatch
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -21,12 +20,14 @@ from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account, NotReady
-from engine.app.jobs import JobService
+from engine.app.jobs import JobService, name_of
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
+from engine.console.format import nearest
 from engine.console.messages import narrate
+from engine.console.names import addressed
 from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
 from engine.fleet.clock_watch import watch_clocks
@@ -99,9 +100,9 @@ class Engine:
     def on(self, event: Any, *, accounts: str = "*") -> Callable[[Handler], Handler]:
         """Register the decorated coroutine function for an event of ``telethon.events``, as ``TelegramClient.on`` does.
 
-        It is called for the accounts whose name matches the glob ``accounts``, once for each update, also for those
-        that came during an outage. If the end of the process cuts a handler off, it gets that update again. Register
-        handlers before the engine runs.
+        It is called for the accounts that ``accounts`` means, a name or a pattern such as ``News *``, once for each
+        update, also for those that came during an outage. If the end of the process cuts a handler off, it gets that
+        update again. Register handlers before the engine runs; the start warns of one that is for no account.
         """
 
         def register(handler: Handler) -> Handler:
@@ -124,7 +125,8 @@ class Engine:
         """Run the decorated ``async def work(client)`` for as long as an account is healthy, anew with each client.
 
         It is cancelled when the account leaves ``healthy``. If it raises, the exception is logged, and it is started
-        again a few times. Use it before the engine runs, as ``@engine.while_healthy`` or with the glob ``accounts``.
+        again a few times. Use it before the engine runs, as ``@engine.while_healthy`` or with ``accounts``, a name or a
+        pattern of names.
         """
 
         def register(function: BackgroundFunction) -> BackgroundFunction:
@@ -297,8 +299,9 @@ class Engine:
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
         fleet.listeners += [detector.observe, probe.observe, self._observe]
+        heard = self._find_listeners()
         for account in config.accounts:
-            self._attach_handlers(connectors[account.name], account.name)
+            self._attach_handlers(connectors[account.name], account.name, heard)
             runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
@@ -324,10 +327,23 @@ class Engine:
                 watchers.append(("retention", retained))
         return watchers
 
-    def _attach_handlers(self, connector: TelegramConnector, account: str) -> None:
-        """Attach the program's handlers, then those of the config's modules."""
+    def _find_listeners(self) -> Sequence[tuple[set[str], Any, Any]]:
+        """Return the program's handlers, each with its accounts and event; say which of them are for nobody."""
+        names = [account.name for account in self.config.accounts]
+        found, idle = [], self.jobs.unmatched()
         for pattern, handler, event in self._handlers:
-            if fnmatch.fnmatch(account, pattern):
+            found.append((addressed(names, (pattern,)), handler, event))
+            idle += [] if found[-1][0] else [(name_of(handler), pattern)]
+        for name, pattern in idle:
+            log.warning("accounts_unmatched", function=name, pattern=pattern, hint=nearest(pattern, names))
+        return found
+
+    def _attach_handlers(
+        self, connector: TelegramConnector, account: str, heard: Sequence[tuple[set[str], Any, Any]]
+    ) -> None:
+        """Attach the program's handlers, then those of the config's modules."""
+        for accounts, handler, event in heard:
+            if account in accounts:
                 connector.on(handler, event)
         for handler, event in self.jobs.handlers_of(account):
             connector.on(handler, event)

@@ -46,7 +46,7 @@ class JobRegistry:
         self.kinds.check(kind, data)
         if account is not None:
             try:
-                self.config.account(account)
+                account = self.config.account(account).name
             except UnknownAccount as exc:
                 raise BadJob(str(exc)) from None
         if not -MAX_PRIORITY <= priority <= MAX_PRIORITY:

@@ -12,7 +12,7 @@ from adapters.system import SystemClock
 from adapters.telegram.job_errors import classify_job_error
 from engine.app.job_registry import JobRegistry
 from engine.config import Config
-from engine.console.format import matching
+from engine.console.names import addressed
 from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
@@ -34,7 +34,8 @@ class JobService:
     dispatcher: Dispatcher | None = field(default=None, init=False)
     _store: JobStore | None = field(default=None, init=False)
     _own_background: list[tuple[str, Work]] = field(factory=list, init=False)
-    """Background tasks that the program has added, each with the glob of its accounts."""
+    """Background tasks that the program has added, each with the name or pattern of its accounts."""
+    _known: dict[tuple[str, ...], set[str]] = field(factory=dict, init=False)
 
     @registry.default
     def _read_modules(self) -> JobRegistry:
@@ -45,12 +46,27 @@ class JobService:
         self.registry.kinds.by_name[name] = JobKind(name, function, data)
 
     def add_background_task(self, pattern: str, function: Work) -> None:
-        """Add a background task of the program itself, for the accounts whose names match the glob ``pattern``."""
+        """Add a background task of the program itself, for the accounts that ``pattern`` means."""
         self._own_background.append((pattern, function))
 
     def handlers_of(self, account: str) -> list[tuple[Any, Any]]:
         """Return the modules' handlers for an account, each with its event."""
-        return [(each.function, each.event) for each in self.registry.modules.handlers if _fits(account, each.accounts)]
+        return [
+            (each.function, each.event)
+            for each in self.registry.modules.handlers
+            if account in self._addressed(each.accounts)
+        ]
+
+    def _addressed(self, patterns: tuple[str, ...]) -> set[str]:
+        """Return whom patterns mean; once for each, because there may be a thousand accounts."""
+        if patterns not in self._known:
+            self._known[patterns] = addressed([account.name for account in self.config.accounts], patterns)
+        return self._known[patterns]
+
+    def unmatched(self) -> list[tuple[str, str]]:
+        """Return each background task of the program that is for no account: its name and its pattern."""
+        own = self._own_background
+        return [(name_of(function), pattern) for pattern, function in own if not self._addressed((pattern,))]
 
     def open(self, store: JobStore, client_of: ClientOf) -> None:
         """Make the dispatcher and the background tasks; needs a running loop."""
@@ -68,10 +84,10 @@ class JobService:
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name in names:
             for each in self.registry.modules.background_tasks:
-                if _fits(name, each.accounts):
+                if name in self._addressed(each.accounts):
                     self.background.add(name, each.function)
             for pattern, function in self._own_background:
-                if _fits(name, (pattern,)):
+                if name in self._addressed((pattern,)):
                     self.background.add(name, function)
 
     def account_changed(self, name: str) -> None:
@@ -141,5 +157,6 @@ class JobService:
         return self._store
 
 
-def _fits(account: str, patterns: Iterable[str]) -> bool:
-    return any(matching([account], pattern) for pattern in patterns)
+def name_of(function: Any) -> str:
+    """Return what a sentence calls a function of the user."""
+    return str(getattr(function, "__qualname__", None) or type(function).__name__)

@@ -12,7 +12,8 @@ from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
-from engine.console.format import matching, nearest
+from engine.console.format import nearest
+from engine.console.names import matching
 from engine.console.safe_text import one_line
 from engine.console.streams import output_failure
 from engine.control.protocol import MAX_PATTERN
@@ -86,6 +87,14 @@ def match_accounts(names: Sequence[str], pattern: str, *, option: str = "") -> l
         prefix = f"{option}: " if option else ""
         fail(EXIT_BAD_INPUT, f"{prefix}no account is named like {pattern!r}; {nearest(pattern, names)}")
     return found
+
+
+def one_account(names: Sequence[str], pattern: str) -> str:
+    """Return the one account that ``--account`` means; exit if it is none, or several."""
+    found = match_accounts(names, pattern, option="--account")
+    if len(found) > 1:
+        fail(EXIT_BAD_INPUT, f"--account: {pattern!r} means {len(found)} accounts, such as {found[0]!r}; name one")
+    return found[0]
 
 
 def parse_duration_option(option: str, text: str) -> float:

@@ -15,6 +15,7 @@ from engine.cli.common import (
     EXIT_FAILED,
     check_choice,
     fail,
+    one_account,
     parse_duration_option,
     reporting_errors,
 )
@@ -44,7 +45,8 @@ def _overlay(settings: Config, account: str | None, *, heat: bool, since: float 
     """Return what the journal records of one account, or of all; ``since`` is in Unix seconds."""
     with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
         snapshots = reader.snapshots()
-        check_choice("--account", account, sorted({*snapshots, *(one.name for one in settings.accounts)}))
+        if account is not None:
+            account = one_account(sorted({*snapshots, *(one.name for one in settings.accounts)}), account)
         if account is not None and account not in snapshots:
             fail(EXIT_FAILED, f"{account} has not run yet; start the engine once, or choose another --account")
         accounts = None if account is None else [account]

@@ -78,10 +78,11 @@ def log(
         settings = load(config)
         console = Console(highlight=False)
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
-            names = list(reader.accounts()) if account is not None else []
+            # Accounts that have left the config are in the journal, and those that are new are not.
+            known = {*reader.accounts(), *(one.name for one in settings.accounts)} if account is not None else set()
             wanted = partial(
                 reader.entries,
-                accounts=None if account is None else match_accounts(names, account, option="--account"),
+                accounts=None if account is None else match_accounts(sorted(known), account, option="--account"),
                 state=State(state) if state else None,
                 event=event,
                 since=earliest,

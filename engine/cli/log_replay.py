@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
-from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors
+from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, one_account, reporting_errors
 from engine.cli.log_common import decode_event, open_journal
-from engine.console.format import nearest
 from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport
 
@@ -28,8 +27,8 @@ def replay(
     """
     with reporting_errors():
         with open_journal(config) as reader, reader.read_transaction():
-            if account is not None and account not in (names := reader.accounts()):
-                fail(EXIT_BAD_INPUT, f"--account: the journal has no account {account!r}; {nearest(account, names)}")
+            if account is not None:
+                account = one_account(reader.accounts(), account)
             report = _replay_journal(reader, account)
         if as_json:
             print(json_text(as_data(report)))

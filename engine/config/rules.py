@@ -1,6 +1,5 @@
 """Rules about more than one value. They read the plain document, so that one bad value hides no other problem."""
 
-import fnmatch
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from engine.config.scenario import (
 )
 from engine.config.values import to_offset, to_session
 from engine.console.format import may_show, nearest
+from engine.console.names import addressed
 
 STEP_KEYS: Final = ("for", "times", "request", "code", "text", "seconds")
 MISSING: Final[Mapping[tuple[Do, str], str]] = {
@@ -129,7 +129,7 @@ def _find_unmatched_modules(work: object, names: list[str]) -> Iterator[Problem]
     for index, module in _select_mappings(modules):
         given = module.get("accounts")
         for pattern in given if isinstance(given, list) else [given]:
-            if isinstance(pattern, str) and pattern and pattern not in names and not fnmatch.filter(names, pattern):
+            if isinstance(pattern, str) and pattern and not addressed(names, [pattern]):
                 text = f"no account is named like {pattern!r}; {nearest(pattern, names)}"
                 yield Problem(("work", "modules", index, "accounts"), text)
 

@@ -12,6 +12,7 @@ from engine.config.proxies import ProxyConfig
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
+from engine.console.names import named
 from states.schedules import Policy
 
 _API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
@@ -184,8 +185,8 @@ class Config:
 
     def account(self, name: str) -> AccountConfig:
         """Return the account called ``name``; raises ``UnknownAccount``."""
-        for account in self.accounts:
-            if account.name == name:
-                return account
-        hint = nearest(name, (account.name for account in self.accounts))
+        by_name = {account.name: account for account in self.accounts}
+        if (found := named(by_name, name)) is not None:
+            return by_name[found]
+        hint = nearest(name, by_name)
         raise UnknownAccount(f"{self.path.name} has no account {name!r}; {hint}")

@@ -1,8 +1,7 @@
-"""How values are written for the operator, and how names are matched."""
+"""How values are written for the operator, and which name comes nearest."""
 
 import difflib
-import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 
@@ -47,8 +46,3 @@ def nearest(wanted: str, known: Iterable[str]) -> str:
         return f"did you mean {close[0]!r}?"
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     return f"there are: {', '.join(known[:8])}{more}"
-
-
-def matching(names: Sequence[str], pattern: str) -> list[str]:
-    """Return the name that equals ``pattern``; if there is none, all that match it as a glob."""
-    return [pattern] if pattern in names else [name for name in names if fnmatch.fnmatchcase(name, pattern)]

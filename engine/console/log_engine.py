@@ -60,6 +60,14 @@ _ENGINE = (
         {"path": "the first file or directory", "others": "how many more there are", "command": "what mends it"},
     ),
     _engine(
+        "accounts_unmatched",
+        "warning",
+        "⚠️",
+        "{function} is for accounts named like {pattern!r}, and there is none; {hint}",
+        "a handler or a `while_healthy` function of the program is for no account",
+        {"function": "its name", "pattern": "its `accounts`", "hint": "the nearest name, or all names"},
+    ),
+    _engine(
         "signal_received",
         "info",
         "",

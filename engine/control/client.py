@@ -40,7 +40,7 @@ def send_command(
 ) -> list[CommandOutcome]:
     """Send a command to the engine that runs on the config's data; return its outcome for each account.
 
-    ``account`` is a name or a glob of names. ``timeout`` is in seconds; None waits longer than the engine may take.
+    ``account`` is a name or a pattern of names. ``timeout`` is in seconds; None waits longer than the engine may take.
     Raises ``EngineSilent``, and ``CommandRefused`` if the engine did nothing.
     """
     if timeout is None:

@@ -48,7 +48,7 @@ class RefusalReason(StrEnum):
 
 @frozen
 class Request:
-    """One command. ``account`` is a name or a glob of names."""
+    """One command. ``account`` is a name or a pattern of names."""
 
     do: Verb
     account: str = ""

@@ -14,7 +14,8 @@ from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import asdict, define, field
 
-from engine.console.format import matching, nearest
+from engine.console.format import nearest
+from engine.console.names import matching
 from engine.control.protocol import (
     MAX_REQUEST_BYTES,
     BadRequest,

@@ -22,7 +22,7 @@ class BadModule(Exception):
 
 @frozen
 class AccountFunction:
-    """A handler or background task, for the accounts whose name matches one of the globs ``accounts``."""
+    """A handler or background task, for the accounts that the names or patterns ``accounts`` mean."""
 
     function: Any
     accounts: tuple[str, ...]
@@ -40,7 +40,7 @@ class ModuleContents:
 
 
 def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> ModuleContents:
-    """Import modules, each for the accounts that match its globs, and return their declared functions.
+    """Import modules, each for the accounts that its patterns mean, and return their declared functions.
 
     A name that ends in ``.py`` is a file, relative to ``folder``; any other is a dotted name. The modules may import
     others from ``folder``. Raises ``BadModule``.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.console.format import matching
+from engine.console.names import matching
 from engine.control.protocol import (
     MAX_ADDRESS_BYTES,
     MAX_REQUEST_BYTES,
