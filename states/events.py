@@ -12,7 +12,7 @@ Two families carry a number that distinguishes an old report from a current one:
   closed, its reports are foreign. Number 0 means 'about the account, not about a link'.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from attrs import frozen
 
@@ -269,6 +269,10 @@ class DatabaseCorrupt(Failure):
     """The session's file is damaged or no database."""
 
     schedule: ClassVar[str] = "database"
+
+
+NO_DESCRIPTORS: Final = "the process has no file descriptor left"
+"""How the detail of a failure begins whose cause is the process's own limit of open files, and no file or network."""
 
 
 @frozen(kw_only=True)

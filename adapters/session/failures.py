@@ -8,6 +8,7 @@ from attrs import define, evolve, field, frozen
 
 from adapters.session.errors import SessionReplaced
 from adapters.sqlite.errors import database_failure
+from adapters.system.descriptors import exhaustion, is_exhaustion
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 SessionObserver = Callable[[Failure | DatabaseRecovered], None]
@@ -85,6 +86,8 @@ def classify_write_error(exc: Exception) -> DatabaseLocked | DatabaseUnavailable
         )
     if isinstance(exc, SessionReplaced):
         return DatabaseUnavailable(detail=str(exc))
+    if is_exhaustion(exc):
+        return DatabaseUnavailable(detail=exhaustion())
     if isinstance(exc, OSError):
         return DatabaseUnavailable(detail=f"the session file cannot be reached ({exc.strerror})")
     failure = database_failure(exc)

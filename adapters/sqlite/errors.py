@@ -7,7 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
+from adapters.system.descriptors import exhaustion, is_exhaustion, none_left
+from states.events import NO_DESCRIPTORS, DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
 
 
 @frozen
@@ -51,6 +52,11 @@ def _meaning(exc: BaseException) -> _Meaning | None:
     return None if code is None else _MEANINGS.get(code & 0xFF)
 
 
+def _lacks_descriptors(exc: sqlite3.Error) -> bool:
+    """Return whether SQLite could not open a file because the process has no descriptor left, which it does not say."""
+    return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and none_left()
+
+
 def database_failure(exc: BaseException) -> Failure | None:
     """Return the typed event that ``exc`` stands for, or None when it is not a failure of a database file.
 
@@ -60,6 +66,8 @@ def database_failure(exc: BaseException) -> Failure | None:
     if meaning is None:
         return None
     assert isinstance(exc, sqlite3.Error)
+    if _lacks_descriptors(exc):
+        return DatabaseUnavailable(detail=exhaustion())
     return meaning.event(detail=f"{meaning.detail} ({exc.sqlite_errorname})")
 
 
@@ -121,6 +129,8 @@ def translating_errors(
 
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
     """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
+    if is_exhaustion(exc):
+        return DatabaseUnusable(f"{path}: {exhaustion()}", DatabaseUnavailable(detail=exhaustion()))
     if isinstance(exc, OSError):
         why = exc.strerror or type(exc).__name__
         sentence = f"{path}: the database cannot be opened ({why}); check the path and its permissions"
@@ -128,4 +138,5 @@ def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | Non
     meaning, failure = _meaning(exc), database_failure(exc)
     if meaning is None or failure is None:
         return None
-    return DatabaseUnusable(f"{path}: {failure.detail}; {meaning.advice}", failure)
+    advice = "" if failure.detail.startswith(NO_DESCRIPTORS) else f"; {meaning.advice}"
+    return DatabaseUnusable(f"{path}: {failure.detail}{advice}", failure)

@@ -1,6 +1,17 @@
 """The machine that the engine runs on: its clocks, and the lock that allows one engine per data directory."""
 
 from adapters.system.clock import SteadyClock, SystemClock
+from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
 from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
 
-__all__ = ["EngineLock", "Holder", "LockHeld", "SteadyClock", "SystemClock", "holder_of"]
+__all__ = [
+    "Descriptors",
+    "EngineLock",
+    "Holder",
+    "LockHeld",
+    "SteadyClock",
+    "SystemClock",
+    "descriptors_for",
+    "holder_of",
+    "raise_limit",
+]

@@ -18,6 +18,7 @@ from telethon.tl import TLRequest
 
 from adapters.session.errors import SessionError, SessionHeld
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
+from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
 from states.events import (
     AccountBanned,
@@ -294,6 +295,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
     # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says it all.
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):
         common["detail"] = describe(exc.__cause__)
+    if is_exhaustion(exc):  # neither the network's nor a file's fault
+        return Unexpected(link=link, chain=common["chain"], detail=exhaustion())
     if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
     for row in TABLE:

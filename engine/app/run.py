@@ -2,7 +2,6 @@
 
 import gc
 import os
-import resource
 import signal
 import sys
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -16,6 +15,7 @@ from rich.console import Console
 from adapters.sandbox import SandboxError
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
+from adapters.system import raise_limit
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
@@ -45,15 +45,6 @@ async def _watch_signals(stop: Stop) -> None:
             stop.now()
 
 
-def _open_files(accounts: int) -> None:
-    """Let this process open as many files as the fleet needs: a socket, a lock and a session for each account."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = max(soft, 4 * accounts + 256)
-    if soft != resource.RLIM_INFINITY and wanted > soft:
-        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def _private(config: Config) -> list[Path]:
     """Return the paths that other users must not be able to use: session files and their directories."""
     sessions = [account.session for account in config.accounts]
@@ -79,7 +70,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
 
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
-    _open_files(len(config.accounts))
+    descriptors = raise_limit(len(config.accounts))
     engine = Engine(config, throws_out=True)
     fleet = engine.fleet
     with ExitStack() as files:
@@ -90,6 +81,9 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         if loose := [path for path in _private(config) if loose_permissions(path)]:
             mend = engine_command("doctor", config.path, "--fix")
             log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
+        if not descriptors.enough:
+            few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
+            log.warning("descriptors_few", accounts=len(config.accounts), **few)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:

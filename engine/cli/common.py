@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import LockHeld
+from adapters.system.descriptors import exhaustion, is_exhaustion
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching
@@ -57,6 +58,8 @@ def reporting_errors() -> Iterator[None]:
     except OSError as exc:
         if output_failure() is not None or (isinstance(exc, FileNotFoundError) and not exc.filename):
             raise  # the process itself says this, see ``process.py``
+        if is_exhaustion(exc):
+            fail(EXIT_FAILED, exhaustion())
         file = f"{exc.filename}: " if exc.filename else ""
         fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from engine.console.format import of_day, seconds
 from engine.console.log_event import Fields, LogEvent
+from states.events import NO_DESCRIPTORS
 from states.snapshot import ADVICE, Action
 
 LOGGER: Final = "holdfast.connection"
@@ -67,7 +68,8 @@ def _file_waits(of: Fields) -> str:
     detail = f": {of['detail']}" if of["detail"] else ""
     unsaved = of["unsaved"]
     rows = f", {unsaved} row{'s wait' if unsaved != 1 else ' waits'} in memory" if unsaved else ""
-    remedy = "" if of["alerted"] else f"; {REMEDIES[of['failure']]}"  # the alert's own line says it
+    said = of["alerted"] or of["detail"].startswith(NO_DESCRIPTORS)  # by the alert's own line, or by the detail
+    remedy = "" if said else f"; {REMEDIES[of['failure']]}"
     return f"Session file of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
 
 
@@ -117,6 +119,8 @@ def _alert(of: Fields, text: str) -> str:
 
 def _database_alert(of: Fields) -> str:
     remedy = REMEDIES.get(of["trigger"], "")
+    if of.get("detail", "").startswith(NO_DESCRIPTORS):
+        remedy = of["detail"].partition("; ")[2]
     return _alert(of, f"connected, but its session file cannot be written. What to do: {remedy}")
 
 
@@ -137,6 +141,7 @@ _ALERT: Final = {
     "trigger": "the event that raised the alert",
     "failures": "failures in a row since the last stable link",
     "action": "what the operator should do, such as `log_in`; may be null",
+    "detail": "what happened, in a sentence",
     "concerns_all": _FAILURE["concerns_all"],
 }
 _FILE: Final = {

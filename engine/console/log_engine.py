@@ -68,6 +68,20 @@ _ENGINE = (
         {"function": "its name", "pattern": "its `accounts`", "hint": "the nearest name, or all names"},
     ),
     _engine(
+        "descriptors_few",
+        "warning",
+        "⚠️",
+        "{accounts} accounts need about {needed} open files, and this process may open {limit}: some accounts will not "
+        "connect. Stop it, raise the limit with {command} (of a service: LimitNOFILE), and start it again",
+        "the limit of open files is too low for the accounts, and the process may not raise it",
+        {
+            "accounts": "how many accounts the config has",
+            "needed": "open files that they need, about",
+            "limit": "open files that the process may have",
+            "command": "what raises the limit of the shell",
+        },
+    ),
+    _engine(
         "signal_received",
         "info",
         "",

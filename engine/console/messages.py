@@ -140,6 +140,7 @@ def _alert(account: str, record: Record, effect: Alert) -> Told:
     """Return an alert."""
     action = effect.action.value if effect.action else None
     fields = {"account": account, "trigger": record.event, "failures": record.failures, "action": action}
+    fields["detail"] = record.detail
     return logging.WARNING if effect.kind == "limited" else logging.ERROR, f"alert_{effect.kind}", fields
 
 

@@ -1,0 +1,103 @@
+"""File descriptors: how many the accounts need, how many the process may have, and how it gets more."""
+
+import errno
+import os
+import resource
+import sys
+from contextlib import suppress
+from typing import Final
+
+from attrs import frozen
+
+from states.events import NO_DESCRIPTORS
+
+PER_ACCOUNT: Final = 5
+"""Of a connected account: its socket, its session file with two files of SQLite's beside it, and its lock."""
+BESIDE: Final = 64
+"""Of the engine itself: the database, logs, the socket for commands, readers of files at the same time."""
+ROOM: Final = 3
+"""What is asked for beyond the need, for each account: what its jobs open, and a new link beside one that closes."""
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
+EXHAUSTION_DEPTH: Final = 8
+"""How far back in what led to an error the cause is looked for."""
+
+
+@frozen
+class Descriptors:
+    """What so many accounts need, and what the process may open: now (``soft``), and after raising it (``hard``)."""
+
+    needed: int
+    soft: int
+    hard: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether the accounts fit, once the limit is raised as far as the process may raise it itself."""
+        return max(self.soft, self.hard) >= self.needed
+
+    @property
+    def remedy(self) -> str:
+        """The command that raises the limit of the shell in which the engine is started next."""
+        return raise_command(self.needed)
+
+
+def descriptors_for(accounts: int) -> Descriptors:
+    """Return what so many accounts need, and what this process may have; an unlimited number is very large."""
+    soft, hard = map(_finite, resource.getrlimit(resource.RLIMIT_NOFILE))
+    return Descriptors(BESIDE + PER_ACCOUNT * accounts, soft, hard)
+
+
+def raise_limit(accounts: int) -> Descriptors:
+    """Raise the process's own limit to what so many accounts need with some room, as far as that is allowed."""
+    found = descriptors_for(accounts)
+    wanted = min(max(found.needed + ROOM * accounts + 256, found.soft), found.hard)
+    if wanted > found.soft:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        for number in (wanted, found.needed):  # some systems refuse what their own hard limit allows
+            with suppress(OSError, ValueError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, found.hard), hard))
+                break
+    return descriptors_for(accounts)
+
+
+def none_left() -> bool:
+    """Return whether the process or the system has no descriptor left: libraries do not always say why they fail."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as exc:
+        return exc.errno in EXHAUSTED
+    return False
+
+
+def is_exhaustion(exc: BaseException | None) -> bool:
+    """Return whether an error, or one that led to it, says that no descriptor is left."""
+    seen = 0
+    while exc is not None and seen < EXHAUSTION_DEPTH:
+        if isinstance(exc, OSError) and exc.errno in EXHAUSTED:
+            return True
+        exc, seen = exc.__cause__ or exc.__context__, seen + 1
+    return False
+
+
+def exhaustion() -> str:
+    """Return the sentence for the operator of a process that has no descriptor left; it can be helped while it runs."""
+    soft = _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    more = max(1024, 4 * soft)
+    how = (
+        f"this lets it open more: sudo prlimit --pid {os.getpid()} --nofile={more}:{more}"
+        if sys.platform == "linux"
+        else f"restart it after: ulimit -n {more}"
+    )
+    return f"{NO_DESCRIPTORS} (it may open {soft:,} files); {how}"
+
+
+def raise_command(number: int) -> str:
+    """Return the command that lets what a shell starts open so many files."""
+    number = max(1024, 1 << (number - 1).bit_length())
+    if sys.platform != "linux" or os.geteuid() == 0:
+        return f"ulimit -n {number}"
+    return f"sudo prlimit --pid $$ --nofile={number}:{number}"
+
+
+def _finite(limit: int) -> int:
+    return 1 << 30 if limit == resource.RLIM_INFINITY else limit
