@@ -21,9 +21,9 @@ HEAD: Final = """# Log events
 <!-- Written by: python -m tools.log_reference -->
 
 Every line of the log comes from an event: a name and fields. With `logging: {format: json}` in the config, or with
-`run --log-format json`, each line is a JSON object with `timestamp` (ISO 8601, UTC), `level`, `logger`, `event` (the
-name) and the event's own fields. Names and fields are stable: new ones may be added, and none is renamed. Durations are
-in seconds. The lines below are examples.
+`run --log-format json`, each line is a JSON object with `timestamp` (ISO 8601, local time with its offset), `level`,
+`logger`, `event` (the name) and the event's own fields. Names and fields are stable: new ones may be added, and none is
+renamed. Durations are in seconds. The lines below are examples.
 
 A program of your own gets the same events. If it has configured structlog, they go through its processors with their
 fields. If not, they are records of the standard library's loggers: the message is the line, and each field is an

@@ -37,8 +37,10 @@ class Owner:
     """The name that the process was started by."""
 
     def __str__(self) -> str:
-        since = datetime.fromtimestamp(self.since).astimezone()
-        return f"process {self.pid} ({self.program}) on {self.host}, since {since:%Y-%m-%d %H:%M:%S}"
+        who = f"process {self.pid} ({self.program}) on {self.host}"
+        with suppress(ValueError, OverflowError, OSError):  # the lock file may hold any number
+            return f"{who}, since {datetime.fromtimestamp(self.since).astimezone():%Y-%m-%d %H:%M:%S}"
+        return who
 
 
 def lock_path(session: Path) -> Path:

@@ -5,7 +5,6 @@ client, with one difference: the client belongs to the script, so the same objec
 """
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
 import anyio
@@ -14,6 +13,7 @@ from attrs import define, evolve, field
 from adapters.system import SystemClock
 from adapters.telegram import OwnedConnector
 from engine.console import logs
+from engine.console.format import local
 from engine.console.messages import events_of
 from engine.console.status import block, cause_text
 from engine.fleet.connect_limiter import ConnectLimiter
@@ -153,7 +153,7 @@ class ConnectionMonitor:
 
 
 def _stats(at: Snapshot) -> dict[str, Any]:
-    last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
+    last = local(at.last_success) if at.last_success else None
     return {
         "status": at.state.value,
         "failures": at.failures,

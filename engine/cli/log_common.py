@@ -1,6 +1,5 @@
 """What the subcommands of ``log`` share."""
 
-from datetime import datetime
 from pathlib import Path
 
 from adapters.sqlite import JournalReader, Undecodable, event_from
@@ -21,8 +20,3 @@ def decode_event(entry: Entry) -> Event:
         return event_from(entry.event, entry.payload)
     except Undecodable as exc:
         raise UnreadableEvent(f"the event of entry {entry.seq} cannot be made from its payload ({exc})") from exc
-
-
-def format_time(at: float) -> str:
-    """Return a time (Unix seconds) as local date and time, to the second."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

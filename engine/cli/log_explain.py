@@ -9,8 +9,9 @@ from rich.text import Text
 
 from adapters.sqlite import JournalReader
 from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
-from engine.cli.log_common import decode_event, format_time, open_journal
+from engine.cli.log_common import decode_event, open_journal
 from engine.console import journal_lines
+from engine.console.format import date_and_time
 from engine.console.safe_text import json_text, one_line
 from engine.console.status import STATE_STYLES
 from engine.journal.explain import Explanation, GuardAnswer
@@ -117,7 +118,7 @@ def as_text(explanation: Explanation) -> Text:
     if explanation.arithmetic is not None:
         _add_line(page, "schedule", explanation.arithmetic.text)
     if entry.deadline is not None:
-        _add_line(page, "deadline", format_time(entry.deadline))
+        _add_line(page, "deadline", date_and_time(entry.deadline))
     for number, cause in enumerate(entry.cause):
         _add_line(page, "" if number else "cause", f"{'  ' * number}{cause}")
     if explanation.doubt:

@@ -14,9 +14,8 @@ from adapters.sqlite import JournalReader
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.cli.common import AsJson, ConfigPath, parse_duration_option, reporting_errors
-from engine.cli.log_common import format_time
 from engine.config import load
-from engine.console.format import iso, seconds
+from engine.console.format import date_and_time, iso, seconds
 from engine.console.safe_text import json_text, plain
 from engine.console.status import STATE_STYLES
 from engine.journal.stats import COUNTED_STATES, AccountHistory, Figures, Stats, measure
@@ -95,8 +94,8 @@ def _figures_data(figures: Figures) -> dict[str, Any]:
 
 def page(found: Stats) -> RenderableType:
     """Return the statistics as the terminal shows them."""
-    start = f"from {format_time(found.since)}" if found.since is not None else "from the beginning"
-    heading = Text(f"{start} to {format_time(found.until)}; only while the engine ran", style="dim")
+    start = f"from {date_and_time(found.since)}" if found.since is not None else "from the beginning"
+    heading = Text(f"{start} to {date_and_time(found.until)}; only while the engine ran", style="dim")
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
     grid.add_column("Healthy", justify="right", no_wrap=True)

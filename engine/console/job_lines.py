@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from engine.console.format import iso, seconds
+from engine.console.format import iso, whole_seconds
 from engine.console.safe_text import one_line
 from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
 
@@ -77,7 +77,7 @@ def progress_text(job: Job) -> str:
     if (rate := rate_of(job)) is not None:
         parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
     if (remaining := remaining_of(job)) is not None:
-        parts.append(f"{seconds(round(remaining))} left")
+        parts.append(f"{whole_seconds(remaining)} left")
     return ", ".join(parts)
 
 
@@ -90,7 +90,7 @@ def line(job: Job, now: float) -> Text:
     text.append(one_line(job.kind), style="bold").append(f"  {one_line(account)}  ")
     notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
     if job.state is JobState.QUEUED and job.due is not None:
-        notes.append(f"not before {seconds(max(0, round(job.due - now)))} from now")
+        notes.append(f"not before {whole_seconds(job.due - now)} from now")
     if job.attempts:
         notes.append(f"{job.attempts} failed attempt{'s' if job.attempts != 1 else ''}")
     notes.append(one_line(job.detail))

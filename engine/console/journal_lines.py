@@ -1,11 +1,10 @@
 """The journal's entries as text and as JSON, for ``log``."""
 
-from datetime import datetime
 from typing import Any
 
 from rich.text import Text
 
-from engine.console.format import iso, seconds
+from engine.console.format import date_and_time, iso, rounded, seconds
 from engine.console.log_connections import ICONS
 from engine.console.safe_text import one_line
 from engine.console.status import STATE_STYLES
@@ -23,9 +22,9 @@ def as_data(entry: Entry) -> dict[str, Any]:
         "target": entry.target.value,
         "rule": entry.rule,
         "attempt": entry.attempt,
-        "delay": entry.delay,
+        "delay": rounded(entry.delay),
         "deadline": iso(entry.deadline),
-        "dwell": entry.dwell,
+        "dwell": rounded(entry.dwell),
         "detail": entry.detail,
         "cause": list(entry.cause),
         "effects": list(entry.effects),
@@ -34,7 +33,7 @@ def as_data(entry: Entry) -> dict[str, Any]:
 
 def as_text(entry: Entry) -> Text:
     """Return an entry as a line: time, account, source, event, target, detail."""
-    at = datetime.fromtimestamp(entry.at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    at = date_and_time(entry.at)
     moved = entry.target is not entry.source
     icon = ICONS.get(entry.event) or (STATE_STYLES[entry.target][0] if moved else "🔍")
     line = Text().append(f"{entry.seq:>6} {at} ", style="dim")  # style= of Text() would be the whole line's

@@ -6,7 +6,7 @@
 from functools import partial
 from typing import Final
 
-from engine.console.format import of_day, seconds
+from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
 from states.events import NO_DESCRIPTORS
 from states.snapshot import ADVICE, Action
@@ -103,7 +103,8 @@ def _leaving(of: Fields, word: str) -> str:
 
 def _away(of: Fields) -> str:
     lost, back = of["lost"], of["back"]
-    return f"{of['account']} was away from {of_day(lost)} to {of_day(back)} ({seconds(back - lost)})"
+    start = of_day(lost) if back - lost < 12 * 3600 else date_and_time(lost)
+    return f"{of['account']} was away from {start} to {of_day(back)} ({seconds(back - lost)})"
 
 
 def _caught_up(of: Fields) -> str:
@@ -319,7 +320,7 @@ CONNECTIONS: Final = (
         "request_held",
         "warning",
         "⏱️",
-        lambda of: f"{of['account']}: {of['request']} is held until {of_day(of['until'])}",
+        lambda of: f"{of['account']}: {of['request']} is held until {ahead(of['until'])}",
         "a flood wait holds requests of one kind",
         {**_ACCOUNT, "request": "the kind of request", "until": "when the wait ends, in Unix seconds"},
     ),

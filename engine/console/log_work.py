@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Final
 
-from engine.console.format import of_day, seconds
+from engine.console.format import ahead, seconds
 from engine.console.log_event import Fields, LogEvent
 
 _ACCOUNT: Final = {"account": "the account's name"}
@@ -27,7 +27,7 @@ def _job(of: Fields) -> str:
 
 def _held(of: Fields) -> str:
     others = "" if of["alone"] else f", and so are {of['kind']} jobs"
-    return f"{_job(of)}: {of['request']} is held until {of_day(of['until'])}{others}"
+    return f"{_job(of)}: {of['request']} is held until {ahead(of['until'])}{others}"
 
 
 def _done(of: Fields) -> str:

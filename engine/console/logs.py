@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from engine.console.format import iso
+from engine.console.format import iso, rounded
 from engine.console.messages import LOG_EVENTS, render
 from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
 
@@ -103,6 +103,8 @@ class JsonLines(logging.Formatter):
         fields: Mapping[str, Any]
         if isinstance(record.msg, LogLine):
             fields = record.msg.fields
+            if fields["event"] in LOG_EVENTS:  # values of the user's own stay as they are
+                fields = {key: rounded(value) for key, value in fields.items()}
         else:
             attributes = vars(record).items()
             fields = {"event": record.getMessage()}

@@ -1,7 +1,6 @@
 """The state of every account as a table, as text and as JSON."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
@@ -10,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine.console.format import iso, of_day, seconds
+from engine.console.format import date_and_time, iso, moment, of_day, whole_seconds
 from engine.console.safe_text import one_line, plain
 from states import Snapshot, State
 from states.snapshot import ADVICE
@@ -128,21 +127,21 @@ def situation(snapshot: Snapshot, now: float) -> str:
     if snapshot.waiting_for_turn:
         return "waiting for a turn"
     if snapshot.state is State.HEALTHY and snapshot.database:
-        lasts = seconds(max(0, round(now - snapshot.database.since)))
+        lasts = whole_seconds(now - snapshot.database.since)
         return f"session file not written for {lasts}: {snapshot.database.detail}"
     held = [hold for hold in snapshot.holds if hold.until > now]
     if snapshot.state is State.HEALTHY and held:
-        return ", ".join(f"{hold.request} held until {of_day(hold.until)}" for hold in held)
+        return ", ".join(f"{hold.request} held until {moment(hold.until, now)}" for hold in held)
     if snapshot.deadline is None or snapshot.state is State.SHUTTING_DOWN:
         return ""
-    left = max(0.0, snapshot.deadline - now)
+    left = snapshot.deadline - now
     match snapshot.state:
         case State.BACKOFF:
-            return f"next attempt in {seconds(round(left))}"
+            return f"next attempt in {whole_seconds(left)}"
         case State.TIMEOUT:
-            return f"asked again, {seconds(round(left))} left"
+            return f"asked again, {whole_seconds(left)} left"
         case _:
-            return f"attempt {snapshot.attempt}, {seconds(round(left))} left"
+            return f"attempt {snapshot.attempt}, {whole_seconds(left)} left"
 
 
 def remark(snapshot: Snapshot, now: float) -> str:
@@ -164,7 +163,7 @@ def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
         grid.add_row(
             plain(name),
             Text(f"{icon} {at.state}", style=style),
-            seconds(max(0, round(now - at.since))),
+            whole_seconds(now - at.since),
             plain(remark(at, now), "dim", REMARK_CHARACTERS),
             str(at.failures),
             str(at.reconnects),
@@ -181,7 +180,7 @@ def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> 
     if not info.running:
         return Text("The engine is not running; this is where it left the accounts.", style="yellow")
     text = f"Holdfast: {healthy} of {len(snapshots)} healthy"
-    since = f", running for {seconds(max(0, round(now - info.since)))}" if info.since else ""
+    since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
     return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
 
 
@@ -197,14 +196,13 @@ def block(snapshots: Mapping[str, Snapshot]) -> str:
     rule = "=" * 60
     parts = [rule, "CONNECTION STATUS", rule, ""]
     for name, at in sorted(snapshots.items()):
-        last = datetime.fromtimestamp(at.last_success).astimezone() if at.last_success else None
         state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
         parts += [
             f"{STATE_STYLES[state][0]} {one_line(name)}",
             f"  Status: {state}{', paused' if at.paused else ''}",
             f"  Failures: {at.failures}",
             f"  Reconnects: {at.reconnects}",
-            f"  Last Success: {last.strftime('%Y-%m-%d %H:%M:%S') if last else 'never'}",
+            f"  Last Success: {date_and_time(at.last_success) if at.last_success else 'never'}",
             "",
         ]
     return "\n".join([*parts[:-1], rule])

@@ -10,7 +10,7 @@ from typing import Any, Final
 import anyio
 from attrs import define, field
 
-from engine.console.format import of_day
+from engine.console.format import moment
 from engine.control.protocol import CommandOutcome
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
@@ -151,7 +151,7 @@ def _describe_resume(account: str, step: Step | None) -> CommandOutcome:
     at = step.snapshot
     match at.state:
         case State.BACKOFF if at.deadline is not None:
-            return CommandOutcome(account, True, f"{account} goes on, waiting until {of_day(at.deadline)}")
+            return CommandOutcome(account, True, f"{account} goes on, waiting until {moment(at.deadline, at.since)}")
         case State.BACKOFF | State.AUTH_FAILED:
             return CommandOutcome(account, True, f"{account} goes on, {_describe_stuck(at)}")
         case _:
@@ -170,7 +170,7 @@ def _describe_retry(account: str, before: Snapshot, step: Step | None) -> Comman
     if target is State.SHUTTING_DOWN:
         return CommandOutcome(account, False, f"{account} is being stopped")
     if target is State.BACKOFF:
-        until = of_day(at.deadline) if at.deadline is not None else "the operator acts"
+        until = moment(at.deadline, step.record.at) if at.deadline is not None else "the operator acts"
         return CommandOutcome(account, False, f"{account}: the flood wait that Telegram asked for stands until {until}")
     if target is State.HEALTHY:
         return CommandOutcome(account, True, f"{account} is healthy; it is asked for a sign of life now")

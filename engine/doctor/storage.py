@@ -4,7 +4,6 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +13,7 @@ from adapters.sqlite.schema import VERSION
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.config import Config
+from engine.console.format import date_and_time
 from engine.console.shell import engine_command
 from engine.doctor import directories
 from engine.doctor.findings import Finding
@@ -32,8 +32,7 @@ def check(config: Config, fix: bool) -> Iterator[Finding]:
     directory = config.storage.directory
     holder = _holder(directory / paths.LOCK)
     if holder is not None:
-        since = datetime.fromtimestamp(holder.since).astimezone()
-        yield Finding("engine", True, f"runs as process {holder.pid} since {since:%Y-%m-%d %H:%M:%S}")
+        yield Finding("engine", True, f"runs as process {holder.pid} since {date_and_time(holder.since)}")
     else:
         yield Finding("engine", True, "does not run on this data")
     yield from directories.check_directory("storage", directory, fix=fix)

@@ -45,7 +45,7 @@ def test_json_lines_have_the_fields(tmp_path: Path) -> None:
     with logs.opened(tmp_path, recent=logs.RecentLines(), as_json=True):
         speak()
     job, command, handler, own, other = written(tmp_path)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", job.pop("timestamp"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", job.pop("timestamp"))
     assert job == {
         "level": "info",
         "logger": "holdfast.jobs",

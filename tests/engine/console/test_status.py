@@ -1,5 +1,7 @@
 """The verdict on a fleet, and what is said of each account."""
 
+from datetime import datetime
+
 import pytest
 from attrs import evolve
 
@@ -46,9 +48,9 @@ def test_an_account_that_cannot_write_comes_before_one_that_can() -> None:
 
 
 def test_a_file_that_is_not_written_is_data_too() -> None:
-    """``status --json`` has what keeps it from being written and since when, in UTC; null where nothing does."""
+    """``status --json`` has what keeps it from being written and since when; null where nothing does."""
     rows = {row["name"]: row["database"] for row in as_data(RUNS, {"a": HEALTHY, "b": HINDERED})["accounts"]}
-    since = "1970-01-12T13:46:28.000+00:00"
+    since = datetime.fromtimestamp(999_988.0).astimezone().isoformat(timespec="milliseconds")
     assert rows == {"a": None, "b": {"event": "DatabaseLocked", "detail": "locked", "since": since}}
 
 
