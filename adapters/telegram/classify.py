@@ -100,6 +100,14 @@ class MissedPong(Exception):
     """Telethon closed the link without an error, which it does when a pong is missing."""
 
 
+class ClosedInside(Exception):
+    """Something in this process closed the link, neither the engine nor the other side."""
+
+
+class DatacenterLost(ConnectionError):
+    """The connection to another datacenter than the account's own was not made or was lost; the link still stands."""
+
+
 class ProxyFailed(ConnectionError):
     """A proxy did not make the connection. The text names the proxy and says why, without any secret."""
 
@@ -146,7 +154,7 @@ def _demands_wait(exc: Any) -> bool:
 
 def kind_of(request: Any) -> str:
     """Return the kind of a request as its class name without ``Request``; ``any`` if it is not known."""
-    while isinstance(request, TLRequest) and hasattr(request, "query") and request.query is not None:
+    while isinstance(request, TLRequest) and isinstance(getattr(request, "query", None), TLRequest):
         request = request.query  # invokeWithLayer and the like only wrap the request
     return type(request).__name__.removesuffix("Request") if request is not None else "any"
 
@@ -226,6 +234,7 @@ errors have a table of their own."""
 _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
     (NotLoggedIn, "nobody has logged in with this session file yet"),
     (MissedPong, "the datacenter stopped answering pings"),
+    (ClosedInside, "code in this process closed the connection behind the engine's back; look at what jobs do"),
     (errors.AuthKeyNotFound, "the datacenter does not know this session's key (−404)"),
     (ConnectionRefusedError, "connection refused"),
     (ConnectionResetError, "connection reset"),
@@ -293,7 +302,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
         exc = exc.__context__  # Telethon could not add the server's number to the time of day
     common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": describe(exc)}
     # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says it all.
-    if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not isinstance(exc, ProxyFailed):
+    in_full = isinstance(exc, ProxyFailed | DatacenterLost)
+    if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not in_full:
         common["detail"] = describe(exc.__cause__)
     if is_exhaustion(exc):  # neither the network's nor a file's fault
         return Unexpected(link=link, chain=common["chain"], detail=exhaustion())

@@ -1,7 +1,8 @@
-"""Telethon's client as a link uses it: it does nothing by itself, and reports what it learns.
+"""Telethon's client as a link uses it and as others borrow it: it does nothing by itself, and reports what it learns.
 
 Every request has a deadline and respects the holds of its account. A failure that says something about the account is
-reported. Updates go to the account's inbox at the very moment at which Telethon counts them as seen.
+reported. What would end the connection or the login is refused. Updates go to the account's inbox at the very moment at
+which Telethon counts them as seen.
 """
 
 import asyncio
@@ -12,8 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
-from telethon import TelegramClient, utils
+from telethon import TelegramClient, errors, utils
 from telethon.errors import BadMessageError, MultiError
+from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest
 from telethon.tl.types import UpdateNewMessage
 from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
@@ -27,8 +29,10 @@ from adapters.telegram.classify import (
     kind_in_chat,
     kind_of,
 )
+from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
+from adapters.telegram.lent import LentClientError, Nothing, check_allowed
+from adapters.telegram.sender import LinkSender
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -52,8 +56,12 @@ DIFFERENCE_TIMEOUT = 15.0
 """The same for requests that fetch missed updates: until they are answered, no other update arrives."""
 DIFFERENCES = (GetDifferenceRequest, GetChannelDifferenceRequest)
 TOO_LONG = (DifferenceTooLong, ChannelDifferenceTooLong)
-REPORTED = (AccountBanned, AccountLimited, AuthRejected, ConfigRefused, FloodWait, SessionDuplicated, TimedOut)
-"""Failures of one request that concern more than that request. The link itself reports its own loss."""
+OF_ACCOUNT = (AccountLimited, FloodWait)
+"""Failures of one request that concern the account, whichever datacenter says so."""
+OF_LINK = (AccountBanned, AuthRejected, ConfigRefused, SessionDuplicated, TimedOut)
+"""Those that concern the account or its link if they come over it. The link itself reports its own loss."""
+SLACK_SECONDS = 1.0
+"""Added to a wait that the server asked for, until the account's own decision takes its place."""
 
 
 class Unanswered(TimeoutError):
@@ -87,12 +95,13 @@ async def translate_cancellation(awaitable: Awaitable[T]) -> T:
         raise RequestDropped from exc
 
 
-class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no types
-    """The client of one link, for use like any of Telethon's.
+class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Telethon ships no types
+    """The client of one link, for use like any of Telethon's, except for its connection, which is the engine's.
 
     A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
-    ``request_timeout`` seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held, and
-    ``RequestDropped`` (a ``ConnectionError``) when its link goes down.
+    ``request_timeout`` seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held,
+    ``RequestDropped`` (a ``ConnectionError``) when its link goes down, ``DatacenterLost`` when a connection to another
+    datacenter does, and ``LentClientError`` for what only the engine may do.
     """
 
     number = 0
@@ -102,6 +111,8 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
     """Called when the session file falls behind the account."""
     request_timeout = REQUEST_TIMEOUT
     _holds: dict[str, float]
+    _begun = False
+    _session: Any = None
     _catching_up = True
     _of_difference = False
     _recovered = 0
@@ -113,49 +124,51 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
         """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
         self._holds = {hold.request: hold.until for hold in holds}
-        ProtocolWatch(self._sender._state)
-        bound_error_texts(self._sender)
+        self._sender = LinkSender(self, self.session.auth_key, main=True)
         inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds)."""
         self._holds[request] = until
 
-    # --- requests ---
+    # --- requests: all pass here, see ``LinkSender`` ---
 
-    async def __call__(self, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None) -> Any:
-        """Send a request, or several at once, and return the answer."""
+    async def _call(
+        self, sender: Any, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None
+    ) -> Any:
+        """Send a request, or several at once, by this sender and return the answer."""
+        self._check_loop()
         for single in request if utils.is_list_like(request) else (request,):
+            check_allowed(single)
             await self._check_holds(single)
         if isinstance(request, DIFFERENCES):
-            return await self._fetch(request)
-        return await self._send(request, self.request_timeout, ordered=ordered)
+            return await self._fetch(sender, request)
+        return await self._send(sender, request, self.request_timeout, ordered=ordered)
 
-    async def _fetch(self, request: Any) -> Any:
+    async def _fetch(self, sender: Any, request: Any) -> Any:
         """Fetch missed updates; repeat the request until it is answered, since Telethon would send it only once."""
         while True:
             with suppress(Unanswered):
-                answer = await self._send(request, min(DIFFERENCE_TIMEOUT, self.request_timeout))
+                answer = await self._send(sender, request, min(DIFFERENCE_TIMEOUT, self.request_timeout))
                 self._of_difference = True
                 self._too_long |= isinstance(answer, TOO_LONG)
                 return answer
 
-    async def _send(self, request: Any, timeout: float, *, ordered: bool = False) -> Any:
+    async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer; report a failure that concerns the account or the link."""
+        own = sender is self._sender
         try:
             async with asyncio.timeout(timeout) as deadline:
-                return await self.ask(request, ordered=ordered)
+                return await translate_cancellation(super()._call(sender.direct, request, ordered=ordered))
         except Exception as exc:
             if not deadline.expired():
-                self._report_failure(exc)
+                self._report_failure(exc, own=own)
+                if not own and isinstance(exc, (*LOSSES, errors.UnauthorizedError)):
+                    raise self._lost(sender, exc) from exc
                 raise
         silence = Unanswered(f"{kind_of(request)} was not answered within {timeout:g} s")
-        self._report_failure(silence)
+        self._report_failure(silence, own=own)
         raise silence
-
-    async def ask(self, request: Any, *, ordered: bool = False) -> Any:
-        """Send a request without checking holds, without a deadline of its own, and without a report."""
-        return await translate_cancellation(super().__call__(request, ordered=ordered))
 
     async def _check_holds(self, request: Any) -> None:
         if not self._holds:
@@ -174,28 +187,133 @@ class LinkClient(TelegramClient):  # type: ignore[misc]  # Telethon ships no typ
             kinds.append(kind_in_chat(request))
         return kinds
 
-    def _report_failure(self, exc: BaseException) -> None:
-        """Report a failed request if the failure concerns the account or the link."""
+    def _report_failure(self, exc: BaseException, *, own: bool) -> None:
+        """Report a failed request if the failure concerns the account or, on its ``own`` connection, the link."""
         for single in _split(exc):
             event = classify(single, link=self.number, what="request")
+            if isinstance(single, RequestHeld | RequestDropped):
+                continue
+            if isinstance(event, FloodWait):
+                # Held from this moment on, and by its own kind: Telethon's memory knows a takeout's wrapper only.
+                self._flood_waited_requests.clear()
+                self._holds[event.request] = max(
+                    self._holds.get(event.request, 0.0), time.time() + event.seconds + SLACK_SECONDS
+                )
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
-            if (isinstance(event, REPORTED) or broken) and not isinstance(single, RequestHeld | RequestDropped):
+            if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
 
-    # --- a session in use keeps its key ---
+    # --- the connection, the login and the settings are the engine's ---
+
+    def _refuse(self, what: str, instead: str) -> LentClientError:
+        return LentClientError(f"{what} is refused, because the engine runs {self.inbox.account}; {instead}")
+
+    def _check_loop(self) -> None:
+        """Raise ``LentClientError`` in any other event loop than the client's own, such as another thread's."""
+        if self._loop is not asyncio.get_running_loop() and self._loop is not None:
+            raise self._refuse(
+                "Use of the client in another event loop or thread",
+                "call asyncio.run_coroutine_threadsafe(…, client.loop) there",
+            )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the client lives in, from whichever thread it is read."""
+        return self._loop or asyncio.get_running_loop()
+
+    @property
+    def session(self) -> Any:
+        """The session."""
+        return self._session
+
+    @session.setter
+    def session(self, value: Any) -> None:
+        if self._session is not None and value is not self._session:
+            raise self._refuse("Another session", "name its file in the config, as an account of its own")
+        self._session = value
+
+    @property
+    def flood_sleep_threshold(self) -> int:
+        """0: no request sleeps through a flood wait, because the account would not know of it."""
+        return 0
+
+    @flood_sleep_threshold.setter
+    def flood_sleep_threshold(self, value: int | None) -> None:
+        if value and self.number:
+            raise self._refuse("flood_sleep_threshold", "let the FloodWaitError leave the job, which then waits for it")
+
+    @property
+    def auto_reconnect(self) -> bool:
+        """Off: the engine makes a new client instead."""
+        return False
+
+    @auto_reconnect.setter
+    def auto_reconnect(self, value: bool) -> None:
+        raise self._refuse("auto_reconnect", "the engine reconnects, by the schedules of the config's states")
+
+    async def connect(self) -> None:
+        """Connect once, for the link. After that do nothing; raise ``RequestDropped`` when the link is over."""
+        if not self._begun:
+            self._begun = True
+            await super().connect()
+            self._sender.gate, self._sender.lent = self._call, True
+        elif not self.is_connected():
+            raise RequestDropped
+
+    async def start(self, *_: Any, **__: Any) -> Self:
+        """Return the client: it is connected and logged in."""
+        await self.connect()
+        return self
+
+    def disconnect(self) -> Nothing:
+        """Do nothing: the engine and others go on using the connection. ``end`` is the link's."""
+        return Nothing()
+
+    async def run_until_disconnected(self) -> None:
+        """Raise ``LentClientError``: connections come and go, and nothing should wait for the end of one."""
+        raise self._refuse("run_until_disconnected", "let the job or handler return, or wait for something of your own")
+
+    async def log_out(self) -> None:
+        """Raise ``LentClientError``."""
+        check_allowed(LogOutRequest())
+
+    def set_proxy(self, proxy: Any) -> None:
+        """Raise ``LentClientError``."""
+        raise self._refuse("set_proxy", "set `proxy` of the account in the config")
+
+    async def set_receive_updates(self, receive_updates: bool) -> None:
+        """Raise ``LentClientError`` for anything but what is so already."""
+        if not receive_updates:
+            raise self._refuse("set_receive_updates(False)", "register no handlers for updates that you do not want")
+
+    async def catch_up(self) -> None:
+        """Have missed updates fetched now."""
+        self._check_loop()
+        await super().catch_up()
 
     async def _switch_dc(self, new_dc: int) -> None:
         raise Migrated(self.session.dc_id, new_dc)  # Telethon would throw the key away
 
     # --- the end ---
 
-    async def _disconnect_coro(self) -> None:
-        """Disconnect for good. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
+    async def _update_loop(self) -> None:
+        """Run Telethon's loop. Its fatal error ends the connection; Telethon would disconnect the whole client."""
+        await super()._update_loop()
+        if self._updates_error is not None:
+            await self._sender._disconnect(error=self._updates_error)
+
+    async def end(self) -> None:
+        """End the link. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
+        self._sender.lent = False
+        await asyncio.sleep(0)  # what has arrived already is still processed
         try:
             await super()._disconnect_coro()
         finally:
             for state in self._sender._send_queue._deque:
                 state.future.cancel()
+
+    async def _disconnect_coro(self) -> None:
+        """Do nothing, as ``disconnect``."""
 
     # --- updates ---
 

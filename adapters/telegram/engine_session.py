@@ -15,6 +15,7 @@ from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
+from adapters.telegram.lent import LentClientError
 from states.events import DatabaseRecovered, Failure
 
 States = dict[int, Any]
@@ -145,7 +146,10 @@ class EngineSession(HoldfastSession):
 
     @auth_key.setter
     def auth_key(self, value: Any) -> None:
-        assert value is None or not self._auth_key or value.key == self._auth_key.key, "a link changes no key"
+        if value is not None and self._auth_key and value.key != self._auth_key.key:
+            raise LentClientError(
+                f"the session of {self._name} keeps its key; log in anew with `python -m engine login`"
+            )
 
     def set_update_state(self, entity_id: int, state: Any) -> None:
         """Remember how far updates were seen; ``write_states`` brings it into the file."""
@@ -169,6 +173,13 @@ class EngineSession(HoldfastSession):
 
     def close(self) -> None:  # type: ignore[override]  # as above
         """Stay open, because the next link comes soon. ``release`` closes the file."""
+
+    def delete(self) -> bool:
+        """Raise ``LentClientError``: the login would be lost."""
+        raise LentClientError(
+            f"the session of {self._name} is not deleted while the engine uses it; to end its login, pause the account "
+            "and use `python -m engine logout CONFIG ACCOUNT`"
+        )
 
     async def release(self) -> None:
         """Write everything, close the file and release its lock, so that other programs may use it. Bounded."""

@@ -19,7 +19,7 @@ from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.telegram.classify import MissedPong, chain_of, classify, kind_of
+from adapters.telegram.classify import ClosedInside, MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import TELETHON_LOGGER, LinkClient, translate_cancellation
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
@@ -163,12 +163,15 @@ class TelegramLink:
 
     async def _explain_end(self) -> list[Failure]:
         """Return the events that say why the link ended."""
+        sender = self._client._sender
+        # A plain client's update loop swallows its error, and disconnects as it would on request.
+        missed_pong = getattr(sender, "missed_pong", True)
+        error = self._client._updates_error or (MissedPong() if missed_pong else ClosedInside())
         try:
             await translate_cancellation(self._client.disconnected)
         except Exception as exc:
-            return [classify(exc, link=self.number, what="probe")]
-        # The update loop swallows its error, and disconnects as it would on request.
-        failure = classify(self._client._updates_error or MissedPong(), link=self.number, what="probe")
+            error = exc
+        failure = classify(error, link=self.number, what="probe")
         if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
             # A failure of the file is not one of the link, but Telethon dropped the link because of it.
             detail = f"Telethon dropped the link: {failure.detail}"
@@ -204,9 +207,12 @@ class TelegramLink:
 
     async def _disconnect(self) -> None:
         try:
-            await self._client.disconnect()
+            await self._end_client()
         except Exception as exc:  # the link is over either way; what disturbed its end is worth a log line
             TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))
+
+    async def _end_client(self) -> None:
+        await self._client.end()
 
     async def _prove(self) -> list[Event]:
         """Prove the link by an authorised RPC; return a flood wait or a limit if that is the answer.
@@ -230,7 +236,8 @@ class TelegramLink:
 
     async def _ask(self, request: Any) -> Any:
         """Send a request of the engine's own, without Telethon's sleeps after errors, which would look like silence."""
-        return await translate_cancellation(self._client._sender.send(request))
+        sender = self._client._sender
+        return await translate_cancellation(getattr(sender, "direct", sender).send(request))
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)

@@ -111,3 +111,6 @@ class OwnedLink(TelegramLink):
         """Disconnect the client, unless its owner has taken it back."""
         if not self.connector.released:
             await super().close(timeout=timeout)
+
+    async def _end_client(self) -> None:
+        await self._client.disconnect()

@@ -179,6 +179,10 @@ class Sandbox(LoginSettings, SandboxContent):
         self._hub.store.add_key(key, account.id, shared.key_dc(shared.home_dc(account.phone)))
         return key.data
 
+    def put_file(self, data: bytes, dc_id: int | None = None) -> int:
+        """Put a file into a datacenter, the main one by default; return the number of its document."""
+        return self._hub.shared.files.put(data, dc_id or self.dc_id)
+
     async def inject(self, fault: Fault) -> None:
         """Inject a fault, which acts from now on.
 

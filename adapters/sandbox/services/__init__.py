@@ -6,7 +6,7 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, messages, password, qr, updates, users
+from adapters.sandbox.services import auth, channels, dialogs, files, messages, password, qr, updates, users
 from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
 from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
 from adapters.sandbox.services.context import RequestContext as RequestContext
@@ -72,6 +72,8 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.auth.ExportLoginTokenRequest: Service(qr.export_login_token, open=True),
     functions.auth.ImportLoginTokenRequest: Service(qr.import_login_token, open=True),
     functions.auth.AcceptLoginTokenRequest: Service(qr.accept_login_token, bots=False),
+    functions.auth.ExportAuthorizationRequest: Service(auth.export_authorization),
+    functions.auth.ImportAuthorizationRequest: Service(auth.import_authorization, open=True),
     functions.auth.LogOutRequest: Service(auth.log_out),
     functions.account.UpdateStatusRequest: Service(auth.update_status, bots=False),
     functions.users.GetUsersRequest: Service(users.get_users),
@@ -88,6 +90,9 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.messages.GetMessagesRequest: Service(messages.get_messages),
     functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs, bots=False),
     functions.messages.ReadHistoryRequest: Service(messages.read_history, bots=False),
+    functions.upload.SaveFilePartRequest: Service(files.save_part),
+    functions.upload.SaveBigFilePartRequest: Service(files.save_part),
+    functions.upload.GetFileRequest: Service(files.get_file),
     functions.channels.JoinChannelRequest: Service(channels.join_channel, bots=False),
     functions.channels.LeaveChannelRequest: Service(channels.leave_channel),
     functions.channels.GetChannelsRequest: Service(channels.get_channels),

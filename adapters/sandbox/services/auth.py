@@ -3,6 +3,7 @@
 Source: https://core.telegram.org/api/auth
 """
 
+import secrets
 from typing import Any, Final
 
 from telethon.tl import types
@@ -17,6 +18,8 @@ from adapters.sandbox.store.logins import LoginCode
 DELIVERY_METHODS: Final = (types.auth.SentCodeTypeApp, types.auth.SentCodeTypeSms, types.auth.SentCodeTypeCall)
 """How a code is sent: first to the app and then, each time it is asked for again, in the next way."""
 NEXT_METHODS: Final = (types.auth.CodeTypeSms, types.auth.CodeTypeCall, None)
+MAX_EXPORTED: Final = 1000
+"""Tokens for other datacenters that are kept until they are used."""
 RESEND_SECONDS: Final = 60
 """After how long a client may ask for the next way; this is not enforced."""
 
@@ -71,6 +74,26 @@ def import_bot_authorization(context: RequestContext, request: Any) -> Any:
     if (home := context.shared.home_dc(bot.phone)) != context.dc_id:
         raise RpcRefusal(303, f"USER_MIGRATE_{home}")
     return login_steps.log_in_key(context, bot)
+
+
+def export_authorization(context: RequestContext, request: Any) -> Any:
+    """Give out a token by which a key of another datacenter is logged in as the caller."""
+    if request.dc_id == context.dc_id or request.dc_id not in context.shared.addresses():
+        raise RpcRefusal(400, "DC_ID_INVALID")
+    exported = context.shared.exported
+    while len(exported) >= MAX_EXPORTED:
+        exported.pop(next(iter(exported)))
+    token = secrets.token_bytes(32)
+    exported[token] = context.me.id
+    return types.auth.ExportedAuthorization(context.me.id, token)
+
+
+def import_authorization(context: RequestContext, request: Any) -> Any:
+    account = context.shared.exported.pop(request.bytes, None)
+    found = None if account is None else context.store.account_by_id(account)
+    if found is None or found.id != request.id:
+        raise RpcRefusal(400, "AUTH_BYTES_INVALID")
+    return login_steps.log_in_key(context, found)
 
 
 def log_out(context: RequestContext, _: Any) -> Any:

@@ -307,16 +307,18 @@ async def test_a_request_that_telethon_drops_is_a_silence(harness: DatacenterHar
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
-            await link.client.disconnect()
+            await link.client.end()
         await link.close(timeout=TIMEOUT)
     assert [type(event) for event in seen] == [TimedOut]
 
 
 async def test_a_link_that_ends_without_a_word_missed_its_pong(harness: DatacenterHarness) -> None:
     """Telethon's own disconnect, without an error, is ``TimedOut``."""
-    async with harness:
+    async with harness as dc:
         link = await opened(harness.connector())
-        await link.client.disconnect()
+        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        for number in (1, 2):  # as its keepalive does each minute
+            link.client._sender._keepalive_ping(number)
         events = await loss(link)
     assert [type(event) for event in events] == [TimedOut]
 
@@ -326,7 +328,7 @@ async def test_the_error_of_the_update_loop_is_read(harness: DatacenterHarness) 
     async with harness:
         link = await opened(harness.connector())
         link.client._updates_error = errors.SessionRevokedError(None)
-        await link.client.disconnect()
+        await link.client.end()
         events = await loss(link)
     assert [type(event) for event in events] == [AuthRejected]
 
@@ -338,7 +340,7 @@ async def test_a_locked_file_that_ended_the_link_is_two_events(harness: Datacent
         busy = sqlite3.OperationalError("database is locked")
         busy.sqlite_errorcode, busy.sqlite_errorname = sqlite3.SQLITE_BUSY, "SQLITE_BUSY"
         link.client._updates_error = busy
-        await link.client.disconnect()
+        await link.client.end()
         events = await loss(link)
     assert [type(event) for event in events] == [DatabaseLocked, NetworkLost]
 
@@ -381,7 +383,7 @@ async def test_telethon_s_write_transaction_ends_within_a_moment(harness: Datace
             tasks.start_soon(loss, link)
             await write()
             assert link.client.is_connected()
-            await link.client.disconnect()
+            await link.client.end()
 
 
 async def test_a_failed_attempt_leaves_asyncio_nothing_to_complain_of(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 import attrs
 import pytest
-from telethon import errors
+from telethon import TelegramClient, errors
 from telethon.tl.functions.messages import GetDialogsRequest, SendMessageRequest
 from telethon.tl.functions.updates import GetStateRequest
 from telethon.tl.types import InputPeerEmpty, InputPeerSelf
@@ -71,7 +71,7 @@ async def test_a_request_without_an_answer_ends_at_its_deadline(harness: Datacen
 async def test_a_flood_wait_is_told_and_raised(harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The caller gets Telethon's own error, the account learns of its kind and seconds."""
     async with harness, opened(harness) as link:
-        monkeypatch.setattr(link.client, "_call", refused(errors.FloodWaitError(DIALOGS, 30)))
+        monkeypatch.setattr(TelegramClient, "_call", refused(errors.FloodWaitError(DIALOGS, 30)))
         with pytest.raises(errors.FloodWaitError):
             await link.client(DIALOGS)
         event = await told(link)
@@ -109,7 +109,7 @@ async def test_slow_mode_holds_one_chat(harness: DatacenterHarness, monkeypatch:
         other = await link.client.get_input_entity("user9996620002")
         theirs = SendMessageRequest(other, "text", random_id=2)
         with monkeypatch.context() as patched:
-            patched.setattr(link.client, "_call", refused(errors.SlowModeWaitError(theirs, 30)))
+            patched.setattr(TelegramClient, "_call", refused(errors.SlowModeWaitError(theirs, 30)))
             with pytest.raises(errors.SlowModeWaitError):
                 await link.client(theirs)
         event = await told(link)
@@ -130,7 +130,7 @@ async def test_a_request_that_speaks_of_the_account_is_told(
 ) -> None:
     """A revoked login or a limit is told whichever request meets it, while the link stays up."""
     async with harness, opened(harness) as link:
-        monkeypatch.setattr(link.client, "_call", refused(error))
+        monkeypatch.setattr(TelegramClient, "_call", refused(error))
         with pytest.raises(type(error)):
             await link.client(DIALOGS)
         assert isinstance(await told(link), event)
@@ -143,7 +143,7 @@ async def test_a_request_s_own_error_is_its_caller_s(
     """What is wrong with one request says nothing of the link: nothing is told, and the link is proven again."""
     async with harness, opened(harness) as link:
         with monkeypatch.context() as patched:
-            patched.setattr(link.client, "_call", refused(error))
+            patched.setattr(TelegramClient, "_call", refused(error))
             with pytest.raises(type(error)):
                 await link.client(DIALOGS)
         with pytest.raises(TimeoutError):
@@ -167,7 +167,7 @@ async def test_a_request_whose_link_goes_down_is_a_connection_error(harness: Dat
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
-            await link.client.disconnect()
+            await link.client.end()
         assert [type(exc) for exc in caught] == [RequestDropped]
 
 
