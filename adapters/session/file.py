@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from adapters.file_names import EXTENSION, IMPORT, name_problem
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession, SessionTooNew
 from adapters.sqlite.connect import create_privately
 from adapters.sqlite.errors import translating_errors
 
-EXTENSION: Final = ".session"
 VERSION: Final = 8
 """The schema of Telethon 1.45 (``telethon.sessions.sqlite.CURRENT_VERSION``)."""
 OPEN_TIMEOUT: Final = 5.0
@@ -58,9 +58,17 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def session_path(name: str | os.PathLike[str]) -> Path:
-    """Return the file that Telethon means by a session's name."""
+    """Return the file that Telethon means by a session's name.
+
+    Raises ``NotASession`` for a text that can be no name. It does not quote it, because it may be a whole login.
+    """
+    if not isinstance(name, str | os.PathLike):
+        raise NotASession(f"a session must be the path of a file, not a {type(name).__name__}; {IMPORT}")
     text = os.fspath(name)
-    return Path(text if text.endswith(EXTENSION) else text + EXTENSION)
+    path = Path(text if text.endswith(EXTENSION) else text + EXTENSION)
+    if (problem := name_problem(path)) is not None:
+        raise NotASession(f"the session {problem}")
+    return path
 
 
 def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:

@@ -24,6 +24,7 @@ from telethon.sessions.memory import _SentFileType
 from telethon.tl.types import InputDocument, InputPhoto, PeerChannel, PeerChat, PeerUser
 from telethon.tl.types.updates import State
 
+from adapters.file_names import EXTENSION
 from adapters.log_events import event_logger
 from adapters.session import file as files
 from adapters.session.contents import NAME, PHONE, Contents, UpdateState
@@ -334,7 +335,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     @classmethod
     def list_sessions(cls) -> list[str]:
         """Return the names of the session files in the present directory."""
-        return [name.removesuffix(files.EXTENSION) for name in os.listdir(".") if name.endswith(files.EXTENSION)]
+        return [name.removesuffix(EXTENSION) for name in os.listdir(".") if name.endswith(EXTENSION)]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.filename!r})"

@@ -1,6 +1,7 @@
 """The command line. Data goes to stdout; remarks and errors go to stderr."""
 
-from cyclopts import App
+from cyclopts import App, CycloptsError
+from cyclopts.panel import CycloptsPanel
 
 from engine.cli.control import pause, resume, retry
 from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
@@ -14,6 +15,7 @@ from engine.cli.session_backup import app as session_app
 from engine.cli.status import status as show_status
 from engine.cli.verify import verify as check_machine
 from engine.cli.version import version_line
+from engine.console.safe_text import one_line
 
 COMMANDS = (run_fleet, show_status, pause, resume, retry, log_in, log_out, examine, draw, check_machine)
 
@@ -28,6 +30,7 @@ def command_line(name: str) -> App:
         help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
         version=version_line,
         version_flags=["--version"],
+        error_formatter=_describe_error,
     )
     for command in COMMANDS:
         made.command(command, name=command.__name__)
@@ -36,6 +39,11 @@ def command_line(name: str) -> App:
     if name.isidentifier():
         made.register_install_completion_command(help=f"Install the completion of {name}'s commands in your shell.")
     return made
+
+
+def _describe_error(error: CycloptsError) -> object:
+    """Return the box of an error in the command line, which may quote any word of it, also a misplaced secret."""
+    return CycloptsPanel("\n".join(map(one_line, str(error).splitlines())))
 
 
 app = command_line("python -m engine")

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 from cattrs import BaseValidationError
 
+from adapters.file_names import hide_logins
 from engine.config.document import MAX_SIZE, Broken, Document, Problem, Unreadable, read_yaml
 from engine.config.rules import find_conflicts
 from engine.config.structure import build_converter, list_problems
@@ -18,6 +19,7 @@ class ConfigError(Exception):
     """The config cannot be used. ``problems`` has a sentence for each mistake, which begins with its place."""
 
     def __init__(self, path: Path, problems: list[str]) -> None:
+        path = Path(hide_logins(str(path)))  # a login may stand where the path belongs
         super().__init__(path, problems)
         self.path = path
         self.problems = problems

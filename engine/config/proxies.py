@@ -53,6 +53,20 @@ class ProxyConfig:
         return f"{self.scheme}://{host}:{self.port}"
 
 
+def is_host(text: str) -> bool:
+    """Return whether a text can be the name of a host, also an international one, or an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return True
+    try:
+        return _HOST.fullmatch(text.removesuffix(".").encode("idna").decode("ascii")) is not None
+    except UnicodeError:  # a part that is empty or too long
+        return False
+
+
 def to_proxy(value: object, _: object = None) -> ProxyConfig | None:
     """Return the proxy that a URL names; None for ``direct``. Raises ValueError with a sentence."""
     if not isinstance(value, str):

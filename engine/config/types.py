@@ -7,8 +7,9 @@ from typing import Any, Final
 import attrs
 from attrs import field, frozen
 
+from adapters.file_names import misplaced_secret, name_problem
 from engine.config.log_section import LoggingSection
-from engine.config.proxies import ProxyConfig
+from engine.config.proxies import ProxyConfig, is_host
 from engine.config.scenario import SandboxSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
@@ -54,7 +55,7 @@ def _is_bot_token(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None
 
 
 def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not value or not value.isprintable() or " " in value:
+    if not is_host(value):
         raise ValueError(f"{attribute.name} must be a host name or an IP address, like 127.0.0.1")
 
 
@@ -63,7 +64,15 @@ def is_name(text: str) -> bool:
     return 1 <= len(text) <= _MAX_NAME and text.isprintable() and text == text.strip()
 
 
+def _is_session(_: Any, attribute: "attrs.Attribute[Any]", value: Path) -> None:
+    """Raise for a text in place of a path: a program that makes its config itself has no loader that refuses it."""
+    if (problem := name_problem(value)) is not None:
+        raise ValueError(f"{attribute.name} {problem}")
+
+
 def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if (secret := misplaced_secret(value)) is not None:
+        raise ValueError(f"{attribute.name} must be what the account is called, and what is written here is {secret}")
     if not is_name(value):
         raise ValueError(f"{attribute.name} must be 1 to {_MAX_NAME} printable characters, with no space at either end")
 
@@ -134,7 +143,7 @@ class AccountConfig:
     name: str = field(validator=_is_name)
     """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where
     ``session`` has a wildcard: each account is called after its file then."""
-    session: Path
+    session: Path = field(validator=_is_session)
     """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
     The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
     phone: str | None = field(default=None, repr=False)

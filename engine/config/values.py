@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
+from adapters.file_names import EXTENSION, misplaced_secret, name_problem, path_problem
 from engine.config.document import Broken, KeyPath, Problem
 from engine.console.format import may_show
 
@@ -23,6 +24,8 @@ _DURATION: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", 
 _PLAIN_NUMBER: Final = re.compile(_NUMBER)
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
 _MAX_TEXT: Final = 64  # characters of a number or a duration
+
+_PHONE: Final = re.compile(r"[+0-9 ().-]{1,32}")
 
 _VARIABLE: Final = re.compile(r"(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
@@ -137,8 +140,12 @@ def to_optional_text(value: object, _: object = None) -> str | None:
 
 def to_phone(value: object, _: object = None) -> str | None:
     """Return a phone number; without quotes YAML reads it as a number, and drops its plus sign and zeros."""
-    if value is None or isinstance(value, str):
-        return None if value is None else str(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if not _PHONE.fullmatch(value):
+            raise ValueError('must be a phone number with its country code, in quotes, like "+49 151 2345678"')
+        return str(value)
     advice = '; put the phone number in quotes, like "+…"' if isinstance(value, int | float) else ""
     raise ValueError(f"must be text, not {describe_type(value)}{advice}")
 
@@ -202,6 +209,10 @@ def to_path(value: object, folder: Path) -> Path:
     text = to_text(value)
     if not text or not text.isprintable():
         raise ValueError("must be a path of printable characters, and not empty")
+    if (secret := misplaced_secret(text)) is not None:
+        raise ValueError(f"must be a path, and what is written here is {secret}; write that under its own key")
+    if (problem := path_problem(text)) is not None:
+        raise ValueError(problem)
     try:
         return Path(os.path.realpath(folder / Path(text).expanduser()))
     except RuntimeError:
@@ -217,7 +228,11 @@ def to_session(value: object, folder: Path) -> Path:
     text = to_text(value)
     if text.endswith((os.sep, "/")):
         raise ValueError("must name a file, not a directory")
-    return to_path(text if not text or text.endswith(".session") else f"{text}.session", folder)
+    if text and not text.endswith(EXTENSION):
+        text = f"{text}{EXTENSION}"
+    if text.isprintable() and (problem := name_problem(text)) is not None:
+        raise ValueError(problem)
+    return to_path(text, folder)
 
 
 def to_public_key(value: object, folder: Path) -> str:
@@ -226,7 +241,10 @@ def to_public_key(value: object, folder: Path) -> str:
     if "-----" in text:
         raise ValueError("must be the path of a PEM file, not the key itself; save the key in a file")
     path = to_path(text, folder)
-    name = "the file that the environment names" if isinstance(value, FromEnvironment) else str(path)
+    if isinstance(value, FromEnvironment):
+        name = "the file that the environment names"
+    else:
+        name = str(path) if all(map(may_show, Path(text).parts)) else "the file that is named here"
     try:
         with path.open("rb") as file:
             pem = file.read(_MAX_PEM).decode("ascii", errors="replace").replace("\r\n", "\n")

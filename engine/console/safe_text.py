@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
+from adapters.file_names import hide_logins
+
 MAX_LINE: Final = 4_000
 """Characters of a line; of a longer one the middle is left out, because advice stands at the end."""
 MAX_LINES: Final = 200
@@ -34,7 +36,11 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
-    """Return a text as one line of at most about ``limit`` characters, which can begin no other and colour nothing."""
+    """Return a text as one line of at most about ``limit`` characters, which can begin no other and colour nothing.
+
+    No whole login is in it, wherever somebody pasted one.
+    """
+    text = hide_logins(text)
     if len(text) > limit:
         head, tail = limit * 3 // 4, limit // 4
         text = f"{text[:head]} … {len(text) - head - tail:,} characters … {text[-tail:]}"
