@@ -71,6 +71,8 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "engine_failed": {"detail": "engine.db is locked by another program"},
     "gap_too_long": {"lost": TIME - 31.0},
     "descriptors_few": {"accounts": 40, "needed": 264, "limit": 64, "command": "ulimit -n 1024"},
+    "log_waits": {"path": "data/logs/engine.log", "detail": "no space left on device"},
+    "log_written": {"path": "data/logs/engine.log", "lines": 12},
     "watcher_failed": {"detail": "too many open files"},
     "command_not_heard": {"detail": "too many open files"},
     "pausing": {"action": None},

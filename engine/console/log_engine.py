@@ -97,6 +97,22 @@ _ENGINE = (
         "the time that `run --for` gives is over",
         {"duration": "seconds that the fleet ran"},
     ),
+    _engine(
+        "log_waits",
+        "error",
+        "💾",
+        "{path}: the log cannot be written ({detail}). Its lines are counted, and the accounts go on",
+        "a log file cannot be written; told once, on stderr or the live table",
+        {"path": "the log file", **_DETAIL},
+    ),
+    _engine(
+        "log_written",
+        "warning",
+        "💾",
+        "{path}: the log is written again; {lines} lines are missing",
+        "a log file is written again",
+        {"path": "the log file", "lines": "how many lines were lost"},
+    ),
     _engine("engine_failed", "error", "❌", "{detail}", "the engine cannot run", _DETAIL),
     _engine(
         "grace_exceeded",

@@ -10,23 +10,22 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from engine.console.format import iso, rounded
+from engine.console.lasting_file import LogFile
 from engine.console.messages import LOG_EVENTS, render
 from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
 
 LINES_QUEUED = 10_000
 """Lines that may wait for the thread; more are dropped and counted, because memory is worth more than a line."""
 LINES_RECENT = 8
-FILE_BYTES = 10_000_000
-FILES_KEPT = 5
 STOP_TIMEOUT = 2.0
 """Seconds that the last lines get to be written."""
 DATES = "%Y-%m-%d %H:%M:%S"
@@ -169,6 +168,15 @@ class _BoundedHandler(QueueHandler):
             self.dropped += 1
 
 
+class _Listener(QueueListener):
+    """Hands lines to the handlers, each for itself: what one of them raises ends neither the others nor the thread."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        for handler in self.handlers:
+            with suppress(Exception):
+                handler.handle(record)
+
+
 _EXCEPTIONS = logging.Formatter()
 
 
@@ -202,11 +210,23 @@ def _of_engine(record: logging.LogRecord) -> bool:
     return not _of_telethon(record)
 
 
-def _file(path: Path, lines: logging.Formatter, wanted: Callable[[logging.LogRecord], bool]) -> logging.Handler:
-    """Return a handler that writes the wanted lines to a file, and begins a new one when it is large."""
-    handler = RotatingFileHandler(
-        path, maxBytes=FILE_BYTES, backupCount=FILES_KEPT - 1, encoding="utf-8", errors="backslashreplace"
-    )
+class ShownLines(logging.StreamHandler[Any]):
+    """Writes lines to stderr for as long as somebody takes them."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing: where it could be said, nobody listens."""
+
+
+def _line(level: int, name: str, **fields: object) -> logging.LogRecord:
+    """Return the line of an event that comes about while lines are written."""
+    return logging.LogRecord("holdfast.engine", level, "", 0, LogLine({"event": name, **fields}), None, None)
+
+
+def _file(
+    path: Path, lines: logging.Formatter, wanted: Callable[[logging.LogRecord], bool], shown: logging.Handler
+) -> LogFile:
+    """Return a handler that writes the wanted lines to a file."""
+    handler = LogFile(path, _line, shown)
     handler.setFormatter(lines)
     handler.addFilter(wanted)
     return handler
@@ -247,19 +267,18 @@ def opened(
     length of the block; ``root`` is all that have none of their own.
     """
     configure()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     text = TextLines()
     lines: logging.Formatter = JsonLines() if as_json else text
-    files = (
-        _file(directory / "engine.log", lines, _of_engine),
-        _file(directory / "telethon.log", lines if as_json else TextLines(names=True), _of_telethon),
-    )
-    shown: logging.Handler = recent if recent is not None else logging.StreamHandler(sys.stderr)
+    shown: logging.Handler = recent if recent is not None else ShownLines(sys.stderr)
     shown.setFormatter(lines if recent is None else text)
     shown.addFilter(_of_engine)
+    files = (
+        _file(directory / "engine.log", lines, _of_engine, shown),
+        _file(directory / "telethon.log", lines if as_json else TextLines(names=True), _of_telethon, shown),
+    )
     waiting: queue.Queue[Any] = queue.Queue(LINES_QUEUED)
     entrance = _BoundedHandler(waiting)
-    listener = QueueListener(waiting, *files, shown)
+    listener = _Listener(waiting, *files, shown)
     root = logging.getLogger()
     before = _set_levels({"root": logging.INFO, **LEVELS, **(levels or {})})
     root.addHandler(entrance)
@@ -270,13 +289,26 @@ def opened(
         root.removeHandler(entrance)
         _set_levels(before)
         # A terminal that takes no more must not keep the process: the thread that waits for it is given up.
-        stopping = threading.Thread(target=listener.stop, daemon=True)
-        stopping.start()
-        stopping.join(STOP_TIMEOUT)
+        ending = threading.Thread(target=_end, args=(listener, files), daemon=True)
+        with suppress(RuntimeError):  # the system has no room for a thread
+            ending.start()
+            ending.join(STOP_TIMEOUT)
         if entrance.dropped:
-            print(f"{entrance.dropped} log lines were dropped: the terminal or disk was too slow", file=sys.stderr)
+            _say(f"{entrance.dropped} log lines were dropped: the terminal or disk was too slow")
         for handler in files:
-            handler.close()
+            if handler.lost:
+                _say(f"{handler.path}: the last {handler.lost} lines of the log could not be written")
+
+
+def _end(listener: QueueListener, files: Sequence[LogFile]) -> None:
+    listener.stop()
+    for handler in files:
+        handler.close()
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError, ValueError, AttributeError):  # nobody reads stderr any more
+        print(one_line(sentence), file=sys.stderr, flush=True)
 
 
 def _set_levels(levels: Mapping[str, int]) -> dict[str, int]:

@@ -38,8 +38,8 @@ class _Output(io.FileIO):
 
     def write(self, data: Any, /) -> int:
         view = memoryview(data)
-        if self.failure is not None and self.forgiving:
-            return len(view)
+        if self.forgiving and isinstance(self.failure, BrokenPipeError):
+            return len(view)  # the reader does not come back, as room on a disk does
         try:
             while (written := super().write(view)) is None:  # non-blocking, and full
                 select.select([], [self], [])

@@ -177,7 +177,7 @@ def test_a_json_line_is_one_line_on_any_terminal() -> None:
 @pytest.mark.parametrize("lines", [logs.TextLines(), logs.JsonLines()], ids=["text", "json"])
 def test_text_that_no_file_can_hold_is_written_all_the_same(tmp_path: Path, lines: logging.Formatter) -> None:
     """Half a character of a broken name is escaped and costs no line."""
-    handler = logs._file(tmp_path / "engine.log", lines, lambda _: True)
+    handler = logs._file(tmp_path / "engine.log", lines, lambda _: True, logs.RecentLines())
     handler.handle(logging.makeLogRecord({"msg": "a name with \udc80 in it", "name": "users"}))
     handler.close()
     assert "a name with \\udc80 in it" in (tmp_path / "engine.log").read_text("utf-8")
