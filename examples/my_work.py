@@ -1,6 +1,6 @@
 """A module for the config: ``work: {modules: [my_work.py]}``.
 
-python -m engine jobs add config.yaml count_words chat=@some_group word=hello
+uv run python -m engine jobs add config.yaml count_words chat=@some_group word=hello
 """
 
 import asyncio

@@ -51,7 +51,7 @@ TIME: Final = datetime(2026, 11, 29, 18, 4, 44).timestamp()
 """A time that is written in the same way in every time zone."""
 EXAMPLES: Final[dict[str, Any]] = {
     "account": "Account 1", "accounts": 14, "action": "log_in", "alerted": False, "alone": False, "at_once": 32,
-    "attempt": 2, "attempts": 2, "back": TIME, "cancellations": 3, "command": "python -m engine doctor --fix",
+    "attempt": 2, "attempts": 2, "back": TIME, "cancellations": 3, "command": "uv run python -m engine doctor --fix",
     "config": "config.yaml", "delay": 10.0, "detail": "connection reset", "done": 1000.0, "duration": 120.0,
     "exit_code": 1, "failure": "NetworkLost", "failures": 5, "files": 2, "function": "watch", "grace": 15.0,
     "group": "holdfast_news", "handler": "on_message", "job": 17, "kind": "send", "lost": 3, "max_failures": 5,

@@ -25,6 +25,8 @@ from adapters.sqlite.writer import GroupWriter
 from states.jobs import Job, JobEvent, decide
 
 T = TypeVar("T")
+MAX_NUMBER = 2**63 - 1
+"""The greatest number that a row of SQLite can have."""
 TURN_TIMEOUT = 30.0
 """Seconds that a command waits for its turn to write."""
 
@@ -198,6 +200,8 @@ def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
 
 def find(db: sqlite3.Connection, number: int) -> Job | None:
     """Return a job by its number, None if there is none."""
+    if not 0 < number <= MAX_NUMBER:
+        return None
     row = db.execute(f"{job_schema.SELECT_JOB} WHERE id = ?", (number,)).fetchone()
     return None if row is None else job_from(row)
 

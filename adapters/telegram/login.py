@@ -255,7 +255,7 @@ class KnownCodePrompts:
 
     async def ask_password(self, hint: str) -> str:
         """Raise: the password cannot be known here."""
-        raise LoginFailed("the account has a password; log in with: python -m engine login")
+        raise LoginFailed("the account has a password, which only the command 'login' asks for")
 
     async def show_qr(self, url: str) -> None:
         """Show nothing."""

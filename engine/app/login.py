@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -15,6 +16,7 @@ from engine import paths
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, SandboxConfig
+from engine.console.shell import engine_command
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
 from states import Snapshot, State
 
@@ -112,7 +114,7 @@ class CredentialsCommand:
             if before.paused:
                 return LoginOutcome(True, (*sentences, f"The engine has {name} paused; resume it to go on"))
             after = await engine.wait_until(lambda at: at.credentials != before.credentials and at.state in SETTLED)
-            return _describe_effect(name, before, after, sentences)
+            return _describe_effect(self.config.path, name, before, after, sentences)
 
     async def log_out(self) -> LoginOutcome:
         """Log the account out. Raises as ``log_in`` does."""
@@ -123,7 +125,7 @@ class CredentialsCommand:
                 copy = await log_out(connector)
             sentences = [
                 f"{name} is logged out; its session, which is useless now, was moved to {copy}",
-                f"To log in again: python -m engine login {self.config.path} {_quote(name)}",
+                f"To log in again: {engine_command('login', self.config.path, name)}",
             ]
             if engine is not None and known and not before.paused:
                 at = await engine.wait_until(lambda at: at.state is State.AUTH_FAILED)
@@ -199,20 +201,18 @@ class CredentialsCommand:
             await engine.send(Verb.RESUME)
         except LoginFailed as exc:
             name = self.account.name
-            await self.prompts.say(f"{name} may still be paused ({exc}); see: python -m engine resume … {_quote(name)}")
+            mend = engine_command("resume", self.config.path, name)
+            await self.prompts.say(f"{name} may still be paused ({exc}); to resume it: {mend}")
 
 
-def _describe_effect(name: str, before: Snapshot, after: Snapshot, sentences: list[str]) -> LoginOutcome:
+def _describe_effect(path: Path, name: str, before: Snapshot, after: Snapshot, sentences: list[str]) -> LoginOutcome:
     """Return the outcome of a login, with what the engine has done with it so far."""
     if after.credentials == before.credentials:
-        effect = f"The engine has not noticed yet; it looks every few seconds, see: status {name}"
+        see = engine_command("status", path, name)
+        effect = f"The engine has not noticed yet; it looks every few seconds, see: {see}"
         return LoginOutcome(True, (*sentences, effect))
     if after.state is State.AUTH_FAILED:
         why = f" ({after.cause.detail})" if after.cause else ""
         effect = f"The engine tried the new login, and has {name} in auth_failed again{why}"
         return LoginOutcome(False, (*sentences, effect))
     return LoginOutcome(True, (*sentences, f"The engine uses the new login: {name} is {after.state.value}"))
-
-
-def _quote(name: str) -> str:
-    return f"'{name}'" if " " in name else name

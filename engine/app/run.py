@@ -79,7 +79,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         files.enter_context(_opened_log(config, log_format, recent))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         if loose := [path for path in _private(config) if loose_permissions(path)]:
-            mend = engine_command("doctor", config.path, "--fix")
+            mend = engine_command("doctor", config.path, options=["--fix"])
             log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
         if not descriptors.enough:
             few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}

@@ -20,13 +20,13 @@ from engine.console.safe_text import one_line
 COMMANDS = (run_fleet, show_status, pause, resume, retry, log_in, log_out, examine, draw, check_machine)
 
 
-def command_line(name: str) -> App:
-    """Return the command line under the name that its help shows.
+def command_line(name: str, shown: str | None = None) -> App:
+    """Return the command line; ``shown`` is how its help says that it is called, by default ``name``.
 
     It can install its completion if the name is one word: a shell completes nothing after ``python -m engine``.
     """
     made = App(
-        name=name,
+        name=shown or name,
         help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
         version=version_line,
         version_flags=["--version"],

@@ -1,5 +1,7 @@
 """What the commands share: their common parameters, and how they report errors."""
 
+import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,12 +28,21 @@ EXIT_BAD_INPUT = 2
 EXIT_ENGINE_RUNS = 3
 EXIT_ENGINE_DOWN = 3
 
+DEFAULT_CONFIG = Path("config.yaml")
 ConfigPath = Annotated[Path, Parameter(help="The config file.")]
 ConfigAndAccount = Annotated[
     str,
     Parameter(name="[CONFIG] ACCOUNT", negative="", help="The config file (config.yaml), and an account's name."),
 ]
 """One word or two, because the config can be left out: ``load_account`` tells them apart."""
+ConfigAndPattern = Annotated[
+    str,
+    Parameter(
+        name="[CONFIG] [ACCOUNT]",
+        negative="",
+        help="The config file (config.yaml), and an account's name or a pattern of names; left out, all.",
+    ),
+]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON.")]
 
 
@@ -69,13 +80,70 @@ def say(*sentences: str) -> None:
     print("\n".join(map(one_line, sentences)))
 
 
+def is_config(word: str) -> bool:
+    """Return whether a word that stands alone is the path of a config, and not a name."""
+    return word.endswith((".yaml", ".yml"))
+
+
+def config_and_account(words: Sequence[str]) -> tuple[Path, str]:
+    """Return what ``[CONFIG] ACCOUNT`` says: the config's path, and a name or a pattern of names."""
+    if not words:
+        fail(EXIT_BAD_INPUT, "name an account, after the config if that is not config.yaml")
+    if len(words) > 2:
+        fail(EXIT_BAD_INPUT, f"{len(words)} words are too many; put a name with spaces in quotes: 'Account 1'")
+    if len(words) == 1 and is_config(words[0]) and Path(words[0]).is_file():
+        fail(EXIT_BAD_INPUT, f"name an account, after {words[0]}")
+    return Path(words[0]) if len(words) == 2 else DEFAULT_CONFIG, words[-1]
+
+
+def config_and_pattern(words: Sequence[str]) -> tuple[Path, str | None]:
+    """Return what ``[CONFIG] [ACCOUNT]`` says: the config's path, and the accounts, or None for all.
+
+    A word alone is the config if it ends in ``.yaml``, or is a file and no account's name.
+    """
+    if len(words) == 1 and (is_config(words[0]) or (os.path.isfile(words[0]) and not _is_account(words[0]))):
+        return Path(words[0]), None
+    return config_and_account(words) if words else (DEFAULT_CONFIG, None)
+
+
+def _is_account(word: str) -> bool:
+    try:
+        return word in (account.name for account in load(DEFAULT_CONFIG).accounts)
+    except ConfigError:
+        return False
+
+
+def config_and_numbers(words: Sequence[str]) -> tuple[Path, tuple[int, ...]]:
+    """Return what ``[CONFIG] NUMBER…`` says: the first word is the config if it is no number."""
+    rest = list(words)
+    config = DEFAULT_CONFIG
+    if rest and parse_number(rest[0]) is None:
+        if len(rest) == 1 and not is_config(rest[0]) and not os.path.isfile(rest[0]):
+            fail(EXIT_BAD_INPUT, f"{rest[0]!r} is neither a number nor a config file")
+        config = Path(rest.pop(0))
+    return config, tuple(map(_number, rest))
+
+
+def _number(word: str) -> int:
+    number = parse_number(word)
+    if number is None:
+        fail(EXIT_BAD_INPUT, f"{word!r} is not a number")
+    return number
+
+
+def parse_number(word: str) -> int | None:
+    """Return the whole number that a word is; None if it is none, or one that no row can have."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,30}", word):
+        return None
+    return int(word)
+
+
 def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:
     """Return the config and the account that ``[CONFIG] ACCOUNT`` names; exit if there is none."""
-    if len(words) not in (1, 2):
-        fail(EXIT_BAD_INPUT, "name one account, after the config if that is not config.yaml")
-    config = load(Path(words[0] if len(words) == 2 else "config.yaml"))
+    path, name = config_and_account(words)
+    config = load(path)
     try:
-        return config, config.account(words[-1])
+        return config, config.account(name)
     except UnknownAccount as exc:
         fail(EXIT_BAD_INPUT, str(exc))
 

@@ -1,6 +1,5 @@
 """``pause``, ``resume`` and ``retry``: commands to a running engine."""
 
-from pathlib import Path
 from typing import Annotated
 
 from attrs import asdict
@@ -13,7 +12,7 @@ from engine.cli.common import (
     EXIT_ENGINE_DOWN,
     EXIT_FAILED,
     AsJson,
-    ConfigPath,
+    config_and_account,
     fail,
     match_accounts,
     reporting_errors,
@@ -21,42 +20,51 @@ from engine.cli.common import (
 )
 from engine.config import load
 from engine.console.safe_text import json_text
+from engine.console.shell import engine_command
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
 
-AccountPattern = Annotated[str, Parameter(help="An account's name, or a pattern of names such as 'News *'.")]
+AccountPattern = Annotated[
+    str,
+    Parameter(
+        name="[CONFIG] ACCOUNT",
+        negative="",
+        help="The config file (config.yaml), and an account's name or a pattern of names such as 'News *'.",
+    ),
+]
 
 
-def pause(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+def pause(*words: AccountPattern, as_json: AsJson = False) -> None:
     """Close an account's connection and keep it closed, even after a restart, until the account is resumed.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _command(config, Verb.PAUSE, account, as_json)
+    _command(words, Verb.PAUSE, as_json)
 
 
-def resume(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+def resume(*words: AccountPattern, as_json: AsJson = False) -> None:
     """Let a paused account go on where it was.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _command(config, Verb.RESUME, account, as_json)
+    _command(words, Verb.RESUME, as_json)
 
 
-def retry(config: ConfigPath, account: AccountPattern, *, as_json: AsJson = False) -> None:
+def retry(*words: AccountPattern, as_json: AsJson = False) -> None:
     """Try an account again now, even if it waits, is parked, or has unusable credentials. A flood wait stands.
 
     Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account, 3 if the engine is not running.
     """
-    _command(config, Verb.RETRY, account, as_json)
+    _command(words, Verb.RETRY, as_json)
 
 
-def _command(config: Path, verb: Verb, account: str, as_json: bool) -> None:
+def _command(words: tuple[str, ...], verb: Verb, as_json: bool) -> None:
     with reporting_errors():
+        config, account = config_and_account(words)
         settings = load(config)
         match_accounts([each.name for each in settings.accounts], account)
         holder = holder_of(settings.storage.directory / paths.LOCK)
         if holder is None:
-            fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: python -m engine run {config}")
+            fail(EXIT_ENGINE_DOWN, f"the engine is not running; start it with: {engine_command('run', config)}")
         try:
             outcomes = send_command(settings, verb, account)
         except EngineSilent as exc:

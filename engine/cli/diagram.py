@@ -20,6 +20,7 @@ from engine.cli.common import (
     reporting_errors,
 )
 from engine.config import Config, load
+from engine.console.shell import engine_command
 from states import Policy
 
 DIAGRAMS = Path(__file__).resolve().parents[2] / "diagrams"
@@ -29,16 +30,24 @@ MAX_PATH_ENTRIES = 200
 
 def _check_diagrams() -> None:
     """Compare the committed diagrams with the rules; this does not need Graphviz."""
+    if not DIAGRAMS.is_dir():
+        fail(EXIT_BAD_INPUT, "--check compares the drawings of a checkout of Holdfast; this installation has none")
     kept = {form: DIAGRAMS / about.file for form, about in drawing.FORMATS.items() if about.file}
     stale = [
         f"diagrams/{path.name} is not what the rules say; "
-        f"run: python -m engine diagram --format {form} -o diagrams/{path.name}"
+        f"run: {engine_command('diagram', options=['--format', form, '-o', _from_here(path)])}"
         for form, path in kept.items()
         if not path.exists() or not drawing.is_current(form, path.read_bytes())
     ]
     if stale:
         fail(EXIT_FAILED, *stale)
     print(f"{len(kept)} diagrams are what the rules say")
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as it is typed at the top of a checkout, or elsewhere."""
+    top = DIAGRAMS.parent
+    return str(path.relative_to(top) if Path.cwd() == top else path)
 
 
 def _overlay(settings: Config, account: str | None, *, heat: bool, since: float | None) -> drawing.Overlay:

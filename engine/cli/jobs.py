@@ -1,6 +1,7 @@
 """``jobs``: adds, lists, retries and cancels durable work, with the engine running or not."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,16 +14,19 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from adapters.sqlite.job_reader import JobReader
-from adapters.sqlite.jobs import NewJob, add, change
+from adapters.sqlite.jobs import MAX_NUMBER, NewJob, add, change
 from adapters.system import holder_of
 from engine import paths
 from engine.cli.common import (
+    DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
     EXIT_FAILED,
     AsJson,
     ConfigPath,
     check_choice,
+    config_and_numbers,
     fail,
+    is_config,
     match_accounts,
     parse_duration_option,
     reporting_errors,
@@ -46,14 +50,22 @@ MAX_JOBS_PER_TRANSACTION = 1000
 AccountOption = Annotated[str | None, Parameter(help="The account that does the jobs; left out, any account.")]
 StateOption = Annotated[str | None, Parameter(help="Only jobs in this state.")]
 KindOption = Annotated[str | None, Parameter(help="Only jobs of this kind.")]
-JobNumber = Annotated[int, Parameter(help="Numbers of jobs.")]
+ConfigAndNumbers = Annotated[
+    str,
+    Parameter(name="[CONFIG] NUMBER...", negative="", help="The config file (config.yaml), and numbers of jobs."),
+]
 
 
 @app.command(name="add")
 def add_jobs(
-    config: ConfigPath,
-    kind: Annotated[str | None, Parameter(help="What kind of work: send, collect, join, or one of your own.")] = None,
-    *data: Annotated[str, Parameter(help="The job's data, as name=value.")],
+    *words: Annotated[
+        str,
+        Parameter(
+            name="[CONFIG] KIND [NAME=VALUE...]",
+            negative="",
+            help="The config file (config.yaml); what kind of work: send, collect, join, or your own; and its data.",
+        ),
+    ],
     account: AccountOption = None,
     priority: Annotated[int, Parameter(help="Higher goes first.")] = 0,
     after: Annotated[str | None, Parameter(help="Begin no earlier than this long from now, such as 10m.")] = None,
@@ -76,6 +88,7 @@ def add_jobs(
     from engine.app.job_registry import JobRegistry  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
 
     with reporting_errors():
+        config, kind, data = _config_and_kind(words)
         settings = load(config)
         registry = JobRegistry.of(settings)
         if (kind is None) == (file is None):
@@ -115,7 +128,7 @@ def list_jobs(
         wanted = _build_filter(settings, state, account, kind)
         console, now = Console(highlight=False), time.time()
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
-            for job in reader.jobs(wanted, last=number):
+            for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
                 if as_json:
                     print(json_text(as_data(job)))
                 else:
@@ -127,11 +140,13 @@ def list_jobs(
 
 
 @app.command
-def show(
-    config: ConfigPath, number: Annotated[int, Parameter(help="The job's number.")], *, as_json: AsJson = False
-) -> None:
+def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
     """Print everything about a job: its data, checkpoint, progress and result, and why it failed."""
     with reporting_errors():
+        config, numbers = config_and_numbers(words)
+        if len(numbers) != 1:
+            fail(EXIT_BAD_INPUT, "give the number of one job; 'jobs list' names them")
+        (number,) = numbers
         with JobReader.open(load(config).storage.directory / paths.DATABASE) as reader:
             job = reader.job(number)
             if job is None:
@@ -149,8 +164,7 @@ def show(
 
 @app.command
 def retry(
-    config: ConfigPath,
-    *number: JobNumber,
+    *words: ConfigAndNumbers,
     state: StateOption = None,
     account: AccountOption = None,
     kind: KindOption = None,
@@ -160,13 +174,12 @@ def retry(
 
     Give their numbers, or choose them: --state failed, --kind send. Exit code 1 if a job cannot be retried.
     """
-    _change_jobs(config, Retried(), number, (state, account, kind), as_json)
+    _change_jobs(words, Retried(), (state, account, kind), as_json)
 
 
 @app.command
 def cancel(
-    config: ConfigPath,
-    *number: JobNumber,
+    *words: ConfigAndNumbers,
     state: StateOption = None,
     account: AccountOption = None,
     kind: KindOption = None,
@@ -176,7 +189,7 @@ def cancel(
 
     Give their numbers, or choose them: --state queued, --kind send. Exit code 1 if a job is over already.
     """
-    _change_jobs(config, Cancelled(), number, (state, account, kind), as_json)
+    _change_jobs(words, Cancelled(), (state, account, kind), as_json)
 
 
 Choice = tuple[str | None, str | None, str | None]
@@ -195,10 +208,9 @@ def _build_filter(
     }
 
 
-def _change_jobs(
-    config: Path, event: Cancelled | Retried, numbers: tuple[int, ...], choice: Choice, as_json: bool
-) -> None:
+def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Choice, as_json: bool) -> None:
     with reporting_errors():
+        config, numbers = config_and_numbers(words)
         settings = load(config)
         path = settings.storage.directory / paths.DATABASE
         if not numbers:
@@ -251,6 +263,13 @@ def _notify_engine(settings: Config) -> None:
     if holder_of(settings.storage.directory / paths.LOCK) is not None:
         with suppress(EngineSilent, CommandRefused):
             send_command(settings, Verb.JOBS, timeout=NOTIFY_TIMEOUT)
+
+
+def _config_and_kind(words: tuple[str, ...]) -> tuple[Path, str | None, tuple[str, ...]]:
+    """Return what ``[CONFIG] KIND [NAME=VALUE…]`` says; the first word is the config if it can be nothing else."""
+    given = words and (is_config(words[0]) or (os.path.isfile(words[0]) and "=" not in "".join(words[1:2])))
+    rest = words[1:] if given else words
+    return Path(words[0]) if given else DEFAULT_CONFIG, rest[0] if rest else None, rest[1:]
 
 
 # --- a file of jobs --------------------------------------------------------------------------------------------------

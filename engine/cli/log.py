@@ -34,6 +34,8 @@ app = App(name="log", help="Print the journal of all transitions, or analyse it.
 for _command in (explain, replay, stats):
     app.command(_command)
 
+MAX_ROWS = 2**63 - 1
+"""The greatest number that SQLite knows."""
 FOLLOW_INTERVAL = 0.25
 """Seconds between two reads of the journal."""
 FOLLOW_FIRST_LINES = 20
@@ -89,7 +91,7 @@ def log(
                 failed_only=failed,
             )
             seen = reader.last_seq()
-            limit = FOLLOW_FIRST_LINES if follow and number is None else number
+            limit = FOLLOW_FIRST_LINES if follow and number is None else number and min(number, MAX_ROWS)
             last = _print_entries(wanted(limit=limit), console, as_json=as_json)
             try:
                 while follow:

@@ -1,5 +1,6 @@
 """``log explain``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
-from engine.cli.common import EXIT_BAD_INPUT, AsJson, ConfigPath, fail, reporting_errors
+from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
 from engine.cli.log_common import decode_event, open_journal
 from engine.console import journal_lines
 from engine.console.format import date_and_time
@@ -23,19 +24,34 @@ NEIGHBOURS = 3
 
 
 def explain(
-    seq: Annotated[int, Parameter(help="The number of an entry, as 'log' shows it.")],
-    config: ConfigPath = Path("config.yaml"),
-    *,
+    *words: Annotated[
+        str,
+        Parameter(
+            name="SEQ [CONFIG]", negative="", help="The number of an entry, as 'log' shows it, and the config file."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Explain why the machine did what it did: the rule, what its guards saw, the arithmetic of the wait, the cause."""
     with reporting_errors():
+        config, seq = _config_and_seq(words)
         with open_journal(config) as reader, reader.read_transaction():
             explanation = _explain_entry(reader, _read_entry(reader, seq))
         if as_json:
             print(json_text(as_data(explanation), indent=2))
         else:
             Console(highlight=False).print(as_text(explanation), soft_wrap=True)
+
+
+def _config_and_seq(words: Sequence[str]) -> tuple[Path, int]:
+    """Return the config and the number, in whichever order they stand."""
+    numbers = [seq for word in words if (seq := parse_number(word)) is not None]
+    if not numbers:
+        fail(EXIT_BAD_INPUT, "SEQ: give the number of an entry, as 'log' shows it")
+    if len(words) > 2:
+        fail(EXIT_BAD_INPUT, f"SEQ: {len(words)} words are too many; give one number, and the config")
+    at = next(index for index, word in enumerate(words) if parse_number(word) is not None)
+    return Path(words[1 - at]) if len(words) == 2 else DEFAULT_CONFIG, numbers[0]
 
 
 def _read_entry(reader: JournalReader, seq: int) -> Entry:

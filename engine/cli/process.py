@@ -1,17 +1,21 @@
 """The process around a command: what its environment may lack, and what its exit code says."""
 
 import os
+import re
 import sys
 import traceback
 from typing import Final, NoReturn
 
+from cyclopts import CycloptsError, UnknownOptionError
+
 from engine.cli import command_line
-from engine.console import streams
+from engine.console import shell, streams
 from engine.console.safe_text import one_line
 
 EXIT_BUG: Final = 70
 """The exit code of an error in the program itself (``EX_SOFTWARE`` of sysexits.h)."""
 EXIT_BAD_ENVIRONMENT: Final = 2
+EXIT_BAD_WORDS: Final = 2
 EXIT_INTERRUPTED: Final = 130
 WIDTHS: Final = {"COLUMNS": (40, 1000), "LINES": (10, 1000)}
 """The sizes of a terminal that are believed; a page for a narrower one has no words left."""
@@ -29,11 +33,16 @@ def run_process(name: str) -> NoReturn:
 
 def _run_command(name: str) -> int:
     try:
-        command_line(name)()
+        typed = shell.typed_program(name)
+        shell.set_program(typed)
+        command_line(name, shell.command(*typed))(print_error=False, exit_on_error=False)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except CycloptsError as exc:
+        _say(_describe_words(exc))
+        return EXIT_BAD_WORDS
     except UnicodeEncodeError as exc:
         letter = exc.object[exc.start : exc.start + 1]
         _say(f"this environment's file names are {exc.encoding}, which has no {letter!r}; set LC_ALL=C.UTF-8")
@@ -51,6 +60,17 @@ def _run_command(name: str) -> int:
         _say("this is an error in Holdfast itself; please report it with the lines above")
         return EXIT_BUG
     return 0
+
+
+def _describe_words(exc: CycloptsError) -> str:
+    """Return the sentence about words that are no command, or do not fit it."""
+    text = " ".join(str(exc).split())
+    text = text if text.endswith("...") else text.removesuffix(".")
+    text = re.sub(r'^Command "[^"]*" parameter (\S+) requires an argument', r"\1 needs a value", text)
+    text = re.sub(r"^([A-Z])(?=[a-z])", lambda found: found[1].lower(), text)
+    if isinstance(exc, UnknownOptionError):
+        text += "; a name that begins with a dash goes after --, as in: pause -- '-x'"
+    return f"{text}; --help shows what there is"
 
 
 def _report_output(failure: OSError) -> int:

@@ -18,7 +18,8 @@ from engine.cli.common import (
     EXIT_FAILED,
     AsJson,
     ConfigAndAccount,
-    ConfigPath,
+    ConfigAndPattern,
+    config_and_pattern,
     fail,
     load_account,
     match_accounts,
@@ -34,9 +35,7 @@ app = App(name="session", help="Backups of session files.", version_flags=[])
 
 @app.command
 def backup(
-    config: ConfigPath = Path("config.yaml"),
-    account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
-    *,
+    *words: ConfigAndPattern,
     as_json: AsJson = False,
 ) -> None:
     """Copy session files into the backups, even while the engine runs; the seven newest of each are kept.
@@ -46,6 +45,7 @@ def backup(
     Exit code 0 if all are copied, 1 if one could not be copied, 2 for an unknown account.
     """
     with reporting_errors():
+        config, account = config_and_pattern(words)
         settings = load(config)
         names = [one.name for one in settings.accounts]
         chosen = names if account is None else match_accounts(names, account)
@@ -93,7 +93,7 @@ def restore(
 
 def _choose_file(settings: Config, one: AccountConfig, source: str | None) -> Path:
     """Return the file to restore; exit with a sentence if there is none."""
-    listed = engine_command("session", "restore", settings.path, one.name, "--list")
+    listed = engine_command("session restore", settings.path, one.name, options=["--list"])
     if source is not None and Path(source).exists():
         return Path(source)
     until = _parse_time(source) if source is not None else None

@@ -15,12 +15,13 @@ from adapters.sqlite import JournalMissing, JournalReader
 from adapters.sqlite.job_reader import JobReader
 from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import AsJson, ConfigPath, match_accounts, reporting_errors
+from engine.cli.common import AsJson, ConfigAndPattern, config_and_pattern, match_accounts, reporting_errors
 from engine.config import Config, load
 from engine.console import live
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
+from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
 from engine.console.svg import svg
 from states import Snapshot
@@ -58,9 +59,7 @@ def _read_jobs(settings: Config) -> JobSummary:
 
 
 def status(
-    config: ConfigPath = Path("config.yaml"),
-    account: Annotated[str | None, Parameter(help="Only accounts whose name fits this pattern.")] = None,
-    *,
+    *words: ConfigAndPattern,
     watch: Annotated[bool, Parameter(negative="", help="Keep showing a live table, until Ctrl+C.")] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
@@ -70,6 +69,7 @@ def status(
     Exit code 0 if all are healthy, 1 if some are not, 2 if the operator must act, 3 if the engine is not running.
     """
     with reporting_errors():
+        config, account = config_and_pattern(words)
         settings = load(config)
         console = Console()
         if watch and not as_json:
@@ -82,7 +82,7 @@ def status(
                 anyio.run(live.show, console, *readers)
         info, snapshots, jobs = _read_info(settings), _read_snapshots(settings, account), _read_jobs(settings)
         if picture is not None:
-            drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), f"python -m engine status {config}")
+            drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), engine_command("status", config))
             picture.write_text(drawn, "utf-8")
         if as_json:
             values = {**as_data(info, snapshots), "jobs": summary_data(jobs)}

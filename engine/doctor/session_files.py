@@ -32,7 +32,7 @@ class SessionCheck:
         name, path = self.account.name, self.account.session
         backup = last_good(self.config.storage.directory / paths.BACKUPS, name)
         log_in = engine_command("login", self.config.path, name)
-        restore = engine_command("session", "restore", self.config.path, name) if backup else log_in
+        restore = engine_command("session restore", self.config.path, name) if backup else log_in
         if not path.exists():
             test_number = isinstance(self.config.telegram.datacenter, SandboxConfig) and self.account.phone is not None
             text = f"{path} does not exist yet" + ("; the sandbox logs its test number in" if test_number else "")
@@ -68,13 +68,13 @@ class SessionCheck:
             age = datetime.now(UTC) - backup.confirmed_at
             yield Finding(name, True, f"last good backup is {seconds(max(0.0, age.total_seconds()))} old")
         elif found.key:
-            yield Finding(name, None, "has no backup", engine_command("session", "backup", self.config.path, name))
+            yield Finding(name, None, "has no backup", engine_command("session backup", self.config.path, name))
 
     def _check_journal_mode(self, found: Inspection) -> Finding:
         name, mode = self.account.name, found.journal
         if mode == "wal":
             return Finding(name, True, "journal mode is wal")
-        remedy = engine_command("doctor", self.config.path, "--fix")
+        remedy = engine_command("doctor", self.config.path, options=["--fix"])
         if not self.fix or found.owner:
             return Finding(name, False, f"journal mode is {mode}", remedy)
         try:

@@ -85,7 +85,9 @@ def _check_journal_mode(config: Config, path: Path, mode: str, *, fix: bool) -> 
     if mode == "wal":
         return Finding("journal", True, "journal mode is wal")
     if not fix:
-        return Finding("journal", False, f"journal mode is {mode}", engine_command("doctor", config.path, "--fix"))
+        return Finding(
+            "journal", False, f"journal mode is {mode}", engine_command("doctor", config.path, options=["--fix"])
+        )
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as database:
             now = str(database.execute("pragma journal_mode = wal").fetchone()[0])

@@ -3,6 +3,7 @@
 import json
 import signal
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -115,7 +116,8 @@ async def test_without_an_engine_a_command_says_how_to_start_it(harness: EngineH
     """Exit code 3 and the command line that starts it; a name that is wrong is said first, with 2."""
     harness.write("sandbox", "  - {name: Account 1, session: account1}")
     code, printed = await told(harness, command, "Account 1")
-    assert (code, printed) == (3, "the engine is not running; start it with: python -m engine run config.yaml\n")
+    start = f"{sys.executable} -m engine run config.yaml"
+    assert (code, printed) == (3, f"the engine is not running; start it with: {start}\n")
     code, printed = await told(harness, command, "Acount 1")
     assert code == 2
     assert "did you mean 'Account 1'?" in printed

@@ -508,5 +508,5 @@ async def test_a_run_says_once_what_others_can_use(tmp_path: Path) -> None:
             assert await harness.finish(process, signal.SIGINT) == 0
     (line,) = [line for line in harness.text.splitlines() if "Others can use" in line]
     assert "account1.session and 2 more" in line
-    assert line.endswith(f"python -m engine doctor {harness.config} --fix")
+    assert line.endswith(f"{sys.executable} -m engine doctor {harness.config} --fix")
     assert (tmp_path / "account1.session").stat().st_mode & 0o777 == 0o644
