@@ -65,6 +65,9 @@ class SandboxProcess:
     dc_id: int
     port: int
     public_key: str
+    control_port: int
+    """The port that takes commands, from whoever sends the content of ``token_file`` first."""
+    token_file: Path
     _process: Process
     _control: SocketStream
     _log: Path | None
@@ -110,7 +113,10 @@ class SandboxProcess:
                 process.kill()  # it may be busy making its key, and ignore a closed stdin for seconds
                 raise
             control = await stack.enter_async_context(await anyio.connect_tcp(HOST, ready["control"]))
-            yield cls(ready["dc"], ready["port"], ready["public_key"], process, control, log_file)
+            token_file = Path(ready["control_token_file"])
+            await control.send(await anyio.Path(token_file).read_bytes())
+            access = (ready["control"], token_file)
+            yield cls(ready["dc"], ready["port"], ready["public_key"], *access, process, control, log_file)
 
     @property
     def pid(self) -> int:

@@ -4,19 +4,29 @@ import argparse
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
-from anyio.abc import Listener, SocketAttribute, SocketStream, TaskStatus
+from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, TaskStatus
 
+from adapters.sandbox.control.access import ControlToken, token_file
 from adapters.sandbox.control.command_server import CommandServer
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.server.sandbox import Sandbox
 
 EXIT_FAILED = 2
+ACCEPT_PAUSE_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+def command_line(host: str, port: int, token_file: Path, command: str = '{"do": "reset"}') -> str:
+    """Return a line for a shell that sends one command; the token itself is not in it."""
+    return f"{{ cat {shlex.quote(str(token_file))}; echo '{command}'; }} | nc -q 1 {host} {port}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,15 +51,16 @@ async def serve(options: argparse.Namespace) -> None:
         )
         listener = await stack.enter_async_context(await _listen(options.host, options.control))
         control_port = int(listener.extra(SocketAttribute.local_port))
+        token = stack.enter_context(token_file(options.state))
         async with anyio.create_task_group() as tasks:
-            control = CommandServer(sandbox, tasks)
-            tasks.start_soon(listener.serve, control.serve, tasks)
+            control = CommandServer(sandbox, tasks, token.value)
+            tasks.start_soon(_take_commands, listener, control, tasks)
             await tasks.start(_stop_on_signal, tasks.cancel_scope)
             if options.until_stdin_closes:
                 tasks.start_soon(_stop_with_stdin, tasks.cancel_scope)
-            _print_ready_line(sandbox, control_port)
+            _print_ready_line(sandbox, control_port, token)
             if not options.until_stdin_closes:
-                _print_instructions(sandbox, control_port)
+                _print_instructions(sandbox, control_port, token)
 
 
 def main() -> int:
@@ -77,6 +88,16 @@ async def _listen(host: str, port: int) -> Listener[SocketStream]:
     return multi.listeners[0]
 
 
+async def _take_commands(listener: Listener[SocketStream], control: CommandServer, tasks: TaskGroup) -> None:
+    """Accept control connections for ever, also after a time without file descriptors for them."""
+    while True:
+        try:
+            await listener.serve(control.serve, tasks)
+        except OSError as error:
+            log.warning("accepting a control connection failed: %s", error)
+            await anyio.sleep(ACCEPT_PAUSE_SECONDS)
+
+
 async def _stop_on_signal(scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         # The parent may send a signal as soon as it has read the ready line.
@@ -96,23 +117,24 @@ async def _stop_with_stdin(scope: anyio.CancelScope) -> None:
             return
 
 
-def _print_ready_line(sandbox: Sandbox, control_port: int) -> None:
+def _print_ready_line(sandbox: Sandbox, control_port: int, token: ControlToken) -> None:
     ready = {
         "ready": True,
         "dc": sandbox.dc_id,
         "host": sandbox.host,
         "port": sandbox.port,
         "control": control_port,
+        "control_token_file": str(token.file),
         "public_key": sandbox.public_key,
     }
     print(json.dumps(ready), flush=True)
 
 
-def _print_instructions(sandbox: Sandbox, control_port: int) -> None:
+def _print_instructions(sandbox: Sandbox, control_port: int, token: ControlToken) -> None:
     print(
         f"In Telethon: telethon.crypto.rsa.add_key(<public_key>, old=False) and "
         f'client.session.set_dc({sandbox.dc_id}, "{sandbox.host}", {sandbox.port}); '
         "log in as +9996620001 with the code 22222.\n"
-        f'To inject a fault: echo \'{{"do": "reset"}}\' | nc -q 1 {sandbox.host} {control_port}',
+        f"To inject a fault: {command_line(sandbox.host, control_port, token.file)}",
         file=sys.stderr,
     )

@@ -111,6 +111,9 @@ class DatacenterLost(ConnectionError):
 class ProxyFailed(ConnectionError):
     """A proxy did not make the connection. The text names the proxy and says why, without any secret."""
 
+    refused = False
+    """Whether the proxy answered that it does not let us through: the same question would get the same answer."""
+
 
 @frozen
 class ErrorRule:

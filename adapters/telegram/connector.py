@@ -123,10 +123,15 @@ class TelegramConnector:
         self.session_events.listen(observer)
 
     @property
-    def route(self) -> str:
-        """The route to the datacenter: if one account gets through, all accounts with an equal route can."""
-        where = f"{self.datacenter.host}:{self.datacenter.port}" if self.datacenter else "Telegram"
-        return f"{where} through {self.failover.choose() or 'no proxy'}"
+    def route(self) -> tuple[object, Proxy | None]:
+        """The address of the datacenter and the proxy: if one account gets through, all with an equal route can.
+
+        The address in a session file is known from the first attempt on; until then it is "Telegram" for all.
+        """
+        session, address = self.memory.session, self.address
+        if address is None and session is not None and session.server_address:
+            address = (session.dc_id, session.server_address, session.port or 0)
+        return address[1:] if address else "Telegram", self.failover.choose()
 
     async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
         """Return whether the datacenter answers, asked without the account and within ``timeout`` seconds."""

@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 import anyio
 from attrs import frozen
+from telethon.errors import InvalidBufferError
 from telethon.network import MTProtoPlainSender
 from telethon.tl.functions import ReqPqMultiRequest
 from telethon.tl.types import ResPQ
 
+from adapters.telegram.classify import TRANSPORT_ERRORS, ProxyFailed
 from adapters.telegram.proxy import Proxy, connection_class
 
 CLOSE_TIMEOUT = 1.0
@@ -30,8 +32,9 @@ class _SilentLoggers(dict[str, logging.Logger]):
         return logger
 
 
-DatacenterState = Literal["answers", "accepts", "dark"]
-"""The datacenter answers; the port accepts connections, but no working datacenter answers; or nothing accepts."""
+DatacenterState = Literal["answers", "accepts", "refuses", "dark"]
+"""The datacenter answers; the port accepts connections, but no working datacenter answers; the datacenter or the proxy
+answers that it does not want us (as −429 does); or nothing accepts."""
 
 
 @frozen
@@ -55,6 +58,12 @@ class _PacketRecorder:
     async def recv(self) -> bytes:
         self.packet = await self._connection.recv()
         return self.packet
+
+
+def _is_refusal(exc: Exception) -> bool:
+    """Return whether a failure is an answer: a transport error of the datacenter, or the rejection of a proxy."""
+    of_transport = isinstance(exc, InvalidBufferError) and exc.code in TRANSPORT_ERRORS
+    return of_transport or (isinstance(exc, ProxyFailed) and exc.refused)
 
 
 async def probe_datacenter(address: tuple[int, str, int], proxy: Proxy | None, *, timeout: float) -> DatacenterState:
@@ -82,8 +91,8 @@ async def inspect_datacenter(
         if not isinstance(answer, ResPQ) or answer.nonce != nonce:
             return DatacenterProbeResult(found)
         return DatacenterProbeResult("answers", int.from_bytes(recorder.packet[8:16], "little") / 2**32 - time.time())
-    except Exception:  # whatever was received, it is not an answer
-        return DatacenterProbeResult(found)
+    except Exception as exc:  # whatever was received, it is not an answer
+        return DatacenterProbeResult("refuses" if _is_refusal(exc) else found)
     finally:
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
             await connection.disconnect()

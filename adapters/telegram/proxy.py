@@ -22,6 +22,8 @@ from adapters.telegram.classify import ProxyFailed, describe
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
 _PADDED_SECRET_BYTES = 17
+_REFUSALS = ("refused the login", "wants a user", "refuses to connect")
+"""How sentences begin that say what a proxy has decided, other than what it could not do."""
 _SOCKS5_REASONS = {
     1: "general failure",
     3: "network unreachable",
@@ -88,7 +90,9 @@ class ThroughProxy(Direct):
             fault = _describe_fault(exc, proxy)
             # A proxy's answer may repeat the password, so only the system's part of the error is kept.
             cause = exc.__cause__ if isinstance(exc, ProxyConnectionError) else None
-        raise ProxyFailed(f"the proxy {proxy} {fault}") from cause
+        failure = ProxyFailed(f"the proxy {proxy} {fault}")
+        failure.refused = fault.startswith(_REFUSALS)
+        raise failure from cause
 
 
 class ThroughMTProxy(_KeepsConnectError, TcpMTProxy):  # type: ignore[misc]  # as above

@@ -294,7 +294,7 @@ class Engine:
         config, fleet = self.config, self.fleet
         limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
         detector = OutageDetector(limiter, fleet.notify)
-        probe = NetworkProbe(connectors, detector.datacenter_answers)
+        probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
         credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
         control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))

@@ -61,6 +61,9 @@ def _judge_route(route: str, result: DatacenterProbeResult) -> Finding:
         case "accepts":
             text = f"{route}: the connection is accepted, but no datacenter answers"
             return Finding("network", False, text, "check host, port and proxy in the config")
+        case "refuses":
+            text = f"{route}: the datacenter or the proxy answers that it does not let this machine in"
+            return Finding("network", False, text, "check the proxy's user and password, or wait some minutes")
         case _:
             return Finding("network", False, f"{route}: unreachable", "check network, proxy and firewall")
 

@@ -1,13 +1,14 @@
 """Protocols of the outside world that the fleet needs. Adapters match them without importing them; tests use fakes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
 from states import Event, Hold, Policy, Record, Snapshot, Step
 
-DatacenterState = Literal["answers", "accepts", "dark"]
-"""The datacenter answers; a server accepts the connection but does not answer; or there is no connection."""
+DatacenterState = Literal["answers", "accepts", "refuses", "dark"]
+"""The datacenter answers; a server accepts the connection but does not answer; a datacenter or a proxy answers that it
+does not want us; or there is no connection."""
 
 StatStamp = tuple[tuple[int, int, int, int] | None, ...]
 """What the file system says of a session file, then of the log beside it: device, inode, size in bytes, time of change
@@ -41,8 +42,11 @@ class Connector(Protocol):
     """Makes the links of one account."""
 
     @property
-    def route(self) -> str:
-        """The account's way to the datacenter. Accounts with the same route reach it together, or not at all."""
+    def route(self) -> Hashable:
+        """The account's way to the datacenter: its address and the proxy.
+
+        Accounts with an equal route reach it together, or not at all.
+        """
 
     async def probe_datacenter(self, *, timeout: float) -> DatacenterState:
         """Check, without the account, whether the datacenter answers at all within ``timeout`` seconds."""

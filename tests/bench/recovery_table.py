@@ -34,6 +34,11 @@ def tries_of(outcomes: Sequence[Outcome]) -> float:
     return median(outcomes, lambda outcome: outcome.tries)
 
 
+def everything_of(outcomes: Sequence[Outcome]) -> float:
+    """Return the median number of connections that were tried and of looks together."""
+    return median(outcomes, lambda outcome: outcome.tries + outcome.looks)
+
+
 def markdown(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> list[str]:
     """Return the lines of the table."""
     lines = ["| " + " | ".join(HEAD) + " |", "|---" * 2 + "|---:" * 6 + "|"]
@@ -46,7 +51,8 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
     lines = [
         "Medians, in brackets the least and the most; ratios are Telethon's figure by the engine's, so more than 1 is"
         " better for the engine. Connections are those that were tried meanwhile. Looks are the network probe's: a"
-        " connection and one message that needs no account, once for all accounts on the same way.",
+        " connection and one message that needs no account, once for all accounts on the same way. The last ratio is"
+        " given without them and with them.",
         *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
         f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: the run waited no longer.",
     ]
@@ -64,8 +70,8 @@ def behind(row: Row, outcomes: Outcomes) -> str | None:
     if ours > theirs * EQUAL and ours > theirs + row.slack:
         return f"{row.key}: the engine needs {_time(ours)} on average, bare Telethon {_time(theirs)}."
     theirs = seconds_of(outcomes[THEIRS])
-    if not isinf(theirs) and tries_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
-        return f"{row.key}: the engine tries more often."
+    if not isinf(theirs) and everything_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
+        return f"{row.key}: the engine tries more often, its looks included."
     return None
 
 
@@ -80,7 +86,7 @@ def _cells(row: Row, outcomes: Outcomes, scale: Scale) -> list[str]:
         _ratio(seconds_of(theirs), seconds_of(ours)),
         f"{tries_of(ours):,.0f}" + _looks(ours),
         f"{tries_of(theirs):,.0f}",
-        _ratio(tries_of(theirs), tries_of(ours)),
+        _ratios(ours, theirs),
     ]
 
 
@@ -105,6 +111,13 @@ def _looks(outcomes: Sequence[Outcome]) -> str:
     """Return how often the network probe looked, if it did."""
     looks = median(outcomes, lambda outcome: outcome.looks)
     return f" + {looks:,.0f} looks" if looks else ""
+
+
+def _ratios(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> str:
+    """Return the ratio of the tries and, if the network probe looked, also that of everything that was sent out."""
+    without = _ratio(tries_of(theirs), tries_of(ours))
+    looks = median(ours, lambda outcome: outcome.looks)
+    return f"{without}; {_ratio(tries_of(theirs), everything_of(ours))} with the looks" if looks else without
 
 
 def _time(seconds: float) -> str:

@@ -69,10 +69,13 @@ def test_the_engine_is_behind_when_it_is_slower_or_tries_more_often() -> None:
 
 
 def test_the_looks_of_the_network_probe_are_shown_beside_the_tries() -> None:
-    """What the engine asks without its account is in the table, and is no try of the account."""
-    found = {STORM.key: {"Holdfast": [evolve(ANSWERED, looks=12)], "Bare": [ANSWERED]}}
-    assert "| 1 + 12 looks |" in markdown([STORM], found, QUICK)[-1]
+    """What the engine asks without its account is in the table and in a ratio of its own, and counts in the verdict."""
+    found = {STORM.key: {"Holdfast": [evolve(ANSWERED, looks=12)], "Bare": [evolve(ANSWERED, tries=26)]}}
+    line = markdown([STORM], found, QUICK)[-1]
+    assert "| 1 + 12 looks | 26 | 26; 2 with the looks |" in line
     assert not behind(STORM, found[STORM.key])
+    found[STORM.key]["Bare"] = [evolve(ANSWERED, tries=12)]
+    assert "looks included" in (behind(STORM, found[STORM.key]) or "")
 
 
 def test_every_row_has_a_name_of_its_own() -> None:

@@ -1,14 +1,16 @@
-"""The control connection: JSON lines over TCP, one command a line, one answer a line."""
+"""The control connection: the token, then JSON lines over TCP, one command a line, one answer a line."""
 
 import json
 import logging
+import secrets
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Any, Final
 
 import anyio
 from anyio.abc import AnyByteStream, TaskGroup
 from anyio.streams.buffered import BufferedByteReceiveStream
-from attrs import asdict, define
+from attrs import asdict, define, field
 
 from adapters.sandbox.control import commands
 from adapters.sandbox.control.commands import (
@@ -25,6 +27,7 @@ from adapters.sandbox.control.commands import (
     ResetCounters,
     Scenario,
 )
+from adapters.sandbox.control.lines import read_line
 from adapters.sandbox.control.login_commands import (
     AcceptToken,
     ExpireBotToken,
@@ -48,7 +51,13 @@ MAX_LINE_BYTES: Final = 256 * 1024
 MAX_PAGE_BYTES: Final = 512 * 1024
 MAX_PAGE_MESSAGES: Final = 2000
 MAX_SCENARIOS: Final = 16
+MAX_ERROR: Final = 500
+"""Characters of an answer that says what is wrong; it may quote a value of any length."""
 ANSWER_TIMEOUT_SECONDS: Final = 10.0
+TOKEN_TIMEOUT_SECONDS: Final = 10.0
+MAX_CONNECTIONS: Final = 64
+MAX_STRANGERS: Final = 32
+"""Connections that have not sent the token yet."""
 
 
 @define
@@ -57,35 +66,67 @@ class CommandServer:
 
     _sandbox: Sandbox
     _tasks: TaskGroup
+    _token: str = field(factory=lambda: secrets.token_hex(16), repr=False)
+    """The first line of every connection."""
     _clock: Callable[[], float] = anyio.current_time
     _running: int = 0
+    _strangers: int = 0
+    _connections: int = 0
 
     async def serve(self, stream: AnyByteStream) -> None:
         """Serve one control connection until its other end closes it. No input makes this raise."""
-        lines = BufferedByteReceiveStream(stream)
         async with stream:
-            while True:
-                try:
-                    line = await lines.receive_until(b"\n", MAX_LINE_BYTES)
-                    reply = await self.answer(line)
-                except anyio.DelimiterNotFound:
-                    await self._reply(stream, _error_reply(f"A command is a line of at most {MAX_LINE_BYTES} bytes."))
-                    return
-                except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-                    return
-                if not await self._reply(stream, reply):
-                    return
+            try:
+                lines = BufferedByteReceiveStream(stream)
+                if self._strangers >= MAX_STRANGERS or self._connections >= MAX_CONNECTIONS:
+                    await self._reply(stream, _error_reply("Too many control connections; close some."))
+                elif await self._knows_token(stream, lines):
+                    self._connections += 1
+                    try:
+                        await self._serve_commands(stream, lines)
+                    finally:
+                        self._connections -= 1
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return
+            except Exception:
+                log.exception("a control connection ended by a mistake of the sandbox")
+
+    async def _knows_token(self, stream: AnyByteStream, lines: BufferedByteReceiveStream) -> bool:
+        """Return whether the first line is the token; say so if it is not."""
+        line = b""
+        self._strangers += 1
+        try:
+            with anyio.move_on_after(TOKEN_TIMEOUT_SECONDS):
+                line = await lines.receive_until(b"\n", 2 * len(self._token))
+        except anyio.DelimiterNotFound:
+            pass
+        finally:
+            self._strangers -= 1
+        if compare_digest(line.strip(), self._token.encode()):
+            return True
+        sentence = "The first line is the token: send the file control.token of this sandbox before the command."
+        await self._reply(stream, _error_reply(sentence))
+        return False
+
+    async def _serve_commands(self, stream: AnyByteStream, lines: BufferedByteReceiveStream) -> None:
+        while True:
+            try:
+                line = await lines.receive_until(b"\n", MAX_LINE_BYTES)
+            except anyio.DelimiterNotFound:
+                await self._reply(stream, _error_reply(f"A command is a line of at most {MAX_LINE_BYTES} bytes."))
+                return
+            if not await self._reply(stream, await self.answer(line)):
+                return
 
     async def answer(self, line: bytes) -> dict[str, Any]:
-        """Return the answer to one line."""
+        """Return the answer to one line. No line makes this raise."""
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            return _error_reply('A command is one JSON object on one line, such as {"do": "stats"}.')
-        try:
-            return {"ok": True, **await self.perform(commands.parse(record))}
+            return {"ok": True, **await self.perform(commands.parse(read_line(line)))}
         except SandboxError as error:
             return _error_reply(str(error))
+        except Exception:
+            log.exception("a command failed")
+            return _error_reply("The sandbox made a mistake with this command; its log says which.")
 
     async def perform(self, command: Command) -> dict[str, Any]:
         """Perform a command; return what the answer holds besides ``ok``. Raises SandboxError."""
@@ -155,6 +196,8 @@ class CommandServer:
                     await self.perform(step.action)
                 except SandboxError as error:
                     log.warning("a step of the scenario failed: %s", error)
+                except Exception:  # the others go on, and so does the sandbox
+                    log.exception("a step of the scenario failed")
         finally:
             self._running -= 1
 
@@ -183,4 +226,4 @@ def _page(messages: list[ChannelMessage]) -> dict[str, Any]:
 
 
 def _error_reply(sentence: str) -> dict[str, Any]:
-    return {"ok": False, "error": sentence}
+    return {"ok": False, "error": sentence if len(sentence) <= MAX_ERROR else f"{sentence[:MAX_ERROR]}…"}

@@ -52,7 +52,10 @@ def read_optional_seconds(record: dict[str, object], key: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise SandboxError(f"'{key}' is a number of seconds, not {value!r}.")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise SandboxError(f"'{key}' is a number of seconds, not one of so many digits.") from None
 
 
 def read_int(record: dict[str, object], key: str) -> int:

@@ -72,6 +72,8 @@ class Fault:
             raise SandboxError(f"'text' has 1 to {MAX_TEXT} printable characters, such as FLOOD_WAIT_30.")
         if self.seconds is not None:
             self._check_seconds(self.seconds)
+        if self.request is not None and len(self.request) > MAX_TEXT:
+            raise SandboxError(f"'request' has at most {MAX_TEXT} characters, such as messages.*.")
         if self.request is not None and not any(_matches(name, self.request) for name in tl.method_names()):
             raise SandboxError(
                 f"No request is called {self.request!r}; write one such as updates.getState, or a pattern: messages.*."

@@ -9,21 +9,18 @@ from typing import Any, Final
 
 from attrs import frozen
 from telethon.errors import TypeNotFoundError
-from telethon.extensions import BinaryReader
 from telethon.tl import TLRequest, functions, types
 from telethon.tl.alltlobjects import tlobjects
-from telethon.tl.core import GzipPacked
 
 from adapters.sandbox.errors import RpcRefusal
+from adapters.tl_reader import BoundedReader
 
 RPC_RESULT: Final = 0xF35C6D01
 CONTAINER: Final = 0x73F1F8DC
 VECTOR: Final = 0x1CB5C415
 BOOL_TRUE: Final = 0x997275B5
 BOOL_FALSE: Final = 0xBC799737
-GZIP_PACKED: Final = 0x3072CFA1
 MAX_WRAPPERS: Final = 8
-MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024
 
 
 def read(body: bytes) -> Any:
@@ -31,21 +28,16 @@ def read(body: bytes) -> Any:
 
     Raises RpcRefusal, in Telegram's words, for a body that is not exactly one object.
     """
-    reader = BinaryReader(body)
+    reader = BoundedReader(body)
     try:
         value = reader.tgread_object()
     except TypeNotFoundError as error:
         raise RpcRefusal(400, f"INPUT_METHOD_INVALID_{error.invalid_constructor_id}") from error
     except Exception as error:
-        # Any client may have sent these bytes: struct, buffer, unicode, zlib and recursion errors all mean the same to
-        # it.
+        # Any client may have sent these bytes; whatever is wrong with them means the same to it.
         raise RpcRefusal(400, "INPUT_FETCH_ERROR") from error
     if reader.tell_position() != len(body):
         raise RpcRefusal(400, "INPUT_REQUEST_TOO_LONG")
-    if isinstance(value, GzipPacked):
-        if len(value.data) > MAX_UNPACKED_BYTES or value.data[:4] == struct.pack("<I", GZIP_PACKED):
-            raise RpcRefusal(400, "INPUT_FETCH_ERROR")
-        return read(value.data)
     return value
 
 
@@ -54,7 +46,7 @@ def read_prefix(data: bytes, start: int) -> tuple[Any, int]:
 
     Raises ValueError when the bytes are not an object.
     """
-    reader = BinaryReader(data)
+    reader = BoundedReader(data)
     reader.set_position(start)
     try:
         value = reader.tgread_object()

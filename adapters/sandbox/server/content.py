@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+import anyio.lowlevel
+
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.services.messages import MAX_TEXT
@@ -84,12 +86,15 @@ class SandboxContent:
         channel = store.channels.named(username)
         if channel.last_message >= upto:
             return 0
-        if not channel.megagroup:
-            return store.channels.fill(channel, upto, [None])
-        authors = [store.account(phone).id for phone in FILL_AUTHORS]
+        authors = [store.account(phone).id for phone in FILL_AUTHORS] if channel.megagroup else [None]
         for author in authors:
-            store.channels.join(channel, author)
-        return store.channels.fill(channel, upto, authors)
+            if author is not None:
+                store.channels.join(channel, author)
+        written = 0
+        for portion in store.channels.filling(channel.username, upto, authors):
+            written += portion
+            await anyio.lowlevel.checkpoint()  # clients are served in between
+        return written
 
     def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
         """Return what was written in the channel after this message, oldest first, at most ``limit`` (-1: all of it).

@@ -259,6 +259,8 @@ class Sandbox(LoginSettings, SandboxContent):
         self._connections.add(connection)
         try:
             await connection.serve()
+        except Exception:  # whatever one client has sent, the others are served
+            log.exception("a connection ended by a mistake of the sandbox")
         finally:
             self._connections.discard(connection)
 

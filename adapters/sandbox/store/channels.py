@@ -6,7 +6,7 @@ channel's pts grows by one with each, without gaps.
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -23,6 +23,8 @@ USERNAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{3,31}")
 ACCOUNT_USERNAME: Final = re.compile(r"user\d+|bot\d+_bot", re.IGNORECASE)
 MAX_TITLE: Final = 128
 MAX_FILL: Final = 100_000
+FILL_PORTION: Final = 500
+"""Messages of a history that are written at once: a few milliseconds."""
 HISTORY_SECONDS: Final = 3 * 24 * 3600
 """How far back the messages go that a channel is filled with."""
 
@@ -215,20 +217,31 @@ class ChannelStore:
             raise RpcRefusal(500, "RANDOM_ID_DUPLICATE") from error
         return message
 
-    def fill(self, channel: Channel, upto: int, authors: Sequence[int | None]) -> int:
-        """Add numbered messages of the past, by these authors in turn, until there are ``upto`` (more than now).
+    def filling(self, username: str, upto: int, authors: Sequence[int | None]) -> Iterator[int]:
+        """Add numbered messages of the past, by these authors in turn, until there are ``upto``.
 
+        They come in portions, each of them whole: how many messages it has is yielded, and others may write in between.
         Their dates go from three days ago, or from the last existing message, to now: clients ask for channels with
-        news since a date. A member that had read everything has read these, too. Returns how many were added.
+        news since a date. A member that had read everything has read these, too.
         """
-        there = channel.last_message
-        assert there < upto, "a history only grows"
+        channel = self.named(username)
         now, top = self._now(), self.top(channel)
-        start = max(now - HISTORY_SECONDS, top.date if top else 0)
+        start, first = max(now - HISTORY_SECONDS, top.date if top else 0), channel.last_message
+        while channel.last_message < upto:
+            there = channel.last_message
+            last = min(there + FILL_PORTION, upto)
+            yield self._fill(
+                channel, last, authors, lambda id_: start + (now - start) * (id_ - first) // (upto - first)
+            )
+            channel = self.named(username)
+
+    def _fill(self, channel: Channel, upto: int, authors: Sequence[int | None], date: Callable[[int], int]) -> int:
+        """Add one portion in one transaction; return how many messages it has."""
+        there = channel.last_message
         rows = (
             (
                 *(channel.id, id_, channel.pts + id_ - there, authors[id_ % len(authors)], f"Message {id_}"),
-                *(start + (now - start) * (id_ - there) // (upto - there), None),
+                *(date(id_), None),
             )
             for id_ in range(there + 1, upto + 1)
         )
@@ -236,7 +249,7 @@ class ChannelStore:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT INTO channel_messages VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
             update = "UPDATE channels SET pts = ?, last_message = ?, date = min(date, ?) WHERE id = ?"
-            self._db.execute(update, (channel.pts + upto - there, upto, start, channel.id))
+            self._db.execute(update, (channel.pts + upto - there, upto, date(there), channel.id))
             read = "UPDATE channel_members SET read_up_to = ? WHERE channel = ? AND read_up_to = ?"
             self._db.execute(read, (upto, channel.id, there))
         return upto - there

@@ -77,6 +77,14 @@ COMMANDS = [
 MISTAKES = [
     ("nonsense", "one JSON object"),
     ("[" * 100_000, "one JSON object"),
+    ("{" * 9, "at most 8 brackets"),
+    ('{"do": "refuse", "for": 1' + "0" * 400 + "}", "at most 18 digits"),
+    ('{"do": "refuse", "for": NaN}', "NaN is no number"),
+    ('{"do": "refuse", "for": -Infinity}', "Infinity is no number"),
+    ('{"do": "push", "account": "+9996620001", "text": "half \\ud83d"}', "whole characters only"),
+    ('{"do": "push", "account": "+9996620001", "text": "a\\u0000b"}', "no NUL"),
+    ('{"do": "post", "username": "\\udc00", "text": "x"}', "whole characters only"),
+    ('{"\\ud800": 1}', "whole characters only"),
     ("[]", "JSON object"),
     ("{}", "no command None"),
     ('{"do": "explode"}', "no command 'explode'"),
@@ -215,9 +223,9 @@ async def test_a_line_without_an_end_is_cut_off() -> None:
     listener = (await anyio.create_tcp_listener(local_host="127.0.0.1")).listeners[0]
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     async with listener, Sandbox() as dc, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, CommandServer(dc, tasks).serve, tasks)
+        tasks.start_soon(listener.serve, CommandServer(dc, tasks, "token").serve, tasks)
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-            await stream.send(b"x" * (MAX_LINE_BYTES + 1))
+            await stream.send(b"token\n" + b"x" * (MAX_LINE_BYTES + 1))
             with anyio.fail_after(TIMEOUT):
                 assert b"at most" in await stream.receive()
         tasks.cancel_scope.cancel()

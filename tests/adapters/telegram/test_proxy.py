@@ -87,6 +87,15 @@ async def test_a_wrong_login_is_a_lost_network_that_names_the_proxy(harness: Dat
         assert dc.stats()["accepted"] == 0
 
 
+async def test_a_refusal_is_told_from_silence_when_the_datacenter_is_probed(harness: DatacenterHarness) -> None:
+    """A proxy that does not let us in refuses the probe; one that nobody can reach leaves the datacenter dark."""
+    async with harness, made("socks5 with a login", harness).listening() as proxy:
+        wrong = proxied(harness, proxy.address(user="somebody", password="wrong"))
+        assert await wrong.probe_datacenter(timeout=TIMEOUT) == "refuses"
+        gone = proxied(harness, attrs.evolve(proxy.address(), port=await refused_port()))
+        assert await gone.probe_datacenter(timeout=TIMEOUT) == "dark"
+
+
 async def test_a_login_that_was_not_given_is_asked_for(harness: DatacenterHarness) -> None:
     """A SOCKS5 proxy that wants a login is told from one that refuses this login."""
     async with harness, made("socks5 with a login", harness).listening() as proxy:
