@@ -47,6 +47,7 @@ class SandboxDemo:
     """How the groups of the sandbox compare with the jobs; None before the end."""
     _sandbox: SandboxProcess | None = field(default=None, init=False)
     _played: bool = field(default=False, init=False)
+    _steps: Sequence[TimedAction] = field(factory=tuple, init=False)
 
     def check(self, registry: JobRegistry) -> None:
         """Raise ``BadJob`` for a job of the section ``sandbox`` that cannot be added."""
@@ -66,6 +67,9 @@ class SandboxDemo:
             connectors = await _log_in(self.config, sandbox)
             await self._add_jobs(engine.jobs)
             self._sandbox = sandbox
+            # Here and not in ``run``: a scenario that cannot be played ends the start.
+            phones = {account.name: account.phone for account in self.config.accounts}
+            self._steps = _scenario(self.config.sandbox, phones)
             with _announced(self.config, sandbox):
                 yield connectors
                 if self._played and self.config.sandbox.groups:
@@ -76,8 +80,7 @@ class SandboxDemo:
         assert self._sandbox is not None, "opened comes first"
         if not self._played:  # a second run after a failure begins no second scenario
             self._played = True
-            phones = {account.name: account.phone for account in self.config.accounts}
-            await _play(self._sandbox, _scenario(self.config.sandbox, phones))
+            await _play(self._sandbox, self._steps)
         code = await self._sandbox.wait()
         log.error("sandbox_ended", exit_code=code)
 
