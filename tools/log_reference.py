@@ -67,6 +67,13 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "alert_database": {"trigger": "DatabaseLocked", "action": None},
     "caught_up": {"lost": TIME - 31.0},
     "config_refused": {"detail": "telegram.api_id (API_ID_INVALID (400))"},
+    "database_lost": {
+        "path": "data/engine.db",
+        "detail": "was replaced by another file",
+        "whole": True,
+        "aside": "data/engine.db.aside-20260131-120000",
+        "jobs": [],
+    },
     "disconnecting": {"action": None},
     "engine_failed": {"detail": "engine.db is locked by another program"},
     "gap_too_long": {"lost": TIME - 31.0},

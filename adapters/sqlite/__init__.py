@@ -15,6 +15,7 @@ from adapters.sqlite.errors import (
 from adapters.sqlite.journal import JournalWriter
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader, StoredLife, StoredMove
+from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "JournalReader",
     "JournalTooNew",
     "JournalWriter",
+    "Rescue",
     "Statement",
     "StorageError",
     "StoredLife",

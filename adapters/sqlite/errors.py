@@ -85,6 +85,10 @@ class DatabaseUnusable(StorageError):
         self.failure = failure
 
 
+class FileReplaced(StorageError):
+    """The file lost its name while it was written to, so nobody will read what was written."""
+
+
 class JournalMissing(StorageError):
     """There is no journal at this path."""
 

@@ -18,8 +18,9 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
+from adapters.sqlite.errors import FileReplaced, JournalMissing, naming_file, translating_errors
 from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
+from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
 from states.jobs import Job, JobEvent, decide
@@ -62,14 +63,21 @@ class JobStore:
     path: Path
     writer: GroupWriter
     _reader: sqlite3.Connection | None = field(default=None, init=False)
+    _reader_of: int = field(default=0, init=False)
+    """Which of the writer's files the reader has open, see ``GroupWriter.replaced``."""
     _reading: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def recover(self, why: str) -> None:
         """Put the jobs back into the queue that ran when the last engine ended."""
         await self.writer.write(job_schema.RECOVER, (why,))
 
+    def _remember(self, job: Job) -> None:
+        if self.writer.memory is not None:
+            self.writer.memory.keep(job)
+
     async def save(self, job: Job) -> None:
         """Store the state of a job; durable a moment later, see ``flush``."""
+        self._remember(job)
         await self.writer.write(job_schema.JOB, job_row(job))
 
     async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
@@ -78,6 +86,7 @@ class JobStore:
         ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not
         have.
         """
+        self._remember(job)
         first = job.results - len(results) + 1
         found = [
             *(
@@ -96,6 +105,7 @@ class JobStore:
 
         Both are durable when this returns, or neither: a kill between the two would charge the job twice.
         """
+        self._remember(job)
         charge = (job_schema.CHARGE, (job.id, until, job.kind, account))
         await self.writer.write_together([charge, (job_schema.JOB, job_row(job))])
         await self.writer.flush()
@@ -125,14 +135,21 @@ class JobStore:
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
         """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already."""
         values = (kind, account or "", limit)
-        return await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
+        found = await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
+        for job in found:
+            self._remember(job)
+        return found
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs the operator has cancelled."""
         # One JSON value: there may be more jobs than a statement can have parameters.
         query = "SELECT id FROM jobs WHERE state = 'cancelled' AND id IN (SELECT value FROM json_each(?))"
         values = (encode_value(list(ids)),)
-        return await self._read(lambda db: {row[0] for row in db.execute(query, values)})
+        over = await self._read(lambda db: {row[0] for row in db.execute(query, values)})
+        if self.writer.memory is not None:
+            for number in over:
+                self.writer.memory.jobs.pop(number, None)
+        return over
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return how many jobs there are, by kind and state."""
@@ -180,8 +197,11 @@ class JobStore:
 
         def run() -> T:
             with translating_errors(self.path), naming_file(self.path):
+                if self._reader is not None and self._reader_of != self.writer.replaced:
+                    self._reader.close()
+                    self._reader = None
                 if self._reader is None:
-                    self._reader = open_read_only(self.path)
+                    self._reader, self._reader_of = open_read_only(self.path), self.writer.replaced
                 return query(self._reader)
 
         async with self._reading:
@@ -224,6 +244,7 @@ def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connect
         connection = open_database(path)
         process_queue = ProcessQueue(path)
         try:
+            opened = identity(path)
             schema.migrate(connection, path)
             give_up = time.monotonic() + TURN_TIMEOUT
             with process_queue.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext():
@@ -235,6 +256,8 @@ def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connect
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
                     raise
+            if identity(path) != opened:
+                raise FileReplaced(f"{path}: the file was deleted or replaced at this moment; give the command again")
         finally:
             process_queue.close()
             connection.close()

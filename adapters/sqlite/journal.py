@@ -5,6 +5,7 @@ account is the one after its last stored record, except for routine (quiet) step
 """
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,9 @@ from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, e
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import naming_file, translating_errors
 from adapters.sqlite.jobs import JobStore
+from adapters.sqlite.memory import Memory
 from adapters.sqlite.queue import Statement
+from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.schedules import Policy
 from states.snapshot import Snapshot
@@ -41,15 +44,31 @@ class JournalWriter:
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
 
     @classmethod
-    async def open(cls, path: Path, *, on_trouble: WriterObserver, timeouts: WriterTimeouts | None = None) -> Self:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        on_trouble: WriterObserver,
+        on_rescue: Callable[[Rescue], None] | None = None,
+        timeouts: WriterTimeouts | None = None,
+    ) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
         ``on_trouble`` is called on the loop after each try at which the database kept rows from being saved, and with
-        None when it works again. Raises ``DatabaseUnusable`` and ``JournalTooNew``.
+        None when it works again; ``on_rescue`` when the file was lost, and a new one has taken its place. Raises
+        ``DatabaseUnusable`` and ``JournalTooNew``.
         """
-        connection = await anyio.to_thread.run_sync(_open, path)
-        timeouts = timeouts or WriterTimeouts()
-        return cls(path, GroupWriter(path=str(path), connection=connection, on_trouble=on_trouble, timeouts=timeouts))
+        memory = Memory(path)
+        connection = await anyio.to_thread.run_sync(_open, path, memory)
+        writer = GroupWriter(
+            path=str(path),
+            connection=connection,
+            on_trouble=on_trouble,
+            timeouts=timeouts or WriterTimeouts(),
+            memory=memory,
+            on_rescue=on_rescue,
+        )
+        return cls(path, writer)
 
     @property
     def waiting(self) -> int:
@@ -103,6 +122,10 @@ class JournalWriter:
             await self._write_together((account,), row)
         self._last[account] = snapshot
 
+    async def look(self) -> None:
+        """Return when the file was compared with the one that is open, and replaced if it was lost."""
+        await self._writer.look()
+
     async def flush(self) -> None:
         """Return when everything written before is durable."""
         await self._writer.flush()
@@ -139,10 +162,12 @@ class JournalWriter:
         self._named.update(new)  # only now: a cancelled write has queued nothing
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, memory: Memory) -> sqlite3.Connection:
     connection = open_database(path)
     try:
         schema.migrate(connection, path)
+        with translating_errors(path):
+            memory.load(connection)
     except BaseException:
         connection.close()
         raise

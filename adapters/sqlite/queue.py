@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from attrs import define, field, frozen
 
 _IDLE_SECONDS = 1.0
-"""Between two checks of an idle thread whether the loop is still open."""
+"""Between two looks of an idle thread at its loop and its file."""
 
 
 # Materialized, or SQLite would write the text of a row anew for each of its cells: twice the time.
@@ -96,9 +96,9 @@ class Queue:
             self._changed.notify()
 
     def take(self, count: int, until: Callable[[], bool]) -> list[QueuedWrite]:
-        """Wait for writes and remove up to ``count`` of them; return none once ``until`` is true and none are left."""
+        """Wait for writes and remove up to ``count`` of them; return none if none came for a second, or ``until``."""
         with self._changed:
-            while not self._writes and not until():
+            if not self._writes and not until():
                 self._changed.wait(_IDLE_SECONDS)
             taken = [self._writes.popleft() for _ in range(min(count, len(self._writes)))]
             for write in taken:

@@ -30,10 +30,13 @@ from typing import Any
 import anyio
 from attrs import define, field, frozen
 
-from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
+from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, database_failure
+from adapters.sqlite.memory import Memory
+from adapters.sqlite.open_file import Loss, OpenFile
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Queue, QueuedRow, QueuedWrite, Statement, batch_rows
-from states.events import DatabaseLocked, Failure, Unexpected
+from adapters.sqlite.rescue import Rescue, rescue
+from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure, Unexpected
 
 WriterObserver = Callable[[Failure | None, int], None]
 """Called on the loop with what keeps rows from being saved (None: nothing any more) and how many rows wait."""
@@ -96,6 +99,12 @@ class GroupWriter:
     on_trouble: WriterObserver
     max_waiting: int = MAX_QUEUED_ROWS
     timeouts: WriterTimeouts = WriterTimeouts()
+    memory: Memory | None = None
+    """What goes into a new file if this one is lost; None leaves a lost file alone."""
+    on_rescue: Callable[[Rescue], None] | None = None
+    """Called on the loop when a new file has taken the place of a lost one."""
+    replaced: int = field(default=0, init=False)
+    """How many times a new file has taken the place of a lost one: other connections to it must be opened again."""
 
     # Used on the loop only.
     _written: int = field(default=0, init=False)
@@ -113,11 +122,18 @@ class GroupWriter:
     _process_queue: ProcessQueue = field(init=False)
     _closing: threading.Event = field(factory=threading.Event, init=False)
     _deadline: float | None = field(default=None, init=False)
+    _looks: deque[asyncio.Future[None]] = field(factory=deque, init=False)
+    _file: OpenFile = field(init=False)
+    _loss_told: bool = field(default=False, init=False)
     _thread: threading.Thread = field(init=False)
 
     @_process_queue.default
     def _make_process_queue(self) -> ProcessQueue:
         return ProcessQueue(Path(self.path))
+
+    @_file.default
+    def _make_file(self) -> OpenFile:
+        return OpenFile(Path(self.path), self.connection)
 
     def __attrs_post_init__(self) -> None:
         self._thread = threading.Thread(target=self._work, name=f"writer of {self.path}", daemon=False)
@@ -161,6 +177,14 @@ class GroupWriter:
         await reached
         if self._durable < target:
             self._raise_if_over()
+
+    async def look(self) -> None:
+        """Return when the file has been compared with the one that is open, and replaced if it was lost."""
+        if not (self._ended.is_set() or self._closed):
+            seen: asyncio.Future[None] = self._loop.create_future()
+            self._looks.append(seen)
+            self._queue.wake()
+            await seen
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows, shrink the WAL, close the file and end the thread, all within ``timeout`` seconds.
@@ -210,6 +234,11 @@ class GroupWriter:
         if recovered:
             self.on_trouble(None, self.waiting)
 
+    def _tell_rescue(self, done: Rescue) -> None:
+        self.replaced += 1
+        if self.on_rescue is not None:
+            self.on_rescue(done)
+
     def _report(self, failure: Failure) -> None:
         self.on_trouble(failure, self.waiting)
 
@@ -218,6 +247,8 @@ class GroupWriter:
         self._ended.set()
         while self._flushes:
             _resolve(self._flushes.popleft()[1])
+        while self._looks:
+            _resolve(self._looks.popleft())
         self._make_room()
         if bug is not None:
             self.on_trouble(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"), self.waiting)
@@ -233,10 +264,15 @@ class GroupWriter:
         bug: BaseException | None = None
         try:
             self.connection.execute(f"PRAGMA busy_timeout = {int(min(self.timeouts.slice, self.timeouts.busy) * 1000)}")
-            while writes := self._queue.take(MAX_BATCH_ROWS, until=self._is_closing):
-                if self._is_out_of_time() or not self._save(writes):
+            self._watch_file()
+            while True:
+                writes = self._queue.take(MAX_BATCH_ROWS, until=lambda: self._is_closing() or bool(self._looks))
+                if not writes and (self._is_closing() or not self._idle()):
+                    break
+                if writes and (self._is_out_of_time() or not self._save(writes)):
                     break
             if not self._is_out_of_time():
+                self._find_failure()
                 with contextlib.suppress(sqlite3.Error):  # the WAL is as durable as the file
                     self.connection.execute(_CHECKPOINT)
         except BaseException as exc:  # a thread has no caller: the next write raises it
@@ -244,6 +280,7 @@ class GroupWriter:
         finally:
             with contextlib.suppress(sqlite3.Error):
                 self.connection.close()
+            self._file.close()
             self._process_queue.close()
             self._post(self._end, bug)
 
@@ -251,13 +288,19 @@ class GroupWriter:
         """Store one batch, trying as often as it takes; return False when closing leaves no more time."""
         batch, has_failed = batch_rows(writes), False
         while True:
+            failure = self._find_failure()
             try:
-                self._store(batch)
+                if failure is None:
+                    self._store(batch)
             except sqlite3.Error as exc:
                 failure = database_failure(exc)
                 if failure is None:
                     raise
-            else:
+                if _is_damage(exc, failure) and self.memory is not None and self._rescue(Loss.DAMAGED) is None:
+                    continue
+            if failure is None:
+                if self.memory is not None:
+                    self.memory.stored(writes)
                 self._post(self._acknowledge, len(writes), has_failed)
                 return True
             if not (has_failed and self._is_closing()):  # closing retries many times at once: one report is enough
@@ -265,6 +308,55 @@ class GroupWriter:
             has_failed = True
             if not self._pause(self.timeouts.retry):
                 return False
+
+    # --- in the thread: whether the file is still the one that has the name ------------------------------------------
+
+    def _watch_file(self) -> None:
+        if self.memory is not None:
+            self._file.begin()
+
+    def _idle(self) -> bool:
+        """Look at the file while there is nothing to write; tell those that asked for it."""
+        asked = len(self._looks)
+        failure = self._find_failure()
+        if failure is not None and not self._loss_told:
+            self._post(self._report, failure)
+        self._loss_told = failure is not None
+        for _ in range(asked):
+            self._post(_resolve, self._looks.popleft())
+        return True
+
+    def _find_failure(self) -> Failure | None:
+        """Look at the file, and make a new one if it was lost; return why that could not be done."""
+        self._watch_file()
+        loss = self._file.look()
+        return None if loss is None else self._rescue(loss)
+
+    def _rescue(self, loss: Loss) -> Failure | None:
+        assert self.memory is not None
+        ours = self._file.companions
+        try:
+            with contextlib.suppress(sqlite3.Error):
+                if loss.readable:  # a file that was moved away is whole without its log
+                    self.connection.execute(_CHECKPOINT)
+            self.connection, done = rescue(Path(self.path), self.connection, loss, self.memory.fill, ours)
+        except DatabaseUnusable as exc:
+            return exc.failure
+        except OSError as exc:
+            why = exc.strerror or type(exc).__name__
+            return DatabaseUnavailable(detail=f"the database {loss.value}, and a new one cannot be made ({why})")
+        except sqlite3.Error as exc:
+            if (failure := database_failure(exc)) is None:
+                raise
+            return failure
+        self._file.close()
+        self._file = OpenFile(Path(self.path), self.connection)
+        self._watch_file()
+        self._process_queue.close()
+        self._process_queue = ProcessQueue(Path(self.path))
+        self.connection.execute(f"PRAGMA busy_timeout = {int(min(self.timeouts.slice, self.timeouts.busy) * 1000)}")
+        self._post(self._tell_rescue, done)
+        return None
 
     def _store(self, batch: list[tuple[str, str]]) -> None:
         """Store one batch in one transaction: all of it or, with an exception, nothing.
@@ -278,6 +370,8 @@ class GroupWriter:
                 with self._process_queue.turn(lambda: self._is_closing() or time.monotonic() >= give_up):
                     self.connection.execute("BEGIN IMMEDIATE")
                     self._execute(batch)
+                with contextlib.suppress(sqlite3.Error):  # the log is as durable as the file
+                    self._file.move_log()
                 return
             except sqlite3.Error as exc:
                 if not isinstance(database_failure(exc), DatabaseLocked) or time.monotonic() >= give_up:
@@ -329,6 +423,11 @@ class GroupWriter:
 def _resolve(future: "asyncio.Future[None]") -> None:
     if not future.done():  # its caller may have been cancelled
         future.set_result(None)
+
+
+def _is_damage(exc: sqlite3.Error, failure: Failure) -> bool:
+    """Return whether no other try can do better: the file is damaged, or was cut short."""
+    return isinstance(failure, DatabaseCorrupt) or exc.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _sentence(exc: BaseException) -> str:

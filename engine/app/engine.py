@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 from attrs import Factory, define, field
 
 from adapters.session.owner import held_error, owner_of
-from adapters.sqlite import JournalReader, JournalWriter, StorageError
+from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
 from adapters.system import EngineLock, SteadyClock, SystemClock
 from adapters.telegram import TelegramConnector
 from engine import paths
@@ -297,7 +297,8 @@ class Engine:
         probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
         credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
-        control = ControlServer(config.storage.directory / paths.SOCKET, ControlHandlers(fleet, self.jobs.jobs_changed))
+        handlers = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
+        control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
         fleet.listeners += [detector.observe, probe.observe, self._observe]
         heard = self._find_listeners()
         for account in config.accounts:
@@ -369,9 +370,22 @@ def _storage_trouble(failure: Failure | None, waiting: int) -> None:
         journal_log.error("journal_waits", rows=waiting, detail=failure.detail)
 
 
+def _database_replaced(done: Rescue) -> None:
+    aside = None if done.aside is None else str(done.aside)
+    journal_log.error(
+        "database_lost",
+        path=str(done.path),
+        detail=done.loss.value,
+        whole=done.whole,
+        aside=aside,
+        jobs=done.renumbered,
+    )
+
+
 @asynccontextmanager
 async def _journal(config: Config) -> AsyncIterator[JournalWriter]:
-    journal = await JournalWriter.open(config.storage.directory / paths.DATABASE, on_trouble=_storage_trouble)
+    database = config.storage.directory / paths.DATABASE
+    journal = await JournalWriter.open(database, on_trouble=_storage_trouble, on_rescue=_database_replaced)
     try:
         yield journal
     finally:

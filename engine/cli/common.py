@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,17 +12,21 @@ from cyclopts import Parameter
 
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
-from adapters.system import LockHeld
+from adapters.system import Holder, LockHeld, holder_of
 from adapters.system.descriptors import exhaustion, is_exhaustion
+from engine import paths
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching
 from engine.console.safe_text import one_line
 from engine.console.streams import output_failure
+from engine.control import CommandRefused, EngineSilent, Verb, send_command
 from engine.control.protocol import MAX_PATTERN
 from engine.work.kinds import BadJob
 from engine.work.modules import BadModule
 
+LOOK_TIMEOUT = 2.0
+"""Seconds that the engine has to read the jobs again and to look at its database."""
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_ENGINE_RUNS = 3
@@ -136,6 +140,19 @@ def parse_number(word: str) -> int | None:
     if not re.fullmatch(r"[+-]?[0-9]{1,30}", word):
         return None
     return int(word)
+
+
+def have_engine_look(settings: Config) -> Holder | None:
+    """Return the engine that runs on this data; it has read the jobs again, and seen whether its database was lost.
+
+    A command does this before it reads or writes the database: what it wrote into a file that took the place of the
+    engine's own would never be done. None if no engine runs.
+    """
+    holder = holder_of(settings.storage.directory / paths.LOCK)
+    if holder is not None:
+        with suppress(EngineSilent, CommandRefused):
+            send_command(settings, Verb.JOBS, timeout=LOOK_TIMEOUT)
+    return holder
 
 
 def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:

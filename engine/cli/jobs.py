@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,6 @@ from rich.console import Console
 
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import MAX_NUMBER, NewJob, add, change
-from adapters.system import holder_of
 from engine import paths
 from engine.cli.common import (
     DEFAULT_CONFIG,
@@ -26,6 +25,7 @@ from engine.cli.common import (
     check_choice,
     config_and_numbers,
     fail,
+    have_engine_look,
     is_config,
     match_accounts,
     parse_duration_option,
@@ -35,7 +35,6 @@ from engine.config import Config, load
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
 from engine.console.safe_text import json_text, one_line
-from engine.control import CommandRefused, EngineSilent, Verb, send_command
 from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
 
 app = App(name="jobs", help="Durable work: add, list, retry or cancel it.", version_flags=[])
@@ -44,7 +43,6 @@ MAX_LINE_CHARACTERS = 1024 * 1024
 """Length of a line in a file of jobs."""
 MAX_FAULTS_SHOWN = 20
 MAX_RESULTS_SHOWN = 20
-NOTIFY_TIMEOUT = 5.0
 MAX_JOBS_PER_TRANSACTION = 1000
 
 AccountOption = Annotated[str | None, Parameter(help="The account that does the jobs; left out, any account.")]
@@ -100,8 +98,9 @@ def add_jobs(
             if account or priority or after:
                 fail(EXIT_BAD_INPUT, "with --file each line says everything; leave the other options out")
             jobs = _read_jobs(file or "", registry.check)
+        have_engine_look(settings)  # it looks whether the file is still its own: a job in any other is never done
         numbers = add(settings.storage.directory / paths.DATABASE, jobs)
-        _notify_engine(settings)
+        have_engine_look(settings)
         if as_json:
             print("\n".join(json.dumps({"id": number}) for number in numbers))
         elif numbers:
@@ -127,6 +126,7 @@ def list_jobs(
         settings = load(config)
         wanted = _build_filter(settings, state, account, kind)
         console, now = Console(highlight=False), time.time()
+        engine = have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
                 if as_json:
@@ -135,7 +135,7 @@ def list_jobs(
                     console.print(line(job, now), soft_wrap=True)
             if not as_json:
                 print(counts_text(by_state(reader.counts())) or "there are no jobs", file=sys.stderr)
-                if holder_of(settings.storage.directory / paths.LOCK) is None:
+                if engine is None:
                     print("the engine is not running; they go on when it does", file=sys.stderr)
 
 
@@ -147,7 +147,9 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
         if len(numbers) != 1:
             fail(EXIT_BAD_INPUT, "give the number of one job; 'jobs list' names them")
         (number,) = numbers
-        with JobReader.open(load(config).storage.directory / paths.DATABASE) as reader:
+        settings = load(config)
+        have_engine_look(settings)
+        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             job = reader.job(number)
             if job is None:
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")
@@ -213,6 +215,7 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
         config, numbers = config_and_numbers(words)
         settings = load(config)
         path = settings.storage.directory / paths.DATABASE
+        have_engine_look(settings)
         if not numbers:
             if not any(choice):
                 fail(EXIT_BAD_INPUT, "say which jobs: their numbers, or --state, --kind or --account")
@@ -224,7 +227,7 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
         outcomes: list[tuple[Job, Job] | int] = []
         for first in range(0, len(numbers), MAX_JOBS_PER_TRANSACTION):
             outcomes += change(path, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
-        _notify_engine(settings)
+        have_engine_look(settings)
         refused = [sentence for outcome in outcomes if (sentence := _refusal(outcome, event)) is not None]
         able = CHANGEABLE[type(event)]
         changed = [each[1] for each in outcomes if not isinstance(each, int) and each[0].state in able]
@@ -256,13 +259,6 @@ def _refusal(outcome: tuple[Job, Job] | int, event: JobEvent) -> str | None:
         return None
     why = "one that runs cannot be retried; cancel it first" if before.state is JobState.RUNNING else "it is over"
     return f"job {before.id} is {before.state.value}; {why}"
-
-
-def _notify_engine(settings: Config) -> None:
-    """Have a running engine read the jobs at once; without this it would do so a little later."""
-    if holder_of(settings.storage.directory / paths.LOCK) is not None:
-        with suppress(EngineSilent, CommandRefused):
-            send_command(settings, Verb.JOBS, timeout=NOTIFY_TIMEOUT)
 
 
 def _config_and_kind(words: tuple[str, ...]) -> tuple[Path, str | None, tuple[str, ...]]:

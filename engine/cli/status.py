@@ -13,9 +13,15 @@ from rich.console import Console
 
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.sqlite.job_reader import JobReader
-from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import AsJson, ConfigAndPattern, config_and_pattern, match_accounts, reporting_errors
+from engine.cli.common import (
+    AsJson,
+    ConfigAndPattern,
+    config_and_pattern,
+    have_engine_look,
+    match_accounts,
+    reporting_errors,
+)
 from engine.config import Config, load
 from engine.console import live
 from engine.console.job_lines import page as job_lines
@@ -32,7 +38,7 @@ MAX_RUNNING_READ = 1000
 
 
 def _read_info(settings: Config) -> EngineInfo:
-    holder = holder_of(settings.storage.directory / paths.LOCK)
+    holder = have_engine_look(settings)
     if holder is None:
         return EngineInfo(running=False)
     return EngineInfo(running=True, pid=holder.pid, since=holder.since)

@@ -42,6 +42,21 @@ def _jumped(of: Fields) -> str:
     )
 
 
+def _database_lost(of: Fields) -> str:
+    kept = (
+        "everything that it had"
+        if of["whole"]
+        else "what memory knew: the accounts as they are, and the jobs that were read; older history is not in it"
+    )
+    aside = f". The file that was there is now {of['aside']}" if of["aside"] else ""
+    moved = ", ".join(f"job {old} is now job {new}" for old, new in of["jobs"])
+    jobs = f". Jobs that were added to that file meanwhile go on here: {moved}" if moved else ""
+    return (
+        f"The database {of['path']} {of['detail']} while the engine runs; a new one is there, with {kept}{aside}"
+        f"{jobs}. Stop the engine before you touch its files"
+    )
+
+
 _ENGINE = (
     _engine(
         "engine_starting",
@@ -217,6 +232,20 @@ _FLEET = (
     ),
 )
 _JOURNAL = (
+    _journal(
+        "database_lost",
+        "error",
+        "💾",
+        _database_lost,
+        "the engine's database was deleted, moved, replaced or overwritten while it runs",
+        {
+            "path": "the database",
+            **_DETAIL,
+            "whole": "whether the new file has everything that the lost one had",
+            "aside": "where the file is now that was found under the name; null if there was none",
+            "jobs": "jobs that were added to that file, each with its number there and its number now",
+        },
+    ),
     _journal(
         "journal_written", "info", "💾", "The journal is written again", "the journal's file can be written again"
     ),

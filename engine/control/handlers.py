@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,6 +19,8 @@ from states.snapshot import ADVICE, Action
 
 DECISION_TIMEOUT: Final = 10.0
 """Seconds that an account has to decide; it takes milliseconds, unless the journal is far behind."""
+LOOK_TIMEOUT: Final = 3.0
+"""Seconds that a look at the database's file may take; a copy of a lost file may take longer."""
 FLUSH_TIMEOUT: Final = 10.0
 """Seconds that a pause has to reach the disk."""
 
@@ -48,6 +50,8 @@ class ControlHandlers:
     fleet: Supervisor
     jobs_changed: Callable[[], None] = lambda: None
     """Called when another process has changed the jobs in the file."""
+    database_seen: Callable[[], Awaitable[None]] | None = None
+    """Returns when the engine has compared its database with the file that others find under its name."""
     since: float = field(factory=time.time)
     """When this engine started (Unix seconds)."""
     _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
@@ -70,6 +74,12 @@ class ControlHandlers:
     def info(self) -> dict[str, Any]:
         """Describe this engine: process, start, number of accounts."""
         return {"pid": os.getpid(), "since": self.since, "accounts": len(self.fleet.runners)}
+
+    async def look(self) -> None:
+        """Return when the engine has seen whether its database is still the file that others find."""
+        if self.database_seen is not None:
+            with anyio.move_on_after(LOOK_TIMEOUT):
+                await self.database_seen()
 
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and begin another only when the account is resumed; durable when this returns."""

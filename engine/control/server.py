@@ -18,6 +18,7 @@ from engine.console.format import nearest
 from engine.console.names import matching
 from engine.control.protocol import (
     MAX_REQUEST_BYTES,
+    WITHOUT_ACCOUNT,
     BadRequest,
     CommandOutcome,
     RefusalReason,
@@ -58,6 +59,9 @@ class Commands(Protocol):
 
     def info(self) -> dict[str, Any]:
         """Describe this engine."""
+
+    async def look(self) -> None:
+        """Return when the engine has seen whether its database is still the file that others find."""
 
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and do not begin another."""
@@ -179,6 +183,8 @@ class ControlServer:
             request = parse_request(line)
         except BadRequest as exc:
             return refuse(RefusalReason.BAD_REQUEST, str(exc))
+        if request.do in WITHOUT_ACCOUNT:  # the command reads or writes the database itself, before or after this
+            await self.commands.look()
         if request.do is Verb.INFO:
             return {"ok": True, **self.commands.info()}
         if request.do is Verb.JOBS:

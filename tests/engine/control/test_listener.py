@@ -40,6 +40,9 @@ class Commands:
     def jobs_changed(self) -> None:
         """Do nothing."""
 
+    async def look(self) -> None:
+        """Do nothing."""
+
     async def pause(self, account: str) -> CommandOutcome:
         """Never be asked."""
         raise AssertionError

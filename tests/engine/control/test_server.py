@@ -32,6 +32,9 @@ class Engine:
         """Say who it is."""
         return {"pid": 1}
 
+    async def look(self) -> None:
+        """Do nothing."""
+
     async def pause(self, account: str) -> CommandOutcome:
         """Do it."""
         self.asked.append(("pause", account))
