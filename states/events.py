@@ -45,6 +45,14 @@ class ClockJumped(Event):
     """Wall clock and monotonic clock parted by ``seconds``: the machine slept, or its clock was set."""
 
     seconds: float = 0.0
+    slept: float | None = None
+    """How long the machine slept meanwhile. The rest is by how much the clock was set, and stored times move with it;
+    None (in journals of earlier versions) is not known, and nothing moves."""
+
+    @property
+    def shift(self) -> float:
+        """By how many seconds the clock was set."""
+        return 0.0 if self.slept is None else self.seconds - self.slept
 
 
 @frozen(kw_only=True)

@@ -55,6 +55,9 @@ class Job:
     """Connections lost since its last checkpoint."""
     due: float | None = None
     """The earliest time at which it may begin; None is at once."""
+    wait: float | None = None
+    """Length in seconds of the wait that ends at ``due``, which moves with a clock that is set; None where ``due`` is a
+    time of day that the operator chose."""
     paid: int = 0
     """The attempt for which the budget of its kind was charged; 0 is none."""
     worker: str | None = None
@@ -131,6 +134,12 @@ class Flooded:
     request: str
     until: float
     alone: bool = False
+    seconds: float | None = None
+    """Length of the wait, which begins now; None if only its end is known."""
+
+    def end(self, now: float) -> float:
+        """Return when the wait ends."""
+        return max(now, self.until) if self.seconds is None else now + self.seconds
 
 
 @frozen
@@ -164,11 +173,11 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
     match job.state, event:
         case JobState.QUEUED, Begun(worker):
             return attrs.evolve(
-                job, state=JobState.RUNNING, worker=worker, due=None, began=job.began or now, since=now,
+                job, state=JobState.RUNNING, worker=worker, due=None, wait=None, began=job.began or now, since=now,
                 since_done=job.done, seen=now, detail="",
             )  # fmt: skip
         case JobState.QUEUED, Retried():
-            return attrs.evolve(job, due=None)
+            return attrs.evolve(job, due=None, wait=None)
         case JobState.RUNNING, Saved():
             return _save(job, event, now)
         case JobState.RUNNING, Returned(result):
@@ -182,15 +191,20 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
             return _fail(
                 job, Raised(f"the connection was lost {job.losses + 1} times in a row: {why}"), now, draw, retry
             )
-        case JobState.RUNNING, Flooded(request, until):
+        case JobState.RUNNING, Flooded(request):
             # This holds for jobs of any account, too: another account must not do what the first has to wait for.
-            return attrs.evolve(job, state=JobState.QUEUED, due=until, detail=f"flood wait for {request}")
+            return attrs.evolve(
+                job, state=JobState.QUEUED, due=event.end(now), wait=event.end(now) - now,
+                detail=f"flood wait for {request}",
+            )  # fmt: skip
         case JobState.RUNNING, Raised():
             return _fail(job, event, now, draw, retry)
         case ((JobState.QUEUED | JobState.RUNNING), Cancelled()):
-            return attrs.evolve(job, state=JobState.CANCELLED, due=None, ended=now, detail="cancelled")
+            return attrs.evolve(job, state=JobState.CANCELLED, due=None, wait=None, ended=now, detail="cancelled")
         case ((JobState.FAILED | JobState.CANCELLED), Retried()):
-            return attrs.evolve(job, state=JobState.QUEUED, attempts=0, losses=0, paid=0, due=None, ended=None)
+            return attrs.evolve(
+                job, state=JobState.QUEUED, attempts=0, losses=0, paid=0, due=None, wait=None, ended=None
+            )
         case _:
             return job
 
@@ -214,7 +228,8 @@ def _fail(job: Job, event: Raised, now: float, draw: float, retry: Backoff) -> J
     failed = attrs.evolve(job, attempts=attempts, losses=0, detail=text, error=event.chain)
     if attempts >= retry.tries:
         return attrs.evolve(failed, state=JobState.FAILED, ended=now)
-    return attrs.evolve(failed, state=JobState.QUEUED, due=now + retry.delay(attempts, draw))
+    wait = retry.delay(attempts, draw)
+    return attrs.evolve(failed, state=JobState.QUEUED, due=now + wait, wait=wait)
 
 
 def rate_of(job: Job) -> float | None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from attrs import evolve
 
+from states.clock import move_end
 from states.events import (
+    ClockJumped,
     ConfigRefused,
     CredentialsReplaced,
     DatabaseCorrupt,
@@ -118,10 +120,11 @@ def hold_request(moment: Moment) -> Changes:
     """Hold this kind of request; of two waits for the same kind the longer one counts."""
     event = moment.event
     assert isinstance(event, FloodWait)
-    until = moment.now + moment.policy.backoff.flood.delay(event.seconds)
-    holds = {hold.request: hold.until for hold in moment.snapshot.holds if hold.until > moment.now}
-    holds[event.request] = max(until, holds.get(event.request, 0.0))
-    return {"holds": tuple(Hold(request=request, until=end) for request, end in sorted(holds.items()))}
+    length = moment.policy.backoff.flood.delay(event.seconds)
+    new = Hold(request=event.request, until=moment.now + length, length=length)
+    holds = {hold.request: hold for hold in moment.snapshot.holds if hold.until > moment.now}
+    holds[event.request] = max(holds.get(event.request, new), new, key=lambda hold: hold.until)
+    return {"holds": tuple(hold for _, hold in sorted(holds.items()))}
 
 
 def mark_limited(moment: Moment) -> Changes:
@@ -153,6 +156,28 @@ def clear_trouble(_: Moment) -> Changes:
     return {"database": None}
 
 
+def move_times(moment: Moment) -> Changes:
+    """Move all times with a clock that was set: what is left of a wait, and how long ago something was, stays."""
+    event, at, now = moment.event, moment.snapshot, moment.now
+    assert isinstance(event, ClockJumped)
+    shift = event.shift
+    if not shift:
+        return {}
+
+    def moved(time: float | None) -> float | None:
+        return None if time is None else time + shift
+
+    return {
+        "since": at.since + shift,
+        "deadline": None if at.deadline is None else move_end(at.deadline, at.wait, shift, now),
+        "holds": tuple(evolve(hold, until=move_end(hold.until, hold.length, shift, now)) for hold in at.holds),
+        "database": None if at.database is None else evolve(at.database, since=at.database.since + shift),
+        "last_success": moved(at.last_success),
+        "proved_at": moved(at.proved_at),
+        "offline": None if at.offline is None else (at.offline[0] + shift, at.offline[1] + shift),
+    }
+
+
 def prepare_next_life(moment: Moment) -> Changes:
     """Record where the next life begins. A wait goes on in it, so its deadline is kept."""
     snapshot = moment.snapshot
@@ -161,5 +186,6 @@ def prepare_next_life(moment: Moment) -> Changes:
     return {
         "resumes": snapshot.state if goes_on else State.CONNECTING,
         "deadline": snapshot.deadline if snapshot.state is State.BACKOFF else None,
+        "wait": snapshot.wait if snapshot.state is State.BACKOFF else None,
         "paused": moment.event.paused,
     }

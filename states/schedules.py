@@ -9,6 +9,10 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+LONGEST_WAIT = 366 * 86_400.0
+"""Seconds of the longest wait that is believed, a year. Telegram's own are minutes, seldom days; a greater number is a
+fault or an attack, and the end of such a wait is no date that this machine can name."""
+
 
 class Then(StrEnum):
     """What to do after ``tries`` failures in a row."""
@@ -46,6 +50,8 @@ def _durations(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[float, ..
 class Backoff:
     """Waits that grow: ``first``, ``first·factor``, … up to ``cap``, each shifted by up to ``± jitter`` of itself.
 
+    ``cap`` is the most that is ever waited: near it, the jitter only shortens.
+
     After ``tries`` failures in a row one alert is raised; ``then`` says whether to keep trying at the cap.
     """
 
@@ -54,9 +60,10 @@ class Backoff:
     factor: float = field(default=2.0, validator=_at_least_one)
     """How many times longer each wait is than the one before; at least 1."""
     cap: float = field(default=120.0, validator=_positive)
-    """The longest wait; not below ``first``."""
+    """The most that is ever waited, jitter included; not below ``first``."""
     jitter: float = field(default=0.2, validator=_fraction)
-    """How far a wait is shifted at random, as a part of itself: ``0.2`` is up to 20 % shorter or longer. Below 1."""
+    """How far a wait is shifted at random, as a part of itself: ``0.2`` is up to 20 % shorter or longer. Below 1. Where
+    ``cap`` leaves no room, a wait is drawn from what is below it."""
     tries: int = field(default=5, validator=_at_least_one)
     """After so many failures in a row one alert is raised."""
     then: Then = Then.KEEP_TRYING
@@ -73,7 +80,10 @@ class Backoff:
             if steady >= self.cap or self.factor == 1:
                 break
             steady *= self.factor
-        return min(steady, self.cap) * (1 + self.jitter * (2 * draw - 1))
+        steady = min(steady, self.cap)
+        # Drawn from what the cap leaves of the range: cut at the cap, half of all accounts would wait equally long.
+        lowest, highest = steady * (1 - self.jitter), min(self.cap, steady * (1 + self.jitter))
+        return min(self.cap, lowest + (highest - lowest) * draw)
 
 
 @frozen(kw_only=True)

@@ -7,6 +7,8 @@ from typing import Any
 import attrs
 from attrs import frozen
 
+from states.clock import cap_end
+
 
 class State(StrEnum):
     """The seven states of a connection."""
@@ -82,6 +84,8 @@ class Hold:
 
     request: str
     until: float
+    length: float | None = None
+    """Length of this wait in seconds; None if an earlier version stored it."""
 
 
 @frozen(kw_only=True)
@@ -122,6 +126,8 @@ class Snapshot:
     """The last failure; forgotten when the link is stable."""
     deadline: float | None = None
     """When the state's wait ends. In ``backoff``, None means parked: only the operator ends the wait."""
+    wait: float | None = None
+    """Length in seconds of the wait that ends at ``deadline``; None if there is none, or if it is not known."""
     stable: bool = False
     """Whether the present link has held for ``healthy.stable_after``."""
     exhausted: bool = False
@@ -185,11 +191,22 @@ def change_fields(snapshot: Snapshot, changes: dict[str, Any]) -> Snapshot:
     return Snapshot(**dict(zip(_NAMES, _values(snapshot), strict=True)) | changes)
 
 
+def _deadline_of(previous: Snapshot, now: float) -> float | None:
+    """Return when a wait that goes on in a new life ends; None if it is for the operator."""
+    deadline, length = previous.deadline, previous.wait
+    if deadline is None:
+        return None
+    if length is None:  # stored by an earlier version: what was left when the state was entered is the most
+        length = max(0.0, deadline - previous.since)
+    return cap_end(deadline, length, now)
+
+
 def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
     """Return the snapshot with which a new life begins.
 
     An account goes on where it was: a wait goes on, unusable credentials stay unusable, counters and holds are kept.
-    Only a link cannot outlive its life, so a state that had one or was opening one becomes ``connecting``.
+    Only a link cannot outlive its life, so a state that had one or was opening one becomes ``connecting``. A wait is
+    never longer than its own length from now on: the clock may have been set while nobody watched it.
     """
     if previous is None:
         return Snapshot(since=now, life=1)
@@ -205,8 +222,13 @@ def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
         link=0,
         silences=0,
         stable=False,
-        deadline=previous.deadline if where is State.BACKOFF else None,
-        holds=tuple(hold for hold in previous.holds if hold.until > now),
+        deadline=_deadline_of(previous, now) if where is State.BACKOFF else None,
+        wait=previous.wait if where is State.BACKOFF else None,
+        holds=tuple(
+            attrs.evolve(hold, until=cap_end(hold.until, hold.length, now))
+            for hold in previous.holds
+            if hold.until > now
+        ),
         database=None,
         resumes=where,
         paused=False,

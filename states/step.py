@@ -125,7 +125,7 @@ class _Draft:
             self.draw = self.rng.random()
             self.delay = schedule.delay(self.next.streak if flooded else max(1, self.next.attempt), self.draw)
         deadline = self.moment.now + self.delay
-        self.next = change_fields(self.next, {"deadline": deadline})
+        self.next = change_fields(self.next, {"deadline": deadline, "wait": self.delay})
         return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)
 
     def open(self) -> Open:
@@ -133,7 +133,7 @@ class _Draft:
         policy = self.moment.policy
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
-        self.next = change_fields(self.next, {"deadline": self.moment.now + patience})
+        self.next = change_fields(self.next, {"deadline": self.moment.now + patience, "wait": patience})
         holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
@@ -141,7 +141,7 @@ class _Draft:
         """Send a ping, or an authorised RPC when that is due; in ``timeout`` the patience grows with each silence."""
         patience = self.moment.policy.timeout.nth(self.next.silences + 1)
         if self.next.state is State.TIMEOUT:
-            self.next = change_fields(self.next, {"deadline": self.moment.now + patience})
+            self.next = change_fields(self.next, {"deadline": self.moment.now + patience, "wait": patience})
         proved_at, every = self.next.proved_at, self.moment.policy.healthy.prove_every
         proven = proved_at is not None and 0 <= self.moment.now - proved_at < every
         return Probe(link=self.next.link, proof=not proven, patience=patience)
@@ -202,7 +202,8 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
     changes: dict[str, Any] = {}
     if row.target is not None:
         # A deadline ends with the visit to which it belongs.
-        changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1, "deadline": None}
+        changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1}
+        changes |= {"deadline": None, "wait": None}
     if row.note is not None:
         changes |= row.note(moment)
     draft = _Draft(moment, change_fields(snapshot, changes) if changes else snapshot, rng)

@@ -35,7 +35,7 @@ def _text(value: Any) -> str | None:
 def job_row(job: Job) -> tuple[Any, ...]:
     """Return the row of ``job_schema.JOB``."""
     return (
-        job.id, job.account or "", job.state.value, job.due, job.attempts, job.losses, job.paid, job.worker,
+        job.id, job.account or "", job.state.value, job.due, job.wait, job.attempts, job.losses, job.paid, job.worker,
         _text(job.checkpoint), _text(job.result), legible(job.detail), encode_value(job.error) if job.error else "[]",
         job.results, job.done, job.total, job.began, job.since, job.since_done, job.seen, job.ended,
     )  # fmt: skip
@@ -44,13 +44,13 @@ def job_row(job: Job) -> tuple[Any, ...]:
 def job_from(row: Sequence[Any]) -> Job:
     """Return the job in a row of ``job_schema.SELECT_JOB``. Raises ``Undecodable``."""
     (
-        id_, kind, data, priority, added, account, state, due, attempts, losses, paid, worker, checkpoint, result,
+        id_, kind, data, priority, added, account, state, due, wait, attempts, losses, paid, worker, checkpoint, result,
         detail, error, results, done, total, began, since, since_done, seen, ended,
     ) = row  # fmt: skip
     try:
         return Job(
             id=id_, kind=kind, data=json.loads(data), priority=priority, added=added, account=account or None,
-            state=JobState(state), due=due, attempts=attempts, losses=losses, paid=paid, worker=worker,
+            state=JobState(state), due=due, wait=wait, attempts=attempts, losses=losses, paid=paid, worker=worker,
             checkpoint=None if checkpoint is None else json.loads(checkpoint),
             result=None if result is None else json.loads(result),
             detail=detail, error=() if error == "[]" else tuple(json.loads(error)), results=results,

@@ -19,6 +19,8 @@ from states.jobs import Job
 
 FIRST_VERSION = 3
 """The first schema with jobs; a file of an older one has none."""
+VERSION_WITH_LENGTHS = 4
+"""The first schema that has the lengths of waits."""
 PAGE_ROWS = 1000
 
 
@@ -28,7 +30,7 @@ class JobReader:
 
     path: Path
     _db: sqlite3.Connection
-    _has_jobs: bool
+    _version: int
 
     @classmethod
     @contextmanager
@@ -39,13 +41,23 @@ class JobReader:
         with translating_errors(path), naming_file(path):
             db = open_read_only(path)
             try:
-                yield cls(path, db, schema_version(db, path) >= FIRST_VERSION)
+                yield cls(path, db, schema_version(db, path))
             finally:
                 db.close()
 
+    @property
+    def _has_jobs(self) -> bool:
+        return self._version >= FIRST_VERSION
+
+    @property
+    def _select(self) -> str:
+        """The query for jobs that fits the file's schema: a command does not migrate what it only reads."""
+        with_lengths = self._version >= VERSION_WITH_LENGTHS
+        return job_schema.SELECT_JOB if with_lengths else job_schema.SELECT_JOB_WITHOUT_LENGTHS
+
     def job(self, number: int) -> Job | None:
         """Return a job by its number."""
-        return find(self._db, number) if self._has_jobs else None
+        return find(self._db, number, self._select) if self._has_jobs else None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many jobs there are, by kind and state."""
@@ -70,7 +82,7 @@ class JobReader:
                 return
             after = first - 1
         while True:
-            query = f"{job_schema.SELECT_JOB} WHERE {where} ORDER BY id LIMIT {PAGE_ROWS}"
+            query = f"{self._select} WHERE {where} ORDER BY id LIMIT {PAGE_ROWS}"
             page = [job_from(row) for row in self._db.execute(query, [after, *values]).fetchall()]
             yield from page
             if len(page) < PAGE_ROWS:

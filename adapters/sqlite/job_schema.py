@@ -9,6 +9,7 @@ Triggers keep the count of each kind and state.
 from typing import Final
 
 from adapters.sqlite.queue import ROWS, Statement, cell
+from states.clock import NOTICED_WITHIN
 
 TABLES: Final = (
     """CREATE TABLE jobs (
@@ -48,9 +49,12 @@ where each account has its own (private chats, small groups). So each message is
 collected it."""
 
 
+LENGTHS: Final = ("ALTER TABLE jobs ADD COLUMN wait REAL", "ALTER TABLE job_charges ADD COLUMN length REAL")
+"""The length of each wait beside its end; NULL where the end is a time that was chosen, or was stored before."""
+
 CHANGING: Final = (
-    "account", "state", "due", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail", "error",
-    "results", "done", "total", "began", "since", "since_done", "seen", "ended",
+    "account", "state", "due", "wait", "attempts", "losses", "paid", "worker", "checkpoint", "result", "detail",
+    "error", "results", "done", "total", "began", "since", "since_done", "seen", "ended",
 )  # fmt: skip
 
 JOB = Statement(
@@ -64,10 +68,10 @@ JOB = Statement(
 
 CHARGE = Statement(
     "charge",
-    f"{ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(4)))} FROM rows",
+    f"{ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(5)))} FROM rows",
     order=11,
 )
-"""(job, until, kind, account): each start is charged, also one with another account or after the operator's retry."""
+"""(job, until, kind, account, length): each start is charged, also with another account or after a retry."""
 
 FORGIVE = Statement(
     "forgive",
@@ -92,11 +96,28 @@ MESSAGE = Statement(
 
 DUE = Statement(
     "due",
-    f"""{ROWS} UPDATE jobs SET due = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
+    f"""{ROWS} UPDATE jobs SET due = NULL, wait = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
     WHERE state = 'queued' AND due <= (SELECT max({cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
     order=15,
 )
 """(now): makes the first thousand jobs ready whose time has come."""
+
+_BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN {cell(1)} - {NOTICED_WITHIN} AND {cell(1)})"
+MOVE_JOBS = Statement(
+    "move jobs",
+    f"""{ROWS} UPDATE jobs SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
+    WHERE state = 'queued' AND due IS NOT NULL AND wait IS NOT NULL
+    AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="due", length="wait")})""",
+    order=17,
+)
+"""(shift, now): moves the waits of jobs with a clock that was set; see ``states.clock``."""
+MOVE_CHARGES = Statement(
+    "move charges",
+    f"""{ROWS} UPDATE OR REPLACE job_charges SET until = min(until + {cell(0)}, {cell(1)} + length) FROM rows
+    WHERE length IS NOT NULL AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="until", length="length")})""",
+    order=18,
+)
+"""(shift, now): moves the places that are taken in budgets likewise."""
 
 RECOVER = Statement(
     "recover",
@@ -115,8 +136,10 @@ PRUNE_JOBS = Statement(
 COUNT_OLD: Final = """SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < ? LIMIT 256)"""
 
-ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added) VALUES (?, ?, ?, ?, ?, ?)"
+ADD: Final = "INSERT INTO jobs (kind, account, data, priority, due, added, wait) VALUES (?, ?, ?, ?, ?, ?, ?)"
 SELECT_JOB: Final = f"SELECT id, kind, data, priority, added, {', '.join(CHANGING)} FROM jobs"
+SELECT_JOB_WITHOUT_LENGTHS: Final = SELECT_JOB.replace(" wait,", " NULL,")
+"""The same from a file that no engine has opened since it has ``LENGTHS``."""
 SELECT_READY: Final = (
     f"{SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "
     "ORDER BY priority DESC, id LIMIT ?"

@@ -34,13 +34,17 @@ TURN_TIMEOUT = 30.0
 
 @frozen(kw_only=True)
 class NewJob:
-    """A job to be added; ``account`` None means any account, ``due`` (Unix seconds) None means at once."""
+    """A job to be added; ``account`` None means any account, ``due`` (Unix seconds) None means at once.
+
+    ``wait`` is the length of the wait that ends at ``due``, None if that is a time of day which was chosen.
+    """
 
     kind: str
     data: dict[str, Any]
     account: str | None = None
     priority: int = 0
     due: float | None = None
+    wait: float | None = None
 
 
 @frozen(kw_only=True)
@@ -100,21 +104,31 @@ class JobStore:
         ]
         await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
 
-    async def charge(self, job: Job, account: str, until: float) -> None:
-        """Charge the budget of the job's kind and ``account`` until then, and store that the job has paid.
+    async def charge(self, job: Job, account: str, until: float, length: float) -> None:
+        """Charge the budget of the job's kind and ``account`` until then, ``length`` s in all; the job has paid.
 
         Both are durable when this returns, or neither: a kill between the two would charge the job twice.
         """
         self._remember(job)
-        charge = (job_schema.CHARGE, (job.id, until, job.kind, account))
+        charge = (job_schema.CHARGE, (job.id, until, job.kind, account, length))
         await self.writer.write_together([charge, (job_schema.JOB, job_row(job))])
         await self.writer.flush()
 
-    async def charges(self, now: float) -> list[tuple[str, str, float]]:
-        """Return the charges that still count, as kind, account and until when; delete those that are over."""
+    async def charges(self, now: float) -> list[tuple[str, str, float, float | None]]:
+        """Return the charges that still count: kind, account, until when, how long; delete those that are over."""
         await self.writer.write(job_schema.FORGIVE, (now,))
-        query = "SELECT kind, account, until FROM job_charges WHERE until >= ?"
+        query = "SELECT kind, account, until, length FROM job_charges WHERE until >= ?"
         return await self._read(lambda db: db.execute(query, (now,)).fetchall())
+
+    async def move_waits(self, shift: float, now: float) -> None:
+        """Move all waits with a clock that was set by ``shift`` s; let none last longer than its length from ``now``.
+
+        Those whose end is a time that the operator chose stay.
+        """
+        await self.writer.write_together(
+            [(job_schema.MOVE_JOBS, (shift, now)), (job_schema.MOVE_CHARGES, (shift, now))]
+        )
+        await self.writer.flush()
 
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready whose time has come."""
@@ -218,11 +232,11 @@ def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
         yield kind, account or None
 
 
-def find(db: sqlite3.Connection, number: int) -> Job | None:
+def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JOB) -> Job | None:
     """Return a job by its number, None if there is none."""
     if not 0 < number <= MAX_NUMBER:
         return None
-    row = db.execute(f"{job_schema.SELECT_JOB} WHERE id = ?", (number,)).fetchone()
+    row = db.execute(f"{select} WHERE id = ?", (number,)).fetchone()
     return None if row is None else job_from(row)
 
 
@@ -269,7 +283,7 @@ def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
     Raises ``StorageError``, and ``ValueError`` for data that JSON does not have.
     """
     now = time.time()
-    rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now) for new in jobs]
+    rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now, new.wait) for new in jobs]
     if not rows:
         return range(0)
     with _transaction(path, queues=queues) as db:

@@ -43,6 +43,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE lives ADD COLUMN base TEXT",
     ),
     job_schema.TABLES,
+    job_schema.LENGTHS,
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)

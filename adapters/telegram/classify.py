@@ -38,6 +38,7 @@ from states.events import (
     TransportFlood,
     Unexpected,
 )
+from states.schedules import LONGEST_WAIT
 
 MAX_CHAIN = 8
 """Exceptions of a cause chain that are kept; a longer chain says nothing more."""
@@ -50,10 +51,6 @@ Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
 
 MAX_TEXT = 300
 """Characters of one exception's message that are kept."""
-
-LONGEST_WAIT = 366 * 86_400.0
-"""Seconds of the longest wait that is believed, a year. Telegram's own are minutes, seldom days; a greater number is a
-fault or an attack, and the end of such a wait is no date that this machine can name."""
 
 UNREADABLE_WAIT = 60.0
 """Seconds to wait where a server demands a wait and its number cannot be read."""

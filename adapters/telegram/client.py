@@ -20,6 +20,7 @@ from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDiffer
 from telethon.tl.types import UpdateNewMessage
 from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
 
+from adapters.system import ContinuousClock
 from adapters.telegram.classify import (
     Migrated,
     RequestDropped,
@@ -49,6 +50,8 @@ from states.snapshot import Hold
 
 T = TypeVar("T")
 
+CLOCK = ContinuousClock()
+"""What holds are measured by: it cannot be set, and goes on while the machine sleeps."""
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
@@ -123,13 +126,15 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     ) -> None:
         """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
-        self._holds = {hold.request: hold.until for hold in holds}
+        self._holds = {}
+        for hold in holds:
+            self.hold(hold.request, hold.until)
         self._sender = LinkSender(self, self.session.auth_key, main=True)
         inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:
-        """Send no request of this kind until then (Unix seconds)."""
-        self._holds[request] = until
+        """Send no request of this kind until then (Unix seconds), however the clock is set meanwhile."""
+        self._holds[request] = CLOCK.now() + (until - time.time())
 
     # --- requests: all pass here, see ``LinkSender`` ---
 
@@ -173,7 +178,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     async def _check_holds(self, request: Any) -> None:
         if not self._holds:
             return
-        now = time.time()
+        now = CLOCK.now()
         self._holds = {kind: until for kind, until in self._holds.items() if until > now}
         until, kind = max((self._holds.get(kind, 0.0), kind) for kind in await self._kinds(request))
         if until:

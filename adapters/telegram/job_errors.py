@@ -46,7 +46,8 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     failure = classify(exc)
     if isinstance(failure, FloodWait):
         request = exc.kind if isinstance(exc, RequestHeld) else failure.request
-        return Flooded(request, time.time() + failure.seconds + SLACK_SECONDS, alone=is_of_chat(request))
+        wait = failure.seconds + SLACK_SECONDS
+        return Flooded(request, time.time() + wait, alone=is_of_chat(request), seconds=wait)
     gone = client is None or not client.is_connected()
     own_database = isinstance(exc, sqlite3.Error)
     of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database

@@ -16,7 +16,7 @@ from attrs import Factory, define, field
 
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
-from adapters.system import EngineLock, SteadyClock, SystemClock
+from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account, NotReady
@@ -44,7 +44,7 @@ from engine.journal.retention import retain
 from engine.work.decorators import BackgroundFunction, Handler, JobFunction
 from engine.work.stall import watched
 from states import Entry, Snapshot, State, Step
-from states.events import Failure
+from states.events import ClockJumped, Failure
 from states.jobs import Job
 
 FLUSH_TIMEOUT = 10.0
@@ -73,6 +73,8 @@ class Engine:
     throws_out: bool = False
     """Whether a job that blocks the event loop is thrown out. It takes SIGURG, so it works on the main thread only."""
     stop: Stop = field(factory=Stop, init=False)
+    clock: WatchedClock = field(factory=WatchedClock, init=False, repr=False)
+    """The time of day by which the engine decides."""
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
@@ -253,7 +255,7 @@ class Engine:
         follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
         parts.callback(follower.wake, over=True)
         known = await journal.snapshots()
-        self.jobs.open(journal.jobs, self._client_of)
+        self.jobs.open(journal.jobs, self._client_of, self.clock)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
@@ -308,19 +310,33 @@ class Engine:
                 connector=connectors[account.name],
                 limiter=limiter,
                 journal=journal,
-                clock=SystemClock(),
+                clock=self.clock,
                 policy=config.states,
                 observer=narrate,
                 restored=known.get(account.name),
             )
             fleet.add(runner)
+
+        def clock_jumped(event: ClockJumped) -> None:
+            detector.clock_jumped(event)
+            fleet.notify_all(event)
+            self.jobs.clock_jumped(event)
+
+        watched_clocks = partial(
+            watch_clocks,
+            SystemClock(),
+            SteadyClock(),
+            clock_jumped,
+            continuous=ContinuousClock(),
+            accept=self.clock.accept,
+        )
         watchers: list[Watcher] = [
             ("the source of the connectors", self.source.run),
             ("the network probe", probe.run),
             ("the watch over session files", credentials.run),
             ("the watch over the shared settings", refused.run),
             ("the socket for commands", control.run),
-            ("the watch over the clocks", partial(watch_clocks, SystemClock(), SteadyClock(), fleet.notify_all)),
+            ("the watch over the clocks", watched_clocks),
         ]
         if (keep := config.storage.keep) is not None:
             for kept in (journal, self.jobs.store):

@@ -40,9 +40,19 @@ class JobRegistry:
         return cls(config, modules, kinds)
 
     def check(
-        self, kind: str, data: Mapping[str, Any], account: str | None, priority: int = 0, due: float | None = None
+        self,
+        kind: str,
+        data: Mapping[str, Any],
+        account: str | None,
+        priority: int = 0,
+        due: float | None = None,
+        *,
+        wait: float | None = None,
     ) -> NewJob:
-        """Return the job if it can be added; otherwise raise ``BadJob`` with the reason."""
+        """Return the job if it can be added; otherwise raise ``BadJob`` with the reason.
+
+        ``wait`` is the length of a wait that ends at ``due``: unlike a time that was chosen, it moves with the clock.
+        """
         self.kinds.check(kind, data)
         if account is not None:
             try:
@@ -57,7 +67,7 @@ class JobRegistry:
             json.dumps(data, allow_nan=False)
         except (TypeError, ValueError) as exc:
             raise BadJob(f"the data of a {kind} job is not JSON: {exc}") from None
-        return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due)
+        return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due, wait=wait)
 
     def data_of(self, kind: str, words: Sequence[str]) -> dict[str, Any]:
         """Return the data in words such as ``to=@news``: text where the kind takes text, else JSON.

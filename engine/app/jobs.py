@@ -8,16 +8,17 @@ import anyio
 from attrs import define, field
 
 from adapters.sqlite.jobs import JobStore, NewJob
-from adapters.system import SystemClock
 from adapters.telegram.job_errors import classify_job_error
 from engine.app.job_registry import JobRegistry
 from engine.config import Config
 from engine.console.names import addressed
+from engine.fleet.ports import Clock
 from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
 from engine.work.labels import WorkLabel
 from engine.work.ports import ClientOf
+from states.events import ClockJumped
 from states.jobs import OPEN, Job, JobSummary
 
 POLL_SECONDS = 0.1
@@ -68,8 +69,8 @@ class JobService:
         own = self._own_background
         return [(name_of(function), pattern) for pattern, function in own if not self._addressed((pattern,))]
 
-    def open(self, store: JobStore, client_of: ClientOf) -> None:
-        """Make the dispatcher and the background tasks; needs a running loop."""
+    def open(self, store: JobStore, client_of: ClientOf, clock: Clock) -> None:
+        """Make the dispatcher and the background tasks; needs a running loop. ``clock`` is the engine's time of day."""
         names = [account.name for account in self.config.accounts]
         self._store = store
         self.dispatcher = Dispatcher(
@@ -79,7 +80,7 @@ class JobService:
             store=store,
             client_of=client_of,
             classify_error=classify_job_error,
-            clock=SystemClock(),
+            clock=clock,
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name in names:
@@ -100,6 +101,11 @@ class JobService:
         """Tell the dispatcher that jobs were added, retried or cancelled."""
         if self.dispatcher is not None:
             self.dispatcher.jobs_changed()
+
+    def clock_jumped(self, event: ClockJumped) -> None:
+        """Tell the dispatcher that the clock jumped."""
+        if self.dispatcher is not None:
+            self.dispatcher.clock_jumped(event)
 
     def label_of(self, task: "asyncio.Task[Any]") -> WorkLabel | None:
         """Return what log lines call the user's function that is running in a task; None if there is none."""

@@ -92,8 +92,9 @@ def add_jobs(
         if (kind is None) == (file is None):
             fail(EXIT_BAD_INPUT, "name a kind and its data, or a --file with jobs; not both, and not neither")
         if kind is not None:
-            due = time.time() + parse_duration_option("--after", after) if after is not None else None
-            jobs = [registry.check(kind, registry.data_of(kind, data), account, priority, due)]
+            wait = parse_duration_option("--after", after) if after is not None else None
+            due = None if wait is None else time.time() + wait
+            jobs = [registry.check(kind, registry.data_of(kind, data), account, priority, due, wait=wait)]
         else:
             if account or priority or after:
                 fail(EXIT_BAD_INPUT, "with --file each line says everything; leave the other options out")

@@ -98,6 +98,7 @@ def as_text(report: ReplayReport) -> str:
             f"   the journal has {_to_json(found.journal)!r}",
             f"   the replay has  {_to_json(found.replay)!r}",
             f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",
+            "   A record of an earlier version differs where the rules have changed since; the changelog says where.",
         ]
     if report.skipped_lives:
         lines.append(

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from engine.fleet.connect_limiter import ConnectLimiter
 from states import Event, Record, Snapshot, State, Step
-from states.events import Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
+from states.events import ClockJumped, Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
 
 MIN_ACCOUNTS = 3
 """The least number of accounts that must lose the network together."""
@@ -78,6 +78,11 @@ class OutageDetector:
                 self._begin(record.at)
         elif snapshot.state is State.HEALTHY and record.event in ANSWER_EVENTS and snapshot.last_success == record.at:
             self._sign_of_life(account, record)
+
+    def clock_jumped(self, event: ClockJumped) -> None:
+        """Move what is remembered with a clock that was set."""
+        self._since += event.shift
+        self._last_report_at += event.shift
 
     def datacenter_answers(self, accounts: Iterable[str]) -> None:
         """End the waits of these accounts: their datacenter answers again."""

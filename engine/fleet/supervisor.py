@@ -61,8 +61,10 @@ class Supervisor:
                 log.debug("hint_dropped", account=name, trigger=type(event).__name__)
 
     def notify_all(self, event: Event) -> None:
-        """Send every account an event, without waiting."""
-        self.notify(self.runners, event)
+        """Send every account an event, without waiting. An account whose mailbox is full gets it later."""
+        for runner in self.runners.values():
+            if not runner.offer(event) and self._fleet is not None:
+                self._fleet.start_soon(runner.post, event)
 
     async def run(self) -> bool:
         """Run the fleet until the stop; return whether every account ended by itself within the grace."""

@@ -215,7 +215,7 @@ def _backoff(name: str, schedule: Backoff, nth: int, entry: Entry) -> Arithmetic
     except OverflowError:
         grown = float("inf")
     steady = min(grown, schedule.cap)
-    shift = schedule.jitter * (2 * draw - 1)
+    shift = entry.delay / steady - 1
     text = f"{name}: {number(schedule.first)} s × {schedule.factor:g}^({nth}−1) = {number(grown)} s"
     if grown > schedule.cap:
         text += f", capped at {number(schedule.cap)} s"

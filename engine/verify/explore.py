@@ -10,19 +10,22 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, field, frozen
 
-from engine.verify.properties import ALWAYS, Always
+from engine.verify.properties import ALWAYS, Always, too_long
 from engine.verify.world import (
     ALERT_AFTER,
     GENERATION,
     LINK,
     NOW,
+    SET_BY,
     Bounds,
     Configuration,
     apply_decision,
     enumerate_events,
     next_benign_event,
+    time_of,
 )
 from states import EVENTS, ROWS, Event, Policy, Row, State, Step, begin, step
+from states.events import ClockJumped
 from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, Suspicion, Then
 
 Decide = Callable[..., Step]
@@ -138,10 +141,16 @@ class Explorer:
             if possible:
                 yield reached, event
         if config.started:  # the process is killed, or the account is resumed: a new life from the stored snapshot
+            for now in (NOW, NOW - SET_BY):  # nobody knows by how much the clock was set meanwhile
+                begun = begin(config.snapshot, now=now)
+                if (wrong := too_long(begun, now)) is not None:
+                    self.report.findings.append(
+                        Violation("always waits_keep_their_length", wrong, (*self._path_to(config), "a new life"))
+                    )
             yield Configuration(self._bounds.normalise(begin(config.snapshot, now=NOW))), None
 
     def _decide(self, config: Configuration, event: Event, *, possible: bool) -> Configuration:
-        decision = self.decide(config.snapshot, event, now=NOW, rng=LOW, policy=self.policy)
+        decision = self.decide(config.snapshot, event, now=time_of(event), rng=LOW, policy=self.policy)
         self.report.decisions += 1
         self.report.pairs.add((config.snapshot.state, type(event)))
         self.report.rules.add(decision.record.rule)
@@ -215,6 +224,8 @@ def _distinctions(event: Event) -> Iterator[object]:
     if link is not None and link != LINK:
         yield "of an earlier link" if link else "of the account"
     yield getattr(event, "what", None)
+    if isinstance(event, ClockJumped):
+        yield f"by {event.seconds:+g} s, slept {event.slept}"
 
 
 def verify(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import FLOOD_SECONDS, GENERATION, Configuration
+from engine.verify.world import FLOOD_SECONDS, GENERATION, NOW, Configuration, time_of
 from states import Event, Policy, Snapshot, State, Step
 from states.effects import (
     AlertDatabase,
@@ -18,6 +18,7 @@ from states.effects import (
     Wait,
 )
 from states.events import (
+    ClockJumped,
     CredentialsReplaced,
     DatabaseLocked,
     DatabaseRecovered,
@@ -37,6 +38,8 @@ Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | Non
 """Configuration before, event, decision, configuration after, policy."""
 
 SENDING = (AskTurn, Open, Probe)
+ROUNDING = 1e-6
+"""Seconds by which sums of times may differ."""
 FLOODS = ("FloodWait", "TransportFlood")
 
 
@@ -132,7 +135,7 @@ def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration
             continue
         schedule = getattr(policy.backoff, event.schedule)
         if isinstance(schedule, Backoff):
-            low, high = schedule.first * (1 - schedule.jitter), schedule.cap * (1 + schedule.jitter)
+            low, high = schedule.first * (1 - schedule.jitter), schedule.cap
         else:
             low = high = FLOOD_SECONDS + schedule.slack
         if not low <= effect.delay <= high:
@@ -242,6 +245,43 @@ def retry_is_obeyed(before: Configuration, event: Event, _: Step, after: Configu
     return None
 
 
+def too_long(at: Snapshot, now: float) -> str | None:
+    """Return which wait lasts longer from ``now`` on than it is long in all."""
+    waits = [(hold.until, hold.length) for hold in at.holds]
+    if at.state is State.BACKOFF and at.deadline is not None:
+        waits.append((at.deadline, at.wait))
+    for end, length in waits:
+        if length is None or end - now > length + ROUNDING:
+            return f"a wait of {length} s has {end - now:g} s left"
+    return None
+
+
+def waits_move_with_the_clock(
+    before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy
+) -> str | None:
+    """When the clock is set, what is left of a wait stays, and a sleep shortens it; no wait outgrows its length."""
+    if not isinstance(event, ClockJumped) or event.slept is None:
+        return None
+    was, at, now = before.snapshot, decision.snapshot, time_of(event)
+    if (wrong := too_long(at, now)) is not None:
+        return wrong
+    pairs = [(old.until, new.until) for old, new in zip(was.holds, at.holds, strict=True)]
+    if at.state is State.BACKOFF and was.deadline is not None and at.deadline is not None:
+        pairs.append((was.deadline, at.deadline))
+    for old, new in pairs:
+        if abs((new - now) - (old - NOW - event.slept)) > ROUNDING:
+            return f"{old - NOW:g} s were left of a wait; after {event.slept:g} s of sleep {new - now:g} s are"
+    return None
+
+
+def waits_have_lengths(_: Configuration, __: Event, decision: Step, ___: Configuration, ____: Policy) -> str | None:
+    """Whatever has an end is stored with its length: without it nobody could cap it after a restart."""
+    at = decision.snapshot
+    if (at.deadline is None) != (at.wait is None):
+        return "a deadline is stored without the length of its wait, or the length without it"
+    return "a hold is stored without its length" if any(hold.length is None for hold in at.holds) else None
+
+
 ALWAYS: tuple[Always, ...] = (
     one_connection,
     stop_is_final,
@@ -258,4 +298,6 @@ ALWAYS: tuple[Always, ...] = (
     late_is_nothing,
     tries_are_kept,
     retry_is_obeyed,
+    waits_move_with_the_clock,
+    waits_have_lengths,
 )

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import attrs
 from attrs import frozen
 
-from states import EVENTS, Cause, Event, Policy, Snapshot, State, Step
+from states import EVENTS, Cause, Event, Hold, Policy, Snapshot, State, Step
 from states.effects import AskTurn, Close, Finish, HoldWork, Open, Probe, ReleaseWork, Timer
 from states.events import (
     AccountBanned,
     AccountLimited,
     AuthRejected,
+    ClockJumped,
     Closed,
     ConfigRefused,
     Connected,
@@ -40,6 +41,21 @@ GENERATION = 7
 LINK = 3
 FLOOD_SECONDS = 30.0
 ALERT_AFTER = 30.0
+LEFT = 10.0
+"""What is left of every wait, in seconds."""
+LENGTH = 15.0
+"""How long every wait is in all."""
+SET_BY = 10_800.0
+"""By how many seconds the clock is set, or for how long the machine sleeps."""
+JUMPS = (
+    ClockJumped(seconds=SET_BY, slept=0.0),
+    ClockJumped(seconds=-SET_BY, slept=0.0),
+    ClockJumped(seconds=SET_BY, slept=SET_BY),
+    ClockJumped(seconds=0.0, slept=SET_BY),
+    ClockJumped(seconds=SET_BY),
+)
+"""The clock is set, in both directions; the machine sleeps, with a clock that is right afterwards and with one that is
+not; and what journals of earlier versions know of a jump."""
 STREAKS = {"Unexpected": UNEXPECTED_TRIES, "AuthKeyUnknown": UNKNOWN_KEY_TRIES}
 """How far a run of one cause is counted. TransportFlood's limit depends on the policy; other runs decide nothing."""
 ALIKE = {
@@ -87,10 +103,15 @@ class Configuration:
     finished: bool = False
 
 
+def time_of(event: Event) -> float:
+    """Return the time at which an event is decided: after a jump the clock says what it was set to."""
+    return NOW + event.seconds if isinstance(event, ClockJumped) else NOW
+
+
 def steps_to_cap(schedule: Backoff) -> int:
     """Return the number of the first failure whose wait is the longest; every later wait is the same."""
     nth = 1
-    while schedule.delay(nth, 0.5) < schedule.cap and schedule.factor > 1:
+    while schedule.factor > 1 and schedule.delay(nth + 1, 0.5) > schedule.delay(nth, 0.5):
         nth += 1
     return nth
 
@@ -136,7 +157,9 @@ class Bounds:
             streak=min(snapshot.streak, streaks.get(cause, 1)) if cause else 0,
             silences=snapshot.silences if state is State.TIMEOUT else 0,
             cause=Cause(event=cause) if cause else None,
-            deadline=None if snapshot.deadline is None else NOW + 10,
+            deadline=None if snapshot.deadline is None else NOW + LEFT,
+            wait=None if snapshot.deadline is None else LENGTH,
+            holds=(Hold(request="any", until=NOW + LEFT, length=LENGTH),),
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
@@ -223,6 +246,9 @@ def enumerate_events(config: Configuration) -> Iterator[tuple[Event, bool]]:
                     yield event, _can_report(event, config)
             for event in _enumerate_forms(kind, 0):
                 yield event, isinstance(event, OF_ACCOUNT)
+        elif kind is ClockJumped:
+            for jump in JUMPS:
+                yield jump, config.started
         elif kind is StopRequested:
             yield StopRequested(), config.started
             yield StopRequested(paused=True), config.started

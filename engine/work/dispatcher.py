@@ -30,6 +30,7 @@ from engine.work.pace import WHEN_ONE_ENDS, Pace
 from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
 from engine.work.running_jobs import RunningJobs
+from states.events import ClockJumped
 from states.jobs import (
     OPEN,
     Begun,
@@ -92,6 +93,9 @@ class Dispatcher:
     _reread_at: float = field(default=math.inf, init=False)
     """When they are to be read anew in any case, by the loop's clock."""
     _counts: Mapping[str, int] = field(factory=dict, init=False)
+    _jumped: bool = field(default=False, init=False)
+    """Whether the clock jumped since the last round, and by how much it was set."""
+    _shift: float = field(default=0.0, init=False)
     _wake_at: float = field(default=math.inf, init=False)
     """When a queue opens, in Unix seconds."""
 
@@ -120,6 +124,12 @@ class Dispatcher:
     def jobs_changed(self) -> None:
         """Read the file again: jobs were added, retried or cancelled."""
         self._reread = True
+        self._wakeup.set()
+
+    def clock_jumped(self, event: ClockJumped) -> None:
+        """Move all waits with a clock that was set, and look again what may begin: hours are times of day."""
+        self._shift += event.shift
+        self._jumped = True
         self._wakeup.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
@@ -172,6 +182,7 @@ class Dispatcher:
 
     async def _begin_work(self) -> None:
         await self.store.recover("the engine ended under it")
+        await self.store.move_waits(0.0, self.clock.now())  # the clock may have been set since they were stored
         self._pace.restore(await self.store.charges(self.clock.now()))
         await self._read_queues()
 
@@ -192,6 +203,8 @@ class Dispatcher:
 
     async def _round(self) -> None:
         """Do everything that can be done now."""
+        if self._jumped:
+            await self._move_waits()
         await self._settle_all()
         if self._reread:
             self._reread = False  # before: a change during the reading calls for another one
@@ -213,6 +226,16 @@ class Dispatcher:
                     starved[name] = None
             if starved and await self._queues.fetch(self._unsettled):
                 self._changed |= starved
+
+    async def _move_waits(self) -> None:
+        """Move the waits in the file and in memory, once each: a file that cannot be written is tried again."""
+        self._jumped, shift, now = False, self._shift, self.clock.now()
+        if shift:
+            self._shift = 0.0
+            self._pace.move(shift, now)
+            await self.store.move_waits(shift, now)  # queued: it becomes durable, whatever the file does now
+        self._reread, self._wake_at = True, math.inf
+        self._all_changed()
 
     def _runs(self) -> list[Run]:
         return [run for slot in self._slots.values() for run in slot.runs]
@@ -306,8 +329,8 @@ class Dispatcher:
         now, client = self.clock.now(), slot.client
         if not slot.has_paid(job) and (until := self._pace.taken_until(job.kind, now)) is not None:
             job = evolve(job, paid=job.attempt, worker=slot.name)
-            await self.store.charge(job, slot.name, until)
-            self._pace.charge(job.kind, slot.name, until)
+            await self.store.charge(job, slot.name, until, until - now)
+            self._pace.charge(job.kind, slot.name, until, until - now)
         begun = decide(job, Begun(slot.name), now=now)
         # Only now: if the place in the budget could not be stored, nothing must be left of the job here.
         run = Run(begun, kind, slot.name, client)
@@ -353,7 +376,8 @@ class Dispatcher:
         self._unsettled.discard(job.id)
         self._free_place(run)
         if isinstance(run.end, Flooded) and not run.end.alone:
-            self._pace.hold(job.kind, run.account, run.end.until)
+            until = run.end.end(now)
+            self._pace.hold(job.kind, run.account, until, until - now)
         slot = self._slots[run.account]
         if isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS

@@ -23,11 +23,14 @@ class JobStorage(Protocol):
     async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
         """Store the state of a job with its new results, in one transaction; a cancelled call has stored nothing."""
 
-    async def charge(self, job: Job, account: str, until: float) -> None:
-        """Take a place in a budget until ``until``, and store that the job has it; durable when this returns."""
+    async def charge(self, job: Job, account: str, until: float, length: float) -> None:
+        """Take a place in a budget until ``until``, for ``length`` s in all, and store that; durable on return."""
 
-    async def charges(self, now: float) -> list[tuple[str, str, float]]:
-        """Return the places that are taken, each as kind, account, and until when (Unix seconds)."""
+    async def charges(self, now: float) -> list[tuple[str, str, float, float | None]]:
+        """Return the places that are taken, each as kind, account, until when (Unix seconds), and how long in all."""
+
+    async def move_waits(self, shift: float, now: float) -> None:
+        """Move all waits with a clock that was set by ``shift`` s; none lasts longer than its length from ``now``."""
 
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready that are due."""

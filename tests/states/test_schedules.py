@@ -2,10 +2,12 @@
 
 from itertools import pairwise
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from states.pace import WorkPolicy
 from states.schedules import (
     Backoff,
     BackoffSchedules,
@@ -46,7 +48,8 @@ def test_waits_grow_up_to_the_cap(schedule: Backoff, nth: int) -> None:
     waits = [schedule.delay(number, MIDDLE) for number in range(1, nth + 2)]
     assert all(earlier <= later for earlier, later in pairwise(waits))
     assert max(waits) <= schedule.cap
-    assert waits[0] == pytest.approx(schedule.first)
+    if schedule.first * (1 + schedule.jitter) <= schedule.cap:
+        assert waits[0] == pytest.approx(schedule.first)
 
 
 @given(backoffs(), st.integers(1, 60), DRAWS)
@@ -59,7 +62,29 @@ def test_jitter_keeps_within_its_share(schedule: Backoff, nth: int, draw: float)
 @given(backoffs(), DRAWS)
 def test_the_ten_thousandth_attempt_still_has_a_wait(schedule: Backoff, draw: float) -> None:
     """However long an outage lasts, the wait is a number within its bounds: 2.0 ** 1025 would not be one."""
-    assert 0 <= schedule.delay(10_000, draw) <= schedule.cap * (1 + schedule.jitter)
+    assert 0 <= schedule.delay(10_000, draw) <= schedule.cap
+
+
+@given(backoffs(), st.integers(1, 60), DRAWS)
+def test_the_cap_is_the_most_that_is_ever_waited(schedule: Backoff, nth: int, draw: float) -> None:
+    """Whatever is drawn: jitter makes no wait longer than the cap, nor shorter than its share of the steady wait."""
+    wait = schedule.delay(nth, draw)
+    steady = attrs.evolve(schedule, jitter=0).delay(nth, MIDDLE)
+    assert steady * (1 - schedule.jitter) * (1 - 1e-9) <= wait <= schedule.cap
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [each for each in attrs.asdict(BackoffSchedules(), recurse=False).values() if isinstance(each, Backoff)]
+    + [WorkPolicy().retry],
+    ids=repr,
+)
+def test_at_the_cap_waits_still_differ(schedule: Backoff) -> None:
+    """Of every default schedule: the longest draw is not beyond the cap, and accounts do not wait equally long."""
+    draws = [number / 100 for number in range(100)]
+    waits = [schedule.delay(100, draw) for draw in draws]
+    assert max(waits) <= schedule.cap
+    assert len(set(waits)) == (100 if schedule.jitter else 1)
 
 
 @given(st.lists(FIRST, min_size=1, max_size=5), st.integers(1, 10_000))

@@ -142,13 +142,13 @@ async def test_places_in_budgets_outlive_the_engine(path: Path) -> None:
         store = journal.jobs
         await store.add([new()])
         for account, until in (("A", NOW + 9), ("B", NOW + 5), ("A", NOW + 11)):
-            await store.charge(attrs.evolve(stored(path), paid=1, worker=account), account, until)
+            await store.charge(attrs.evolve(stored(path), paid=1, worker=account), account, until, 30.0)
         killed = after_a_kill(path)
         assert (stored(killed).paid, stored(killed).worker) == (1, "A")
         await store.aclose()
     async with a_journal(killed) as journal:
         store = journal.jobs
-        assert sorted(await store.charges(NOW + 6)) == [("k", "A", NOW + 9), ("k", "A", NOW + 11)]
+        assert sorted(await store.charges(NOW + 6)) == [("k", "A", NOW + 9, 30), ("k", "A", NOW + 11, 30)]
         await store.flush()
         await store.aclose()
     assert rows(killed, "SELECT count(*) FROM job_charges") == [(2,)]

@@ -15,9 +15,10 @@ from telethon.tl.types import InputPeerEmpty, InputPeerSelf
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramLink
-from adapters.telegram.classify import LONGEST_WAIT, Migrated, RequestDropped, RequestHeld
+from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
+from states.schedules import LONGEST_WAIT
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.timeouts import TIMEOUT
 
@@ -227,3 +228,18 @@ async def test_an_absurd_flood_wait_is_told_as_one_of_a_year(harness: Datacenter
         event = await told(link)
         assert isinstance(event, FloodWait)
         assert event.seconds == LONGEST_WAIT
+
+
+@pytest.mark.parametrize("set_by", [-3 * 3600.0, 3 * 3600.0])
+async def test_a_hold_lasts_as_long_however_the_clock_is_set(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, set_by: float
+) -> None:
+    """A flood wait of 30 s is neither over nor one of three hours when somebody sets the machine's clock."""
+    async with harness, opened(harness) as link:
+        link.hold("GetDialogs", time.time() + 30)
+        real = time.time
+        with monkeypatch.context() as patched:
+            patched.setattr(time, "time", lambda: real() + set_by)
+            with pytest.raises(RequestHeld) as held:
+                await link.client(DIALOGS)
+        assert 20 <= held.value.seconds <= 30

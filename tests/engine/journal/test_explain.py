@@ -136,7 +136,7 @@ def failed(event: Event, attempt: int, policy: Policy) -> tuple[Record, Snapshot
         (
             NetworkLost(),
             5,
-            "network: 10 s × 2^(5−1) = 160 s, capped at 120 s, jitter 0.2 with draw 0.71 → +8.4 % = 130.1 s",
+            "network: 10 s × 2^(5−1) = 160 s, capped at 120 s, jitter 0.2 with draw 0.71 → -5.8 % = 113 s",
         ),
         (TransportFlood(), 1, "transport_flood: 30 s × 2^(1−1) = 30 s, jitter 0.2 with draw 0.71 → +8.4 % = 32.52 s"),
         (FloodWait(seconds=30), 1, "flood: the server said 30 s, + slack 1 s = 31 s"),

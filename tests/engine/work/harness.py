@@ -15,6 +15,7 @@ from attrs import define, field
 from engine.work.dispatcher import Dispatcher
 from engine.work.handle import JobHandle
 from engine.work.kinds import Function, JobKind, JobKinds
+from states.clock import cap_end, move_end
 from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
 from states.pace import KindPolicy, WorkPolicy
 from states.schedules import Backoff
@@ -40,7 +41,7 @@ class MemoryStore:
     jobs: dict[int, Job] = field(factory=dict)
     results: dict[int, list[Any]] = field(factory=dict)
     messages: list[Any] = field(factory=list)
-    taken: list[tuple[str, str, float]] = field(factory=list)
+    taken: list[tuple[str, str, float, float | None]] = field(factory=list)
     """Places in budgets."""
     fails: set[str] = field(factory=set)
     """Methods that raise."""
@@ -100,19 +101,33 @@ class MemoryStore:
         if self.jobs[job.id].state in OPEN:  # a job that a command has ended stays ended
             self.jobs[job.id] = job
 
-    async def charge(self, job: Job, account: str, until: float) -> None:
+    async def charge(self, job: Job, account: str, until: float, length: float) -> None:
         kept = as_read_back(job)
 
         def write() -> None:
-            self.taken.append((job.kind, account, until))
+            self.taken.append((job.kind, account, until, length))
             self._put(kept)
 
         await self._write("charge", write)
         await self.flush()
 
-    async def charges(self, now: float) -> list[tuple[str, str, float]]:
+    async def charges(self, now: float) -> list[tuple[str, str, float, float | None]]:
         await self._ask("charges")
         return [each for each in self.taken if each[2] >= now]
+
+    async def move_waits(self, shift: float, now: float) -> None:
+        def write() -> None:
+            for job in self.jobs.values():
+                if job.state is JobState.QUEUED and job.due is not None and job.wait is not None:
+                    due = move_end(job.due, job.wait, shift, now) if shift else cap_end(job.due, job.wait, now)
+                    self.jobs[job.id] = attrs.evolve(job, due=due)
+            self.taken = [
+                (kind, account, move_end(until, length, shift, now) if shift else cap_end(until, length, now), length)
+                for kind, account, until, length in self.taken
+            ]
+
+        await self._write("move_waits", write)
+        await self.flush()
 
     async def wake_due(self, now: float) -> None:
         def write() -> None:
