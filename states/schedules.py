@@ -73,14 +73,18 @@ class Backoff:
         if self.cap < self.first:
             raise ValueError(f"cap ({self.cap:g} s) must not be below first ({self.first:g} s)")
 
-    def delay(self, nth: int, draw: float) -> float:
-        """Return the wait after the ``nth`` failure (from 1); ``draw`` from [0, 1) determines the jitter."""
+    def steady(self, nth: int) -> float:
+        """Return the wait after the ``nth`` failure (from 1) without jitter."""
         steady = self.first
         for _ in range(nth - 1):  # a loop, not a power: 2.0 ** 1025 overflows, and this stops at the cap
             if steady >= self.cap or self.factor == 1:
                 break
             steady *= self.factor
-        steady = min(steady, self.cap)
+        return min(steady, self.cap)
+
+    def delay(self, nth: int, draw: float) -> float:
+        """Return the wait after the ``nth`` failure (from 1); ``draw`` from [0, 1) determines the jitter."""
+        steady = self.steady(nth)
         # Drawn from what the cap leaves of the range: cut at the cap, half of all accounts would wait equally long.
         lowest, highest = steady * (1 - self.jitter), min(self.cap, steady * (1 + self.jitter))
         return min(self.cap, lowest + (highest - lowest) * draw)

@@ -52,7 +52,7 @@ def next_probe(elapsed: float, draw: float) -> float:
     attempt, pause, nth = 0.0, 0.0, 0
     while attempt <= max(elapsed, FIRST_SECONDS):
         nth += 1
-        pause = LATER.delay(nth, 0.5)  # its middle, without jitter
+        pause = LATER.steady(nth)
         attempt += pause
     return attempt + draw * LATER.jitter * pause
 

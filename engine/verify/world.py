@@ -111,7 +111,7 @@ def time_of(event: Event) -> float:
 def steps_to_cap(schedule: Backoff) -> int:
     """Return the number of the first failure whose wait is the longest; every later wait is the same."""
     nth = 1
-    while schedule.factor > 1 and schedule.delay(nth + 1, 0.5) > schedule.delay(nth, 0.5):
+    while schedule.steady(nth) < schedule.cap and schedule.factor > 1:
         nth += 1
     return nth
 
