@@ -130,7 +130,7 @@ def _adopt_jobs(aside: Path, connection: sqlite3.Connection) -> tuple[tuple[int,
 
     A file in which an engine has lived is another engine's, or an older one: nothing is taken from it.
     """
-    columns = "kind, account, data, priority, due, added"
+    columns = "kind, account, data, priority, due, added, wait"
     with closing(open_read_only(aside)) as found:
         if found.execute("PRAGMA user_version").fetchone()[0] != schema.VERSION:
             return ()
@@ -141,7 +141,7 @@ def _adopt_jobs(aside: Path, connection: sqlite3.Connection) -> tuple[tuple[int,
     connection.execute("BEGIN IMMEDIATE")
     try:
         for number, *row in rows:
-            new = connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?)", row).lastrowid
+            new = connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
             numbers.append((number, new or 0))
         connection.execute("COMMIT")
     except BaseException:
