@@ -7,7 +7,9 @@ stored, no wait is longer than its own length from now on.
 
 from typing import Final
 
-from states.schedules import LONGEST_WAIT
+LONGEST_WAIT: Final = 366 * 86_400.0
+"""Seconds of the longest wait that is believed, a year. Telegram's own are minutes, seldom days; a greater number is a
+fault or an attack, and the end of such a wait is no date that this machine can name."""
 
 NOTICED_WITHIN: Final = 4.0
 """Seconds within which a clock that was set is noticed. A wait that began so recently, by the new time, began after the

@@ -9,10 +9,6 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-LONGEST_WAIT = 366 * 86_400.0
-"""Seconds of the longest wait that is believed, a year. Telegram's own are minutes, seldom days; a greater number is a
-fault or an attack, and the end of such a wait is no date that this machine can name."""
-
 
 class Then(StrEnum):
     """What to do after ``tries`` failures in a row."""

@@ -20,6 +20,7 @@ from adapters.session.errors import SessionError, SessionHeld
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
+from states.clock import LONGEST_WAIT
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -38,7 +39,6 @@ from states.events import (
     TransportFlood,
     Unexpected,
 )
-from states.schedules import LONGEST_WAIT
 
 MAX_CHAIN = 8
 """Exceptions of a cause chain that are kept; a longer chain says nothing more."""

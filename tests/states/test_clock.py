@@ -6,10 +6,9 @@ import attrs
 import pytest
 
 from states import Cause, Hold, Policy, Snapshot, State, begin, step
-from states.clock import NOTICED_WITHIN, cap_end, move_end
+from states.clock import LONGEST_WAIT, NOTICED_WITHIN, cap_end, move_end
 from states.effects import Wait
 from states.events import ClockJumped, FloodWait, NetworkLost
-from states.schedules import LONGEST_WAIT
 
 NOW = 1_700_000_000.0
 AHEAD = 3 * 3600.0

@@ -16,9 +16,9 @@ from adapters.telegram.conversation import explain
 from adapters.telegram.job_errors import classify_job_error
 from adapters.telegram.protocol_watch import MAX_ERROR_TEXT, bound_error_texts
 from states import Policy, Snapshot, State, step
+from states.clock import LONGEST_WAIT
 from states.events import AccountLimited, FloodWait
 from states.jobs import Flooded
-from states.schedules import LONGEST_WAIT
 
 REQUEST = SendMessageRequest(InputPeerChannel(1, 2), "text", random_id=1)
 ABSURD = [0, -1, -(10**400), 253_000_000_000, 2**63, 10**400, math.inf, -math.inf, math.nan, None, "many"]

@@ -17,8 +17,8 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramLink
 from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
+from states.clock import LONGEST_WAIT
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
-from states.schedules import LONGEST_WAIT
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.timeouts import TIMEOUT
 
