@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.app.monitor import ConnectionMonitor
     from engine.config import Config, UnknownAccount
     from engine.config.load import ConfigError, load
+    from engine.console.account_status import AccountStatus
     from engine.work.decorators import job_kind, on, while_healthy
     from engine.work.handle import JobHandle, JobOver
     from engine.work.kinds import BadJob
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "AccountStatus",
     "Action",
     "BadJob",
     "BadModule",
@@ -89,6 +91,7 @@ _HOMES = {
     "engine.config": ("Config", "UnknownAccount"),
     "engine.config.load": ("ConfigError", "load"),
     "engine.app.account": ("Account", "NotReady"),
+    "engine.console.account_status": ("AccountStatus",),
     "engine.app.engine": ("Engine",),
     "engine.app.monitor": ("ConnectionMonitor",),
     "engine.work.handle": ("JobHandle", "JobOver"),

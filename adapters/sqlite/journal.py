@@ -39,6 +39,8 @@ class JournalWriter:
 
     path: Path
     _writer: GroupWriter
+    engine: str = ""
+    """The identity of the engine that writes, which its lives have."""
     _named: set[str] = field(factory=set, init=False)
     """Names that the writer has already: this only saves rows, since storing a name twice does no harm."""
     _last: dict[str, Snapshot] = field(factory=dict, init=False)
@@ -51,6 +53,7 @@ class JournalWriter:
         on_trouble: WriterObserver,
         on_rescue: Callable[[Rescue], None] | None = None,
         timeouts: WriterTimeouts | None = None,
+        engine: str = "",
     ) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
@@ -68,7 +71,7 @@ class JournalWriter:
             memory=memory,
             on_rescue=on_rescue,
         )
-        return cls(path, writer)
+        return cls(path, writer, engine)
 
     @property
     def waiting(self) -> int:
@@ -89,8 +92,13 @@ class JournalWriter:
             (schema.POLICY, (text,)),
             (schema.LIFE, (account, snapshot.life, schema.real(at), text, state)),
             (schema.SNAPSHOT, (account, schema.real(at), state)),
+            (schema.PRESENT, (account, snapshot.life, self.engine)),
         )
         self._last[account] = snapshot
+
+    async def end_life(self, account: str, life: int) -> None:
+        """Store that a life is over although its last snapshot does not say so: an error of the engine ended it."""
+        await self._write_together((account,), (schema.ABSENT, (account, life)))
 
     async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
         """Append ``record`` and store ``snapshot``, the account's state after it. A quiet record is left out."""

@@ -31,6 +31,8 @@ class Memory:
     """The row of ``schema.LIFE``, by account."""
     _snapshots: dict[str, list[Any]] = field(factory=dict, init=False)
     """The row of ``schema.SNAPSHOT``, by account."""
+    _present: dict[str, list[Any]] = field(factory=dict, init=False)
+    """The row of ``schema.PRESENT``, by account."""
     jobs: dict[int, Job] = field(factory=dict, init=False)
     """Changed on the loop, read in the thread."""
     last_job: int = field(default=0, init=False)
@@ -56,6 +58,10 @@ class Memory:
                     self._snapshots[str(row.key)] = json.loads(row.text)
                 elif row.statement is schema.LIFE:
                     self._lives[str(row.key)] = json.loads(row.text)
+                elif row.statement is schema.PRESENT:
+                    self._present[str(row.key)] = json.loads(row.text)
+                elif row.statement is schema.ABSENT:
+                    self._present.pop(str(row.key), None)
                 elif row.statement is schema.NAME:
                     self._names.add(str(row.key))
                 elif row.statement is schema.POLICY:
@@ -78,6 +84,7 @@ class Memory:
             (schema.POLICY.sql, [[policy] for policy in sorted(self._policies)]),
             (schema.LIFE.sql, [self._life(account) for account in self._lives]),
             (schema.SNAPSHOT.sql, list(self._snapshots.values())),
+            (schema.PRESENT.sql, list(self._present.values())),
         ):
             connection.execute(sql, (json.dumps(rows),))
         columns = ("id", "kind", "data", "priority", "added", *job_schema.CHANGING)

@@ -25,6 +25,9 @@ _COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELEC
     (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
     (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
 
+_PRESENT_SINCE = 5
+"""The schema that has which engine lives each account."""
+
 _MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 
 _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
@@ -149,6 +152,18 @@ class JournalReader:
         rows = self._select(SELECT_SNAPSHOTS)
         with naming_file(self.path):
             return {name: (decode_snapshot(text), seq) for name, text, seq in rows}
+
+    def present(self, engine: str) -> set[str]:
+        """Return the accounts whose stored snapshot was decided by the engine of this identity.
+
+        An empty identity is nobody's. A file that an older version wrote last names no engine.
+        """
+        if not engine or self._version < _PRESENT_SINCE:
+            return set()
+        rows = self._select(
+            "SELECT (SELECT name FROM names WHERE id = account) FROM present WHERE engine = ?", [engine]
+        )
+        return {name for (name,) in rows}
 
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.

@@ -10,6 +10,9 @@ the ``seq`` to each entry of the index. Rows are ordered by writing, never by ``
 Retention deletes from the front, so the remaining numbers have no gap. A life that loses its first rows keeps the
 snapshot after them: ``pruned_to`` is the last deleted ``seq`` (0: none), ``base`` the snapshot after it (NULL: it is
 unknown), and a replay begins with it.
+
+``present`` has which engine lives an account's life: a stored snapshot says where the account *is* only while that
+engine runs. No clock decides this, because clocks can be wrong.
 """
 
 import sqlite3
@@ -44,6 +47,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     job_schema.TABLES,
     job_schema.LENGTHS,
+    (
+        """CREATE TABLE IF NOT EXISTS present (
+            account INTEGER PRIMARY KEY REFERENCES names, life INTEGER NOT NULL, engine TEXT NOT NULL)""",
+    ),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
@@ -134,6 +141,24 @@ FORGET = Statement(
 
 SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name, snapshot, seq
     FROM snapshots ORDER BY name"""
+
+
+PRESENT = Statement(
+    "present",
+    f"""{ROWS} INSERT INTO present (account, life, engine) SELECT {_name(0)}, {cell(1)}, {cell(2)}
+    FROM rows WHERE true
+    ON CONFLICT (account) DO UPDATE SET life = excluded.life, engine = excluded.engine""",
+    order=8,
+)
+"""(account, life, identity of the engine)"""
+
+ABSENT = Statement(
+    "absent",
+    f"""{ROWS} DELETE FROM present WHERE rowid IN (
+        SELECT present.rowid FROM rows JOIN present ON present.account = {_name(0)} AND present.life = {cell(1)})""",
+    order=9,
+)
+"""(account, life): no engine lives this life any more, although its last snapshot does not say so."""
 
 
 def real(number: float | None) -> str | None:

@@ -20,10 +20,12 @@ LOCK_TIMEOUT = 0.5
 
 @frozen
 class Holder:
-    """The process that holds the lock, and since when (Unix seconds)."""
+    """The process that holds the lock, since when (Unix seconds), and which engine it is."""
 
     pid: int
     since: float
+    engine: str = ""
+    """What distinguishes this engine from all others, as the journal's lives have it; empty if it is not known."""
 
 
 class LockHeld(Exception):
@@ -38,7 +40,7 @@ class LockHeld(Exception):
 def _read_holder(path: Path) -> Holder | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
         stored = json.loads(path.read_text("utf-8"))
-        return Holder(pid=int(stored["pid"]), since=float(stored["since"]))
+        return Holder(pid=int(stored["pid"]), since=float(stored["since"]), engine=str(stored.get("engine", "")))
     return None
 
 
@@ -57,8 +59,8 @@ class EngineLock:
         self.path = path
 
     @contextmanager
-    def held(self, since: float) -> Iterator[None]:
-        """Hold the lock for the block; raise ``LockHeld`` if another engine does."""
+    def held(self, since: float, engine: str = "") -> Iterator[None]:
+        """Hold the lock for the block, for the engine of this identity; raise ``LockHeld`` if another one does."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             give_up = time.monotonic() + LOCK_TIMEOUT
@@ -67,7 +69,7 @@ class EngineLock:
                     raise LockHeld(self.path, _read_holder(self.path))
                 time.sleep(0.02)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(Holder(os.getpid(), since))).encode(), 0)
+            os.pwrite(descriptor, json.dumps(asdict(Holder(os.getpid(), since, engine))).encode(), 0)
             yield
         finally:
             os.close(descriptor)

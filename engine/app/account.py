@@ -1,14 +1,16 @@
 """``Account``: one account of a running engine, for the program that uses it."""
 
+import time
 from contextlib import suppress
 from typing import Any
 
 from attrs import define, field
 
+from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.safe_text import one_line
 from engine.fleet.supervisor import Supervisor
 from engine.wakeup import Wakeup
-from states import Snapshot, State
+from states import Snapshot, State, begin
 
 
 class NotReady(Exception):
@@ -24,9 +26,22 @@ class Account:
     _changed: Wakeup = field(factory=Wakeup, init=False)
 
     @property
+    def status(self) -> AccountStatus:
+        """Where the account is, as far as it is known, and where it was last."""
+        return self._fleet.status(self.name) if self.name in self._fleet.runners else AccountStatus(None)
+
+    @property
+    def state(self) -> str:
+        """The name of the account's state: one of ``State``, ``paused``, or ``unknown``."""
+        return self.status.state
+
+    @property
     def snapshot(self) -> Snapshot:
-        """Where the account is now."""
-        return self._fleet.snapshots[self.name]
+        """Where the account is now; before its life has begun, the snapshot with which it begins."""
+        status = self.status
+        if status.known and status.last is not None:
+            return status.last
+        return begin(status.last, now=time.time())
 
     @property
     def client(self) -> Any:
@@ -48,9 +63,10 @@ class Account:
             await self._changed.wait()
 
     def __repr__(self) -> str:
-        snapshot = self._fleet.snapshots.get(self.name)
-        if snapshot is None:
+        if self.name not in self._fleet.runners:
             return f"<Account {self.name!r}: not started>"
+        if not self.status.known or (snapshot := self.status.last) is None:
+            return f"<Account {self.name!r}: {UNKNOWN}>"
         # A healthy account remembers its last loss, which is over; a limit of its is not.
         cause = snapshot.limited if snapshot.state is State.HEALTHY else snapshot.cause
         why = f", {cause.event}: {cause.detail}".removesuffix(": ") if cause else ""

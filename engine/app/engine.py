@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
+from uuid import uuid4
 
 import anyio
 import structlog
 from anyio.abc import TaskStatus
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field
 
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
@@ -25,6 +26,7 @@ from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
+from engine.console.account_status import AccountStatus
 from engine.console.format import nearest
 from engine.console.messages import narrate
 from engine.console.names import addressed
@@ -43,7 +45,7 @@ from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
 from engine.work.decorators import BackgroundFunction, Handler, JobFunction
 from engine.work.stall import watched
-from states import Entry, Snapshot, State, Step
+from states import Entry, Snapshot, Step
 from states.events import ClockJumped, Failure
 from states.jobs import Job
 
@@ -78,6 +80,8 @@ class Engine:
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
+    _identity: str = field(factory=lambda: uuid4().hex, init=False)
+    """What distinguishes this engine from those before and after it, whatever the clocks say."""
     _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
@@ -85,7 +89,7 @@ class Engine:
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.info = EngineInfo(running=True, pid=os.getpid(), since=time.time())
+        self.info = EngineInfo(running=False, pid=os.getpid(), since=time.time())
         self.fleet = Supervisor({}, self.stop.wanted, self.config.states.shutting_down.grace)
         self.jobs = JobService(self.config)
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
@@ -181,10 +185,15 @@ class Engine:
         """Return an account by its name; raises ``UnknownAccount``."""
         return self._accounts[self.config.account(name).name]
 
+    @property
+    def status(self) -> Mapping[str, AccountStatus]:
+        """Where each account of the config is, as far as it is known, by name."""
+        return {name: account.status for name, account in self._accounts.items()}
+
     def __repr__(self) -> str:
-        states = [at.state for at in self.fleet.snapshots.values()]
+        statuses = self.fleet.statuses.values()
         count = len(self.config.accounts)
-        healthy = f", {states.count(State.HEALTHY)} healthy" if states else ""
+        healthy = f", {sum(at.healthy for at in statuses)} healthy" if statuses else ""
         return f"<Engine {self.config.path.name}: {count} account{'s' if count != 1 else ''}{healthy}, {self._phase}>"
 
     @property
@@ -219,12 +228,16 @@ class Engine:
         script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0):
+        with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0, self._identity):
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:
                     raise held_error(account.session, owner)
-            yield
+            self.info = evolve(self.info, running=True)
+            try:
+                yield
+            finally:
+                self.info = evolve(self.info, running=False)
 
     async def serve(
         self, duration: float | None = None, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -251,7 +264,7 @@ class Engine:
 
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
-        journal = self._journal = await parts.enter_async_context(_journal(self.config))
+        journal = self._journal = await parts.enter_async_context(_journal(self.config, self._identity))
         follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
         parts.callback(follower.wake, over=True)
         known = await journal.snapshots()
@@ -301,6 +314,7 @@ class Engine:
         refused = RefusedConfig(fleet)
         handlers = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
         control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
+        fleet.life_failed = journal.end_life
         fleet.listeners += [detector.observe, probe.observe, self._observe]
         heard = self._find_listeners()
         for account in config.accounts:
@@ -399,9 +413,13 @@ def _database_replaced(done: Rescue) -> None:
 
 
 @asynccontextmanager
-async def _journal(config: Config) -> AsyncIterator[JournalWriter]:
-    database = config.storage.directory / paths.DATABASE
-    journal = await JournalWriter.open(database, on_trouble=_storage_trouble, on_rescue=_database_replaced)
+async def _journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
+    journal = await JournalWriter.open(
+        config.storage.directory / paths.DATABASE,
+        on_trouble=_storage_trouble,
+        on_rescue=_database_replaced,
+        engine=engine,
+    )
     try:
         yield journal
     finally:

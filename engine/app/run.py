@@ -87,7 +87,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
-                sources = (lambda: engine.info, lambda: fleet.snapshots, lambda: engine.jobs.summary)
+                sources = (lambda: engine.info, lambda: fleet.statuses, lambda: engine.jobs.summary)
                 tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
             # Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go
             # through them at each collection while a thousand clients are made anew.

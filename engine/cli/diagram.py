@@ -19,8 +19,11 @@ from engine.cli.common import (
     parse_duration_option,
     reporting_errors,
 )
+from engine.cli.stored_status import read_statuses
 from engine.config import Config, load
+from engine.console.account_status import AccountStatus
 from engine.console.shell import engine_command
+from engine.console.status import last_known
 from states import Policy
 
 DIAGRAMS = Path(__file__).resolve().parents[2] / "diagrams"
@@ -53,10 +56,10 @@ def _from_here(path: Path) -> str:
 def _overlay(settings: Config, account: str | None, *, heat: bool, since: float | None) -> drawing.Overlay:
     """Return what the journal records of one account, or of all; ``since`` is in Unix seconds."""
     with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
-        snapshots = reader.snapshots()
+        statuses = read_statuses(settings, reader)
         if account is not None:
-            account = one_account(sorted({*snapshots, *(one.name for one in settings.accounts)}), account)
-        if account is not None and account not in snapshots:
+            account = one_account(sorted({*statuses, *(one.name for one in settings.accounts)}), account)
+        if account is not None and account not in statuses:
             fail(EXIT_FAILED, f"{account} has not run yet; start the engine once, or choose another --account")
         accounts = None if account is None else [account]
         taken = drawing.observe(reader.entries(accounts=accounts, since=since)).heat if heat else None
@@ -64,14 +67,22 @@ def _overlay(settings: Config, account: str | None, *, heat: bool, since: float 
         path = drawing.observe(reader.entries(accounts=accounts, limit=MAX_PATH_ENTRIES)).path if accounts else ()
     if account is None:
         return drawing.Overlay(title="All accounts", heat=taken)
-    state = snapshots[account][0].state
+    at = statuses[account]
+    state = at.last.state if at.last is not None else None
     walked = " → ".join([path[0][0].value, *(target.value for _, target in path)]) if path else "none yet"
     return drawing.Overlay(
-        title=f"{account} is in {state.value}; its last path: {walked}",
-        current=state,
+        title=f"{account} {_standing(at)}; its last path: {walked}",
+        current=state if at.known else None,
+        left=None if at.known else state,
         path=tuple(path),
         heat=taken,
     )
+
+
+def _standing(at: AccountStatus) -> str:
+    if at.known:
+        return "is paused" if at.paused else f"is in {at.state}"
+    return f"is in an unknown state, {last_known(at, time.time()).partition(';')[0]}"
 
 
 def _write_drawing(content: bytes, form: str, output: Path | None) -> None:

@@ -59,12 +59,14 @@ def stats(
 def _measure_journal(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
     first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
     before = reader.last_moves(first) if since is not None else {}
+    named = holder is not None and holder.engine != ""  # an engine of an older version is not: then the clock decides
+    present = reader.present(holder.engine) if holder is not None else set()
     histories = {}
     for account, sign in reader.last_seen().items():
         last = before.get(account)
         lives = reader.lives(account, from_life=last.life if last else 0)
         # A life in the running engine has not ended; any other ended with its last sign of life.
-        runs = holder is not None and lives and lives[-1].at >= holder.since
+        runs = account in present if named else holder is not None and lives and lives[-1].at >= holder.since
         histories[account] = AccountHistory(lives=lives, last=last, ends=until if runs else sign)
     return measure(histories, reader.moves(first), since=since, until=until)
 

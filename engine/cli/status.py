@@ -11,48 +11,29 @@ import anyio
 from cyclopts import Parameter
 from rich.console import Console
 
-from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite import JournalMissing
 from adapters.sqlite.job_reader import JobReader
 from engine import paths
-from engine.cli.common import (
-    AsJson,
-    ConfigAndPattern,
-    config_and_pattern,
-    have_engine_look,
-    match_accounts,
-    reporting_errors,
-)
+from engine.cli.common import AsJson, ConfigAndPattern, config_and_pattern, match_accounts, reporting_errors
+from engine.cli.stored_status import account_statuses, read_info
 from engine.config import Config, load
 from engine.console import live
+from engine.console.account_status import AccountStatus
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
-from engine.console.status import EngineInfo, as_data, exit_code, page
+from engine.console.status import as_data, exit_code, page
 from engine.console.svg import svg
-from states import Snapshot
 from states.jobs import JobState, JobSummary, by_state
 
 MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
 
-def _read_info(settings: Config) -> EngineInfo:
-    holder = have_engine_look(settings)
-    if holder is None:
-        return EngineInfo(running=False)
-    return EngineInfo(running=True, pid=holder.pid, since=holder.since)
-
-
-def _read_snapshots(settings: Config, pattern: str | None) -> dict[str, Snapshot]:
-    try:
-        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
-            stored = {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
-    except JournalMissing:
-        stored = {}  # the engine has not run yet; the page says that it is not running
-    names = [account.name for account in settings.accounts]
-    found = names if pattern is None else match_accounts(names, pattern)
-    return {name: stored.get(name, Snapshot()) for name in found}
+def _read_accounts(settings: Config, pattern: str | None) -> dict[str, AccountStatus]:
+    accounts = account_statuses(settings)
+    return accounts if pattern is None else {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
 
 
 def _read_jobs(settings: Config) -> JobSummary:
@@ -80,19 +61,19 @@ def status(
         console = Console()
         if watch and not as_json:
             readers = (
-                partial(_read_info, settings),
-                partial(_read_snapshots, settings, account),
+                partial(read_info, settings),
+                partial(_read_accounts, settings, account),
                 partial(_read_jobs, settings),
             )
             with suppress(KeyboardInterrupt):
                 anyio.run(live.show, console, *readers)
-        info, snapshots, jobs = _read_info(settings), _read_snapshots(settings, account), _read_jobs(settings)
+        info, accounts, jobs = read_info(settings), _read_accounts(settings, account), _read_jobs(settings)
         if picture is not None:
-            drawn = svg(page(info, snapshots, time.time(), job_lines(jobs)), engine_command("status", config))
+            drawn = svg(page(info, accounts, time.time(), job_lines(jobs)), engine_command("status", config))
             picture.write_text(drawn, "utf-8")
         if as_json:
-            values = {**as_data(info, snapshots), "jobs": summary_data(jobs)}
+            values = {**as_data(info, accounts), "jobs": summary_data(jobs)}
             print(json_text(values, indent=2))
         elif not watch and picture is None:
-            console.print(page(info, snapshots, time.time(), job_lines(jobs)))
-        raise SystemExit(int(exit_code(info, snapshots.values())))
+            console.print(page(info, accounts, time.time(), job_lines(jobs)))
+        raise SystemExit(int(exit_code(info, accounts.values())))

@@ -1,6 +1,6 @@
 """The state of every account as a table, as text and as JSON."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -9,19 +9,22 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from engine.console.format import date_and_time, iso, moment, of_day, whole_seconds
+from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Statuses, status_of
+from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line, plain
 from states import Snapshot, State
 from states.snapshot import ADVICE
 
 SEVERITY = (
-    State.AUTH_FAILED,
-    State.BACKOFF,
-    State.TIMEOUT,
-    State.RECONNECTING,
-    State.CONNECTING,
-    State.SHUTTING_DOWN,
-    State.HEALTHY,
+    State.AUTH_FAILED.value,
+    State.BACKOFF.value,
+    State.TIMEOUT.value,
+    UNKNOWN,
+    State.RECONNECTING.value,
+    State.CONNECTING.value,
+    State.SHUTTING_DOWN.value,
+    State.HEALTHY.value,
+    PAUSED,
 )
 """Worst first."""
 
@@ -35,6 +38,13 @@ STATE_STYLES: dict[State, tuple[str, str]] = {
     State.HEALTHY: ("✅", "green"),
 }
 """Icon and colour of each state."""
+
+STYLES: dict[str, tuple[str, str]] = {
+    **{state.value: style for state, style in STATE_STYLES.items()},
+    UNKNOWN: ("❔", "yellow"),
+    PAUSED: ("⏸️", "dim"),
+}
+"""Icon and colour of all that an account's status can be."""
 
 
 REMARK_CHARACTERS = 400
@@ -59,14 +69,17 @@ class EngineInfo:
     since: float | None = None
 
 
-def worst_first(snapshots: Mapping[str, Snapshot]) -> list[tuple[str, Snapshot]]:
+def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
     """Return the accounts, worst first: those that need the operator come before those that the engine retries."""
 
-    def rank(item: tuple[str, Snapshot]) -> tuple[bool, int, bool, str]:
+    def rank(item: tuple[str, AccountStatus]) -> tuple[bool, int, bool, str]:
         name, at = item
-        return at.action is None, SEVERITY.index(at.state), at.database is None, name.casefold()
+        severity = SEVERITY.index(at.state)
+        last = at.last
+        calm = at.paused or last is None or last.action is None
+        return calm, severity, last is None or last.database is None, name.casefold()
 
-    return sorted(snapshots.items(), key=rank)
+    return sorted(((name, status_of(at)) for name, at in accounts.items()), key=rank)
 
 
 def cause_text(snapshot: Snapshot) -> str | None:
@@ -77,29 +90,47 @@ def cause_text(snapshot: Snapshot) -> str | None:
     return f"{cause.event}: {cause.detail}" if cause.detail else cause.event
 
 
-def as_data(info: EngineInfo, snapshots: Mapping[str, Snapshot]) -> dict[str, Any]:
+def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
     """Return what ``status --json`` prints about the engine and its accounts."""
     return {
-        "engine": {"running": info.running, "pid": info.pid, "since": iso(info.since)},
-        "accounts": [
-            {
-                "name": name,
-                "state": at.state.value,
-                "since": iso(at.since),
-                "attempt": at.attempt,
-                "failures": at.failures,
-                "reconnects": at.reconnects,
-                "last_success": iso(at.last_success),
-                "deadline": iso(at.deadline),
-                "cause": cause_text(at),
-                "action": at.action.value if at.action else None,
-                "paused": at.paused,
-                "database": _trouble_data(at),
-                "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in at.holds],
-            }
-            for name, at in worst_first(snapshots)
-        ],
+        "engine": {"running": info.running, "pid": info.pid or None, "since": iso(info.since or None)},
+        "counts": _counts(accounts),
+        "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
     }
+
+
+def _counts(accounts: Statuses) -> dict[str, int]:
+    """Return how many accounts there are, and how many are healthy, paused (counted apart) and unknown."""
+    states = [status_of(at).state for at in accounts.values()]
+    counted = (State.HEALTHY.value, PAUSED, UNKNOWN)
+    return {"accounts": len(states), **{state: states.count(state) for state in counted}}
+
+
+def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
+    last = at.last or Snapshot()
+    return {
+        "name": name,
+        "state": last.state.value if at.known else UNKNOWN,
+        "known": at.known,
+        "since": iso(last.since) if at.known else None,
+        "last": None if at.known else _last_data(at),
+        "attempt": last.attempt,
+        "failures": last.failures,
+        "reconnects": last.reconnects,
+        "last_success": iso(last.last_success),
+        "deadline": iso(last.deadline) if at.known else None,
+        "cause": cause_text(last),
+        "action": last.action.value if last.action else None,
+        "paused": at.paused,
+        "database": _trouble_data(last) if at.known else None,
+        "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
+    }
+
+
+def _last_data(at: AccountStatus) -> dict[str, Any] | None:
+    if at.last is None or at.until is None:
+        return None
+    return {"state": at.last.state.value, "since": iso(at.last.since), "until": iso(at.until)}
 
 
 def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
@@ -108,14 +139,14 @@ def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
     return {"event": trouble.event, "detail": trouble.detail, "since": iso(trouble.since)}
 
 
-def exit_code(info: EngineInfo, snapshots: Iterable[Snapshot]) -> ExitCode:
-    """Return the exit code that sums up the fleet."""
-    accounts = list(snapshots)
+def exit_code(info: EngineInfo, accounts: Iterable[AccountStatus | Snapshot]) -> ExitCode:
+    """Return the exit code that sums up the fleet; paused accounts do not count."""
     if not info.running:
         return ExitCode.NOT_RUNNING
-    if any(at.action for at in accounts):
+    counted = [at for account in accounts if not (at := status_of(account)).paused]
+    if any(at.last is not None and at.last.action for at in counted):
         return ExitCode.PERSON_NEEDED
-    return ExitCode.HEALTHY if all(at.state is State.HEALTHY for at in accounts) else ExitCode.TROUBLED
+    return ExitCode.HEALTHY if all(at.healthy for at in counted) else ExitCode.TROUBLED
 
 
 def situation(snapshot: Snapshot, now: float) -> str:
@@ -144,12 +175,26 @@ def situation(snapshot: Snapshot, now: float) -> str:
             return f"attempt {snapshot.attempt}, {whole_seconds(left)} left"
 
 
-def remark(snapshot: Snapshot, now: float) -> str:
+def last_known(at: AccountStatus, now: float) -> str:
+    """Return where an account was when it was last known, and what a person should do about it."""
+    if (last := at.last) is None or at.until is None:
+        return "has not run yet"
+    if last.state is State.SHUTTING_DOWN:
+        said = f"stopped at {moment(at.until, now)}"
+    else:
+        said = f"was {last.state} {'until' if at.until > last.since else 'at'} {moment(at.until, now)}"
+    return f"{said}; {ADVICE[last.action]}" if last.action else said
+
+
+def remark(account: AccountStatus | Snapshot, now: float) -> str:
     """Return what the account does now, and why; empty if there is nothing special."""
-    return "; ".join(part for part in (situation(snapshot, now), cause_text(snapshot)) if part)
+    at = status_of(account)
+    if not at.known or at.last is None:
+        return last_known(at, now)
+    return "; ".join(part for part in (situation(at.last, now), cause_text(at.last)) if part)
 
 
-def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
+def table(accounts: Statuses, now: float) -> Table:
     """Return the accounts as a table that fits a terminal of 80 columns."""
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
@@ -158,51 +203,54 @@ def table(snapshots: Mapping[str, Snapshot], now: float) -> Table:
     grid.add_column("Remark", ratio=1, no_wrap=True, overflow="ellipsis")
     for title in ("Fails", "Reconn", "Last ok"):
         grid.add_column(title, justify="right", no_wrap=True)
-    for name, at in worst_first(snapshots):
-        icon, style = STATE_STYLES[at.state]
+    for name, at in worst_first(accounts):
+        icon, style = STYLES[at.state]
+        last = at.last or Snapshot()
         grid.add_row(
             plain(name),
             Text(f"{icon} {at.state}", style=style),
-            whole_seconds(now - at.since),
+            whole_seconds(now - last.since) if at.known else "–",
             plain(remark(at, now), "dim", REMARK_CHARACTERS),
-            str(at.failures),
-            str(at.reconnects),
-            of_day(at.last_success) if at.last_success else "never",
+            str(last.failures),
+            str(last.reconnects),
+            moment(last.last_success, now) if last.last_success else "never",
         )
     return grid
 
 
-def heading(info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float) -> Text:
+def heading(info: EngineInfo, accounts: Statuses, now: float) -> Text:
     """Return a line about the engine."""
-    if not snapshots:
+    if not accounts:
         return Text("Holdfast: starting", style="bold")
-    healthy = sum(at.state is State.HEALTHY for at in snapshots.values())
     if not info.running:
         return Text("The engine is not running; this is where it left the accounts.", style="yellow")
-    text = f"Holdfast: {healthy} of {len(snapshots)} healthy"
+    counts = _counts(accounts)
+    text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
+    text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])
     since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
     return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
 
 
-def page(
-    info: EngineInfo, snapshots: Mapping[str, Snapshot], now: float, more: Iterable[RenderableType] = ()
-) -> RenderableType:
+def page(info: EngineInfo, accounts: Statuses, now: float, more: Iterable[RenderableType] = ()) -> RenderableType:
     """Return the whole status page, with ``more`` at the end."""
-    return Group(heading(info, snapshots, now), "", table(snapshots, now), *more)
+    return Group(heading(info, accounts, now), "", table(accounts, now), *more)
 
 
-def block(snapshots: Mapping[str, Snapshot]) -> str:
+def block(accounts: Statuses) -> str:
     """Return the status block as the user's guide prints it."""
     rule = "=" * 60
     parts = [rule, "CONNECTION STATUS", rule, ""]
-    for name, at in sorted(snapshots.items()):
-        state = at.resumes if at.state is State.SHUTTING_DOWN and at.action else at.state
+    for name, given in sorted(accounts.items()):
+        at = status_of(given)
+        last = at.last or Snapshot()
+        ended = at.known and not at.paused and last.state is State.SHUTTING_DOWN and last.action is not None
+        state = last.resumes.value if ended else at.state
         parts += [
-            f"{STATE_STYLES[state][0]} {one_line(name)}",
-            f"  Status: {state}{', paused' if at.paused else ''}",
-            f"  Failures: {at.failures}",
-            f"  Reconnects: {at.reconnects}",
-            f"  Last Success: {date_and_time(at.last_success) if at.last_success else 'never'}",
+            f"{STYLES[state][0]} {one_line(name)}",
+            f"  Status: {state}",
+            f"  Failures: {last.failures}",
+            f"  Reconnects: {last.reconnects}",
+            f"  Last Success: {date_and_time(last.last_success) if last.last_success else 'never'}",
             "",
         ]
     return "\n".join([*parts[:-1], rule])

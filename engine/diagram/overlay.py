@@ -36,6 +36,8 @@ class Overlay:
     title: str = field(default="", converter=one_line)
     """The heading, which may have an account's name."""
     current: State | None = None
+    left: State | None = None
+    """Where the account was when it was last known, if its state is not known now."""
     path: tuple[Pair, ...] = ()
     heat: Heat | None = None
 
@@ -46,6 +48,8 @@ class Overlay:
     def remarks(self, state: State) -> list[str]:
         """Return the remarks in a state's box."""
         found = ["● now here"] if state is self.current else []
+        if state is self.left:
+            found.append("○ was last known here")
         if self.heat and state in self.heat.dwells:
             found.append(f"stayed {seconds(self.heat.dwells[state])} (median)")
         return found

@@ -32,7 +32,8 @@ def check(config: Config, fix: bool) -> Iterator[Finding]:
     directory = config.storage.directory
     holder = _holder(directory / paths.LOCK)
     if holder is not None:
-        yield Finding("engine", True, f"runs as process {holder.pid} since {date_and_time(holder.since)}")
+        since = f" since {date_and_time(holder.since)}" if holder.since else ""
+        yield Finding("engine", True, f"runs as process {holder.pid}{since}")
     else:
         yield Finding("engine", True, "does not run on this data")
     yield from directories.check_directory("storage", directory, fix=fix)

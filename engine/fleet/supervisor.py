@@ -1,6 +1,6 @@
 """The supervisor: runs all accounts side by side, so that none can stop another, and ends them in bounded time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import anyio
@@ -8,9 +8,10 @@ import structlog
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
+from engine.console.account_status import AccountStatus
 from engine.fleet.ports import Observer
 from engine.fleet.runner import Runner
-from states import Event, Snapshot, Step
+from states import Event, Snapshot, State, Step
 from states.events import StopRequested
 
 RESTART_DELAY = 10.0
@@ -37,9 +38,11 @@ class Supervisor:
     stop: anyio.Event
     grace: float
     listeners: list[Observer] = field(factory=list, init=False)
-    at_stop: Mapping[str, Snapshot] = field(factory=dict, init=False)
+    at_stop: Mapping[str, AccountStatus] = field(factory=dict, init=False)
     """Where each account was when the stop began."""
     stopping: bool = field(default=False, init=False)
+    life_failed: Callable[[str, int], Awaitable[None]] | None = field(default=None, init=False)
+    """Called with an account and the number of its life when an error of the engine has ended that life."""
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
     _fleet: TaskGroup | None = field(default=None, init=False)
     _told: dict[Observer, float] = field(factory=dict, init=False)
@@ -52,6 +55,19 @@ class Supervisor:
             name: runner.snapshot if runner.snapshot.life else runner.restored or runner.snapshot
             for name, runner in self.runners.items()
         }
+
+    @property
+    def statuses(self) -> Mapping[str, AccountStatus]:
+        """Where each account is; that is not known before its first life, and after one that an error ended."""
+        return {name: self.status(name) for name in self.runners}
+
+    def status(self, name: str) -> AccountStatus:
+        """Return where an account is; raises ``KeyError`` for one that the fleet does not have."""
+        runner = self.runners[name]
+        at = runner.snapshot
+        if not at.life:
+            return AccountStatus(runner.restored, present=False)
+        return AccountStatus(at, present=at.state is State.SHUTTING_DOWN or not runner.ended.is_set())
 
     def notify(self, accounts: Iterable[str], event: Event) -> None:
         """Send accounts an event without waiting. A full mailbox does not get it: such events are only hints."""
@@ -74,7 +90,7 @@ class Supervisor:
             for name in self.runners:
                 fleet.start_soon(self._keep_alive, name, name=name)
             await self.stop.wait()
-            self.stopping, self.at_stop = True, self.snapshots
+            self.stopping, self.at_stop = True, self.statuses
             with anyio.move_on_after(self.grace + STOP_MARGIN):
                 async with anyio.create_task_group() as closing:
                     for runner in self.runners.values():
@@ -124,10 +140,20 @@ class Supervisor:
             await runner.live()
         except Exception:
             log.exception("life_failed", account=runner.account)
+            await self._abandon(runner)
             return False
         finally:
             runner.ended.set()
         return not runner.snapshot.paused
+
+    async def _abandon(self, runner: Runner) -> None:
+        """Have it stored that a life is over, which its last snapshot does not say."""
+        if self.life_failed is None or runner.snapshot.state is State.SHUTTING_DOWN:
+            return
+        try:
+            await self.life_failed(runner.account, runner.snapshot.life)
+        except Exception:
+            log.exception("observer_failed", account=runner.account, trigger="life_failed")
 
     async def _rest(self, name: str) -> None:
         resumed = self._resting[name] = anyio.Event()

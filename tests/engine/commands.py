@@ -36,10 +36,14 @@ async def write_life(journal: JournalWriter, name: str, driver: AccountDriver, e
         await journal.write(name, made.record, made.snapshot)
 
 
+ENGINE = "the engine of the story"
+"""Its identity."""
+
+
 async def write_stories(directory: Path, config: str, stories: Mapping[str, Sequence[Event]]) -> Path:
     """Write a config, and the journal of one life for each account; return the directory."""
     (directory / "config.yaml").write_text(config)
-    journal = await JournalWriter.open(directory / "data" / "engine.db", on_trouble=lambda *_: None)
+    journal = await JournalWriter.open(directory / "data" / "engine.db", on_trouble=lambda *_: None, engine=ENGINE)
     for name, events in stories.items():
         await write_life(journal, name, AccountDriver(), events)
     assert await journal.aclose(5) == 0

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from adapters.system import EngineLock
+from engine import paths
 from engine.cli.diagram import DIAGRAMS
+from tests.engine.commands import ENGINE
 from tests.engine.diagram.conftest import CONFIG, Run
 
 needs_graphviz = pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
@@ -93,7 +96,8 @@ def test_a_picture_goes_to_its_file(run: Run, tmp_path: Path) -> None:
 
 def test_account_marks_where_it_is_and_how_it_came_there(run: Run, journal: Path) -> None:
     """The state is marked, the title tells the last five steps, and only the arrows of the path are bold."""
-    code, out, _ = run("config.yaml", "--account", "News 1", "--format", "dot")
+    with EngineLock(journal / "data" / paths.LOCK).held(0.0, ENGINE):
+        code, out, _ = run("config.yaml", "--account", "News 1", "--format", "dot")
     assert code == 0
     path = "reconnecting → backoff → reconnecting → healthy → backoff"
     assert f"News 1 is in backoff; its last path: backoff → {path}" in out
@@ -106,11 +110,21 @@ def test_account_marks_where_it_is_and_how_it_came_there(run: Run, journal: Path
 
 def test_account_is_marked_in_mermaid_too(run: Run, journal: Path) -> None:
     """The state has the look of now, and the arrows say that they are the path."""
-    _, out, _ = run("config.yaml", "--account", "News 2")
+    with EngineLock(journal / "data" / paths.LOCK).held(0.0, ENGINE):
+        _, out, _ = run("config.yaml", "--account", "News 2")
     assert "class healthy now" in out
     assert [line.split(":")[0].strip() for line in out.splitlines() if "last path<" in line] == [
         "either_attempt --> healthy"
     ]
+
+
+def test_a_state_of_an_engine_that_is_gone_is_not_marked_as_now(run: Run, journal: Path) -> None:
+    """Without its engine an account is nowhere: the drawing says where it was known last."""
+    with EngineLock(journal / "data" / paths.LOCK).held(0.0, "another engine"):
+        _, out, _ = run("config.yaml", "--account", "News 2", "--format", "dot")
+    assert "now here" not in out
+    assert "News 2 is in an unknown state, was healthy" in out
+    assert [line.strip().split(" [")[0] for line in out.splitlines() if "was last known here" in line] == ["healthy"]
 
 
 # --- --heat ----------------------------------------------------------------------------------------------------------

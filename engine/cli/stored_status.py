@@ -1,0 +1,43 @@
+"""What the files say of the engine and of its accounts: for commands, with an engine running or without."""
+
+from adapters.sqlite import JournalMissing, JournalReader
+from adapters.system import holder_of
+from engine import paths
+from engine.cli.common import have_engine_look
+from engine.config import Config
+from engine.console.account_status import AccountStatus
+from engine.console.status import EngineInfo
+
+NEVER_RAN = AccountStatus(None)
+
+
+def read_info(settings: Config) -> EngineInfo:
+    """Return whether an engine runs on this data."""
+    holder = have_engine_look(settings)
+    if holder is None:
+        return EngineInfo(running=False)
+    return EngineInfo(running=True, pid=holder.pid, since=holder.since)
+
+
+def read_statuses(settings: Config, reader: JournalReader) -> dict[str, AccountStatus]:
+    """Return the status of every account that the journal has.
+
+    A snapshot says where its account is if the engine that decided it holds the lock now. Its identity in the lock
+    file and in the journal decides that: process numbers are used again, and clocks can be wrong.
+    """
+    with reader.read_transaction():
+        holder = holder_of(settings.storage.directory / paths.LOCK)
+        present = reader.present(holder.engine) if holder is not None else set()
+        return {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
+
+
+def account_statuses(settings: Config) -> dict[str, AccountStatus]:
+    """Return the status of the config's accounts, and of others that the engine still runs."""
+    try:
+        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+            stored = read_statuses(settings, reader)
+    except JournalMissing:
+        stored = {}  # no engine has run yet
+    names = [account.name for account in settings.accounts]
+    others = [name for name, at in stored.items() if at.present and name not in names]
+    return {name: stored.get(name, NEVER_RAN) for name in (*names, *others)}
