@@ -77,7 +77,7 @@ def test_the_engine_s_own_rows_are_known(run: Run, data: Path) -> None:
     with EngineLock(data / paths.LOCK).held(0.0, ENGINE):
         row = rows_of(run)["News"]
         assert (row["state"], row["known"], row["last"]) == ("healthy", True, None)
-        assert run("--account", "News")[0] == ExitCode.HEALTHY
+        assert run("config.yaml", "News")[0] == ExitCode.HEALTHY
         assert json.loads(run("--json")[1])["engine"]["since"] is None, "0 is no time"
 
 
@@ -85,7 +85,7 @@ def test_an_account_that_never_ran_has_no_time(run: Run, data: Path) -> None:
     """It has no state, no start in 1970, and the page says so."""
     with EngineLock(data / paths.LOCK).held(0.0, ENGINE):
         row = rows_of(run)["Never"]
-        line = run("--account", "Never")[1].splitlines()[-1]
+        line = run("config.yaml", "Never")[1].splitlines()[-1]
     assert (row["state"], row["known"], row["since"], row["last"]) == ("unknown", False, None, None)
     assert line.split() == ["Never", "❔", "unknown", "–", "has", "not", "run", "yet", "0", "0", "never"]
     assert "1970" not in json.dumps(row)
@@ -103,7 +103,7 @@ def test_a_pause_outlives_the_engine_and_is_counted_apart(run: Run, data: Path, 
     """Paused accounts are neither healthy nor unhealthy: alone they are no reason for exit code 1."""
     with EngineLock(data / paths.LOCK).held(0.0, identity):
         told = json.loads(run("--json")[1])
-        code, page, _ = run("--account", "Rests")
+        code, page, _ = run("config.yaml", "Rests")
     assert told["counts"]["paused"] == 1
     assert code == ExitCode.HEALTHY
     assert "⏸" in page
