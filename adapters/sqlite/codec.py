@@ -68,12 +68,15 @@ def decode_body(text: str) -> dict[str, Any]:
     def decode() -> dict[str, Any]:
         body = _object(text)
         payload = _payload(body.get("payload", {}))
-        return {
+        found = {
             "payload": payload,
             "effects": tuple(body.get("effects", ())),
             "detail": body.get("detail", payload.get("detail", "")),
             "cause": tuple(body.get("cause", payload.get("chain", ()))),
         }
+        if not all(isinstance(each, str) for each in (found["detail"], *found["cause"], *found["effects"])):
+            raise TypeError("detail, cause and effects must be text")
+        return found
 
     return _decode(decode, "record")
 
@@ -93,7 +96,7 @@ def _payload(values: dict[str, Any]) -> dict[str, Any]:
 def _decode(decode: Callable[[], T], what: str) -> T:
     try:
         return decode()
-    except (ValueError, TypeError, LookupError, AttributeError, cattrs.BaseValidationError) as exc:
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, cattrs.BaseValidationError) as exc:
         raise Undecodable(
             f"a stored {what} cannot be read ({type(exc).__name__}: {exc}); "
             "use the version that wrote it, or restore a backup"

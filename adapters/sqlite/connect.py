@@ -3,7 +3,9 @@
 import contextlib
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from adapters.sqlite.errors import translating_errors
@@ -54,6 +56,27 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3
             connection.close()
             raise
         return connection
+
+
+def read_rows(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Return the rows of a query; a text that is not UTF-8 comes with its odd bytes as half characters.
+
+    SQLite stores any bytes as text, and Python would refuse the row, and with it all rows that are read together.
+    """
+    try:
+        return connection.execute(sql, values).fetchall()
+    except sqlite3.OperationalError as exc:
+        if "decode to UTF-8" not in str(exc):
+            raise
+    connection.text_factory = _decode_leniently
+    try:
+        return connection.execute(sql, values).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def _decode_leniently(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def create_directories(directory: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 from adapters.sqlite.errors import Undecodable
 from states.jobs import Job, JobState
 
+MAX_TIME = 1e15
+"""Beyond every time and every count of progress: what is greater was not written by an engine."""
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _encode_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -26,6 +28,18 @@ def legible(text: str) -> str:
     it, a row can never be read again, nor can the rows that are read together with it.
     """
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _check_number(value: object) -> None:
+    if not isinstance(value, int | float) or not abs(value) < MAX_TIME:
+        raise TypeError(f"{value!r:.40} in place of a number")
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, found {type(value).__name__}")
+    return value
 
 
 def _text(value: Any) -> str | None:
@@ -48,16 +62,23 @@ def job_from(row: Sequence[Any]) -> Job:
         detail, error, results, done, total, began, since, since_done, seen, ended,
     ) = row  # fmt: skip
     try:
+        if not (isinstance(kind, str) and isinstance(detail, str)):
+            raise TypeError("kind and detail must be text")
+        for value in (priority, attempts, losses, results, added):
+            _check_number(value)
+        for value in (due, wait, done, total, began, since, since_done, seen, ended):
+            if value is not None:
+                _check_number(value)
         return Job(
-            id=id_, kind=kind, data=json.loads(data), priority=priority, added=added, account=account or None,
+            id=id_, kind=kind, data=_object(data), priority=priority, added=added, account=account or None,
             state=JobState(state), due=due, wait=wait, attempts=attempts, losses=losses, paid=paid, worker=worker,
-            checkpoint=None if checkpoint is None else json.loads(checkpoint),
+            checkpoint=None if checkpoint is None else _object(checkpoint),
             result=None if result is None else json.loads(result),
             detail=detail, error=() if error == "[]" else tuple(json.loads(error)), results=results,
             done=done, total=total, began=began,
             since=since, since_done=since_done, seen=seen, ended=ended,
         )  # fmt: skip
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise Undecodable(
             f"job {id_} cannot be read ({type(exc).__name__}: {exc}); use the version that wrote it"
         ) from exc

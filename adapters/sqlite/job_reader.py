@@ -2,16 +2,16 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from attrs import define
+from attrs import define, field
 
 from adapters.sqlite import job_schema
-from adapters.sqlite.connect import open_read_only
-from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
+from adapters.sqlite.connect import open_read_only, read_rows
+from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import job_from
 from adapters.sqlite.jobs import counts_of, find
 from adapters.sqlite.schema import schema_version
@@ -31,6 +31,8 @@ class JobReader:
     path: Path
     _db: sqlite3.Connection
     _version: int
+    on_unreadable: Callable[[int, str], None] = field(default=lambda number, why: None)
+    """Called for each job that ``jobs`` leaves out because its row cannot be read: its number, and why."""
 
     @classmethod
     @contextmanager
@@ -83,18 +85,24 @@ class JobReader:
             after = first - 1
         while True:
             query = f"{self._select} WHERE {where} ORDER BY id LIMIT {PAGE_ROWS}"
-            page = [job_from(row) for row in self._db.execute(query, [after, *values]).fetchall()]
-            yield from page
+            page = read_rows(self._db, query, [after, *values])
+            for row in page:
+                try:
+                    job = job_from(row)
+                except Undecodable as exc:
+                    self.on_unreadable(row[0], str(exc))
+                else:
+                    yield job
             if len(page) < PAGE_ROWS:
                 return
-            after = page[-1].id
+            after = page[-1][0]
 
     def results(self, number: int, limit: int) -> list[Any]:
         """Return the first ``limit`` results that a job has stored."""
         if not self._has_jobs:
             return []
         query = "SELECT value FROM job_results WHERE job = ? ORDER BY number LIMIT ?"
-        return [json.loads(value) for (value,) in self._db.execute(query, (number, limit))]
+        return [_decoded(value) for (value,) in read_rows(self._db, query, (number, limit))]
 
     def messages(self, chat: int) -> Iterator[tuple[int, str]]:
         """Yield number and text of the messages collected from a chat in which all members see the same numbers."""
@@ -102,3 +110,10 @@ class JobReader:
             yield from self._db.execute(
                 "SELECT id, text FROM messages WHERE owner = '' AND chat = ? ORDER BY id", (chat,)
             )
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, TypeError) as exc:
+        return {"unreadable": f"{type(exc).__name__}: {exc}"}

@@ -126,6 +126,13 @@ RECOVER = Statement(
     order=9,
 )
 """(why): puts the jobs back into the queue that ran when an engine died; each counts that as a lost connection."""
+UNREADABLE = Statement(
+    "unreadable job",
+    f"""{ROWS} UPDATE jobs SET state = 'failed', due = NULL, detail = {cell(1)}, ended = {cell(2)}
+    FROM rows WHERE jobs.id = {cell(0)} AND state = 'queued'""",
+    order=19,
+)
+"""(job, why, now): ends a job whose row cannot be read, so that the jobs behind it can begin. Its data stay."""
 PRUNE_JOBS = Statement(
     "prune jobs",
     f"""{ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended

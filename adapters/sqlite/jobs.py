@@ -17,8 +17,8 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from adapters.sqlite import job_schema, schema
-from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import FileReplaced, JournalMissing, naming_file, translating_errors
+from adapters.sqlite.connect import open_database, open_read_only, read_rows
+from adapters.sqlite.errors import FileReplaced, JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
@@ -149,10 +149,17 @@ class JobStore:
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
         """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already."""
         values = (kind, account or "", limit)
-        found = await self._read(lambda db: [job_from(row) for row in db.execute(job_schema.SELECT_READY, values)])
-        for job in found:
+        rows = await self._read(lambda db: read_rows(db, job_schema.SELECT_READY, values))
+        jobs = []
+        for row in rows:
+            try:
+                jobs.append(job_from(row))
+            except Undecodable as exc:
+                # It would be read first each time, and keep all jobs behind it from beginning.
+                await self.writer.write(job_schema.UNREADABLE, (row[0], str(exc), time.time()))
+        for job in jobs:
             self._remember(job)
-        return found
+        return jobs
 
     async def ended(self, ids: Sequence[int]) -> set[int]:
         """Return which of these jobs the operator has cancelled."""
@@ -236,8 +243,8 @@ def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JO
     """Return a job by its number, None if there is none."""
     if not 0 < number <= MAX_NUMBER:
         return None
-    row = db.execute(f"{select} WHERE id = ?", (number,)).fetchone()
-    return None if row is None else job_from(row)
+    rows = read_rows(db, f"{select} WHERE id = ?", (number,))
+    return job_from(rows[0]) if rows else None
 
 
 def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
@@ -292,17 +299,22 @@ def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
     return range(last - len(rows) + 1, last + 1)
 
 
-def change(path: Path, numbers: Iterable[int], event: JobEvent) -> list[tuple[Job, Job] | int]:
+def change(path: Path, numbers: Iterable[int], event: JobEvent) -> list[tuple[Job, Job] | int | str]:
     """Apply an operator's command to jobs, all in one transaction.
 
-    Returns for each number the job before and after, or the number itself if there is no such job.
+    Returns for each number the job before and after, the number itself if there is no such job, or why it cannot be
+    read.
     """
     if not path.exists():
         raise JournalMissing(f"{path}: there is no such file; add a job or run the engine first")
-    outcomes: list[tuple[Job, Job] | int] = []
+    outcomes: list[tuple[Job, Job] | int | str] = []
     with _transaction(path) as db:
         for number in numbers:
-            before = find(db, number)
+            try:
+                before = find(db, number)
+            except Undecodable as exc:
+                outcomes.append(str(exc))
+                continue
             if before is None:
                 outcomes.append(number)
                 continue

@@ -2,16 +2,16 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot
-from adapters.sqlite.connect import open_read_only
+from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
 from states.events import EVENTS, Failure
@@ -67,6 +67,16 @@ class StoredMove:
     event: str
 
 
+@frozen(kw_only=True)
+class UnreadableRow:
+    """A row that cannot be read: the number of its entry (0 for a life or a snapshot), whose it is, and why."""
+
+    seq: int
+    account: str | None
+    life: int | None
+    why: str
+
+
 _decode_policy = lru_cache(maxsize=8)(decode_policy)  # nearly all lives share one
 
 
@@ -74,13 +84,15 @@ _decode_policy = lru_cache(maxsize=8)(decode_policy)  # nearly all lives share o
 class JournalReader:
     """Reads the journal, never writes. Not for an event loop: each call reads the file.
 
-    All methods raise ``DatabaseUnusable`` when the file cannot be read, and ``Undecodable`` for a value that another
-    version wrote and this one cannot read.
+    All methods raise ``DatabaseUnusable`` when the file cannot be read. A row that another version wrote, or something
+    else has spoilt, raises ``Undecodable``; a reader with ``on_unreadable`` leaves it out, and goes on.
     """
 
     path: Path
     _connection: sqlite3.Connection
     _version: int
+    on_unreadable: Callable[["UnreadableRow"], None] | None = field(default=None)
+    """Called for each row that cannot be read, in the order of the rows, which is then left out; None: it raises."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -150,8 +162,13 @@ class JournalReader:
     def snapshots(self) -> dict[str, tuple[Snapshot, int]]:
         """Return each account's snapshot and the ``seq`` of its last entry before it (0: none), by name."""
         rows = self._select(SELECT_SNAPSHOTS)
-        with naming_file(self.path):
-            return {name: (decode_snapshot(text), seq) for name, text, seq in rows}
+        found = {}
+        for name, text, seq in rows:
+            try:
+                found[name] = decode_snapshot(text), seq
+            except Undecodable as exc:
+                self._leave_out(exc, account=name)
+        return found
 
     def present(self, engine: str) -> set[str]:
         """Return the accounts whose stored snapshot was decided by the engine of this identity.
@@ -179,18 +196,21 @@ class JournalReader:
             FROM lives WHERE life >= ? {one} ORDER BY name, life""",
             [from_life, *([] if account is None else [account])],
         )
-        with naming_file(self.path):
-            return [
-                StoredLife(
+        found = []
+        for name, life, at, policy, snapshot, pruned_to, base in rows:
+            try:
+                found.append(StoredLife(
                     account=name, life=life, at=at, policy=_decode_policy(policy), snapshot=decode_snapshot(snapshot),
                     pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
-                )
-                for name, life, at, policy, snapshot, pruned_to, base in rows
-            ]  # fmt: skip
+                ))  # fmt: skip
+            except Undecodable as exc:
+                self._leave_out(exc, account=name, life=life)
+        return found
 
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none."""
-        return next(self._entries(self._rows("seq = ?", [seq])), None)
+        with naming_file(self.path):
+            return next(map(_entry, self._rows("seq = ?", [seq])), None)
 
     def before(self, entry: Entry, count: int) -> list[Entry]:
         """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
@@ -226,7 +246,8 @@ class JournalReader:
         names = dict(self._select("SELECT id, name FROM names"))
         while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
             for row in page:
-                yield self._move(names, row)
+                if (move := self._move(names, row)) is not None:
+                    yield move
             first = page[-1][0] + 1
 
     def last_moves(self, before: int) -> dict[str, StoredMove]:
@@ -237,7 +258,8 @@ class JournalReader:
             for row in self._select(
                 f"{_MOVES} WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT 1", [account, before]
             ):
-                found[names[account]] = self._move(names, row)
+                if (move := self._move(names, row)) is not None:
+                    found[move.account] = move
         return found
 
     def last_seen(self) -> dict[str, float]:
@@ -285,17 +307,19 @@ class JournalReader:
         account = "account = (SELECT id FROM names WHERE name = ?)"
         return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
 
-    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove:
+    def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove | None:
+        """Return the move in a row; None if it cannot be read."""
         seq, account, life, at, dwell, source, target, event = row
         try:
+            _check_numbers(at, dwell)
             return StoredMove(
                 seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
                 target=State(names[target]), event=names[event],
             )  # fmt: skip
-        except (LookupError, ValueError) as exc:
-            raise Undecodable(
-                f"{self.path}: entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
-            ) from exc
+        except (LookupError, ValueError, TypeError) as exc:
+            why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
+            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=life)
+            return None
 
     def _conditions(
         self, accounts: Sequence[str] | None, state: State | None, event: str | None, since: float | None, failed: bool
@@ -319,16 +343,31 @@ class JournalReader:
 
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
         for row in rows:
-            with naming_file(self.path):
+            try:
                 entry = _entry(row)
-            yield entry
+            except Undecodable as exc:
+                self._leave_out(exc, seq=row[0], account=row[2], life=row[3])
+            else:
+                yield entry
+
+    def _leave_out(self, exc: Undecodable, *, account: str | None, seq: int = 0, life: int | None = None) -> None:
+        """Tell of a row that cannot be read; raise its error if nobody is to be told."""
+        if self.on_unreadable is None:
+            raise Undecodable(f"{self.path}: {exc}") from exc
+        self.on_unreadable(UnreadableRow(seq=seq, account=account, life=life, why=str(exc)))
 
     def _rows(self, rest: str, values: list[Any]) -> list[tuple[Any, ...]]:
         return self._select(f"SELECT {_COLUMNS} FROM journal WHERE {rest}", values)
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with translating_errors(self.path):
-            return self._connection.execute(sql, values).fetchall()
+            return read_rows(self._connection, sql, values)
+
+
+def _check_numbers(*values: Any) -> None:
+    for value in values:
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r:.40} in place of a number")
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
@@ -336,12 +375,14 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     if account is None:
         raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
     try:
+        _check_numbers(at, dwell, attempt, failures, life)
+        _check_numbers(*(value for value in (delay, draw, deadline) if value is not None))
         return Entry(
             seq=seq, account=account, life=life, at=at, source=State(source), event=event, rule=rule,
             target=State(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
             dwell=dwell, **decode_body(body),
         )  # fmt: skip
-    except ValueError as exc:
+    except (ValueError, TypeError) as exc:
         raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc
     except Undecodable as exc:
         raise Undecodable(f"entry {seq} of the journal: {exc}") from exc

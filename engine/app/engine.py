@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -428,5 +428,8 @@ async def _journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
                 journal_log.error("journal_rows_lost", rows=lost)
 
 
-def _records(path: Path) -> AbstractContextManager[JournalReader]:
-    return JournalReader.open(path)
+@contextmanager
+def _records(path: Path) -> Iterator[JournalReader]:
+    with JournalReader.open(path) as reader:
+        reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
+        yield reader

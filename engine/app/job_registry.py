@@ -1,6 +1,5 @@
 """The job registry: the engine's own kinds of jobs, and those of the config's modules. A composition root."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -10,7 +9,7 @@ from adapters.sqlite.jobs import NewJob
 from adapters.telegram.builtin_jobs import BUILT_IN
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
-from engine.work.kinds import BadJob, JobKind, JobKinds
+from engine.work.kinds import BadJob, JobKind, JobKinds, unstorable
 from engine.work.modules import BadModule, ModuleContents, load_modules
 
 MAX_PRIORITY = 1_000_000
@@ -53,6 +52,8 @@ class JobRegistry:
 
         ``wait`` is the length of a wait that ends at ``due``: unlike a time that was chosen, it moves with the clock.
         """
+        if (fault := unstorable(data)) is not None:
+            raise BadJob(f"the data of a {kind} job cannot be stored: {fault}")
         self.kinds.check(kind, data)
         if account is not None:
             try:
@@ -63,10 +64,6 @@ class JobRegistry:
             raise BadJob(f"a priority is a whole number from -{MAX_PRIORITY:,} to {MAX_PRIORITY:,}, not {priority}")
         if due is not None and not 0 <= due < LAST_DUE:  # NaN fails this, too
             raise BadJob("a job begins at a time from 1970 to 2999; choose one of these years")
-        try:
-            json.dumps(data, allow_nan=False)
-        except (TypeError, ValueError) as exc:
-            raise BadJob(f"the data of a {kind} job is not JSON: {exc}") from None
         return NewJob(kind=kind, data=dict(data), account=account, priority=priority, due=due, wait=wait)
 
     def data_of(self, kind: str, words: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from adapters.sqlite import JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from engine import diagram as drawing
 from engine import paths
 from engine.cli.common import (
@@ -19,6 +20,7 @@ from engine.cli.common import (
     parse_duration_option,
     reporting_errors,
 )
+from engine.cli.log_common import tell_unreadable
 from engine.cli.stored_status import read_statuses
 from engine.config import Config, load
 from engine.console.account_status import AccountStatus
@@ -56,6 +58,8 @@ def _from_here(path: Path) -> str:
 def _overlay(settings: Config, account: str | None, *, heat: bool, since: float | None) -> drawing.Overlay:
     """Return what the journal records of one account, or of all; ``since`` is in Unix seconds."""
     with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        unreadable: list[UnreadableRow] = []
+        reader.on_unreadable = unreadable.append
         statuses = read_statuses(settings, reader)
         if account is not None:
             account = one_account(sorted({*statuses, *(one.name for one in settings.accounts)}), account)
@@ -65,6 +69,7 @@ def _overlay(settings: Config, account: str | None, *, heat: bool, since: float 
         taken = drawing.observe(reader.entries(accounts=accounts, since=since)).heat if heat else None
         # --since limits only the heat: the path is always the last one.
         path = drawing.observe(reader.entries(accounts=accounts, limit=MAX_PATH_ENTRIES)).path if accounts else ()
+    tell_unreadable(unreadable)
     if account is None:
         return drawing.Overlay(title="All accounts", heat=taken)
     at = statuses[account]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,6 +130,7 @@ def list_jobs(
         console, now = Console(highlight=False), time.time()
         engine = have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
+            reader.on_unreadable = partial(_print_unreadable, as_json)
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
                 if as_json:
                     print(json_text(as_data(job)))
@@ -138,6 +140,14 @@ def list_jobs(
                 print(counts_text(by_state(reader.counts())) or "there are no jobs", file=sys.stderr)
                 if engine is None:
                     print("the engine is not running; they go on when it does", file=sys.stderr)
+
+
+def _print_unreadable(as_json: bool, number: int, why: str) -> None:
+    """Print the place of a job whose row cannot be read."""
+    if as_json:
+        print(json_text({"id": number, "unreadable": why}))
+    else:
+        print(f"{number:>6} ⚠️ unreadable  {one_line(why)}")
 
 
 @app.command
@@ -225,13 +235,13 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
                 wanted["state"] = list(CHANGEABLE[type(event)])
             with JobReader.open(path) as reader:
                 numbers = tuple(job.id for job in reader.jobs(wanted))
-        outcomes: list[tuple[Job, Job] | int] = []
+        outcomes: list[tuple[Job, Job] | int | str] = []
         for first in range(0, len(numbers), MAX_JOBS_PER_TRANSACTION):
             outcomes += change(path, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
         have_engine_look(settings)
         refused = [sentence for outcome in outcomes if (sentence := _refusal(outcome, event)) is not None]
         able = CHANGEABLE[type(event)]
-        changed = [each[1] for each in outcomes if not isinstance(each, int) and each[0].state in able]
+        changed = [each[1] for each in outcomes if isinstance(each, tuple) and each[0].state in able]
         if as_json:
             for job in changed:
                 print(json_text(as_data(job)))
@@ -251,8 +261,10 @@ CHANGEABLE: dict[type[JobEvent], tuple[str, ...]] = {
 """The states in which each command changes a job."""
 
 
-def _refusal(outcome: tuple[Job, Job] | int, event: JobEvent) -> str | None:
+def _refusal(outcome: tuple[Job, Job] | int | str, event: JobEvent) -> str | None:
     """Return why a job did not change; None if it did."""
+    if isinstance(outcome, str):
+        return outcome
     if isinstance(outcome, int):
         return f"there is no job {outcome}"
     before, _ = outcome
@@ -305,7 +317,7 @@ def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
     try:
         values = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
     except RecursionError:
-        values = None
+        raise ValueError("its values are nested too deep") from None
     if not isinstance(values, dict):
         raise ValueError('a line is one JSON object, such as {"kind": "send", "data": {"to": "@news", "text": "hi"}}')
     if unknown := sorted(values.keys() - KEYS.keys()):

@@ -11,6 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from adapters.sqlite import JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from engine import paths
 from engine.cli.common import (
     EXIT_BAD_INPUT,
@@ -27,7 +28,7 @@ from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
 from engine.config import load
 from engine.console import journal_lines
-from engine.console.safe_text import json_text
+from engine.console.safe_text import json_text, one_line
 from states import EVENT_BY_NAME, Entry, State
 
 app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
@@ -40,6 +41,14 @@ FOLLOW_INTERVAL = 0.25
 """Seconds between two reads of the journal."""
 FOLLOW_FIRST_LINES = 20
 """Number of earlier lines that ``log -f`` prints first."""
+
+
+def _print_unreadable(as_json: bool, row: UnreadableRow) -> None:
+    """Print the place of an entry that cannot be read."""
+    if as_json:
+        print(json_text({"seq": row.seq, "account": row.account, "unreadable": row.why}))
+    else:
+        print(f"{row.seq:>6} ⚠️ {one_line(row.account or 'an unknown account')}  unreadable: {one_line(row.why)}")
 
 
 def _print_entries(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
@@ -90,6 +99,7 @@ def log(
                 since=earliest,
                 failed_only=failed,
             )
+            reader.on_unreadable = partial(_print_unreadable, as_json)
             seen = reader.last_seq()
             limit = FOLLOW_FIRST_LINES if follow and number is None else number and min(number, MAX_ROWS)
             last = _print_entries(wanted(limit=limit), console, as_json=as_json)

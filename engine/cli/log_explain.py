@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
-from engine.cli.log_common import decode_event, open_journal
+from engine.cli.log_common import decode_event, open_journal, tell_unreadable
 from engine.console import journal_lines
 from engine.console.format import date_and_time
 from engine.console.safe_text import json_text, one_line
@@ -36,7 +37,10 @@ def explain(
     with reporting_errors():
         config, seq = _config_and_seq(words)
         with open_journal(config) as reader, reader.read_transaction():
+            unreadable: list[UnreadableRow] = []
+            reader.on_unreadable = unreadable.append
             explanation = _explain_entry(reader, _read_entry(reader, seq))
+        tell_unreadable(unreadable)
         if as_json:
             print(json_text(as_data(explanation), indent=2))
         else:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, one_account, reporting_errors
-from engine.cli.log_common import decode_event, open_journal
+from engine.cli.log_common import decode_event, open_journal, tell_unreadable
 from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport
 
@@ -23,26 +24,38 @@ def replay(
 ) -> None:
     """Decide every record of the journal again by the rules, and compare the result with the record.
 
-    Exit code 0 if all agree, 1 if one does not; the first that differs is shown.
+    Exit code 0 if all agree, 1 if one does not, or cannot be read; the first that differs is shown.
     """
     with reporting_errors():
         with open_journal(config) as reader, reader.read_transaction():
             if account is not None:
                 account = one_account(reader.accounts(), account)
-            report = _replay_journal(reader, account)
+            report, unreadable = _replay_journal(reader, account)
+        tell_unreadable(unreadable)
         if as_json:
             print(json_text(as_data(report)))
         else:
             print(as_text(report))
-        if report.difference is not None:
+        if report.difference is not None or unreadable:
             raise SystemExit(EXIT_FAILED)
 
 
-def _replay_journal(reader: JournalReader, account: str | None) -> ReplayReport:
+def _replay_journal(reader: JournalReader, account: str | None) -> tuple[ReplayReport, list[UnreadableRow]]:
+    unreadable: list[UnreadableRow] = []
+    reader.on_unreadable = unreadable.append
     lives = {(life.account, life.life): life for life in reader.lives(account)}
     stored = {name: at for name, at in reader.snapshots().items() if account in (None, name)}
     first, last = reader.first_seq(), reader.last_seq()
     course = Replay(lives, stored, decode_event, first=first if account is None else None)
+    for row in unreadable:  # of lives, or of snapshots
+        if row.life is not None:
+            course.leave_out(row.account, row.life)
+
+    def leave_out(row: UnreadableRow) -> None:
+        unreadable.append(row)
+        course.leave_out(row.account, row.life, seq=row.seq)
+
+    reader.on_unreadable = leave_out
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Replaying", total=last - first + 1)
@@ -51,7 +64,7 @@ def _replay_journal(reader: JournalReader, account: str | None) -> ReplayReport:
             progress.update(task, completed=seq - first)
 
         difference = _find_difference(course, reader, account, first, advance)
-    return course.report(difference)
+    return course.report(difference), unreadable
 
 
 def _find_difference(
@@ -103,7 +116,7 @@ def as_text(report: ReplayReport) -> str:
     if report.skipped_lives:
         lines.append(
             f"⚠️ Not replayed: {report.skipped_records} records of {report.skipped_lives} lives "
-            "whose beginning retention has deleted"
+            "whose beginning retention has deleted, or of which a record cannot be read"
         )
     return "\n".join(lines)
 

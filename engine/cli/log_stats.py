@@ -11,9 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.cli.common import AsJson, ConfigPath, parse_duration_option, reporting_errors
+from engine.cli.log_common import tell_unreadable
 from engine.config import load
 from engine.console.format import date_and_time, iso, seconds
 from engine.console.safe_text import json_text, plain
@@ -47,9 +49,12 @@ def stats(
     start = until - parse_duration_option("--since", since) if since is not None else None
     with reporting_errors():
         directory = load(config).storage.directory
+        unreadable: list[UnreadableRow] = []
         holder = holder_of(directory / paths.LOCK)
         with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
+            reader.on_unreadable = unreadable.append
             found = _measure_journal(reader, holder, start, until)
+        tell_unreadable(unreadable)
         if as_json:
             print(json_text(as_data(found), indent=2))
         else:

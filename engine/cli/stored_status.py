@@ -35,6 +35,7 @@ def account_statuses(settings: Config) -> dict[str, AccountStatus]:
     """Return the status of the config's accounts, and of others that the engine still runs."""
     try:
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+            reader.on_unreadable = lambda row: None  # nothing is known of that account; the others have theirs
             stored = read_statuses(settings, reader)
     except JournalMissing:
         stored = {}  # no engine has run yet

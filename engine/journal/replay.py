@@ -102,6 +102,19 @@ class Replay:
     _lives: int = field(default=0, init=False)
     _skipped_records: int = field(default=0, init=False)
     _skipped_lives: int = field(default=0, init=False)
+    _left_out: set[tuple[str | None, int | None]] = field(factory=set, init=False)
+    """The lives of which something cannot be read, by account and number."""
+
+    def leave_out(self, account: str | None, life: int | None, *, seq: int | None = None) -> None:
+        """Skip the rest of a life of which something cannot be read: its next record, with ``seq``, or its start."""
+        self._left_out.add((account, life))
+        if self.first is not None and seq is not None:
+            self.first = seq + 1
+        for name, walk in self._walks.items():  # a record that names no account can be anyone's
+            if account is None or (name, walk.life) == (account, life):
+                self._left_out.add((name, walk.life))
+                self._skipped_lives += walk.snapshot is not None
+                walk.snapshot, walk.seq = None, seq if seq is not None else walk.seq
 
     def take(self, entry: Entry) -> Difference | None:
         """Replay the next record; return its difference, or None."""
@@ -138,6 +151,8 @@ class Replay:
             if account in self._checked:
                 continue
             walk = self._walks.get(account)
+            if (account, snapshot.life) in self._left_out:
+                continue
             if seq >= first_seq > 0 and (walk is None or walk.seq < seq):
                 return Difference(seq=seq, account=account, field="seq", journal=None, replay=seq)
             if walk is not None and walk.life == snapshot.life:
@@ -164,6 +179,10 @@ class Replay:
     def _begin(self, entry: Entry, former: _Walk | None) -> Difference | None:
         """Go to the beginning of the entry's life, which must continue where the one before has ended."""
         account, number = entry.account, entry.life
+        if (account, number) in self._left_out:
+            self._walks[account] = _Walk(number, None, entry.seq)
+            self._skipped_lives += 1
+            return None
         life = self.lives.get((account, number))
         if life is None or (former is not None and number < former.life):
             due = "a life that began" if life is None else f"at least {former.life if former else 0}"

@@ -1,6 +1,7 @@
 """Kinds of jobs: each has a name, a function, and the class of its jobs' data."""
 
 import json
+import math
 import re
 import types
 import typing
@@ -19,6 +20,58 @@ Function = Callable[[Any, Any], Awaitable[Any]]
 
 class BadJob(ValueError):
     """The job cannot be added; the text says why."""
+
+
+MAX_DEPTH = 50
+"""Levels of lists and mappings in a job's data."""
+MAX_CHARACTERS = 1_048_576
+"""Length of a job's data as JSON."""
+MAX_INTEGER = 2**64
+
+
+def unstorable(data: Any) -> str | None:
+    """Return why a job's data could not be stored, and read again, as they are; None if they could."""
+    try:
+        fault = _unstorable(data, "", 0)
+        if fault is None and len(json.dumps(data, allow_nan=False)) > MAX_CHARACTERS:
+            fault = f"they are longer than {MAX_CHARACTERS:,} characters"
+    except (TypeError, ValueError, RecursionError) as exc:
+        fault = f"they are not JSON ({exc})"
+    return fault
+
+
+def _unstorable(value: Any, where: str, depth: int) -> str | None:
+    place = where.removeprefix(".") or "the data"
+    if depth > MAX_DEPTH:
+        return f"{place[:40]}… is nested more than {MAX_DEPTH} levels deep"
+    match value:
+        case None | bool():
+            return None
+        case str():
+            return _unstorable_text(value, place)
+        case int():
+            return None if -MAX_INTEGER < value < MAX_INTEGER else f"{place} has more digits than Telegram has"
+        case float():
+            return None if math.isfinite(value) else f"{place} is {value}, which JSON does not have"
+        case Mapping():
+            inner = [(_key_fault(key, place), f"{where}.{key}", each) for key, each in value.items()]
+        case list() | tuple():
+            inner = [(None, f"{where}[{index}]", each) for index, each in enumerate(value)]
+        case _:
+            return f"{place} is of {type(value).__name__}, which JSON does not have"
+    return next((found for fault, at, each in inner if (found := fault or _unstorable(each, at, depth + 1))), None)
+
+
+def _key_fault(key: Any, place: str) -> str | None:
+    return _unstorable_text(key, f"a key of {place}") if isinstance(key, str) else f"a key of {place} is no text"
+
+
+def _unstorable_text(text: str, place: str) -> str | None:
+    if "\0" in text:
+        return f"{place} has a NUL character; remove it"
+    if any("\ud800" <= each <= "\udfff" for each in text):
+        return f"{place} has half a character (such as half an emoji, or a byte that is not UTF-8); write it whole"
+    return None
 
 
 def _plain(wanted: type[Any], *also: type[Any]) -> Callable[[Any, Any], Any]:
@@ -72,7 +125,7 @@ class JobKind:
         wanted = None if self.data is None else typing.get_type_hints(self.data).get(name)
         if wanted is str or (_takes(wanted, str) and not (_takes(wanted, int) and re.fullmatch(r"-?[0-9]+", text))):
             return text
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return json.loads(text)
         return text
 

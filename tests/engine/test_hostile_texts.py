@@ -85,7 +85,7 @@ async def test_a_picture_of_the_page_is_xml(directory: Path, capsys: pytest.Capt
     (directory / "a<b>&c.yaml").write_text(CONFIG)
     said_by("status a<b>&c.yaml --svg page.svg", capsys)
     text = "".join(ET.parse(directory / "page.svg").getroot().itertext()).replace("\xa0", " ")
-    assert "status a<b>&c.yaml" in text
+    assert "status 'a<b>&c.yaml'" in text
     assert "[bold]x[/bold]" in text
     assert not set(text) & OBEYED
 
