@@ -19,7 +19,7 @@ from adapters.system import raise_limit
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
-from engine.app.stop import Stop
+from engine.app.stop import Stop, heeded
 from engine.config import Config, LogFormat
 from engine.console import live, logs, status
 from engine.console.shell import engine_command
@@ -34,9 +34,15 @@ log = structlog.get_logger("holdfast.engine")
 
 
 async def _watch_signals(stop: Stop) -> None:
-    """Turn the first SIGINT or SIGTERM into an orderly stop, and leave at the second."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    """Turn the first SIGINT, SIGTERM or SIGHUP into an orderly stop, and leave at the second.
+
+    A terminal that closes sends SIGHUP, often twice, so that it never counts as the second. Where it is ignored, as
+    ``nohup`` has it, it stays ignored.
+    """
+    with anyio.open_signal_receiver(*heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as signals:
         async for number in signals:
+            if stop.wanted.is_set() and number == signal.SIGHUP:
+                continue
             if stop.wanted.is_set():
                 with suppress(OSError, ValueError):  # nobody reads stderr any more
                     print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)

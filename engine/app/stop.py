@@ -1,10 +1,16 @@
 """``Stop``: the request to end an engine."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
 from attrs import define, field
+
+
+def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Return those of these signals that a program may listen to: not a SIGHUP that ``nohup`` has it ignore."""
+    return [each for each in numbers if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 from cyclopts import Parameter
 
+from engine.app.stop import heeded
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors, say
 from engine.cli.terminal import InputEnded, Terminal
 
@@ -108,8 +109,10 @@ async def _until_signal(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int | 
 
     async def listen(scope: anyio.CancelScope) -> None:
         nonlocal received
-        with anyio.open_signal_receiver(*SIGNALS) as signals:
+        with anyio.open_signal_receiver(*heeded(*SIGNALS)) as signals:
             async for number in signals:
+                if received is not None and number == signal.SIGHUP:
+                    continue  # a terminal that closes sends it twice
                 if received is not None:
                     print("Leaving at once", file=sys.stderr, flush=True)
                     os._exit(128 + number)

@@ -1,6 +1,7 @@
 """The events of the engine itself and their lines: the fleet, the journal, commands, the sandbox."""
 
 from functools import partial
+from signal import SIGHUP
 from typing import Final
 
 from engine.console.format import seconds
@@ -22,6 +23,11 @@ _sandbox = partial(LogEvent, "holdfast.sandbox")
 def _not_private(of: Fields) -> str:
     more = f" and {of['others']} more session files or directories" if of["others"] else ""
     return f"Others can use {of['path']}{more}; this mends it: {of['command']}"
+
+
+def _signalled(of: Fields) -> str:
+    what = f"{of['signal']} (SIGHUP: the terminal has closed)" if of["signal"] == SIGHUP else of["signal"]
+    return f"Received signal {what}. Initiating graceful shutdown"
 
 
 def _goes_on(of: Fields, outcome: str) -> str:
@@ -100,8 +106,8 @@ _ENGINE = (
         "signal_received",
         "info",
         "",
-        "Received signal {signal}. Initiating graceful shutdown",
-        "SIGINT or SIGTERM came",
+        _signalled,
+        "SIGINT, SIGTERM or SIGHUP came; with SIGHUP the terminal has closed",
         {"signal": "the signal's number"},
     ),
     _engine(

@@ -1,0 +1,76 @@
+"""A hangup: ``run`` ends in order when its terminal closes, and goes on under ``nohup``."""
+
+import os
+import signal
+import sys
+
+import anyio
+import pytest
+
+from adapters.sandbox import Sandbox
+from tests.engine.harness import COMPLAINTS, EngineHarness, all_are
+from tests.engine.terminal import at_terminal
+from tests.timeouts import TIMEOUT
+
+PHONES = ("+9996620001", "+9996620002")
+
+
+def log_of(harness: EngineHarness) -> str:
+    """Return what the engine's log file says."""
+    return (harness.directory / "data" / "logs" / "engine.log").read_text("utf-8")
+
+
+async def test_a_hangup_ends_the_run_in_order(harness: EngineHarness) -> None:
+    """Accounts are disconnected, all is stored, the exit code is 0, and the log says which signal came; two are one."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES)
+        async with harness.running() as process:
+            await harness.until(all_are("healthy", 2))
+            assert await harness.finish(process, signal.SIGHUP, signal.SIGHUP, signal.SIGHUP) == 0
+    assert "Received signal 1 (SIGHUP: the terminal has closed). Initiating graceful shutdown" in harness.text
+    assert "Stopped" in harness.text
+    assert not COMPLAINTS.search(harness.text)
+    assert harness.states() == ["shutting_down"] * 2
+
+
+async def test_under_nohup_the_run_goes_on(harness: EngineHarness) -> None:
+    """A hangup that is ignored stays ignored; SIGTERM still ends the run in order."""
+    async with Sandbox() as dc:
+        harness.at(dc, PHONES[0])
+        words = ["/bin/sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, "-m", "engine", "run", "config.yaml"]
+        async with await anyio.open_process(words, cwd=harness.directory, env=harness.environment, stdout=None,
+                                            stderr=None) as process:  # fmt: skip
+            try:
+                await harness.until(all_are("healthy", 1))
+                process.send_signal(signal.SIGHUP)
+                code, said = await harness.command("pause", "Account 1")
+                assert (code, said) == (0, "Account 1 is paused\n")
+                assert process.returncode is None
+                assert await harness.finish(process, signal.SIGTERM) == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
+    assert "Received signal 15." in log_of(harness)
+    assert "Received signal 1 " not in log_of(harness)
+
+
+@pytest.mark.parametrize("jobs", ["", "work: {}\n"])
+async def test_a_terminal_that_closes_ends_the_run_in_order(harness: EngineHarness, jobs: str) -> None:
+    """Hangup and dead streams (EIO) come together: nothing is lost, and the log file tells the whole end."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES)
+        with harness.config.open("a") as config:
+            config.write(jobs)
+        async with at_terminal(harness, "run", str(harness.config)) as terminal:
+            await harness.until(all_are("healthy", 2))
+            os.close(terminal.screen)
+            with anyio.fail_after(TIMEOUT):
+                while terminal.process.poll() is None:
+                    await anyio.sleep(0.02)
+            terminal.screen = os.open(os.devnull, os.O_RDONLY)  # for the harness, which closes it
+        assert terminal.process.returncode == 0
+    said = log_of(harness)
+    assert "Received signal 1 (SIGHUP" in said
+    assert said.rstrip().endswith("Stopped")
+    assert not COMPLAINTS.search(said)
+    assert harness.states() == ["shutting_down"] * 2
