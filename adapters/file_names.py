@@ -31,6 +31,8 @@ _STANDARD: Final = re.compile(r"[A-Za-z0-9+/=]+")
 _BOT_TOKEN: Final = re.compile(r"[0-9]{6,20}:[A-Za-z0-9_-]{20,}")
 _MAYBE_KEY: Final = re.compile(r"[A-Za-z0-9+/_=-]{256,}")
 HIDDEN: Final = "(a login as text, which is left out here)"
+_HASH: Final = re.compile(r"(?:[0-9A-Fa-f]{2})?[0-9A-Fa-f]{32}")
+_LOGIN: Final = re.compile(r"[^\s/@:]+:[^\s/@]+@[A-Za-z0-9\[]")
 _HEX_KEY: Final = re.compile(r"[0-9A-Fa-f]{400,}")
 
 
@@ -53,6 +55,19 @@ def misplaced_secret(text: str) -> str | None:
     if "://" in text:
         return "a URL"
     return None
+
+
+def pasted_secret(text: str) -> str | None:
+    """Return what kind of secret seems to be pasted where a name belongs, for a sentence that does not quote it.
+
+    It asks for more than ``misplaced_secret``: a file that exists may well be called after 32 hex digits.
+    """
+    if (secret := misplaced_secret(text)) is not None:
+        return secret
+    if _LOGIN.search(text):
+        return "like a login with its password"
+    name = text.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(EXTENSION)
+    return "like an api_hash, or the secret of a proxy" if _HASH.fullmatch(name) else None
 
 
 def hide_logins(text: str) -> str:

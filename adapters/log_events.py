@@ -10,6 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from adapters.redaction import redacted
+
 
 class AdapterEvent(NamedTuple):
     """One event: its name and fields are for programs, icon and sentence (a format of the fields) for people."""
@@ -108,6 +110,7 @@ def _to_record(_: Any, __: str, fields: MutableMapping[str, Any]) -> tuple[tuple
     event = _BY_NAME[fields["event"]]
     line = f"{event.icon} {event.sentence.format_map(fields)}"
     # A path or a message may have a line break, say, or what a terminal obeys.
+    line = redacted(line, [str(fields[key]) for key in ("account", "path", "handler") if key in fields])
     line = "".join(each if each.isprintable() else repr(each)[1:-1] for each in line)
     return (line,), {"extra": fields, "exc_info": exc_info}
 

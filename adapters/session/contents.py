@@ -32,7 +32,7 @@ class Identity:
     temporary_key: bytes = field(default=b"", repr=False)
 
 
-@define
+@define(repr=False)
 class DirtySet:
     """The rows that the file does not have yet, or has in another version.
 
@@ -48,6 +48,9 @@ class DirtySet:
     def __bool__(self) -> bool:
         return self.identity or bool(self.entities or self.states or self.files)
 
+    def __repr__(self) -> str:
+        return f"<DirtySet of {self.rows} rows>"
+
     @property
     def rows(self) -> int:
         """How many rows wait to be written."""
@@ -62,7 +65,7 @@ class DirtySet:
         self.files |= other.files
 
 
-@frozen
+@frozen(repr=False)
 class Changes:
     """Rows as they are written, in one transaction."""
 
@@ -72,13 +75,16 @@ class Changes:
     files: list[tuple[Any, ...]]
     rows: int
 
+    def __repr__(self) -> str:
+        return f"<Changes of {self.rows} rows>"
+
 
 @define
 class Index:
     """Which entities have a value in one column."""
 
     column: int
-    _numbers: dict[Any, int | set[int]] = field(factory=dict, init=False)
+    _numbers: dict[Any, int | set[int]] = field(factory=dict, init=False, repr=False)
 
     def add(self, number: int, entity: Entity) -> None:
         """Add an entity."""
@@ -110,7 +116,7 @@ class Index:
         return [] if found is None else sorted(found) if isinstance(found, set) else [found]
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Contents:
     """All of one session. The program's thread and the writer's share it: ``lock`` is held for moments only."""
 
@@ -121,6 +127,9 @@ class Contents:
     dirty: DirtySet = field(factory=DirtySet, init=False)
     lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _indexes: dict[int, Index] = field(factory=dict, init=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Contents: {len(self.entities)} entities, {len(self.states)} states, {len(self.files)} files>"
 
     def set_identity(self, **changes: Any) -> None:
         """Change the row of the account; setting the same values is no change."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 
+from adapters.redaction import redacted
 from adapters.session.errors import SessionReplaced
 from adapters.sqlite.errors import database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
@@ -93,4 +94,6 @@ def classify_write_error(exc: Exception) -> DatabaseLocked | DatabaseUnavailable
     failure = database_failure(exc)
     if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
         return failure
-    return DatabaseUnavailable(detail=f"the session file cannot be written ({type(exc).__name__}: {exc})")
+    return DatabaseUnavailable(
+        detail=f"the session file cannot be written ({type(exc).__name__}: {redacted(str(exc))})"
+    )

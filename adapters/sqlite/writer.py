@@ -30,6 +30,7 @@ from typing import Any
 import anyio
 from attrs import define, field, frozen
 
+from adapters.redaction import redacted
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import Loss, OpenFile
@@ -431,4 +432,4 @@ def _is_damage(exc: sqlite3.Error, failure: Failure) -> bool:
 
 
 def _sentence(exc: BaseException) -> str:
-    return f"{type(exc).__name__}: {exc}"
+    return redacted(f"{type(exc).__name__}: {exc}")

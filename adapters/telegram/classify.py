@@ -16,6 +16,7 @@ from attrs import frozen
 from telethon import errors, utils
 from telethon.tl import TLRequest
 
+from adapters.redaction import redacted
 from adapters.session.errors import SessionError, SessionHeld
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
@@ -248,7 +249,7 @@ def _message(exc: BaseException) -> str:
     """Return the text of an exception, without the request that it carries."""
     if isinstance(exc, errors.BadMessageError):
         return f"{exc.args[-1]} (bad_msg {exc.code})"
-    return str(exc)
+    return redacted(str(exc))
 
 
 def describe(exc: BaseException) -> str:
@@ -261,7 +262,9 @@ def describe(exc: BaseException) -> str:
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror[:MAX_TEXT].lower()
     if isinstance(exc, errors.RPCError):
-        text = str(exc).partition(" (caused by ")[0]  # says more than ``message``, which all errors of a class share
+        text = redacted(str(exc)).partition(" (caused by ")[
+            0
+        ]  # says more than ``message``, which all errors of a class share
         return f"{text.removeprefix(f'RPCError {exc.code}: ') or type(exc).__name__} ({exc.code})"[:MAX_TEXT]
     if isinstance(exc, ConnectionError) and str(exc) == "Not connected":  # Telethon's word for a FIN while connecting
         return "the other side closed the connection"

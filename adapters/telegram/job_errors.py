@@ -1,6 +1,5 @@
 """Job errors: whether an exception means a lost connection, a wait that the server imposes, or a failure of the job."""
 
-import re
 import sqlite3
 import time
 from typing import Any
@@ -31,7 +30,6 @@ ACCOUNT_FAILURES = (
     DatabaseUnavailable, ProtocolBroken, SessionDuplicated, TransportFlood,
 )  # fmt: skip
 """Failures that reach the account's machine, too, which decides what to do; the job waits, or moves to another."""
-_PHONE = re.compile(r"\+[0-9]{7,15}")
 SLACK_SECONDS = 1.0
 """Added to the wait that the server asked for, as everywhere."""
 
@@ -54,9 +52,4 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     if isinstance(exc, RequestDropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
     detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
-    return Raised(_hide_phones(detail), tuple(map(_hide_phones, chain_of(exc))))
-
-
-def _hide_phones(text: str) -> str:
-    """Return a text without the phone numbers in it: Telethon quotes the numbers that it cannot find."""
-    return _PHONE.sub("+…", text)
+    return Raised(detail, chain_of(exc))

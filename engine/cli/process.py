@@ -8,9 +8,10 @@ from typing import Final, NoReturn
 
 from cyclopts import CycloptsError, UnknownOptionError
 
+from adapters.redaction import redacted
 from engine.cli import command_line
 from engine.console import shell, streams
-from engine.console.safe_text import one_line
+from engine.console.safe_text import one_line, safe_lines
 
 EXIT_BUG: Final = 70
 """The exit code of an error in the program itself (``EX_SOFTWARE`` of sysexits.h)."""
@@ -56,7 +57,7 @@ def _run_command(name: str) -> int:
         if isinstance(exc, RuntimeError) and "home directory" in str(exc):  # what pathlib raises
             _say("this user has no home directory; set HOME, or give a path without ~")
             return EXIT_BAD_ENVIRONMENT
-        traceback.print_exc()
+        print(safe_lines(redacted(traceback.format_exc())), file=sys.stderr)
         _say("this is an error in Holdfast itself; please report it with the lines above")
         return EXIT_BUG
     return 0

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from adapters.file_names import pasted_secret
 from engine.config.values import describe_type
 from engine.console.format import may_show, nearest
 
@@ -68,7 +69,7 @@ def to_loggers(value: Any) -> dict[str, Any]:
     if len(loggers) > _MAX_LOGGERS:
         raise ValueError(f"must have at most {_MAX_LOGGERS} loggers")
     for name in loggers:
-        if not isinstance(name, str) or not _LOGGER.fullmatch(name):
+        if not isinstance(name, str) or not _LOGGER.fullmatch(name) or pasted_secret(name) is not None:
             shown = f", not {name!r}" if isinstance(name, str) and may_show(name) else ""
             raise ValueError(f"must have names of loggers as its keys, such as holdfast.connection or root{shown}")
         if name.startswith("holdfast.") and ".".join(name.split(".")[:2]) not in LOGGERS:

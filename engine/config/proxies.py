@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
+from engine.config.secret import to_secret
 from engine.config.values import describe_type
 
 DIRECT: Final = "direct"
@@ -44,8 +45,8 @@ class ProxyConfig:
     scheme: Scheme
     host: str
     port: int
-    user: str | None = field(default=None, repr=False)
-    password: str | None = field(default=None, repr=False)
+    user: str | None = field(default=None, converter=to_secret, repr=False)
+    password: str | None = field(default=None, converter=to_secret, repr=False)
     secret: bytes = field(default=b"", repr=False)
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.file_names import EXTENSION, misplaced_secret, pasted_secret
 from adapters.sandbox.faults.kinds import MAX_DELAY_SECONDS, FaultKind
 from engine.config.document import Problem
 from engine.config.scenario import (
@@ -37,6 +38,7 @@ def find_conflicts(document: dict[str, Any], folder: Path, origin: list[int]) ->
     """
     accounts = list(_select_mappings(document.get("accounts")))
     yield from _find_equal_names(accounts, origin)
+    yield from _find_pasted_names(accounts)
     yield from _find_double_logins(accounts)
     yield from _find_shared_sessions(accounts, folder, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
@@ -59,6 +61,18 @@ def _find_equal_names(accounts: list[tuple[int, dict[str, Any]]], origin: list[i
                 continue  # files of one wildcard, reported already
             both = f"accounts[{origin[earlier]}] and accounts[{origin[index]}]"
             text = f"{both} have the same name{_show_name(account)}; rename one of them"
+            yield Problem(("accounts", index, "name"), text)
+
+
+def _find_pasted_names(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[Problem]:
+    """Yield names that look like secrets; an account may have the name of its session file, whatever that is."""
+    for index, account in accounts:
+        name, session = account.get("name"), account.get("session")
+        if not isinstance(name, str) or misplaced_secret(name) is not None:  # the latter is reported by its type
+            continue
+        called_after_file = isinstance(session, str) and Path(session).name.removesuffix(EXTENSION) == name
+        if not called_after_file and (secret := pasted_secret(name)) is not None:
+            text = f"must be what the account is called, and what is written here looks {secret}; give it another name"
             yield Problem(("accounts", index, "name"), text)
 
 
@@ -130,7 +144,8 @@ def _find_unmatched_modules(work: object, names: list[str]) -> Iterator[Problem]
         given = module.get("accounts")
         for pattern in given if isinstance(given, list) else [given]:
             if isinstance(pattern, str) and pattern and not addressed(names, [pattern]):
-                text = f"no account is named like {pattern!r}; {nearest(pattern, names)}"
+                wanted = repr(pattern) if may_show(pattern) else "what is written here"
+                text = f"no account is named like {wanted}; {nearest(pattern, names)}"
                 yield Problem(("work", "modules", index, "accounts"), text)
 
 

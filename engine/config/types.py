@@ -7,10 +7,11 @@ from typing import Any, Final
 import attrs
 from attrs import field, frozen
 
-from adapters.file_names import misplaced_secret, name_problem
+from adapters.file_names import misplaced_secret, name_problem, pasted_secret
 from engine.config.log_section import LoggingSection
 from engine.config.proxies import ProxyConfig, is_host
 from engine.config.scenario import SandboxSection
+from engine.config.secret import Secret, to_secret
 from engine.config.work import WorkSection
 from engine.console.format import nearest
 from engine.console.names import named
@@ -55,7 +56,7 @@ def _is_bot_token(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None
 
 
 def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not is_host(value):
+    if not is_host(value) or pasted_secret(value) is not None:
         raise ValueError(f"{attribute.name} must be a host name or an IP address, like 127.0.0.1")
 
 
@@ -109,7 +110,7 @@ class Telegram:
 
     api_id: int = field(validator=_positive)
     """The number of your application, from https://my.telegram.org/apps. The sandbox accepts any number."""
-    api_hash: str = field(validator=_is_api_hash, repr=False)
+    api_hash: str = field(validator=_is_api_hash, converter=Secret, repr=False)
     """The hash of your application, 32 hex digits. It is a secret: ``${API_HASH}`` reads it from the environment."""
     datacenter: DatacenterConfig | SandboxConfig | None = None
     """Where the accounts connect: ``sandbox`` is a datacenter that the engine starts on this machine. A mapping names
@@ -146,10 +147,12 @@ class AccountConfig:
     session: Path = field(validator=_is_session)
     """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
     The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
-    phone: str | None = field(default=None, repr=False)
+    phone: str | None = field(default=None, converter=to_secret, repr=False)
     """The phone number, in quotes, for ``login``, which asks for it if it is left out. The sandbox logs test numbers
     (``+99966…``) in by itself."""
-    bot_token: str | None = field(default=None, repr=False, validator=attrs.validators.optional(_is_bot_token))
+    bot_token: str | None = field(
+        default=None, converter=to_secret, repr=False, validator=attrs.validators.optional(_is_bot_token)
+    )
     """The token of a bot, from @BotFather, instead of ``phone``. It is a secret: write ``${NAME}``."""
     proxy: tuple[ProxyConfig | None, ...] = ()
     """The way to Telegram, or a list of ways that are tried in order, in which ``direct`` means without a proxy. Left

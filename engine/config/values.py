@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
-from adapters.file_names import EXTENSION, misplaced_secret, name_problem, path_problem
+from adapters.file_names import EXTENSION, misplaced_secret, name_problem, pasted_secret, path_problem
 from engine.config.document import Broken, KeyPath, Problem
 from engine.console.format import may_show
 
@@ -211,6 +211,11 @@ def to_path(value: object, folder: Path) -> Path:
         raise ValueError("must be a path of printable characters, and not empty")
     if (secret := misplaced_secret(text)) is not None:
         raise ValueError(f"must be a path, and what is written here is {secret}; write that under its own key")
+    if (secret := pasted_secret(text)) is not None and not os.path.exists(folder / text):
+        raise ValueError(
+            f"must be a path; there is no such file, and what is written here looks {secret}; write a secret under its "
+            "own key, and give a file another name"
+        )
     if (problem := path_problem(text)) is not None:
         raise ValueError(problem)
     try:

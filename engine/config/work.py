@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from adapters.file_names import pasted_secret
 from states.pace import Hours, WorkPolicy
 
 _HOURS: Final = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9]) ?[-–] ?([01]?[0-9]|2[0-4]):([0-5][0-9])")
@@ -25,7 +26,7 @@ def to_hours(value: Any) -> Hours | None:
 
 
 def _is_module(_: Any, attribute: Any, value: str) -> None:
-    if not _MODULE.fullmatch(value):
+    if not _MODULE.fullmatch(value) or pasted_secret(value.removesuffix(".py")) is not None:
         raise ValueError(f"{attribute.name} must be a file such as my_work.py, or a module such as my_package.work")
 
 

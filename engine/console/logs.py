@@ -18,9 +18,10 @@ from typing import Any
 
 import structlog
 
+from adapters.redaction import HIDDEN, SECRET_KEYS, redacted, redacted_value
 from engine.console.format import iso, rounded
 from engine.console.lasting_file import LogFile
-from engine.console.messages import LOG_EVENTS, render
+from engine.console.messages import LOG_EVENTS, NAMES, names_in, render
 from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
 
 LINES_QUEUED = 10_000
@@ -82,9 +83,11 @@ class TextLines(logging.Formatter):
         if isinstance(record.msg, LogLine):
             return f"{self.formatTime(record, DATES)} - {record.levelname} - {record.msg}"
         name = f"{record.name} - " if self._names else ""
-        line = one_line(f"{self.formatTime(record, DATES)} - {record.levelname} - {name}{record.getMessage()}")
+        line = one_line(
+            f"{self.formatTime(record, DATES)} - {record.levelname} - {name}{redacted(record.getMessage())}"
+        )
         more = (record.exc_text, record.stack_info)
-        return "\n".join([line, *(safe_lines(text) for text in more if text)])
+        return "\n".join([line, *(safe_lines(redacted(text)) for text in more if text)])
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """Return the time of a record, which is made once for each second."""
@@ -119,6 +122,9 @@ class JsonLines(logging.Formatter):
             "event": fields["event"],
         }
         data = {**head, **fields, **head}
+        keep = names_in(fields)
+        data = {key: each if key in NAMES else redacted_value(each, keep) for key, each in data.items()}
+        data |= dict.fromkeys(SECRET_KEYS & data.keys(), HIDDEN)
         try:
             return _dumped(data)
         except (TypeError, ValueError):

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import structlog
 
+from adapters.redaction import redacted, redacted_value
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
-from engine.console.log_event import LogEvent
+from engine.console.log_event import Fields, LogEvent
 from engine.console.log_work import WORK
 from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
@@ -22,6 +23,9 @@ from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, Data
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {event.name: event for event in (*CONNECTIONS, *ENGINE, *WORK)}
 """Every event that the engine logs, by its name."""
+
+NAMES: Final = ("account", "path", "config", "command", "group", "function", "handler")
+"""Fields that have what the operator or the program calls things: an account may be called after its number."""
 
 LINKED: Final = (State.HEALTHY, State.TIMEOUT)
 ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
@@ -40,12 +44,25 @@ def render(name: str, fields: Mapping[str, Any]) -> str:
 
     An event of the user's own, which is not one of them, is its name and its fields as ``key=value``.
     """
+    keep = names_in(fields)
     line = _known(name, fields)
-    if line is None:
+    if line is not None:
+        line = redacted(line, keep)
+    else:
         shown = sorted((key, value) for key, value in fields.items() if key not in ("event", "icon", "exception"))
-        parts = (fields.get("icon", ""), str(name), " ".join(f"{key}={safe_repr(value)}" for key, value in shown))
-        line = one_line(" ".join(str(part) for part in parts if part))
-    return f"{line}\n{safe_lines(str(fields['exception']))}" if fields.get("exception") else line
+        parts = (
+            fields.get("icon", ""),
+            str(name),
+            " ".join(f"{key}={safe_repr(redacted_value(value, keep))}" for key, value in shown),
+        )
+        line = one_line(redacted(" ".join(str(part) for part in parts if part), keep))
+    trace = fields.get("exception")
+    return f"{line}\n{safe_lines(redacted(str(trace), keep))}" if trace else line
+
+
+def names_in(fields: Fields) -> list[str]:
+    """Return the values of an event that the operator has chosen, and so are no secrets: names and paths."""
+    return [str(fields[key]) for key in NAMES if fields.get(key)]
 
 
 def _known(name: str, fields: Mapping[str, Any]) -> str | None:

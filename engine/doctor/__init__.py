@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
+from adapters.redaction import redacted
 from engine.config import Config
 from engine.doctor import limits, network, session_files, storage
 from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
@@ -37,7 +38,7 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
     except TimeoutError:
         found.append(Finding("network", False, f"could not be checked within {NETWORK_TIMEOUT:g} s"))
     except Exception as exc:
-        text = f"could not be checked ({type(exc).__name__}: {exc})"
+        text = f"could not be checked ({type(exc).__name__}: {redacted(str(exc))})"
         found.append(Finding("network", False, text, "check telegram.datacenter in the config"))
     return found
 

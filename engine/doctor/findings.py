@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from adapters.redaction import redacted
 from engine.console.safe_text import one_line
 from engine.console.shell import command
 
@@ -56,7 +57,9 @@ def unexpected(about: str, exc: Exception) -> Finding:
     if isinstance(exc, OSError) and exc.filename:
         why = (exc.strerror or type(exc).__name__).lower()
         return Finding(about, False, f"{exc.filename}: {why}", command("ls", "-ld", Path(exc.filename).parent))
-    return Finding(about, False, f"could not be checked ({type(exc).__name__}: {exc})", "see its permissions")
+    return Finding(
+        about, False, f"could not be checked ({type(exc).__name__}: {redacted(str(exc))})", "see its permissions"
+    )
 
 
 def _count(count: int, one: str, many: str) -> str:
