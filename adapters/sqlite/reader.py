@@ -138,16 +138,18 @@ class JournalReader:
         state: State | None = None,
         event: str | None = None,
         since: float | None = None,
+        until: float | None = None,
         failed_only: bool = False,
         limit: int | None = None,
         after_seq: int = 0,
     ) -> Iterator[Entry]:
         """Yield the entries to which all filters apply, oldest first.
 
-        ``accounts`` are exact names, ``state`` is the one that was entered, ``event`` an exact name, ``since`` is in
-        Unix seconds. ``failed_only`` selects errors, ``limit`` the last so many, ``after_seq`` those after an entry.
+        ``accounts`` are exact names, ``state`` is the one that was entered, ``event`` an exact name. ``since`` is the
+        first and ``until`` the first later time, in Unix seconds. ``failed_only`` selects errors, ``limit`` the last so
+        many, ``after_seq`` those after an entry.
         """
-        where, values = self._conditions(accounts, state, event, since, failed_only)
+        where, values = self._conditions(accounts, state, event, (since, until), failed_only)
         if since is not None and not after_seq:
             after_seq = self.first_since(since) - 1
         if limit is not None:
@@ -322,7 +324,12 @@ class JournalReader:
             return None
 
     def _conditions(
-        self, accounts: Sequence[str] | None, state: State | None, event: str | None, since: float | None, failed: bool
+        self,
+        accounts: Sequence[str] | None,
+        state: State | None,
+        event: str | None,
+        period: tuple[float | None, float | None],
+        failed: bool,
     ) -> tuple[str, list[Any]]:
         """Return the condition and its values. A ``+`` keeps SQLite from using any index but the intended one."""
         numbers = "(SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
@@ -337,8 +344,11 @@ class JournalReader:
             conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
         if failed:
             conditions.append((f"event IN {numbers}", json.dumps(_FAILURES)))
+        since, until = period
         if since is not None:
             conditions.append(("+at >= ?", since))
+        if until is not None:
+            conditions.append(("+at < ?", until))
         return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
 
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:

@@ -2,7 +2,7 @@
 
 import secrets
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from attrs import field, frozen
@@ -53,8 +53,8 @@ def _is_text(_: Any, attribute: Any, value: str) -> None:
 def _is_since(_: Any, attribute: Any, value: str | int | None) -> None:
     if isinstance(value, str):
         try:
-            datetime.fromisoformat(value)
-        except ValueError:
+            datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):  # a date at the end of the calendar overflows
             text = f"{attribute.name} must be a time such as 2026-01-31 or 2026-01-31T12:00, or the id of a message"
             raise ValueError(text) from None
 
@@ -69,7 +69,7 @@ class Send:
 
 @frozen(kw_only=True)
 class Collect:
-    """A chat to read from ``since`` on: a time (UTC without a zone), the id of a message, or None for the beginning."""
+    """A chat to read, from ``since``: a time (local without an offset), the id of a message, or None for all of it."""
 
     chat: str | int = field(validator=_is_chat)
     since: str | int | None = field(default=None, validator=_is_since)
@@ -171,8 +171,8 @@ async def _find_last_before(client: Any, peer: Any, since: str | int | None) -> 
     """Return the number of the last message before ``since``; 0 if all messages are to be read."""
     if not isinstance(since, str):
         return max(0, (since or 0) - 1)
-    at = datetime.fromisoformat(since)
-    page = await client(_history(peer, offset_date=at if at.tzinfo else at.replace(tzinfo=UTC), limit=1))
+    at = datetime.fromisoformat(since).astimezone()
+    page = await client(_history(peer, offset_date=at, limit=1))
     return page.messages[0].id if page.messages else 0
 
 

@@ -17,11 +17,11 @@ from engine.cli.common import (
     check_choice,
     fail,
     one_account,
-    parse_duration_option,
     reporting_errors,
 )
 from engine.cli.log_common import tell_unreadable
 from engine.cli.stored_status import read_statuses
+from engine.cli.times import Period, Since, Until, parse_period
 from engine.config import Config, load
 from engine.console.account_status import AccountStatus
 from engine.console.shell import engine_command
@@ -55,8 +55,8 @@ def _from_here(path: Path) -> str:
     return str(path.relative_to(top) if Path.cwd() == top else path)
 
 
-def _overlay(settings: Config, account: str | None, *, heat: bool, since: float | None) -> drawing.Overlay:
-    """Return what the journal records of one account, or of all; ``since`` is in Unix seconds."""
+def _overlay(settings: Config, account: str | None, *, heat: bool, period: Period) -> drawing.Overlay:
+    """Return what the journal records of one account, or of all in the period."""
     with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
         unreadable: list[UnreadableRow] = []
         reader.on_unreadable = unreadable.append
@@ -66,8 +66,9 @@ def _overlay(settings: Config, account: str | None, *, heat: bool, since: float 
         if account is not None and account not in statuses:
             fail(EXIT_FAILED, f"{account} has not run yet; start the engine once, or choose another --account")
         accounts = None if account is None else [account]
-        taken = drawing.observe(reader.entries(accounts=accounts, since=since)).heat if heat else None
-        # --since limits only the heat: the path is always the last one.
+        found = reader.entries(accounts=accounts, since=period.since, until=period.until)
+        taken = drawing.observe(found).heat if heat else None
+        # The period limits only the heat: the path is always the last one.
         path = drawing.observe(reader.entries(accounts=accounts, limit=MAX_PATH_ENTRIES)).path if accounts else ()
     tell_unreadable(unreadable)
     if account is None:
@@ -113,14 +114,15 @@ def diagram(
             negative="", help="Show how often each transition was taken, and how long accounts stayed in each state."
         ),
     ] = False,
-    since: Annotated[str | None, Parameter(help="With --heat: only this recent period, such as 24h.")] = None,
+    since: Since = None,
+    until: Until = None,
 ) -> None:
     """Print the machine, drawn from the rules that run; with --account or --heat, what really happened in it."""
     check_choice("--format", form, list(drawing.FORMATS))
-    earliest = time.time() - parse_duration_option("--since", since) if since is not None else None
+    period = parse_period(since, until)
     journal = account is not None or heat
-    if since is not None and not heat:
-        fail(EXIT_BAD_INPUT, "--since says how far back --heat looks; add --heat")
+    if not heat and (since is not None or until is not None):
+        fail(EXIT_BAD_INPUT, "--since and --until say at which time --heat looks; add --heat")
     if journal and not drawing.FORMATS[form].overlays:
         able = ", ".join(name for name, about in drawing.FORMATS.items() if about.overlays)
         fail(EXIT_BAD_INPUT, f"--format {form} cannot show what happened; with --account and --heat use one of {able}")
@@ -133,7 +135,7 @@ def diagram(
         settings = load(config) if config else None
         overlay = drawing.PLAIN
         if settings and journal:
-            overlay = _overlay(settings, account, heat=heat, since=earliest)
+            overlay = _overlay(settings, account, heat=heat, period=period)
         try:
             content = drawing.FORMATS[form].draw(settings.states if settings else Policy(), overlay)
         except drawing.PictureFailed as exc:

@@ -20,12 +20,12 @@ from engine.cli.common import (
     check_choice,
     fail,
     match_accounts,
-    parse_duration_option,
     reporting_errors,
 )
 from engine.cli.log_explain import explain
 from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
+from engine.cli.times import Since, Until, parse_period
 from engine.config import load
 from engine.console import journal_lines
 from engine.console.safe_text import json_text, one_line
@@ -75,7 +75,8 @@ def log(
     ] = None,
     state: Annotated[str | None, Parameter(help="Only transitions into this state.")] = None,
     event: Annotated[str | None, Parameter(help="Only this event, such as NetworkLost.")] = None,
-    since: Annotated[str | None, Parameter(help="Only this recent period, such as 1h.")] = None,
+    since: Since = None,
+    until: Until = None,
     failed: Annotated[bool, Parameter(negative="", help="Only failures.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -84,7 +85,7 @@ def log(
     check_choice("--event", event, list(EVENT_BY_NAME))
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
-    earliest = time.time() - parse_duration_option("--since", since) if since is not None else None
+    period = parse_period(since, until)
     with reporting_errors():
         settings = load(config)
         console = Console(highlight=False)
@@ -96,7 +97,8 @@ def log(
                 accounts=None if account is None else match_accounts(sorted(known), account, option="--account"),
                 state=State(state) if state else None,
                 event=event,
-                since=earliest,
+                since=period.since,
+                until=period.until,
                 failed_only=failed,
             )
             reader.on_unreadable = partial(_print_unreadable, as_json)
@@ -104,7 +106,7 @@ def log(
             limit = FOLLOW_FIRST_LINES if follow and number is None else number and min(number, MAX_ROWS)
             last = _print_entries(wanted(limit=limit), console, as_json=as_json)
             try:
-                while follow:
+                while follow and (period.until is None or time.time() < period.until):
                     seen = max(seen, last or 0)
                     time.sleep(FOLLOW_INTERVAL)
                     last = _print_entries(wanted(after_seq=seen), console, as_json=as_json)

@@ -3,9 +3,8 @@
 import math
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -14,8 +13,9 @@ from adapters.sqlite import JournalReader
 from adapters.sqlite.reader import UnreadableRow
 from adapters.system import Holder, holder_of
 from engine import paths
-from engine.cli.common import AsJson, ConfigPath, parse_duration_option, reporting_errors
+from engine.cli.common import AsJson, ConfigPath, reporting_errors
 from engine.cli.log_common import tell_unreadable
+from engine.cli.times import Since, Until, parse_period
 from engine.config import load
 from engine.console.format import date_and_time, iso, seconds
 from engine.console.safe_text import json_text, plain
@@ -41,19 +41,21 @@ MAX_CAUSES_SHOWN = 8
 def stats(
     config: ConfigPath = Path("config.yaml"),
     *,
-    since: Annotated[str | None, Parameter(help="Only this recent period, such as 24h.")] = None,
+    since: Since = None,
+    until: Until = None,
     as_json: AsJson = False,
 ) -> None:
     """Print how well each account and the whole fleet were connected: availability, time per state, outages, causes."""
-    until = time.time()
-    start = until - parse_duration_option("--since", since) if since is not None else None
+    now = time.time()
+    period = parse_period(since, until, now=now)
+    end = now if period.until is None else min(now, period.until)
     with reporting_errors():
         directory = load(config).storage.directory
         unreadable: list[UnreadableRow] = []
         holder = holder_of(directory / paths.LOCK)
         with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
             reader.on_unreadable = unreadable.append
-            found = _measure_journal(reader, holder, start, until)
+            found = _measure_journal(reader, holder, period.since, end)
         tell_unreadable(unreadable)
         if as_json:
             print(json_text(as_data(found), indent=2))

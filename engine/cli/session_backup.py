@@ -1,6 +1,7 @@
 """``session backup`` and ``session restore``."""
 
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from engine.cli.common import (
     say,
 )
 from engine.config import AccountConfig, Config, load
+from engine.console.format import date_and_time, iso
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
@@ -69,7 +71,7 @@ def restore(
         str | None,
         Parameter(
             name="--from",
-            help="A backup or any session file, or a time (2026-11-24T10:30, UTC) for the last good backup made by "
+            help="A backup or any session file, or a time (2026-11-24T10:30) for the last good backup made by "
             "then. Left out, the last good one.",
         ),
     ] = None,
@@ -102,18 +104,16 @@ def _choose_file(settings: Config, one: AccountConfig, source: str | None) -> Pa
     for copy in backups_of(_directory(settings), one.name):
         if (until is None or copy.at <= until) and copy.good:
             return copy.path
-    of_then = f" of {source} UTC or before" if until else ""
+    of_then = f" of {source} or before" if until else ""
     advice = f"see: {listed}" if until else f"log in again: {engine_command('login', settings.path, one.name)}"
     fail(EXIT_FAILED, f"{one.name} has no good backup{of_then} in {_directory(settings)}; {advice}")
 
 
 def _parse_time(text: str) -> datetime | None:
-    """Return a time in ISO 8601, which is UTC unless it has an offset; None if it is not a time."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    """Return a time in ISO 8601, which is local unless it has an offset; None if it is not a time."""
+    with suppress(ValueError, OverflowError, OSError):  # a date at the end of the calendar overflows
+        return datetime.fromisoformat(text).astimezone()
+    return None
 
 
 def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) -> None:
@@ -165,8 +165,8 @@ def _directory(settings: Config) -> Path:
 
 def _describe_backup(copy: Backup) -> tuple[dict[str, Any], str]:
     good = copy.good
-    data = {"path": str(copy.path), "at": copy.at.isoformat(), "size": copy.size, "good": good}
-    return data, f"{'✅' if good else '❌'} {copy.at:%Y-%m-%d %H:%M:%S} UTC  {copy.path}"
+    data = {"path": str(copy.path), "at": iso(copy.at.timestamp()), "size": copy.size, "good": good}
+    return data, f"{'✅' if good else '❌'} {date_and_time(copy.at.timestamp())}  {copy.path}"
 
 
 def _print(as_json: bool, data: dict[str, Any], text: str) -> None:

@@ -227,6 +227,8 @@ class _AccountTotals:
             self._open(event)
 
     def _open(self, cause: str) -> None:
+        if self.at >= self.until:
+            return
         began = self.at >= self.since
         self.outages += began
         self.outage = _Outage(cause if began else BEGAN_EARLIER, began)
@@ -239,7 +241,7 @@ class _AccountTotals:
         total = self.causes.setdefault(outage.cause, [0, 0.0])
         total[0] += 1
         total[1] += outage.seconds
-        if repaired and outage.began:
+        if repaired and outage.began and self.at <= self.until:
             self.repairs.append(outage.seconds)
 
 
