@@ -4,17 +4,32 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import anyio
 from attrs import define, field
 
 from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.safe_text import one_line
+from engine.console.status import cause_text
 from engine.fleet.supervisor import Supervisor
 from engine.wakeup import Wakeup
-from states import Snapshot, State, begin
+from states import Action, Snapshot, State, begin
+from states.snapshot import ADVICE
+
+LOOK_AGAIN = 1.0
+"""Seconds after which a waiting ``ready`` looks again, whatever it has heard."""
 
 
 class NotReady(Exception):
-    """The account has no client that the program may use now."""
+    """The account has no client that the program may use now; the text says why, and what to do.
+
+    ``cause`` is the last failure, as its event and its sentence, and ``action`` what a person should do; both are None
+    if there is nothing.
+    """
+
+    def __init__(self, text: str, *, cause: str | None = None, action: Action | None = None) -> None:
+        super().__init__(text)
+        self.cause = cause
+        self.action = action
 
 
 @define(eq=False)
@@ -52,15 +67,49 @@ class Account:
         runner = self._fleet.runners.get(self.name)
         ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
         if runner is None or not ready or runner.link is None:
-            raise NotReady(f"{self.name} is {self.snapshot.state if runner else 'not started'}; await ready() first")
+            raise self._waits_for_a_person() or NotReady(f"{self.name} is {self.state} now; await ready() first")
         return runner.link.client
 
-    async def ready(self) -> Any:
-        """Wait until the program may use the account, and return its client."""
-        while True:
-            with suppress(NotReady):
-                return self.client
-            await self._changed.wait()
+    async def ready(self, *, timeout: float | None = None) -> Any:
+        """Wait until the program may use the account, and return its client.
+
+        Raises ``NotReady`` at once if no waiting helps: if the engine does not run, or if a person has to do something
+        about the account, which is then in ``auth_failed``, parked or paused. With ``timeout`` (seconds) it waits in
+        these cases too, in any case no longer than that, and raises ``NotReady`` at the end.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout is a number of seconds from 0, not {timeout!r}")
+        with anyio.move_on_after(timeout):
+            while True:
+                with suppress(NotReady):
+                    return self.client
+                if timeout is None and (refusal := self._waits_for_a_person()) is not None:
+                    raise refusal
+                with anyio.move_on_after(LOOK_AGAIN):
+                    await self._changed.wait()
+        raise self._waits_for_a_person() or NotReady(
+            f"{self.name} is {self.state} still, after {timeout:g} s; await ready() again, or see: status, log"
+        )
+
+    def _waits_for_a_person(self) -> NotReady | None:
+        """Return why the account gets no client by itself, if it does not."""
+        status = self.status
+        last = status.last
+        if self.name not in self._fleet.runners:
+            return NotReady(f"{self.name} is not started; use it inside 'async with engine'")
+        if last is None or not status.known:
+            return None
+        cause, action = cause_text(last), last.action
+        if status.paused:
+            return NotReady(f"{self.name} is paused; resume it to use it", cause=cause, action=action)
+        if last.state is State.SHUTTING_DOWN:
+            return NotReady(f"{self.name} is not used any more: the engine stops, or has ended", cause=cause)
+        if last.state is State.AUTH_FAILED or last.parked:
+            what = "in auth_failed" if last.state is State.AUTH_FAILED else "parked"
+            why = f" ({one_line(cause)})" if cause else ""
+            advice = ADVICE[action or Action.RETRY]
+            return NotReady(f"{self.name} is {what}{why}; what to do: {advice}", cause=cause, action=action)
+        return None
 
     def __repr__(self) -> str:
         if self.name not in self._fleet.runners:
