@@ -22,6 +22,7 @@ from attrs import frozen
 from adapters.session import file as files
 from adapters.session.errors import NotASession, SessionDamaged, SessionError
 from adapters.session.inspect import open_quietly
+from adapters.session.schema import as_bytes, choose_row, read_table, schema_of
 from adapters.sqlite.connect import create_directories, create_privately
 from adapters.sqlite.errors import database_failure, unusable
 from states.events import DatabaseCorrupt
@@ -217,7 +218,7 @@ def _open(path: Path) -> sqlite3.Connection:
         database.execute("select count(*) from sqlite_master").fetchone()
     except sqlite3.DatabaseError as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            return database  # ``version_of`` has a better sentence for it
+            return database  # ``schema_of`` has a better sentence for it
         database.close()
         if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
@@ -234,7 +235,7 @@ def _copy(source: Path, target: Path) -> None:
         closing(_open(source)) as read,
         closing(files.connect(target, mode="rw", timeout=files.OPEN_TIMEOUT)) as written,
     ):
-        files.version_of(read, source)
+        schema_of(read, source)
         written.execute("pragma synchronous = full")
         mode = written.execute("pragma journal_mode").fetchone()[0]
         sizes = [database.execute("pragma page_size").fetchone()[0] for database in (read, written)]
@@ -287,17 +288,17 @@ def _find_flaw(path: Path) -> str | None:
     """Return what is wrong with a session; None if it is intact and has a key. Raises if it cannot be read."""
     try:
         with closing(_open(path)) as database:
-            files.version_of(database, path)
+            schema_of(database, path)
             if database.execute("pragma quick_check(1)").fetchone()[0] != "ok":
                 return "the file is damaged"
-            row = database.execute("select auth_key from sessions").fetchone()
+            row = choose_row(read_table(database, "sessions"))
     except SessionError as exc:
         return str(exc).partition(": ")[2].partition(";")[0]
     except sqlite3.Error as exc:
         if not isinstance(database_failure(exc), DatabaseCorrupt):
             raise
         return "the file is damaged"
-    return None if row and row[0] else NO_LOGIN
+    return None if row and as_bytes(row[3]) else NO_LOGIN
 
 
 def _translate(session: Path, exc: sqlite3.Error | OSError) -> Exception:

@@ -15,6 +15,22 @@ class NotASession(SessionError):
     """The file is something else: empty, not a database, another program's database or session. It is left as it is."""
 
 
+class NotADatabase(NotASession):
+    """The file is no SQLite database: a text, an encrypted file, or what is left of a session."""
+
+
+class SessionEmpty(NotASession):
+    """There is nothing in the file: it is no session yet, or not any more."""
+
+
+class SessionWithoutKey(NotASession):
+    """The file is a session, and what stands where the key belongs is none."""
+
+
+class SessionFixed(SessionError):
+    """Somebody wanted to give the session of a running engine another datacenter or key."""
+
+
 class SessionTooNew(SessionError):
     """A newer Telethon wrote the file, in a schema that is not known here. The file is left as it is."""
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from telethon import utils
+from telethon.client.telegrambaseclient import DEFAULT_DC_ID, DEFAULT_IPV4_IP, DEFAULT_IPV6_IP
 from telethon.crypto import AuthKey
 from telethon.sessions import MemorySession
 from telethon.sessions.memory import _SentFileType
@@ -27,8 +28,9 @@ from telethon.tl.types.updates import State
 from adapters.file_names import EXTENSION
 from adapters.log_events import event_logger
 from adapters.session import file as files
+from adapters.session.address import address_of
 from adapters.session.contents import NAME, PHONE, Contents, UpdateState
-from adapters.session.errors import SessionNotSaved
+from adapters.session.errors import SessionFixed, SessionNotSaved
 from adapters.session.failures import LiveFileTimeouts
 from adapters.session.live import MAX_ROWS, LiveFile
 from states.events import DatabaseRecovered, Failure
@@ -39,6 +41,8 @@ CLOSE_TIMEOUT: Final = 10.0
 """Seconds that closing may wait for the last commit; it is then still tried until the process ends."""
 MAX_DATE: Final = 2**31 - 1
 """The latest time that Telegram's protocol can say (Unix seconds, in 2038)."""
+TELETHONS_CHOICE: Final = ((DEFAULT_DC_ID, DEFAULT_IPV4_IP), (DEFAULT_DC_ID, DEFAULT_IPV6_IP))
+"""What Telethon takes for a session whose address it does not like."""
 BACKUPS: Final = "backups"
 """Where backups go by default: beside the session."""
 
@@ -123,7 +127,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     def _adopt(self) -> None:
         """Take the account's row from what was read."""
         mine = self._contents.identity
-        self._dc_id, self._server_address, self._port = mine.dc_id, mine.address, mine.port
+        self._dc_id, self._server_address, self._port = address_of(mine) or (mine.dc_id, mine.address, mine.port)
         self._takeout_id = mine.takeout_id
         self._auth_key, self._tmp_auth_key = AuthKey(mine.key or None), AuthKey(mine.temporary_key or None)
 
@@ -167,7 +171,18 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     # --- the account's row -------------------------------------------------------------------------------------------
 
     def set_dc(self, dc_id: int, server_address: str | None, port: int | None) -> None:
-        """Remember the datacenter."""
+        """Remember the datacenter.
+
+        Raises ``SessionFixed`` where Telethon would lose the login: a client that is not made for the kind of address
+        that the session has gives it, before it connects, the address of a datacenter that does not know the key.
+        """
+        if self._auth_key and (dc_id, server_address) in TELETHONS_CHOICE and self._server_address:
+            six = ":" in self._server_address
+            if six != (":" in str(server_address)):
+                raise SessionFixed(
+                    f"{self.filename}: the session's datacenter has an {'IPv6' if six else 'IPv4'} address, and this "
+                    f"client is made for the other kind; make it with use_ipv6={six}"
+                )
         super().set_dc(dc_id, server_address, port)
         self._store_identity()
         if not self._auth_key:  # as Telethon has it after reading the row back
@@ -207,10 +222,14 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     def _store_identity(self) -> None:
         temporary = self._tmp_auth_key if self.store_tmp_auth_key_on_disk else None
+        mine = self._contents.identity
+        where: Any = (self._dc_id, self._server_address, self._port)
+        if where == address_of(mine):  # in other letters, perhaps: those of the file stay
+            where = (mine.dc_id, mine.address, mine.port)
         self._contents.set_identity(
-            dc_id=self._dc_id,
-            address=self._server_address,
-            port=self._port,
+            dc_id=where[0],
+            address=where[1],
+            port=where[2],
             key=self._auth_key.key if self._auth_key else b"",
             takeout_id=self._takeout_id,
             temporary_key=temporary.key if temporary else b"",
@@ -328,7 +347,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     def clone(self, to_instance: Any = None) -> Any:
         """Return a session in memory with the same options, or give them to ``to_instance``."""
-        cloned = super().clone(to_instance)
+        cloned = super().clone(HoldfastSession() if to_instance is None else to_instance)
         cloned.save_entities = self.save_entities
         return cloned
 

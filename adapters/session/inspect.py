@@ -13,8 +13,10 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from adapters.session import file as files
-from adapters.session.errors import SessionError
+from adapters.session.address import address_of
+from adapters.session.errors import NotADatabase, SessionEmpty, SessionError
 from adapters.session.owner import Owner, OwnerLock, owner_of
+from adapters.session.schema import KEY_BYTES, NO_KEY, schema_of
 from adapters.sqlite.errors import unusable
 from adapters.sqlite.integrity import is_intact
 from states.events import DatabaseCorrupt
@@ -23,7 +25,6 @@ READ_TIMEOUT: Final = 2.0
 """Seconds that reading may wait for another program's lock, and that SQLite's integrity check may take."""
 LOCK_TIMEOUT: Final = 0.2
 """Seconds that a lock must last to be reported: every commit holds it for a moment."""
-KEY_BYTES: Final = 256
 OPEN_TO_OTHERS: Final = 0o077
 """Permission bits of the group and of all others."""
 
@@ -37,6 +38,9 @@ class Inspection:
     damaged: bool = False
     """Whether the problem is damage, which a backup repairs."""
     version: int | None = None
+    """The schema that the file names; 0 if it names none."""
+    outdated: bool = False
+    """Whether the file lacks something of the present schema, which the next run adds."""
     journal: str | None = None
     intact: bool | None = None
     """Whether SQLite finds no fault in the file."""
@@ -62,7 +66,8 @@ def inspect(path: Path) -> Inspection:
     try:
         return evolve(_inspect(path, probe=owner is None), owner=owner)
     except SessionError as exc:
-        return Inspection(problem=str(exc).removeprefix(f"{path}: "), owner=owner)
+        damaged = isinstance(exc, SessionEmpty | NotADatabase)
+        return Inspection(problem=str(exc).removeprefix(f"{path}: "), damaged=damaged, owner=owner)
     except sqlite3.Error as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
             return evolve(_inspect_copy(path), owner=owner)
@@ -75,17 +80,23 @@ def inspect(path: Path) -> Inspection:
 def _inspect(path: Path, *, probe: bool) -> Inspection:
     """Inspect a file, its lock only if ``probe``. Raises ``SessionError``, ``sqlite3.Error`` and ``OSError``."""
     with closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
-        version = files.version_of(database, path)
+        schema = schema_of(database, path)
         journal = str(database.execute("pragma journal_mode").fetchone()[0])
         intact = is_intact(database, timeout=READ_TIMEOUT)
-        row = database.execute("select auth_key, dc_id, server_address, port from sessions").fetchone()
+        identity = files.load_identity(database)
         locked = probe and is_locked(path)
-    key = bytes(row[0]) if row and row[0] else b""
-    whole = len(key) == KEY_BYTES
-    login = hashlib.sha256(key).hexdigest()[:16] if whole else ""
-    address = (int(row[1]), str(row[2]), int(row[3])) if row and row[1] and row[2] and row[3] else None
+    whole = len(identity.key) == KEY_BYTES
+    if identity.key and not whole:
+        return Inspection(version=schema.version, journal=journal, intact=intact, key=False, problem=NO_KEY)
     return Inspection(
-        version=version, journal=journal, intact=intact, key=whole, login=login, address=address, locked=locked
+        version=schema.version,
+        outdated=bool(schema.statements),
+        journal=journal,
+        intact=intact,
+        key=whole,
+        login=hashlib.sha256(identity.key).hexdigest()[:16] if whole else "",
+        address=address_of(identity),
+        locked=locked,
     )
 
 

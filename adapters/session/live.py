@@ -14,9 +14,10 @@ from attrs import define, evolve, field
 from adapters.session import file as files
 from adapters.session.backup import COMPANIONS, back_up, last_good, set_aside
 from adapters.session.contents import Changes, Contents
-from adapters.session.errors import SessionDamaged, SessionReplaced
+from adapters.session.errors import NotADatabase, SessionDamaged, SessionEmpty, SessionReplaced, SessionWithoutKey
 from adapters.session.failures import FailureReports, LiveFileTimeouts, SessionObserver, classify_write_error
 from adapters.session.owner import OwnerLock
+from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
 from adapters.session.writer import WriteBehind, shared
 from adapters.sqlite.errors import database_failure, unusable
 from states.events import DatabaseCorrupt, DatabaseLocked
@@ -113,12 +114,15 @@ class LiveFile:
 
     def _own(self, *, create: bool) -> None:
         missing = FileNotFoundError(2, "there is no such session file", str(self.path))
-        if create:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        elif not self.path.exists():
-            raise missing
         try:
+            if create:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not create and not self.path.exists():
+                raise missing
+            check_is_file(self.path)
             self._lock.acquire()
+        except FileNotFoundError:
+            raise
         except OSError as exc:
             raise unusable(self.path, exc) or exc from exc
         if not self.path.exists():
@@ -195,21 +199,32 @@ class LiveFile:
     def _read(self) -> Contents:
         try:
             return self._load()
+        except (SessionEmpty, NotADatabase) as exc:
+            if (good := last_good(self.backups, self.name)) is None:
+                raise
+            what = str(exc).partition(";")[0]  # it was a session once, so the advice is another one
+            raise SessionDamaged(f"{what}; the last good backup is {good.path}") from exc
         except sqlite3.Error as exc:
             failure = database_failure(exc)
             if isinstance(failure, DatabaseCorrupt):
                 raise self._set_aside(failure) from exc
             raise unusable(self.path, exc) or exc from exc
+        except OSError as exc:
+            raise unusable(self.path, exc) or exc from exc
 
     def _load(self) -> Contents:
-        """Read the file, which must be of the present schema; an older one is backed up and upgraded first."""
+        """Read the file; one that lacks something of the present schema is backed up and completed first."""
         with closing(files.connect(self.path, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
             database.execute("pragma query_only = on")  # a file that is not a session stays as it is
-            version = files.version_of(database, self.path)
-            if version < files.VERSION:
-                back_up(self.path, self.backups, name=self.name)
+            schema = schema_of(database, self.path)
+            key = files.load_identity(database).key
+            if key and len(key) != KEY_BYTES:
+                raise SessionWithoutKey(f"{self.path}: {NO_KEY}")
+            if schema.statements:
+                if key:  # without a login there is nothing to lose
+                    back_up(self.path, self.backups, name=self.name)
                 database.execute("pragma query_only = off")
-                files.upgrade(database, version)
+                files.upgrade(database, schema.statements)
             return files.load(database)
 
     def _find_inode(self) -> tuple[int, int]:

@@ -17,7 +17,17 @@ from telethon import errors, utils
 from telethon.tl import TLRequest
 
 from adapters.redaction import redacted
-from adapters.session.errors import SessionError, SessionHeld
+from adapters.session.errors import (
+    NotADatabase,
+    NotASession,
+    SessionDamaged,
+    SessionEmpty,
+    SessionError,
+    SessionFixed,
+    SessionHeld,
+    SessionTooNew,
+    SessionWithoutKey,
+)
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
@@ -30,6 +40,7 @@ from states.events import (
     ConfigRefused,
     DatabaseCorrupt,
     DatabaseLocked,
+    DatabaseUnavailable,
     Failure,
     FloodWait,
     NetworkLost,
@@ -49,6 +60,9 @@ TRANSPORT_ERRORS = (404, 429, 444)
 
 Source: https://core.telegram.org/mtproto/mtproto-transports#transport-errors
 """
+
+SESSION_SETTING = "accounts.session"
+"""The setting that is wrong where a file is another program's session, or none."""
 
 MAX_TEXT = 300
 """Characters of one exception's message that are kept."""
@@ -289,8 +303,14 @@ def _of_storage(exc: BaseException) -> Failure | None:
     """Return the event that an error of a session file means; None if ``exc`` is not one."""
     if isinstance(exc, SessionHeld):  # another program uses the file now, but not for ever
         return DatabaseLocked(detail=str(exc))
-    if isinstance(exc, SessionError):
+    if isinstance(exc, SessionDamaged | SessionWithoutKey | NotADatabase):
         return DatabaseCorrupt(detail=str(exc))
+    if isinstance(exc, SessionEmpty):
+        return AuthRejected(detail=str(exc))
+    if isinstance(exc, NotASession | SessionTooNew | SessionFixed):  # nothing is damaged: it is the wrong file
+        return ConfigRefused(setting=SESSION_SETTING, detail=str(exc))
+    if isinstance(exc, SessionError):  # it could not be saved in time, or has changed meanwhile
+        return DatabaseUnavailable(detail=str(exc))
     if isinstance(exc, DatabaseUnusable):
         return attrs.evolve(exc.failure, detail=str(exc))
     return database_failure(exc)

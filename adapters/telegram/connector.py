@@ -177,6 +177,7 @@ class TelegramConnector:
             connection=connection_class(proxy),
             proxy=proxy,
             timeout=timeout,
+            use_ipv6=":" in (session.server_address or ""),  # otherwise Telethon gives the session another datacenter
             auto_reconnect=False,
             connection_retries=retries,
             retry_delay=0,  # Telethon would sleep a second after a failed connect; the engine does the waiting here

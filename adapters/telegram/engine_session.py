@@ -11,6 +11,10 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.session import HoldfastSession
+from adapters.session import file as files
+from adapters.session.address import address_of
+from adapters.session.contents import Identity
+from adapters.session.errors import NotASession, SessionEmpty, SessionError
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.telegram.classify import NotLoggedIn
@@ -146,10 +150,27 @@ class EngineSession(HoldfastSession):
 
     @auth_key.setter
     def auth_key(self, value: Any) -> None:
-        if value is not None and self._auth_key and value.key != self._auth_key.key:
-            raise LentClientError(
-                f"the session of {self._name} keeps its key; log in anew with `python -m engine login`"
-            )
+        if value and value.key and (not self._auth_key or value.key != self._auth_key.key):
+            raise self._refuse("key")
+
+    def set_dc(self, dc_id: int, server_address: str | None, port: int | None) -> None:
+        """Raise ``LentClientError`` for another datacenter, which Telethon would write into the file."""
+        if (dc_id, server_address, port) != (self.dc_id, self.server_address, self.port):
+            raise self._refuse("datacenter")
+
+    def _store_identity(self) -> None:
+        """Keep what may change of the account's row: the takeout, and a temporary key if that is wanted."""
+        temporary = self._tmp_auth_key if self.store_tmp_auth_key_on_disk else None
+        self._contents.set_identity(
+            takeout_id=self._takeout_id, temporary_key=temporary.key if temporary and temporary.key else b""
+        )
+        self._touch()
+
+    def _refuse(self, what: str) -> LentClientError:
+        return LentClientError(
+            f"the session of {self._name} keeps its {what}, which the engine uses; log in anew with "
+            "`python -m engine login`"
+        )
 
     def set_update_state(self, entity_id: int, state: Any) -> None:
         """Remember how far updates were seen; ``write_states`` brings it into the file."""
@@ -190,6 +211,8 @@ class EngineSession(HoldfastSession):
         super().close().wait()
 
 
+READ_TIMEOUT = 5.0
+"""Seconds that a look at a file may wait for another program's lock."""
 MAX_FINGERPRINTS = 20_000
 """Session files whose fingerprints are remembered."""
 _FINGERPRINTS: dict[Path, tuple[StatStamp, str]] = {}
@@ -216,8 +239,8 @@ def read_fingerprint(path: Path) -> str:
     Read-only: the file is neither created nor upgraded.
     """
     stamp = stat_stamp(path)
-    row = _read_row(path, "select auth_key from sessions")
-    found = key_fingerprint(row[0] if row else None)
+    identity = _read_identity(path)
+    found = key_fingerprint(identity.key if identity else None)
     if found:  # without one, the file may only be locked for a moment
         if len(_FINGERPRINTS) >= MAX_FINGERPRINTS:
             _FINGERPRINTS.clear()
@@ -225,26 +248,28 @@ def read_fingerprint(path: Path) -> str:
     return found
 
 
-def _read_row(path: Path, query: str) -> Any:
-    """Return the first row of a query's result; None if there is none, or if the file cannot be read."""
-    if not path.exists():
-        return None
+def _read_identity(path: Path) -> Identity | None:
+    """Return the account's row of a session file; None if there is no such file, or if it cannot be read."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            return database.execute(query).fetchone()
-    except sqlite3.Error:
+        with closing(files.connect(path, mode="ro", timeout=READ_TIMEOUT)) as database:
+            return files.load_identity(database)
+    except (sqlite3.Error, OSError, SessionError):
         return None
 
 
 def stored_address(path: Path) -> tuple[int, str, int] | None:
     """Return number, host and port of the datacenter that a session file names; None if it names none. Read-only."""
-    row = _read_row(path, "select dc_id, server_address, port from sessions")
-    return (int(row[0]), str(row[1]), int(row[2])) if row and row[1] else None
+    identity = _read_identity(path)
+    return address_of(identity) if identity else None
 
 
 def stored_user(path: Path) -> int | None:
     """Return the id of the user whose session a file is; None if the file does not say. Read-only."""
-    row = _read_row(path, "select hash from entities where id = 0")  # where Telethon keeps it
+    try:
+        with closing(files.connect(path, mode="ro", timeout=READ_TIMEOUT)) as database:
+            row = database.execute("select hash from entities where id = 0").fetchone()  # where Telethon keeps it
+    except (sqlite3.Error, OSError, SessionError):
+        return None
     return int(row[0]) if row else None
 
 
@@ -270,11 +295,16 @@ def _open(connector: "SessionContext") -> EngineSession:
             )
         else:
             memory.session.reopen(adopt=True)
-    except FileNotFoundError:
+    except (FileNotFoundError, SessionEmpty):
         raise NotLoggedIn from None
     session = memory.session
     if not session.auth_key:
         session.release_blocking()
         raise NotLoggedIn
+    if not session.dc_id or not session.server_address:
+        session.release_blocking()
+        raise NotASession(
+            f"{connector.session}: the session has a key and does not say of which datacenter; log in again"
+        )
     memory.use_key(session.auth_key.key)
     return session

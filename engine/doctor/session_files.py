@@ -7,8 +7,8 @@ from pathlib import Path
 from attrs import define, field
 
 from adapters.session.backup import last_good
-from adapters.session.file import VERSION
 from adapters.session.inspect import Inspection, enable_wal, inspect
+from adapters.session.schema import VERSION
 from adapters.sqlite import StorageError
 from engine import paths
 from engine.config import AccountConfig, Config, SandboxConfig
@@ -57,8 +57,8 @@ class SessionCheck:
         if found.interrupted:
             text = "the last program that wrote it was killed; the next one that opens it undoes the unfinished write"
             yield Finding(name, None, text)
-        if found.version != VERSION:
-            text = f"schema {found.version}; the next run updates it to {VERSION}, after a backup"
+        if found.outdated:
+            text = f"schema {found.version}; the next run completes it to {VERSION}, after a backup"
             yield Finding(name, None, text)
         yield Finding(name, bool(found.key), *(("has a login",) if found.key else ("has no login", restore)))
         if found.locked:
