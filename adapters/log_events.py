@@ -93,6 +93,15 @@ ADAPTER_EVENTS: Final = (
     ),
     AdapterEvent(
         _HANDLERS,
+        "unreadable",
+        "warning",
+        "⚠️",
+        "{account} was sent {what}; update Holdfast, and Telethon with it ({count} such messages so far)",
+        "the datacenter sent what the installed Telethon cannot read; each kind of it is said once",
+        {**_ACCOUNT, "what": "what it is, without its content", "count": "how many such messages have come so far"},
+    ),
+    AdapterEvent(
+        _HANDLERS,
         "update_not_delivered",
         "error",
         "❌",

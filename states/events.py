@@ -155,13 +155,16 @@ class ProbeAnswered(OfLink):
 
 @frozen(kw_only=True)
 class CaughtUp(OfLink):
-    """A link that was just proven has fetched what its account missed: ``recovered`` updates.
+    """A link has fetched what its account missed: ``recovered`` updates.
 
-    ``too_long`` says that the datacenter would not list it all: the rest can only be read from the chats.
+    ``too_long`` says that the datacenter would not list it all: the rest can only be read from the chats. ``missing``
+    names what was refused and is still missing; ``late`` says that an earlier report of the link has named something.
     """
 
     recovered: int = 0
     too_long: bool = False
+    missing: tuple[str, ...] = ()
+    late: bool = False
 
 
 @frozen(kw_only=True)

@@ -76,6 +76,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     },
     "disconnecting": {"action": None},
     "engine_failed": {"detail": "engine.db is locked by another program"},
+    "gap_incomplete": {"missing": "private chats and groups (INTERNAL (500); asked again in 2 s)"},
     "gap_too_long": {"lost": TIME - 31.0},
     "descriptors_few": {"accounts": 40, "needed": 264, "limit": 64, "command": "ulimit -n 1024"},
     "log_waits": {"path": "data/logs/engine.log", "detail": "no space left on device"},
@@ -84,6 +85,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "command_not_heard": {"detail": "too many open files"},
     "pausing": {"action": None},
     "reconnecting": {"trigger": "Elapsed"},
+    "unreadable": {"what": "a constructor 1f00ba2e that Telethon 1.45.0 does not know", "count": 1},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},
 }
 """Values that one event has otherwise."""

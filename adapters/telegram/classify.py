@@ -88,6 +88,10 @@ class NotLoggedIn(Exception):
     """The session holds no key: it was never logged in."""
 
 
+class Unanswered(TimeoutError):
+    """A request had no answer within its deadline. The datacenter may have carried it out all the same."""
+
+
 class RequestDropped(ConnectionError):
     """Telethon cancelled a request that was in flight, because its link went down."""
 
@@ -260,9 +264,16 @@ _SENTENCES: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def _message(exc: BaseException) -> str:
-    """Return the text of an exception, without the request that it carries."""
+    """Return the text of an exception, without the request that it carries and without what was received."""
     if isinstance(exc, errors.BadMessageError):
         return f"{exc.args[-1]} (bad_msg {exc.code})"
+    # These quote what was received.
+    if isinstance(exc, errors.TypeNotFoundError):
+        return f"Telethon does not know constructor {exc.invalid_constructor_id:08x}; update Telethon"
+    if isinstance(exc, errors.InvalidBufferError):
+        return "transport error" if exc.code is None else f"transport error −{exc.code}"
+    if isinstance(exc, BufferError):
+        return "what was received ends too early for Telethon; update Telethon"
     return redacted(str(exc))
 
 

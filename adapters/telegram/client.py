@@ -10,35 +10,34 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 from telethon import TelegramClient, errors, utils
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl.functions.auth import LogOutRequest
-from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest
 from telethon.tl.types import UpdateNewMessage
-from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
 
 from adapters.system import ContinuousClock
 from adapters.telegram.classify import (
     Migrated,
     RequestDropped,
     RequestHeld,
+    Unanswered,
     classify,
     is_of_chat,
     kind_in_chat,
     kind_of,
 )
+from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, Nothing, check_allowed
 from adapters.telegram.sender import LinkSender
+from adapters.telegram.unreadable import describe_unreadable
 from states.events import (
     AccountBanned,
     AccountLimited,
     AuthRejected,
-    CaughtUp,
     ConfigRefused,
     Event,
     FloodWait,
@@ -55,20 +54,12 @@ CLOCK = ContinuousClock()
 TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
-DIFFERENCE_TIMEOUT = 15.0
-"""The same for requests that fetch missed updates: until they are answered, no other update arrives."""
-DIFFERENCES = (GetDifferenceRequest, GetChannelDifferenceRequest)
-TOO_LONG = (DifferenceTooLong, ChannelDifferenceTooLong)
 OF_ACCOUNT = (AccountLimited, FloodWait)
 """Failures of one request that concern the account, whichever datacenter says so."""
 OF_LINK = (AccountBanned, AuthRejected, ConfigRefused, SessionDuplicated, TimedOut)
 """Those that concern the account or its link if they come over it. The link itself reports its own loss."""
 SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
-
-
-class Unanswered(TimeoutError):
-    """A request had no answer within its deadline. The datacenter may have carried it out all the same."""
 
 
 class OneLogger(logging.Logger):
@@ -112,14 +103,13 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     report: Callable[[Event], None] = staticmethod(lambda _: None)
     schedule_save: Callable[[], None] = staticmethod(lambda: None)
     """Called when the session file falls behind the account."""
+    note_unreadable: Callable[[Exception], str] = staticmethod(describe_unreadable)
+    """Called with what Telethon could not read; returns what it is in a few words."""
     request_timeout = REQUEST_TIMEOUT
+    differences: Differences
     _holds: dict[str, float]
     _begun = False
     _session: Any = None
-    _catching_up = True
-    _of_difference = False
-    _recovered = 0
-    _too_long = False
 
     def attach(
         self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], timeout: float
@@ -129,6 +119,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         self._holds = {}
         for hold in holds:
             self.hold(hold.request, hold.until)
+        self.differences = Differences(self)
         self._sender = LinkSender(self, self.session.auth_key, main=True)
         inbox.register_handlers(self)
 
@@ -143,21 +134,12 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     ) -> Any:
         """Send a request, or several at once, by this sender and return the answer."""
         self._check_loop()
+        if isinstance(request, DIFFERENCES):
+            return await self.differences.fetch(sender, request)
         for single in request if utils.is_list_like(request) else (request,):
             check_allowed(single)
             await self._check_holds(single)
-        if isinstance(request, DIFFERENCES):
-            return await self._fetch(sender, request)
         return await self._send(sender, request, self.request_timeout, ordered=ordered)
-
-    async def _fetch(self, sender: Any, request: Any) -> Any:
-        """Fetch missed updates; repeat the request until it is answered, since Telethon would send it only once."""
-        while True:
-            with suppress(Unanswered):
-                answer = await self._send(sender, request, min(DIFFERENCE_TIMEOUT, self.request_timeout))
-                self._of_difference = True
-                self._too_long |= isinstance(answer, TOO_LONG)
-                return answer
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer; report a failure that concerns the account or the link."""
@@ -202,7 +184,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
                 # Held from this moment on, and by its own kind: Telethon's memory knows a takeout's wrapper only.
                 self._flood_waited_requests.clear()
                 self._holds[event.request] = max(
-                    self._holds.get(event.request, 0.0), time.time() + event.seconds + SLACK_SECONDS
+                    self._holds.get(event.request, 0.0), CLOCK.now() + event.seconds + SLACK_SECONDS
                 )
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
@@ -291,6 +273,10 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         if not receive_updates:
             raise self._refuse("set_receive_updates(False)", "register no handlers for updates that you do not want")
 
+    def fetch_unread(self) -> None:
+        """Have the account's difference fetched: a live message could not be read."""
+        self.differences.fetch_unread()
+
     async def catch_up(self) -> None:
         """Have missed updates fetched now."""
         self._check_loop()
@@ -310,6 +296,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     async def end(self) -> None:
         """End the link. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
         self._sender.lent = False
+        self.differences.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:
             await super()._disconnect_coro()
@@ -332,12 +319,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         has_handlers = bool(self._event_builders or self._conversations)
         self.inbox.add(updates if has_handlers else ())
         self.schedule_save()
-        if self._catching_up and self._of_difference:
-            self._recovered += len(updates)
-            if not self._message_box.getting_diff_for:
-                self._catching_up = False
-                self.report(CaughtUp(link=self.number, recovered=self._recovered, too_long=self._too_long))
-        self._of_difference = False
+        self.differences.processed(len(updates))
         await super()._preprocess_updates([], users, chats)
         await self.inbox.wait_for_room()
         return []
@@ -350,6 +332,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         """
         if self._message_box.is_empty():
             return
+        self.differences.keep_date()
         await super()._save_states_and_entities()
         self.session.write_states(self.inbox)
 

@@ -20,6 +20,7 @@ from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.session_events import SessionEvents
+from adapters.telegram.unreadable import UnreadableCount
 from states.events import Event
 from states.snapshot import Hold
 
@@ -63,7 +64,13 @@ class TelegramConnector:
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)
+    unreadable: UnreadableCount = field(init=False, repr=False)
+    """What Telethon could not read of what the account was sent."""
     logger: OneLogger = field(init=False, repr=False)
+
+    @unreadable.default
+    def _make_unreadable(self) -> UnreadableCount:
+        return UnreadableCount(self.name)
 
     @logger.default
     def _make_logger(self) -> OneLogger:

@@ -317,6 +317,7 @@ SENTENCES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         "Telegram does not know this bot token; get the present one from @BotFather and put it into the config",
     ),
     ((errors.UpdateAppToLoginError,), "Telegram wants a newer app; update Holdfast"),
+    ((errors.TypeNotFoundError,), "Telegram answers what the installed Telethon does not know; update Holdfast"),
     (
         (errors.AuthTokenExpiredError, errors.AuthTokenInvalidError, errors.AuthTokenAlreadyAcceptedError),
         "the QR code was not taken; log in again",
@@ -344,5 +345,12 @@ def translating_login_errors(name: str) -> Iterator[None]:
     """Turn errors of Telegram and of the network into ``LoginFailed``; what the prompts raise stays as it is."""
     try:
         yield
-    except (errors.RPCError, OSError, errors.SecurityError, errors.InvalidBufferError, errors.AuthKeyNotFound) as exc:
+    except (
+        errors.RPCError,
+        OSError,
+        errors.SecurityError,
+        errors.InvalidBufferError,
+        errors.AuthKeyNotFound,
+        errors.TypeNotFoundError,
+    ) as exc:
         raise LoginFailed(f"{name} is not logged in: {explain(exc)}") from exc

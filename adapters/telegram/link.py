@@ -24,6 +24,7 @@ from adapters.telegram.client import TELETHON_LOGGER, LinkClient, translate_canc
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
 from adapters.telegram.proxy import Proxy
+from adapters.telegram.unreadable import Undecodable
 from states.events import (
     AccountLimited,
     Connected,
@@ -105,6 +106,7 @@ class TelegramLink:
         session = await open_session(connector)
         session.observer = connector.session_events.put
         client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
+        client.note_unreadable = connector.unreadable.note
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
         client.schedule_save = self._schedule_save
         return client
@@ -224,6 +226,8 @@ class TelegramLink:
             return []
         try:
             await self._ask(PROOF)
+        except Undecodable:
+            return []  # it was answered, and not with a refusal
         except Exception as exc:
             limit = classify(exc, link=self.number)
             if not isinstance(limit, FloodWait | AccountLimited):

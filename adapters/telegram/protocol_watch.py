@@ -7,10 +7,11 @@ error, because nothing else would ever report what was lost. A refusal ends it w
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from telethon.errors import SecurityError
+from telethon.errors import InvalidBufferError, SecurityError
 from telethon.tl.core.rpcresult import RpcResult
 from telethon.tl.types import BadMsgNotification, BadServerSalt
 
@@ -67,6 +68,8 @@ class ProtocolWatch:
     """Watches what the sender of one client decrypts."""
 
     _state: Any
+    _salvage: Callable[[bytes, Exception], Any] | None = None
+    """Returns what can be read of a packet that Telethon cannot read."""
     _decrypt: Any = field(init=False)
     _refused: int = 0
     _sent_before: int = 0
@@ -91,6 +94,12 @@ class ProtocolWatch:
             message = self._decrypt(body)
         except SecurityError as exc:
             raise ProtocolStuck(f"a message breaks the encryption: {exc}") from exc
+        except (ProtocolStuck, InvalidBufferError):
+            raise
+        except Exception as exc:  # what was decrypted is the datacenter's own, but not what Telethon expects
+            if self._salvage is None:
+                raise
+            message = self._salvage(body, exc)
         if message is None:
             return None
         match message.obj:

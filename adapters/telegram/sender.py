@@ -9,12 +9,19 @@ classification of failures are; the gate lets them out through ``direct``.
 from collections.abc import Callable
 from typing import Any
 
+from telethon.extensions import BinaryReader
 from telethon.network import MTProtoSender
-from telethon.tl.functions import PingRequest
+from telethon.tl.core import MessageContainer
+from telethon.tl.core.tlmessage import TLMessage
+from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
+from telethon.tl.types import UpdatesTooLong
 
+from adapters.telegram.classify import kind_of
 from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
+from adapters.telegram.unreadable import ADVICE, Undecodable, open_message, read_messages
 
+UPDATES = UpdatesTooLong.SUBCLASS_OF_ID
 Gate = Callable[..., Any]
 """``LinkClient._call``: takes a sender and a request, and returns what to await."""
 
@@ -54,7 +61,9 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
             updates_queue=client._updates_queue if main else None,
         )
         self.direct = Outlet(super().send)
-        ProtocolWatch(self._state)
+        self._note_unreadable: Callable[[Exception], str] = client.note_unreadable
+        self._on_unread_update: Callable[[], None] | None = client.fetch_unread if main else None
+        ProtocolWatch(self._state, self._salvage)
         bound_error_texts(self)
 
     @property
@@ -81,3 +90,73 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         if self.lent:
             raise LentClientError("the sender of a lent client is not closed by hand; end the job or handler instead")
         await super().disconnect()
+
+    # --- what Telethon cannot read ---
+
+    def _unread(self, exc: Exception) -> None:
+        """Count a message that belongs to no request. It may have been an update, so the difference is asked for."""
+        self._note_unreadable(exc)
+        if self._on_unread_update is not None:
+            self._on_unread_update()
+
+    def _read(self, number: int, sequence: int, content: bytes) -> list[TLMessage]:
+        """Return the messages in a content that can be read, count the others, and acknowledge them all."""
+        found = []
+        for item in read_messages(number, sequence, content):
+            if isinstance(item, TLMessage):
+                found.append(item)
+            else:
+                self._pending_ack.add(item[0])  # or the datacenter sends it again and again
+                self._unread(item[1])
+        return found
+
+    def _salvage(self, packet: bytes, _: Exception) -> TLMessage | None:
+        """Return what can be read of a packet; None if it came before."""
+        number, sequence, content = open_message(self._state, packet)
+        if number in self._state._recent_remote_ids:
+            return None
+        self._state._recent_remote_ids.append(number)
+        self._state._highest_remote_id = max(self._state._highest_remote_id, number)
+        return TLMessage(number, sequence, MessageContainer(self._read(number, sequence, content)))
+
+    async def _process_message(self, message: TLMessage) -> None:
+        """Process a message; one that fails costs no other of its packet, and its content is in no log."""
+        try:
+            await super()._process_message(message)
+        except Exception as exc:
+            self._unread(exc)
+
+    async def _handle_gzip_packed(self, message: TLMessage) -> None:
+        for inner in self._read(message.msg_id, message.seq_no, message.obj.data):
+            await self._process_message(inner)
+
+    async def _handle_rpc_result(self, message: TLMessage) -> None:
+        """Give a request its answer, or ``Undecodable``."""
+        result = message.obj
+        state = self._pending_state.get(result.req_msg_id)
+        if result.error or state is None:
+            if result.error:  # an answer to nothing is dropped; Telethon would log it
+                await super()._handle_rpc_result(message)
+            return
+        try:
+            answer = state.request.read_result(BinaryReader(result.body))
+        except Exception as exc:
+            what = self._note_unreadable(exc)
+            del self._pending_state[result.req_msg_id]
+            if state.future.done():
+                return
+            if isinstance(state.request, InvokeWithLayerRequest):
+                state.future.set_result(None)  # how a connection begins; Telethon does not use the answer
+            else:
+                state.future.set_exception(Undecodable(f"the answer to {kind_of(state.request)} is {what}; {ADVICE}"))
+            return
+        del self._pending_state[result.req_msg_id]
+        self._store_own_updates(answer)
+        if not state.future.done():
+            state.future.set_result(answer)
+
+    async def _handle_update(self, message: TLMessage) -> None:
+        if getattr(message.obj, "SUBCLASS_OF_ID", 0) != UPDATES:
+            self._note_unreadable(TypeError())
+        elif self._updates_queue is not None:
+            self._updates_queue.put_nowait(message.obj)

@@ -108,9 +108,13 @@ def _away(of: Fields) -> str:
 
 
 def _caught_up(of: Fields) -> str:
-    count = of["recovered"]
-    missed = f"{count} update{'s' if count != 1 else ''} recovered" if count else "nothing was missed"
+    missed = _recovered(of) if of["recovered"] else "nothing was missed"
     return f"{_away(of)}; {missed}"
+
+
+def _recovered(of: Fields) -> str:
+    count = of["recovered"]
+    return f"{count} update{'s' if count != 1 else ''} recovered"
 
 
 def _alert(of: Fields, text: str) -> str:
@@ -304,6 +308,22 @@ CONNECTIONS: Final = (
         _caught_up,
         "what an account missed while it was away has been fetched",
         {**_GAP, "recovered": "updates that were fetched"},
+    ),
+    _event(
+        "gap_incomplete",
+        "warning",
+        "⚠️",
+        lambda of: f"{of['account']} has not all that it missed: {_recovered(of)}; still missing: {of['missing']}",
+        "Telegram refuses to list updates that an account missed, or Telethon cannot read them",
+        {**_ACCOUNT, "recovered": "updates that were fetched", "missing": "what is missing, and why"},
+    ),
+    _event(
+        "gap_closed",
+        "info",
+        "🔍",
+        lambda of: f"{of['account']} now has what was still missing; {_recovered(of)}",
+        "what `gap_incomplete` named has been fetched",
+        {**_ACCOUNT, "recovered": "updates that were fetched since the account came back"},
     ),
     _event(
         "gap_too_long",

@@ -144,13 +144,20 @@ def _entered(account: str, record: Record, snapshot: Snapshot) -> Told | None:
 
 
 def _gap(account: str, step: Step) -> Told:
-    """Return from when to when an account was away, and what it missed."""
-    assert step.snapshot.offline is not None
-    lost, back = step.snapshot.offline
+    """Return what an account missed, and from when to when it was away."""
+    recovered, missing = step.record.payload["recovered"], step.record.payload.get("missing")
+    if missing:
+        fields = {"account": account, "recovered": recovered, "missing": ", ".join(missing)}
+        return logging.WARNING, "gap_incomplete", fields
+    too_long, offline = step.record.payload["too_long"], step.snapshot.offline
+    if step.record.payload.get("late") and (offline is None or not too_long):
+        return logging.INFO, "gap_closed", {"account": account, "recovered": recovered}
+    assert offline is not None
+    lost, back = offline
     fields = {"account": account, "lost": lost, "back": back}
-    if step.record.payload["too_long"]:
+    if too_long:
         return logging.WARNING, "gap_too_long", fields
-    return logging.INFO, "caught_up", {**fields, "recovered": step.record.payload["recovered"]}
+    return logging.INFO, "caught_up", {**fields, "recovered": recovered}
 
 
 def _alert(account: str, record: Record, effect: Alert) -> Told:
@@ -180,7 +187,8 @@ def events_of(account: str, step: Step) -> list[Told]:
         told.append(entered)
     if record.event == "Started" and record.target is State.BACKOFF and record.delay is not None:
         told.append((logging.INFO, "retry_continued", {"account": account, "delay": record.delay}))
-    if record.event == "CaughtUp" and step.snapshot.offline is not None:
+    later = record.payload.get("missing") or record.payload.get("late")
+    if record.event == "CaughtUp" and (step.snapshot.offline is not None or later):
         told.append(_gap(account, step))
     if record.event == "Stable":
         told.append((logging.DEBUG, "stable", {"account": account}))

@@ -14,8 +14,7 @@ from telethon.tl.types.upload import FileCdnRedirect
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.telegram import TelegramLink
-from adapters.telegram.classify import DatacenterLost, RequestDropped, RequestHeld
-from adapters.telegram.client import Unanswered
+from adapters.telegram.classify import DatacenterLost, RequestDropped, RequestHeld, Unanswered
 from adapters.telegram.job_errors import classify_job_error
 from states.events import AuthRejected, FloodWait, TimedOut
 from states.jobs import Raised

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[3]
 METHODS = ("debug", "info", "warning", "error", "exception")
 ALL = {event.name: event for event in events()}
 OF_CONNECTIONS = {name for name, event in ALL.items() if event.logger == "holdfast.connection"}
+OF_REFUSED_GAPS = {"gap_incomplete", "gap_closed"}
+"""Their lines have a test of their own; the walk, whose lines are golden, is older."""
 
 
 def _calls() -> Iterator[tuple[str, str, ast.Call]]:
@@ -75,7 +77,7 @@ def test_the_walk_meets_every_event_of_a_connection() -> None:
         for level, name, fields in events_of(account, decision):
             met.setdefault(name, set()).update(fields)
             assert logging.getLevelName(level).lower() in LOG_EVENTS[name].level or "concerns_all" in fields
-    assert met.keys() == OF_CONNECTIONS
+    assert met.keys() == OF_CONNECTIONS - OF_REFUSED_GAPS
     for name, fields in met.items():
         assert fields <= LOG_EVENTS[name].fields.keys() | {"concerns_all"}
         assert LOG_EVENTS[name].fields.keys() - fields <= {"concerns_all"}, name

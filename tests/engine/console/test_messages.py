@@ -265,6 +265,19 @@ def test_a_gap_is_told_with_its_length_and_what_it_cost(told: CaughtUp, end: str
     assert line.endswith(end)
 
 
+def test_what_is_still_missing_is_told_and_when_it_is_there() -> None:
+    """Also by an account that was never away: what was refused in the middle of its life is missing all the same."""
+    driver = attempting()
+    driver.take(Connected())
+    why = ("private chats and groups (INTERNAL (500); asked again in 2 s)", "channel 7 (…)")
+    assert said(driver, CaughtUp(recovered=1, missing=why)) == [
+        f"⚠️ Account 1 has not all that it missed: 1 update recovered; still missing: {why[0]}, {why[1]}"
+    ]
+    assert said(driver, CaughtUp(recovered=3, late=True)) == [
+        "🔍 Account 1 now has what was still missing; 3 updates recovered"
+    ]
+
+
 def test_a_first_connection_has_no_gap() -> None:
     """An account that was never heard of before has missed nothing that anybody could name."""
     driver = attempting()
