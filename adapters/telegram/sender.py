@@ -21,6 +21,8 @@ from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
 from adapters.telegram.unreadable import ADVICE, Undecodable, open_message, read_messages
 
+KEY_TRIES = 3
+"""How often a connection to another datacenter is tried: one key exchange in 256 has to be repeated."""
 UPDATES = UpdatesTooLong.SUBCLASS_OF_ID
 Gate = Callable[..., Any]
 """``LinkClient._call``: takes a sender and a request, and returns what to await."""
@@ -53,7 +55,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         super().__init__(
             auth_key,
             loggers=client._log,
-            retries=client._connection_retries,
+            retries=client._connection_retries if main else KEY_TRIES,
             delay=client._retry_delay,
             auto_reconnect=False,
             connect_timeout=client._timeout,
