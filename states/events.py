@@ -140,10 +140,12 @@ class OfLink(Event):
 class Connected(OfLink):
     """The attempt is complete: TCP, key, initConnection and one authorised RPC that was answered.
 
-    ``via`` names the proxy that the link goes through; empty if there is none.
+    ``via`` names the proxy that the link goes through; empty if there is none. ``held`` says that the connection had
+    stood before the engine was given it: it is stable from the beginning.
     """
 
     via: str = ""
+    held: bool = False
 
 
 @frozen(kw_only=True)

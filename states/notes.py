@@ -11,6 +11,7 @@ from states.clock import move_end
 from states.events import (
     ClockJumped,
     ConfigRefused,
+    Connected,
     CredentialsReplaced,
     DatabaseCorrupt,
     DatabaseLocked,
@@ -77,7 +78,9 @@ def record_connection(moment: Moment) -> Changes:
     """Record that the link is proven. A link after a loss counts as a reconnect; the time between is the gap."""
     again = moment.snapshot.state is State.RECONNECTING
     heard = moment.snapshot.last_success
+    held = isinstance(moment.event, Connected) and moment.event.held
     return {
+        **(mark_stable(moment) if held else {}),
         "reconnects": moment.snapshot.reconnects + again,
         "offline": None if heard is None else (min(heard, moment.now), moment.now),
         "last_success": moment.now,

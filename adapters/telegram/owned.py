@@ -35,6 +35,8 @@ class OwnedConnector:
     """Always empty: updates go to the owner's own handlers."""
     released: bool = field(default=False, init=False)
     """Whether the owner has taken the client back."""
+    _given: bool = field(default=True, init=False)
+    """Whether no link was opened yet: the client is as its owner gave it."""
     _own: tuple[bool, int] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,6 +48,11 @@ class OwnedConnector:
     def label(self) -> str:
         """The name in log lines."""
         return self.name
+
+    def take_given(self) -> bool:
+        """Return whether this is the first link, which the owner may have given as a connection that stands."""
+        given, self._given = self._given, False
+        return given
 
     def release(self) -> None:
         """Give the client back as it is, with its own settings of reconnection."""
@@ -98,6 +105,7 @@ class OwnedLink(TelegramLink):
         try:
             with anyio.fail_after(timeout):
                 was_connected = self._client.is_connected()
+                given = self.connector.take_given() and was_connected
                 if not was_connected:
                     await translate_cancellation(self._client.connect())
                 limits = await self._prove()
@@ -105,7 +113,7 @@ class OwnedLink(TelegramLink):
                     await self._client.catch_up()
         except Exception as exc:
             return [self._classify_attempt(exc, timeout)]
-        return [*limits, Connected(link=self.number)]
+        return [*limits, Connected(link=self.number, held=given)]
 
     async def close(self, *, timeout: float) -> None:
         """Disconnect the client, unless its owner has taken it back."""

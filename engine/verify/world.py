@@ -224,6 +224,9 @@ def _enumerate_forms(kind: type[Event], link: int) -> Iterator[Event]:
     elif issubclass(kind, DatabaseLocked):
         for waited in (0.0, ALERT_AFTER):
             yield kind(link=link, waited=waited)
+    elif kind is Connected:
+        for held in (False, True):
+            yield Connected(link=link, held=held)
     elif issubclass(kind, OfLink):
         yield kind(link=link)
 
