@@ -224,7 +224,10 @@ class AuthRejected(Failure):
 
 @frozen(kw_only=True)
 class AuthKeyUnknown(Failure):
-    """Transport error −404: the datacenter does not know the key. It can be temporary."""
+    """Transport error −404: the datacenter does not know the key. It can be temporary.
+
+    It comes in clear text, before anything is encrypted: anybody on the path can send it, so it proves nothing.
+    """
 
     schedule: ClassVar[str] = "auth_key"
 

@@ -20,9 +20,6 @@ from states.events import (
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
-UNKNOWN_KEY_TRIES = 3
-"""Transport errors −404 can be temporary; this many in a row mean that the key is gone."""
-
 UNEXPECTED_TRIES = 10
 """After this many unforeseen errors in a row the operator should look."""
 
@@ -84,9 +81,14 @@ def of_request(moment: Moment) -> bool:
     return isinstance(moment.event, TimedOut) and moment.event.what == "request"
 
 
-def third_in_a_row(moment: Moment) -> bool:
-    """It is the third unknown key in a row."""
-    return streak_after(moment) >= UNKNOWN_KEY_TRIES
+def told(moment: Moment) -> bool:
+    """The operator was told about this run of failures."""
+    return moment.snapshot.exhausted
+
+
+def doubts_key(moment: Moment) -> bool:
+    """The key was said to be unknown, which another key or a working network may end."""
+    return moment.snapshot.doubts_key
 
 
 def out_of_tries(moment: Moment) -> bool:

@@ -162,8 +162,10 @@ class BackoffSchedules:
     """After a flood wait that met the connection itself. A flood wait of one kind of request only holds that kind."""
     transport_flood: Backoff = Backoff(first=30.0, cap=900.0)
     """After the transport error −429: too many connections."""
-    auth_key: Backoff = Backoff(first=5.0, factor=1.0, cap=5.0, jitter=0.0)
-    """After the transport error −404, a key that the server does not know: the third in a row is ``auth_failed``."""
+    auth_key: Backoff = Backoff(first=5.0, cap=900.0)
+    """After the transport error −404, which says that the key is unknown. Anybody on the path can send these bytes, so
+    they are no proof: the account keeps trying, ever more slowly, and after ``tries`` failures the operator is told to
+    log in. It is never parked, whatever ``then`` says."""
     unexpected: Backoff = Backoff()
     """After an error that is in no table; ten in a row park the account."""
 

@@ -54,6 +54,11 @@ ACTION_OF_CAUSE: dict[str, Action] = {
     "ConfigRefused": Action.MEND_CONFIG,
 }
 
+UNKNOWN_KEY = "AuthKeyUnknown"
+"""The event that casts doubt on a key."""
+UNKNOWN_KEY_TRIES = 3
+"""So many in a row are no longer a passing trouble: the operator should log in, once the alert was raised."""
+
 SHARED_SETTING = "telegram.api_id"
 """The setting that all accounts share: if it is refused, all of them are."""
 
@@ -166,6 +171,12 @@ class Snapshot:
         return self.state is State.BACKOFF and of_network and not self.parked
 
     @property
+    def doubts_key(self) -> bool:
+        """Whether the account waits until a deadline because its key was said to be unknown."""
+        doubted = self.cause is not None and self.cause.event == UNKNOWN_KEY
+        return self.state is State.BACKOFF and doubted and not self.parked
+
+    @property
     def stopped_with_all(self) -> bool:
         """Whether the account is stopped because of a setting that all accounts share."""
         cause = self.cause if self.state is State.AUTH_FAILED else None
@@ -179,6 +190,10 @@ class Snapshot:
             return ACTION_OF_CAUSE.get(self.cause.event, Action.LOG_IN) if self.cause else Action.LOG_IN
         if where is State.BACKOFF and self.deadline is None:
             return Action.RETRY
+        without_link = where in (State.CONNECTING, State.RECONNECTING, State.BACKOFF)
+        doubted = self.cause is not None and self.cause.event == UNKNOWN_KEY and self.streak >= UNKNOWN_KEY_TRIES
+        if without_link and doubted and self.exhausted:
+            return Action.LOG_IN
         return Action.APPEAL if self.limited else None
 
 

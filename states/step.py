@@ -32,7 +32,7 @@ from states.effects import (
     ReleaseWork,
     Wait,
 )
-from states.events import EVENTS, Event, Failure, FloodWait, TransportFlood
+from states.events import EVENTS, AuthKeyUnknown, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
 from states.schedules import Policy
@@ -99,6 +99,14 @@ class Step:
         return self.record.event in ("ConfigRefused", "Started") and self.snapshot.stopped_with_all
 
 
+def number_of_wait(failure: Failure, after: Snapshot) -> int:
+    """Return which wait of its schedule follows a failure (from 1); ``after`` has counted it.
+
+    A run of −429 or of −404 is counted separately: even after a long outage it begins at its own first wait.
+    """
+    return after.streak if isinstance(failure, TransportFlood | AuthKeyUnknown) else max(1, after.attempt)
+
+
 @define
 class _Draft:
     """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs."""
@@ -120,10 +128,8 @@ class _Draft:
             assert isinstance(self.moment.event, FloodWait), "only a flood wait has a wait that the server demands"
             self.delay = self.moment.policy.backoff.flood.delay(self.moment.event.seconds)
         else:
-            # A run of −429 is counted separately: even after a long outage it begins at its own first wait.
-            flooded = isinstance(self.moment.event, TransportFlood)
             self.draw = self.rng.random()
-            self.delay = schedule.delay(self.next.streak if flooded else max(1, self.next.attempt), self.draw)
+            self.delay = schedule.delay(number_of_wait(self.moment.event, self.next), self.draw)
         deadline = self.moment.now + self.delay
         self.next = change_fields(self.next, {"deadline": deadline, "wait": self.delay})
         return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from engine.fleet.connect_limiter import ConnectLimiter
 from states import Event, Record, Snapshot, State, Step
-from states.events import ClockJumped, Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
+from states.events import AuthKeyUnknown, ClockJumped, Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
 
 MIN_ACCOUNTS = 3
 """The least number of accounts that must lose the network together."""
@@ -20,7 +20,9 @@ MIN_ACCOUNTS = 3
 QUIET_SECONDS = 600.0
 """Seconds for which a report that equals the last one is not repeated."""
 
-LOSS_EVENTS = frozenset({NetworkLost.__name__, TimedOut.__name__})
+LOSS_EVENTS = frozenset({NetworkLost.__name__, TimedOut.__name__, AuthKeyUnknown.__name__})
+"""Losses that the network may have caused. A stranger on the path who says that keys are unknown is one, too: many
+accounts that hear it together have one trouble, which is not that of their keys."""
 ANSWER_EVENTS = frozenset({Connected.__name__, ProbeAnswered.__name__})
 WITHOUT_LINK = (State.CONNECTING, State.RECONNECTING, State.BACKOFF)
 NOT_IN_PLAY = (State.AUTH_FAILED, State.SHUTTING_DOWN)

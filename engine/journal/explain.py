@@ -8,10 +8,11 @@ from attrs import field, frozen
 
 from engine.journal.replay import Beginning, EventOf, UnreadableEvent
 from states import ROWS, Entry, Event, Policy, Row, Snapshot, State
-from states.events import Failure, FloodWait, TransportFlood
+from states.events import Failure, FloodWait
 from states.guards import Moment, schedule_of, streak_after
 from states.redo import differences, redo
 from states.schedules import Backoff
+from states.step import number_of_wait
 
 ROW_BY_NAME = {row.name: row for row in ROWS}
 
@@ -42,7 +43,8 @@ GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "stable": (_of_snapshot("stable"),),
     "patience_left": (_of_snapshot("silences"), ("timeout.patience", lambda moment: moment.policy.timeout.patience)),
     "of_request": (_of_event("what"),),
-    "third_in_a_row": (_CAUSE, _STREAK),
+    "told": (_of_snapshot("exhausted"),),
+    "doubts_key": (_CAUSE, _of_snapshot("deadline")),
     "out_of_tries": (_FAILURES, _STREAK, _of_schedule("tries"), _of_schedule("then")),
     "exhausted": (_of_snapshot("exhausted"), _FAILURES, _of_schedule("tries")),
     "parked": (_of_snapshot("state"), _of_snapshot("deadline")),
@@ -201,7 +203,7 @@ def arithmetic_of(entry: Entry, event: Event, after: Snapshot, policy: Policy) -
             return Arithmetic(text=f"{text} = {number(entry.delay)} s", parts=parts)
         schedule = getattr(policy.backoff, event.schedule)
         assert isinstance(schedule, Backoff), "every schedule but the flood's grows"
-        nth = after.streak if isinstance(event, TransportFlood) else max(1, after.attempt)
+        nth = number_of_wait(event, after)
         return _backoff(event.schedule, schedule, nth, entry)
     return _patience(entry, after, policy)
 

@@ -35,7 +35,6 @@ Decide = Callable[..., Step]
 def _build_policy(then: Then) -> Policy:
     """Return a policy whose schedules stop growing after two failures, which keeps the configurations few."""
     growing = Backoff(first=10, factor=12, cap=120, tries=2, then=then)
-    fixed = Backoff(first=5, factor=1, cap=5, jitter=0, tries=2, then=then)
     return Policy(
         connecting=Patience(patience=(60.0, 75.0)),
         reconnecting=Patience(patience=(60.0, 75.0)),
@@ -44,7 +43,7 @@ def _build_policy(then: Then) -> Policy:
             network=growing,
             server=growing,
             database=FileBackoff(first=5, factor=1, cap=5, jitter=0, tries=2, then=then, alert_after=ALERT_AFTER),
-            auth_key=fixed,
+            auth_key=Backoff(first=5, factor=180, cap=900, tries=2, then=then),
             transport_flood=Backoff(first=30, factor=30, cap=900, tries=2),
             unexpected=growing,
         ),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from engine.verify.world import FLOOD_SECONDS, GENERATION, NOW, Configuration, time_of
-from states import Event, Policy, Snapshot, State, Step
+from states import Action, Event, Policy, Snapshot, State, Step
 from states.effects import (
     AlertDatabase,
     AlertExhausted,
@@ -18,11 +18,13 @@ from states.effects import (
     Wait,
 )
 from states.events import (
+    AuthKeyUnknown,
     ClockJumped,
     CredentialsReplaced,
     DatabaseLocked,
     DatabaseRecovered,
     DatabaseUnavailable,
+    NetworkRestored,
     OfLink,
     OfVisit,
     RetryRequested,
@@ -33,6 +35,7 @@ from states.events import (
 from states.guards import UNEXPECTED_TRIES
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff, Then
+from states.snapshot import UNKNOWN_KEY_TRIES
 
 Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | None]
 """Configuration before, event, decision, configuration after, policy."""
@@ -236,6 +239,26 @@ def tries_are_kept(_: Configuration, event: Event, decision: Step, after: Config
     return None if at.parked == (schedule.then is Then.PARK or too_many) else "parked or not, against the policy"
 
 
+def unknown_key_is_no_proof(
+    before: Configuration, event: Event, decision: Step, after: Configuration, __: Policy
+) -> str | None:
+    """However often −404 comes, the account keeps trying; after the alert it says that the operator should log in."""
+    if not isinstance(event, AuthKeyUnknown) or decision.record.source is State.AUTH_FAILED:
+        return None
+    at = decision.snapshot
+    if at.state is State.AUTH_FAILED or (at.parked and not before.snapshot.parked):
+        return f"an unknown key leads to {at.state}, from where only the operator leads"
+    if at.doubts_key and at.exhausted and at.streak >= UNKNOWN_KEY_TRIES and at.action is not Action.LOG_IN:
+        return "an unknown key was told about, and the account does not say what to do"
+    return None
+
+
+def another_key_is_tried(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
+    """An account that waits because its key is unknown tries another key, and a restored network, at once."""
+    asked = isinstance(event, CredentialsReplaced | NetworkRestored | RetryRequested)
+    return "an unknown key is waited for" if before.snapshot.doubts_key and asked and not after.turn else None
+
+
 def retry_is_obeyed(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
     """A requested attempt is made, unless one is due already or a flood wait forbids it."""
     was, asked = before.snapshot, isinstance(event, RetryRequested)
@@ -298,6 +321,8 @@ ALWAYS: tuple[Always, ...] = (
     late_is_nothing,
     tries_are_kept,
     retry_is_obeyed,
+    unknown_key_is_no_proof,
+    another_key_is_tried,
     waits_move_with_the_clock,
     waits_have_lengths,
 )

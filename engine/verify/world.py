@@ -33,8 +33,9 @@ from states.events import (
     TimedOut,
     TurnGranted,
 )
-from states.guards import UNEXPECTED_TRIES, UNKNOWN_KEY_TRIES
+from states.guards import UNEXPECTED_TRIES
 from states.schedules import Backoff
+from states.snapshot import UNKNOWN_KEY, UNKNOWN_KEY_TRIES
 
 NOW = 1_000_000.0
 GENERATION = 7
@@ -56,8 +57,8 @@ JUMPS = (
 )
 """The clock is set, in both directions; the machine sleeps, with a clock that is right afterwards and with one that is
 not; and what journals of earlier versions know of a jump."""
-STREAKS = {"Unexpected": UNEXPECTED_TRIES, "AuthKeyUnknown": UNKNOWN_KEY_TRIES}
-"""How far a run of one cause is counted. TransportFlood's limit depends on the policy; other runs decide nothing."""
+STREAKS = {"Unexpected": UNEXPECTED_TRIES}
+"""How far a run of one cause is counted. Two more depend on the policy; other runs decide nothing."""
 ALIKE = {
     "NetworkLost": "NetworkLost",
     "TimedOut": "NetworkLost",
@@ -123,6 +124,7 @@ class Bounds:
     attempt: int
     failures: int
     flood_streak: int
+    key_streak: int
 
     @classmethod
     def of(cls, policy: Policy) -> "Bounds":
@@ -135,6 +137,7 @@ class Bounds:
             attempt=max(patience, *(steps_to_cap(schedule) for schedule in schedules)),
             failures=max(schedule.tries for schedule in schedules),
             flood_streak=steps_to_cap(policy.backoff.transport_flood),
+            key_streak=max(UNKNOWN_KEY_TRIES, steps_to_cap(policy.backoff.auth_key)),
         )
 
     def normalise(self, snapshot: Snapshot) -> Snapshot:
@@ -144,7 +147,7 @@ class Bounds:
         # stop begins like one after a crash at the same moment, which is explored as well.
         counts = state not in (State.AUTH_FAILED, State.SHUTTING_DOWN)
         cause = ALIKE.get(snapshot.cause.event, "ServerFault") if snapshot.cause and counts else None
-        streaks = {"TransportFlood": self.flood_streak, **STREAKS}
+        streaks = {"TransportFlood": self.flood_streak, UNKNOWN_KEY: self.key_streak, **STREAKS}
         return Snapshot(
             state=state,
             since=NOW,

@@ -16,11 +16,9 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox, services
 from adapters.sandbox.errors import RpcRefusal
-from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
+from tests.engine.harness import COMPLAINTS, EngineHarness, all_are
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
-QUICK_KEYS = "    auth_key: {first: 50ms, factor: 1, cap: 50ms}\nfleet:"
-"""An unknown key is tried again at once, and not after 5 s."""
 SERVED = services.perform
 
 
@@ -211,12 +209,6 @@ def damage(dc: Sandbox, harness: EngineHarness) -> None:
     session_of(harness).write_bytes(b"SQLite format 3\0" + b"\xff" * 8000)
 
 
-def forget(dc: Sandbox, harness: EngineHarness) -> None:
-    """Let the datacenter forget every key."""
-    for key in [one.key for one in dc._hub.store._keys.values()]:
-        dc._hub.store.remove_key(key)
-
-
 @frozen
 class Reason:
     """Something that makes credentials unusable, and what is to be read of it."""
@@ -234,7 +226,6 @@ REASONS = {
     ),
     "banned": Reason(RpcRefusal(401, "USER_DEACTIVATED_BAN"), "AccountBanned", "appeal", "appeal to Telegram"),
     "api_id": Reason(RpcRefusal(400, "API_ID_INVALID"), "ConfigRefused", "mend_config", "mend the config"),
-    "unknown": Reason(forget, "AuthKeyUnknown", "log_in", "log in again"),
     "damaged": Reason(damage, "DatabaseCorrupt", "restore_session", "restore the session file"),
 }
 
@@ -263,7 +254,7 @@ async def test_each_reason_has_its_action_and_no_credentials_are_touched(
     Telethon writes the key once more whenever it has connected, so bytes can be compared only afterwards.
     """
     async with Sandbox() as dc:
-        harness.at(dc, PHONES[0], rest=FAST.replace("fleet:", QUICK_KEYS))
+        harness.at(dc, PHONES[0])
         if isinstance(reason.suffered, RpcRefusal):
             refuse(monkeypatch, reason.suffered)
         else:

@@ -5,7 +5,7 @@ import random
 import attrs
 import pytest
 
-from states import Policy, State, step
+from states import Action, Policy, State, step
 from states.effects import (
     AlertExhausted,
     AlertLimited,
@@ -176,15 +176,15 @@ def test_a_suspect_link_that_is_lost_goes_the_way_of_its_past(settled: bool, sta
     assert driver.snapshot.state is state
 
 
-def test_a_third_unknown_key_counts_on_a_link_too() -> None:
-    """Two unknown keys while connecting and one on the link that came of it are three in a row."""
+def test_an_unknown_key_counts_on_a_link_too() -> None:
+    """Four unknown keys while connecting and one on the link that came of it are told about, and it keeps trying."""
     driver = AccountDriver()
     driver.take(Started())
-    for _ in range(2):
+    for _ in range(4):
         driver.fail(AuthKeyUnknown())
     driver.connect()
     driver.take(AuthKeyUnknown())
-    assert driver.snapshot.state is State.AUTH_FAILED
+    assert (driver.snapshot.state, driver.snapshot.action) == (State.BACKOFF, Action.LOG_IN)
 
 
 @pytest.mark.parametrize("event", [Elapsed(generation=0), ClockJumped(seconds=60.0)])

@@ -5,11 +5,10 @@ import random
 import attrs
 import pytest
 
-from states import EVENTS, Policy, State, step
+from states import EVENTS, Policy, State, begin, step
 from states.effects import (
     AlertExhausted,
     AlertParked,
-    AlertUnusable,
     AskTurn,
     Close,
     HoldDatabase,
@@ -17,6 +16,7 @@ from states.effects import (
     HoldWork,
     Open,
     Probe,
+    Release,
     ReleaseWork,
 )
 from states.events import (
@@ -129,23 +129,50 @@ def test_ten_unexpected_errors_in_a_row_park() -> None:
     assert driver.snapshot.parked
 
 
-def test_an_unknown_key_is_given_up_only_at_the_third_in_a_row() -> None:
-    """−404 can be temporary: two wait 5 s each, the third needs the operator."""
+def test_an_unknown_key_is_tried_ever_more_slowly_and_never_given_up() -> None:
+    """−404 proves nothing: a hundred in a row are waits that grow to 15 min, with one alert that says to log in."""
     driver = AccountDriver()
     driver.take(Started())
-    for _ in range(2):
-        assert driver.fail(AuthKeyUnknown()).record.delay == 5
-    assert AlertUnusable in effects(driver.fail(AuthKeyUnknown()))
-    assert driver.snapshot.state is State.AUTH_FAILED
+    steps = [driver.fail(AuthKeyUnknown()) for _ in range(100)]
+    waits = [step.record.delay for step in steps]
+    assert all(wait is not None and wait <= 900 for wait in waits)
+    assert [round(wait / 5 / 2**n, 1) for n, wait in enumerate(waits[:5]) if wait] == [pytest.approx(1, abs=0.21)] * 5
+    assert sum(wait or 0 for wait in waits) > 20 * 3600
+    assert {step.record.target for step in steps} == {State.BACKOFF}
+    assert [number for number, step in enumerate(steps, 1) if AlertExhausted in effects(step)] == [5]
+    assert [number for number, step in enumerate(steps, 1) if Release in effects(step)] == list(range(5, 101))
+    assert driver.snapshot.action is Action.LOG_IN
 
 
-def test_another_failure_breaks_a_run_of_unknown_keys() -> None:
-    """Three unknown keys count only when nothing else came between."""
+@pytest.mark.parametrize("event", [NetworkRestored(), RetryRequested(), CredentialsReplaced(credentials="new")])
+def test_a_doubted_key_is_tried_at_once_when_something_has_changed(event: Event) -> None:
+    """Others got through, a person asks, or a person logged in: nobody waits for the end of a quarter of an hour."""
     driver = AccountDriver()
     driver.take(Started())
-    for event in (AuthKeyUnknown(), AuthKeyUnknown(), NetworkLost(), AuthKeyUnknown(), AuthKeyUnknown()):
+    for _ in range(12):
+        driver.fail(AuthKeyUnknown())
+    assert AskTurn in effects(driver.take(event))
+
+
+def test_a_doubted_key_goes_on_after_a_restart() -> None:
+    """The wait goes on where it was, and so does the advice."""
+    driver = AccountDriver()
+    driver.take(Started())
+    for _ in range(7):
+        driver.fail(AuthKeyUnknown())
+    at = begin(driver.snapshot, now=driver.snapshot.since + 1)
+    assert (at.state, at.deadline, at.action) == (State.BACKOFF, driver.snapshot.deadline, Action.LOG_IN)
+
+
+def test_a_few_unknown_keys_after_a_long_outage_are_not_yet_the_operator_s() -> None:
+    """The alert was raised for the network; two −404 in its wake say nothing about the login."""
+    driver = AccountDriver()
+    driver.take(Started())
+    for event in [NetworkLost()] * 6 + [AuthKeyUnknown()] * 2:
         driver.fail(event)
-    assert driver.snapshot.state is State.BACKOFF
+    assert driver.snapshot.exhausted
+    assert driver.snapshot.action is None
+    assert driver.fail(AuthKeyUnknown()).snapshot.action is Action.LOG_IN
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Chaos: a random scenario of everything that heals by itself, always the same for a seed.
 
 Time is cut into slots, and in each slot of each account one thing goes wrong. Left out is what needs the operator (a
-revoked or duplicated login, a ban), and what an account gives up at: three unknown keys in a row.
+revoked or duplicated login, a ban), and what makes an account wait for long: many unknown keys in a row.
 """
 
 import itertools
@@ -58,7 +58,7 @@ def _deal(rng: random.Random, accounts: int, slots: int) -> list[list[Recipe]]:
     """Deal recipes to the slots of each account, from as many shuffled decks as it takes.
 
     A recipe that heals slowly is dealt to an account at most once, and comes first: after a transport flood an engine
-    waits for half a minute, and three unknown keys in a row would need the operator.
+    waits for half a minute, and after each unknown key in a row twice as long.
     """
     deck = _endless_recipes(rng)
     hands: list[list[Recipe]] = [[] for _ in range(accounts)]

@@ -76,7 +76,7 @@ def test_an_optional_section_with_nothing_in_it_is_as_if_left_out(good: Load, se
         ("database", "{first: 3s}", FileBackoff(first=3, factor=1, cap=5, jitter=0, alert_after=30)),
         ("database", "{alert_after: 2m}", FileBackoff(first=5, factor=1, cap=5, jitter=0, alert_after=120)),
         ("transport_flood", "{factor: 3}", Backoff(first=30, factor=3, cap=900)),
-        ("auth_key", "", Backoff(first=5, factor=1, cap=5, jitter=0)),
+        ("auth_key", "", Backoff(first=5, cap=900)),
         ("network", "{tries: 2, then: park}", Backoff(tries=2, then=Then.PARK)),
     ],
 )
