@@ -1,39 +1,48 @@
 """``status``."""
 
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import anyio
+from attrs import frozen
 from cyclopts import Parameter
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.job_reader import JobReader
 from engine import paths
-from engine.cli.common import AsJson, ConfigAndPattern, config_and_pattern, match_accounts, reporting_errors
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    AsJson,
+    ConfigAndPattern,
+    config_and_pattern,
+    fail,
+    match_accounts,
+    reporting_errors,
+)
 from engine.cli.stored_status import account_statuses, read_info
 from engine.config import Config, load
-from engine.console import live
 from engine.console.account_status import AccountStatus
+from engine.console.format import date_and_time, iso
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
-from engine.console.status import as_data, exit_code, page
+from engine.console.status import EngineInfo, as_data, exit_code, page
 from engine.console.svg import svg
 from states.jobs import JobState, JobSummary, by_state
 
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks of ``--watch``."""
 MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
-
-
-def _read_accounts(settings: Config, pattern: str | None) -> dict[str, AccountStatus]:
-    accounts = account_statuses(settings)
-    return accounts if pattern is None else {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
 
 
 def _read_jobs(settings: Config) -> JobSummary:
@@ -45,35 +54,90 @@ def _read_jobs(settings: Config) -> JobSummary:
         return JobSummary()
 
 
+@frozen
+class _Look:
+    """What one look at the files and at the engine has found."""
+
+    info: EngineInfo
+    accounts: dict[str, AccountStatus]
+    jobs: JobSummary
+
+    @property
+    def page(self) -> RenderableType:
+        """The page for a terminal."""
+        return page(self.info, self.accounts, time.time(), job_lines(self.jobs))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What ``--json`` prints."""
+        return {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs)}
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return int(exit_code(self.info, self.accounts.values()))
+
+
+def _look(settings: Config, pattern: str | None) -> _Look:
+    info = read_info(settings)
+    accounts = account_statuses(settings, info)
+    if pattern is not None:
+        accounts = {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
+    return _Look(info, accounts, _read_jobs(settings))
+
+
+def _watch(look: Callable[[], _Look], *, as_json: bool, console: Console) -> int:
+    """Show where the accounts are until Ctrl+C, or until the output's reader is gone; return the last exit code.
+
+    On a terminal it is one table that changes. Elsewhere it is a page, or with ``as_json`` a line, every second.
+    """
+    seen = look()
+    with suppress(KeyboardInterrupt):
+        if console.is_terminal and not as_json:
+            with Live(seen.page, console=console, auto_refresh=False) as table:
+                while True:
+                    table.update(seen.page, refresh=True)
+                    time.sleep(WATCH_INTERVAL)
+                    seen = look()
+        while True:
+            if as_json:
+                print(json_text({"at": iso(time.time()), **seen.data}))
+            else:
+                console.print(Text(date_and_time(time.time()), style="dim"), seen.page, "", sep="\n")
+            sys.stdout.flush()
+            time.sleep(WATCH_INTERVAL)
+            seen = look()
+    return seen.code
+
+
 def status(
     *words: ConfigAndPattern,
-    watch: Annotated[bool, Parameter(negative="", help="Keep showing a live table, until Ctrl+C.")] = False,
+    watch: Annotated[
+        bool,
+        Parameter(negative="", help="Go on until Ctrl+C: a live table, or a page (--json: a line) every second."),
+    ] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print the state of every account, worst first, even if the engine is not running.
 
-    Exit code 0 if all are healthy, 1 if some are not, 2 if the operator must act, 3 if the engine is not running.
+    Exit code 0 if all are healthy, 1 if some are not, 2 if the operator must act, 3 if the engine is not running. With
+    --watch it is that of the last look.
     """
     with reporting_errors():
         config, account = config_and_pattern(words)
+        if watch and picture is not None:
+            fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         settings = load(config)
         console = Console()
-        if watch and not as_json:
-            readers = (
-                partial(read_info, settings),
-                partial(_read_accounts, settings, account),
-                partial(_read_jobs, settings),
-            )
-            with suppress(KeyboardInterrupt):
-                anyio.run(live.show, console, *readers)
-        info, accounts, jobs = read_info(settings), _read_accounts(settings, account), _read_jobs(settings)
+        look = partial(_look, settings, account)
+        if watch:
+            raise SystemExit(_watch(look, as_json=as_json, console=console))
+        seen = look()
         if picture is not None:
-            drawn = svg(page(info, accounts, time.time(), job_lines(jobs)), engine_command("status", config))
-            picture.write_text(drawn, "utf-8")
+            picture.write_text(svg(seen.page, engine_command("status", config)), "utf-8")
         if as_json:
-            values = {**as_data(info, accounts), "jobs": summary_data(jobs)}
-            print(json_text(values, indent=2))
-        elif not watch and picture is None:
-            console.print(page(info, accounts, time.time(), job_lines(jobs)))
-        raise SystemExit(int(exit_code(info, accounts.values())))
+            print(json_text(seen.data, indent=2))
+        elif picture is None:
+            console.print(seen.page)
+        raise SystemExit(seen.code)

@@ -1,22 +1,38 @@
 """What the files say of the engine and of its accounts: for commands, with an engine running or without."""
 
+from contextlib import suppress
+
+from attrs import evolve
+
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.system import holder_of
 from engine import paths
-from engine.cli.common import have_engine_look
 from engine.config import Config
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
+from engine.control.client import CommandRefused, EngineHangs, EngineSilent, send_command
+from engine.control.protocol import Verb
 
+ANSWER_TIMEOUT = 5.0
+"""Seconds after which an engine that has not answered hangs; a busy one takes less than a tenth of it."""
 NEVER_RAN = AccountStatus(None)
 
 
 def read_info(settings: Config) -> EngineInfo:
-    """Return whether an engine runs on this data."""
-    holder = have_engine_look(settings)
+    """Return whether an engine runs on this data, and whether it answers.
+
+    It looks at its database meanwhile, as with ``have_engine_look``. One that cannot be reached may be starting.
+    """
+    holder = holder_of(settings.storage.directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
-    return EngineInfo(running=True, pid=holder.pid, since=holder.since)
+    hangs = False
+    with suppress(EngineSilent, CommandRefused):
+        try:
+            send_command(settings, Verb.JOBS, timeout=ANSWER_TIMEOUT)
+        except EngineHangs:
+            hangs = holder_of(settings.storage.directory / paths.LOCK) is not None
+    return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs)
 
 
 def read_statuses(settings: Config, reader: JournalReader) -> dict[str, AccountStatus]:
@@ -31,14 +47,19 @@ def read_statuses(settings: Config, reader: JournalReader) -> dict[str, AccountS
         return {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
 
 
-def account_statuses(settings: Config) -> dict[str, AccountStatus]:
-    """Return the status of the config's accounts, and of others that the engine still runs."""
+def account_statuses(settings: Config, info: EngineInfo | None = None) -> dict[str, AccountStatus]:
+    """Return the status of the config's accounts, and of others that the engine still runs.
+
+    An engine that hangs, as ``info`` may say, knows nothing now.
+    """
     try:
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             reader.on_unreadable = lambda row: None  # nothing is known of that account; the others have theirs
             stored = read_statuses(settings, reader)
     except JournalMissing:
         stored = {}  # no engine has run yet
+    if info is not None and info.hangs:
+        stored = {name: evolve(at, present=False) for name, at in stored.items()}
     names = [account.name for account in settings.accounts]
     others = [name for name, at in stored.items() if at.present and name not in names]
     return {name: stored.get(name, NEVER_RAN) for name in (*names, *others)}

@@ -1,4 +1,4 @@
-"""The live table of ``run`` and ``status --watch`` on a terminal."""
+"""The live table of ``run`` on a terminal."""
 
 import time
 from collections.abc import Callable, Iterable

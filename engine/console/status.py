@@ -67,6 +67,8 @@ class EngineInfo:
     running: bool
     pid: int | None = None
     since: float | None = None
+    hangs: bool = False
+    """Whether it does not answer: then nothing is known of its accounts."""
 
 
 def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
@@ -93,7 +95,12 @@ def cause_text(snapshot: Snapshot) -> str | None:
 def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
     """Return what ``status --json`` prints about the engine and its accounts."""
     return {
-        "engine": {"running": info.running, "pid": info.pid or None, "since": iso(info.since or None)},
+        "engine": {
+            "running": info.running,
+            "pid": info.pid or None,
+            "since": iso(info.since or None),
+            "answers": info.running and not info.hangs,
+        },
         "counts": _counts(accounts),
         "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
     }
@@ -224,6 +231,9 @@ def heading(info: EngineInfo, accounts: Statuses, now: float) -> Text:
         return Text("Holdfast: starting", style="bold")
     if not info.running:
         return Text("The engine is not running; this is where it left the accounts.", style="yellow")
+    if info.hangs:
+        process = f" (process {info.pid})" if info.pid else ""
+        return Text(f"The engine{process} does not answer; this is what was known last.", style="bold red")
     counts = _counts(accounts)
     text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
     text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])

@@ -27,6 +27,10 @@ class EngineSilent(Exception):
     """The socket does not accept a connection, or no answer came; the text says which."""
 
 
+class EngineHangs(EngineSilent):
+    """The engine took the connection, and no answer came in time."""
+
+
 class CommandRefused(Exception):
     """The engine refuses the command; ``kind`` is a ``RefusalReason``, and the text is the engine's sentence."""
 
@@ -61,7 +65,7 @@ def ask(path: Path, request: Request, *, timeout: float) -> dict[str, Any]:
             connection.sendall(encode_request(request))
             answer = json.loads(_read_line(connection, time.monotonic() + timeout))
     except TimeoutError:
-        raise EngineSilent(
+        raise EngineHangs(
             f"the engine does not answer; what was asked may still be done (waited {timeout:g} s)"
         ) from None
     except (OSError, ValueError) as exc:
