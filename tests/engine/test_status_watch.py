@@ -90,7 +90,7 @@ def test_nothing_is_known_of_an_engine_that_hangs(run: Run, data: Path, monkeypa
     monkeypatch.setattr(stored_status, "ANSWER_TIMEOUT", 0.1)
     monkeypatch.chdir(data)
     with EngineLock(data / paths.LOCK).held(0.0, ENGINE), socket.socket(socket.AF_UNIX) as engine:
-        engine.bind(paths.SOCKET)
+        engine.bind(str(paths.SOCKET))
         engine.listen()
         monkeypatch.chdir(data.parent)
         told: dict[str, Any] = json.loads(run("--json")[1])
