@@ -15,6 +15,7 @@ from adapters.session.errors import NotASession
 from adapters.session.schema import CREATE, VERSION, as_bytes, check_is_file, choose_row, read_table
 from adapters.sqlite.connect import create_privately
 from adapters.sqlite.errors import translating_errors
+from adapters.system import forks
 
 OPEN_TIMEOUT: Final = 5.0
 """Seconds that reading a file may wait for another program's lock."""
@@ -52,6 +53,7 @@ def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
     Raises ``sqlite3`` errors, ``NotASession`` for what is no file, and ``OSError``.
     """
     check_is_file(path)
+    forks.withhold_database(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 

@@ -130,6 +130,7 @@ class LiveFile:
                 if not create:
                     raise missing
                 files.create(self.path)
+                self._lock.lock_data()
             except BaseException:
                 self._lock.release()
                 raise

@@ -1,28 +1,40 @@
-"""One owner for each session file: a lock file beside it, which names the owner.
+"""One owner for each session file: a lock file beside it, which names the owner, and a lock on the file itself.
 
-The lock is an ``flock`` on a file of its own, because the kernel releases it when the owner dies, however it dies: what
-a dead process left behind is taken over, and no code has to judge whether a process number still means the same
-process. The lock must never be on the database itself: SQLite's own locks die when any descriptor of that file is
-closed.
+Both are an ``flock``, because the kernel releases it when the owner dies, however it dies: what a dead process left
+behind is taken over, and no code has to judge whether a process number still means the same process. A lock file can be
+removed under its owner, or be missed by a program that reaches the session by another name; the lock on the session
+itself cannot. Its descriptor is closed after the connections to the file only, because SQLite's own locks die when any
+descriptor of that file is closed; so it is never opened twice in a process.
 """
 
 import fcntl
 import json
 import os
 import socket
+import stat
 import sys
+import threading
 import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from weakref import WeakSet, WeakValueDictionary
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from adapters.session.errors import SessionHeld
+from adapters.system import forks
+from adapters.system.kernel_locks import left_behind, may_lock_database, taker_of, try_lock
 
 LOCK_TIMEOUT = 0.5
 """Seconds to wait for a lock: a program that only checks whether it is held holds it for a moment."""
 _POLL_SECONDS = 0.01
+_Identity = tuple[int, int]
+_HELD: "WeakValueDictionary[_Identity, OwnerLock]" = WeakValueDictionary()
+"""The session files that this process has locked, by device and inode."""
+_LOCKS: "WeakSet[OwnerLock]" = WeakSet()
+"""All locks that this process holds."""
+_HELD_LOCK = threading.RLock()  # a lock that is forgotten is released wherever the collector runs
 
 
 @frozen
@@ -50,10 +62,16 @@ def lock_path(session: Path) -> Path:
 
 @define(eq=False)
 class OwnerLock:
-    """The lock of one session file. Two threads must not use it at once."""
+    """The lock of one session file."""
 
     session: Path
     _descriptor: int | None = field(default=None, init=False)
+    _data: int | None = field(default=None, init=False)
+    """The descriptor that locks the session itself."""
+    _identity: _Identity | None = field(default=None, init=False)
+    owner: Owner | None = field(default=None, init=False)
+    """What the lock file says while this object holds the lock."""
+    _guard: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
 
     @property
     def held(self) -> bool:
@@ -69,27 +87,119 @@ class OwnerLock:
         if self.held:
             return
         give_up = time.monotonic() + timeout
-        while (descriptor := _try_lock(lock_path(self.session))) is None:
+        while (descriptor := _try_lock(lock_path(self.session))) is None or not self.lock_data():
+            if descriptor is not None:  # the lock file was removed, and the session is in use all the same
+                _close(descriptor)
             if time.monotonic() >= give_up:
-                raise held_error(self.session, _read_owner(lock_path(self.session)))
+                raise held_error(self.session, _data_owner(self.session) or _read_owner(lock_path(self.session)))
             time.sleep(_POLL_SECONDS)
-        owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
-        with suppress(OSError):  # a full disk: the lock works without a name in it
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps(asdict(owner)).encode(), 0)
+        self.owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
         self._descriptor = descriptor
+        self._write_owner()
+        _LOCKS.add(self)
+
+    def lock_data(self) -> bool:
+        """Lock the session file that has the name now, if there is one; return False if another program has it.
+
+        Call it again when the file was made, or made anew.
+        """
+        with self._guard, _HELD_LOCK:
+            found = _identity_of(self.session)
+            if found is None or found == self._identity:
+                return True
+            if found in _HELD:
+                return False
+            if not may_lock_database(self.session):
+                return True
+            try:
+                descriptor = os.open(self.session, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            except OSError:
+                return True
+            try:
+                regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                locked = try_lock(descriptor, fcntl.LOCK_EX) if regular else None
+            except OSError:  # this file system has no locks
+                locked = None
+            if not locked:
+                os.close(descriptor)
+                return locked is None
+            forks.withhold(descriptor)
+            self._let_data_go()
+            self._data, self._identity = descriptor, found
+            _HELD[found] = self
+            return True
+
+    def renew(self) -> str | None:
+        """Make the lock again where it is gone: its file was removed or replaced, or the session was.
+
+        Returns what was found, for a sentence that goes on after "the lock of the session ..."; None if all is as it
+        was. Raises ``OSError`` if it cannot be made.
+        """
+        with self._guard:
+            if self._descriptor is None or not self.session.parent.is_dir():
+                return None
+            if not self.lock_data():
+                return "is held by another program: stop one of the two"
+            path = lock_path(self.session)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._descriptor), os.stat(path)):
+                    return None
+            descriptor = _try_lock(path)
+            if descriptor is None:
+                return "was removed, and another program holds it now: stop one of the two"
+            _close(self._descriptor)
+            self._descriptor = descriptor
+            self._write_owner()
+            return "was removed or replaced; it is held again"
 
     def release(self) -> None:
         """Release the lock and remove its file; do nothing if this object does not hold it."""
-        if self._descriptor is None:
-            return
-        with suppress(OSError):
-            lock_path(self.session).unlink()
-        os.close(self._descriptor)
-        self._descriptor = None
+        with self._guard:
+            if self._descriptor is None:
+                return
+            descriptor, self._descriptor = self._descriptor, None
+            if self.owner is None or self.owner.pid != os.getpid():  # a child: the lock is its parent's
+                return
+            path = lock_path(self.session)
+            with suppress(OSError):
+                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                    path.unlink()
+            with _HELD_LOCK:
+                _LOCKS.discard(self)
+                self._let_data_go()
+            _close(descriptor)
+
+    def _let_data_go(self) -> None:
+        if self._identity is not None:
+            _HELD.pop(self._identity, None)
+        if self._data is not None:
+            _close(self._data)
+        self._data = self._identity = None
+
+    def _write_owner(self) -> None:
+        assert self._descriptor is not None
+        assert self.owner is not None
+        with suppress(OSError):  # a full disk: the lock works without a name in it
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(asdict(self.owner)).encode(), 0)
 
     def __del__(self) -> None:
         self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
+
+
+def renew_all() -> list[tuple[Path, str]]:
+    """Make all locks of this process again that are gone; return the sessions of which something is to be said."""
+    found: list[tuple[Path, str]] = []
+    with _HELD_LOCK:
+        locks = list(_LOCKS)
+    for lock in locks:
+        try:
+            said = lock.renew()
+        except OSError as exc:
+            said = f"cannot be made again ({exc.strerror or type(exc).__name__})"
+        if said is not None:
+            found.append((lock.session, said))
+    return found
 
 
 def owner_of(session: Path) -> Owner | None:
@@ -98,17 +208,75 @@ def owner_of(session: Path) -> Owner | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None
+        return _data_owner(session)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read_owner(path) or Owner(0, "", 0.0, "unknown")
+        if not try_lock(descriptor, fcntl.LOCK_SH):
+            owner = _read_owner(path)
+            orphan = left_behind(path, owner.pid) if owner is not None and owner.host == socket.gethostname() else None
+            if owner is not None and orphan is not None:
+                return evolve(owner, pid=orphan, program=f"left behind by {owner.program}")
+            return owner or _data_owner(session) or Owner(0, "", 0.0, "unknown")
     except OSError:  # this file system has no locks
-        return None
-    else:
         return None
     finally:
         os.close(descriptor)
+    return _data_owner(session)
+
+
+def _data_owner(session: Path) -> Owner | None:
+    """Return the process that has locked the session itself; None if none has."""
+    with _HELD_LOCK:
+        found = _identity_of(session)
+        if found is None or not may_lock_database(session):
+            return None
+        if found in _HELD:  # never opened twice, see above
+            return _HELD[found].owner or Owner(os.getpid(), socket.gethostname(), time.time(), _program())
+        try:
+            descriptor = os.open(session, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode) or try_lock(descriptor, fcntl.LOCK_SH):
+                return None
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+    taker = taker_of(session)
+    return Owner(taker or 0, socket.gethostname(), os.stat(session).st_mtime, _name_of(taker))
+
+
+def _name_of(process: int | None) -> str:
+    with suppress(OSError):
+        words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        if "engine" in words or any(word.endswith("/holdfast") for word in words[:2]):
+            return "engine"
+        return Path(words[0]).name or "unknown"
+    return "unknown"
+
+
+def _identity_of(path: Path) -> _Identity | None:
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _in_child() -> None:
+    """Forget the parent's locks."""
+    global _HELD_LOCK  # noqa: PLW0603  # another thread of the parent may have held it
+    _HELD_LOCK = threading.RLock()
+    _HELD.clear()
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+def _close(descriptor: int) -> None:
+    forks.forget(descriptor)
+    os.close(descriptor)
 
 
 def _try_lock(path: Path) -> int | None:
@@ -118,6 +286,7 @@ def _try_lock(path: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A release removes the file: if one came in between, this lock is on a file that has no name any more.
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            forks.withhold(descriptor)
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass

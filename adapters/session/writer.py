@@ -11,6 +11,7 @@ other files have their turn. Rows that could not be written stay in the dirty se
 import atexit
 import heapq
 import itertools
+import os
 import threading
 import time
 from typing import Any, Final, Protocol
@@ -178,6 +179,15 @@ class WriteBehind:
 
 shared: Final = WriteBehind()
 """The queue and the threads of this process."""
+
+
+def _in_child() -> None:
+    """Forget the parent's files: they are written there, and its threads do not exist here."""
+    shared.__init__(shared.threads)  # type: ignore[misc]  # all who imported it have this object
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 @atexit.register

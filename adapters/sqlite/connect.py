@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from adapters.sqlite.errors import translating_errors
+from adapters.system import forks
 
 BUSY_TIMEOUT = 30.0
 """Seconds that SQLite waits for another program's lock before it reports BUSY."""
@@ -29,6 +30,7 @@ def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.
     """
     with translating_errors(path, (sqlite3.Error, OSError)):
         create_privately(path)
+        forks.withhold_database(path)
         # An absolute path can be taken neither for a URI nor for ":memory:".
         connection = sqlite3.connect(
             os.path.abspath(path), timeout=busy_timeout, isolation_level=None, check_same_thread=False
@@ -47,6 +49,7 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3
     Raises ``DatabaseUnusable`` when the file is missing, damaged or not a database.
     """
     # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
+    forks.withhold_database(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"  # a name is bytes, and need not be UTF-8
     with translating_errors(path):
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)

@@ -22,7 +22,7 @@ _OVER = (JobState.DONE, JobState.CANCELLED)
 
 @define(eq=False)
 class Memory:
-    """Names, policies, lives and snapshots as they were stored last, and the jobs in memory."""
+    """Names, policies, lives and snapshots as they were stored last, who lives them, and the jobs in memory."""
 
     path: Path
     _names: set[str] = field(factory=set, init=False)
@@ -33,6 +33,8 @@ class Memory:
     """The row of ``schema.SNAPSHOT``, by account."""
     _present: dict[str, list[Any]] = field(factory=dict, init=False)
     """The row of ``schema.PRESENT``, by account."""
+    _present: dict[str, list[Any]] = field(factory=dict, init=False)
+    """The row of ``schema.PRESENT``, by account: which engine lives its life."""
     jobs: dict[int, Job] = field(factory=dict, init=False)
     """Changed on the loop, read in the thread."""
     last_job: int = field(default=0, init=False)
@@ -62,6 +64,10 @@ class Memory:
                     self._present[str(row.key)] = json.loads(row.text)
                 elif row.statement is schema.ABSENT:
                     self._present.pop(str(row.key), None)
+                elif row.statement is schema.PRESENT:
+                    self._present[str(row.key)] = json.loads(row.text)
+                elif row.statement is schema.ABSENT:
+                    self._present.pop(str(row.key), None)
                 elif row.statement is schema.NAME:
                     self._names.add(str(row.key))
                 elif row.statement is schema.POLICY:
@@ -84,6 +90,7 @@ class Memory:
             (schema.POLICY.sql, [[policy] for policy in sorted(self._policies)]),
             (schema.LIFE.sql, [self._life(account) for account in self._lives]),
             (schema.SNAPSHOT.sql, list(self._snapshots.values())),
+            (schema.PRESENT.sql, list(self._present.values())),
             (schema.PRESENT.sql, list(self._present.values())),
         ):
             connection.execute(sql, (json.dumps(rows),))

@@ -1,5 +1,6 @@
 """``Engine``: all parts as one object, for ``run`` and for programs that import it. A composition root."""
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -17,11 +18,12 @@ from attrs import Factory, define, evolve, field
 
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
-from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock
+from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account, NotReady
 from engine.app.jobs import JobService, name_of
+from engine.app.locks import watch_locks
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
@@ -85,6 +87,7 @@ class Engine:
     _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
+    _lock: EngineLock | None = field(default=None, init=False, repr=False)
     _journal: JournalWriter | None = field(default=None, init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
 
@@ -228,7 +231,8 @@ class Engine:
         script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with EngineLock(self.config.storage.directory / paths.LOCK).held(self.info.since or 0.0, self._identity):
+        self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
+        with self._lock.held(self.info.since or 0.0, self._identity):
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:
@@ -246,6 +250,7 @@ class Engine:
 
         It starts the parts, runs the fleet, and ends the parts in the opposite order.
         """
+        forks.withhold_loop(asyncio.get_running_loop())
         async with AsyncExitStack() as parts:
             with self.stop.startup():
                 watchers = await self._start(parts)
@@ -352,6 +357,8 @@ class Engine:
             ("the socket for commands", control.run),
             ("the watch over the clocks", watched_clocks),
         ]
+        if self._lock is not None:
+            watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:
             for kept in (journal, self.jobs.store):
                 retained = partial(retain, kept, keep, SystemClock(), unusable=StorageError)

@@ -134,6 +134,14 @@ _ENGINE = (
         "a log file is written again",
         {"path": "the log file", "lines": "how many lines were lost"},
     ),
+    _engine(
+        "lock_lost",
+        "warning",
+        "⚠️",
+        "The lock of {path} {detail}",
+        "a lock file was removed or replaced while the engine runs; looked at every two seconds",
+        {"path": "the data directory, or the session file", "detail": "what was found, and what came of it"},
+    ),
     _engine("engine_failed", "error", "❌", "{detail}", "the engine cannot run", _DETAIL),
     _engine(
         "grace_exceeded",

@@ -90,7 +90,7 @@ class ControlServer:
 
         Nothing that happens to the socket ends it: it listens again after a pause, and says once why commands wait.
         """
-        failures, begun = 0, False
+        failures, begun, process = 0, False, os.getpid()
         async with anyio.create_task_group() as clients:
             while True:
                 try:
@@ -113,7 +113,7 @@ class ControlServer:
                         await self._accept(listener, clients, mine)
                     finally:
                         with suppress(OSError):
-                            if mine is not None and _identity(self.path) == mine:
+                            if mine is not None and _identity(self.path) == mine and os.getpid() == process:
                                 self.path.unlink()
 
     async def _listen(self) -> SocketListener:
