@@ -1,4 +1,4 @@
-"""Turns exceptions into typed events by one table, tried from the top.
+"""Turns exceptions into typed events by one table, tried from the top; what Telegram refuses is in ``refusals``.
 
 The order of the rows matters. Telethon maps RPC errors by their text, and its class tree says little: every 406
 subclasses ``AuthKeyError``, a ban is an ``UnauthorizedError``, ``RandomIdDuplicateError`` is a ``ServerError``, and a
@@ -31,9 +31,9 @@ from adapters.session.errors import (
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
+from adapters.telegram.refusals import meaning_of
 from states.clock import LONGEST_WAIT
 from states.events import (
-    AccountBanned,
     AccountLimited,
     AuthKeyUnknown,
     AuthRejected,
@@ -46,7 +46,6 @@ from states.events import (
     NetworkLost,
     ProtocolBroken,
     ServerFault,
-    SessionDuplicated,
     TimedOut,
     TransportFlood,
     Unexpected,
@@ -192,28 +191,15 @@ def is_of_chat(kind: str) -> bool:
     return " in " in kind
 
 
+# Refusals (401, 403, 406, limits) have a table of their own, ``refusals.MEANING``, which is tried first.
 TABLE: tuple[ErrorRule, ...] = (
     ErrorRule((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
-    # 1. this class only: other 406 errors do not concern the key
-    ErrorRule((errors.AuthKeyDuplicatedError,), SessionDuplicated),
-    # 2. before UnauthorizedError, which the first two are
-    ErrorRule(
-        (errors.UserDeactivatedBanError, errors.UserDeactivatedError, errors.PhoneNumberBannedError), AccountBanned
-    ),
     # of the application: the fault is the config's, not the account's
     ErrorRule(
-        (errors.ApiIdInvalidError, errors.ApiIdPublishedFloodError),
+        (errors.ApiIdInvalidError, errors.ApiIdPublishedFloodError, errors.ConnectionApiIdInvalidError),
         ConfigRefused,
         lambda _: {"setting": "telegram.api_id"},
     ),
-    # 3. limited, yet connected
-    ErrorRule(
-        (errors.FrozenMethodInvalidError, errors.FrozenParticipantMissingError, errors.PeerFloodError), AccountLimited
-    ),
-    # 4. steps of a login: not final, so the row below must not take them for a dead login
-    ErrorRule((errors.SessionPasswordNeededError, errors.AuthKeyPermEmptyError), Unexpected),
-    # 5. the login is dead
-    ErrorRule((errors.UnauthorizedError,), AuthRejected),
     ErrorRule((errors.AuthKeyNotFound,), AuthKeyUnknown),
     # 6. floods: with seconds it is a wait, without them a limit
     ErrorRule(WAIT_ERRORS, FloodWait, _flood),
@@ -343,6 +329,8 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
         return Unexpected(link=link, chain=common["chain"], detail=exhaustion())
     if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
+    if isinstance(exc, errors.RPCError) and (refused := meaning_of(exc)) is not None:
+        return refused(**common)
     for row in TABLE:
         if isinstance(exc, row.classes) and row.test(exc):
             fields = row.fields(exc)

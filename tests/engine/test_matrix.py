@@ -94,6 +94,8 @@ CONNECTED = (
         ["backoff", "reconnecting", "backoff", "…", "healthy"], cleared_after=7),
     Row("the key is forgotten for a while", [fault("forget_key")], ["AuthKeyUnknown", "AuthKeyUnknown…"],
         ["backoff", "reconnecting", "backoff", "…", "healthy"], cleared_after=7),
+    Row("a login without its password", [error(401, "SESSION_PASSWORD_NEEDED")], ["AuthRejected"], ["auth_failed"],
+        action="log_in"),
     Row("−429", [fault("transport_error", code=-429, times=1)], ["TransportFlood"], FAILED, detail="−429"),
     Row("−444", [fault("transport_error", code=-444)], ["ConfigRefused"], ["auth_failed"], action="mend_config"),
     Row("a bad salt", [fault("bad_salt")], [], []),
