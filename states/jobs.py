@@ -148,6 +148,8 @@ class Raised:
 
     detail: str
     chain: tuple[str, ...] = ()
+    trace: str = field(default="", repr=False)
+    """Where it happened, for whoever mends it; it decides nothing."""
 
 
 @frozen

@@ -63,6 +63,10 @@ EXAMPLES: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "sandbox_control": {
+        "port": 4431,
+        "command": '(cat data/sandbox/control.token; echo \'{"do": "reset"}\') | nc 127.0.0.1 4431',
+    },
     "accounts_unmatched": {"function": "on_message", "pattern": "Nws *", "hint": "did you mean 'News 1'?"},
     "alert_database": {"trigger": "DatabaseLocked", "action": None},
     "caught_up": {"lost": TIME - 31.0},

@@ -21,6 +21,8 @@ FIRST_VERSION = 3
 """The first schema with jobs; a file of an older one has none."""
 VERSION_WITH_LENGTHS = 4
 """The first schema that has the lengths of waits."""
+TRACES_VERSION = 6
+"""The first schema with the tracebacks of failed jobs."""
 PAGE_ROWS = 1000
 
 
@@ -96,6 +98,13 @@ class JobReader:
             if len(page) < PAGE_ROWS:
                 return
             after = page[-1][0]
+
+    def trace(self, number: int) -> str | None:
+        """Return the traceback of a job's last failure, if one is kept."""
+        if self._version < TRACES_VERSION:
+            return None
+        rows = read_rows(self._db, "SELECT trace FROM job_traces WHERE job = ?", (number,))
+        return str(rows[0][0]) if rows else None
 
     def results(self, number: int, limit: int) -> list[Any]:
         """Return the first ``limit`` results that a job has stored."""

@@ -126,6 +126,19 @@ RECOVER = Statement(
     order=9,
 )
 """(why): puts the jobs back into the queue that ran when an engine died; each counts that as a lost connection."""
+TRACES: Final = (
+    "CREATE TABLE IF NOT EXISTS job_traces (job INTEGER PRIMARY KEY, trace TEXT NOT NULL)",
+    """CREATE TRIGGER IF NOT EXISTS job_trace_removed AFTER DELETE ON jobs BEGIN
+        DELETE FROM job_traces WHERE job = OLD.id; END""",
+)
+"""The traceback of each job's last failure: apart, because only ``jobs show`` reads it."""
+TRACE = Statement(
+    "trace",
+    f"{ROWS} INSERT OR REPLACE INTO job_traces SELECT {cell(0)}, {cell(1)} FROM rows",
+    order=20,
+)
+"""(job, trace)"""
+
 UNREADABLE = Statement(
     "unreadable job",
     f"""{ROWS} UPDATE jobs SET state = 'failed', due = NULL, detail = {cell(1)}, ended = {cell(2)}

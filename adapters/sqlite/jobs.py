@@ -84,6 +84,10 @@ class JobStore:
         self._remember(job)
         await self.writer.write(job_schema.JOB, job_row(job))
 
+    async def keep_trace(self, job: int, trace: str) -> None:
+        """Store the traceback of a job's last failure, in the place of the one before."""
+        await self.writer.write(job_schema.TRACE, (job, legible(trace)))
+
     async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
         """Store the state of a job together with new messages and results, in one transaction.
 

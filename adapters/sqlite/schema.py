@@ -51,6 +51,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE IF NOT EXISTS present (
             account INTEGER PRIMARY KEY REFERENCES names, life INTEGER NOT NULL, engine TEXT NOT NULL)""",
     ),
+    job_schema.TRACES,
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)

@@ -11,11 +11,21 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.system import EngineLock, Holder, holder_of
-from adapters.telegram import Datacenter, Login, LoginFailed, LoginMethod, LoginPrompts, TelegramConnector, log_out
+from adapters.telegram import (
+    AsBot,
+    Datacenter,
+    Login,
+    LoginFailed,
+    LoginMethod,
+    LoginPrompts,
+    TelegramConnector,
+    log_out,
+)
 from engine import paths
 from engine.app.sandbox import sandbox_datacenter, sandbox_of
 from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, SandboxConfig
+from engine.console.format import date_and_time
 from engine.console.shell import engine_command
 from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
 from states import Snapshot, State
@@ -35,6 +45,16 @@ class LoginOutcome:
     sentences: tuple[str, ...]
 
 
+def _stored_snapshot(config: Config, account: str) -> Snapshot:
+    try:
+        with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
+            reader.on_unreadable = lambda row: None  # as if nothing were stored
+            found = reader.snapshots().get(account)
+    except JournalMissing:
+        found = None
+    return found[0] if found else Snapshot()
+
+
 @define(eq=False)
 class _RunningEngine:
     """The engine that another process runs on the same data, as far as it concerns one account."""
@@ -45,12 +65,7 @@ class _RunningEngine:
 
     def read_snapshot(self) -> Snapshot:
         """Return the account's snapshot as stored; the default one if the engine has not stored any."""
-        try:
-            with JournalReader.open(self.config.storage.directory / paths.DATABASE) as reader:
-                found = reader.snapshots().get(self.account)
-        except JournalMissing:
-            found = None
-        return found[0] if found else Snapshot()
+        return _stored_snapshot(self.config, self.account)
 
     async def send(self, verb: Verb) -> bool:
         """Have the engine pause or resume the account; return False if it does not know the account.
@@ -98,6 +113,8 @@ class CredentialsCommand:
     async def log_in(self, method: LoginMethod) -> LoginOutcome:
         """Log the account in. Raises ``LoginFailed``, ``LockHeld``, ``StorageError``, ``SandboxError``, ``OSError``."""
         name = self.account.name
+        if not isinstance(method, AsBot) and not await self._may_replace():
+            return LoginOutcome(False, ("Nothing was changed",))
         async with AsyncExitStack() as stack:
             engine, before, connector = await self._prepare(stack)
             async with self._session_free(engine, before) as known:
@@ -115,6 +132,15 @@ class CredentialsCommand:
                 return LoginOutcome(True, (*sentences, f"The engine has {name} paused; resume it to go on"))
             after = await engine.wait_until(lambda at: at.credentials != before.credentials and at.state in SETTLED)
             return _describe_effect(self.config.path, name, before, after, sentences)
+
+    async def _may_replace(self) -> bool:
+        """Ask before a code is sent for an account that needs none: its login worked when it was last seen."""
+        at = await anyio.to_thread.run_sync(_stored_snapshot, self.config, self.account.name)
+        refused = State.AUTH_FAILED in (at.state, at.resumes)
+        if not at.last_success or refused or not self.account.session.exists():
+            return True
+        worked = f"{self.account.name} has a login, which worked at {date_and_time(at.last_success)}."
+        return await self.prompts.confirm(f"{worked} Replace it by a new one?")
 
     async def log_out(self) -> LoginOutcome:
         """Log the account out. Raises as ``log_in`` does."""

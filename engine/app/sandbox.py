@@ -18,6 +18,7 @@ from attrs import define, field
 
 from adapters.sandbox import Clear, Fault, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
 from adapters.sandbox.control.chaos import chaos
+from adapters.sandbox.program import command_line
 from adapters.sqlite import StorageError
 from adapters.sqlite.jobs import NewJob
 from adapters.telegram import Datacenter, TelegramConnector, log_in_test_account
@@ -27,6 +28,7 @@ from engine.app.job_registry import JobRegistry
 from engine.app.jobs import JobService
 from engine.app.telegram import connectors_of
 from engine.config import Chaos, Config, SandboxSection, ScenarioStep, StepCommand
+from engine.config.load import line_of
 from engine.work.kinds import BadJob
 
 if TYPE_CHECKING:
@@ -55,7 +57,9 @@ class SandboxDemo:
             try:
                 registry.check(each.kind, each.data, each.account)
             except BadJob as exc:
-                raise BadJob(f"{self.config.path.name}: sandbox.jobs[{index}]: {exc}") from None
+                line = line_of(self.config.path, ("sandbox", "jobs", index))
+                place = f"{self.config.path.name}:{line}" if line else self.config.path.name
+                raise BadJob(f"{place}: sandbox.jobs[{index}]: {exc}") from None
 
     @asynccontextmanager
     async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
@@ -63,6 +67,8 @@ class SandboxDemo:
         log.info("sandbox_starting")
         async with SandboxProcess.start(self.config.storage.directory / paths.SANDBOX) as sandbox:
             log.info("sandbox_listening", port=sandbox.port)
+            control = command_line("127.0.0.1", sandbox.control_port, sandbox.token_file)
+            log.info("sandbox_control", port=sandbox.control_port, command=control)
             await _fill(self.config, sandbox)
             connectors = await _log_in(self.config, sandbox)
             await self._add_jobs(engine.jobs)

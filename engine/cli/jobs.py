@@ -4,11 +4,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from textwrap import indent
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
@@ -35,7 +36,7 @@ from engine.cli.common import (
 from engine.config import Config, load
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
-from engine.console.safe_text import json_text, one_line
+from engine.console.safe_text import json_text, one_line, safe_lines
 from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
 
 app = App(name="jobs", help="Durable work: add, list, retry or cancel it.", version_flags=[])
@@ -131,15 +132,26 @@ def list_jobs(
         engine = have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             reader.on_unreadable = partial(_print_unreadable, as_json)
+            shown = 0
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
+                shown += 1
                 if as_json:
                     print(json_text(as_data(job)))
                 else:
                     console.print(line(job, now), soft_wrap=True)
             if not as_json:
-                print(counts_text(by_state(reader.counts())) or "there are no jobs", file=sys.stderr)
+                print(_counted(by_state(reader.counts()), state, account, kind, shown), file=sys.stderr)
                 if engine is None:
                     print("the engine is not running; they go on when it does", file=sys.stderr)
+
+
+def _counted(counts: Mapping[str, int], state: str | None, account: str | None, kind: str | None, shown: int) -> str:
+    """Return how many jobs there are: of the chosen state, or those that were shown if anything else was chosen."""
+    if account is not None or kind is not None:
+        return f"{shown:,} of these jobs" if shown else "there are no such jobs"
+    if state is not None:
+        return counts_text({state: counts.get(state, 0)}) or f"no job is {state}"
+    return counts_text(counts) or "there are no jobs"
 
 
 def _print_unreadable(as_json: bool, number: int, why: str) -> None:
@@ -165,12 +177,15 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
             if job is None:
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")
             values = {**as_data(job), "stored": reader.results(number, MAX_RESULTS_SHOWN)}
+            values["traceback"] = reader.trace(number) if job.error else None
         if as_json:
             print(json_text(values, indent=2))
             return
         Console(highlight=False).print(line(job, time.time()), soft_wrap=True)
         for name, value in values.items():
-            if name not in ("id", "kind", "state", "account", "detail") and value not in (None, [], {}):
+            if name == "traceback" and value is not None:
+                print(f"       traceback:\n{indent(safe_lines(value), ' ' * 9)}")
+            elif name not in ("id", "kind", "state", "account", "detail") and value not in (None, [], {}):
                 text = value if isinstance(value, str) else json_text(value)
                 print(f"       {name + ':':<12} {one_line(text)}")
 

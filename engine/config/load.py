@@ -7,7 +7,7 @@ import attrs
 from cattrs import BaseValidationError
 
 from adapters.file_names import hide_logins
-from engine.config.document import MAX_SIZE, Broken, Document, Problem, Unreadable, read_yaml
+from engine.config.document import MAX_SIZE, Broken, Document, KeyPath, Problem, Unreadable, read_yaml
 from engine.config.rules import find_conflicts
 from engine.config.structure import build_converter, list_problems
 from engine.config.types import Config
@@ -58,6 +58,14 @@ def load(path: Path) -> Config:
         placed.sort(key=lambda problem: problem.line or 0)
         raise ConfigError(path, list(dict.fromkeys(problem.sentence(path.name) for problem in placed)))
     return attrs.evolve(config, path=path)
+
+
+def line_of(path: Path, key: KeyPath) -> int | None:
+    """Return the line of a key in a config that was read before; None if it can no longer be told."""
+    try:
+        return _read_document(path).line(key)
+    except ConfigError:
+        return None
 
 
 def _top_level_problem(plain: object) -> list[Problem]:

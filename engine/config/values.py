@@ -258,6 +258,12 @@ def to_public_key(value: object, folder: Path) -> str:
         raise ValueError(f"{name} cannot be read ({reason}); give the path of a readable PEM file") from None
     if found := _PEM.search(pem):
         return found[0] + "\n"
+    if "PRIVATE KEY" in pem:
+        public = path.with_name(f"{path.stem}.pub.pem")
+        there = f"its public key is in {public.name}" if public.exists() else "give the path of its public key"
+        raise ValueError(
+            f"{name} holds no 'BEGIN RSA PUBLIC KEY' block, but a private key, which is the server's; {there}"
+        )
     advice = (
         "convert it with: openssl rsa -pubin -in FILE -RSAPublicKey_out"
         if "BEGIN PUBLIC KEY" in pem

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from engine.console.format import iso, whole_seconds
+from engine.console.format import date_and_time, iso, whole_seconds
 from engine.console.safe_text import one_line
 from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
 
@@ -17,6 +18,10 @@ JOB_STYLES: dict[JobState, tuple[str, str]] = {
     JobState.CANCELLED: ("⚠️", "yellow"),
 }
 """Icon and colour of each state."""
+TARGETS = ("to", "chat", "channel", "group", "user", "target", "link")
+"""The names of data that say what a job is about."""
+MAX_CELL = 40
+"""Width of a name or a target in ``jobs list``; JSON has all of it."""
 MAX_RUNNING_SHOWN = 6
 """Number of running jobs in ``status`` and in the live table."""
 
@@ -85,9 +90,11 @@ def line(job: Job, now: float) -> Text:
     """Return a job as a line of ``jobs list``."""
     icon, style = JOB_STYLES[job.state]
     text = Text().append(f"{job.id:>6} ", style="dim")
-    text.append(f"{icon} {job.state.value:<9} ", style=style)
+    text.append(f"{icon}{' ' * (3 - cell_len(icon))}{job.state.value:<9} ", style=style)
+    at = next(each for each in (job.ended, job.since, job.due, job.added) if each is not None)
     account = job.account or (job.worker if job.state is not JobState.QUEUED else None) or "any account"
-    text.append(one_line(job.kind), style="bold").append(f"  {one_line(account)}  ")
+    text.append(f"{date_and_time(at)} ", style="dim")
+    text.append(f"{_cell(job.kind, 8)} ", style="bold").append(f"{_cell(account, 16)} {_cell(target_of(job), 18)} ")
     notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
     if job.state is JobState.QUEUED and job.due is not None:
         notes.append(f"not before {whole_seconds(job.due - now)} from now")
@@ -96,6 +103,21 @@ def line(job: Job, now: float) -> Text:
     notes.append(one_line(job.detail))
     text.append(", ".join(filter(None, notes)), style="dim")
     return text
+
+
+def target_of(job: Job) -> str:
+    """Return what a job is about, in a word: the chat or user that its data name, or their first text."""
+    texts = {name: value for name, value in job.data.items() if isinstance(value, str | int)}
+    named = next((texts[name] for name in TARGETS if name in texts), None)
+    return str(named if named is not None else next(iter(texts.values()), ""))
+
+
+def _cell(text: str, width: int) -> str:
+    """Return a text in a column of at least this width; a longer name is not cut, a longer target is."""
+    text = one_line(text)
+    if cell_len(text) > MAX_CELL:
+        text = set_cell_size(text, MAX_CELL - 1) + "…"
+    return text + " " * (width - cell_len(text))
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
@@ -108,6 +130,9 @@ def page(summary: JobSummary) -> list[Text]:
     if not any(summary.counts.values()):
         return []
     lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
+    if summary.counts.get(JobState.FAILED.value):
+        lines[-1].highlight_regex(r"[0-9,]*[0-9] failed", "bold red")
+        lines.append(Text("  ❌ failed: see jobs list --state failed, and jobs show NUMBER", style="red"))
     shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:MAX_RUNNING_SHOWN]
     for job in shown:
         text = Text(one_line(f"  {job.id:>6} {job.kind}  {job.worker}  "), no_wrap=True, overflow="ellipsis")

@@ -348,6 +348,14 @@ _SANDBOX = (
         {"port": "its TCP port"},
     ),
     _sandbox(
+        "sandbox_control",
+        "info",
+        "🔍",
+        "To hurt the sandbox's connections by hand: {command}",
+        "the sandbox has started",
+        {"port": "the control port", "command": "a command that injects a fault"},
+    ),
+    _sandbox(
         "sandbox_group_filled",
         "info",
         "🔍",

@@ -371,6 +371,8 @@ class Dispatcher:
             self._reread = True
         else:
             await self.store.save(job)
+            if isinstance(run.end, Raised) and run.end.trace:
+                await self.store.keep_trace(job.id, run.end.trace)
         run.job = job
         self._running.stuck.pop(job.id, None)
         self._unsettled.discard(job.id)

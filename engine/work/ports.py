@@ -20,6 +20,9 @@ class JobStorage(Protocol):
     async def save(self, job: Job) -> None:
         """Store the state of a job."""
 
+    async def keep_trace(self, job: int, trace: str) -> None:
+        """Store the traceback of a job's last failure."""
+
     async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
         """Store the state of a job with its new results, in one transaction; a cancelled call has stored nothing."""
 

@@ -5,12 +5,14 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
+import attrs
 import structlog
 from attrs import define, field
 
 from engine.fleet.ports import Clock
 from engine.work.handle import JobHandle, Run, as_json
 from engine.work.job_log import fields_of
+from engine.work.job_trace import trace_of
 from engine.work.kinds import BadJob
 from engine.work.labels import WorkLabel
 from engine.work.owned_task import CANCELLED_BY_OTHERS
@@ -75,7 +77,12 @@ class RunningJobs:
         except BadJob as exc:
             run.end = Raised(str(exc))
         except BaseException as exc:
-            run.end = run.why or self.classify_error(exc, run.client)
+            run.end = run.why or self._failure(exc, run)
+
+    def _failure(self, exc: BaseException, run: Run) -> JobEvent:
+        """Return what an exception means, with its traceback if it is the job's own failure."""
+        end = self.classify_error(exc, run.client)
+        return attrs.evolve(end, trace=trace_of(exc)) if isinstance(end, Raised) else end
 
     def _ended(self, run: Run, task: "asyncio.Task[None]") -> None:
         del self._by_task[task]

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 DATABASE: Final = "sandbox.db"
 KEY_FILE: Final = "dc.pem"
+PUBLIC_KEY_FILE: Final = "dc.pub.pem"
+"""The public half of the key, for ``public_key`` of a config and for programs."""
 MAX_CONNECTIONS: Final = 10_000
 MAX_LISTENERS: Final = 10_000
 MAX_DC_ID: Final = 999
@@ -299,11 +301,13 @@ class Sandbox(LoginSettings, SandboxContent):
         return {dc_id: (self.host, listener.port) for dc_id, listener in self._shared_listeners.items()}
 
     def _default_key(self) -> DatacenterKey:
-        return (
-            datacenter_key.process_key()
-            if self._state is None
-            else datacenter_key.load_or_generate(self._state / KEY_FILE)
-        )
+        if self._state is None:
+            return datacenter_key.process_key()
+        key = datacenter_key.load_or_generate(self._state / KEY_FILE)
+        public = self._state / PUBLIC_KEY_FILE
+        if not public.exists() or public.read_text("ascii") != key.public_pem:
+            public.write_text(key.public_pem, "ascii")
+        return key
 
 
 def _check_dc(dc_id: int) -> None:

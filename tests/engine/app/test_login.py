@@ -198,6 +198,8 @@ async def test_a_healthy_account_logs_in_anew_beside_the_engine(harness: EngineH
         async with harness.running(dev=True) as engine:
             await harness.until(all_are("healthy", 2))
             async with at_terminal(harness, "login", *ME) as terminal:
+                await terminal.expect("Replace it by a new one? [y/N] ")
+                terminal.type("y")
                 await terminal.expect("Account 1 is paused in the running engine meanwhile.")
                 await terminal.expect(CODE_ASKED)
                 assert sorted(harness.states()) == ["healthy", "shutting_down"]
@@ -220,7 +222,7 @@ async def test_an_account_goes_on_when_its_login_does_not(harness: EngineHarness
         before = key_in(session_of(harness))
         async with harness.running() as engine:
             await harness.until(all_are("healthy", 1))
-            async with at_terminal(harness, "login", *ME) as terminal:
+            async with at_terminal(harness, "login", *ME, "--yes") as terminal:
                 await terminal.expect(CODE_ASKED)
                 if how == "ctrl-c":
                     terminal.press(b"\x03")

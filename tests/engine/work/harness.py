@@ -41,6 +41,7 @@ class MemoryStore:
     jobs: dict[int, Job] = field(factory=dict)
     results: dict[int, list[Any]] = field(factory=dict)
     messages: list[Any] = field(factory=list)
+    traces: dict[int, str] = field(factory=dict)
     taken: list[tuple[str, str, float, float | None]] = field(factory=list)
     """Places in budgets."""
     fails: set[str] = field(factory=set)
@@ -81,6 +82,9 @@ class MemoryStore:
                     self.jobs[job.id] = attrs.evolve(job, state=JobState.QUEUED, losses=job.losses + 1, detail=why)
 
         await self._write("recover", write)
+
+    async def keep_trace(self, job: int, trace: str) -> None:
+        self.traces[job] = trace
 
     async def save(self, job: Job) -> None:
         kept = as_read_back(job)
