@@ -115,7 +115,7 @@ class MissedPong(Exception):
     """Telethon closed the link without an error, which it does when a pong is missing."""
 
 
-class ClosedInside(Exception):
+class ClosedInside(ConnectionError):
     """Something in this process closed the link, neither the engine nor the other side."""
 
 
@@ -193,6 +193,7 @@ def is_of_chat(kind: str) -> bool:
 
 # Refusals (401, 403, 406, limits) have a table of their own, ``refusals.MEANING``, which is tried first.
 TABLE: tuple[ErrorRule, ...] = (
+    ErrorRule((ClosedInside,), Unexpected),  # never the network's doing
     ErrorRule((NotLoggedIn, Migrated, errors.UserMigrateError), AuthRejected),
     # of the application: the fault is the config's, not the account's
     ErrorRule(
@@ -322,7 +323,7 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
         exc = exc.__context__  # Telethon could not add the server's number to the time of day
     common: dict[str, Any] = {"link": link, "chain": chain_of(exc), "detail": describe(exc)}
     # Telethon reports a failed TCP connect in its own words; the socket's own error says more, a proxy's says it all.
-    in_full = isinstance(exc, ProxyFailed | DatacenterLost)
+    in_full = isinstance(exc, ProxyFailed | DatacenterLost | ClosedInside)
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not in_full:
         common["detail"] = describe(exc.__cause__)
     if is_exhaustion(exc):  # neither the network's nor a file's fault

@@ -138,7 +138,8 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
             return await self.differences.fetch(sender, request)
         for single in request if utils.is_list_like(request) else (request,):
             check_allowed(single)
-            await self._check_holds(single)
+            if self._holds:
+                await self._check_holds(single)
         return await self._send(sender, request, self.request_timeout, ordered=ordered)
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:

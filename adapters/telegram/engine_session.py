@@ -123,6 +123,7 @@ class EngineSession(HoldfastSession):
         self._redirect = redirect
         self._engine_memory = memory
         self.observer: SessionObserver = lambda _: None
+        self._admitted = False
         super().__init__(path, backups=backups, name=name, create=False)
 
     def _report(self, event: Failure | DatabaseRecovered) -> None:
@@ -145,13 +146,25 @@ class EngineSession(HoldfastSession):
 
     @property
     def auth_key(self) -> Any:
-        """The key. After each connect Telethon sets the key that it has read here, so nothing is written."""
+        """The key. After each connect, before it sends, a client sets the key that it has read here."""
         return self._auth_key
 
     @auth_key.setter
     def auth_key(self, value: Any) -> None:
-        if value and value.key and (not self._auth_key or value.key != self._auth_key.key):
+        if not (value and value.key):
+            return
+        if not self._auth_key or value.key != self._auth_key.key:
             raise self._refuse("key")
+        if not self._admitted:
+            raise LentClientError(
+                f"the login of {self._name} is in use, and a second client with it would make Telegram destroy it; use "
+                "the client that the engine lends"
+            )
+        self._admitted = False
+
+    def admit(self) -> None:
+        """Let one more client connect with the key."""
+        self._admitted = True
 
     def set_dc(self, dc_id: int, server_address: str | None, port: int | None) -> None:
         """Raise ``LentClientError`` for another datacenter, which Telethon would write into the file."""

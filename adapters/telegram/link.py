@@ -105,6 +105,7 @@ class TelegramLink:
         connector = self.connector
         session = await open_session(connector)
         session.observer = connector.session_events.put
+        session.admit()
         client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
         client.note_unreadable = connector.unreadable.note
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)

@@ -217,6 +217,7 @@ async def log_out(connector: TelegramConnector, *, timeout: float = REQUEST_TIME
 async def _log_out(connector: TelegramConnector, session: Any, timeout: float) -> None:
     proxy = connector.failover.choose()
     client = connector.make_client(session, timeout=timeout, proxy=proxy, kind=TelegramClient)
+    session.admit()
     try:
         with anyio.fail_after(timeout):
             await connect(client)

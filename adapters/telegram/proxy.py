@@ -8,6 +8,8 @@ Telethon's own code is not used as it is, for reasons measured on 1.45:
 * Its ``normalize_secret`` takes a plain secret that happens to begin with dd or ee for one of another kind.
 """
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 from attrs import field, frozen
@@ -17,7 +19,7 @@ from telethon.network import ConnectionTcpFull
 from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
 from telethon.network.connection.tcpmtproxy import TcpMTProxy
 
-from adapters.telegram.classify import ProxyFailed, describe
+from adapters.telegram.classify import ClosedInside, ProxyFailed, describe
 
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
@@ -62,7 +64,7 @@ def connection_class(proxy: Proxy | None) -> type[Any]:
 
 
 class _KeepsConnectError:
-    """Keeps the error of a failed connect, which Telethon's client drops."""
+    """Keeps the error of a failed connect, which Telethon's client drops, and tells who has closed it."""
 
     connect_error: BaseException | None = None
 
@@ -71,6 +73,23 @@ class _KeepsConnectError:
             await super().connect(timeout=timeout, ssl=ssl)  # type: ignore[misc]  # of Telethon's connection
         except Exception as exc:
             self.connect_error = exc
+            raise
+
+    async def disconnect(self) -> None:
+        """Disconnect. Whoever goes on reading learns of it, who would wait for ever otherwise."""
+        connection: Any = self
+        if connection._connected:
+            with suppress(asyncio.QueueFull):
+                connection._recv_queue.put_nowait((None, ClosedInside()))
+        await super().disconnect()  # type: ignore[misc]  # as above
+
+    async def _recv(self) -> Any:
+        connection: Any = self
+        try:
+            return await super()._recv()  # type: ignore[misc]  # as above
+        except asyncio.IncompleteReadError as exc:
+            if connection._writer.transport.is_closing():  # it stays open when the other side has ended
+                raise ClosedInside from exc
             raise
 
 

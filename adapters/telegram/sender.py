@@ -123,8 +123,9 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
 
     async def _process_message(self, message: TLMessage) -> None:
         """Process a message; one that fails costs no other of its packet, and its content is in no log."""
+        self._pending_ack.add(message.msg_id)
         try:
-            await super()._process_message(message)
+            await self._handlers.get(message.obj.CONSTRUCTOR_ID, self._handle_update)(message)
         except Exception as exc:
             self._unread(exc)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from telethon import functions
+from telethon import TelegramClient, functions
 from telethon.crypto import AuthKey
 from telethon.sessions import MemorySession
 from telethon.tl.types import CodeSettings
@@ -17,7 +17,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram.classify import RequestDropped
 from adapters.telegram.job_errors import classify_job_error
 from adapters.telegram.lent import LentClientError
-from states.events import CaughtUp, NetworkLost, TimedOut, Unexpected
+from states.events import CaughtUp, NetworkLost, Unexpected
 from states.jobs import Lost, Raised
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import DIALOGS, opened
@@ -188,12 +188,55 @@ async def test_a_client_whose_link_is_over_makes_no_other(harness: DatacenterHar
         assert dc.stats()["accepted"] == 1
 
 
-async def test_a_connection_that_was_closed_from_within_is_not_the_network_s_loss(harness: DatacenterHarness) -> None:
+async def closes_sender(client: Any) -> None:
+    await client._sender._disconnect()
+
+
+async def closes_connection(client: Any) -> None:
+    await client._sender._connection.disconnect()
+
+
+async def closes_writer(client: Any) -> None:
+    client._sender._connection._writer.close()
+
+
+async def aborts(client: Any) -> None:
+    client._sender._connection._writer.transport.abort()
+
+
+INSIDE = [closes_sender, closes_connection, closes_writer, aborts]
+
+
+@pytest.mark.parametrize("way", INSIDE, ids=lambda way: way.__name__)
+async def test_a_connection_that_was_closed_from_within_is_not_the_network_s_loss(
+    harness: DatacenterHarness, way: Callable[[Any], Awaitable[None]]
+) -> None:
     """Who goes as far as Telethon's inner parts is found out: the event says that code of this process did it."""
     async with harness, opened(harness) as link:
-        await link.client._sender._disconnect()
+        await way(link.client)
         with anyio.fail_after(TIMEOUT):
             [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
         assert isinstance(told, Unexpected)
-        assert not isinstance(told, NetworkLost | TimedOut)
         assert "code in this process closed the connection" in told.detail
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CLOSE, FaultKind.RESET])
+async def test_what_the_other_side_ends_is_the_network_s_loss(harness: DatacenterHarness, kind: FaultKind) -> None:
+    """The other side's end is told apart from one's own."""
+    async with harness as dc, opened(harness) as link:
+        await dc.inject(Fault(kind))
+        with anyio.fail_after(TIMEOUT):
+            [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
+        assert isinstance(told, NetworkLost)
+
+
+async def test_a_second_client_of_the_login_never_speaks(harness: DatacenterHarness) -> None:
+    """Two connections with one key destroy it: a client made with the lent one's session is refused before it sends."""
+    async with harness as dc, opened(harness) as link:
+        second = TelegramClient(link.client.session, 1, "0" * 32)
+        for _ in range(2):
+            with pytest.raises(LentClientError, match="use the client that the engine lends"):
+                await second.connect()
+            await second.disconnect()
+        assert await link.client(DIALOGS)
+        assert dc.stats()["logins_destroyed"] == 0
