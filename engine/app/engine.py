@@ -45,7 +45,15 @@ from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import keep_running
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import retain
-from engine.work.decorators import BackgroundFunction, Handler, JobFunction
+from engine.work.decorators import (
+    BackgroundFunction,
+    Handler,
+    JobFunction,
+    check_accounts,
+    check_coroutine,
+    check_event,
+    check_kind,
+)
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
 from states.events import ClockJumped, Failure
@@ -84,6 +92,7 @@ class Engine:
     jobs: JobService = field(init=False, repr=False)
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
     """What distinguishes this engine from those before and after it, whatever the clocks say."""
+    _entered: bool = field(default=False, init=False)
     _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
@@ -113,8 +122,11 @@ class Engine:
         update, also for those that came during an outage. If the end of the process cuts a handler off, it gets that
         update again. Register handlers before the engine runs; the start warns of one that is for no account.
         """
+        check_event(event)
+        check_accounts(accounts)
 
         def register(handler: Handler) -> Handler:
+            check_coroutine(handler, "a handler")
             self._handlers.append((accounts, handler, event))
             return handler
 
@@ -137,17 +149,25 @@ class Engine:
         again a few times. Use it before the engine runs, as ``@engine.while_healthy`` or with ``accounts``, a name or a
         pattern of names.
         """
+        check_accounts(accounts)
 
         def register(function: BackgroundFunction) -> BackgroundFunction:
+            check_coroutine(function, "a background task")
             self.jobs.add_background_task(accounts, function)
             return function
 
         return register if work is None else register(work)
 
     def job_kind(self, name: str, *, data: type[Any] | None = None) -> Callable[[JobFunction], JobFunction]:
-        """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``."""
+        """Let the decorated ``async def work(job, client)`` do jobs of the kind ``name``; see ``engine.job_kind``.
+
+        Raises ``ValueError`` for a kind that there is already.
+        """
+        check_kind(name, data)
+        self.jobs.check_new_kind(name)
 
         def register(function: JobFunction) -> JobFunction:
+            check_coroutine(function, "the function of a kind of jobs")
             self.jobs.add_kind(name, function, data)
             return function
 
@@ -208,6 +228,9 @@ class Engine:
         return "stopping" if self.stop.wanted.is_set() else "running"
 
     async def __aenter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("an Engine is entered once; make another one with Engine.from_config for another run")
+        self._entered = True
         if not structlog.is_configured():
             logs.configure()  # to the standard library's loggers, which the program sets up as it likes
         async with AsyncExitStack() as life:

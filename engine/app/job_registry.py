@@ -31,6 +31,10 @@ class JobRegistry:
         """Import the modules of a config. Raises ``BadModule``, also if the config has rules for an unknown kind."""
         named = [(each.module, each.accounts) for each in config.work.modules]
         modules = load_modules(named, config.path.absolute().parent)
+        built_in = {name for name, *_ in BUILT_IN}
+        for kind in modules.kinds:
+            if kind.name in built_in:
+                raise BadModule(f"{config.path.name}: work.modules: the kind {kind.name!r} is built in; rename yours")
         kinds = JobKinds.of([*(JobKind(*each) for each in BUILT_IN), *modules.kinds])
         for name in config.work.kinds:
             if kinds.get(name) is None:
@@ -52,6 +56,7 @@ class JobRegistry:
 
         ``wait`` is the length of a wait that ends at ``due``: unlike a time that was chosen, it moves with the clock.
         """
+        _check_types(kind, data, account, priority, due)
         if (fault := unstorable(data)) is not None:
             raise BadJob(f"the data of a {kind} job cannot be stored: {fault}")
         self.kinds.check(kind, data)
@@ -79,3 +84,21 @@ class JobRegistry:
                 raise BadJob(f"{word!r} is not data; write name=value, such as to=@news")
             data[name] = named.value_of(name, text)
         return data
+
+
+def _check_types(kind: object, data: object, account: object, priority: object, due: object) -> None:
+    """Raise ``BadJob`` for a value of a wrong type, which a program may pass."""
+    if not isinstance(kind, str):
+        raise BadJob(f"a job's kind is a name such as 'send', not {kind!r:.60}")
+    if not isinstance(data, Mapping):
+        raise BadJob(f"the data of a {kind} job are a mapping, not {_called(data)}; write {{}} for none")
+    if account is not None and not isinstance(account, str):
+        raise BadJob(f"a job's account is a name, not {_called(account)}")
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise BadJob(f"a job's priority is a whole number, not {_called(priority)}")
+    if due is not None and (not isinstance(due, int | float) or isinstance(due, bool)):
+        raise BadJob(f"a job's due is a time in Unix seconds, such as time.time() + 60, not {_called(due)}")
+
+
+def _called(value: object) -> str:
+    return "None" if value is None else f"a value of the type {type(value).__name__}"

@@ -46,6 +46,11 @@ class JobService:
         """Add a kind that the program itself defines."""
         self.registry.kinds.by_name[name] = JobKind(name, function, data)
 
+    def check_new_kind(self, name: str) -> None:
+        """Raise ``ValueError`` if there is a kind of this name already: its jobs would be done by another function."""
+        if self.registry.kinds.get(name) is not None:
+            raise ValueError(f"there is a kind {name!r} already, built in or from a module; choose another name")
+
     def add_background_task(self, pattern: str, function: Work) -> None:
         """Add a background task of the program itself, for the accounts that ``pattern`` means."""
         self._own_background.append((pattern, function))

@@ -9,17 +9,19 @@ from typing import Any
 
 import anyio
 from attrs import define, evolve, field
+from telethon import TelegramClient
 
 from adapters.system import SystemClock
 from adapters.telegram import OwnedConnector
 from engine.console import logs
+from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.format import local
 from engine.console.messages import events_of
 from engine.console.status import block, cause_text
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
-from states import Policy, Record, Snapshot, State, Step
+from states import Policy, Record, Snapshot, Step
 from states.schedules import Health
 
 CHECK_INTERVAL = 300.0
@@ -75,8 +77,10 @@ class ConnectionMonitor:
     """Where each client was when the monitoring stopped."""
 
     def __attrs_post_init__(self) -> None:
-        if not 0 < self.check_interval < float("inf"):
-            raise ValueError(f"check_interval is a number of seconds above 0, not {self.check_interval}")
+        interval: Any = self.check_interval
+        number = isinstance(interval, int | float) and not isinstance(interval, bool)
+        if not (number and 0 < interval < float("inf")):
+            raise ValueError(f"check_interval is a number of seconds above 0, such as 300, not {interval!r:.60}")
         health = Health(
             probe_every=self.check_interval,
             prove_every=self.check_interval,
@@ -85,30 +89,46 @@ class ConnectionMonitor:
         self.policy = evolve(self.policy, healthy=health)
 
     def __repr__(self) -> str:
-        states = [at.state for at in self._snapshots().values()]
-        clients = f"{len(states)} client{'s' if len(states) != 1 else ''}, {states.count(State.HEALTHY)} healthy"
+        healthy = [at.healthy for at in self._statuses().values()]
+        clients = f"{len(healthy)} client{'s' if len(healthy) != 1 else ''}, {sum(healthy)} healthy"
         return f"<ConnectionMonitor: {clients}, {'watching' if self._task else 'not watching'}>"
 
     def register_client(self, name: str, client: Any) -> None:
         """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, once monitoring has started.
 
-        Raises ``ValueError`` if the name is taken.
+        Raises ``ValueError`` if the name or the client is registered already, and ``TypeError`` for anything but a
+        client.
         """
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"a client is registered under a name, such as 'Account 1', not {name!r:.60}")
+        if not isinstance(client, TelegramClient):
+            raise TypeError(f"{name}: register_client takes a TelegramClient of Telethon, not {type(client).__name__}")
         if name in self._clients:
             raise ValueError(f"a client named {name!r} is registered already; choose another name")
+        if taken := [other for other, each in self._clients.items() if each is client]:
+            raise ValueError(f"{name}: this client is registered already, as {taken[0]!r}; a client is watched once")
         self._clients[name] = client
         if self._fleet is not None:
             self._fleet.add(self._runner(name))
 
     def start_monitoring(self) -> None:
-        """Start watching, in the running event loop; do nothing if it was started already."""
+        """Start watching, in the running event loop; do nothing if it was started already.
+
+        Raises ``RuntimeError`` where no loop runs.
+        """
         if self._task is not None:
             return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "start_monitoring needs a running event loop; call it in the coroutine that asyncio.run runs"
+            ) from None
         self._fleet = Supervisor({}, anyio.Event(), self.policy.shutting_down.grace)
         for name in self._clients:
             self._fleet.add(self._runner(name))
         # This task cannot be in a group, because this call returns; stop_monitoring ends and awaits it.
-        self._task = asyncio.get_running_loop().create_task(self._fleet.run(), name="ConnectionMonitor")
+        self._task = loop.create_task(self._fleet.run(), name="ConnectionMonitor")
 
     async def stop_monitoring(self) -> None:
         """Stop watching, and give all clients back; connected ones stay connected."""
@@ -126,18 +146,20 @@ class ConnectionMonitor:
     def get_stats(self) -> dict[str, dict[str, Any]]:
         """Return how each client is, by its name.
 
-        It has its ``status`` (the state's name), ``failures`` in a row, ``reconnects``, ``last_success`` (a local
+        It has its ``status`` (the state's name), whether that is ``known`` (while nobody watches the client it is the
+        last one, ``unknown`` if there was none), ``failures`` in a row, ``reconnects``, ``last_success`` (a local
         ``datetime``, or None), and for trouble its ``cause`` and the ``action`` to take.
         """
-        return {name: _stats(at) for name, at in self._snapshots().items()}
+        return {name: _stats(at) for name, at in self._statuses().items()}
 
     def print_status(self) -> None:
         """Print how all clients are."""
-        print(block(self._snapshots()))
+        print(block(self._statuses()))
 
-    def _snapshots(self) -> dict[str, Snapshot]:
-        known = self._fleet.snapshots if self._fleet is not None else self._last
-        return {name: known.get(name, Snapshot()) for name in self._clients}
+    def _statuses(self) -> dict[str, AccountStatus]:
+        if self._fleet is not None:
+            return {name: self._fleet.status(name) for name in self._clients}
+        return {name: AccountStatus(self._last.get(name), present=False) for name in self._clients}
 
     def _runner(self, name: str) -> Runner:
         return Runner(
@@ -152,10 +174,12 @@ class ConnectionMonitor:
         )
 
 
-def _stats(at: Snapshot) -> dict[str, Any]:
+def _stats(status: AccountStatus) -> dict[str, Any]:
+    at = status.last or Snapshot()
     last = local(at.last_success) if at.last_success else None
     return {
-        "status": at.state.value,
+        "status": status.last.state.value if status.last else UNKNOWN,
+        "known": status.known,
         "failures": at.failures,
         "reconnects": at.reconnects,
         "last_success": last,
