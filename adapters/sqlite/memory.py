@@ -32,8 +32,6 @@ class Memory:
     _snapshots: dict[str, list[Any]] = field(factory=dict, init=False)
     """The row of ``schema.SNAPSHOT``, by account."""
     _present: dict[str, list[Any]] = field(factory=dict, init=False)
-    """The row of ``schema.PRESENT``, by account."""
-    _present: dict[str, list[Any]] = field(factory=dict, init=False)
     """The row of ``schema.PRESENT``, by account: which engine lives its life."""
     jobs: dict[int, Job] = field(factory=dict, init=False)
     """Changed on the loop, read in the thread."""
@@ -64,10 +62,6 @@ class Memory:
                     self._present[str(row.key)] = json.loads(row.text)
                 elif row.statement is schema.ABSENT:
                     self._present.pop(str(row.key), None)
-                elif row.statement is schema.PRESENT:
-                    self._present[str(row.key)] = json.loads(row.text)
-                elif row.statement is schema.ABSENT:
-                    self._present.pop(str(row.key), None)
                 elif row.statement is schema.NAME:
                     self._names.add(str(row.key))
                 elif row.statement is schema.POLICY:
@@ -90,7 +84,6 @@ class Memory:
             (schema.POLICY.sql, [[policy] for policy in sorted(self._policies)]),
             (schema.LIFE.sql, [self._life(account) for account in self._lives]),
             (schema.SNAPSHOT.sql, list(self._snapshots.values())),
-            (schema.PRESENT.sql, list(self._present.values())),
             (schema.PRESENT.sql, list(self._present.values())),
         ):
             connection.execute(sql, (json.dumps(rows),))

@@ -11,7 +11,7 @@ from engine.cli.log import app as log_app
 from engine.cli.login import login as log_in
 from engine.cli.login import logout as log_out
 from engine.cli.run import run as run_fleet
-from engine.cli.session_backup import app as session_app
+from engine.cli.session_transfer import app as session_app
 from engine.cli.status import status as show_status
 from engine.cli.verify import verify as check_machine
 from engine.cli.version import version_line

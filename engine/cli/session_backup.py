@@ -32,7 +32,7 @@ from engine.console.format import date_and_time, iso
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
-app = App(name="session", help="Backups of session files.", version_flags=[])
+app = App(name="session", help="Session files: their backups, and logins to and from other programs.", version_flags=[])
 
 
 @app.command
@@ -122,7 +122,7 @@ def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) 
     try:
         lock.acquire()
     except SessionHeld as exc:
-        fail(EXIT_FAILED, str(exc), *_advise_pause(settings, one))
+        fail(EXIT_FAILED, str(exc), *advise_pause(settings, one))
     try:
         kept = _back_up_present(settings, one)
         aside = put_in_place(chosen, one.session)
@@ -135,7 +135,7 @@ def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) 
     _print(as_json, data, text)
 
 
-def _advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
+def advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
     """Return the commands that free a session which the running engine uses; empty if another program uses it."""
     engine, owner = holder_of(settings.storage.directory / paths.LOCK), owner_of(one.session)
     if engine is None or owner is None or engine.pid != owner.pid:

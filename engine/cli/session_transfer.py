@@ -1,0 +1,140 @@
+"""``session export`` and ``session import``: logins to and from other programs."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from adapters.file_names import is_string_session
+from adapters.session import OwnerLock, SessionHeld, transfer
+from adapters.session.backup import put_in_place
+from adapters.session.transfer import MAX_TEXT_BYTES, Login, NoLogin
+from adapters.sqlite.connect import create_directories
+from engine.cli.common import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    ConfigAndAccount,
+    fail,
+    load_account,
+    reporting_errors,
+    say,
+)
+from engine.cli.session_backup import advise_pause, app
+from engine.config import AccountConfig, Config
+from engine.console.shell import command, engine_command
+
+__all__ = ["app"]
+
+ONE_PROGRAM = (
+    "⚠️ One login is for one program: two that use it at once make Telegram destroy it. Use it in one of them only, and "
+    "keep the file as private as a password"
+)
+
+
+@app.command(name="export")
+def export_login(
+    *words: ConfigAndAccount,
+    to: Annotated[
+        Literal["string", "pyrogram"],
+        Parameter(help="string: a StringSession of Telethon; pyrogram: a session of Pyrogram or Kurigram."),
+    ],
+) -> None:
+    """Write an account's login into a new FILE for another program; it is for your eyes only.
+
+    With --to pyrogram a FILE that ends in .session becomes a session file, any other a session string. The account must
+    not be in use. Nothing is overwritten.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account.
+    """
+    with reporting_errors():
+        if len(words) < 2:
+            fail(EXIT_BAD_INPUT, "name an account, and the file to write")
+        *account, target = words
+        settings, one = load_account(tuple(account))
+        path = Path(target)
+        with _owned(settings, one):
+            if not one.session.exists():
+                fail(EXIT_FAILED, f"{one.name} is not logged in: {one.session} does not exist")
+            try:
+                _write(path, to, transfer.login_of(one.session), settings.telegram.api_id)
+            except NoLogin as exc:
+                fail(EXIT_FAILED, f"{one.name}: {exc}")
+            except FileExistsError:
+                fail(EXIT_FAILED, f"{path}: there is a file already, and it is not overwritten; name another one")
+        say(f"✅ {one.name}: {path} has its login", ONE_PROGRAM)
+
+
+@app.command(name="import")
+def import_login(*words: ConfigAndAccount) -> None:
+    """Make an account's session of a login in FILE, or from standard input if that is -.
+
+    FILE is a string session of Telethon, Pyrogram or Kurigram, a session file of Pyrogram or Kurigram, or one of
+    Telethon's. The account must have no session yet: nothing is overwritten. The login is never printed.
+
+    Exit code 0 if it is done, 1 if it could not be done, 2 for an unknown account.
+    """
+    with reporting_errors():
+        if len(words) < 2:
+            fail(EXIT_BAD_INPUT, "name an account, and the file to read, or - for standard input")
+        *account, source = words
+        if is_string_session(source):
+            fail(
+                EXIT_BAD_INPUT, "a login does not belong on the command line, where others can see it; put it in a file"
+            )
+        settings, one = load_account(tuple(account))
+        create_directories(one.session.parent)
+        with _owned(settings, one):
+            if one.session.exists():
+                login_out = engine_command("logout", settings.path, one.name)
+                aside = command("mv", one.session, f"{one.session}.old")
+                sentence = f"{one.session}: {one.name} has a session already, and it is not overwritten"
+                fail(EXIT_FAILED, f"{sentence}; log it out ({login_out}) or move it away: {aside}")
+            _import(one, source)
+        say(f"✅ {one.name}: {one.session} has the login", ONE_PROGRAM)
+
+
+def _import(one: AccountConfig, source: str) -> None:
+    try:
+        login = _read(source)
+        if login is None:
+            put_in_place(Path(source), one.session)
+        else:
+            transfer.create_session(one.session, login)
+    except FileNotFoundError as exc:
+        # Never quoted: a login as text may stand where the file belongs.
+        missing = exc.filename == source
+        fail(EXIT_BAD_INPUT if missing else EXIT_FAILED, "there is no such file" if missing else str(exc.strerror))
+    except NoLogin as exc:
+        fail(EXIT_FAILED, f"nothing is imported: {exc}")
+
+
+def _read(source: str) -> Login | None:
+    if source != "-":
+        return transfer.read(Path(source))
+    return transfer.from_bytes(sys.stdin.buffer.read(MAX_TEXT_BYTES + 1))
+
+
+def _write(path: Path, to: str, login: Login, api_id: int) -> None:
+    if to == "string":
+        transfer.write_text(path, transfer.telethon_string(login))
+    elif path.suffix == ".session":
+        transfer.write_pyrogram(path, login, api_id)
+    else:
+        transfer.write_text(path, transfer.pyrogram_string(login, api_id))
+
+
+@contextmanager
+def _owned(settings: Config, one: AccountConfig) -> Iterator[None]:
+    """Own an account's session for the block; exit with the commands that free it if another program does."""
+    lock = OwnerLock(one.session)
+    try:
+        lock.acquire()
+    except SessionHeld as exc:
+        fail(EXIT_FAILED, str(exc), *advise_pause(settings, one))
+    try:
+        yield
+    finally:
+        lock.release()
