@@ -1,6 +1,7 @@
 """The setting of every test: virtual time for those that ask for it, no deadlines, the log of one test alone."""
 
 import asyncio
+import itertools
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,7 +10,10 @@ import hypothesis
 import pytest
 import structlog
 
+from adapters.session import login_claim
 from tests.virtual_time import VirtualLoop
+
+_numbers = itertools.count()
 
 hypothesis.settings.register_profile("holdfast", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("holdfast")  # a deadline measures the machine, not the code
@@ -26,6 +30,15 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if item.get_closest_marker("virtual"):
         return {"virtual": VirtualLoop}
     return {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def logins_of_one_test(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no test see which logins another one uses: many of them have the same key."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp() / f"logins-{next(_numbers)}"))
+    login_claim._claims.clear()
+    yield
+    login_claim._claims.clear()
 
 
 @pytest.fixture(autouse=True)

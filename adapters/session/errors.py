@@ -1,5 +1,7 @@
 """What can be wrong with a session file; each message is one sentence for the operator."""
 
+from pathlib import Path
+
 from adapters.sqlite.errors import StorageError
 
 
@@ -9,6 +11,14 @@ class SessionError(StorageError):
 
 class SessionHeld(SessionError):
     """Another program uses the session now; the message names that program."""
+
+
+class LoginInUse(SessionError):
+    """Another account of this program uses the same login, from the file ``other``; the message names both."""
+
+    def __init__(self, sentence: str, other: Path) -> None:
+        super().__init__(sentence)
+        self.other = other
 
 
 class NotASession(SessionError):

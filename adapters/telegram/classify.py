@@ -18,6 +18,7 @@ from telethon.tl import TLRequest
 
 from adapters.redaction import redacted
 from adapters.session.errors import (
+    LoginInUse,
     NotADatabase,
     NotASession,
     SessionDamaged,
@@ -305,7 +306,7 @@ def _of_storage(exc: BaseException) -> Failure | None:
         return DatabaseCorrupt(detail=str(exc))
     if isinstance(exc, SessionEmpty):
         return AuthRejected(detail=str(exc))
-    if isinstance(exc, NotASession | SessionTooNew | SessionFixed):  # nothing is damaged: it is the wrong file
+    if isinstance(exc, NotASession | SessionTooNew | SessionFixed | LoginInUse):  # nothing is damaged: a wrong file
         return ConfigRefused(setting=SESSION_SETTING, detail=str(exc))
     if isinstance(exc, SessionError):  # it could not be saved in time, or has changed meanwhile
         return DatabaseUnavailable(detail=str(exc))

@@ -14,9 +14,10 @@ from adapters.session import HoldfastSession
 from adapters.session import file as files
 from adapters.session.address import address_of
 from adapters.session.contents import Identity
-from adapters.session.errors import NotASession, SessionEmpty, SessionError
+from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
+from adapters.session.login_claim import LoginClaim
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError
@@ -122,6 +123,7 @@ class EngineSession(HoldfastSession):
     ) -> None:
         self._redirect = redirect
         self._engine_memory = memory
+        self.claim = LoginClaim(name, path)
         self.observer: SessionObserver = lambda _: None
         self._admitted = False
         super().__init__(path, backups=backups, name=name, create=False)
@@ -217,11 +219,17 @@ class EngineSession(HoldfastSession):
 
     async def release(self) -> None:
         """Write everything, close the file and release its lock, so that other programs may use it. Bounded."""
-        await super().close()
+        try:
+            await super().close()
+        finally:
+            self.claim.release()
 
     def release_blocking(self) -> None:
         """Do the same from a thread without an event loop."""
-        super().close().wait()
+        try:
+            super().close().wait()
+        finally:
+            self.claim.release()
 
 
 READ_TIMEOUT = 5.0
@@ -319,5 +327,18 @@ def _open(connector: "SessionContext") -> EngineSession:
         raise NotASession(
             f"{connector.session}: the session has a key and does not say of which datacenter; log in again"
         )
+    login = key_fingerprint(session.auth_key.key)
+    try:
+        session.claim.take(login)
+    except LoginInUse as exc:
+        session.release_blocking()
+        if read_fingerprint(exc.other) == login:
+            raise
+        raise SessionHeld(  # two accounts have swapped their files: the other one gives its old login up in a moment
+            f"{connector.session}: its login is still in use by the account of {exc.other}, which has another one now"
+        ) from exc
+    except SessionError:
+        session.release_blocking()
+        raise
     memory.use_key(session.auth_key.key)
     return session

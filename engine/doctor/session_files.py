@@ -8,6 +8,7 @@ from attrs import define, field
 
 from adapters.session.backup import last_good
 from adapters.session.inspect import Inspection, enable_wal, inspect
+from adapters.session.login_claim import user_of_login
 from adapters.session.schema import VERSION
 from adapters.sqlite import StorageError
 from engine import paths
@@ -61,6 +62,7 @@ class SessionCheck:
             text = f"schema {found.version}; the next run completes it to {VERSION}, after a backup"
             yield Finding(name, None, text)
         yield Finding(name, bool(found.key), *(("has a login",) if found.key else ("has no login", restore)))
+        yield from self._check_login(found)
         if found.locked:
             text = "another program holds its write lock"
             yield Finding(name, False, text, "end that program; to find it: " + _find_holder(path))
@@ -69,6 +71,13 @@ class SessionCheck:
             yield Finding(name, True, f"last good backup is {seconds(max(0.0, age.total_seconds()))} old")
         elif found.key:
             yield Finding(name, None, "has no backup", engine_command("session backup", self.config.path, name))
+
+    def _check_login(self, found: Inspection) -> Iterator[Finding]:
+        """Check that no other file's account uses this login now, in whatever program."""
+        user = user_of_login(found.login) if found.login else None
+        if user is not None and Path(user.session) != self.account.session:
+            text = f"its login is in use by process {user.pid}, as {user.account} ({user.session})"
+            yield Finding(self.account.name, False, text, "end that program, or log this account in by itself")
 
     def _check_journal_mode(self, found: Inspection) -> Finding:
         name, mode = self.account.name, found.journal
