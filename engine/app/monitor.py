@@ -29,6 +29,8 @@ PING_MARGIN = 75
 """Seconds beyond the interval after which the datacenter may drop a connection that sends no ping."""
 CONNECTS_AT_ONCE = 32
 
+_PLAIN_VALUES = (str, bytes, int, float, type, dict, list, tuple, set)
+
 log = logs.standard_logger("holdfast.monitor")
 
 
@@ -101,8 +103,8 @@ class ConnectionMonitor:
         """
         if not isinstance(name, str) or not name:
             raise TypeError(f"a client is registered under a name, such as 'Account 1', not {name!r:.60}")
-        if not isinstance(client, TelegramClient):
-            raise TypeError(f"{name}: register_client takes a TelegramClient of Telethon, not {type(client).__name__}")
+        if self._fleet is not None or client is None or isinstance(client, _PLAIN_VALUES):
+            _check_client(name, client)  # whatever else it may be is looked at when the monitoring starts
         if name in self._clients:
             raise ValueError(f"a client named {name!r} is registered already; choose another name")
         if taken := [other for other, each in self._clients.items() if each is client]:
@@ -114,7 +116,7 @@ class ConnectionMonitor:
     def start_monitoring(self) -> None:
         """Start watching, in the running event loop; do nothing if it was started already.
 
-        Raises ``RuntimeError`` where no loop runs.
+        Raises ``RuntimeError`` where no loop runs, and ``TypeError`` for what is no client.
         """
         if self._task is not None:
             return
@@ -124,6 +126,8 @@ class ConnectionMonitor:
             raise RuntimeError(
                 "start_monitoring needs a running event loop; call it in the coroutine that asyncio.run runs"
             ) from None
+        for name, client in self._clients.items():
+            _check_client(name, client)
         self._fleet = Supervisor({}, anyio.Event(), self.policy.shutting_down.grace)
         for name in self._clients:
             self._fleet.add(self._runner(name))
@@ -172,6 +176,11 @@ class ConnectionMonitor:
             observer=_narrate,
             restored=self._last.get(name),
         )
+
+
+def _check_client(name: str, client: Any) -> None:
+    if not isinstance(client, TelegramClient):
+        raise TypeError(f"{name}: the monitor watches a TelegramClient of Telethon, not {type(client).__name__}")
 
 
 def _stats(status: AccountStatus) -> dict[str, Any]:

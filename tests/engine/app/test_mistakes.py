@@ -126,6 +126,15 @@ def test_only_a_client_is_registered(name: Any, given: Any) -> None:
         ConnectionMonitor().register_client(name, given)
 
 
+async def test_what_is_no_client_starts_nothing() -> None:
+    """The start refuses it, and watches nobody."""
+    monitor = ConnectionMonitor()
+    monitor.register_client("a", object())
+    with pytest.raises(TypeError, match="a: the monitor watches a TelegramClient of Telethon, not object"):
+        monitor.start_monitoring()
+    assert "not watching" in repr(monitor)
+
+
 async def test_a_client_is_watched_once() -> None:
     """Two who reconnect one client would cut each other off."""
     monitor, one = ConnectionMonitor(), client()
