@@ -289,10 +289,15 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     # --- the end ---
 
     async def _update_loop(self) -> None:
-        """Run Telethon's loop. Its fatal error ends the connection; Telethon would disconnect the whole client."""
-        await super()._update_loop()
-        if self._updates_error is not None:
-            await self._sender._disconnect(error=self._updates_error)
+        """Run Telethon's loop. What it cannot process ends neither it nor the link; a refused login ends the link."""
+        while True:
+            await super()._update_loop()
+            error = self._updates_error
+            if error is None:
+                return
+            if not self.is_connected() or not await self.differences.go_on_after(error):
+                await self._sender._disconnect(error=error)  # Telethon would disconnect the whole client
+                return
 
     async def end(self) -> None:
         """End the link. Telethon cancels requests that were sent, and would leave those in its queue waiting."""

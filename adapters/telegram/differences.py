@@ -6,19 +6,29 @@ is asked for again by a schedule, and the account's events say what is still mis
 
 import asyncio
 import random
+import sqlite3
 from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, field
 from telethon import errors
+from telethon._updates.messagebox import ENTRY_ACCOUNT as ACCOUNT_ENTRY
 from telethon._updates.messagebox import epoch
 from telethon.tl import types
 from telethon.tl.functions.channels import GetFullChannelRequest
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest, GetStateRequest
-from telethon.tl.types.updates import ChannelDifferenceTooLong, DifferenceTooLong
+from telethon.tl.types.updates import (
+    ChannelDifference,
+    ChannelDifferenceEmpty,
+    ChannelDifferenceTooLong,
+    Difference,
+    DifferenceEmpty,
+    DifferenceSlice,
+    DifferenceTooLong,
+)
 
-from adapters.telegram.classify import Unanswered, classify, describe
-from adapters.telegram.unreadable import Undecodable
+from adapters.telegram.classify import Unanswered, classify, describe, kind_of
+from adapters.telegram.unreadable import ADVICE, Undecodable
 from states.events import CaughtUp, FloodWait
 from states.schedules import Backoff
 
@@ -37,6 +47,12 @@ ACCOUNT: Final = 0
 """The number of the account's own updates, as in session files; the others are those of channels."""
 
 _TOO_LONG: Final = (DifferenceTooLong, ChannelDifferenceTooLong)
+_ANSWERS: Final = {
+    GetDifferenceRequest: (DifferenceEmpty, Difference, DifferenceSlice, DifferenceTooLong),
+    GetChannelDifferenceRequest: (ChannelDifferenceEmpty, ChannelDifference, ChannelDifferenceTooLong),
+}
+MAX_FAILURES: Final = 8
+"""Errors in Telethon's update loop in a row after which the link ends."""
 _LEFT: Final = (errors.ChannelPrivateError, errors.ChannelInvalidError)
 _LOGIN: Final = (errors.UnauthorizedError, errors.AuthKeyError)
 
@@ -74,6 +90,8 @@ class Differences:
     _too_long: bool = field(default=False, init=False)
     _told: tuple[str, ...] = field(default=(), init=False)
     """What was last reported as missing."""
+    _failures: int = field(default=0, init=False)
+    """Errors in Telethon's update loop since it has last processed anything."""
     _unread_at: float = field(default=float("-inf"), init=False)
 
     async def fetch(self, sender: Any, request: Any) -> Any:
@@ -101,14 +119,42 @@ class Differences:
         self._too_long |= isinstance(answer, _TOO_LONG)
         return answer
 
+    async def go_on_after(self, error: Exception) -> bool:
+        """Let Telethon's update loop begin again after an error in it; return False if it should not.
+
+        The first time it fetches the difference again. When it fails once more before it has processed anything, what
+        it fails on is left out: it goes on from the present, and the gap is reported.
+        """
+        client, box = self._client, self._client._message_box
+        if self._failures >= MAX_FAILURES or isinstance(error, (*_LOGIN, OSError, sqlite3.Error)):
+            return False
+        self._failures += 1
+        client.note_unreadable(error)
+        box.getting_diff_for.clear()
+        box.possible_gaps.clear()
+        if self._failures == 1:
+            return True
+        pts = box.map[ACCOUNT_ENTRY].pts if ACCOUNT_ENTRY in box.map else 0
+        if not await self._skip(client._sender, ACCOUNT, None):
+            return False
+        self._forget(ACCOUNT)
+        why = f"private chats and groups, after {pts} in their count (Telethon cannot process it; {ADVICE})"
+        self._gaps[ACCOUNT] = Gap(why=why, lost=True)
+        return True
+
     async def _ask(self, sender: Any, request: Any) -> Any:
         client = self._client
         while True:
             await client._check_holds(request)
             try:
-                return await client._send(sender, request, min(TIMEOUT, client.request_timeout))
+                answer = await client._send(sender, request, min(TIMEOUT, client.request_timeout))
             except Unanswered:
                 continue
+            ends = isinstance(answer, ChannelDifference) or getattr(answer, "final", True)
+            if not (ends and isinstance(answer, _ANSWERS[type(request)])):
+                what = client.note_unreadable(TypeError())
+                raise Undecodable(f"the answer to {kind_of(request)} is {what}; {ADVICE}")
+            return answer
 
     async def _refused(self, sender: Any, entry: int, request: Any, exc: Exception) -> None:
         """Note a refusal, and have the request repeated when its wait is over."""
@@ -161,6 +207,7 @@ class Differences:
 
     def processed(self, updates: int) -> None:
         """Count updates that Telethon has processed; report when all that can be had is there."""
+        self._failures = 0
         if self._answered and self._catching_up:
             self._recovered += updates
             self._tell()

@@ -245,3 +245,36 @@ async def test_a_stream_of_unreadable_messages_asks_for_the_difference_once(harn
             await link.client(DIALOGS)
             assert dc.stats()["requests"]["updates.getDifference"] <= before + 1
         await dc.inject(Fault(FaultKind.RESET))
+
+
+WRONG = [
+    types.updates.State(1, 0, None, 0, 0),
+    True,
+    types.updates.Difference([], [], [], [], [], types.User(1)),
+]
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=["a state", "true", "a user as its state"])
+async def test_a_difference_that_makes_no_sense_does_not_make_the_link_flap(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """What can be read and not be processed is left out: the link stands, requests work, later messages are heard."""
+    async with harness as dc:
+        account = harness.connector()
+        heard = listening(account)
+        async with delivering(account):
+            async with linked(account):
+                pass
+            with monkeypatch.context() as patched:
+                answering(patched, functions.updates.GetDifferenceRequest, lambda *_: answer)
+                link = account.link(2)
+                await link.open(timeout=TIMEOUT)
+                await counted(account)
+                assert await link.client(DIALOGS)
+            await dc.push(PHONE, "later")
+            await until(heard, 1)
+            assert link.client.is_connected()
+            assert not [event for event in link._events if not isinstance(event, CaughtUp)]
+            assert dc.stats()["accepted"] == 2
+            await link.close(timeout=TIMEOUT)
+    assert heard == ["later"]
