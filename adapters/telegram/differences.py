@@ -208,10 +208,20 @@ class Differences:
     def processed(self, updates: int) -> None:
         """Count updates that Telethon has processed; report when all that can be had is there."""
         self._failures = 0
+        if self._answered:
+            self._name_unknown()
         if self._answered and self._catching_up:
             self._recovered += updates
             self._tell()
         self._answered = False
+
+    def _name_unknown(self) -> None:
+        """Name the channels that Telethon will leave out without a word, because it cannot address them."""
+        known = self._client._mb_entity_cache.get
+        for entry in self._client._message_box.getting_diff_for:
+            if isinstance(entry, int) and known(entry) is None:
+                why = f"channel {entry} (its access hash is not known; open it once with this account)"
+                self._gaps[entry] = Gap(why=why, lost=True)
 
     def _tell(self, without: int | None = None) -> None:
         """Report once nothing is left to be asked for now, ``without`` what was just refused."""

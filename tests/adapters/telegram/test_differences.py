@@ -4,6 +4,7 @@ from typing import Any
 
 import anyio
 import pytest
+from telethon._updates import EntityCache
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector, TelegramLink, client, differences
@@ -152,6 +153,23 @@ async def test_a_channel_that_is_private_now_is_named_and_not_asked_again(
             await link.close(timeout=TIMEOUT)
     assert heard == ["later"]
     assert told.missing[0].startswith(f"channel {channel}, which is no longer readable (")
+
+
+async def test_a_channel_that_telethon_cannot_address_is_named(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Telethon leaves it out without a word; the report does not."""
+    async with harness as dc:
+        channel = await dc.create_channel(GROUP, "Test", members=[PHONE])
+        account = harness.connector()
+        await away(account)
+        await dc.post(GROUP, "in the channel")
+        get = EntityCache.get
+        monkeypatch.setattr(EntityCache, "get", lambda self, id: None if id == channel else get(self, id))
+        link = await opened(account)
+        [told] = await reports(link, 1)
+        await link.close(timeout=TIMEOUT)
+    assert [why.partition(";")[0] for why in told.missing] == [f"channel {channel} (its access hash is not known"]
 
 
 async def test_a_link_that_ends_before_the_wait_is_over_loses_nothing(harness: DatacenterHarness) -> None:
