@@ -234,6 +234,15 @@ def _fail(job: Job, event: Raised, now: float, draw: float, retry: Backoff) -> J
     return attrs.evolve(failed, state=JobState.QUEUED, due=now + wait, wait=wait)
 
 
+def move_times(job: Job, shift: float) -> Job:
+    """Return a running job after the clock was set by ``shift`` seconds: how long it has run stays as it is."""
+
+    def moved(time: float | None) -> float | None:
+        return None if time is None else time + shift
+
+    return attrs.evolve(job, began=moved(job.began), since=moved(job.since), seen=moved(job.seen))
+
+
 def rate_of(job: Job) -> float | None:
     """Return the job's rate per second over its present run; None while it cannot be computed."""
     if job.state is not JobState.RUNNING or job.done is None or job.since is None or job.seen is None:

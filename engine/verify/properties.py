@@ -256,7 +256,8 @@ def unknown_key_is_no_proof(
 def another_key_is_tried(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:
     """An account that waits because its key is unknown tries another key, and a restored network, at once."""
     asked = isinstance(event, CredentialsReplaced | NetworkRestored | RetryRequested)
-    return "an unknown key is waited for" if before.snapshot.doubts_key and asked and not after.turn else None
+    tried = after.turn and after.snapshot.state is not State.BACKOFF
+    return "an unknown key is waited for" if before.snapshot.doubts_key and asked and not tried else None
 
 
 def retry_is_obeyed(before: Configuration, event: Event, _: Step, after: Configuration, __: Policy) -> str | None:

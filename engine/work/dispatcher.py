@@ -43,6 +43,7 @@ from states.jobs import (
     Raised,
     by_state,
     decide,
+    move_times,
 )
 from states.pace import WorkPolicy
 
@@ -233,6 +234,8 @@ class Dispatcher:
         if shift:
             self._shift = 0.0
             self._pace.move(shift, now)
+            for run in self._runs():
+                run.job, run.unsaved = move_times(run.job, shift), True
             await self.store.move_waits(shift, now)  # queued: it becomes durable, whatever the file does now
         self._reread, self._wake_at = True, math.inf
         self._all_changed()

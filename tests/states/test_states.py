@@ -152,6 +152,7 @@ def test_a_doubted_key_is_tried_at_once_when_something_has_changed(event: Event)
     for _ in range(12):
         driver.fail(AuthKeyUnknown())
     assert AskTurn in effects(driver.take(event))
+    assert driver.snapshot.waiting_for_turn
 
 
 def test_a_doubted_key_goes_on_after_a_restart() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from adapters.sqlite.job_reader import JobReader
@@ -15,7 +16,7 @@ from adapters.sqlite.schema import MIGRATIONS
 from engine.work.handle import JobHandle
 from engine.work.pace import Pace
 from states.events import ClockJumped
-from states.jobs import Begun, Flooded, Job, JobState, Raised, decide
+from states.jobs import Begun, Flooded, Job, JobState, Raised, decide, move_times, rate_of
 from states.pace import Budget, KindPolicy, WorkPolicy
 from tests.adapters.sqlite.support import a_journal
 from tests.engine.work.harness import MemoryStore, RunLog, Wait, dispatching
@@ -90,6 +91,14 @@ def test_a_wait_that_follows_from_the_job_has_its_length() -> None:
     assert failed.due is not None
     assert failed.wait == pytest.approx(failed.due - NOW)
     assert decide(failed, Begun("A"), now=NOW).wait is None
+
+
+def test_the_rate_of_a_running_job_is_that_of_the_time_that_has_passed() -> None:
+    """The clock is set back by three hours while it runs: done per second stays what it was."""
+    running = attrs.evolve(decide(Job(id=1, kind="k"), Begun("A"), now=NOW), done=50.0, since_done=0.0, seen=NOW + 10)
+    moved = move_times(running, -AHEAD)
+    assert (rate_of(running), rate_of(moved)) == (5, 5)
+    assert moved.began == NOW - AHEAD
 
 
 def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
