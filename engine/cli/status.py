@@ -65,7 +65,7 @@ class _Look:
     @property
     def page(self) -> RenderableType:
         """The page for a terminal."""
-        return page(self.info, self.accounts, time.time(), job_lines(self.jobs))
+        return page(self.info, self.accounts, time.time(), job_lines(self.jobs, engine_runs=self.info.running))
 
     @property
     def data(self) -> dict[str, Any]:

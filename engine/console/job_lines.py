@@ -125,8 +125,11 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
 
 
-def page(summary: JobSummary) -> list[Text]:
-    """Return the lines about jobs on the status page; empty if there are no jobs."""
+def page(summary: JobSummary, *, engine_runs: bool = True) -> list[Text]:
+    """Return the lines about jobs on the status page; empty if there are no jobs.
+
+    Jobs that an engine has left running when it was killed do not run.
+    """
     if not any(summary.counts.values()):
         return []
     lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
@@ -136,7 +139,8 @@ def page(summary: JobSummary) -> list[Text]:
     shown = sorted(summary.running, key=lambda job: (job.since or 0.0, job.id))[:MAX_RUNNING_SHOWN]
     for job in shown:
         text = Text(one_line(f"  {job.id:>6} {job.kind}  {job.worker}  "), no_wrap=True, overflow="ellipsis")
-        lines.append(text.append(progress_text(job) or "runs", style="dim"))
+        said = progress_text(job) or "runs" if engine_runs else "was cut off; goes on when the engine runs"
+        lines.append(text.append(said, style="dim"))
     if (more := len(summary.running) - len(shown)) > 0:
         lines.append(Text(f"  and {more} more", style="dim"))
     return lines
