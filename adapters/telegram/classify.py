@@ -210,12 +210,7 @@ TABLE: tuple[ErrorRule, ...] = (
     # 9. the transport
     ErrorRule((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
     ErrorRule((errors.InvalidBufferError,), TransportFlood, test=_transport_code(429)),
-    ErrorRule(
-        (errors.InvalidBufferError,),
-        ConfigRefused,
-        lambda _: {"setting": "telegram.datacenter"},
-        test=_transport_code(444),
-    ),
+    # −444 (another datacenter than it is taken for) comes in clear text, like −404: no proof, so it is not final
     ErrorRule(
         (
             errors.InvalidBufferError,
@@ -271,6 +266,8 @@ def describe(exc: BaseException) -> str:
         if isinstance(exc, kind):
             return text
     if isinstance(exc, errors.InvalidBufferError):
+        if exc.code == 444:
+            return "transport error −444 (another datacenter than expected; if it stays, see telegram.datacenter)"
         return f"transport error −{exc.code}" if exc.code in TRANSPORT_ERRORS else "what came is not MTProto"
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror[:MAX_TEXT].lower()

@@ -87,7 +87,7 @@ CASES: list[tuple[BaseException, type[Failure]]] = [
     (database(sqlite3.SQLITE_CORRUPT, sqlite3.DatabaseError), DatabaseCorrupt),
     (database(sqlite3.SQLITE_NOTADB, sqlite3.DatabaseError), DatabaseCorrupt),
     (buffer(429), TransportFlood),
-    (buffer(444), ConfigRefused),
+    (buffer(444), ProtocolBroken),
     (buffer(500), ProtocolBroken),
     (errors.InvalidBufferError(b"garbage that is longer"), ProtocolBroken),
     (errors.SecurityError("wrong nonce"), ProtocolBroken),
@@ -143,8 +143,8 @@ def test_a_flood_names_its_seconds_and_its_request() -> None:
 
 def test_a_refused_setting_is_named() -> None:
     """The event names the setting that the datacenter refuses."""
-    settings = [classify(exc) for exc in (errors.ApiIdInvalidError(REQUEST), buffer(444))]
-    assert [getattr(failure, "setting", "") for failure in settings] == ["telegram.api_id", "telegram.datacenter"]
+    settings = [classify(exc) for exc in (errors.ApiIdInvalidError(REQUEST),)]
+    assert [getattr(failure, "setting", "") for failure in settings] == ["telegram.api_id"]
 
 
 def test_a_silence_says_what_was_waited_for() -> None:
