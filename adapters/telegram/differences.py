@@ -28,7 +28,7 @@ from telethon.tl.types.updates import (
 )
 
 from adapters.telegram.classify import Unanswered, classify, describe, kind_of
-from adapters.telegram.unreadable import ADVICE, Undecodable
+from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import CaughtUp, FloodWait
 from states.schedules import Backoff
 
@@ -111,7 +111,7 @@ class Differences:
             raise
         except _LOGIN:
             raise
-        except (errors.RPCError, Undecodable) as exc:
+        except (errors.RPCError, UnreadableAnswer) as exc:
             await self._refused(sender, entry, request, exc)
             raise
         self._forget(entry)
@@ -153,7 +153,7 @@ class Differences:
             ends = isinstance(answer, ChannelDifference) or getattr(answer, "final", True)
             if not (ends and isinstance(answer, _ANSWERS[type(request)])):
                 what = client.note_unreadable(TypeError())
-                raise Undecodable(f"the answer to {kind_of(request)} is {what}; {ADVICE}")
+                raise UnreadableAnswer(f"the answer to {kind_of(request)} is {what}; {ADVICE}")
             return answer
 
     async def _refused(self, sender: Any, entry: int, request: Any, exc: Exception) -> None:
@@ -166,7 +166,7 @@ class Differences:
             delay = max(delay, event.seconds + SLACK_SECONDS)
         where = f"channel {entry}" if entry else "private chats and groups"
         gap.why = f"{where} ({event.detail}; asked again in {delay:.0f} s)"
-        gap.lost = isinstance(exc, Undecodable) and await self._skip(sender, entry, request)
+        gap.lost = isinstance(exc, UnreadableAnswer) and await self._skip(sender, entry, request)
         if gap.lost:
             gap.date, gap.why = None, f"{where}, after {request.pts} in their count ({exc}; read the chats for it)"
         gap.retry_at = loop.time() + delay
@@ -186,7 +186,7 @@ class Differences:
             else:
                 full = await client._send(sender, GetFullChannelRequest(request.channel), TIMEOUT)
                 box.map[entry].pts = full.full_chat.pts
-        except (errors.RPCError, Undecodable, TimeoutError):
+        except (errors.RPCError, UnreadableAnswer, TimeoutError):
             return False
         return True
 

@@ -24,7 +24,7 @@ from adapters.telegram.client import TELETHON_LOGGER, LinkClient, translate_canc
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
 from adapters.telegram.proxy import Proxy
-from adapters.telegram.unreadable import Undecodable
+from adapters.telegram.unreadable import UnreadableAnswer
 from states.events import (
     AccountLimited,
     Connected,
@@ -227,7 +227,7 @@ class TelegramLink:
             return []
         try:
             await self._ask(PROOF)
-        except Undecodable:
+        except UnreadableAnswer:
             return []  # it was answered, and not with a refusal
         except Exception as exc:
             limit = classify(exc, link=self.number)

@@ -19,7 +19,7 @@ from telethon.tl.types import UpdatesTooLong
 from adapters.telegram.classify import kind_of
 from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
-from adapters.telegram.unreadable import ADVICE, Undecodable, open_message, read_messages
+from adapters.telegram.unreadable import ADVICE, UnreadableAnswer, open_message, read_messages
 
 KEY_TRIES = 3
 """How often a connection to another datacenter is tried: one key exchange in 256 has to be repeated."""
@@ -134,7 +134,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
             await self._process_message(inner)
 
     async def _handle_rpc_result(self, message: TLMessage) -> None:
-        """Give a request its answer, or ``Undecodable``."""
+        """Give a request its answer, or ``UnreadableAnswer``."""
         result = message.obj
         state = self._pending_state.get(result.req_msg_id)
         if result.error or state is None:
@@ -151,7 +151,9 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
             if isinstance(state.request, InvokeWithLayerRequest):
                 state.future.set_result(None)  # how a connection begins; Telethon does not use the answer
             else:
-                state.future.set_exception(Undecodable(f"the answer to {kind_of(state.request)} is {what}; {ADVICE}"))
+                state.future.set_exception(
+                    UnreadableAnswer(f"the answer to {kind_of(state.request)} is {what}; {ADVICE}")
+                )
             return
         del self._pending_state[result.req_msg_id]
         self._store_own_updates(answer)

@@ -1,7 +1,8 @@
 """What a datacenter sends that the installed Telethon cannot read: new constructors, and broken ones.
 
 Telethon drops a whole packet for one message that it cannot read, logs its bytes, or reconnects because of it. Here
-every other message of the packet is read, a request gets ``Undecodable`` for such an answer, and no text has a byte.
+every other message of the packet is read, a request with such an answer raises ``UnreadableAnswer``, and no text has a
+byte of it.
 """
 
 import struct
@@ -30,7 +31,7 @@ _HEADER: Final = struct.Struct("<qii")
 log = event_logger("holdfast.handlers")
 
 
-class Undecodable(ValueError):
+class UnreadableAnswer(ValueError):
     """Telethon cannot read what the datacenter sent. The text is one sentence, without any of what was sent."""
 
 

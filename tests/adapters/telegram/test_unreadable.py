@@ -17,7 +17,7 @@ from adapters.sandbox.services.context import Service
 from adapters.telegram import TelegramConnector
 from adapters.telegram.classify import classify
 from adapters.telegram.job_errors import classify_job_error
-from adapters.telegram.unreadable import Undecodable
+from adapters.telegram.unreadable import UnreadableAnswer
 from states.events import CaughtUp
 from states.jobs import Raised
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
@@ -121,7 +121,7 @@ async def test_an_unreadable_answer_is_its_request_s_error(
     caplog.set_level(logging.INFO)
     answering(monkeypatch, functions.messages.GetDialogsRequest, content)
     async with harness as dc, opened(harness) as link:
-        with pytest.raises(Undecodable, match=r"the answer to GetDialogs is .* update Holdfast") as raised:
+        with pytest.raises(UnreadableAnswer, match=r"the answer to GetDialogs is .* update Holdfast") as raised:
             await link.client(DIALOGS)
         failed = classify_job_error(raised.value, link.client)
         assert isinstance(failed, Raised)
