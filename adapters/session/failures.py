@@ -1,5 +1,6 @@
 """Why a session file could not be written: as typed events, reported less and less often while the failure lasts."""
 
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,6 +16,10 @@ from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, Da
 SessionObserver = Callable[[Failure | DatabaseRecovered], None]
 """Called, in a thread of the writer's, with what keeps a file from being written, and when it is written again."""
 
+UNWRITABLE: Final = (
+    "the session is read-only (SQLITE_READONLY): the account works, and what changes is in memory alone; make the file "
+    "and its directory writable"
+)
 _FIRST_RETRY_SECONDS: Final = 0.02
 _MAX_RETRY_SECONDS: Final = 0.25
 """Between two tries while another program's lock is waited for: the wait grows up to this."""
@@ -92,6 +97,8 @@ def classify_write_error(exc: Exception) -> DatabaseLocked | DatabaseUnavailable
     if isinstance(exc, OSError):
         return DatabaseUnavailable(detail=f"the session file cannot be reached ({exc.strerror})")
     failure = database_failure(exc)
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_READONLY:
+        return DatabaseUnavailable(detail=UNWRITABLE)
     if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
         return failure
     return DatabaseUnavailable(

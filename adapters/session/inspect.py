@@ -70,7 +70,10 @@ def inspect(path: Path) -> Inspection:
         return Inspection(problem=str(exc).removeprefix(f"{path}: "), damaged=damaged, owner=owner)
     except sqlite3.Error as exc:
         if exc.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
-            return evolve(_inspect_copy(path), owner=owner)
+            return evolve(_inspect_copy(path), owner=owner, interrupted=True)
+        if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            with suppress(OSError):  # on a read-only mount SQLite cannot read a log, and a copy can be read
+                return evolve(_inspect_copy(path), owner=owner)
         error = unusable(path, exc)
         sentence = str(error or exc).removeprefix(f"{path}: ")
         damaged = error is not None and isinstance(error.failure, DatabaseCorrupt)
@@ -125,11 +128,12 @@ def _inspect_copy(path: Path) -> Inspection:
     try:
         with tempfile.TemporaryDirectory() as directory:
             copy = Path(directory, "copy.session")
-            for suffix in ("", "-journal"):
-                shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
+            for suffix in ("", "-journal", "-wal"):
+                if not suffix or path.with_name(path.name + suffix).exists():
+                    shutil.copyfile(path.with_name(path.name + suffix), copy.with_name(copy.name + suffix))
             with closing(files.connect(copy, mode="rw", timeout=READ_TIMEOUT)) as database:
                 database.execute("select count(*) from sqlite_master").fetchone()
-            return evolve(_inspect(copy, probe=False), interrupted=True)
+            return _inspect(copy, probe=False)
     except (SessionError, sqlite3.Error) as exc:
         sentence = f"it was left half written and cannot be repaired ({exc}); restore a backup, or log in again"
         return Inspection(problem=sentence, damaged=True, interrupted=True)

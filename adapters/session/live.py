@@ -1,7 +1,10 @@
 """One session file in use: its owner, its unwritten rows, and how a thread writes it, visit by visit."""
 
+import errno
 import os
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from concurrent.futures import Future
@@ -15,13 +18,21 @@ from adapters.session import file as files
 from adapters.session.backup import COMPANIONS, back_up, last_good, set_aside
 from adapters.session.contents import Changes, Contents
 from adapters.session.errors import NotADatabase, SessionDamaged, SessionEmpty, SessionReplaced, SessionWithoutKey
-from adapters.session.failures import FailureReports, LiveFileTimeouts, SessionObserver, classify_write_error
+from adapters.session.failures import (
+    UNWRITABLE,
+    FailureReports,
+    LiveFileTimeouts,
+    SessionObserver,
+    classify_write_error,
+)
 from adapters.session.owner import OwnerLock
 from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
 from adapters.session.writer import WriteBehind, shared
 from adapters.sqlite.errors import database_failure, unusable
-from states.events import DatabaseCorrupt, DatabaseLocked
+from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable
 
+READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a read-only mount, and a directory or a file without the right to write, answer."""
 MAX_ROWS: Final = 10_000
 """Rows that may wait to be written before an answer with more of them is held up."""
 MAX_OPEN: Final = 64
@@ -63,6 +74,8 @@ class LiveFile:
     _waiting: "list[Future[None]]" = field(factory=list, init=False)
     _closing: bool = field(default=False, init=False)
     _damaged: SessionDamaged | None = field(default=None, init=False)
+    _unlocked: bool = field(default=False, init=False)
+    """Whether the file is used without a lock, because its directory is read-only."""
     _failures: FailureReports = field(init=False)
 
     @_lock.default
@@ -78,7 +91,7 @@ class LiveFile:
     @property
     def owned(self) -> bool:
         """Whether this process owns the file now."""
-        return self._lock.held
+        return self._lock.held or self._unlocked
 
     @property
     def unsaved(self) -> bool:
@@ -88,7 +101,7 @@ class LiveFile:
     @property
     def is_current(self) -> bool:
         """Whether this process owns the file and no other program has written to it. Reads directories only."""
-        return self._lock.held and self._stamp == files.stat_stamp(self.path)
+        return self.owned and self._stamp == files.stat_stamp(self.path)
 
     def open(self, *, create: bool, adopt: bool = False) -> bool:
         """Own the file, and read it unless memory agrees with it; return whether memory was replaced. Blocks.
@@ -99,7 +112,7 @@ class LiveFile:
         """
         with self._guard:
             self._closing = False
-        fresh = not self._lock.held
+        fresh = not self.owned
         if fresh:
             self._own(create=create)
         try:
@@ -108,7 +121,7 @@ class LiveFile:
             contents = self._read()
         except BaseException:
             if fresh:
-                self._lock.release()
+                self._release()
             raise
         return self._take_over(contents, fresh=fresh, adopt=adopt)
 
@@ -124,7 +137,9 @@ class LiveFile:
         except FileNotFoundError:
             raise
         except OSError as exc:
-            raise unusable(self.path, exc) or exc from exc
+            if exc.errno not in READ_ONLY or not self.path.exists():
+                raise unusable(self.path, exc) or exc from exc
+            self._unlocked = True  # where no lock file can be made, nobody else can write either
         if not self.path.exists():
             try:
                 if not create:
@@ -132,8 +147,12 @@ class LiveFile:
                 files.create(self.path)
                 self._lock.lock_data()
             except BaseException:
-                self._lock.release()
+                self._release()
                 raise
+
+    def _release(self) -> None:
+        self._unlocked = False
+        self._lock.release()
 
     def _take_over(self, contents: Contents, *, fresh: bool, adopt: bool) -> bool:
         """Decide between memory and what was read; return whether memory was replaced."""
@@ -141,7 +160,7 @@ class LiveFile:
         first = self._stamp is None
         if not first and key != known and not adopt:
             if fresh:
-                self._lock.release()
+                self._release()
             raise SessionReplaced(
                 f"{self.path}: the file was given another login while it was closed; make a new client for it"
             )
@@ -172,7 +191,7 @@ class LiveFile:
         A file that cannot be written stays owned, and is tried again until it is written or the process ends.
         """
         future: Future[None] = Future()
-        if not self._lock.held:
+        if not self.owned:
             future.set_result(None)
             return future
         with self._guard:
@@ -185,7 +204,7 @@ class LiveFile:
         """Delete the file; return whether that succeeded. Blocks for a moment."""
         with suppress(Exception):
             self.close().result(self.timeouts.retry)
-        if self._lock.held:
+        if self.owned:
             return False
         try:
             for suffix in COMPANIONS:
@@ -206,6 +225,9 @@ class LiveFile:
             what = str(exc).partition(";")[0]  # it was a session once, so the advice is another one
             raise SessionDamaged(f"{what}; the last good backup is {good.path}") from exc
         except sqlite3.Error as exc:
+            if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                with suppress(sqlite3.Error, OSError):
+                    return self._load_copy()
             failure = database_failure(exc)
             if isinstance(failure, DatabaseCorrupt):
                 raise self._set_aside(failure) from exc
@@ -221,12 +243,26 @@ class LiveFile:
             key = files.load_identity(database).key
             if key and len(key) != KEY_BYTES:
                 raise SessionWithoutKey(f"{self.path}: {NO_KEY}")
-            if schema.statements:
+            if schema.statements and not self._unlocked:
                 if key:  # without a login there is nothing to lose
                     back_up(self.path, self.backups, name=self.name)
                 database.execute("pragma query_only = off")
                 files.upgrade(database, schema.statements)
             return files.load(database)
+
+    def _load_copy(self) -> Contents:
+        """Read a file that cannot be written, from a copy: SQLite reads a write-ahead log only where it can write.
+
+        What changes from then on is in memory, and the writer says so. Raises as ``_load`` does.
+        """
+        with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
+            copy = Path(directory, "copy.session")
+            for suffix in ("", "-wal", "-journal"):
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(f"{self.path}{suffix}", f"{copy}{suffix}")
+            with closing(files.connect(copy, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
+                schema_of(database, copy)
+                return files.load(database)
 
     def _find_inode(self) -> tuple[int, int]:
         found = os.stat(self.path)
@@ -310,7 +346,7 @@ class LiveFile:
             closed = self._closing and not self.contents.dirty
             if closed:
                 self._closing = False
-                self._lock.release()
+                self._release()
         if self.contents.dirty:
             again = 0.0
         for future in waiting:
@@ -321,6 +357,8 @@ class LiveFile:
     def _fail_visit(self, exc: Exception) -> float | None:
         """Report what is wrong if it is time to, and return in how many seconds to try again."""
         failure = classify_write_error(exc)
+        if self._unlocked and isinstance(failure, DatabaseUnavailable):
+            failure = evolve(failure, detail=UNWRITABLE)  # SQLite only says that it cannot open something
         if isinstance(failure, DatabaseCorrupt):
             self._disconnect()
             self._damaged = self._set_aside(failure)
@@ -348,7 +386,7 @@ class LiveFile:
         self._disconnect()
         with self._guard:
             self._closing = False
-            self._lock.release()
+            self._release()
         for future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_exception(self._damaged)

@@ -18,7 +18,6 @@ from telethon.sessions import SQLiteSession
 from adapters.session import SessionDamaged
 from adapters.session import live as module
 from adapters.session.backup import back_up, put_in_place
-from adapters.sqlite.errors import DatabaseUnusable
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable
 from tests.adapters.session.support import KEY, QUICK, RecordingSession, locked, program, rows, telethons, until, user
 from tests.timeouts import TIMEOUT
@@ -222,12 +221,18 @@ def test_a_directory_that_becomes_read_only_loses_nothing(users_own: Path) -> No
     session.close()
 
 
-def test_a_directory_that_cannot_be_written_is_told_at_the_opening(users_own: Path) -> None:
-    """Where no lock can be made no session is opened: a sentence says which file and why."""
+def test_a_session_in_a_directory_that_cannot_be_written_is_used_and_told(users_own: Path) -> None:
+    """Where no lock can be made the session is read all the same; what changes waits in memory, and that is said."""
     path = telethons(users_own / "account1.session")
     users_own.chmod(0o500)
-    with pytest.raises(DatabaseUnusable, match=r"account1\.session.*Permission denied"):
-        RecordingSession(path)
+    session = RecordingSession(path, timeouts=QUICK, create=False)
+    session.process_entities([user(1)])
+    until(lambda: session.told)
+    assert "in memory alone; make the file and its directory writable" in session.told[0].detail
+    users_own.chmod(0o700)
+    until(lambda: session.names() == ["DatabaseUnavailable", "DatabaseRecovered"])
+    session.close()
+    assert rows(path) == [1]
 
 
 # --- deleted, replaced, damaged --------------------------------------------------------------------------------------
