@@ -9,8 +9,9 @@ import anyio
 import anyio.to_thread
 
 from adapters.redaction import redacted
+from adapters.sqlite import StorageError
 from engine.config import Config
-from engine.doctor import limits, network, session_files, storage
+from engine.doctor import accounts, limits, network, session_files, storage, work
 from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
 from engine.doctor.session_files import SessionCheck
 
@@ -31,6 +32,8 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
     checks = [SessionCheck(config, account, fix) for account in config.accounts]
     found += await _check_sessions(checks)
     found += session_files.find_shared_logins(checks)
+    found += await _known_accounts(config)
+    found += await _run_bounded("work", partial(work.check, config))
     stored = {check.account.name: check.inspection.address for check in checks if check.inspection}
     try:
         with anyio.fail_after(NETWORK_TIMEOUT):
@@ -41,6 +44,17 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
         text = f"could not be checked ({type(exc).__name__}: {redacted(str(exc))})"
         found.append(Finding("network", False, text, "check telegram.datacenter in the config"))
     return found
+
+
+async def _known_accounts(config: Config) -> list[Finding]:
+    try:
+        return await accounts.check(config)
+    except TimeoutError:
+        return [unfinished("journal", accounts.LOOK_TIMEOUT)]
+    except StorageError:
+        return []  # the check of the journal's file has said so
+    except Exception as exc:
+        return [unexpected("journal", exc)]
 
 
 async def _check_sessions(checks: list[SessionCheck]) -> list[Finding]:

@@ -1,6 +1,6 @@
 """Checks every route to the datacenter, and its clock."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final
 
@@ -16,6 +16,8 @@ from engine.doctor.findings import Finding
 PROBE_TIMEOUT: Final = 3.0
 """Seconds that the probe of one route may take."""
 MAX_PROBES_AT_ONCE: Final = 32
+MAX_NAMED: Final = 3
+"""Accounts that are named with a route that fails."""
 MAX_CLOCK_BEHIND, MAX_CLOCK_AHEAD = 300.0, 30.0
 """Seconds that the datacenter's clock may be behind ours, and ahead of it, before Telethon drops its messages."""
 
@@ -33,11 +35,14 @@ async def check(config: Config, stored: Mapping[str, Address | None]) -> list[Fi
     if isinstance(config.telegram.datacenter, SandboxConfig):
         return [Finding("network", True, "the sandbox datacenter starts with the engine")]
     routes: dict[str, tuple[Address, Proxy | None]] = {}
+    users: dict[str, list[str]] = {}
     for name, connector in connectors_outside(config).items():
         address = connector.address or stored.get(name) or NEW_LOGIN
         target = f"{address[1]}:{address[2]}" if connector.address else f"Telegram ({address[1]}:{address[2]})"
         for proxy in connector.failover.proxies:
-            routes[f"{target} through {proxy or 'no proxy'}"] = address, proxy
+            route = f"{target} through {proxy or 'no proxy'}"
+            routes[route] = address, proxy
+            users.setdefault(route, []).append(name)
     results: dict[str, DatacenterProbeResult] = {}
     limit = anyio.CapacityLimiter(MAX_PROBES_AT_ONCE)
 
@@ -51,21 +56,25 @@ async def check(config: Config, stored: Mapping[str, Address | None]) -> list[Fi
     async with anyio.create_task_group() as tasks:
         for route, (address, proxy) in routes.items():
             tasks.start_soon(probe, route, address, proxy)
-    return [*(_judge_route(route, results[route]) for route in sorted(results)), _judge_clock(results)]
+    shared = len(routes) > 1
+    judged = [_judge_route(route, results[route], users[route] if shared else []) for route in sorted(results)]
+    return [*judged, _judge_clock(results)]
 
 
-def _judge_route(route: str, result: DatacenterProbeResult) -> Finding:
+def _judge_route(route: str, result: DatacenterProbeResult, users: Sequence[str]) -> Finding:
+    """Judge a route; ``users`` are named where one fails, if the accounts have addresses of their own."""
+    of = f" (of {', '.join(users[:MAX_NAMED])}{' and others' if len(users) > MAX_NAMED else ''})" if users else ""
     match result.state:
         case "answers":
             return Finding("network", True, f"{route}: the datacenter answers")
         case "accepts":
-            text = f"{route}: the connection is accepted, but no datacenter answers"
+            text = f"{route}{of}: the connection is accepted, but no datacenter answers"
             return Finding("network", False, text, "check host, port and proxy in the config")
         case "refuses":
             text = f"{route}: the datacenter or the proxy answers that it does not let this machine in"
             return Finding("network", False, text, "check the proxy's user and password, or wait some minutes")
         case _:
-            return Finding("network", False, f"{route}: unreachable", "check network, proxy and firewall")
+            return Finding("network", False, f"{route}{of}: unreachable", "check network, proxy and firewall")
 
 
 def _judge_clock(results: Mapping[str, DatacenterProbeResult]) -> Finding:

@@ -9,9 +9,12 @@ from attrs import define, field
 from adapters.session.backup import last_good
 from adapters.session.inspect import Inspection, enable_wal, inspect
 from adapters.session.login_claim import user_of_login
+from adapters.session.owner import Owner
 from adapters.session.schema import VERSION
 from adapters.sqlite import StorageError
+from adapters.system import holder_of
 from engine import paths
+from engine.app.engine import ENGINE
 from engine.config import AccountConfig, Config, SandboxConfig
 from engine.console.format import seconds
 from engine.console.shell import engine_command
@@ -46,9 +49,10 @@ class SessionCheck:
         yield from directories.check_private(name, path, fix=self.fix)
         found = self.inspection = inspect(path)
         if found.owner:
-            yield Finding(name, True, f"is used by {found.owner}")
+            yield self._check_owner(found.owner)
         if found.problem:
-            yield Finding(name, False, f"{path}: {found.problem}", restore if found.damaged else "")
+            lost = found.damaged or found.key is False  # a file that is locked is whole, a foreign one is somebody's
+            yield Finding(name, False, f"{path}: {found.problem}", restore if lost else "")
             return
         yield self._check_journal_mode(found)
         if found.intact is None:
@@ -78,6 +82,13 @@ class SessionCheck:
         if user is not None and Path(user.session) != self.account.session:
             text = f"its login is in use by process {user.pid}, as {user.account} ({user.session})"
             yield Finding(self.account.name, False, text, "end that program, or log this account in by itself")
+
+    def _check_owner(self, owner: Owner) -> Finding:
+        engine = holder_of(self.config.storage.directory / paths.LOCK)
+        if owner.program != ENGINE or (engine is not None and engine.pid == owner.pid):
+            return Finding(self.account.name, True, f"is used by {owner}")
+        text = f"is used by {owner}: another engine, and run does not start beside it"
+        return Finding(self.account.name, False, text, "stop that engine, or give the account to one of the two")
 
     def _check_journal_mode(self, found: Inspection) -> Finding:
         name, mode = self.account.name, found.journal

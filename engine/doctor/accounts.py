@@ -1,0 +1,77 @@
+"""What the journal knows of the accounts: a login that Telegram has ended looks well in its file."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from adapters.sqlite import JournalMissing, JournalReader
+from engine import paths
+from engine.app.telegram import connectors_outside
+from engine.config import Config, SandboxConfig
+from engine.console.shell import engine_command
+from engine.console.status import cause_text
+from engine.doctor.findings import Finding
+from states import Snapshot, State
+from states.snapshot import ADVICE, Action
+
+LOOK_TIMEOUT: Final = 15.0
+"""Seconds that reading the journal and the logins may take."""
+
+
+async def check(config: Config) -> list[Finding]:
+    """Return what the journal knows against each account: what ``run`` would go on with.
+
+    A file of the journal that cannot be read has a finding of its own already.
+    """
+    with anyio.fail_after(LOOK_TIMEOUT):
+        try:
+            stored = await anyio.to_thread.run_sync(_read, config, abandon_on_cancel=True)
+        except JournalMissing:
+            return []
+        connectors = {} if isinstance(config.telegram.datacenter, SandboxConfig) else connectors_outside(config)
+        found = []
+        for account in config.accounts:
+            at = stored.get(account.name)
+            if at is not None:
+                # Without the datacenter's address (the sandbox) a new login cannot be told from the one that failed.
+                now = at.credentials
+                if account.name in connectors:
+                    now = await connectors[account.name].credentials()
+                found += _judge(config, account.name, at, now)
+        return found
+
+
+def _read(config: Config) -> Mapping[str, Snapshot]:
+    with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
+        return {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
+
+
+def _judge(config: Config, name: str, at: Snapshot, credentials: str) -> list[Finding]:
+    where = at.resumes if at.state is State.SHUTTING_DOWN else at.state
+    why = cause_text(at) or "the cause is not known any more"
+    if where is State.AUTH_FAILED and credentials:
+        if credentials != at.credentials:
+            return [Finding(name, None, f"failed with its last login ({why}), and has another one now; run tries it")]
+        text = f"its login is in the file, and the journal knows that it cannot be used: {why}"
+        return [Finding(name, False, text, _remedy(config, name, at))]
+    if where is State.BACKOFF and at.deadline is None:
+        return [Finding(name, False, f"waits for the operator: {why}", _remedy(config, name, at))]
+    if at.paused:
+        return [Finding(name, None, "is paused", engine_command("resume", config.path, name))]
+    if at.limited is not None:
+        return [Finding(name, None, f"is limited by Telegram: {why}", ADVICE[Action.APPEAL])]
+    return []
+
+
+def _remedy(config: Config, name: str, at: Snapshot) -> str:
+    match at.action:
+        case Action.LOG_IN:
+            return engine_command("login", config.path, name)
+        case Action.RESTORE_SESSION:
+            return engine_command("session restore", config.path, name)
+        case Action.RETRY:
+            return engine_command("retry", config.path, name)
+        case action:
+            return ADVICE[action or Action.LOG_IN]
