@@ -2,7 +2,7 @@
 
 Telethon's own reader unpacks whatever gzip makes of a few bytes, follows containers and nesting without end, and makes
 as many objects as a message claims to have. Here one frame may unpack to so many bytes, have so many objects, and nest
-so deep; whatever exceeds that raises ``HostileData``, and so does a frame that is no TL at all.
+so deep; whatever exceeds that raises ``HostileData``.
 """
 
 import struct
@@ -10,7 +10,6 @@ import zlib
 from typing import Any, Final
 
 from attrs import define
-from telethon.errors import TypeNotFoundError
 from telethon.extensions import BinaryReader
 from telethon.tl.core import GzipPacked, MessageContainer, RpcResult, TLMessage
 from telethon.tl.types import RpcError
@@ -27,8 +26,11 @@ GZIP: Final = 16 + zlib.MAX_WBITS
 _NUMBER: Final = struct.Struct("<I")
 
 
-class HostileData(Exception):
-    """What came is nothing that an honest peer sends; decoding it would have cost too much, or was impossible."""
+class HostileData(BufferError):
+    """What came is nothing that an honest peer sends; decoding it would have cost too much.
+
+    Telethon ends the connection upon a ``BufferError``, without a traceback.
+    """
 
 
 @define
@@ -52,12 +54,12 @@ class Budget:
         try:
             unpacked = unpacker.decompress(data, self.unpacked + 1)
         except zlib.error as error:
-            raise HostileData("a packed message is not gzip") from error
+            raise ValueError("a packed message is not gzip") from error
         self.unpacked -= len(unpacked)
         if self.unpacked < 0:
             raise HostileData(f"a packed message has more than {MAX_UNPACKED_BYTES:,} bytes")
         if not unpacker.eof:
-            raise HostileData("a packed message is cut off")
+            raise ValueError("a packed message is cut off")
         return unpacked
 
 
@@ -68,18 +70,21 @@ class Body(bytes):
 
 
 class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no types
-    """Reads what one frame holds. Raises ``HostileData`` and Telethon's ``TypeNotFoundError`` only."""
+    """Reads what one frame holds, or a part of it on the frame's budget.
 
-    def __init__(self, data: bytes, budget: Budget | None = None) -> None:
+    Raises ``HostileData`` and, for what is no TL, what Telethon's reader raises.
+    """
+
+    def __init__(self, data: bytes, budget: Budget | None = None, *, packed: bool = False) -> None:
         super().__init__(data)
         self._budget = budget or getattr(data, "budget", None) or Budget()
-        self._packed = budget is not None
+        self._packed = packed
 
     def read(self, length: int = -1) -> bytes:
         """Read so many bytes, or with -1 the rest. The error has none of them in its text."""
         left = len(self.stream) - self.position
         if length > left:
-            raise HostileData(f"a message is cut off: {length:,} bytes are missing {left:,}")
+            raise BufferError(f"a message is cut off: {length:,} bytes are needed and {left:,} left")
         return bytes(super().read(length))
 
     def tgread_object(self) -> Any:
@@ -92,11 +97,10 @@ class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no ty
                 raise HostileData(f"a message has objects within more than {MAX_DEPTH} others")
             (constructor,) = _NUMBER.unpack_from(self.stream, self.position)
             special = _SPECIAL.get(constructor)
-            return super().tgread_object() if special is None else special(self)
-        except (HostileData, TypeNotFoundError):
-            raise
-        except (struct.error, ValueError, RuntimeError, ArithmeticError, TypeError, AttributeError) as error:
-            raise HostileData(f"a message cannot be decoded ({type(error).__name__})") from error
+            value = super().tgread_object() if special is None else special(self)
+            if budget.depth == 1 and hasattr(value, "__dict__"):
+                value.__dict__["_objects"] = MAX_OBJECTS - budget.objects
+            return value
         finally:
             budget.depth -= 1
 
@@ -109,9 +113,9 @@ class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no ty
 
     def _read_packed(self) -> Any:
         if self._packed:
-            raise HostileData("a packed message holds another packed one")
+            raise ValueError("a packed message holds another packed one")
         self.read(4)
-        return BoundedReader(self._budget.unpack(self.tgread_bytes()), self._budget).tgread_object()
+        return BoundedReader(self._budget.unpack(self.tgread_bytes()), self._budget, packed=True).tgread_object()
 
     def _read_container(self) -> MessageContainer:
         self._budget.containers -= 1
@@ -126,9 +130,8 @@ class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no ty
             msg_id, seq_no, length = self.read_long(), self.read_int(), self.read_int()
             end = self.tell_position() + length
             if length < 4 or end > len(self.stream):
-                raise HostileData(f"a message in a container claims to have {length:,} bytes")
-            inner = BoundedReader(self.read(length), self._budget)
-            inner._packed = self._packed
+                raise ValueError(f"a message in a container claims to have {length:,} bytes")
+            inner = BoundedReader(self.read(length), self._budget, packed=self._packed)
             messages.append(TLMessage(msg_id, seq_no, inner.tgread_object()))
         return MessageContainer(messages)
 
@@ -153,3 +156,8 @@ _SPECIAL: Final = {
     MessageContainer.CONSTRUCTOR_ID: BoundedReader._read_container,
     RpcResult.CONSTRUCTOR_ID: BoundedReader._read_result,
 }
+
+
+def objects_in(value: Any) -> int:
+    """Return how many objects the frame had whose outermost object this is."""
+    return int(getattr(value, "__dict__", {}).get("_objects", 1))

@@ -33,6 +33,7 @@ from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.refusals import meaning_of
+from adapters.tl_reader import HostileData
 from states.clock import LONGEST_WAIT
 from states.events import (
     AccountLimited,
@@ -219,6 +220,7 @@ TABLE: tuple[ErrorRule, ...] = (
             errors.TypeNotFoundError,
             errors.InvalidChecksumError,
             ProtocolStuck,
+            HostileData,
         ),
         ProtocolBroken,
     ),
@@ -262,6 +264,8 @@ def _message(exc: BaseException) -> str:
 
 def describe(exc: BaseException) -> str:
     """Return what happened in a few words, without data of the request and limited in length."""
+    if isinstance(exc, HostileData):
+        return str(exc)
     for kind, text in _SENTENCES:
         if isinstance(exc, kind):
             return text

@@ -34,6 +34,7 @@ from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, Nothing, check_allowed
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
+from adapters.tl_reader import HostileData
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -187,7 +188,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
                 self._holds[event.request] = max(
                     self._holds.get(event.request, 0.0), CLOCK.now() + event.seconds + SLACK_SECONDS
                 )
-            broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError)
+            broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError | HostileData)
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
 

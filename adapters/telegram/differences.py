@@ -28,6 +28,7 @@ from telethon.tl.types.updates import (
 )
 
 from adapters.telegram.classify import Unanswered, classify, describe, kind_of
+from adapters.telegram.difference_watch import DifferenceWatch
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import CaughtUp, FloodWait
 from states.schedules import Backoff
@@ -82,6 +83,7 @@ class Differences:
     """The missed updates of one client."""
 
     _client: Any
+    _watch: DifferenceWatch = field(factory=DifferenceWatch, init=False)
     _gaps: dict[int, Gap] = field(factory=dict, init=False)
     _catching_up: bool = field(default=True, init=False)
     _answered: bool = field(default=False, init=False)
@@ -114,6 +116,7 @@ class Differences:
         except (errors.RPCError, UnreadableAnswer) as exc:
             await self._refused(sender, entry, request, exc)
             raise
+        await self._watch.take(answer)
         self._forget(entry)
         self._answered = True
         self._too_long |= isinstance(answer, _TOO_LONG)

@@ -15,6 +15,8 @@ from telethon.errors import InvalidBufferError, SecurityError
 from telethon.tl.core.rpcresult import RpcResult
 from telethon.tl.types import BadMsgNotification, BadServerSalt
 
+from adapters.tl_reader import HostileData
+
 MAX_REFUSED = 4
 """Refusals in a row, each of a message that was sent after the last correction, that end the connection."""
 CORRECTED = frozenset({16, 17, 32, 33})
@@ -94,7 +96,7 @@ class ProtocolWatch:
             message = self._decrypt(body)
         except SecurityError as exc:
             raise ProtocolStuck(f"a message breaks the encryption: {exc}") from exc
-        except (ProtocolStuck, InvalidBufferError):
+        except (ProtocolStuck, InvalidBufferError, HostileData):
             raise
         except Exception as exc:  # what was decrypted is the datacenter's own, but not what Telethon expects
             if self._salvage is None:

@@ -20,6 +20,7 @@ from telethon.network.connection.tcpintermediate import IntermediatePacketCodec,
 from telethon.network.connection.tcpmtproxy import TcpMTProxy
 
 from adapters.telegram.classify import ClosedInside, ProxyFailed, describe
+from adapters.telegram.inbound import FrameSource, HostileFrame
 
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
@@ -63,8 +64,8 @@ def connection_class(proxy: Proxy | None) -> type[Any]:
     return ThroughPaddedMTProxy if len(proxy.secret) == _PADDED_SECRET_BYTES else ThroughMTProxy
 
 
-class _KeepsConnectError:
-    """Keeps the error of a failed connect, which Telethon's client drops, and tells who has closed it."""
+class _Guarded:
+    """Keeps the error of a failed connect, which Telethon's client drops, tells who has closed it, and bounds frames."""
 
     connect_error: BaseException | None = None
 
@@ -86,14 +87,15 @@ class _KeepsConnectError:
     async def _recv(self) -> Any:
         connection: Any = self
         try:
-            return await super()._recv()  # type: ignore[misc]  # as above
+            source = FrameSource(getattr(self, "_obfuscation", None) or connection._reader)
+            return await connection._codec.read_packet(source)
         except asyncio.IncompleteReadError as exc:
             if connection._writer.transport.is_closing():  # it stays open when the other side has ended
                 raise ClosedInside from exc
             raise
 
 
-class Direct(_KeepsConnectError, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
+class Direct(_Guarded, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
     """Telethon's transport."""
 
 
@@ -114,7 +116,7 @@ class ThroughProxy(Direct):
         raise failure from cause
 
 
-class ThroughMTProxy(_KeepsConnectError, TcpMTProxy):  # type: ignore[misc]  # as above
+class ThroughMTProxy(_Guarded, TcpMTProxy):  # type: ignore[misc]  # as above
     """A connection through an MTProxy with a plain secret."""
 
     packet_codec = IntermediatePacketCodec
@@ -144,7 +146,7 @@ class ThroughMTProxy(_KeepsConnectError, TcpMTProxy):  # type: ignore[misc]  # a
         except Exception as exc:
             if self._answered:
                 raise
-            closed = isinstance(exc, OSError | EOFError)
+            closed = isinstance(exc, OSError | EOFError) and not isinstance(exc, HostileFrame)
             fault = "closed the connection before the datacenter answered" if closed else "does not answer as one"
             self.connect_error = ProxyFailed(f"the proxy {self._name} {fault}; its secret may be wrong")
             raise self.connect_error from exc

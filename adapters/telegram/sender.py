@@ -6,10 +6,11 @@ through ``LinkSender.send``. Once a link is proven, that hands them to the clien
 classification of failures are; the gate lets them out through ``direct``.
 """
 
+import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
-from telethon.extensions import BinaryReader
 from telethon.network import MTProtoSender
 from telethon.tl.core import MessageContainer
 from telethon.tl.core.tlmessage import TLMessage
@@ -17,9 +18,11 @@ from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
 from telethon.tl.types import UpdatesTooLong
 
 from adapters.telegram.classify import kind_of
+from adapters.telegram.inbound import InboundAccount
 from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer, open_message, read_messages
+from adapters.tl_reader import BoundedReader, HostileData
 
 KEY_TRIES = 3
 """How often a connection to another datacenter is tried: one key exchange in 256 has to be repeated."""
@@ -48,6 +51,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     """Where requests go, once the client is connected; None sends them at once."""
     lent = False
     """Whether closing it is the engine's business alone."""
+    _processing = False
     missed_pong = False
     """Whether Telethon has given the connection up because a pong is missing."""
 
@@ -67,6 +71,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         self._on_unread_update: Callable[[], None] | None = client.fetch_unread if main else None
         ProtocolWatch(self._state, self._salvage)
         bound_error_texts(self)
+        self._inbound = InboundAccount(self._state, client._updates_queue if main else None)
 
     @property
     def _auto_reconnect(self) -> bool:
@@ -122,12 +127,23 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         return TLMessage(number, sequence, MessageContainer(self._read(number, sequence, content)))
 
     async def _process_message(self, message: TLMessage) -> None:
-        """Process a message; one that fails costs no other of its packet, and its content is in no log."""
+        """Process a message, and let others have their share of the loop if it took long.
+
+        One that fails costs no other of its packet, and its content is in no log.
+        """
+        outermost, began = not self._processing, time.perf_counter()
+        self._processing = True
         self._pending_ack.add(message.msg_id)
         try:
             await self._handlers.get(message.obj.CONSTRUCTOR_ID, self._handle_update)(message)
         except Exception as exc:
             self._unread(exc)
+        finally:
+            if outermost:
+                self._processing = False
+                self._inbound.add(time.perf_counter() - began)
+        if outermost and (pause := self._inbound.pause()):
+            await asyncio.sleep(pause)
 
     async def _handle_gzip_packed(self, message: TLMessage) -> None:
         for inner in self._read(message.msg_id, message.seq_no, message.obj.data):
@@ -142,7 +158,12 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
                 await super()._handle_rpc_result(message)
             return
         try:
-            answer = state.request.read_result(BinaryReader(result.body))
+            answer = state.request.read_result(BoundedReader(result.body))
+        except HostileData as exc:
+            del self._pending_state[result.req_msg_id]
+            if not state.future.done():
+                state.future.set_exception(exc)
+            return
         except Exception as exc:
             what = self._note_unreadable(exc)
             del self._pending_state[result.req_msg_id]

@@ -7,17 +7,18 @@ byte of it.
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import define
 from telethon import __version__
 from telethon.crypto import AES
 from telethon.errors import TypeNotFoundError
-from telethon.extensions import BinaryReader
-from telethon.tl.core import MessageContainer, RpcResult
+from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
 from telethon.tl.core.tlmessage import TLMessage
 
 from adapters.log_events import event_logger
+from adapters.tl_reader import BoundedReader, Budget, HostileData
 
 ADVICE: Final = "update Holdfast, and Telethon with it"
 MAX_SAID: Final = 32
@@ -26,6 +27,7 @@ MAX_MESSAGES: Final = 1024
 """Messages of one container that are read; a datacenter may send as many."""
 _ENVELOPE: Final = struct.Struct("<qqqii")
 """Salt, session, number, sequence and length, in front of a message."""
+_CONTAINER: Final = MessageContainer.CONSTRUCTOR_ID.to_bytes(4, "little")
 _HEADER: Final = struct.Struct("<qii")
 
 log = event_logger("holdfast.handlers")
@@ -68,17 +70,31 @@ def open_message(state: Any, packet: bytes) -> tuple[int, int, bytes]:
     return number, sequence, plain[_ENVELOPE.size : _ENVELOPE.size + max(length, 0)]
 
 
-def read_messages(number: int, sequence: int, content: bytes, *, inner: bool = False) -> Iterator[Any]:
+def read_messages(
+    number: int, sequence: int, content: bytes, *, inner: bool = False, budget: Budget | None = None
+) -> Iterator[Any]:
     """Yield each message in a content: a ``TLMessage``, or the exception with which it cannot be read and its number.
 
-    A result of a request that cannot be unpacked is yielded empty, so that the request fails and does not wait.
+    A result of a request that cannot be unpacked is yielded empty, so that the request fails and does not wait. Raises
+    ``HostileData`` when all of it together would cost too much.
     """
+    budget = budget or Budget()
     code = int.from_bytes(content[:4], "little")
     if code == MessageContainer.CONSTRUCTOR_ID and not inner:
-        yield from _read_container(content)
+        yield from _read_container(content, budget)
         return
+    if code == GzipPacked.CONSTRUCTOR_ID and not inner:
+        with suppress(ValueError, BufferError, struct.error):
+            reader = BoundedReader(content)
+            reader.read(4)
+            unpacked = budget.unpack(reader.tgread_bytes())
+            if unpacked[:4] == _CONTAINER:
+                yield from _read_container(unpacked, budget)
+                return
     try:
-        yield TLMessage(number, sequence, BinaryReader(content).tgread_object())
+        yield TLMessage(number, sequence, BoundedReader(content, budget).tgread_object())
+    except HostileData:
+        raise
     except Exception as exc:
         if code == RpcResult.CONSTRUCTOR_ID and len(content) >= 12:
             yield TLMessage(number, sequence, RpcResult(int.from_bytes(content[4:12], "little"), b"", None))
@@ -86,7 +102,7 @@ def read_messages(number: int, sequence: int, content: bytes, *, inner: bool = F
             yield number, exc
 
 
-def _read_container(content: bytes) -> Iterator[Any]:
+def _read_container(content: bytes, budget: Budget) -> Iterator[Any]:
     count = int.from_bytes(content[4:8], "little", signed=True)
     position = 8
     for _ in range(min(count, MAX_MESSAGES)):
@@ -96,5 +112,5 @@ def _read_container(content: bytes) -> Iterator[Any]:
         position += _HEADER.size
         if length < 0:
             return
-        yield from read_messages(number, sequence, content[position : position + length], inner=True)
+        yield from read_messages(number, sequence, content[position : position + length], inner=True, budget=budget)
         position += length

@@ -18,6 +18,7 @@ from engine.config.scenario import (
     codes_of,
     needs_end,
     required_keys,
+    texts_of,
     to_do,
 )
 from engine.config.values import to_offset, to_session
@@ -177,7 +178,9 @@ def _check_keys(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
         instead = " or times: 3" if "times" in allowed else ""
         yield (), f"{do} lasts, and needs to know how long; add for: 10s{instead}"
     for key in required_keys(do):
-        if step.get(key) is None:
+        if step.get(key) is None and key == "text" and texts_of(do):
+            yield (), f"{do} needs text; add text: {texts_of(do)[0]}"
+        elif step.get(key) is None:
             yield (), MISSING.get((do, key)) or f"{do} needs {key}; add {key}: {EXAMPLES[key]}"
     for key in STEP_KEYS:
         if key in given and key not in allowed:
@@ -186,12 +189,20 @@ def _check_keys(do: Do, step: dict[str, Any]) -> Iterator[tuple[tuple[str, ...],
     code, text = step.get("code"), step.get("text")
     if (codes := codes_of(do)) and isinstance(code, int) and code not in codes:
         yield ("code",), f"must be one of {', '.join(map(str, codes))} for {do}"
-    if "text" in allowed and do is not StepCommand.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text):
+    if (texts := texts_of(do)) and isinstance(text, str) and text not in texts:
+        yield ("text",), f"must be one of {', '.join(texts)} for {do}"
+    elif (
+        "text" in allowed and do is not StepCommand.MESSAGE and isinstance(text, str) and not ERROR_TEXT.fullmatch(text)
+    ):
         yield ("text",), "must be the text of an error, like FLOOD_WAIT_30: 1 to 128 letters, digits and _"
     if do is FaultKind.SLOW and _is_bad_delay(step.get("seconds")):
         yield ("seconds",), "must be more than 0 s and at most 1h, because it is a delay"
     if do is FaultKind.CLOCK_OFFSET and _parse_seconds(step.get("seconds")) == 0:
         yield ("seconds",), "must not be 0; write 60s for a clock that is ahead, -400s for one that is behind"
+
+
+def _is_no_error_text(text: object) -> bool:
+    return isinstance(text, str) and not ERROR_TEXT.fullmatch(text)
 
 
 def _parse_seconds(value: object) -> float | None:

@@ -74,6 +74,11 @@ def codes_of(do: Do) -> tuple[int, ...]:
     return FAULT_RULES[do].codes if isinstance(do, FaultKind) else ()
 
 
+def texts_of(do: Do) -> tuple[str, ...]:
+    """Return the texts that exist; empty for a step that may have any text or none."""
+    return FAULT_RULES[do].texts if isinstance(do, FaultKind) else ()
+
+
 EXAMPLES: Final[Mapping[str, str]] = {"code": "420", "text": "FLOOD_WAIT_30", "seconds": "2s"}
 
 

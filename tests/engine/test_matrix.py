@@ -108,6 +108,9 @@ CONNECTED = (
       for code in (18, 19, 20, 34, 35, 48, 64)),
     Row("bad_msg 16 for ever", [fault("bad_msg", code=16, request="*", times=25)],
         ["ProtocolBroken", "ProtocolBroken…"], HARD, detail="again and again"),
+    *(Row(f"hostile: {text}", [fault("hostile", text=text, request=STATE)], ["ProtocolBroken"], LOST, detail=detail)
+      for text, detail in (("gzip_bomb", "more than 4,194,304 bytes"), ("container", "100,000 messages"),
+                           ("nesting", "64 others"), ("entities", "more than 4,194,304 bytes"), ("frame", "frame"))),
     Row("a wrong msg_key", [fault("wrong_msg_key", times=1)], ["ProtocolBroken"], LOST, detail="encryption"),
     Row("a clock 400 s behind", [fault("clock_offset", seconds=-400.0, times=1)], ["ProtocolBroken"], LOST,
         detail="s behind this machine's"),

@@ -1,7 +1,8 @@
 """Chaos: a random scenario of everything that heals by itself, always the same for a seed.
 
 Time is cut into slots, and in each slot of each account one thing goes wrong. Left out is what needs the operator (a
-revoked or duplicated login, a ban), and what makes an account wait for long: many unknown keys in a row.
+revoked or duplicated login, a ban), what makes an account wait for long (many unknown keys in a row), and what only a
+hostile datacenter does.
 """
 
 import itertools

@@ -70,6 +70,8 @@ class Fault:
             self._check_code(self.code)
         if self.text is not None and not (0 < len(self.text) <= MAX_TEXT and self.text.isprintable()):
             raise SandboxError(f"'text' has 1 to {MAX_TEXT} printable characters, such as FLOOD_WAIT_30.")
+        if (texts := FAULT_RULES[self.kind].texts) and self.text not in texts:
+            raise SandboxError(f"'{self.kind}' has one of the texts {', '.join(texts)}.")
         if self.seconds is not None:
             self._check_seconds(self.seconds)
         if self.request is not None and len(self.request) > MAX_TEXT:

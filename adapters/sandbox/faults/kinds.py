@@ -66,6 +66,8 @@ class FaultKind(StrEnum):
     """Updates are not pushed: a client finds them only in updates.getDifference, afterwards."""
     TOO_LONG = "too_long"
     """updates.getDifference answers differenceTooLong, so what the client missed is lost."""
+    HOSTILE = "hostile"
+    """A request is answered with what costs its reader far more than its sender; ``text`` says what."""
 
 
 class FaultPoint(StrEnum):
@@ -113,6 +115,8 @@ class FaultRule:
     """An engine does not recover from it by itself: the login is gone, as far as it can tell."""
     codes: tuple[int, ...] = ()
     """The values that ``code`` may have, where only a few exist."""
+    texts: tuple[str, ...] = ()
+    """The values that ``text`` may have, where only a few exist."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -120,6 +124,17 @@ class FaultRule:
         return self.required + self.optional
 
 
+HOSTILE_TEXTS: Final = (
+    "gzip_bomb",  # a few kilobytes that unpack to 64 MiB, as a message
+    "gzip_result",  # the same as the answer to the request
+    "packed",  # packed in itself, fifty times
+    "container",  # a hundred thousand messages
+    "nesting",  # objects in objects, five thousand deep
+    "entities",  # an update with a million users
+    "frame",  # the beginning of a frame of two gigabytes
+    "drip",  # a frame of which one byte a second comes
+    "differences",  # updates.getDifference without end and without news
+)
 FAULT_RULES: Final[Mapping[FaultKind, FaultRule]] = {
     FaultKind.RESET: FaultRule(FaultPoint.PACKET, optional=("times",), once=True),
     FaultKind.CLOSE: FaultRule(FaultPoint.PACKET, optional=("times",), once=True),
@@ -153,6 +168,9 @@ FAULT_RULES: Final[Mapping[FaultKind, FaultRule]] = {
     FaultKind.WRONG_MSG_KEY: FaultRule(FaultPoint.SEAL, optional=("times",)),
     FaultKind.LOST_UPDATE: FaultRule(FaultPoint.UPDATE, optional=("times",)),
     FaultKind.TOO_LONG: FaultRule(FaultPoint.REQUEST, optional=("times",)),
+    FaultKind.HOSTILE: FaultRule(
+        FaultPoint.REQUEST, required=("text",), optional=("times", "request"), once=True, texts=HOSTILE_TEXTS
+    ),
 }
 OPTION_KEYS: Final = ("times", "request", "code", "text", "seconds")
 """Every key that some kind requires or allows."""

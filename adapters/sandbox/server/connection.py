@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import struct
 from asyncio import IncompleteReadError, StreamReader, StreamWriter
 from hashlib import sha256
 from typing import Any, Final
@@ -14,6 +15,7 @@ from telethon.tl import functions, types
 from adapters.sandbox import services
 from adapters.sandbox.errors import UNKNOWN_KEY, BadMessage, ProtocolError, RpcRefusal
 from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.faults.hostile import HUGE_FRAME, hostile_body
 from adapters.sandbox.faults.kinds import FaultKind, FaultPoint
 from adapters.sandbox.mtproto import cipher, key_exchange, tl, transport
 from adapters.sandbox.mtproto.cipher import AuthKey, Envelope
@@ -33,6 +35,10 @@ BLACKHOLE_POLL_SECONDS: Final = 0.25
 """How often a connection that should have been closed checks whether the black hole is over."""
 MAX_REQUESTS_IN_FLIGHT: Final = 256
 SALT_LIFETIME_SECONDS: Final = 3600
+DRIP_SECONDS: Final = 1.0
+"""Between two bytes of a frame that comes drop by drop."""
+ENDLESS: Final = "differences"
+"""The hostile answer that is an answer."""
 REQUEST_POINTS: Final = (FaultPoint.REQUEST, FaultPoint.ANSWER)
 
 
@@ -330,6 +336,9 @@ class Connection:
             if fault is not None and fault.kind is FaultKind.RESET_BEFORE:
                 self.apply_fault(fault)
                 return
+            if fault is not None and fault.kind is FaultKind.HOSTILE and fault.text != ENDLESS:
+                await self._send_hostile(msg_id, str(fault.text))
+                return
             assert self._key is not None
             of_the_layer = fault is None and isinstance(value, LAYER_REQUESTS)
             answer = b"" if of_the_layer else self._requests.answer(msg_id, self._key, query, fault)
@@ -345,6 +354,19 @@ class Connection:
             self._end_handshake()
         finally:
             self._request_slots.release()
+
+    async def _send_hostile(self, msg_id: int, name: str) -> None:
+        """Send what a hostile datacenter sends instead of the answer to this request."""
+        match name:
+            case "frame":
+                self._socket.send_raw(HUGE_FRAME)
+            case "drip":
+                await self._socket.drip(bytes(64 * 1024), DRIP_SECONDS)
+            case "gzip_result":
+                result = struct.pack("<Iq", tl.RPC_RESULT, msg_id) + hostile_body(name)
+                self._send(result, reply=True, content=True)
+            case _:
+                self._send(hostile_body(name), reply=False, content=True)
 
     def _announce_session(self, first_msg_id: int) -> None:
         if self._layer.announced:

@@ -34,18 +34,35 @@ class ConnectionSocket:
     """How packets are cut; None until the client's first bytes have said so."""
     closed: bool = False
     """From here on nothing is written, and what comes in is ignored."""
+    dripping: bool = False
+    """Whether a packet is on its way byte by byte, and no other one can be."""
     close_deadline: float | None = None
     """When to stop waiting for the client's FIN, after our own."""
 
     def send(self, packet: bytes) -> bool:
         """Hand a packet to the kernel; return False when the client does not read and the connection was reset."""
-        if self.closed or self.framing is None or self._writer.is_closing():
+        if self.closed or self.dripping or self.framing is None or self._writer.is_closing():
             return True
         self._writer.write(self.framing.encode(packet))
         if self._writer.transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
             self.reset()
             return False
         return True
+
+    def send_raw(self, data: bytes) -> None:
+        """Send bytes that are no packet."""
+        if not self.closed:
+            self._writer.write(data)
+
+    async def drip(self, packet: bytes, pause: float) -> None:
+        """Send a packet byte by byte, with a pause before each, until it is complete or the connection is over."""
+        assert self.framing is not None
+        self.dripping = True
+        for byte in self.framing.encode(packet):
+            await anyio.sleep(pause)
+            if self.closed or self._writer.is_closing():
+                return
+            self._writer.write(bytes([byte]))
 
     def reset(self) -> None:
         """Send RST: close a socket that lingers for zero seconds."""

@@ -110,6 +110,8 @@ class RequestHandler:
 def _faulty_answer(context: RequestContext, fault: Fault) -> Any:
     """Return the answer of a fault to a request. Raises RpcRefusal, which is an answer, too."""
     match fault.kind:
+        case FaultKind.HOSTILE:
+            return _endless_difference(context)
         case FaultKind.TOO_LONG:
             return types.updates.DifferenceTooLong(context.store.pts(context.me.id))
         case FaultKind.REVOKE:
@@ -117,3 +119,9 @@ def _faulty_answer(context: RequestContext, fault: Fault) -> Any:
         case FaultKind.DUPLICATE:
             raise RpcRefusal(406, "AUTH_KEY_DUPLICATED")
     raise RpcRefusal(fault.code or 500, fault.text or "INTERNAL")
+
+
+def _endless_difference(context: RequestContext) -> Any:
+    """Return a part of a difference that has no news and says that more will follow."""
+    state = types.updates.State(context.store.pts(context.me.id), 0, context.now(), 0, 0)
+    return types.updates.DifferenceSlice([], [], [], [], [], state)

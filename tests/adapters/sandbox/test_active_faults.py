@@ -95,7 +95,8 @@ def test_a_counted_fault_is_over_after_its_times() -> None:
 @pytest.mark.parametrize("kind", [kind for kind, rule in FAULT_RULES.items() if rule.once])
 def test_what_is_momentary_acts_once(kind: FaultKind) -> None:
     """Without ``times`` and a duration it acts once; with a duration as often as it can."""
-    values: dict[str, Any] = {"code": 420 if kind is FaultKind.RPC_ERROR else 18, "text": "PEER_FLOOD"}
+    text = (*FAULT_RULES[kind].texts, "PEER_FLOOD")[0]
+    values: dict[str, Any] = {"code": 420 if kind is FaultKind.RPC_ERROR else 18, "text": text}
     needed = {key: values[key] for key in FAULT_RULES[kind].required}
     assert Fault(kind, **needed).max_acts == 1
     assert Fault(kind, duration=5, **needed).max_acts is None

@@ -162,7 +162,7 @@ def test_each_fault_is_read_with_its_keys(good: Load, step: str, meant: dict[str
 def test_each_fault_of_the_sandbox_is_a_step(good: Load, kind: FaultKind) -> None:
     """The config takes every fault that the sandbox has, with the keys that its rule requires."""
     rule = FAULT_RULES[kind]
-    given = {"code": rule.codes[0] if rule.codes else 420, "text": "INTERNAL", "seconds": "1s"}
+    given = {"code": rule.codes[0] if rule.codes else 420, "text": (*rule.texts, "INTERNAL")[0], "seconds": "1s"}
     keys = "".join(f", {key}: {given[key]}" for key in rule.required)
     (step,) = good(f"{SANDBOX}{ONE}sandbox: {{scenario: [{{at: 1s, do: {kind}, for: 5s{keys}}}]}}").sandbox.scenario
     assert step.do is kind

@@ -1,0 +1,109 @@
+"""What a datacenter or a proxy may cost this client, before and while it is decoded.
+
+A frame is bounded in size before it is read, and in time while it is; what it may unpack to, how many objects it may
+have and how deep they may nest is bounded by ``adapters.tl_reader``. A message that took long is paid for: its sender
+reads on only after the loop had as much time for others. Updates that nobody has handled yet are bounded in number.
+"""
+
+import asyncio
+import time
+from typing import Any, Final
+
+from attrs import define, field
+from telethon.network import authenticator, mtprotoplainsender, mtprotosender, mtprotostate
+
+from adapters.tl_reader import BoundedReader, HostileData, objects_in
+
+MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of one frame. Telegram's own have up to one mebibyte and a little."""
+FRAME_SECONDS: Final = 60.0
+"""How long the rest of a frame may take after its first bytes."""
+HEAVY_SECONDS: Final = 0.01
+"""A message that takes less time is not accounted: the loop serves everybody in turn."""
+SHARE: Final = 0.25
+"""The part of the loop's time that the heavy messages of one connection get."""
+MAX_PAUSE: Final = 5.0
+MAX_WAITING_OBJECTS: Final = 300_000
+"""Objects in updates of one client that wait to be handled."""
+
+
+def bound_reader() -> None:
+    """Have Telethon decode with ``BoundedReader``, in the whole process: it names its own reader in these modules."""
+    for module in (authenticator, mtprotoplainsender, mtprotosender, mtprotostate):
+        assert hasattr(module, "BinaryReader"), module
+        module.BinaryReader = BoundedReader
+
+
+class HostileFrame(HostileData, ConnectionError):
+    """A frame whose length no honest peer announces. Telethon ends the connection without a traceback."""
+
+
+class FrameTimeout(TimeoutError):
+    """A frame began and did not become complete."""
+
+
+class FrameSource:
+    """Where one frame is read from: a stream whose reads are bounded in size and, after the first, in time."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._deadline: float | None = None
+
+    async def readexactly(self, n: int) -> bytes:
+        """Read so many bytes. Raises ``HostileFrame``, ``FrameTimeout``, and what the stream raises."""
+        if not 0 <= n <= MAX_FRAME_BYTES:
+            raise HostileFrame(f"a frame claims to have {n:,} bytes")
+        if self._deadline is None:
+            data: bytes = await self._source.readexactly(n)
+            self._deadline = asyncio.get_running_loop().time() + FRAME_SECONDS
+            return data
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                return bytes(await self._source.readexactly(n))
+        except TimeoutError as exc:
+            if not limit.expired():
+                raise
+            raise FrameTimeout(f"a frame of {n:,} bytes was not complete within {FRAME_SECONDS:g} s") from exc
+
+
+@define(eq=False)
+class InboundAccount:
+    """What the messages of one sender have cost, and what it has to wait for that."""
+
+    _state: Any
+    """Telethon's message layer of the sender."""
+    _updates: "asyncio.Queue[Any] | None"
+    """The updates of the client that wait to be handled."""
+    _decrypt: Any = field(init=False)
+    _spent: float = 0.0
+    _waiting_objects: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._decrypt = self._state.decrypt_message_data
+        self._state.decrypt_message_data = self._decrypt_and_account
+
+    def _decrypt_and_account(self, body: bytes) -> Any:
+        if self._updates is None or self._updates.empty():
+            self._waiting_objects = 0
+        elif self._waiting_objects > MAX_WAITING_OBJECTS:
+            raise HostileData(f"updates come faster than they are handled; more than {MAX_WAITING_OBJECTS:,} wait")
+        began = time.perf_counter()
+        try:
+            message = self._decrypt(body)
+        finally:
+            self._spent += time.perf_counter() - began
+        if message is not None:
+            self._waiting_objects += objects_in(message.obj)
+        return message
+
+    def add(self, seconds: float) -> None:
+        """Add what processing a message has taken."""
+        self._spent += seconds
+
+    def pause(self) -> float:
+        """Return how many seconds the sender has to wait before it reads on, and begin a new account."""
+        spent, self._spent = self._spent, 0.0
+        return min(MAX_PAUSE, spent * (1 / SHARE - 1)) if spent > HEAVY_SECONDS else 0.0
+
+
+bound_reader()
