@@ -32,13 +32,13 @@ class DifferenceWatch:
         position: tuple[Any, ...]
         match answer:
             case DifferenceSlice(intermediate_state=state):
-                position = (state.pts, state.qts, state.date)
+                position = tuple(getattr(state, name, None) for name in ("pts", "qts", "date"))
             case ChannelDifference(final=final) if not final:
                 position = (answer.pts,)
             case _:
                 self._parts, self._without_news, self._position = 0, 0, ()
                 return
-        news = (*answer.new_messages, *answer.other_updates, *getattr(answer, "new_encrypted_messages", ()))
+        news = any(getattr(answer, name, None) for name in ("new_messages", "other_updates", "new_encrypted_messages"))
         self._parts += 1
         self._without_news = 0 if news and position != self._position else self._without_news + 1
         self._position = position

@@ -65,7 +65,7 @@ def connection_class(proxy: Proxy | None) -> type[Any]:
 
 
 class _Guarded:
-    """Keeps the error of a failed connect, which Telethon's client drops, tells who has closed it, and bounds frames."""
+    """Keeps the error of a failed connect, which Telethon's client drops; tells who has closed it; bounds frames."""
 
     connect_error: BaseException | None = None
 
