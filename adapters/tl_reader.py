@@ -34,7 +34,7 @@ class HostileData(BufferError):
 
 
 @define
-class Budget:
+class DecodingBudget:
     """What the decoding of one frame may still cost."""
 
     objects: int = MAX_OBJECTS
@@ -66,7 +66,7 @@ class Budget:
 class Body(bytes):
     """The answer to a request, decoded later on the budget of the frame that it came in."""
 
-    budget: Budget
+    budget: DecodingBudget
 
 
 class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no types
@@ -75,9 +75,9 @@ class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no ty
     Raises ``HostileData`` and, for what is no TL, what Telethon's reader raises.
     """
 
-    def __init__(self, data: bytes, budget: Budget | None = None, *, packed: bool = False) -> None:
+    def __init__(self, data: bytes, budget: DecodingBudget | None = None, *, packed: bool = False) -> None:
         super().__init__(data)
-        self._budget = budget or getattr(data, "budget", None) or Budget()
+        self._budget = budget or getattr(data, "budget", None) or DecodingBudget()
         self._packed = packed
 
     def read(self, length: int = -1) -> bytes:

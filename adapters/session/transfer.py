@@ -61,7 +61,7 @@ class NoLogin(SessionError):
 
 
 @frozen
-class Login:
+class PortableLogin:
     """A login: the key, which datacenter knows it, and whose it is, as far as that is known."""
 
     dc_id: int
@@ -75,7 +75,7 @@ class Login:
 
 def checked(
     dc_id: Any, key: Any, host: Any = None, port: Any = None, *, user_id: Any = None, is_bot: Any = False, test: Any = 0
-) -> Login:
+) -> PortableLogin:
     """Return the login that foreign values make; raise ``NoLogin`` if they make none."""
     key = as_bytes(key)
     if len(key) != KEY_BYTES or not any(key):
@@ -92,13 +92,13 @@ def checked(
     if type(port) is not int or not 0 < port < 65536:
         port = PORT
     user_id = user_id if type(user_id) is int and 0 < user_id < 2**63 else None
-    return Login(dc_id, key, host, port, user_id, bool(is_bot), bool(test))
+    return PortableLogin(dc_id, key, host, port, user_id, bool(is_bot), bool(test))
 
 
 # --- strings ---------------------------------------------------------------------------------------------------------
 
 
-def from_text(text: str) -> Login:
+def from_text(text: str) -> PortableLogin:
     """Return the login in a string of Telethon, Pyrogram or Kurigram. Raises ``NoLogin``."""
     plain = text.strip().rstrip("=")
     if plain.startswith(_VERSION) and len(plain) in _TELETHON:
@@ -125,20 +125,20 @@ def _decode(text: str, size: int) -> bytes:
     return found
 
 
-def telethon_string(login: Login) -> str:
+def telethon_string(login: PortableLogin) -> str:
     """Return the login as ``telethon.sessions.StringSession`` writes it."""
     address = ipaddress.ip_address(login.host).packed
     packed = struct.pack(f">B{len(address)}sH{KEY_BYTES}s", login.dc_id, address, login.port, login.key)
     return _VERSION + base64.urlsafe_b64encode(packed).decode("ascii")
 
 
-def pyrogram_string(login: Login, api_id: int) -> str:
+def pyrogram_string(login: PortableLogin, api_id: int) -> str:
     """Return the login as Pyrogram 2 and Kurigram export it. Raises ``NoLogin`` if its owner is not known."""
     values = (login.dc_id, api_id, login.test_mode, login.key, _owner(login), login.is_bot)
     return base64.urlsafe_b64encode(struct.pack(_PYROGRAM[362], *values)).decode("ascii").rstrip("=")
 
 
-def _owner(login: Login) -> int:
+def _owner(login: PortableLogin) -> int:
     if login.user_id is None:
         raise NoLogin(
             "the session does not say which user it belongs to, and Pyrogram needs that; let the account connect once, "
@@ -150,7 +150,7 @@ def _owner(login: Login) -> int:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Login | None:
+def read(path: Path) -> PortableLogin | None:
     """Return the login in a file; None for a session file of Telethon, which is copied as it is.
 
     Raises ``NoLogin`` and other ``SessionError``, ``DatabaseUnusable`` and ``OSError``.
@@ -175,7 +175,7 @@ def read(path: Path) -> Login | None:
     return checked(dc_id, key, host, port, user_id=user_id, is_bot=is_bot, test=test)
 
 
-def from_bytes(data: bytes) -> Login:
+def from_bytes(data: bytes) -> PortableLogin:
     """Return the login in the text of a file. Raises ``NoLogin``."""
     if len(data) > MAX_TEXT_BYTES:
         raise NoLogin("it is too long for a string session, and is no session file; name the right file")
@@ -185,7 +185,7 @@ def from_bytes(data: bytes) -> Login:
         raise NoLogin("it is neither a session file nor the text of a string session; name the right file") from None
 
 
-def login_of(session: Path) -> Login:
+def login_of(session: Path) -> PortableLogin:
     """Return the login in a session file of Telethon; the caller owns it. Raises ``SessionError`` and such."""
     with (
         translating_errors(session),
@@ -200,7 +200,7 @@ def login_of(session: Path) -> Login:
     return checked(identity.dc_id, identity.key, host, port, user_id=owner[0] if owner else None)
 
 
-def create_session(path: Path, login: Login) -> None:
+def create_session(path: Path, login: PortableLogin) -> None:
     """Create a session file of Telethon's with a login. Raises ``DatabaseUnusable``, ``OSError``, ``NotASession``."""
     unfinished = path.with_name(f".{path.name}.import")
     try:
@@ -235,7 +235,7 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(descriptor)
 
 
-def write_pyrogram(path: Path, login: Login, api_id: int) -> None:
+def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:
     """Write a new session file of Pyrogram's, for this user alone. Raises ``NoLogin``, and ``FileExistsError``."""
     row = (login.dc_id, api_id, login.test_mode, login.key, int(time.time()), _owner(login), login.is_bot)
     if os.path.lexists(path):

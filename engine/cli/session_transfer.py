@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from adapters.file_names import is_string_session
 from adapters.session import OwnerLock, SessionHeld, transfer
 from adapters.session.backup import put_in_place
-from adapters.session.transfer import MAX_TEXT_BYTES, Login, NoLogin
+from adapters.session.transfer import MAX_TEXT_BYTES, NoLogin, PortableLogin
 from adapters.sqlite.connect import create_directories
 from engine.cli.common import (
     EXIT_BAD_INPUT,
@@ -111,13 +111,13 @@ def _import(one: AccountConfig, source: str) -> None:
         fail(EXIT_FAILED, f"nothing is imported: {exc}")
 
 
-def _read(source: str) -> Login | None:
+def _read(source: str) -> PortableLogin | None:
     if source != "-":
         return transfer.read(Path(source))
     return transfer.from_bytes(sys.stdin.buffer.read(MAX_TEXT_BYTES + 1))
 
 
-def _write(path: Path, to: str, login: Login, api_id: int) -> None:
+def _write(path: Path, to: str, login: PortableLogin, api_id: int) -> None:
     if to == "string":
         transfer.write_text(path, transfer.telethon_string(login))
     elif path.suffix == ".session":

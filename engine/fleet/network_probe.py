@@ -58,7 +58,7 @@ def next_probe(elapsed: float, draw: float) -> float:
 
 
 @define
-class _Outage:
+class _ProbedOutage:
     """What the probe remembers of a route that does not work. All times are the loop's."""
 
     began: float
@@ -97,7 +97,7 @@ class NetworkProbe:
     """The accounts that wait, by route."""
     _routes: dict[str, Hashable] = field(factory=dict, init=False)
     """The route of each account that waits."""
-    _outages: dict[Hashable, _Outage] = field(factory=dict, init=False)
+    _outages: dict[Hashable, _ProbedOutage] = field(factory=dict, init=False)
     _notified: set[str] = field(factory=set, init=False)
     _probed: set[Hashable] = field(factory=set, init=False)
     """Routes that have a task which probes them."""
@@ -132,7 +132,7 @@ class NetworkProbe:
         outage = self._outages.get(route)
         if outage is None:
             self._forget(now)
-            self._outages[route] = _Outage(now, now + FIRST_PAUSE)
+            self._outages[route] = _ProbedOutage(now, now + FIRST_PAUSE)
         elif outage.over:
             outage.begin(now)
         self._changed.notify()
@@ -181,13 +181,13 @@ class NetworkProbe:
         finally:
             self._probed.discard(route)
 
-    def _postpone(self, outage: _Outage) -> None:
+    def _postpone(self, outage: _ProbedOutage) -> None:
         """Let a probe of the first seconds that nobody waited for in time be one of those that come later."""
         end = outage.began + FIRST_SECONDS
         if outage.due <= end < anyio.current_time():
             outage.due = max(outage.due, outage.began + next_probe(FIRST_SECONDS, self._random.random()))
 
-    def _plan(self, outage: _Outage, found: DatacenterState) -> None:
+    def _plan(self, outage: _ProbedOutage, found: DatacenterState) -> None:
         """Say when the next probe is due."""
         if found == "refuses":
             outage.refusals += 1

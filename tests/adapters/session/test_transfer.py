@@ -15,10 +15,10 @@ from telethon.sessions import SQLiteSession, StringSession
 
 from adapters.session import transfer
 from adapters.session.errors import SessionError
-from adapters.session.transfer import Login, NoLogin
+from adapters.session.transfer import NoLogin, PortableLogin
 
 KEY = bytes(range(256))
-LOGIN = Login(2, KEY, "149.154.167.51", 443, 777, False, False)
+LOGIN = PortableLogin(2, KEY, "149.154.167.51", 443, 777, False, False)
 KURIGRAM = """
 CREATE TABLE sessions (dc_id INTEGER PRIMARY KEY, server_address TEXT, port INTEGER, api_id INTEGER, test_mode INTEGER,
     auth_key BLOB, date INTEGER NOT NULL, user_id INTEGER, is_bot INTEGER);
@@ -64,7 +64,7 @@ def test_pyrograms_string_is_written_as_it_writes_it() -> None:
     """The string is the one of its own format, without padding."""
     assert transfer.pyrogram_string(LOGIN, 12345) == encode(">BI?256sQ?", 2, 12345, False, KEY, 777, False)
     with pytest.raises(NoLogin, match="which user"):
-        transfer.pyrogram_string(Login(2, KEY, "149.154.167.51", 443), 12345)
+        transfer.pyrogram_string(PortableLogin(2, KEY, "149.154.167.51", 443), 12345)
 
 
 def test_pyrograms_file_goes_there_and_back(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_kurigrams_file_is_read(tmp_path: Path) -> None:
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(KURIGRAM)
         database.execute("insert into sessions values (4, '149.154.167.92', 443, 1, 0, ?, 0, 777, 1)", (KEY,))
-    assert transfer.read(path) == Login(4, KEY, "149.154.167.92", 443, 777, True)
+    assert transfer.read(path) == PortableLogin(4, KEY, "149.154.167.92", 443, 777, True)
 
 
 def test_a_session_that_was_made_is_one_of_telethons(tmp_path: Path) -> None:
