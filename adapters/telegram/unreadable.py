@@ -18,7 +18,7 @@ from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
 from telethon.tl.core.tlmessage import TLMessage
 
 from adapters.log_events import event_logger
-from adapters.tl_reader import BoundedReader, Budget, HostileData
+from adapters.tl_reader import BoundedReader, DecodingBudget, HostileData
 
 ADVICE: Final = "update Holdfast, and Telethon with it"
 MAX_SAID: Final = 32
@@ -71,14 +71,14 @@ def open_message(state: Any, packet: bytes) -> tuple[int, int, bytes]:
 
 
 def read_messages(
-    number: int, sequence: int, content: bytes, *, inner: bool = False, budget: Budget | None = None
+    number: int, sequence: int, content: bytes, *, inner: bool = False, budget: DecodingBudget | None = None
 ) -> Iterator[Any]:
     """Yield each message in a content: a ``TLMessage``, or the exception with which it cannot be read and its number.
 
     A result of a request that cannot be unpacked is yielded empty, so that the request fails and does not wait. Raises
     ``HostileData`` when all of it together would cost too much.
     """
-    budget = budget or Budget()
+    budget = budget or DecodingBudget()
     code = int.from_bytes(content[:4], "little")
     if code == MessageContainer.CONSTRUCTOR_ID and not inner:
         yield from _read_container(content, budget)
@@ -102,7 +102,7 @@ def read_messages(
             yield number, exc
 
 
-def _read_container(content: bytes, budget: Budget) -> Iterator[Any]:
+def _read_container(content: bytes, budget: DecodingBudget) -> Iterator[Any]:
     count = int.from_bytes(content[4:8], "little", signed=True)
     position = 8
     for _ in range(min(count, MAX_MESSAGES)):
