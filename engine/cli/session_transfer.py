@@ -114,7 +114,7 @@ def _import(one: AccountConfig, source: str) -> None:
 def _read(source: str) -> PortableLogin | None:
     if source != "-":
         return transfer.read(Path(source))
-    return transfer.from_bytes(sys.stdin.buffer.read(MAX_TEXT_BYTES + 1))
+    return transfer.from_bytes(sys.stdin.buffer.read(MAX_TEXT_BYTES + 1) if sys.stdin else b"")
 
 
 def _write(path: Path, to: str, login: PortableLogin, api_id: int) -> None:

@@ -129,6 +129,11 @@ WORDS: Mapping[str, Sequence[Sequence[str]]] = {
     "logout": [["CONFIG", "Shop [1]"]],
     "session backup": [["CONFIG"], ["CONFIG", "--json"]],
     "session restore": [["CONFIG", "Новости 📰"], ["CONFIG", "Новости 📰", "--list"]],
+    "session export": [
+        ["CONFIG", "Новости 📰", "Ж.txt", "--to", "string"],
+        ["CONFIG", "Shop [1]", "o", "--to", "pyrogram"],
+    ],
+    "session import": [["CONFIG", "Новости 📰", "-"], ["CONFIG", "Shop [1]", "nowhere.txt"]],
     "doctor": [["CONFIG"], ["CONFIG", "--json"]],
     "diagram": [[], ["CONFIG", "--heat"], ["CONFIG", "--account", "Новости 📰", "--format", "md"], ["--check"]],
     "verify": [],  # it computes for a second, and what it prints is odd nowhere: its help alone, and once at the end
