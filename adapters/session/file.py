@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from adapters.file_names import EXTENSION, IMPORT, name_problem
+from adapters.files import check_database
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession
 from adapters.session.schema import CREATE, VERSION, as_bytes, check_is_file, choose_row, read_table
@@ -53,6 +54,7 @@ def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
     Raises ``sqlite3`` errors, ``NotASession`` for what is no file, and ``OSError``.
     """
     check_is_file(path)
+    check_database(path, follow=True)
     forks.withhold_database(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
     return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)

@@ -22,6 +22,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from attrs import asdict, define, evolve, field, frozen
 
+from adapters.files import open_file, read_file
 from adapters.session.errors import SessionHeld
 from adapters.system import forks
 from adapters.system.kernel_locks import left_behind, may_lock_database, taker_of, try_lock
@@ -206,7 +207,7 @@ def owner_of(session: Path) -> Owner | None:
     """Return the process that uses a session now; None if it is free. Reads only, and takes the lock for a moment."""
     path = lock_path(session)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path, os.O_RDONLY)
     except OSError:
         return _data_owner(session)
     try:
@@ -281,7 +282,7 @@ def _close(descriptor: int) -> None:
 
 def _try_lock(path: Path) -> int | None:
     """Return a descriptor that holds the lock, or None if another one holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # A release removes the file: if one came in between, this lock is on a file that has no name any more.
@@ -299,7 +300,7 @@ def _try_lock(path: Path) -> int | None:
 
 def _read_owner(path: Path) -> Owner | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        stored = json.loads(path.read_text("utf-8"))
+        stored = json.loads(read_file(path))
         return Owner(int(stored["pid"]), str(stored["host"]), float(stored["since"]), str(stored["program"]))
     return None
 

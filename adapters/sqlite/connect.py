@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from adapters.files import check_database
 from adapters.sqlite.errors import translating_errors
 from adapters.system import forks
 
@@ -29,6 +30,7 @@ def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.
     Raises ``DatabaseUnusable`` when the file is locked, cannot be written, is damaged or is not a database.
     """
     with translating_errors(path, (sqlite3.Error, OSError)):
+        check_database(path, follow=False)
         create_privately(path)
         forks.withhold_database(path)
         # An absolute path can be taken neither for a URI nor for ":memory:".
@@ -52,6 +54,7 @@ def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3
     forks.withhold_database(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"  # a name is bytes, and need not be UTF-8
     with translating_errors(path):
+        check_database(path, follow=False)
         connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opening is lazy: touch the file now

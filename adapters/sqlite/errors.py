@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from adapters.files import NoDatabaseFile
 from adapters.system.descriptors import exhaustion, is_exhaustion, none_left
 from states.events import NO_DESCRIPTORS, DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
 
@@ -66,6 +67,8 @@ def database_failure(exc: BaseException) -> Failure | None:
     if meaning is None:
         return None
     assert isinstance(exc, sqlite3.Error)
+    if isinstance(exc, NoDatabaseFile):
+        return DatabaseUnavailable(detail=str(exc))
     if _lacks_descriptors(exc):
         return DatabaseUnavailable(detail=exhaustion())
     return meaning.event(detail=f"{meaning.detail} ({exc.sqlite_errorname})")
@@ -135,6 +138,8 @@ def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | Non
     """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
     if is_exhaustion(exc):
         return DatabaseUnusable(f"{path}: {exhaustion()}", DatabaseUnavailable(detail=exhaustion()))
+    if isinstance(exc, NoDatabaseFile):
+        return DatabaseUnusable(f"{path}: {exc}", DatabaseUnavailable(detail=str(exc)))
     if isinstance(exc, OSError):
         why = exc.strerror or type(exc).__name__
         sentence = f"{path}: the database cannot be opened ({why}); check the path and its permissions"

@@ -64,7 +64,7 @@ class OpenFile:
             return
         if self._descriptor is None:
             with suppress(OSError):
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor is not None:
             with suppress(sqlite3.Error):
                 self.connection.execute("PRAGMA wal_autocheckpoint = 0")  # see ``move_log``

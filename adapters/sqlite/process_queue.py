@@ -29,6 +29,8 @@ from typing import Final
 
 from attrs import define, field
 
+from adapters.files import open_file
+
 TURN_TIMEOUT: Final = 2.0
 """Seconds that a writer waits while the queue stands still."""
 REST_SECONDS: Final = 30.0
@@ -97,7 +99,7 @@ class ProcessQueue:
     def _open(self) -> None:
         if self._descriptor is None:
             path = self.database.with_name(f"{self.database.name}.queue")
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
 
     def _increment(self) -> int | None:
         """Store the next number and return it, locked; the draw lock must be held. None if it is locked already."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import asdict, define, evolve, field, frozen
 
+from adapters.files import NoFile, open_file, read_file
 from adapters.system import forks
 from adapters.system.kernel_locks import left_behind, taker_of, try_lock
 
@@ -49,7 +50,7 @@ class LockHeld(Exception):
 def _read_holder(path: Path) -> Holder | None:
     """Return the holder that the lock file names, or else the one that took the lock on the directory."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        stored = json.loads(path.read_text("utf-8"))
+        stored = json.loads(read_file(path))
         return Holder(pid=int(stored["pid"]), since=float(stored["since"]), engine=str(stored.get("engine", "")))
     taker = taker_of(path.parent)
     return None if taker is None else Holder(taker, 0.0)
@@ -112,7 +113,7 @@ class EngineLock:
     def _take_file(self) -> bool:
         if self._file is not None:
             return True
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_file(self.path, os.O_RDWR | os.O_CREAT)
         try:
             if try_lock(descriptor, fcntl.LOCK_EX) and os.path.samestat(os.fstat(descriptor), os.stat(self.path)):
                 self._file = descriptor
@@ -167,8 +168,8 @@ def holder_of(path: Path) -> Holder | None:
     """Return the process that holds the lock now; None if no engine runs."""
     for each, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
         try:
-            descriptor = os.open(each, flags | os.O_CLOEXEC)
-        except (FileNotFoundError, NotADirectoryError):
+            descriptor = open_file(each, flags) if each == path else os.open(each, flags | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError, NoFile):  # no engine has its lock on something else than a file
             continue
         try:
             if try_lock(descriptor, fcntl.LOCK_SH):

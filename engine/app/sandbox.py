@@ -16,6 +16,7 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
+from adapters.files import read_file, replace_with
 from adapters.sandbox import Clear, Fault, Push, SandboxDied, SandboxError, SandboxProcess, TimedAction
 from adapters.sandbox.control.chaos import chaos
 from adapters.sandbox.program import command_line
@@ -118,7 +119,7 @@ def at_sandbox(dc_id: int, port: int, public_key: str) -> Datacenter:
 def sandbox_of(config: Config, engine: int) -> Datacenter | None:
     """Return the sandbox of the engine whose process id is ``engine``; None if it has none now."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        said = json.loads((config.storage.directory / paths.SANDBOX_ADDRESS).read_text("utf-8"))
+        said = json.loads(read_file(config.storage.directory / paths.SANDBOX_ADDRESS))
         if said["engine"] == engine:
             return at_sandbox(int(said["dc"]), int(said["port"]), str(said["public_key"]))
     return None
@@ -136,9 +137,7 @@ def _announced(config: Config, sandbox: SandboxProcess) -> Iterator[None]:
     """Keep the sandbox's address in a file for the length of the block: a login beside the engine needs it."""
     path = config.storage.directory / paths.SANDBOX_ADDRESS
     said = {"engine": os.getpid(), "dc": sandbox.dc_id, "port": sandbox.port, "public_key": sandbox.public_key}
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(json.dumps(said), encoding="utf-8")
-    unfinished.rename(path)
+    replace_with(path, json.dumps(said).encode())
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
+from adapters.files import NoFile
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import Holder, LockHeld, holder_of
@@ -75,6 +76,8 @@ def reporting_errors() -> Iterator[None]:
             raise  # the process itself says this, see ``process.py``
         if is_exhaustion(exc):
             fail(EXIT_FAILED, exhaustion())
+        if isinstance(exc, NoFile):
+            fail(EXIT_FAILED, f"{exc.filename}: {exc.strerror}")
         file = f"{exc.filename}: " if exc.filename else ""
         fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
 

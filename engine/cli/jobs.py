@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from adapters.files import open_input
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import MAX_NUMBER, NewJob, add, change
 from engine import paths
@@ -44,6 +45,8 @@ app = App(name="jobs", help="Durable work: add, list, retry or cancel it.", vers
 MAX_LINE_CHARACTERS = 1024 * 1024
 """Length of a line in a file of jobs."""
 MAX_FAULTS_SHOWN = 20
+PIPE_TIMEOUT = 10.0
+"""Seconds that a program may take to begin to write jobs into a pipe."""
 MAX_RESULTS_SHOWN = 20
 MAX_JOBS_PER_TRANSACTION = 1000
 
@@ -318,7 +321,11 @@ def _read_jobs(name: str, check: Callable[..., NewJob]) -> list[NewJob]:
 def _read_lines(name: str) -> Iterator[str]:
     try:
         # Of stdin the bytes are read: the file is UTF-8, whatever the terminal's encoding is.
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as lines:
+        with (
+            nullcontext(sys.stdin.buffer)
+            if name == "-"
+            else os.fdopen(open_input(Path(name), PIPE_TIMEOUT), "rb") as lines
+        ):
             for number, line in enumerate(lines):
                 yield line.decode("utf-8-sig" if not number else "utf-8")
     except OSError as exc:

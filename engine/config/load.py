@@ -1,18 +1,23 @@
 """The config file: ``load`` returns all of it, or reports all of its mistakes at once."""
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from cattrs import BaseValidationError
 
 from adapters.file_names import hide_logins
+from adapters.files import open_input
 from engine.config.document import MAX_SIZE, Broken, Document, KeyPath, Problem, Unreadable, read_yaml
 from engine.config.rules import find_conflicts
 from engine.config.structure import build_converter, list_problems
 from engine.config.types import Config
 from engine.config.values import describe_type, substitute
 from engine.config.wildcards import expand, restore_origin
+
+PIPE_TIMEOUT: Final = 10.0
+"""Seconds that a program may take to begin to write a config into a pipe."""
 
 
 class ConfigError(Exception):
@@ -90,7 +95,7 @@ def _structure(plain: dict[str, Any], folder: Path) -> tuple[Config | None, list
 def _read_document(path: Path) -> Document:
     problem: Problem
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_input(path, PIPE_TIMEOUT), "rb") as file:
             data = file.read(MAX_SIZE + 1)
         if len(data) <= MAX_SIZE:
             return read_yaml(data.decode("utf-8-sig"))

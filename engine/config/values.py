@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.file_names import EXTENSION, misplaced_secret, name_problem, pasted_secret, path_problem
+from adapters.files import open_input
 from engine.config.document import Broken, KeyPath, Problem
 from engine.console.format import may_show
 
@@ -251,7 +252,7 @@ def to_public_key(value: object, folder: Path) -> str:
     else:
         name = str(path) if all(map(may_show, Path(text).parts)) else "the file that is named here"
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_input(path, 0.0), "rb") as file:
             pem = file.read(_MAX_PEM).decode("ascii", errors="replace").replace("\r\n", "\n")
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
