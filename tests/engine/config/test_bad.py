@@ -357,7 +357,7 @@ def test_an_unreadable_file_is_explained(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("engine.config.load.open_input", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "config.yaml")
     assert "cannot be read (Permission denied)" in caught.value.problems[0]
