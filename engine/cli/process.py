@@ -17,6 +17,7 @@ EXIT_BUG: Final = 70
 """The exit code of an error in the program itself (``EX_SOFTWARE`` of sysexits.h)."""
 EXIT_BAD_ENVIRONMENT: Final = 2
 EXIT_BAD_WORDS: Final = 2
+EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 WIDTHS: Final = {"COLUMNS": (40, 1000), "LINES": (10, 1000)}
 """The sizes of a terminal that are believed; a page for a narrower one has no words left."""
@@ -36,7 +37,9 @@ def _run_command(name: str) -> int:
     try:
         typed = shell.typed_program(name)
         shell.set_program(typed)
-        command_line(name, shell.command(*typed))(print_error=False, exit_on_error=False)
+        # The completion is that of the command's own name, however it was called.
+        shown = None if "--install-completion" in sys.argv else shell.command(*typed)
+        command_line(name, shown)(print_error=False, exit_on_error=False)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
@@ -57,6 +60,9 @@ def _run_command(name: str) -> int:
         if isinstance(exc, RuntimeError) and "home directory" in str(exc):  # what pathlib raises
             _say("this user has no home directory; set HOME, or give a path without ~")
             return EXIT_BAD_ENVIRONMENT
+        if isinstance(exc, OSError):  # of a command that is not ours, such as the installing of the completion
+            _say(f"{exc.filename or 'a file'}: {(exc.strerror or str(exc)).lower()}; see that it can be written")
+            return EXIT_FAILED
         print(safe_lines(redacted(traceback.format_exc())), file=sys.stderr)
         _say("this is an error in Holdfast itself; please report it with the lines above")
         return EXIT_BUG

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
@@ -66,3 +67,14 @@ def test_the_version_of_nothing_known_is_unknown(monkeypatch: pytest.MonkeyPatch
     assert version_line() == "holdfast unknown"
     project_file.write_text('[project]\nname = "other"\nversion = "7"\n')
     assert version_line() == "holdfast unknown"
+
+
+@pytest.mark.parametrize(("home", "code"), [("/proc/1/nowhere", 1), (".", 0)])
+def test_a_path_installs_the_completion_of_the_name(home: str, code: int, tmp_path: Path) -> None:
+    """Called by its path it completes ``holdfast``; where it cannot write, it says so in a sentence."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("holdfast"), "--install-completion", "--shell", "bash"],
+        check=False, capture_output=True, text=True, cwd=tmp_path,
+        env={"HOME": home if home != "." else str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
