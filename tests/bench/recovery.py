@@ -110,7 +110,7 @@ def main() -> int:
     else:
         print("\n".join([*markdown(rows, found, scale), "", *legend(rows, found, scale)]))
     late = [sentence for row in rows if (sentence := behind(row, found[row.key])) is not None]
-    print("\n".join(late) if late else "The engine is ahead or equal in every row.", file=sys.stderr)
+    print("\n".join(late) if late else "The engine is ahead or equal in all that is judged.", file=sys.stderr)
     return 1 if late else 0
 
 

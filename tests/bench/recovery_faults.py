@@ -52,6 +52,9 @@ class Row:
     bound: Callable[[Scale], float] = lambda scale: scale.bound
     slack: float = 0.0
     """Seconds that the engine may be slower."""
+    paced: bool = False
+    """Whether the engine promises few connections here, and not that it is the first to be back: the time is shown and
+    not judged."""
 
 
 # --- over in a moment ------------------------------------------------------------------------------------------------
@@ -176,6 +179,7 @@ LONG = (
         "port refused for {spell:g} s",
         "answered",
         partial(spell, FaultKind.REFUSE, lambda scale: scale.spell, False),
+        paced=True,
     ),
     Row("half-open", "blackhole: the link is half-open, new ones work", "answered", half_open, lambda s: s.silence),
     Row("revoked", "login revoked", "noticed", revoked),

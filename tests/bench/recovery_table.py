@@ -54,24 +54,39 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
         " connection and one message that needs no account, once for all accounts on the same way. The last ratio is"
         " given without them and with them.",
         *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
+        *(
+            f"**{row.fault.format(**asdict(scale))}**: few connections and looks are promised here, not the shortest"
+            " time; the time is shown and not judged."
+            for row in rows
+            if row.paced
+        ),
         f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: the run waited no longer.",
     ]
     return lines
 
 
 def behind(row: Row, outcomes: Outcomes) -> str | None:
-    """Return in a sentence where the engine is slower or tries more often; None if it is ahead or equal."""
-    ours, theirs = (seconds_of(outcomes[kind]) for kind in (OURS, THEIRS))
-    if isinf(ours):
+    """Return in a sentence where the engine is slower or tries more often; None if it is ahead or equal.
+
+    In a row that is paced, only that it gets there in time, and how often it tries and looks, counts.
+    """
+    if isinf(seconds_of(outcomes[OURS])):
         return f"{row.key}: the engine did not get there at all."
+    if not row.paced and (slower := _slower(row, outcomes)):
+        return slower
+    theirs = seconds_of(outcomes[THEIRS])
+    if not isinf(theirs) and everything_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
+        return f"{row.key}: the engine tries more often, its looks included."
+    return None
+
+
+def _slower(row: Row, outcomes: Outcomes) -> str | None:
+    ours, theirs = (seconds_of(outcomes[kind]) for kind in (OURS, THEIRS))
     if ours > theirs * EQUAL and ours > theirs + row.slack:
         return f"{row.key}: the engine needs {_time(ours)}, bare Telethon {_time(theirs)}."
     ours, theirs = (fmean(one.seconds for one in outcomes[kind]) for kind in (OURS, THEIRS))
     if ours > theirs * EQUAL and ours > theirs + row.slack:
         return f"{row.key}: the engine needs {_time(ours)} on average, bare Telethon {_time(theirs)}."
-    theirs = seconds_of(outcomes[THEIRS])
-    if not isinf(theirs) and everything_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
-        return f"{row.key}: the engine tries more often, its looks included."
     return None
 
 

@@ -15,6 +15,7 @@ from tests.timeouts import TIMEOUT
 
 [RESET] = [row for row in QUIET if row.key == "reset"]
 [STORM] = [row for row in STORMS if row.key == "accept-then-close"]
+[REFUSED] = [row for row in LONG if row.key == "refused"]
 ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
 
 
@@ -76,6 +77,16 @@ def test_the_looks_of_the_network_probe_are_shown_beside_the_tries() -> None:
     assert not behind(STORM, found[STORM.key])
     found[STORM.key]["Bare"] = [evolve(ANSWERED, tries=12)]
     assert "looks included" in (behind(STORM, found[STORM.key]) or "")
+
+
+def test_where_few_connections_are_promised_the_time_is_not_judged() -> None:
+    """A refused port: slower is the price of rare probes and no verdict; more connections than Telethon's is one."""
+    late = {"Holdfast": [evolve(ANSWERED, seconds=16.0, looks=7)], "Bare": [evolve(ANSWERED, seconds=0.5, tries=28)]}
+    assert REFUSED.paced
+    assert not behind(REFUSED, late)
+    assert "looks included" in (behind(REFUSED, {**late, "Bare": [evolve(ANSWERED, tries=7)]}) or "")
+    assert "not get there" in (behind(REFUSED, {**late, "Holdfast": [evolve(ANSWERED, seconds=inf)]}) or "")
+    assert [row.key for row in (*QUIET, *LONG, *STORMS) if row.paced] == ["refused"]
 
 
 def test_every_row_has_a_name_of_its_own() -> None:
