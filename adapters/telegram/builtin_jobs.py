@@ -2,7 +2,7 @@
 
 import secrets
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from attrs import field, frozen
@@ -50,10 +50,15 @@ def _is_text(_: Any, attribute: Any, value: str) -> None:
         raise ValueError(f"{attribute.name} must have 1 to {MAX_MESSAGE_CHARACTERS} characters, not {len(value)}")
 
 
+def _moment(text: str) -> datetime:
+    """Return a time in ISO 8601, local without an offset. ``astimezone`` alone errs in the hour that DST skips."""
+    return datetime.fromtimestamp(datetime.fromisoformat(text).timestamp(), UTC)
+
+
 def _is_since(_: Any, attribute: Any, value: str | int | None) -> None:
     if isinstance(value, str):
         try:
-            datetime.fromisoformat(value).astimezone()
+            _moment(value)
         except (ValueError, OverflowError, OSError):  # a date at the end of the calendar overflows
             text = f"{attribute.name} must be a time such as 2026-01-31 or 2026-01-31T12:00, or the id of a message"
             raise ValueError(text) from None
@@ -171,8 +176,7 @@ async def _find_last_before(client: Any, peer: Any, since: str | int | None) -> 
     """Return the number of the last message before ``since``; 0 if all messages are to be read."""
     if not isinstance(since, str):
         return max(0, (since or 0) - 1)
-    at = datetime.fromisoformat(since).astimezone()
-    page = await client(_history(peer, offset_date=at, limit=1))
+    page = await client(_history(peer, offset_date=_moment(since), limit=1))
     return page.messages[0].id if page.messages else 0
 
 

@@ -358,7 +358,7 @@ def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
 def _time_of(text: str) -> float:
     """Return the Unix time that a text names, local where it has no offset. Raises ``ValueError``."""
     try:
-        return datetime.fromisoformat(text).astimezone().timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):  # a date whose offset leads out of the calendar overflows
         raise ValueError(
             "not_before must be a time from 1970 to 2999, such as 2026-01-31T12:00 or 2026-01-31T12:00+01:00"

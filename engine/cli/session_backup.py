@@ -1,7 +1,7 @@
 """``session backup`` and ``session restore``."""
 
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -112,7 +112,7 @@ def _choose_file(settings: Config, one: AccountConfig, source: str | None) -> Pa
 def _parse_time(text: str) -> datetime | None:
     """Return a time in ISO 8601, which is local unless it has an offset; None if it is not a time."""
     with suppress(ValueError, OverflowError, OSError):  # a date at the end of the calendar overflows
-        return datetime.fromisoformat(text).astimezone()
+        return datetime.fromtimestamp(datetime.fromisoformat(text).timestamp(), UTC)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from datetime import time as time_of_day
 from typing import Annotated, Final
 
@@ -18,8 +18,10 @@ Since = Annotated[
     Parameter(help="Only from then on: 90m (ago), 10:05, 2026-11-28 or 2026-11-28T20:43 (local time, or with +02:00)."),
 ]
 Until = Annotated[str | None, Parameter(help="Only before then, in the same forms.")]
-_DAYS: Final = re.compile(r"(\d{1,6})d(.*)")
-_TIME_OF_DAY: Final = re.compile(r"T?\d{1,2}:\d\d")
+_DAYS: Final = re.compile(r"([0-9]{1,6})d(.*)")
+_TIME_OF_DAY: Final = re.compile(r"T?[0-9]{1,2}:[0-9]{2}")
+_LONG_NUMBER: Final = re.compile(r"[0-9]{8,}(?:\.[0-9]*)?")
+"""A date without hyphens, or Unix seconds; nobody writes four months and more as a number of seconds."""
 
 
 @frozen
@@ -50,19 +52,28 @@ def parse_period(since: str | None, until: str | None, *, now: float | None = No
 def parse_moment(text: str, now: float) -> float:
     """Return the time (Unix seconds) that a text names; a duration is that long ago.
 
-    A date without a time is its midnight. What has no offset is local time. Raises ``ValueError`` with a sentence.
+    A date without a time is its midnight. What has no offset is local time; a time that the change to summer time skips
+    is as much later. Raises ``ValueError`` with a sentence.
     """
     try:
         if _is_time_of_day(text):
             return _last_time_of_day(text, now)
         if match := _DAYS.fullmatch(text):
             return now - int(match[1]) * 86_400 - (parse_duration(match[2]) if match[2] else 0)
+        if _LONG_NUMBER.fullmatch(text):
+            return _of_calendar(text)
         try:
             return now - parse_duration(text)
         except ValueError:
-            return datetime.fromisoformat(text).astimezone().timestamp()
+            return _of_calendar(text)
     except (ValueError, OverflowError, OSError):
         raise ValueError(f"{text[:40]!r} is no time; write {FORMS}") from None
+
+
+def _of_calendar(text: str) -> float:
+    at = datetime.fromisoformat(text).timestamp()  # ``astimezone`` would err in the hour that DST skips
+    datetime.fromtimestamp(at)  # raises if an offset leads out of the calendar
+    return at
 
 
 def _parse(option: str, text: str, now: float) -> float:
@@ -81,19 +92,23 @@ def _of_day(text: str) -> time_of_day:
     return time_of_day.fromisoformat(f"{hour:0>2}{colon}{rest}")
 
 
-def _on(day: date, of_day: time_of_day) -> float:
-    return datetime.combine(day, of_day).astimezone().timestamp()
+def _times_around(text: str, moment: float) -> list[float]:
+    """Return when it is this time of day on the day of a moment, the day before and the day after, in order.
+
+    In the night in which the clocks go back, some times of day are twice.
+    """
+    of_day = _of_day(text)
+    day = datetime.fromtimestamp(moment, of_day.tzinfo).date()
+    times = []
+    for shift in (-1, 0, 1):
+        first = datetime.combine(day + timedelta(days=shift), of_day)
+        times += [first.timestamp(), max(first.timestamp(), first.replace(fold=1).timestamp())]
+    return times
 
 
 def _last_time_of_day(text: str, now: float) -> float:
-    of_day = _of_day(text)
-    today = datetime.fromtimestamp(now, of_day.tzinfo).date()
-    at = _on(today, of_day)
-    return at if at <= now else _on(today - timedelta(days=1), of_day)
+    return max(at for at in _times_around(text, now) if at <= now)
 
 
 def _next_time_of_day(text: str, after: float) -> float:
-    of_day = _of_day(text)
-    first = datetime.fromtimestamp(after, of_day.tzinfo).date()
-    at = _on(first, of_day)
-    return at if at > after else _on(first + timedelta(days=1), of_day)
+    return min(at for at in _times_around(text, after) if at > after)

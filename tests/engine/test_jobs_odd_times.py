@@ -56,7 +56,7 @@ def test_a_line_that_is_nested_too_deep_is_a_sentence(jobs: Run, harness: Engine
     (harness.directory / "jobs.jsonl").write_text('{"kind": ' + "[" * 200_000)
     code, _, error = jobs("add", "config.yaml", "--file", "jobs.jsonl")
     assert code == 2
-    assert "jobs.jsonl:1: a line is one JSON object" in error
+    assert "jobs.jsonl:1: its values are nested too deep" in error
 
 
 @pytest.mark.parametrize("due", [-1.0, LAST_DUE, 1e300, float("inf"), float("nan")])
