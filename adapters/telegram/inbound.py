@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import define, field
 from telethon.network import authenticator, mtprotoplainsender, mtprotosender, mtprotostate
 
+from adapters.telegram.key_exchange import bound_key_exchange
 from adapters.tl_reader import BoundedReader, HostileData, objects_in
 
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
@@ -107,3 +108,4 @@ class InboundAccount:
 
 
 bound_reader()
+bound_key_exchange()
