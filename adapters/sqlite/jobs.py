@@ -18,11 +18,19 @@ from attrs import define, field, frozen
 
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows
-from adapters.sqlite.errors import FileReplaced, JournalMissing, Undecodable, naming_file, translating_errors
+from adapters.sqlite.errors import (
+    DatabaseUnusable,
+    FileReplaced,
+    JournalMissing,
+    Undecodable,
+    naming_file,
+    translating_errors,
+)
 from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
+from states.events import DatabaseCorrupt
 from states.jobs import Job, JobEvent, decide
 
 T = TypeVar("T")
@@ -229,8 +237,16 @@ class JobStore:
                     self._reader, self._reader_of = open_read_only(self.path), self.writer.replaced
                 return query(self._reader)
 
+        def checked() -> T:
+            try:
+                return run()
+            except DatabaseUnusable as exc:
+                if isinstance(exc.failure, DatabaseCorrupt):
+                    self.writer.suspect()
+                raise
+
         async with self._reading:
-            return await anyio.to_thread.run_sync(run)
+            return await anyio.to_thread.run_sync(checked)
 
 
 def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:

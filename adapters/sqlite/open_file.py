@@ -27,6 +27,11 @@ _MAGIC: Final = b"SQLite format 3\0"
 _MARK: Final = struct.Struct(">i")
 _MARK_AT: Final = 68
 """Where the header has ``PRAGMA application_id``."""
+_PAGE_BYTES: Final = struct.Struct(">H")
+_PAGE_BYTES_AT: Final = 16
+_PAGES: Final = struct.Struct(">I")
+_PAGES_AT: Final = 28
+"""Where the header has the number of pages of the file."""
 
 _Identity = tuple[int, int]
 
@@ -38,6 +43,7 @@ class Loss(Enum):
     REPLACED = "was replaced by another file"
     OVERWRITTEN = "was overwritten"
     LOG_GONE = "lost the files beside it (-wal, -shm)"
+    CUT_SHORT = "was cut short"
     DAMAGED = "is damaged"
 
     @property
@@ -53,10 +59,13 @@ class OpenFile:
     path: Path
     connection: sqlite3.Connection
     _descriptor: int | None = field(default=None, init=False)
+    _mark_now: int = field(default=0, init=False)
     _marks: set[int] = field(factory=set, init=False)
     """The marks that the header may have now; none before the file was marked."""
     _file: _Identity | None = field(default=None, init=False)
     _beside: dict[str, _Identity | None] = field(factory=dict, init=False)
+    _size: int = field(default=0, init=False)
+    """The file's size in bytes at the last look."""
 
     def begin(self) -> None:
         """Mark the file, and remember which one it is; do nothing while it cannot be written."""
@@ -79,6 +88,7 @@ class OpenFile:
         try:
             found = identity(self.path)
             header = b"" if self._descriptor is None else os.pread(self._descriptor, _HEADER_BYTES, 0)
+            size = 0 if self._descriptor is None else os.fstat(self._descriptor).st_size
         except OSError:  # whether it is there cannot be told now
             return None
         if found is None:
@@ -87,11 +97,29 @@ class OpenFile:
             return Loss.REPLACED
         if not header.startswith(_MAGIC) or _mark_of(header) not in self._marks:
             return Loss.OVERWRITTEN
+        # A file that another program moves its log into may be too short for a moment; it is then growing.
+        if size < min(self._size, _size_of(header)):
+            return Loss.CUT_SHORT
+        self._size = size
+        if self._is_restored():
+            return Loss.OVERWRITTEN
         for suffix, known in self._beside.items():
             with suppress(OSError):
                 if known is not None and identity(beside(self.path, suffix)) != known:
                     return Loss.LOG_GONE
+        if len(self._marks) > 1:
+            with suppress(sqlite3.Error):
+                self._move_mark()
         return None
+
+    def _is_restored(self) -> bool:
+        """Return whether another program has put another content into the file through SQLite (``.restore``).
+
+        That is in the log at first, where the header on disk does not show it.
+        """
+        with suppress(sqlite3.Error):
+            return self.connection.execute("PRAGMA application_id").fetchone()[0] not in self._marks
+        return False
 
     @property
     def companions(self) -> set[tuple[int, int]]:
@@ -114,16 +142,21 @@ class OpenFile:
     def _mark(self) -> None:
         """Write another mark, and move the log into the file."""
         assert self._descriptor is not None
-        mark = secrets.randbits(31) | 1
-        self.connection.execute(f"PRAGMA application_id = {mark}")
-        self._marks.add(mark)
+        self._mark_now = secrets.randbits(31) | 1
+        self.connection.execute(f"PRAGMA application_id = {self._mark_now}")
+        self._marks.add(self._mark_now)
+        self._move_mark()
+
+    def _move_mark(self) -> None:
+        """Move the log, and with it the mark, into the file; a reader may keep that from being done, until later."""
+        assert self._descriptor is not None
         try:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         finally:
-            # While a reader keeps the log from being moved, the header still has the old mark.
+            # Until it is done the header has the old mark, which other files may have as well.
             with suppress(OSError):
                 on_disk = _mark_of(os.pread(self._descriptor, _HEADER_BYTES, 0))
-                self._marks = {mark} | ({on_disk} if on_disk is not None else set())
+                self._marks = {self._mark_now} | ({on_disk} if on_disk is not None else set())
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -139,6 +172,12 @@ def identity(path: Path) -> _Identity | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
+
+
+def _size_of(header: bytes) -> int:
+    """Return how many bytes a file has, by its header."""
+    page = _PAGE_BYTES.unpack_from(header, _PAGE_BYTES_AT)[0]
+    return (65_536 if page == 1 else page) * _PAGES.unpack_from(header, _PAGES_AT)[0]  # type: ignore[no-any-return]
 
 
 def _mark_of(header: bytes) -> int | None:

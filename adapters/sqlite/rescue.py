@@ -46,8 +46,8 @@ def rescue(
 ) -> tuple[sqlite3.Connection, Rescue]:
     """Put a new file in the place of one that was lost; return a connection to it, and what was done.
 
-    ``ours`` are the files beside the lost one that belong to it (device, inode). ``lost`` is closed only when that has
-    succeeded. Raises ``sqlite3`` errors, ``DatabaseUnusable`` and ``OSError``.
+    ``ours`` are the files beside the lost one that belong to it (device, inode). ``lost`` is closed only when the
+    new file has the name. Raises ``sqlite3`` errors, ``DatabaseUnusable`` and ``OSError``.
     """
     real = Path(os.path.realpath(path))
     create_directories(real.parent)
@@ -55,14 +55,16 @@ def rescue(
     whole = loss.readable and _copy(lost, fresh)
     if not whole:
         _make(fresh, fill)
+        if loss in (Loss.DAMAGED, Loss.CUT_SHORT):
+            _save_jobs(lost, fresh)
     aside = _take_place(fresh, real, ours)
+    with suppress(sqlite3.Error):
+        lost.close()  # before the new file has a log: SQLite does not see that an empty file lost its name
     connection = open_database(path)
     jobs: tuple[tuple[int, int], ...] = ()
     if aside is not None and loss in (Loss.GONE, Loss.REPLACED):
         with suppress(sqlite3.Error, StorageError):
             jobs = _adopt_jobs(aside, connection)
-    with suppress(sqlite3.Error):
-        lost.close()  # which neither moves its log nor deletes it: SQLite sees that the file lost its name
     return connection, Rescue(path, loss, whole, aside, jobs)
 
 
@@ -123,6 +125,23 @@ def _set_aside(path: Path, ours: set[tuple[int, int]]) -> Path | None:
             mine = bool(suffix) and identity(old) in ours
             old.rename(f"{aside}.lost{suffix}" if mine else f"{aside}{suffix}")
     return Path(aside) if found else None
+
+
+def _save_jobs(lost: sqlite3.Connection, fresh: Path) -> None:
+    """Copy the jobs that a damaged file still shows, from both ends up to the damage; what memory knows is newer."""
+    with closing(sqlite3.connect(fresh, isolation_level=None)) as target:
+        target.execute("BEGIN IMMEDIATE")
+        for order in ("ASC", "DESC"):
+            with suppress(sqlite3.Error):
+                rows = lost.execute(f"SELECT * FROM jobs ORDER BY id {order}")
+                names = [column[0] for column in rows.description]
+                insert = f"INSERT OR IGNORE INTO jobs ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+                for row in rows:
+                    target.execute(insert, row)
+        target.execute(
+            "UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(id), 0) FROM jobs)) WHERE name = 'jobs'"
+        )
+        target.execute("COMMIT")
 
 
 def _adopt_jobs(aside: Path, connection: sqlite3.Connection) -> tuple[tuple[int, int], ...]:

@@ -32,6 +32,7 @@ from attrs import define, field, frozen
 
 from adapters.redaction import redacted
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, database_failure
+from adapters.sqlite.integrity import is_intact
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import Loss, OpenFile
 from adapters.sqlite.process_queue import ProcessQueue
@@ -49,6 +50,8 @@ _CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 _CLOSING_RETRY_SECONDS = 0.02
 _ORPHAN_TIMEOUT = 5.0
 """Seconds that a thread goes on saving after its loop or its interpreter has ended."""
+_CHECK_SECONDS = 10.0
+"""How long a check of the file may take that another part has found damaged; after that it is taken for damaged."""
 _CLOSE_SLACK_SECONDS = 1.0
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -124,6 +127,7 @@ class GroupWriter:
     _closing: threading.Event = field(factory=threading.Event, init=False)
     _deadline: float | None = field(default=None, init=False)
     _looks: deque[asyncio.Future[None]] = field(factory=deque, init=False)
+    _suspected: threading.Event = field(factory=threading.Event, init=False)
     _file: OpenFile = field(init=False)
     _loss_told: bool = field(default=False, init=False)
     _thread: threading.Thread = field(init=False)
@@ -186,6 +190,11 @@ class GroupWriter:
             self._looks.append(seen)
             self._queue.wake()
             await seen
+
+    def suspect(self) -> None:
+        """Have the file checked: somebody who reads it has found damage. May be called from any thread."""
+        self._suspected.set()
+        self._queue.wake()
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows, shrink the WAL, close the file and end the thread, all within ``timeout`` seconds.
@@ -331,7 +340,16 @@ class GroupWriter:
         """Look at the file, and make a new one if it was lost; return why that could not be done."""
         self._watch_file()
         loss = self._file.look()
+        if loss is None and self._suspected.is_set() and self.memory is not None and not self._is_closing():
+            loss = None if self._seems_intact() else Loss.DAMAGED
+        self._suspected.clear()
         return None if loss is None else self._rescue(loss)
+
+    def _seems_intact(self) -> bool:
+        try:
+            return is_intact(self.connection, timeout=_CHECK_SECONDS) is True
+        except sqlite3.Error as exc:
+            return not isinstance(database_failure(exc), DatabaseCorrupt)
 
     def _rescue(self, loss: Loss) -> Failure | None:
         assert self.memory is not None
