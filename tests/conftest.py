@@ -35,7 +35,7 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 @pytest.fixture(autouse=True)
 def logins_of_one_test(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let no test see which logins another one uses: many of them have the same key."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.getbasetemp() / f"logins-{next(_numbers)}"))
+    monkeypatch.setenv("HOLDFAST_LOGINS", str(tmp_path_factory.getbasetemp() / f"logins-{next(_numbers)}"))
     login_claim._claims.clear()
     yield
     login_claim._claims.clear()

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import threading
 import weakref
 from contextlib import suppress
@@ -22,6 +21,7 @@ from attrs import define, field, frozen
 from adapters.session.errors import LoginInUse, SessionHeld
 
 _DIRECTORY: Final = "holdfast"
+_SHARED: Final = Path("/tmp")  # noqa: S108 - what is in it is checked before it is used
 _guard = threading.Lock()
 _claims: "weakref.WeakValueDictionary[str, LoginClaim]" = weakref.WeakValueDictionary()
 """Who uses which login in this process."""
@@ -115,11 +115,13 @@ def user_of_login(login: str) -> LoginUser | None:
 
 
 def runtime_directory() -> Path:
-    """Return the directory for this user's lock files on this machine."""
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and os.path.isabs(given):
-        return Path(given) / _DIRECTORY
-    return Path(tempfile.gettempdir()) / f"{_DIRECTORY}-{os.geteuid()}"
+    """Return the directory for this user's lock files on this machine.
+
+    It is the same for a service and for a shell: neither ``XDG_RUNTIME_DIR`` nor ``TMPDIR`` counts, which one of two
+    programs has and the other has not. Whoever has another ``/tmp`` names a common directory in ``HOLDFAST_LOGINS``.
+    """
+    given = os.environ.get("HOLDFAST_LOGINS")
+    return Path(given) if given and os.path.isabs(given) else _SHARED / f"{_DIRECTORY}-{os.geteuid()}"
 
 
 def _path(login: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from adapters.session import login_claim
 from adapters.session.inspect import inspect
 from adapters.session.login_claim import LoginClaim, runtime_directory, user_of_login
 from adapters.telegram import TelegramConnector
@@ -179,15 +180,27 @@ async def test_a_place_for_locks_that_somebody_else_has_is_not_used(
     harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What cannot be locked keeps nobody from connecting: in this process the logins are compared all the same."""
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "holdfast").symlink_to(tmp_path)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    (tmp_path / "run").symlink_to(tmp_path)
+    monkeypatch.setenv("HOLDFAST_LOGINS", str(tmp_path / "run"))
     async with harness:
         first = harness.connector()
         shutil.copyfile(first.session, tmp_path / "copy.session")
         assert isinstance(await attempt(first), Connected)
         assert isinstance(await attempt(twin(first, tmp_path / "copy.session", "Copy")), ConfigRefused)
         await first.settle()
+
+
+@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "TMPDIR", "HOME"])
+def test_a_service_and_a_shell_see_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """The place of the locks does not depend on what a login shell has in its environment and a service has not."""
+    monkeypatch.delenv("HOLDFAST_LOGINS")
+    monkeypatch.setattr(login_claim, "_SHARED", tmp_path)
+    monkeypatch.delenv(name, raising=False)
+    claim = LoginClaim("A", tmp_path / "a.session")
+    claim.take("fingerprint")
+    monkeypatch.setenv(name, str(tmp_path / "other"))
+    assert user_of_login("fingerprint") is not None
+    claim.release()
 
 
 def test_the_lock_reveals_nothing_of_the_key(tmp_path: Path) -> None:
