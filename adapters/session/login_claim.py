@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from adapters.session.errors import LoginInUse, SessionHeld
 
 _DIRECTORY: Final = "holdfast"
-_SHARED: Final = Path("/tmp")  # noqa: S108 - what is in it is checked before it is used
+_SHARED: Final = Path("/tmp")
 _guard = threading.Lock()
 _claims: "weakref.WeakValueDictionary[str, LoginClaim]" = weakref.WeakValueDictionary()
 """Who uses which login in this process."""
