@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
+from adapters.redaction import redacted
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows
 from adapters.sqlite.errors import (
@@ -94,7 +95,7 @@ class JobStore:
 
     async def keep_trace(self, job: int, trace: str) -> None:
         """Store the traceback of a job's last failure, in the place of the one before."""
-        await self.writer.write(job_schema.TRACE, (job, legible(trace)))
+        await self.writer.write(job_schema.TRACE, (job, legible(redacted(trace))))
 
     async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
         """Store the state of a job together with new messages and results, in one transaction.

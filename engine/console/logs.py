@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from adapters.redaction import HIDDEN, SECRET_KEYS, redacted, redacted_value
+from adapters.redaction import HIDDEN, is_secret_key, redacted, redacted_value
 from engine.console.format import iso, rounded
 from engine.console.lasting_file import LogFile
 from engine.console.messages import LOG_EVENTS, NAMES, names_in, render
@@ -124,7 +124,7 @@ class JsonLines(logging.Formatter):
         data = {**head, **fields, **head}
         keep = names_in(fields)
         data = {key: each if key in NAMES else redacted_value(each, keep) for key, each in data.items()}
-        data |= dict.fromkeys(SECRET_KEYS & data.keys(), HIDDEN)
+        data |= {key: HIDDEN for key, each in data.items() if is_secret_key(key) and not isinstance(each, bool)}
         try:
             return _dumped(data)
         except (TypeError, ValueError):
@@ -137,9 +137,9 @@ def _dumped(value: Any) -> str:
 
 def _as_text(value: object) -> str:
     try:
-        return str(value)
+        return redacted(str(value))
     except Exception:
-        return safe_repr(value)
+        return redacted(safe_repr(value))
 
 
 def _shown(value: Any) -> Any:
@@ -147,7 +147,7 @@ def _shown(value: Any) -> Any:
     try:
         _dumped(value)
     except (TypeError, ValueError):
-        return safe_repr(value)
+        return redacted(safe_repr(value))
     return value
 
 

@@ -8,6 +8,7 @@ or ``\u202e``. What programs read (JSON) stays exact: there they are escaped as 
 import json
 import re
 import sys
+import unicodedata
 from typing import Any, Final
 
 from rich.text import Text
@@ -28,11 +29,23 @@ _INVISIBLE: Final = (
 _JOINED: Final = "\u0600-\u0dff\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
 """Characters that a joiner belongs between: it makes one picture of several, and letters of some scripts correct."""
 _UNSAFE: Final = re.compile(f"[\x00-\x1f{_INVISIBLE}]|(?<![{_JOINED}])[\u200c\u200d]|[\u200c\u200d](?![{_JOINED}])")
+MAX_MARKS: Final = 8
+"""Marks that may stand above and below one letter; no script needs more, and a pile of them hides other lines."""
+_MAYBE_MARKS: Final = re.compile(f"[\u0300-\U0010ffff]{{{MAX_MARKS + 1},}}")
 _UNSAFE_IN_JSON: Final = re.compile(f"[{_INVISIBLE}]")
 
 
 def _written_out(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+def _without_piles(found: re.Match[str]) -> str:
+    """Return letters with at most so many marks as a script needs, and the others written out."""
+    marks, kept = 0, []
+    for letter in found[0]:
+        marks = marks + 1 if unicodedata.category(letter)[0] == "M" else 0
+        kept.append(letter if marks <= MAX_MARKS else letter.encode("unicode_escape").decode("ascii"))
+    return "".join(kept)
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
@@ -46,7 +59,7 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
         text = f"{text[:head]} … {len(text) - head - tail:,} characters … {text[-tail:]}"
     if text.isascii() and text.isprintable():
         return text
-    return _UNSAFE.sub(_written_out, text)
+    return _MAYBE_MARKS.sub(_without_piles, _UNSAFE.sub(_written_out, text))
 
 
 def safe_lines(text: str) -> str:

@@ -1,8 +1,11 @@
 """What looks like a secret or a phone number stands in no text, whoever quotes it; ordinary words stay."""
 
+import base64
 import io
 import json
 import logging
+import random
+import textwrap
 import traceback
 from pathlib import Path
 from typing import Any
@@ -167,3 +170,82 @@ def test_values_of_events_are_redacted_in_depth() -> None:
     """Lists and mappings inside an event are looked through."""
     value = {"a": [f"+{PHONE}", {"password": "x", "n": 5}], "token": "abc", "key": b"KeyKeyKey", "none": None}
     assert redacted_value(value) == {"a": ["+…", {"password": "…", "n": 5}], "token": "…", "key": "…", "none": None}
+
+
+KEY = bytes(range(7, 263 - 7)) + b"\xfe" * 7
+STRING = StringSession(
+    "1" + base64.urlsafe_b64encode(b"\x02" + bytes(4) + b"\x01\xbb" + random.Random(5).randbytes(256)).decode()
+)
+WRITTEN = {
+    "digits with blanks": ("call +49 151 1234 5678 now", "1234 5678"),
+    "digits with brackets": ("+1 (202) 555-0143 and +1-202-555-0143", "555-0143"),
+    "a trunk prefix": ("+44 (0) 20 7946 0958", "7946"),
+    "digits with dots": ("+49.151.1234.5678", "1234.5678"),
+    "digits with slashes": ("+49/151/12345678", "12345678"),
+    "blanks of a page": ("+49\u00a0151\u00a012345678", "12345678"),
+    "blanks that nobody sees": ("+49\u200b151\u200b12345678", "12345678"),
+    "a wide plus": ("\uff0b4915112345678", "12345678"),
+    "an escaped plus": ("\\u002b4915112345678, number=%2B4915112345678", "12345678"),
+    "other digits": ("+" + "".join(chr(0x660 + int(each)) for each in "4915112345678"), chr(0x661) * 2),
+    "the prefix of a call": ("0049 151 12345678", "12345678"),
+    "a number without plus": ("phone number is 4915112345678; PhoneNumberInvalidError 4915112345678", "12345678"),
+    "a hash of mixed letters": ("0123456789ABCdef0123456789abcdEF", "89ABCdef"),
+    "a hash in a word": ("key0123456789abcdef0123456789abcdefend", "89abcdef"),
+    "a hash at a sentence's end": ("hash 1234567890123456789.", "1234567890123456789"),
+    "an encoded token": ("7000000001%3AAAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw", "AAHdq"),
+    "a part of a login": (STRING.save()[:150], STRING.save()[20:60]),
+    "a wrapped login": ("\n".join(textwrap.wrap(STRING.save(), 70)), STRING.save()[80:120]),
+    "a password with @ and /": ("socks5://me:p@ss/w0rd@10.0.0.1:1080", "w0rd"),
+    "a password with blanks": ("socks5://me:pa ss@10.0.0.1:1080", "pa ss"),
+    "a proxy without scheme": ("me:hunter22@10.0.0.1:1080 or 10.0.0.1:1080:me:hunter22", "hunter22"),
+    "a proxy of PySocks": ("('socks5', '10.0.0.1', 1080, True, 'me', 'hunter22')", "hunter22"),
+    "a proxy of an enumeration": ("(<ProxyType.SOCKS5: 2>, '10.0.0.1', 1080, True, 'me', 'hunter22')", "hunter22"),
+    "a line of YAML": ("bot_token: hunter22\npassword: hunter22", "hunter22"),
+    "a quoted value of YAML": ('api_hash: "hunter"', "hunter"),
+    "capital letters": ("PASSWORD=hunter22 'Password': 'hunter22' apiHash=hunter22 api-hash=hunter22", "hunter22"),
+    "a header": ("Proxy-Authorization: Basic bWU6aHVudGVyMjI=", "bWU6"),
+    "a login code": ("code=54321; Login code: 54321. code is 5-4-3-2-1", "4321"),
+    "a login code with dashes": ("Your code: 5-4-3-2-1.", "3-2-1"),
+    "a private key": ("-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabcd1234\n-----END RSA", "abcd1234"),
+    "a key in pairs": (f"{KEY.hex(' ')} {KEY.hex(':')}", KEY.hex(" ")[30:60]),
+    "a key in one word": (f"0x{KEY.hex()}", KEY.hex()[30:60]),
+    "a key as numbers": (f"{list(KEY)}", f"{list(KEY)}"[40:80]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "secret"), WRITTEN.values(), ids=WRITTEN)
+def test_it_does_not_matter_how_a_secret_is_written(text: str, secret: str) -> None:
+    """People, pages and other programs write numbers, keys and passwords in many ways."""
+    for given in (text, f"it failed ({text}); see {text}", f"{text}\n{text}"):
+        assert secret not in redacted(given), redacted(given)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "jitter +0.1234567890, +1.234567891 s; waits 60, 75, 90, 120, 120 s; exit code 141, code 500: INTERNAL",
+        "https://docs.telethon.dev/en/stable/@x and https://example.org:8443/a/b; see user@example.org",
+        "at 2026-11-29T03:00:00+00:00 2026-11-29T04:00:00+01:00; 0.0012345678; 10.0.0.1:1080: connection refused",
+        "the token: it is expired; wrong password: log in again; phone: none",
+        "/tmp/pytest-of-root/pytest-12/test_it_does_not_matter_how_a_secret_is_written_0/data/logs/engine.log",
+        "a handler at 0x7f3c5e2a1b40; 3f2a9b0c-1234-4abc-8def-0123456789ab; sqlite3.OperationalError: code 2067",
+    ],
+)
+def test_what_resembles_a_secret_stays(text: str) -> None:
+    """Numbers with a sign, addresses, paths and identifiers of objects are needed to mend anything."""
+    assert redacted(text) == text
+
+
+def test_an_object_among_the_fields_is_redacted_too(tmp_path: Path) -> None:
+    """An exception, a set or a mapping's key that is written as JSON, and a key with other capitals."""
+    with logs.opened(tmp_path, recent=None, as_json=True):
+        logs.standard_logger("users").warning(
+            "theirs",
+            error=ValueError("api_hash=hunter22"),
+            several={"password=hunter22"},
+            apiHash="hunter22",
+            more={"my_Password": "hunter22", "token=hunter22": 1, 5: float("inf"), "odd": {(1, 2): "secret=hunter22"}},
+        )
+    said = (tmp_path / "engine.log").read_text()
+    assert "theirs" in said
+    assert "hunter22" not in said

@@ -93,3 +93,13 @@ def test_a_stack_is_as_harmless_as_a_traceback() -> None:
     """The calls that hold up the loop may quote a line of the user's code."""
     fields = {"event": "loop_stalled", "running": "job 1", "account": "A", "still": 1.0, "stack": FORGED, "others": 0}
     assert not set(render("loop_stalled", fields)) & (set(DANGEROUS) - {"\n"})
+
+
+def test_a_pile_of_marks_is_written_out() -> None:
+    """A thousand accents on one letter would cover the lines above; the letters of no script have so many."""
+    safe = one_line(f"e{chr(0x301) * 1000} x{chr(0xFE0F)}{chr(0x489) * 20}")
+    assert chr(0x301) * 9 not in safe
+    assert chr(0x489) * 9 not in safe
+    assert "\\u0301" in safe
+    for word in ("Việt", "שָׁלוֹם", "กี่ปั้น", "བསྒྲུབས", "नमस्ते"):
+        assert one_line(word) == word
