@@ -44,7 +44,7 @@ from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import keep_running
 from engine.journal.follow import JournalFollower
-from engine.journal.retention import retain
+from engine.journal.retention import TrustedTime, last_sign, retain
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -383,8 +383,9 @@ class Engine:
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:
+            times = TrustedTime(SystemClock(), ContinuousClock(), last_sign(known.values()))
             for kept in (journal, self.jobs.store):
-                retained = partial(retain, kept, keep, SystemClock(), unusable=StorageError)
+                retained = partial(retain, kept, keep, times, unusable=StorageError)
                 watchers.append(("retention", retained))
         return watchers
 
