@@ -10,6 +10,7 @@ import time
 from typing import Any, Final
 
 from attrs import define, field
+from telethon.crypto import AES
 from telethon.network import authenticator, mtprotoplainsender, mtprotosender, mtprotostate
 
 from adapters.telegram.key_exchange import bound_key_exchange
@@ -17,6 +18,7 @@ from adapters.tl_reader import BoundedReader, HostileData, objects_in
 
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one frame. Telegram's own have up to one mebibyte and a little."""
+BLOCK_BYTES: Final = 16
 FRAME_SECONDS: Final = 60.0
 """How long the rest of a frame may take after its first bytes."""
 HEAVY_SECONDS: Final = 0.01
@@ -33,6 +35,21 @@ def bound_reader() -> None:
     for module in (authenticator, mtprotoplainsender, mtprotosender, mtprotostate):
         assert hasattr(module, "BinaryReader"), module
         module.BinaryReader = BoundedReader
+
+
+def bound_cipher() -> None:
+    """Have Telethon decrypt whole blocks only, in the whole process.
+
+    What follows the last whole block is padding of the transport, or a stranger's: the number of a key is not secret,
+    so anybody on the way can send bytes under it. The cipher in Rust ends the program upon half a block, by an
+    exception that is no ``Exception``. Whether what is left is genuine is checked afterwards, as always.
+    """
+    decrypt = AES.decrypt_ige
+
+    def decrypt_blocks(cipher_text: bytes, key: bytes, iv: bytes) -> Any:
+        return decrypt(cipher_text[: len(cipher_text) // BLOCK_BYTES * BLOCK_BYTES], key, iv)
+
+    AES.decrypt_ige = staticmethod(decrypt_blocks)
 
 
 class HostileFrame(HostileData, ConnectionError):
@@ -108,4 +125,5 @@ class InboundAccount:
 
 
 bound_reader()
+bound_cipher()
 bound_key_exchange()

@@ -9,6 +9,7 @@ Telethon's own code is not used as it is, for reasons measured on 1.45:
 """
 
 import asyncio
+import struct
 from contextlib import suppress
 from typing import Any
 
@@ -89,6 +90,8 @@ class _Guarded:
         try:
             source = FrameSource(getattr(self, "_obfuscation", None) or connection._reader)
             return await connection._codec.read_packet(source)
+        except struct.error:
+            raise HostileFrame("a frame is too short for what it must have") from None
         except asyncio.IncompleteReadError as exc:
             if connection._writer.transport.is_closing():  # it stays open when the other side has ended
                 raise ClosedInside from exc
