@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from attrs import define, field, frozen
 
-from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot
+from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot, event_from
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
-from states.events import EVENTS, Failure
+from states.events import EVENTS, ClockJumped, Failure
 from states.schedules import Policy
 from states.snapshot import Snapshot, State
 from states.step import Entry
@@ -65,6 +65,8 @@ class StoredMove:
     source: State
     target: State
     event: str
+    shift: float = 0.0
+    """By how many seconds the clock had been set, where the event is ``ClockJumped``."""
 
 
 @frozen(kw_only=True)
@@ -316,12 +318,18 @@ class JournalReader:
             _check_numbers(at, dwell)
             return StoredMove(
                 seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
-                target=State(names[target]), event=names[event],
+                target=State(names[target]), event=names[event], shift=self._shift(seq, names[event]),
             )  # fmt: skip
-        except (LookupError, ValueError, TypeError) as exc:
+        except (LookupError, ValueError, TypeError, Undecodable) as exc:
             why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
             self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=life)
             return None
+
+    def _shift(self, seq: int, event: str) -> float:
+        if event != ClockJumped.__name__ or (entry := self.entry(seq)) is None:
+            return 0.0
+        jump = event_from(event, entry.payload)
+        return jump.shift if isinstance(jump, ClockJumped) else 0.0
 
     def _conditions(
         self,

@@ -62,6 +62,10 @@ class Move(Protocol):
     def event(self) -> str:
         """The name of the event."""
 
+    @property
+    def shift(self) -> float:
+        """By how many seconds the clock had been set just before; 0 for all other events than that."""
+
 
 @frozen(kw_only=True)
 class AccountHistory:
@@ -150,6 +154,8 @@ class _AccountTotals:
     life: int | None = None
     state: State = State.CONNECTING
     at: float = 0.0
+    answered_before: float | None = None
+    """The last sign of life, as it was known when the present life began."""
     over: bool = False
     outage: _Outage | None = None
     seconds: dict[State, float] = field(factory=lambda: dict.fromkeys(State, 0.0))
@@ -169,7 +175,8 @@ class _AccountTotals:
         """Go on to the next record."""
         if move.life != self.life:
             self._follow(move)
-        self._advance(move.at)
+        self.at += move.shift  # what was before has moved with the clock: nobody lived the hours between
+        self._advance(max(self.at, move.at) if move.shift else move.at)
         if move.target is not self.state:
             self._enter(move.target, move.event)
         self.over = move.source is State.SHUTTING_DOWN and move.event == "Closed"
@@ -197,13 +204,15 @@ class _AccountTotals:
     def _end(self, following: Life) -> None:
         """End the present life at its last record or, if it was cut off, when it last answered, says the next."""
         if self.life is not None and not self.over:
-            answered = following.snapshot.last_success or self.at
+            # With a clock that was set back, the sign of an earlier life may lie after this one.
+            known = following.snapshot.last_success
+            answered = self.at if known is None or known == self.answered_before else known
             self._advance(max(self.at, min(answered, following.at)))
         self._close(repaired=False)
 
     def _start(self, life: Life, first: Move | None) -> None:
         self.life, self.over = life.life, False
-        self.state, self.at = life.snapshot.state, life.at
+        self.state, self.at, self.answered_before = life.snapshot.state, life.at, life.snapshot.last_success
         if life.pruned_to and first is not None:
             self.state, self.at = first.source, max(life.at, first.at - first.dwell)
         elif life.pruned_to and life.start is not None:

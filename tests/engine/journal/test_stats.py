@@ -39,6 +39,7 @@ class Move:
     life: int = 1
     dwell: float = 0.0
     account: str = "a"
+    shift: float = 0.0
 
 
 STORY = (
@@ -102,6 +103,36 @@ def test_a_life_that_was_killed_ends_where_it_last_answered() -> None:
     found = told(*STORY[:1], lives=(Life(), second), ends=900).accounts["a"]
     assert found.seconds[S.HEALTHY] == 490
     assert found.lived == 500
+
+
+@pytest.mark.parametrize("shift", [10_800.0, -10_800.0, 4e7, -50.0])
+def test_a_clock_that_was_set_makes_no_time_longer_or_shorter(shift: float) -> None:
+    """Healthy for 300 s with a jump after 100 s, and an outage of 30 s: no hours that nobody lived."""
+    moves = (
+        Move(10, S.CONNECTING, S.HEALTHY, "Connected"),
+        Move(110 + shift, S.HEALTHY, S.HEALTHY, "ClockJumped", shift=shift),
+        Move(310 + shift, S.HEALTHY, S.BACKOFF),
+        Move(320, S.BACKOFF, S.BACKOFF, "ClockJumped", shift=-shift),
+        Move(340, S.BACKOFF, S.HEALTHY, "Connected"),
+        Move(341, S.HEALTHY, S.SHUTTING_DOWN, "StopRequested"),
+        Move(341, S.SHUTTING_DOWN, S.SHUTTING_DOWN, "Closed"),
+    )
+    found = told(*moves, until=1e9).accounts["a"]
+    assert (found.seconds[S.HEALTHY], found.longest) == (301, 30)
+
+
+def test_a_sign_of_an_earlier_life_does_not_lengthen_one_whose_clock_was_behind() -> None:
+    """The second life ran hours earlier by its clock; what the third knows of the first says nothing about it."""
+    first = (
+        Move(10_000, S.HEALTHY, S.SHUTTING_DOWN, "StopRequested"),
+        Move(10_000, S.SHUTTING_DOWN, S.SHUTTING_DOWN, "Closed"),
+    )
+    second = Life(life=2, at=100, snapshot=Snapshot(life=2, state=S.BACKOFF, last_success=9_999))
+    third = Life(life=3, at=10_020, snapshot=Snapshot(life=3, last_success=9_999))
+    moves = (Move(9_990, S.CONNECTING, S.HEALTHY, "Connected"), *first)
+    late = Move(105, S.BACKOFF, S.BACKOFF, "Started", life=2)
+    found = told(*moves, late, lives=(Life(at=9_989), second, third), ends=10_020, until=2e4).accounts["a"]
+    assert found.seconds[S.BACKOFF] == 5
 
 
 def test_a_life_that_goes_on_counts_to_its_last_sign() -> None:
