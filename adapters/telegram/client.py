@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Self, TypeVar
 
 from telethon import TelegramClient, errors, utils
+from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.types import UpdateNewMessage
 
 from adapters.system import ContinuousClock
 from adapters.telegram.classify import (
+    ClosedInside,
     Migrated,
     RequestDropped,
     RequestHeld,
@@ -145,7 +147,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(self)
-        self._sender = LinkSender(self, self.session.auth_key, main=True)
+        self._sender = LinkSender(self, AuthKey(self.session.key), main=True)
         inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:
@@ -319,6 +321,8 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
             await super()._update_loop()
             error = self._updates_error
             if error is None:
+                if self._sender.lent and self.is_connected():  # cancelled, and not by the engine: updates would be lost
+                    await self._sender._disconnect(error=ClosedInside())
                 return
             if not self.is_connected() or not await self.differences.go_on_after(error):
                 await self._sender._disconnect(error=error)  # Telethon would disconnect the whole client
@@ -339,6 +343,10 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         """Do nothing, as ``disconnect``."""
 
     # --- updates ---
+
+    def list_event_handlers(self) -> list[tuple[Any, Any]]:
+        """Return those that were added to this client. Those of the engine go on for as long as it runs."""
+        return [entry for entry in super().list_event_handlers() if not self.inbox.has_handler(entry[0])]
 
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
         """Hand updates over in the very step in which Telethon has counted them; leave none for it to dispatch."""

@@ -20,7 +20,7 @@ from adapters.session.file import StatStamp, stat_stamp
 from adapters.session.login_claim import LoginClaim
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.lent import LentClientError
+from adapters.telegram.lent import LentClientError, LentKey
 from states.events import DatabaseRecovered, Failure
 
 States = dict[int, Any]
@@ -72,7 +72,7 @@ class SessionMemory:
         """Return the fingerprint of the session's key if the file certainly holds that key; otherwise nothing."""
         if self.session is None or not self.session.is_current():
             return ""
-        return key_fingerprint(self.session.auth_key.key)
+        return key_fingerprint(self.session.key)
 
     def handled_states(self, inbox: Inbox) -> States:
         """Return the states up to which all updates have been handled; none while handlers still run."""
@@ -131,31 +131,38 @@ class EngineSession(HoldfastSession):
     def _report(self, event: Failure | DatabaseRecovered) -> None:
         self.observer(event)
 
+    def _adopt(self) -> None:
+        """Take the account's row, and keep the login where nothing that is done to Telethon's fields reaches it."""
+        super()._adopt()
+        self.key: bytes = self._contents.identity.key or b""
+        self._lent_key = LentKey(self.key) if self.key else None
+        self._home = (int(self._dc_id), self._server_address, self._port)
+
     @property
     def dc_id(self) -> int:
         """Number of the datacenter."""
-        return self._redirect[0] if self._redirect else int(self._dc_id)
+        return (self._redirect or self._home)[0]
 
     @property
     def server_address(self) -> str | None:
         """Host of the datacenter."""
-        return self._redirect[1] if self._redirect else self._server_address
+        return (self._redirect or self._home)[1]
 
     @property
     def port(self) -> int | None:
         """Port of the datacenter."""
-        return self._redirect[2] if self._redirect else self._port
+        return (self._redirect or self._home)[2]
 
     @property
     def auth_key(self) -> Any:
-        """The key. After each connect, before it sends, a client sets the key that it has read here."""
-        return self._auth_key
+        """What stands for the key. After each connect, before it sends, a client sets the key that it uses."""
+        return self._lent_key
 
     @auth_key.setter
     def auth_key(self, value: Any) -> None:
         if not (value and value.key):
             return
-        if not self._auth_key or value.key != self._auth_key.key:
+        if value.key != self.key:
             raise self._refuse("key")
         if not self._admitted:
             raise LentClientError(
@@ -319,7 +326,7 @@ def _open(connector: "SessionContext") -> EngineSession:
     except (FileNotFoundError, SessionEmpty):
         raise NotLoggedIn from None
     session = memory.session
-    if not session.auth_key:
+    if not session.key:
         session.release_blocking()
         raise NotLoggedIn
     if not session.dc_id or not session.server_address:
@@ -327,7 +334,7 @@ def _open(connector: "SessionContext") -> EngineSession:
         raise NotASession(
             f"{connector.session}: the session has a key and does not say of which datacenter; log in again"
         )
-    login = key_fingerprint(session.auth_key.key)
+    login = key_fingerprint(session.key)
     try:
         session.claim.take(login)
     except LoginInUse as exc:
@@ -340,5 +347,5 @@ def _open(connector: "SessionContext") -> EngineSession:
     except SessionError:
         session.release_blocking()
         raise
-    memory.use_key(session.auth_key.key)
+    memory.use_key(session.key)
     return session

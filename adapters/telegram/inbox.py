@@ -6,7 +6,9 @@ that is connected then. The session file records an update as seen only after it
 repeats and skips nothing, and after a crash the updates that were not handled yet are fetched again.
 """
 
+import asyncio
 import itertools
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -30,6 +32,11 @@ MAX_TRIES = 3
 Handler = Callable[[Any], Awaitable[Any]]
 
 log = event_logger("holdfast.handlers")
+
+
+def is_cancelled(exc: BaseException) -> bool:
+    """Return whether this is the engine's cancellation, and not one that code has raised or asked for by itself."""
+    return isinstance(exc, asyncio.CancelledError) and anyio.current_effective_deadline() == -math.inf
 
 
 @define(eq=False)
@@ -66,9 +73,11 @@ class Inbox:
                     return
                 except events.StopPropagation:
                     raise
-                except (Exception, SystemExit, KeyboardInterrupt) as exc:
-                    lost = client is not None and isinstance(classify_job_error(exc, client), Lost)
-                    if not (lost and left):
+                except BaseException as exc:
+                    if is_cancelled(exc):
+                        raise
+                    of_client = client is not None and isinstance(exc, Exception)
+                    if not (left and of_client and isinstance(classify_job_error(exc, client), Lost)):
                         self._log_failure(handler)
                         return
                 event._set_client(await self._wait_for_other(client))
@@ -85,6 +94,10 @@ class Inbox:
         while self.client is None or self.client is client:
             await self._wait_for_change()
         return self.client
+
+    def has_handler(self, handler: Any) -> bool:
+        """Return whether a client has this handler from here."""
+        return any(handler is own for own, _ in self._handlers)
 
     def register_handlers(self, client: Any) -> None:
         """Register all handlers with a fresh client."""
@@ -148,7 +161,9 @@ class Inbox:
     async def _handle(self, client: Any, number: int, update: Any, slots: anyio.Semaphore) -> None:
         try:
             await client._dispatch_update(update)
-        except Exception:
+        except BaseException as exc:  # of a filter: nothing of a program's own code may end the fleet
+            if is_cancelled(exc):
+                raise
             log.exception("update_not_delivered", account=self.account)
         finally:
             slots.release()

@@ -8,6 +8,7 @@ that did it.
 
 from typing import Any, Final
 
+from telethon.crypto import AuthKey
 from telethon.tl import TLRequest, functions
 
 _LOG_IN: Final = "log in with `python -m engine login CONFIG ACCOUNT`"
@@ -47,6 +48,30 @@ REFUSED_REQUESTS: Final[dict[type[Any], str]] = {
 
 class LentClientError(RuntimeError):
     """Code that was lent a client tried what only the engine may do. The text is one sentence that says what to do."""
+
+
+class LentKey(AuthKey):  # type: ignore[misc]  # Telethon ships no types
+    """The key of a session that the engine uses: it says that there is one, and is neither read nor changed.
+
+    Who could read it could give it to a second client, and Telegram destroys a login that two clients use.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        known = AuthKey(key)
+        self._key, self.aux_hash, self.key_id = known.key, known.aux_hash, known.key_id
+
+    @property
+    def key(self) -> bytes:
+        """Raise ``LentClientError``."""
+        raise LentClientError(
+            "the key of a login that the engine uses is not read or changed, because Telegram destroys a login that "
+            "two clients use; use the client that the engine lends, or pause the account and use "
+            "`python -m engine session export CONFIG ACCOUNT`"
+        )
+
+    @key.setter
+    def key(self, _: Any) -> None:
+        self.key  # noqa: B018  # raises
 
 
 class Nothing:
