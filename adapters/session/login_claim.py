@@ -1,15 +1,22 @@
 """One user for each login: two connections with one key make Telegram destroy it.
 
 The lock beside a session file does not see a copy of that file. So whoever is about to connect claims the login itself,
-by a fingerprint of its key: in this process, and among all of this user's processes on this machine by a lock file in a
-private directory. The fingerprint says nothing of the key.
+by a fingerprint of its key: in this process, and among all processes on this machine by a lock file in a private
+directory and, on Linux, by the name of a socket. The fingerprint says nothing of the key.
+
+The socket's name is what is left where two programs have two /tmp, where something has tidied up in it, or where it is
+read-only.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import socket
 import stat
+import struct
+import sys
 import threading
 import weakref
 from contextlib import suppress
@@ -22,6 +29,8 @@ from adapters.session.errors import LoginInUse, SessionHeld
 
 _DIRECTORY: Final = "holdfast"
 _SHARED: Final = Path("/tmp")
+_BACKLOG: Final = 128
+"""Connections to a socket that holds a name, which nobody accepts: each is a look at whose it is."""
 _guard = threading.Lock()
 _claims: "weakref.WeakValueDictionary[str, LoginClaim]" = weakref.WeakValueDictionary()
 """Who uses which login in this process."""
@@ -34,7 +43,11 @@ class LoginUser:
     pid: int
     account: str
     session: str
-    """The path of the session file."""
+    """The path of the session file; empty, as ``account`` is, where nothing but the process is known."""
+
+    def __str__(self) -> str:
+        who = f"process {self.pid}" if self.pid else "another program"
+        return f"{who} ({self.account}, {self.session})" if self.session else who
 
 
 @define(eq=False, slots=False)
@@ -45,6 +58,7 @@ class LoginClaim:
     session: Path
     _login: str = field(default="", init=False)
     _descriptor: int | None = field(default=None, init=False)
+    _socket: socket.socket | None = field(default=None, init=False)
 
     def take(self, login: str) -> None:
         """Claim a login by the fingerprint of its key; a claim of another login ends.
@@ -63,13 +77,15 @@ class LoginClaim:
                     other.session,
                 )
             descriptor, user = _lock(login)
-            if descriptor is None and user is not None:
+            named, user = _take_name(login) if user is None else (None, user)
+            if user is not None:
+                if descriptor is not None:
+                    os.close(descriptor)
                 raise SessionHeld(
-                    f"{self.session}: process {user.pid} uses the same login, as {user.account} ({user.session}), and "
-                    "Telegram destroys a key that two connections use; end that program, or log this account in by "
-                    "itself"
+                    f"{self.session}: {user} uses the same login, and Telegram destroys a key that two connections "
+                    "use; end that program, or log this account in by itself"
                 )
-            self._login, self._descriptor = login, descriptor
+            self._login, self._descriptor, self._socket = login, descriptor, named
             _claims[login] = self
         if descriptor is not None:
             with suppress(OSError):  # a full disk: the lock works without a name in it
@@ -85,43 +101,51 @@ class LoginClaim:
             if self._descriptor is not None:
                 with suppress(OSError):
                     os.unlink(_path(self._login))
-                os.close(self._descriptor)
-            self._login, self._descriptor = "", None
+            self._login = ""
+            self._close()
 
-    def __del__(self) -> None:
+    def _close(self) -> None:
         if self._descriptor is not None:
             with suppress(OSError):
                 os.close(self._descriptor)
-            self._descriptor = None
+        if self._socket is not None:
+            self._socket.close()
+        self._descriptor = self._socket = None
+
+    def __del__(self) -> None:
+        self._close()
 
 
 def user_of_login(login: str) -> LoginUser | None:
     """Return who uses the login with this fingerprint now, in whatever process of this user; None if nobody does."""
     path = _path(login)
-    try:
+    with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(path)
-    except OSError:
-        return None
-    else:
-        return None
-    finally:
-        os.close(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _read(path)
+        finally:
+            os.close(descriptor)
+    named, user = _take_name(login)
+    if named is not None:
+        named.close()
+    return user
 
 
 def runtime_directory() -> Path:
     """Return the directory for this user's lock files on this machine.
 
     It is the same for a service and for a shell: neither ``XDG_RUNTIME_DIR`` nor ``TMPDIR`` counts, which one of two
-    programs has and the other has not. Whoever has another ``/tmp`` names a common directory in ``HOLDFAST_LOGINS``.
+    programs has and the other has not. Programs in containers name a common directory in ``HOLDFAST_LOGINS``.
     """
-    given = os.environ.get("HOLDFAST_LOGINS")
-    return Path(given) if given and os.path.isabs(given) else _SHARED / f"{_DIRECTORY}-{os.geteuid()}"
+    given = _given()
+    return Path(given) if given else _SHARED / f"{_DIRECTORY}-{os.geteuid()}"
+
+
+def _given() -> str:
+    given = os.environ.get("HOLDFAST_LOGINS", "")
+    return given if os.path.isabs(given) else ""
 
 
 def _path(login: str) -> Path:
@@ -155,21 +179,53 @@ def _lock(login: str) -> tuple[int | None, LoginUser | None]:
         return None, None
 
 
+def _take_name(login: str) -> tuple[socket.socket | None, LoginUser | None]:
+    """Return a socket that has the login's name, or who has it; neither where there are no such names.
+
+    Such a name is in no directory, and is free when its process has ended, however it did. Who has bound it is believed
+    if it is a process of this user or of root, or if this is root: anybody can see names, and bind them.
+    """
+    if sys.platform != "linux":
+        return None, None
+    name = f"\0holdfast-{_path(login).stem}"
+    if given := _given():
+        name += hashlib.sha256(given.encode()).hexdigest()[:16]
+    try:
+        mine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    except OSError:
+        return None, None
+    try:
+        mine.bind(name)
+        mine.listen(_BACKLOG)
+    except OSError as exc:
+        taken = exc.errno == errno.EADDRINUSE
+        mine.close()
+        return None, _owner_of_name(name) if taken else None
+    return mine, None
+
+
+def _owner_of_name(name: str) -> LoginUser | None:
+    pid, uid = 0, os.geteuid()
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as look:
+        look.setblocking(False)
+        look.connect(name)
+        found = look.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid, uid, _ = struct.unpack("3i", found)
+    return LoginUser(pid, "", "") if uid in (os.geteuid(), 0) or os.geteuid() == 0 else None
+
+
 def _read(path: Path) -> LoginUser:
     """Return what the lock of a login says of its owner."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         said: dict[str, Any] = json.loads(path.read_text("utf-8"))
         return LoginUser(int(said["pid"]), str(said["account"]), str(said["session"]))
-    return LoginUser(0, "an account", "unknown file")
+    return LoginUser(0, "", "")
 
 
 def _forget_in_child() -> None:
     """Close the locks in a child that goes on without ``exec``: it would hold them after this process has ended."""
     for claim in list(_claims.values()):
-        if claim._descriptor is not None:
-            with suppress(OSError):
-                os.close(claim._descriptor)
-            claim._descriptor = None
+        claim._close()
     _claims.clear()
 
 

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from states.events import NO_DESCRIPTORS
 
-PER_ACCOUNT: Final = 6
-"""Of a connected account: its socket, its session file with two files of SQLite's beside it, and its two locks."""
+PER_ACCOUNT: Final = 7
+"""Of a connected account: its socket, its session file with two files of SQLite's beside it, and its three locks."""
 BESIDE: Final = 64
 """Of the engine itself: the database, logs, the socket for commands, readers of files at the same time."""
 ROOM: Final = 3

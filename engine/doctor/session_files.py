@@ -80,7 +80,7 @@ class SessionCheck:
         """Check that no other file's account uses this login now, in whatever program."""
         user = user_of_login(found.login) if found.login else None
         if user is not None and Path(user.session) != self.account.session:
-            text = f"its login is in use by process {user.pid}, as {user.account} ({user.session})"
+            text = f"its login is in use by {user}"
             yield Finding(self.account.name, False, text, "end that program, or log this account in by itself")
 
     def _check_owner(self, owner: Owner) -> Finding:

@@ -13,8 +13,9 @@ import attrs
 import pytest
 
 from adapters.session import login_claim
+from adapters.session.errors import SessionHeld
 from adapters.session.inspect import inspect
-from adapters.session.login_claim import LoginClaim, runtime_directory, user_of_login
+from adapters.session.login_claim import LoginClaim, LoginUser, runtime_directory, user_of_login
 from adapters.telegram import TelegramConnector
 from states.events import ConfigRefused, Connected, DatabaseLocked, Event
 from tests.adapters.session.support import KEY, telethons
@@ -165,7 +166,7 @@ async def test_another_engine_of_this_user_is_seen_and_its_death_too(harness: Da
         with elsewhere(login) as process:
             refused = await attempt(connector)
             assert isinstance(refused, DatabaseLocked)
-            assert f"process {process.pid} uses the same login, as Elsewhere (/srv/other.session)" in refused.detail
+            assert f"process {process.pid} (Elsewhere, /srv/other.session) uses the same login" in refused.detail
             user = user_of_login(login)
             assert user is not None
             assert attrs.astuple(user) == (process.pid, "Elsewhere", "/srv/other.session")
@@ -190,17 +191,23 @@ async def test_a_place_for_locks_that_somebody_else_has_is_not_used(
         await first.settle()
 
 
-@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "TMPDIR", "HOME"])
-def test_a_service_and_a_shell_see_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
-    """The place of the locks does not depend on what a login shell has in its environment and a service has not."""
-    monkeypatch.delenv("HOLDFAST_LOGINS")
-    monkeypatch.setattr(login_claim, "_SHARED", tmp_path)
-    monkeypatch.delenv(name, raising=False)
-    claim = LoginClaim("A", tmp_path / "a.session")
-    claim.take("fingerprint")
-    monkeypatch.setenv(name, str(tmp_path / "other"))
-    assert user_of_login("fingerprint") is not None
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names of sockets that are in no directory")
+@pytest.mark.parametrize("lost", ["removed", "read-only"])
+def test_a_claim_needs_no_lock_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """What tidies up in /tmp, and a /tmp that cannot be written, let no second program use a login."""
+    if lost == "read-only":
+        monkeypatch.setenv("HOLDFAST_LOGINS", "/proc/none")
+    with elsewhere("0123456789abcdef") as process:
+        if lost == "removed":
+            shutil.rmtree(runtime_directory())
+        claim = LoginClaim("A", tmp_path / "a.session")
+        with pytest.raises(SessionHeld, match=f"process {process.pid} uses the same login, and Telegram destroys"):
+            claim.take("0123456789abcdef")
+        assert user_of_login("0123456789abcdef") == LoginUser(process.pid, "", "")
+    claim.take("0123456789abcdef")
+    assert user_of_login("0123456789abcdef") is not None
     claim.release()
+    assert user_of_login("0123456789abcdef") is None
 
 
 def test_the_lock_reveals_nothing_of_the_key(tmp_path: Path) -> None:
@@ -212,4 +219,17 @@ def test_the_lock_reveals_nothing_of_the_key(tmp_path: Path) -> None:
     (lock,) = runtime_directory().iterdir()
     assert login not in lock.name + lock.read_text()
     assert lock.stat().st_mode & 0o77 == 0 == lock.parent.stat().st_mode & 0o77
+    claim.release()
+
+
+@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "TMPDIR", "HOME"])
+def test_a_service_and_a_shell_see_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    """The place of the locks does not depend on what a login shell has in its environment and a service has not."""
+    monkeypatch.delenv("HOLDFAST_LOGINS")
+    monkeypatch.setattr(login_claim, "_SHARED", tmp_path)
+    monkeypatch.delenv(name, raising=False)
+    claim = LoginClaim("A", tmp_path / "a.session")
+    claim.take("fingerprint")
+    monkeypatch.setenv(name, str(tmp_path / "other"))
+    assert user_of_login("fingerprint") is not None
     claim.release()
