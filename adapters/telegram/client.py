@@ -21,6 +21,7 @@ from telethon.tl.types import UpdateNewMessage
 from adapters.system import ContinuousClock
 from adapters.telegram.classify import (
     ClosedInside,
+    DatacenterLost,
     Migrated,
     RequestDropped,
     RequestHeld,
@@ -64,6 +65,10 @@ OF_LINK = (AccountBanned, AuthRejected, ConfigRefused, SessionDuplicated, TimedO
 LINES_PER_MINUTE = 10
 MINUTE = 60.0
 MAX_KINDS_OF_LINES = 256
+REPEATED = (errors.FileMigrateError, errors.FilerefUpgradeNeededError, errors.FileReferenceExpiredError)
+"""Upon these Telethon sends a request for a part of a file again, without end."""
+MAX_REPETITIONS = 5
+"""How often in a row it may do so."""
 SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
 
@@ -174,16 +179,35 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         own = sender is self._sender
         try:
             async with asyncio.timeout(timeout) as deadline:
-                return await translate_cancellation(super()._call(sender.direct, request, ordered=ordered))
+                answer = await translate_cancellation(super()._call(sender.direct, request, ordered=ordered))
         except Exception as exc:
             if not deadline.expired():
+                if isinstance(exc, REPEATED):
+                    self._count_repetition(request, exc)
                 self._report_failure(exc, own=own)
                 if not own and isinstance(exc, (*LOSSES, errors.UnauthorizedError)):
                     raise self._lost(sender, exc) from exc
                 raise
+        else:
+            if getattr(request, "repetitions", 0):
+                request.repetitions = 0
+            return answer
         silence = Unanswered(f"{kind_of(request)} was not answered within {timeout:g} s")
         self._report_failure(silence, own=own)
         raise silence
+
+    def _count_repetition(self, request: Any, exc: Exception) -> None:
+        """Raise ``DatacenterLost`` if a request for a part of a file is refused again and again.
+
+        Telethon sends it again for as long as it is refused like this, as fast as the answers come.
+        """
+        request.repetitions = getattr(request, "repetitions", 0) + 1
+        if request.repetitions > MAX_REPETITIONS:
+            request.repetitions = 0
+            raise DatacenterLost(
+                f"a part of a file was asked for {MAX_REPETITIONS + 1} times, and each time the answer was "
+                f"{type(exc).__name__.removesuffix('Error')}; try again later"
+            ) from exc
 
     async def _check_holds(self, request: Any) -> None:
         if not self._holds:

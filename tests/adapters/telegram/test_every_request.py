@@ -15,6 +15,7 @@ from telethon.tl.types.upload import FileCdnRedirect
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.telegram import TelegramLink
 from adapters.telegram.classify import DatacenterLost, RequestDropped, RequestHeld, Unanswered
+from adapters.telegram.client import MAX_REPETITIONS
 from adapters.telegram.job_errors import classify_job_error
 from states.events import AuthRejected, FloodWait, TimedOut
 from states.jobs import Raised
@@ -78,6 +79,32 @@ async def test_a_file_that_is_elsewhere_is_found_there(harness: DatacenterHarnes
         for _ in range(2):
             assert await downloaded(link.client, number, None) == FILE
         assert dc.stats()["accepted"] == 2
+
+
+async def test_a_file_that_is_always_elsewhere_is_given_up(harness: DatacenterHarness) -> None:
+    """A datacenter that sends the client to itself again and again is asked a few times; later the file is found."""
+    async with with_file(harness, ELSEWHERE) as (dc, link, number):
+        always = Fault(
+            FaultKind.RPC_ERROR, request="upload.getFile", code=303, text="FILE_MIGRATE_4", duration=10 * TIMEOUT
+        )
+        await dc.inject(always)
+        with pytest.raises(DatacenterLost, match="6 times, and each time the answer was FileMigrate; try again later"):
+            await downloaded(link.client, number, None)
+        assert dc.stats()["requests"]["upload.getFile"] == 6
+        await dc.clear()
+        assert await downloaded(link.client, number, None) == FILE
+
+
+async def test_a_part_that_was_answered_begins_the_count_anew(harness: DatacenterHarness) -> None:
+    """A long download may be sent elsewhere more often than one part may."""
+    async with with_file(harness, ELSEWHERE) as (dc, link, number):
+        migrated = Fault(FaultKind.RPC_ERROR, request="upload.getFile", code=303, text="FILE_MIGRATE_4", times=1)
+        pieces = []
+        async for piece in link.client.iter_download(document(number), dc_id=ELSEWHERE, request_size=16384):
+            pieces.append(bytes(piece))
+            await dc.inject(migrated)
+        assert b"".join(pieces) == FILE
+        assert len(pieces) > MAX_REPETITIONS + 1
 
 
 @WAYS
