@@ -4,6 +4,7 @@ A bad value raises ValueError with a sentence that continues after the key: ``mu
 it cannot be a secret; a value from the environment is never quoted.
 """
 
+import binascii
 import datetime
 import os
 import re
@@ -32,6 +33,8 @@ _VARIABLE: Final = re.compile(r"(\$)?\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 
 _MAX_PEM: Final = 64 * 1024  # bytes
 _PEM: Final = re.compile(r"-----BEGIN RSA PUBLIC KEY-----\n[A-Za-z0-9+/=\s]+-----END RSA PUBLIC KEY-----")
+_RSA_BITS: Final = (512, 8192)
+"""From the shortest to the longest modulus of a server's key; Telegram's has 2048 bits."""
 
 _TYPE_NAMES: Final[tuple[tuple[type, str], ...]] = (
     (type(None), "an empty value"),
@@ -258,6 +261,8 @@ def to_public_key(value: object, folder: Path) -> str:
         reason = error.strerror or "it cannot be opened"
         raise ValueError(f"{name} cannot be read ({reason}); give the path of a readable PEM file") from None
     if found := _PEM.search(pem):
+        if not _is_rsa_key(found[0]):
+            raise ValueError(f"{name} holds a damaged key: what is in its block is no RSA key; copy it again")
         return found[0] + "\n"
     if "PRIVATE KEY" in pem:
         public = path.with_name(f"{path.stem}.pub.pem")
@@ -271,6 +276,30 @@ def to_public_key(value: object, folder: Path) -> str:
         else "give the path of one that does"
     )
     raise ValueError(f"{name} holds no 'BEGIN RSA PUBLIC KEY' block (PKCS#1); {advice}")
+
+
+def _is_rsa_key(block: str) -> bool:
+    """Return whether a PEM block has a PKCS#1 key: in DER a sequence of a modulus and an exponent."""
+    try:
+        whole = binascii.a2b_base64("".join(block.split("-----")[2].split()), strict_mode=True)
+        sequence, rest = _der(whole, 0x30)
+        modulus, exponent = _der(sequence, 0x02)
+        power, more = _der(exponent, 0x02)
+    except (ValueError, IndexError):
+        return False
+    n, e = (int.from_bytes(each, "big", signed=True) for each in (modulus, power))
+    return not rest and not more and n % 2 == 1 and n > 0 and _RSA_BITS[0] <= n.bit_length() <= _RSA_BITS[1] and e > 2
+
+
+def _der(data: bytes, tag: int) -> tuple[bytes, bytes]:
+    """Return the content of the first element in ``data``, and what follows. Raises ``ValueError``, ``IndexError``."""
+    size, start = data[1], 2
+    if size & 0x80:
+        start += size & 0x7F
+        size = int.from_bytes(data[2:start], "big")
+    if data[0] != tag or start + size > len(data):
+        raise ValueError
+    return data[start : start + size], data[start + size :]
 
 
 def _is_number_of_environment(value: object, form: re.Pattern[str]) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from adapters.sandbox import Sandbox
 from adapters.sqlite.jobs import NewJob, add
 from tests.engine.commands import Run, runs
+from tests.engine.config.texts import PEM
 from tests.engine.harness import FAST, EngineHarness, all_are
 
 ACCOUNTS = "  - {name: Account 1, session: account1}\n  - {name: Account 2, session: account2}"
@@ -43,7 +44,7 @@ def harness(tmp_path: Path) -> EngineHarness:
     (tmp_path / "my_counting.py").write_text(MODULE)
     made = EngineHarness(tmp_path)
     made.write("{id: 2, host: 127.0.0.1, port: 9, public_key: dc.pem}", ACCOUNTS, "work: {modules: [my_counting.py]}\n")
-    (tmp_path / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nMIIB\n-----END RSA PUBLIC KEY-----\n")
+    (tmp_path / "dc.pem").write_text(PEM)
     return made
 
 

@@ -12,7 +12,7 @@ from engine.config import (
     load,
     parse_duration,
 )
-from tests.engine.config.texts import API_HASH, HEAD, ONE, PHONE, SANDBOX, Load, Problems
+from tests.engine.config.texts import API_HASH, HEAD, KEY, ONE, PHONE, SANDBOX, Load, Problems
 
 ACCOUNT = HEAD + "accounts: [{name: A, session: a, %s}]"
 
@@ -453,3 +453,19 @@ def test_a_mistake_beside_a_wildcard_is_told_once_and_where_it_is(tmp_path: Path
         "accounts[3].session",
     ]
     assert "accounts[1] and accounts[0] have the same name ('c')" in said[1]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "abcde", "MIIB", "====", "AAAA", KEY[:200], KEY[4:], f"{KEY}AAAA", KEY.replace("MIIB", "MIIC"), "A" * 400,
+        "MAYCAQMCAQM=", f"{KEY[:100]}={KEY[101:]}",
+    ],
+)  # fmt: skip
+def test_a_damaged_key_is_told_before_anything_starts(bad: Problems, tmp_path: Path, block: str) -> None:
+    """Half a key, or another text in its block, is a problem of the config, not of the first connection."""
+    (tmp_path / "dc.pem").write_text(f"-----BEGIN RSA PUBLIC KEY-----\n{block}\n-----END RSA PUBLIC KEY-----\n")
+    text = HEAD.replace("}", ", datacenter: {id: 2, host: h, port: 1, public_key: dc.pem}}")
+    (problem,) = bad(text + ONE)
+    assert "damaged key" in problem
+    assert block not in problem

@@ -8,7 +8,12 @@ from engine.config import Config
 
 API_HASH = "0123456789abcdef0123456789abcdef"
 PHONE = "+9996620001"
-KEY = "MIIBCgKCAQEAvMarkerOfTheKeyMarkerOfTheKey"
+KEY = (
+    "MIIBCgKCAQEAyMEdY1aR+sCR3ZSJrtztKTKqigvO/vBfqACJLZtS7QMgCGXJ6XIRyy7mx66W0/sOFa7/1mAZtEoIokDP3ShoqF4f"
+    "VNb6XeqgQfaUHd8wJpDWHcR2OFwvplUUI1PLTktZ9uW2WE23b+ixNwJjJGwBDJPQEQFBE+vfmH0JP503wr5INS1poWg/j25sIWeY"
+    "PHYeOrFp/eXaqhISP6G+q2IeTaWTXpwZj4LzXq5YOpk4bYEQ6mvRq7D1aHWfYmlEGepfaYR8Q0YqvvhYtMte3ITnuSJs171+GDqp"
+    "dKcSwHnd6FudwGO4pcCOj4WcDuXc2CTHgH8gFTNhp/Y8/SpDOhvn9QIDAQAB"
+)
 PEM = f"-----BEGIN RSA PUBLIC KEY-----\n{KEY}\n-----END RSA PUBLIC KEY-----\n"
 BOT_TOKEN = "7000000001:TokenOfTheBotTokenOfTheBot"
 PROXY_PASSWORD = "PasswordOfTheProxyPasswordOfTheProxy"

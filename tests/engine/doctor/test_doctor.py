@@ -148,11 +148,12 @@ def test_a_bad_config_is_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_a_key_that_cannot_be_read_is_reported(harness: EngineHarness, capsys: Any) -> None:
-    """A public key that cannot be read is a line, not a traceback."""
+    """A public key that is damaged is a problem of the config, not a traceback."""
     (harness.directory / "dc.pem").write_text("-----BEGIN RSA PUBLIC KEY-----\nabcde\n-----END RSA PUBLIC KEY-----\n")
-    code, findings = doctor(harness, capsys)
-    assert code == 1
-    assert "could not be checked" in wrong(findings, "network")[0]
+    with pytest.raises(SystemExit) as left:
+        app(["doctor", str(harness.config)])
+    assert left.value.code == 2
+    assert "holds a damaged key" in capsys.readouterr().err
 
 
 # --- more of what can be wrong ---------------------------------------------------------------------------------------
