@@ -105,8 +105,9 @@ def _import(one: AccountConfig, source: str) -> None:
             transfer.create_session(one.session, login)
     except FileNotFoundError as exc:
         # Never quoted: a login as text may stand where the file belongs.
-        missing = exc.filename == source
-        fail(EXIT_BAD_INPUT if missing else EXIT_FAILED, "there is no such file" if missing else str(exc.strerror))
+        if exc.filename == source:
+            fail(EXIT_BAD_INPUT, "there is no such file to import from; check its path")
+        fail(EXIT_FAILED, f"{one.session}: {str(exc.strerror).lower()}; see that the directory can be written")
     except NoLogin as exc:
         fail(EXIT_FAILED, f"nothing is imported: {exc}")
 

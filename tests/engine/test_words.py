@@ -188,8 +188,8 @@ COMMAND = re.compile(r"(?:(?:[A-Z]+=\S+ +)*)((?:\S+ )*(?:python -m engine|holdfa
 FILLED = {
     "ACCOUNT": "'Account 1'", "SEQ": "3", "NUMBER": "1", "1234": "3", "CONFIG": "config.yaml", "COMMAND": "--help",
 }  # fmt: skip
-NOT_RUN = ("run", "login", "logout", "verify", "doctor", "session restore", "--install-completion")
-"""Commands whose words alone are tried, with ``--help``: they take long, ask, or change the shell."""
+NOT_RUN = ("run", "login", "logout", "verify", "doctor", "session restore", "session import", "--install-completion")
+"""Commands whose words alone are tried, with ``--help``: they take long, ask, read a login, or change the shell."""
 
 
 def documented() -> list[tuple[str, str, str]]:

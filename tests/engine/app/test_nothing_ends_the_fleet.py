@@ -61,7 +61,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for milliseconds where the engine waits for seconds."""
     monkeypatch.setattr(watchers, "PAUSES", (0.01,))
     monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(network_probe, "MIN_PAUSE", 0.01)
+    monkeypatch.setattr(network_probe, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(network_probe, "LEAST_PAUSE", 0.01)
     monkeypatch.setattr(clock_watch, "CHECK_EVERY", 0.01)
     monkeypatch.setattr(credentials_watch, "CHECK_INTERVAL", 0.01)
 
