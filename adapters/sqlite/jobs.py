@@ -283,6 +283,7 @@ def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
 def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connection]:
     """Open the file, create it if need be, and write in one transaction; if ``queues``, at this process's turn."""
     with translating_errors(path), naming_file(path):
+        schema.check_owner(path)
         connection = open_database(path)
         process_queue = ProcessQueue(path)
         try:

@@ -171,6 +171,7 @@ class JournalWriter:
 
 
 def _open(path: Path, memory: Memory) -> sqlite3.Connection:
+    schema.check_owner(path)
     connection = open_database(path)
     try:
         schema.migrate(connection, path)

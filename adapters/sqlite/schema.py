@@ -16,11 +16,19 @@ engine runs. No clock decides this, because clocks can be wrong.
 """
 
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Final, NoReturn
 
 from adapters.sqlite import job_schema
-from adapters.sqlite.errors import JournalTooNew, translating_errors
+from adapters.sqlite.connect import open_read_only
+from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import ROWS, Statement, cell
+from states.events import DatabaseCorrupt
+
+_TABLES: Final = {"names", "policies", "lives", "journal", "snapshots"}
+"""The tables that every version of the schema has."""
+_SELECT_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite!_%' ESCAPE '!'"
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -172,14 +180,35 @@ def real(number: float | None) -> str | None:
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:
-    """Return the version of the schema in the file; 0 for a file without one. Raises ``JournalTooNew``."""
+    """Return the version of the schema in the file; 0 for an empty file.
+
+    Raises ``JournalTooNew``, and ``DatabaseUnusable`` for the database of another program, or one that lacks tables.
+    """
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    tables = {name for (name,) in connection.execute(_SELECT_TABLES)}
+    if tables and not tables & _TABLES:
+        _refuse(path, "this is the database of another program", "move it away, or choose another storage.directory")
+    if version and version <= len(MIGRATIONS) and not tables >= _TABLES:
+        missing = ", ".join(sorted(_TABLES - tables))
+        _refuse(path, f"the database lacks tables ({missing})", "move it away and start with an empty one")
     if version > len(MIGRATIONS):
         raise JournalTooNew(
             f"{path}: the journal has schema {version}, and this version of the program knows {len(MIGRATIONS)}; "
             "use the version that wrote it, or a newer one"
         )
     return version
+
+
+def _refuse(path: Path, why: str, advice: str) -> NoReturn:
+    raise DatabaseUnusable(f"{path}: {why}; {advice}", DatabaseCorrupt(detail=why))
+
+
+def check_owner(path: Path) -> None:
+    """Raise ``DatabaseUnusable`` if the file is the database of another program, without writing to it."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size:
+            with closing(open_read_only(path)) as connection:
+                schema_version(connection, path)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
