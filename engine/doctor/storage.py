@@ -9,7 +9,7 @@ from typing import Final
 
 from adapters.sqlite import DatabaseUnusable, open_read_only
 from adapters.sqlite.integrity import is_intact
-from adapters.sqlite.schema import VERSION
+from adapters.sqlite.schema import VERSION, schema_version
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.config import Config
@@ -58,6 +58,8 @@ def _check_journal(config: Config, path: Path, holder: Holder | None, fix: bool)
         with closing(open_read_only(path, busy_timeout=BUSY_TIMEOUT)) as database:
             mode = str(database.execute("pragma journal_mode").fetchone()[0])
             version = int(database.execute("pragma user_version").fetchone()[0])
+            if version <= VERSION:
+                schema_version(database, path)  # before anything is mended: it may be another program's database
             intact = is_intact(database, timeout=INTEGRITY_TIMEOUT)
     except DatabaseUnusable as exc:
         damaged = isinstance(exc.failure, DatabaseCorrupt)

@@ -248,6 +248,19 @@ def test_a_locked_session_is_not_to_be_restored(harness: EngineHarness, capsys: 
     assert told["mend"] == ""
 
 
+def test_the_database_of_another_program_is_told_and_stays_as_it_is(harness: EngineHarness, capsys: Any) -> None:
+    """``--fix`` does not turn WAL on in it."""
+    path = harness.directory / "data" / "engine.db"
+    with closing(open_database(path)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+        database.execute("CREATE TABLE sessions (auth_key BLOB)")
+    before = path.read_bytes()
+    _, findings = doctor(harness, capsys, "--fix")
+    (told,) = [one for one in findings if one["about"] == "journal"]
+    assert "the database of another program" in told["text"]
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["junk", "newer", "loose", "not wal", "damaged"])
 def test_what_is_wrong_with_the_journal_is_told(harness: EngineHarness, capsys: Any, kind: str) -> None:
     """Each fault is one line with what mends it, and the command that is given works."""
