@@ -38,6 +38,7 @@ from adapters.sqlite.open_file import Loss, OpenFile
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Queue, QueuedRow, QueuedWrite, Statement, batch_rows
 from adapters.sqlite.rescue import Rescue, rescue
+from adapters.sqlite.schema import schema_version
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure, Unexpected
 
 WriterObserver = Callable[[Failure | None, int], None]
@@ -303,7 +304,7 @@ class GroupWriter:
                 if failure is None:
                     self._store(batch)
             except sqlite3.Error as exc:
-                failure = database_failure(exc)
+                failure = database_failure(exc) or self._missing_tables()
                 if failure is None:
                     raise
                 if _is_damage(exc, failure) and self.memory is not None and self._rescue(Loss.DAMAGED) is None:
@@ -345,9 +346,18 @@ class GroupWriter:
         self._suspected.clear()
         return None if loss is None else self._rescue(loss)
 
+    def _missing_tables(self) -> Failure | None:
+        """Return what is wrong if another program has deleted tables; None if they are there."""
+        try:
+            if self.memory is not None:
+                schema_version(self.connection, Path(self.path))
+        except DatabaseUnusable as exc:
+            return exc.failure
+        return None
+
     def _seems_intact(self) -> bool:
         try:
-            return is_intact(self.connection, timeout=_CHECK_SECONDS) is True
+            return is_intact(self.connection, timeout=_CHECK_SECONDS) is True and self._missing_tables() is None
         except sqlite3.Error as exc:
             return not isinstance(database_failure(exc), DatabaseCorrupt)
 

@@ -137,3 +137,15 @@ async def test_a_mark_that_a_reader_kept_out_of_the_file_comes_there_later(tmp_p
         await at.journal.look()
         assert len(file._marks) == 1
         assert at.told == []
+
+
+async def test_a_table_that_another_program_deletes_comes_back(tmp_path: Path) -> None:
+    """The writer goes on in a new file; it does not stop for ever with "no such table"."""
+    async with place(tmp_path / "engine.db") as at:
+        with closing(sqlite3.connect(at.path)) as other:
+            other.execute("DROP TABLE snapshots")
+        await at.journal.save("Account 1", NEW)
+        await at.journal.flush()
+        assert [told.loss for told in at.told] == [Loss.DAMAGED]
+        assert at.stored()["Account 1"] is NEW.state
+        assert at.jobs() == [1, 2, 3]
