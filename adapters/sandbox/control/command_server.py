@@ -1,5 +1,6 @@
 """The control connection: the token, then JSON lines over TCP, one command a line, one answer a line."""
 
+import contextlib
 import json
 import logging
 import secrets
@@ -70,7 +71,8 @@ class CommandServer:
     """The first line of every connection."""
     _clock: Callable[[], float] = anyio.current_time
     _running: int = 0
-    _strangers: int = 0
+    _strangers: list[anyio.CancelScope] = field(factory=list)
+    """Those who have not sent the token yet, the oldest first."""
     _connections: int = 0
 
     async def serve(self, stream: AnyByteStream) -> None:
@@ -78,7 +80,7 @@ class CommandServer:
         async with stream:
             try:
                 lines = BufferedByteReceiveStream(stream)
-                if self._strangers >= MAX_STRANGERS or self._connections >= MAX_CONNECTIONS:
+                if self._connections >= MAX_CONNECTIONS:
                     await self._reply(stream, _error_reply("Too many control connections; close some."))
                 elif await self._knows_token(stream, lines):
                     self._connections += 1
@@ -94,14 +96,14 @@ class CommandServer:
     async def _knows_token(self, stream: AnyByteStream, lines: BufferedByteReceiveStream) -> bool:
         """Return whether the first line is the token; say so if it is not."""
         line = b""
-        self._strangers += 1
-        try:
-            with anyio.move_on_after(TOKEN_TIMEOUT_SECONDS):
+        if len(self._strangers) >= MAX_STRANGERS:  # whoever knows the token sends it at once, so the oldest does not
+            self._strangers.pop(0).cancel()
+        with anyio.move_on_after(TOKEN_TIMEOUT_SECONDS) as scope:
+            self._strangers.append(scope)
+            with contextlib.suppress(anyio.DelimiterNotFound):
                 line = await lines.receive_until(b"\n", 2 * len(self._token))
-        except anyio.DelimiterNotFound:
-            pass
-        finally:
-            self._strangers -= 1
+        if scope in self._strangers:
+            self._strangers.remove(scope)
         if compare_digest(line.strip(), self._token.encode()):
             return True
         sentence = "The first line is the token: send the file control.token of this sandbox before the command."
