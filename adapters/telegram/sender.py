@@ -136,6 +136,8 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         self._pending_ack.add(message.msg_id)
         try:
             await self._handlers.get(message.obj.CONSTRUCTOR_ID, self._handle_update)(message)
+        except asyncio.InvalidStateError:
+            pass  # a pong that came too late: nobody waits for it any more
         except Exception as exc:
             self._unread(exc)
         finally:
