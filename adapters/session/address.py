@@ -3,6 +3,7 @@
 from typing import Final
 
 from adapters.session.contents import Identity
+from adapters.session.schema import as_number, as_text
 
 PORT: Final = 443
 TELEGRAM: Final = {
@@ -17,6 +18,7 @@ TELEGRAM: Final = {
 Source: the table that Telethon and TDLib have built in.
 """
 
+_NUMBERS: Final = {host: number for number, host in TELEGRAM.items()}
 Address = tuple[int, str, int]
 """Number, host and port of a datacenter."""
 
@@ -26,7 +28,8 @@ def address_of(identity: Identity) -> Address | None:
 
     Nothing of it is written back: what stands in the file stays there to the letter.
     """
-    dc_id = identity.dc_id if isinstance(identity.dc_id, int) else 0
-    host = str(identity.address or "").strip().removeprefix("[").removesuffix("]") or TELEGRAM.get(dc_id, "")
+    dc_id = as_number(identity.dc_id) or 0
+    host = as_text(identity.address).strip().removeprefix("[").removesuffix("]") or TELEGRAM.get(dc_id, "")
+    dc_id = dc_id or _NUMBERS.get(host, 0)
     port = identity.port if identity.port and 0 < identity.port < 65536 else PORT
     return (dc_id, host, port) if dc_id and host else None

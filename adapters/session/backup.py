@@ -22,7 +22,7 @@ from attrs import frozen
 from adapters.session import file as files
 from adapters.session.errors import NotASession, SessionDamaged, SessionError
 from adapters.session.inspect import open_quietly
-from adapters.session.schema import as_bytes, choose_row, read_table, schema_of
+from adapters.session.schema import KEY_BYTES, as_bytes, choose_row, read_table, schema_of
 from adapters.sqlite.connect import create_directories, create_privately
 from adapters.sqlite.errors import database_failure, unusable
 from states.events import DatabaseCorrupt
@@ -298,7 +298,8 @@ def _find_flaw(path: Path) -> str | None:
         if not isinstance(database_failure(exc), DatabaseCorrupt):
             raise
         return "the file is damaged"
-    return None if row and as_bytes(row[3]) else NO_LOGIN
+    key = as_bytes(row[3]) if row else b""
+    return NO_LOGIN if not key else None if len(key) == KEY_BYTES else "its key is not whole"
 
 
 def _translate(session: Path, exc: sqlite3.Error | OSError) -> Exception:

@@ -13,7 +13,7 @@ from adapters.file_names import EXTENSION, IMPORT, name_problem
 from adapters.files import check_database
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession
-from adapters.session.schema import CREATE, VERSION, as_bytes, check_is_file, choose_row, read_table
+from adapters.session.schema import CREATE, VERSION, as_bytes, as_number, check_is_file, choose_row, read_table
 from adapters.sqlite.connect import create_privately
 from adapters.sqlite.errors import translating_errors
 from adapters.system import forks
@@ -57,7 +57,9 @@ def connect(path: Path, *, mode: str, timeout: float) -> sqlite3.Connection:
     check_database(path, follow=True)
     forks.withhold_database(path)
     uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
-    return sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+    database.text_factory = lambda text: text.decode(errors="replace")  # one bad name is no reason to refuse a file
+    return database
 
 
 def create(path: Path) -> None:
@@ -108,11 +110,10 @@ def _stat_one(path: Path) -> tuple[int, int, int, int] | None:
 
 def load(database: sqlite3.Connection) -> Contents:
     """Return everything that a session file holds, of whatever schema. Raises ``sqlite3`` errors."""
-    database.text_factory = lambda text: text.decode(errors="replace")  # one bad name is no reason to refuse a file
     return Contents(
         load_identity(database),
         {row[0]: row[1:] for row in read_table(database, "entities") if row[1] is not None},
-        {row[0]: row[1:] for row in read_table(database, "update_state") if None not in row},
+        {row[0]: row[1:] for row in read_table(database, "update_state") if _are_numbers(row)},
         {row[:3]: row[3:] for row in read_table(database, "sent_files") if None not in row},
     )
 
@@ -123,16 +124,23 @@ def load_identity(database: sqlite3.Connection) -> Identity:
     if row is None:
         return Identity()
     dc_id, address, port, key, takeout_id, temporary_key = row
-    port = port if isinstance(port, int) else int(port) if isinstance(port, str) and port.isdigit() else None
-    return Identity(dc_id or 0, address, port, as_bytes(key), takeout_id, as_bytes(temporary_key))
+    return Identity(dc_id or 0, address, as_number(port), as_bytes(key), takeout_id, as_bytes(temporary_key))
+
+
+def _are_numbers(row: Iterable[Any]) -> bool:
+    """Return whether an update state can be used: a column of SQLite's may hold anything."""
+    return all(isinstance(value, int | float) and abs(value) < 2**63 for value in row)
 
 
 def upgrade(database: sqlite3.Connection, statements: Sequence[str]) -> None:
     """Give an older file what it lacks, see ``schema_of``, in one transaction. Raises ``sqlite3`` errors."""
+    database.execute("pragma legacy_alter_table = on")  # or a view of a cache would forbid to give that another form
     database.execute("begin immediate")
     try:
+        before = _logins(database)
         for statement in statements:
             database.execute(statement)
+        _check_logins(database, before)
         database.execute("commit")
     except BaseException:
         if database.in_transaction:
@@ -150,13 +158,27 @@ def write(database: sqlite3.Connection, changes: Changes, expected: tuple[bytes,
         row = choose_row(read_table(database, "sessions"))
         found = as_bytes(row[3]) if row else b""
         if found in expected:
+            before = _logins(database)
             _write(database, changes, row)
+            if changes.identity is None or _is_same_login(changes.identity, row):
+                _check_logins(database, before)
         database.execute("commit")
         return found in expected
     except BaseException:
         if database.in_transaction:  # many errors of SQLite roll back by themselves
             database.execute("rollback")
         raise
+
+
+def _logins(database: sqlite3.Connection) -> list[Any]:
+    """Return what no upgrade and no change of other rows may touch."""
+    return sorted((row[:4] for row in read_table(database, "sessions")), key=repr)
+
+
+def _check_logins(database: sqlite3.Connection, before: list[Any]) -> None:
+    """Raise ``sqlite3.IntegrityError`` if a write changed more than it says: a file may have triggers."""
+    if _logins(database) != before:
+        raise sqlite3.IntegrityError("a trigger in the file changes the login at each write; remove it from the file")
 
 
 def _write(database: sqlite3.Connection, changes: Changes, row: Any) -> None:
@@ -168,16 +190,23 @@ def _write(database: sqlite3.Connection, changes: Changes, row: Any) -> None:
             database.executemany(sql, rows)
 
 
+def _is_same_login(mine: Identity, row: Any) -> bool:
+    """Return whether a row has the key of an account, and the place where it is known."""
+    if row is None or not mine.key or as_bytes(row[3]) != mine.key:
+        return False
+    return (row[0] or 0, row[1]) == (mine.dc_id, mine.address)
+
+
 def _write_identity(database: sqlite3.Connection, mine: Identity, row: Any) -> None:
     """Write the account's row; ``row`` is the one that the file has of it now.
 
     Of a row with the same login, only what is not the login is written: its key and address stay as they are, to the
     letter, and other rows are nobody's business. Another login takes the place of all rows, as Telethon does it.
     """
-    if row is not None and mine.key and as_bytes(row[3]) == mine.key and (row[0], row[1]) == (mine.dc_id, mine.address):
+    if _is_same_login(mine, row):
         database.execute(
-            "update sessions set takeout_id = ?, tmp_auth_key = ? where dc_id = ?",
-            (mine.takeout_id, mine.temporary_key, mine.dc_id),
+            "update sessions set takeout_id = ?, tmp_auth_key = ? where dc_id is ?",
+            (mine.takeout_id, mine.temporary_key, row[0]),
         )
         return
     database.execute("delete from sessions")

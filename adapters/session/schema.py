@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from adapters.file_names import is_string_session
 from adapters.session.errors import NotADatabase, NotASession, SessionEmpty, SessionTooNew
 
 VERSION: Final = 8
@@ -21,6 +22,16 @@ VERSION: Final = 8
 KEY_BYTES: Final = 256
 NO_KEY: Final = f"what stands where its key belongs has not {KEY_BYTES} bytes; restore a backup of it, or log in again"
 
+_DESKTOP: Final = ("key_datas", "key_data", "D877F83D5D9AC9C0")
+"""Names in Telegram Desktop's directory."""
+_KINDS_BY_HEAD: Final = {
+    b"TDF$": "of Telegram Desktop",
+    b"PK\3\4": "a zip archive, which has to be unpacked first",
+    b"\x1f\x8b": "a gzip archive, which has to be unpacked first",
+    b"<?php": "a session of MadelineProto",
+    b"\xff\xfe": "a text",
+    b"\xfe\xff": "a text",
+}
 _MIN_BYTES: Final = 512
 """SQLite's smallest page: a database has at least one of them."""
 _HEADER: Final = b"SQLite format 3\0"
@@ -108,6 +119,11 @@ def check_is_file(path: Path) -> None:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
         return
+    if stat.S_ISDIR(mode) and any((path / name).exists() for name in _DESKTOP):
+        raise NotASession(
+            f"{path}: this is a tdata directory of Telegram Desktop, which cannot be used here; give another name and "
+            "log in there once"
+        )
     if stat.S_ISDIR(mode):
         raise NotASession(f"{path}: this is a directory; name the session file in it, or another file")
     if not stat.S_ISREG(mode):
@@ -133,6 +149,11 @@ def _no_database(path: Path) -> NotADatabase:
         head = file.read(_MIN_BYTES)
     if head.startswith(_HEADER):
         return NotADatabase(f"{path}: only the first bytes of a session are left in the file; restore a backup of it")
+    if len(head) < _MIN_BYTES and is_string_session(head.decode("ascii", errors="replace")):
+        return NotADatabase(
+            f"{path}: the file holds a login as text, and no session; give another name, and take the login over with "
+            "'session import'"
+        )
     return NotADatabase(
         f"{path}: the file is {_describe(head)}, and neither a session nor any other SQLite database; name the right "
         "file, or move it away and log in again"
@@ -143,6 +164,9 @@ def _describe(head: bytes) -> str:
     """Return what kind of data a file begins with."""
     if not head.strip(b"\0"):
         return "nothing but zeros"
+    for start, kind in _KINDS_BY_HEAD.items():
+        if head.startswith(start):
+            return kind
     with suppress(UnicodeDecodeError):
         text = head[:-3].decode() if len(head) == _MIN_BYTES else head.decode()  # the cut may be within a letter
         if all(letter.isprintable() or letter.isspace() for letter in text):
@@ -277,6 +301,22 @@ def read_table(database: sqlite3.Connection, name: str) -> list[Any]:
 def choose_row(rows: list[Any]) -> Any:
     """Return the row of ``sessions`` that is the account's: the first with a whole key. None if there is no row."""
     return next((row for row in rows if len(as_bytes(row[3])) == KEY_BYTES), rows[0] if rows else None)
+
+
+def as_number(value: Any) -> int | None:
+    """Return a column's value as a whole number, however a converter has stored it; None if it is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bytes | str):
+        text = value.decode("ascii", errors="replace") if isinstance(value, bytes) else value
+        text = text.strip()
+        return int(text) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 19 else None
+    return value if isinstance(value, int) else None
+
+
+def as_text(value: Any) -> str:
+    """Return a column's value as text, however a converter has stored it."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
 
 
 def as_bytes(value: Any) -> bytes:

@@ -7,6 +7,7 @@ the SQLite file of Pyrogram 2 (schema 3), which Kurigram brings to its own schem
 
 import base64
 import binascii
+import codecs
 import ipaddress
 import os
 import sqlite3
@@ -100,7 +101,7 @@ def checked(
 
 def from_text(text: str) -> PortableLogin:
     """Return the login in a string of Telethon, Pyrogram or Kurigram. Raises ``NoLogin``."""
-    plain = text.strip().rstrip("=")
+    plain = "".join(text.split()).strip("'\"").rstrip("=")  # a mail breaks lines, and a program's text has quotes
     if plain.startswith(_VERSION) and len(plain) in _TELETHON:
         size = _TELETHON[len(plain)]
         dc_id, host, port, key = struct.unpack(f">B{size}sH{KEY_BYTES}s", _decode(plain[1:], 1 + size + 2 + KEY_BYTES))
@@ -164,6 +165,9 @@ def read(path: Path) -> PortableLogin | None:
         raise NoLogin(f"{path}: the file has more than a gigabyte, and no session file is so large")
     with translating_errors(path), closing(files.connect(path, mode="ro", timeout=files.OPEN_TIMEOUT)) as database:
         database.execute("pragma trusted_schema = off")
+        kinds = database.execute("select type from sqlite_master where lower(name) = 'sessions'").fetchall()
+        if kinds == [("view",)]:
+            raise NoLogin("its table sessions is a view, which may be anything; make a table of it")
         there = {row[1].lower() for row in database.execute("pragma table_info(sessions)")}
         if not {"user_id", "is_bot", "auth_key", "dc_id"} <= there:
             return None
@@ -180,7 +184,7 @@ def from_bytes(data: bytes) -> PortableLogin:
     if len(data) > MAX_TEXT_BYTES:
         raise NoLogin("it is too long for a string session, and is no session file; name the right file")
     try:
-        return from_text(data.decode("ascii"))
+        return from_text(data.removeprefix(codecs.BOM_UTF8).decode("ascii"))
     except UnicodeDecodeError:
         raise NoLogin("it is neither a session file nor the text of a string session; name the right file") from None
 
@@ -229,10 +233,14 @@ def create_session(path: Path, login: PortableLogin) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a new file, for this user alone. Raises ``FileExistsError`` and other ``OSError``."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(descriptor)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(descriptor)
+    except BaseException:
+        path.unlink(missing_ok=True)  # half a login is of no use, and would be in the way of the next try
+        raise
 
 
 def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:

@@ -18,6 +18,7 @@ from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, Sessi
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.session.login_claim import LoginClaim
+from adapters.session.schema import as_number
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, LentKey
@@ -136,7 +137,7 @@ class EngineSession(HoldfastSession):
         super()._adopt()
         self.key: bytes = self._contents.identity.key or b""
         self._lent_key = LentKey(self.key) if self.key else None
-        self._home = (int(self._dc_id), self._server_address, self._port)
+        self._home = (as_number(self._dc_id) or 0, self._server_address, self._port)
 
     @property
     def dc_id(self) -> int:

@@ -68,7 +68,7 @@ def export_login(
 
 
 @app.command(name="import")
-def import_login(*words: ConfigAndAccount) -> None:
+def import_login(*words: Annotated[ConfigAndAccount, Parameter(allow_leading_hyphen=True)]) -> None:
     """Make an account's session of a login in FILE, or from standard input if that is -.
 
     FILE is a string session of Telethon, Pyrogram or Kurigram, a session file of Pyrogram or Kurigram, or one of

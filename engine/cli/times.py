@@ -67,7 +67,8 @@ def parse_moment(text: str, now: float) -> float:
         except ValueError:
             return _of_calendar(text)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{text[:40]!r} is no time; write {FORMS}") from None
+        shown = repr(text) if len(text) <= 40 else "what is written here"  # which may be a secret
+        raise ValueError(f"{shown} is no time; write {FORMS}") from None
 
 
 def _of_calendar(text: str) -> float:

@@ -241,7 +241,11 @@ def to_session(value: object, folder: Path) -> Path:
         text = f"{text}{EXTENSION}"
     if text.isprintable() and (problem := name_problem(text)) is not None:
         raise ValueError(problem)
-    return to_path(text, folder)
+    path = to_path(text, folder)
+    if path.suffix == EXTENSION:
+        return path
+    named = folder / Path(text).expanduser()  # a link to a file that is called otherwise: Telethon opens it by the link
+    return Path(os.path.realpath(named.parent)) / named.name
 
 
 def to_public_key(value: object, folder: Path) -> str:

@@ -1,5 +1,7 @@
 """``session import`` and ``session export``: the real commands on real files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,17 @@ def test_a_session_of_telethons_keeps_all_it_knows(harness: EngineHarness) -> No
     assert read(other) is None
     assert run(harness, "import", str(other)) == 0
     assert mine.exists()
+
+
+def test_a_login_comes_in_on_standard_input(harness: EngineHarness) -> None:
+    """A dash alone is a word as any other, and needs none before it; the whole command line understands it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "session", "import", str(harness.config), "Account 1", "-"],
+        input=string(harness).read_bytes(),
+        env=harness.environment,
+        cwd=harness.directory,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (harness.directory / "account1.session").exists()
