@@ -161,14 +161,18 @@ class OpenFile:
 
 def beside(path: Path, suffix: str) -> Path:
     """Return the file that SQLite keeps beside a database: its log, or the index of the log."""
-    real = os.path.realpath(path)
-    return Path(f"{real}{suffix}")
+    return Path(f"{place_of(path)}{suffix}")
+
+
+def place_of(path: Path) -> Path:
+    """Return where a file is, past the links above it; one that has the name itself is no place for a database."""
+    return Path(os.path.realpath(path.parent)) / path.name
 
 
 def identity(path: Path) -> _Identity | None:
     """Return which file is at a path; None if there is none. Raises ``OSError`` if that cannot be told."""
     try:
-        found = os.stat(path)
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino

@@ -17,7 +17,7 @@ from attrs import frozen
 from adapters.sqlite import schema
 from adapters.sqlite.connect import create_directories, create_privately, open_database, open_read_only
 from adapters.sqlite.errors import StorageError
-from adapters.sqlite.open_file import INDEX, LOG, Loss, identity
+from adapters.sqlite.open_file import INDEX, LOG, Loss, identity, place_of
 
 _TRIES: Final = 5
 """How often another program may create a file under the name while this one wants to."""
@@ -49,7 +49,7 @@ def rescue(
     ``ours`` are the files beside the lost one that belong to it (device, inode). ``lost`` is closed only when the
     new file has the name. Raises ``sqlite3`` errors, ``DatabaseUnusable`` and ``OSError``.
     """
-    real = Path(os.path.realpath(path))
+    real = place_of(path)
     create_directories(real.parent)
     fresh = real.with_name(f".{real.name}.new")
     whole = loss.readable and _copy(lost, fresh)

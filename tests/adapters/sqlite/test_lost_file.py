@@ -103,6 +103,12 @@ def replace(path: Path) -> None:
     other.rename(path)
 
 
+def put_link(path: Path) -> None:
+    """Move it, and put a link to it in its place."""
+    moved = path.rename(path.with_name("moved.db"))
+    path.symlink_to(moved)
+
+
 def overwrite(path: Path) -> None:
     """Copy another database over it, as ``cp`` does: the inode stays."""
     replace(other := path.with_name("copied.db"))
@@ -120,7 +126,7 @@ def scribble(path: Path) -> None:
         file.write(b"junk" * 2000)
 
 
-WHOLE = [delete, delete_all, move, remove_directory, rename_directory, remove_log, remove_index, replace]
+WHOLE = [delete, delete_all, move, remove_directory, rename_directory, remove_log, remove_index, replace, put_link]
 PARTLY = [overwrite, truncate, scribble]
 
 
