@@ -12,6 +12,7 @@ import re
 import sqlite3
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +122,38 @@ def back_up(session: Path, directory: Path, *, name: str | None = None, keep: in
                 unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
 
 
+def plan_moves(directory: Path, names: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return which backups of these sessions get which file names when the sessions get other names.
+
+    No new name is that of a file that is there: so two sessions can swap their names, and ``move`` can be repeated.
+    """
+    moves: list[tuple[str, str]] = []
+    taken: set[str] = set()
+    with suppress(FileNotFoundError):
+        taken = {path.name for path in directory.iterdir()}
+    for former, name in names.items():
+        for backup in reversed(backups_of(directory, former)):
+            number = backup.number
+            while (target := _file_name(safe_name(name), backup.at, number)) in taken:
+                number += 1
+            taken.add(target)
+            moves.append((backup.path.name, target))
+    return moves
+
+
+def move(directory: Path, moves: Iterable[tuple[str, str]]) -> None:
+    """Give files of a directory their new names; those that have them already are left alone, and none overwritten.
+
+    Raises ``OSError``.
+    """
+    for source, target in moves:
+        if not (directory / target).exists():
+            with suppress(FileNotFoundError):  # renamed before, or rotated away
+                (directory / source).rename(directory / target)
+    with suppress(FileNotFoundError):
+        files.sync_directory(directory)
+
+
 def put_in_place(source: Path, session: Path) -> Path | None:
     """Give a session file the content of another one, in one transaction; create it if it is missing.
 
@@ -193,13 +226,17 @@ def _publish(unfinished: Path, directory: Path, name: str, keep: int) -> Path:
     return backup
 
 
+def _file_name(safe: str, at: datetime, number: int) -> str:
+    return f"{safe}-{at.strftime(_STAMP)}{f'-{number}' if number > 1 else ''}Z.session"
+
+
 def _reserve_name(directory: Path, safe: str, newest: Backup | None) -> Path:
     """Reserve a name that sorts after all others of this session, even after the clock was set back."""
     at, number = datetime.now(UTC).replace(microsecond=0), 1
     if newest is not None and at <= newest.at:
         at, number = newest.at, newest.number + 1
     while True:
-        path = directory / f"{safe}-{at.strftime(_STAMP)}{f'-{number}' if number > 1 else ''}Z.session"
+        path = directory / _file_name(safe, at, number)
         try:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         except FileExistsError:  # another program has just reserved it

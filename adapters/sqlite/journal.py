@@ -5,7 +5,7 @@ account is the one after its last stored record, except for routine (quiet) step
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,7 @@ from typing import Any, Self
 import anyio.to_thread
 from attrs import define, field
 
-from adapters.sqlite import retention, schema
+from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import naming_file, translating_errors
@@ -129,6 +129,25 @@ class JournalWriter:
         else:
             await self._write_together((account,), row)
         self._last[account] = snapshot
+
+    async def remember_login(self, account: str, login: str, user: int | None) -> None:
+        """Store whose login an account has: the fingerprint of its key, and the user if it is known."""
+        await self._write_together((account,), (rename_schema.LOGIN, (account, login, user)))
+
+    async def rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
+        """Give what is stored other names, durably, before any account runs. Raises ``DatabaseUnusable``.
+
+        ``files`` are noted in the same transaction, see ``renames.pending_files``.
+        """
+        await self.flush()
+        await anyio.to_thread.run_sync(self._rename, moved, files, now)
+        self._named.clear()
+
+    def _rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
+        renames.rename(self.path, moved, files, now)
+        if self._writer.memory is not None:
+            with closing(open_read_only(self.path)) as connection, translating_errors(self.path):
+                self._writer.memory.load(connection)
 
     async def look(self) -> None:
         """Return when the file was compared with the one that is open, and replaced if it was lost."""

@@ -28,6 +28,9 @@ _COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELEC
 _PRESENT_SINCE = 5
 """The schema that has which engine lives each account."""
 
+_RENAMES_SINCE = 7
+"""The schema that has which account was called what."""
+
 _MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 
 _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
@@ -273,6 +276,12 @@ class JournalReader:
     def accounts(self) -> list[str]:
         """Return the names of all accounts that the journal knows, sorted."""
         return [name for name, _, _ in self._select(SELECT_SNAPSHOTS)]
+
+    def former_names(self) -> list[tuple[float, str, str]]:
+        """Return until when (Unix seconds) an account had another name, that name, and the next one; oldest first."""
+        if self._version < _RENAMES_SINCE:
+            return []
+        return self._select("SELECT at, former, name FROM renames ORDER BY rowid")
 
     def last_seq(self) -> int:
         """Return the ``seq`` of the newest entry, 0 when there is none."""

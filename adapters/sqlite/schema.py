@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from adapters.sqlite import job_schema
+from adapters.sqlite import job_schema, rename_schema
 from adapters.sqlite.connect import open_read_only
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import ROWS, Statement, cell
@@ -60,6 +60,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             account INTEGER PRIMARY KEY REFERENCES names, life INTEGER NOT NULL, engine TEXT NOT NULL)""",
     ),
     job_schema.TRACES,
+    rename_schema.TABLES,
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)

@@ -150,11 +150,15 @@ class TelegramConnector:
 
         A corrected ``api_id`` or datacenter makes other credentials of the same key; another port does not.
         """
-        key = self.memory.fingerprint() or cached_fingerprint(self.session)
-        key = key or await anyio.to_thread.run_sync(read_fingerprint, self.session)
+        key = await self.login()
         dc = (self.datacenter.id, self.datacenter.host, self.datacenter.public_key) if self.datacenter else None
         shown = f"{key} {self.api_id} {self.api_hash} {dc}"
         return hashlib.sha256(shown.encode()).hexdigest()[:16] if key else ""
+
+    async def login(self) -> str:
+        """Return a fingerprint of the session's key, whatever datacenter and application it is used with."""
+        key = self.memory.fingerprint() or cached_fingerprint(self.session)
+        return key or await anyio.to_thread.run_sync(read_fingerprint, self.session)
 
     def session_stamp(self) -> StatStamp:
         """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""

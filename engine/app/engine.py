@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +17,15 @@ from anyio.abc import TaskStatus
 from attrs import Factory, define, evolve, field
 
 from adapters.session.owner import held_error, owner_of
-from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
+from adapters.sqlite import JournalWriter, StorageError
 from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account, NotReady
 from engine.app.jobs import JobService, name_of
+from engine.app.journal import opened_journal, records
 from engine.app.locks import watch_locks
+from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
@@ -56,11 +58,9 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
-from states.events import ClockJumped, Failure
+from states.events import ClockJumped
 from states.jobs import Job
 
-FLUSH_TIMEOUT = 10.0
-"""Seconds that the last records may take to become durable."""
 ENGINE = "engine"
 """The name of ``python -m engine`` in the lock of a session that it uses."""
 
@@ -68,7 +68,6 @@ Watcher = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
 """What runs beside the fleet until it is cancelled: what the log calls it, and the function."""
 
 log = structlog.get_logger("holdfast.engine")
-journal_log = structlog.get_logger("holdfast.journal")
 
 
 @define(eq=False)
@@ -292,14 +291,16 @@ class Engine:
 
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
-        journal = self._journal = await parts.enter_async_context(_journal(self.config, self._identity))
-        follower = self._follower = JournalFollower(journal.flush, partial(_records, journal.path))
+        journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity))
+        follower = self._follower = JournalFollower(journal.flush, partial(records, journal.path))
         parts.callback(follower.wake, over=True)
-        known = await journal.snapshots()
         self.jobs.open(journal.jobs, self._client_of, self.clock)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
+        restoration = Restoration(journal, connectors)
+        known = await restoration.restore()
+        parts.push_async_callback(restoration.remember)
         return self._assemble(connectors, journal, known)  # last: a start that is cancelled makes no runners
 
     async def _run_accounts(self) -> None:
@@ -422,45 +423,3 @@ class Engine:
         with suppress(NotReady):
             return self._accounts[account].client
         return None
-
-
-def _storage_trouble(failure: Failure | None, waiting: int) -> None:
-    if failure is None:
-        journal_log.info("journal_written")
-    else:
-        journal_log.error("journal_waits", rows=waiting, detail=failure.detail)
-
-
-def _database_replaced(done: Rescue) -> None:
-    aside = None if done.aside is None else str(done.aside)
-    journal_log.error(
-        "database_lost",
-        path=str(done.path),
-        detail=done.loss.value,
-        whole=done.whole,
-        aside=aside,
-        jobs=done.renumbered,
-    )
-
-
-@asynccontextmanager
-async def _journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
-    journal = await JournalWriter.open(
-        config.storage.directory / paths.DATABASE,
-        on_trouble=_storage_trouble,
-        on_rescue=_database_replaced,
-        engine=engine,
-    )
-    try:
-        yield journal
-    finally:
-        with anyio.CancelScope(shield=True):
-            if lost := await journal.aclose(FLUSH_TIMEOUT):
-                journal_log.error("journal_rows_lost", rows=lost)
-
-
-@contextmanager
-def _records(path: Path) -> Iterator[JournalReader]:
-    with JournalReader.open(path) as reader:
-        reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
-        yield reader

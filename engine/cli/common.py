@@ -182,7 +182,11 @@ def match_accounts(names: Sequence[str], pattern: str, *, option: str = "") -> l
 
 def one_account(names: Sequence[str], pattern: str) -> str:
     """Return the one account that ``--account`` means; exit if it is none, or several."""
-    found = match_accounts(names, pattern, option="--account")
+    return single(match_accounts(names, pattern, option="--account"), pattern)
+
+
+def single(found: Sequence[str], pattern: str) -> str:
+    """Return the one account that was found for ``--account``; exit if it is several."""
     if len(found) > 1:
         fail(EXIT_BAD_INPUT, f"--account: {pattern!r} means {len(found)} accounts, such as {found[0]!r}; name one")
     return found[0]

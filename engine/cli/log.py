@@ -19,9 +19,9 @@ from engine.cli.common import (
     ConfigPath,
     check_choice,
     fail,
-    match_accounts,
     reporting_errors,
 )
+from engine.cli.log_common import journal_accounts
 from engine.cli.log_explain import explain
 from engine.cli.log_replay import replay
 from engine.cli.log_stats import stats
@@ -91,10 +91,10 @@ def log(
         console = Console(highlight=False)
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             # Accounts that have left the config are in the journal, and those that are new are not.
-            known = {*reader.accounts(), *(one.name for one in settings.accounts)} if account is not None else set()
+            others = [one.name for one in settings.accounts]
             wanted = partial(
                 reader.entries,
-                accounts=None if account is None else match_accounts(sorted(known), account, option="--account"),
+                accounts=None if account is None else journal_accounts(reader, account, others=others),
                 state=State(state) if state else None,
                 event=event,
                 since=period.since,

@@ -1,13 +1,18 @@
 """What the subcommands of ``log`` share."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from adapters.sqlite import JournalReader, Undecodable, event_from
 from adapters.sqlite.reader import UnreadableRow
 from engine import paths
+from engine.cli.common import match_accounts
 from engine.config import load
+from engine.console.format import date_and_time
+from engine.console.names import matching
 from engine.console.safe_text import one_line
 from engine.journal.replay import UnreadableEvent
 from states import Entry, Event
@@ -16,6 +21,28 @@ from states import Entry, Event
 def open_journal(config: Path) -> JournalReader:
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
     return JournalReader.open(load(config).storage.directory / paths.DATABASE)
+
+
+def journal_accounts(reader: JournalReader, pattern: str, *, others: Iterable[str] = ()) -> list[str]:
+    """Return the accounts of the journal, or ``others``, that ``--account`` means; exit if there are none.
+
+    An account that nobody else is called like is found by its former names too; stderr says what it is called now.
+    """
+    known = sorted({*reader.accounts(), *others})
+    if matching(known, pattern):
+        return match_accounts(known, pattern, option="--account")
+    now: dict[str, tuple[float, str]] = {}
+    for at, together in groupby(reader.former_names(), key=itemgetter(0)):  # a swap happens at once
+        names = {former: name for _, former, name in together}
+        now = {former: (until, names.get(name, name)) for former, (until, name) in now.items()}
+        now |= {former: (at, name) for former, name in names.items()}
+    found = matching(sorted(former for former, (_, name) in now.items() if name in known), pattern)
+    for former in found:
+        until, name = now[former]
+        said = f"{former} has been called {name} since {date_and_time(until)}; this is its journal"
+        print(one_line(said), file=sys.stderr)
+    meant = list(dict.fromkeys(now[former][1] for former in found))
+    return meant or match_accounts(known, pattern, option="--account")
 
 
 def tell_unreadable(rows: Sequence[UnreadableRow]) -> None:

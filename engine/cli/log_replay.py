@@ -10,8 +10,8 @@ from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.reader import UnreadableRow
-from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, one_account, reporting_errors
-from engine.cli.log_common import decode_event, open_journal, tell_unreadable
+from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors, single
+from engine.cli.log_common import decode_event, journal_accounts, open_journal, tell_unreadable
 from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport
 
@@ -29,7 +29,7 @@ def replay(
     with reporting_errors():
         with open_journal(config) as reader, reader.read_transaction():
             if account is not None:
-                account = one_account(reader.accounts(), account)
+                account = single(journal_accounts(reader, account), account)
             report, unreadable = _replay_journal(reader, account)
         tell_unreadable(unreadable)
         if as_json:

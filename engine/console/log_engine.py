@@ -89,6 +89,33 @@ _ENGINE = (
         {"function": "its name", "pattern": "its `accounts`", "hint": "the nearest name, or all names"},
     ),
     _engine(
+        "account_renamed",
+        "info",
+        "🔍",
+        "{account} was called {former} before: it has the same login. Its journal, waits, counters, jobs and backups "
+        "go with it",
+        "the config has another name for an account, or two have swapped their names; told once",
+        {"account": "its name now", "former": "the name before"},
+    ),
+    _engine(
+        "account_replaced",
+        "info",
+        "🔍",
+        "{account} is another login now, and begins anew. What the one before has left is kept as {kept!r}, for when "
+        "that login comes back; jobs for {account} stay",
+        "a name of the config is that of another login than before; told once",
+        {**_ACCOUNT, "kept": "the name of what the login before has left"},
+    ),
+    _engine(
+        "backups_not_renamed",
+        "error",
+        "💾",
+        "{path}: the backups of renamed accounts still have their former names ({detail}). Solve that; the next start "
+        "renames them",
+        "a backup of a renamed account cannot be renamed",
+        {"path": "the directory of the backups", **_DETAIL},
+    ),
+    _engine(
         "descriptors_few",
         "warning",
         "⚠️",

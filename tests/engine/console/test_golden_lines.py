@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from engine.app.engine import _storage_trouble
+from engine.app.journal import _storage_trouble
 from engine.app.sandbox import _scenario
 from engine.config import Chaos, SandboxSection
 from engine.console import logs

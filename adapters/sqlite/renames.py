@@ -1,0 +1,95 @@
+"""Whose state is stored under which name, and how it gets another name: all of it in one transaction.
+
+What an account has stored belongs to its login. The operator may call the account something else, swap two names, or
+give a name to another login; the engine then gives the rows their new names before it begins.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from adapters.sqlite import rename_schema, schema
+from adapters.sqlite.codec import decode_snapshot
+from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.errors import naming_file, translating_errors
+
+FileMove = tuple[str, str]
+"""A file's name before and after, in one directory."""
+
+
+@frozen(kw_only=True)
+class StoredLogin:
+    """Whose state is stored under a name: the fingerprints of the login, and its user; empty or None if unknown."""
+
+    credentials: str
+    """Fingerprint of key, application and datacenter, as the snapshot has it."""
+    login: str = ""
+    """Fingerprint of the key alone."""
+    user: int | None = None
+    at: float = 0.0
+    """When the state was stored (Unix seconds)."""
+
+
+@frozen(kw_only=True)
+class Rename:
+    """A name whose state gets another name; its jobs stay with the name that the operator gave them, or go along."""
+
+    former: str
+    name: str
+    with_jobs: bool = True
+
+
+def stored_logins(path: Path) -> dict[str, StoredLogin]:
+    """Return whose state is stored, by name. Blocks. Raises ``StorageError``."""
+    query = """SELECT (SELECT name FROM names WHERE id = snapshots.account), snapshot, at, login, user
+        FROM snapshots LEFT JOIN logins USING (account)"""
+    with closing(open_read_only(path)) as connection, translating_errors(path), naming_file(path):
+        return {
+            name: StoredLogin(credentials=decode_snapshot(text).credentials, login=login or "", user=user, at=at)
+            for name, text, at, login, user in connection.execute(query)
+        }
+
+
+def rename(path: Path, renames: Sequence[Rename], files: Iterable[FileMove], now: float) -> None:
+    """Give stored state other names, and note the files that are to be renamed with it: all or nothing.
+
+    Only before accounts run. Blocks. Raises ``DatabaseUnusable``.
+    """
+    with _transaction(path) as connection:
+        connection.execute(rename_schema.MAKE_MOVES)
+        values = [(each.former, each.name, each.with_jobs) for each in renames]
+        connection.executemany(rename_schema.ADD_MOVE, values)
+        connection.execute(rename_schema.NAME_BOTH)
+        for statement in rename_schema.MOVE:
+            connection.execute(statement)
+        told = [(schema.real(now), each.former, each.name) for each in renames]
+        connection.executemany("INSERT INTO renames VALUES (CAST(? AS REAL), ?, ?)", told)
+        connection.executemany("INSERT OR REPLACE INTO file_moves VALUES (?, ?)", list(files))
+
+
+def pending_files(path: Path) -> list[FileMove]:
+    """Return the files that are still to be renamed. Blocks. Raises ``DatabaseUnusable``."""
+    with closing(open_read_only(path)) as connection, translating_errors(path):
+        return list(connection.execute("SELECT source, target FROM file_moves ORDER BY source"))
+
+
+def forget_files(path: Path) -> None:
+    """Store that no file is to be renamed any more. Blocks. Raises ``DatabaseUnusable``."""
+    with _transaction(path) as connection:
+        connection.execute("DELETE FROM file_moves")
+
+
+@contextmanager
+def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
+    with translating_errors(path), closing(open_database(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

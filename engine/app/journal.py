@@ -1,0 +1,62 @@
+"""The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import anyio
+import structlog
+
+from adapters.sqlite import JournalReader, JournalWriter, Rescue
+from engine import paths
+from engine.config import Config
+from states.events import Failure
+
+FLUSH_TIMEOUT = 10.0
+"""Seconds that the last records may take to become durable."""
+
+log = structlog.get_logger("holdfast.journal")
+
+
+def _storage_trouble(failure: Failure | None, waiting: int) -> None:
+    if failure is None:
+        log.info("journal_written")
+    else:
+        log.error("journal_waits", rows=waiting, detail=failure.detail)
+
+
+def _database_replaced(done: Rescue) -> None:
+    aside = None if done.aside is None else str(done.aside)
+    log.error(
+        "database_lost",
+        path=str(done.path),
+        detail=done.loss.value,
+        whole=done.whole,
+        aside=aside,
+        jobs=done.renumbered,
+    )
+
+
+@asynccontextmanager
+async def opened_journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
+    """Yield the journal of a config, written by the engine of this identity; at the end, wait for its last records."""
+    journal = await JournalWriter.open(
+        config.storage.directory / paths.DATABASE,
+        on_trouble=_storage_trouble,
+        on_rescue=_database_replaced,
+        engine=engine,
+    )
+    try:
+        yield journal
+    finally:
+        with anyio.CancelScope(shield=True):
+            if lost := await journal.aclose(FLUSH_TIMEOUT):
+                log.error("journal_rows_lost", rows=lost)
+
+
+@contextmanager
+def records(path: Path) -> Iterator[JournalReader]:
+    """Yield a reader of the journal for those that follow it."""
+    with JournalReader.open(path) as reader:
+        reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
+        yield reader
