@@ -64,6 +64,8 @@ def job_from(row: Sequence[Any]) -> Job:
     try:
         if not (isinstance(kind, str) and isinstance(detail, str)):
             raise TypeError("kind and detail must be text")
+        if not all(value is None or isinstance(value, str) for value in (account, worker)):
+            raise TypeError("account and worker must be text")
         for value in (priority, attempts, losses, results, added):
             _check_number(value)
         for value in (due, wait, done, total, began, since, since_done, seen, ended):

@@ -272,7 +272,8 @@ def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Return how many jobs there are, by kind and state."""
     counts: dict[str, dict[str, int]] = {}
     for kind, state, jobs in db.execute(job_schema.COUNTS):
-        counts.setdefault(kind, {})[state] = jobs
+        if isinstance(kind, str) and isinstance(state, str) and isinstance(jobs, int):  # else the row is spoilt
+            counts.setdefault(kind, {})[state] = jobs
     return counts
 
 

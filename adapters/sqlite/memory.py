@@ -40,9 +40,13 @@ class Memory:
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Note what the file has when it is opened: an account may rest, and store nothing."""
-        self._names = {name for (name,) in connection.execute("SELECT name FROM names")}
+        self._names = {name for (name,) in connection.execute("SELECT name FROM names") if isinstance(name, str)}
         rows = connection.execute("SELECT (SELECT name FROM names WHERE id = account), at, snapshot FROM snapshots")
-        self._snapshots = {name: [name, schema.real(at), snapshot] for name, at, snapshot in rows}
+        self._snapshots = {
+            name: [name, schema.real(at), snapshot]
+            for name, at, snapshot in rows
+            if isinstance(name, str) and isinstance(at, int | float) and isinstance(snapshot, str)  # else it is spoilt
+        }
         self.note_last_job(connection)
 
     def note_last_job(self, connection: sqlite3.Connection) -> None:

@@ -172,9 +172,10 @@ class JournalReader:
         found = {}
         for name, text, seq in rows:
             try:
+                _check_row("a snapshot", texts=[name], numbers=[seq])
                 found[name] = decode_snapshot(text), seq
             except Undecodable as exc:
-                self._leave_out(exc, account=name)
+                self._leave_out(exc, account=_text(name))
         return found
 
     def present(self, engine: str) -> set[str]:
@@ -187,7 +188,7 @@ class JournalReader:
         rows = self._select(
             "SELECT (SELECT name FROM names WHERE id = account) FROM present WHERE engine = ?", [engine]
         )
-        return {name for (name,) in rows}
+        return {name for (name,) in rows if isinstance(name, str)}
 
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.
@@ -206,12 +207,13 @@ class JournalReader:
         found = []
         for name, life, at, policy, snapshot, pruned_to, base in rows:
             try:
+                _check_row("the beginning of a life", texts=[name], numbers=[life, at, pruned_to])
                 found.append(StoredLife(
                     account=name, life=life, at=at, policy=_decode_policy(policy), snapshot=decode_snapshot(snapshot),
                     pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
                 ))  # fmt: skip
             except Undecodable as exc:
-                self._leave_out(exc, account=name, life=life)
+                self._leave_out(exc, account=_text(name), life=_whole(life))
         return found
 
     def entry(self, seq: int) -> Entry | None:
@@ -250,7 +252,7 @@ class JournalReader:
 
     def moves(self, first: int = 1) -> Iterator[StoredMove]:
         """Yield all entries from number ``first`` on as moves, oldest first."""
-        names = dict(self._select("SELECT id, name FROM names"))
+        names = self._names()
         while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
             for row in page:
                 if (move := self._move(names, row)) is not None:
@@ -259,7 +261,7 @@ class JournalReader:
 
     def last_moves(self, before: int) -> dict[str, StoredMove]:
         """Return each account's last entry before number ``before`` as a move, by name."""
-        names = dict(self._select("SELECT id, name FROM names"))
+        names = self._names()
         found = {}
         for (account,) in self._select("SELECT account FROM snapshots"):
             for row in self._select(
@@ -271,11 +273,12 @@ class JournalReader:
 
     def last_seen(self) -> dict[str, float]:
         """Return when each account last had an event (Unix seconds), routine included, by name."""
-        return dict(self._select("SELECT (SELECT name FROM names WHERE id = account), at FROM snapshots"))
+        rows = self._select("SELECT (SELECT name FROM names WHERE id = account), at FROM snapshots")
+        return {name: at for name, at in rows if isinstance(name, str) and isinstance(at, int | float)}
 
     def accounts(self) -> list[str]:
         """Return the names of all accounts that the journal knows, sorted."""
-        return [name for name, _, _ in self._select(SELECT_SNAPSHOTS)]
+        return [name for name, _, _ in self._select(SELECT_SNAPSHOTS) if isinstance(name, str)]
 
     def former_names(self) -> list[tuple[float, str, str]]:
         """Return until when (Unix seconds) an account had another name, that name, and the next one; oldest first."""
@@ -304,7 +307,8 @@ class JournalReader:
             "SELECT seq, (SELECT name FROM names WHERE id = account), life FROM journal WHERE seq <= ? ORDER BY seq",
             [last],
         ):
-            found.setdefault((account, life), []).append(seq)
+            if isinstance(account, str) and isinstance(life, int):
+                found.setdefault((account, life), []).append(seq)
         return found
 
     def has_entry_after(self, account: str, life: int, after_seq: int) -> bool:
@@ -320,18 +324,21 @@ class JournalReader:
         account = "account = (SELECT id FROM names WHERE name = ?)"
         return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
 
+    def _names(self) -> dict[int, str]:
+        return {number: name for number, name in self._select("SELECT id, name FROM names") if isinstance(name, str)}
+
     def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove | None:
         """Return the move in a row; None if it cannot be read."""
         seq, account, life, at, dwell, source, target, event = row
         try:
-            _check_numbers(at, dwell)
+            _check_numbers(at, dwell, life)
             return StoredMove(
                 seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
                 target=State(names[target]), event=names[event], shift=self._shift(seq, names[event]),
             )  # fmt: skip
         except (LookupError, ValueError, TypeError, Undecodable) as exc:
             why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
-            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=life)
+            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=_whole(life))
             return None
 
     def _shift(self, seq: int, event: str) -> float:
@@ -373,7 +380,7 @@ class JournalReader:
             try:
                 entry = _entry(row)
             except Undecodable as exc:
-                self._leave_out(exc, seq=row[0], account=row[2], life=row[3])
+                self._leave_out(exc, seq=row[0], account=_text(row[2]), life=_whole(row[3]))
             else:
                 yield entry
 
@@ -397,11 +404,34 @@ def _check_numbers(*values: Any) -> None:
             raise TypeError(f"{value!r:.40} in place of a number")
 
 
+def _check_texts(*values: Any) -> None:
+    for value in values:
+        if not isinstance(value, str):
+            raise TypeError(f"{value!r:.40} in place of a name")
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _check_row(what: str, *, texts: list[Any], numbers: list[Any]) -> None:
+    try:
+        _check_texts(*texts)
+        _check_numbers(*numbers)
+    except TypeError as exc:
+        raise Undecodable(f"{what} cannot be read ({exc}); restore a backup") from exc
+
+
 def _entry(row: tuple[Any, ...]) -> Entry:
     seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
     if account is None:
         raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
     try:
+        _check_texts(account, event, rule)
         _check_numbers(at, dwell, attempt, failures, life)
         _check_numbers(*(value for value in (delay, draw, deadline) if value is not None))
         return Entry(

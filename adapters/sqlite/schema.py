@@ -212,6 +212,23 @@ def check_owner(path: Path) -> None:
                 schema_version(connection, path)
 
 
+TABLES = frozenset({
+    "names", "policies", "lives", "journal", "snapshots", "present",
+    "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages",
+})  # fmt: skip
+
+
+def check_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``DatabaseUnusable`` if a file of the newest schema lacks a table, which something else has removed."""
+    found = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if missing := sorted(TABLES - found):
+        _refuse(
+            path,
+            f"the database lacks the table {missing[0]}",
+            "restore it from a backup, or move it away and start with an empty one",
+        )
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest schema, all steps in one transaction.
 
@@ -220,6 +237,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """
     with translating_errors(path):
         if schema_version(connection, path) == len(MIGRATIONS):
+            check_tables(connection, path)
             return
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -66,7 +66,7 @@ def audit(config: Config, database: Path, record: GroupRecord) -> Audit:
             if job.kind == "send" and checkpoint:
                 asked.add(checkpoint["random_id"])
                 if job.state is JobState.DONE:
-                    done[checkpoint["random_id"]] = (job.result or {}).get("chat", 0)
+                    done[checkpoint["random_id"]] = job.result.get("chat", 0) if isinstance(job.result, dict) else 0
             elif checkpoint and job.data.get("since") is None:  # with ``since`` a job was not asked for older messages
                 reached[checkpoint["chat"]] = max(reached.get(checkpoint["chat"], 0), checkpoint["last"])
         chats = {CHANNEL_OFFSET - message.channel for message in written}

@@ -4,6 +4,8 @@ import gc
 import os
 import signal
 import sys
+import threading
+import time
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
 from engine.app.stop import Stop, heeded
 from engine.config import Config, LogFormat
-from engine.console import live, logs, status
+from engine.console import live, logs, status, streams
 from engine.console.shell import engine_command
 from engine.fleet.watchers import keep_running
 
@@ -29,6 +31,9 @@ COLLECTIONS = (20_000, 20, 100)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers."""
 CANNOT_RUN = (SandboxError, StorageError)
 """The errors that end a run; the text of each is a sentence for the operator."""
+
+_MAX_EXIT = 5.0
+"""Seconds from the end of a run to the end of its process."""
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -115,4 +120,18 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         # Some of the user's work cannot be cancelled, and the end of the loop would wait for it for ever.
         sys.stdout.flush()
         os._exit(code)
+    _end_within(code)
     return code
+
+
+def _end_within(code: int) -> None:
+    """End this process in a moment, even if a job has left a pool that Python would wait for at its exit."""
+    if not streams.are_prepared():
+        return  # the process is not the program's own
+
+    def end() -> None:
+        time.sleep(_MAX_EXIT)
+        failure = streams.finish()
+        os._exit(code if failure is None else streams.EXIT_OUTPUT_LOST)
+
+    threading.Thread(target=end, name="holdfast exit", daemon=True).start()

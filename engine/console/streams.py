@@ -103,6 +103,11 @@ def output_failure() -> OSError | None:
     return None if raw is None or raw.forgiving else raw.failure
 
 
+def are_prepared() -> bool:
+    """Return whether ``prepare`` was called: only then the process is a command's own."""
+    return _raw(sys.stdout) is not None
+
+
 def forgive_output() -> None:
     """Let what is printed from now on be lost if it cannot be written: for ``run``, whose output is a remark."""
     if (raw := _raw(sys.stdout)) is not None:

@@ -9,12 +9,12 @@ from typing import Final
 
 from adapters.sqlite import DatabaseUnusable, open_read_only
 from adapters.sqlite.integrity import is_intact
-from adapters.sqlite.schema import VERSION, schema_version
+from adapters.sqlite.schema import VERSION, check_tables, schema_version
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.config import Config
 from engine.console.format import date_and_time
-from engine.console.shell import engine_command
+from engine.console.shell import command, engine_command
 from engine.doctor import directories
 from engine.doctor.findings import Finding
 from states.events import DatabaseCorrupt
@@ -40,6 +40,11 @@ def check(config: Config, fix: bool) -> Iterator[Finding]:
     yield from directories.check_space([directory, *(account.session.parent for account in config.accounts)])
     if (directory / paths.BACKUPS).exists():
         yield from directories.check_directory("backups", directory / paths.BACKUPS, fix=fix)
+    for name, is_right in ((paths.LOCK, Path.is_file), (paths.SOCKET, Path.is_socket), (paths.LOGS, Path.is_dir)):
+        path = directory / name
+        if (path.exists() or path.is_symlink()) and not is_right(path):
+            text = f"{path} is something else than the engine's own; run needs the name"
+            yield Finding("storage", False, text, command("mv", path, path.with_name(f"{name}.aside")))
     database = directory / paths.DATABASE
     if not database.exists():
         yield Finding("journal", True, f"{database} does not exist yet; run creates it")
@@ -61,6 +66,8 @@ def _check_journal(config: Config, path: Path, holder: Holder | None, fix: bool)
             if version <= VERSION:
                 schema_version(database, path)  # before anything is mended: it may be another program's database
             intact = is_intact(database, timeout=INTEGRITY_TIMEOUT)
+            if version == VERSION:
+                check_tables(database, path)
     except DatabaseUnusable as exc:
         damaged = isinstance(exc.failure, DatabaseCorrupt)
         yield Finding("journal", False, str(exc), _move_away(path, holder) if damaged else "")
