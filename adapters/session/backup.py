@@ -184,13 +184,13 @@ def set_aside(session: Path) -> Path:
     stamp = datetime.now(UTC).strftime(_STAMP)
     aside = session.with_name(f"{session.name}.damaged-{stamp}Z")
     number = 1
-    while aside.exists():
+    while any(aside.with_name(aside.name + each).exists() for each in ("", *COMPANIONS)):
         number += 1
         aside = session.with_name(f"{session.name}.damaged-{stamp}-{number}Z")
-    session.rename(aside)
-    for companion in COMPANIONS:
+    for companion in COMPANIONS:  # first, because without its file one would be deleted, or taken for another file's
         with suppress(FileNotFoundError):
             session.with_name(session.name + companion).rename(aside.with_name(aside.name + companion))
+    session.rename(aside)
     return aside
 
 

@@ -4,8 +4,9 @@ A login happens in a session file of its own, beside the real one. Only when ano
 proven the login does that file take the real one's place, of which a backup is kept.
 """
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.session import HoldfastSession, OwnerLock, SessionError
+from adapters.session import file as files
 from adapters.session.backup import COMPANIONS, back_up, put_in_place, set_aside
+from adapters.session.schema import as_bytes, choose_row, read_table
 from adapters.sqlite.errors import StorageError
 from adapters.telegram.classify import NotLoggedIn, classify
 from adapters.telegram.client import translate_cancellation
@@ -43,6 +46,9 @@ OWN_TIMEOUT: Final = 5.0
 """Seconds that the session file may still be in use: an engine that was just told to release it needs a moment."""
 LOGGED_OUT: Final = "{}.logged-out"
 """Name of the backup of a session whose login has ended; only its entities are still of use."""
+
+NOT_PLACED: Final = "{}.not-placed"
+"""Name of the backup of a login that was good, and whose session never took the old one's place."""
 
 
 @frozen
@@ -86,9 +92,14 @@ class Login:
 
     @asynccontextmanager
     async def _unfinished_file(self) -> AsyncIterator[Path]:
-        """Yield the path of a file that does not exist yet; remove the file afterwards."""
+        """Yield the path of a file that does not exist yet; remove the file afterwards.
+
+        What an earlier login left there, because it was killed or had no place for its session, is kept if it is good.
+        """
         path = self.connector.session.with_name(f".{self.connector.session.stem}.login.session")
-        await anyio.to_thread.run_sync(_remove, path)
+        kept = await anyio.to_thread.run_sync(_make_room, self.connector, path)
+        if kept is not None:
+            await self.prompts.say(f"An earlier login of {self.name} never took its place; its session is {kept} now.")
         keep = False
         try:
             yield path
@@ -182,6 +193,27 @@ async def own_session(session: Path) -> AsyncIterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _make_room(connector: TelegramConnector, path: Path) -> Path | None:
+    """Remove the file of an earlier login; keep it among the backups if a user is logged in there, and return that.
+
+    One that was killed after its last step left a copy of the session itself: that is kept already.
+    """
+    kept = None
+    if stored_user(path) is not None and _key(path) != _key(connector.session):
+        with suppress(SessionError):  # it is damaged, and was never more than a copy
+            kept = back_up(path, connector.backups, name=NOT_PLACED.format(connector.name))
+    _remove(path)
+    return kept
+
+
+def _key(path: Path) -> bytes | None:
+    """Return the key in a session file; None if there is none that can be read."""
+    with suppress(sqlite3.Error, OSError, SessionError), closing(files.connect(path, mode="ro", timeout=1.0)) as read:
+        row = choose_row(read_table(read, "sessions"))
+        return as_bytes(row[3]) if row else None
+    return None
 
 
 def _remove(session: Path) -> None:

@@ -247,3 +247,20 @@ async def test_there_is_nothing_to_log_out(harness: DatacenterHarness) -> None:
         account.session.unlink()
         with pytest.raises(LoginFailed, match="nothing to log out"):
             await log_out(account, timeout=TIMEOUT)
+
+
+async def test_a_good_login_that_was_never_put_in_place_is_not_deleted(harness: DatacenterHarness) -> None:
+    """A login that was killed in its last step, or found no room, left a key: the next login keeps it, and says so."""
+    async with harness:
+        account = harness.connector()
+        account.backups.write_text("this is in the way")
+        with pytest.raises(LoginFailed):
+            await Login(account, ScriptedAnswers([CODE]), TIMEOUT).run(ByCode(PHONE))
+        key = key_in(account.session.with_name(".account.login.session"))
+        account.backups.unlink()
+        answers = ScriptedAnswers([CODE])
+        await Login(account, answers, TIMEOUT).run(ByCode(PHONE))
+        kept = [path for path in account.backups.iterdir() if ".not-placed-" in path.name]
+        assert [key_in(path) for path in kept] == [key]
+        assert key_in(account.session) != key
+        assert left_over(account) == []
