@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient, errors
+from telethon.crypto import AuthKey
 from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.functions.updates import GetStateRequest
 
@@ -249,6 +250,7 @@ async def log_out(connector: TelegramConnector, *, timeout: float = REQUEST_TIME
 async def _log_out(connector: TelegramConnector, session: Any, timeout: float) -> None:
     proxy = connector.failover.choose()
     client = connector.make_client(session, timeout=timeout, proxy=proxy, kind=TelegramClient)
+    client._sender.auth_key = client._sender._state.auth_key = AuthKey(session.key)  # which the session lends to nobody
     session.admit()
     try:
         with anyio.fail_after(timeout):
