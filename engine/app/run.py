@@ -63,6 +63,13 @@ def _private(config: Config) -> list[Path]:
     return [*sessions, *(path for path in directories if not is_shared(path))]
 
 
+CANCELLED = (
+    "code in this process cancelled the engine's own tasks; look for asyncio.all_tasks() in jobs and handlers, mend it "
+    "and start again"
+)
+"""Why the engine ended, if nobody asked for it and nothing failed."""
+
+
 def _opened_log(
     config: Config, log_format: LogFormat | None, recent: logs.RecentLines | None
 ) -> AbstractContextManager[None]:
@@ -105,6 +112,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             gc.collect()
             gc.freeze()
             gc.set_threshold(*COLLECTIONS)
+            code = None
             try:
                 await engine.serve(duration)
                 code = 0
@@ -112,6 +120,9 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
                 log.error("engine_failed", detail=str(exc))
                 code = 1
             tasks.cancel_scope.cancel()
+        if code is None:
+            log.error("engine_failed", detail=CANCELLED)
+            code = 1
     if fleet.at_stop:
         console.print(status.block(fleet.at_stop), markup=False, emoji=False, highlight=False)
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:

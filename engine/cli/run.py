@@ -9,9 +9,12 @@ import anyio
 from cyclopts import Parameter
 from rich.console import Console
 
-from engine.cli.common import ConfigPath, parse_duration_option, reporting_errors
+from engine.cli.common import EXIT_FAILED, ConfigPath, fail, parse_duration_option, reporting_errors
 from engine.config import LogFormat, load
 from engine.console.streams import forgive_output
+
+LOOP_STOPPED = "Event loop stopped before"
+"""What asyncio and uvloop say if somebody else stopped the loop."""
 
 
 def _has_uvloop() -> bool:
@@ -43,4 +46,10 @@ def run(
         forgive_output()
         main = partial(run_engine, load(config), duration=limit, console=Console(), log_format=log_format)
         os.umask(0o077)  # sessions, journal and logs are private to their owner
-        raise SystemExit(anyio.run(main, backend_options={"use_uvloop": _has_uvloop()}))
+        try:
+            code = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+        except RuntimeError as exc:
+            if LOOP_STOPPED not in str(exc):
+                raise
+            fail(EXIT_FAILED, "code in this process stopped the event loop; mend the job or handler that calls stop()")
+        raise SystemExit(code)
