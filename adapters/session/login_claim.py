@@ -127,10 +127,7 @@ def user_of_login(login: str) -> LoginUser | None:
             return _read(path)
         finally:
             os.close(descriptor)
-    named, user = _take_name(login)
-    if named is not None:
-        named.close()
-    return user
+    return _owner_of_name(_name(login)) if sys.platform == "linux" else None
 
 
 def runtime_directory() -> Path:
@@ -187,9 +184,7 @@ def _take_name(login: str) -> tuple[socket.socket | None, LoginUser | None]:
     """
     if sys.platform != "linux":
         return None, None
-    name = f"\0holdfast-{_path(login).stem}"
-    if given := _given():
-        name += hashlib.sha256(given.encode()).hexdigest()[:16]
+    name = _name(login)
     try:
         mine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     except OSError:
@@ -204,11 +199,20 @@ def _take_name(login: str) -> tuple[socket.socket | None, LoginUser | None]:
     return mine, None
 
 
+def _name(login: str) -> str:
+    name = f"\0holdfast-{_path(login).stem}"
+    return name + (hashlib.sha256(given.encode()).hexdigest()[:16] if (given := _given()) else "")
+
+
 def _owner_of_name(name: str) -> LoginUser | None:
+    """Return whose a name is; None if nobody has it, or somebody who is not believed. It is not taken for this."""
     pid, uid = 0, os.geteuid()
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as look:
         look.setblocking(False)
-        look.connect(name)
+        try:
+            look.connect(name)
+        except ConnectionRefusedError:
+            return None
         found = look.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         pid, uid, _ = struct.unpack("3i", found)
     return LoginUser(pid, "", "") if uid in (os.geteuid(), 0) or os.geteuid() == 0 else None
