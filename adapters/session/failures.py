@@ -8,7 +8,7 @@ from typing import Final
 from attrs import define, evolve, field, frozen
 
 from adapters.redaction import redacted
-from adapters.session.errors import SessionReplaced
+from adapters.session.errors import NotASession, SessionReplaced
 from adapters.sqlite.errors import database_failure
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
@@ -92,6 +92,10 @@ def classify_write_error(exc: Exception) -> DatabaseLocked | DatabaseUnavailable
         )
     if isinstance(exc, SessionReplaced):
         return DatabaseUnavailable(detail=str(exc))
+    if isinstance(exc, NotASession):
+        return DatabaseUnavailable(
+            detail="something else is in the place of the session file; put it back, or restore a backup"
+        )
     if is_exhaustion(exc):
         return DatabaseUnavailable(detail=exhaustion())
     if isinstance(exc, OSError):

@@ -17,7 +17,14 @@ from attrs import define, evolve, field
 from adapters.session import file as files
 from adapters.session.backup import COMPANIONS, back_up, last_good, set_aside
 from adapters.session.contents import Changes, Contents
-from adapters.session.errors import NotADatabase, SessionDamaged, SessionEmpty, SessionReplaced, SessionWithoutKey
+from adapters.session.errors import (
+    NotADatabase,
+    NotASession,
+    SessionDamaged,
+    SessionEmpty,
+    SessionReplaced,
+    SessionWithoutKey,
+)
 from adapters.session.failures import (
     UNWRITABLE,
     FailureReports,
@@ -284,7 +291,7 @@ class LiveFile:
             return self._finish_visit(waiting)
         try:
             self._commit(changes, key)
-        except (sqlite3.Error, OSError, SessionReplaced) as exc:
+        except (sqlite3.Error, OSError, NotASession, SessionReplaced) as exc:
             contents.give_back(dirty)
             with self._guard:
                 self._waiting = [*waiting, *self._waiting]
