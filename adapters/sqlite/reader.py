@@ -280,6 +280,13 @@ class JournalReader:
         """Return the names of all accounts that the journal knows, sorted."""
         return [name for name, _, _ in self._select(SELECT_SNAPSHOTS) if isinstance(name, str)]
 
+    def logins(self) -> dict[str, tuple[str, int | None]]:
+        """Return the fingerprint of each account's key, and its user if known, as the last start or stop found them."""
+        if self._version < _RENAMES_SINCE:
+            return {}
+        rows = self._select("SELECT (SELECT name FROM names WHERE id = account), login, user FROM logins")
+        return {name: (login, user) for name, login, user in rows}
+
     def former_names(self) -> list[tuple[float, str, str]]:
         """Return until when (Unix seconds) an account had another name, that name, and the next one; oldest first."""
         if self._version < _RENAMES_SINCE:

@@ -25,7 +25,7 @@ MAKE_MOVES: Final = "CREATE TEMP TABLE moves (old TEXT PRIMARY KEY, new TEXT NOT
 ADD_MOVE: Final = "INSERT INTO moves VALUES (?, ?, ?)"
 NAME_BOTH: Final = "INSERT OR IGNORE INTO names (name) SELECT new FROM moves"
 
-_BY_NUMBER: Final = """CREATE TEMP TABLE numbered AS SELECT before.id AS old, after.id AS new
+_BY_NUMBER: Final = """INSERT INTO numbered SELECT before.id, after.id
     FROM moves JOIN names AS before ON before.name = moves.old JOIN names AS after ON after.name = moves.new"""
 
 
@@ -41,6 +41,7 @@ def _numbers(table: str) -> tuple[str, str]:
 _NEW: Final = "(SELECT new FROM moves WHERE old = {0})"
 
 MOVE: Final = (
+    "CREATE TEMP TABLE numbered (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)",
     _BY_NUMBER,
     # Not the rows of ``names``: an account may be called like a state or an event, which use the same row.
     *(sql for table in ("lives", "snapshots", "present", "logins") for sql in _numbers(table)),

@@ -12,9 +12,9 @@ from pathlib import Path
 from attrs import frozen
 
 from adapters.sqlite import rename_schema, schema
-from adapters.sqlite.codec import decode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import naming_file, translating_errors
+from adapters.sqlite.reader import JournalReader
 
 FileMove = tuple[str, str]
 """A file's name before and after, in one directory."""
@@ -44,13 +44,18 @@ class Rename:
 
 def stored_logins(path: Path) -> dict[str, StoredLogin]:
     """Return whose state is stored, by name. Blocks. Raises ``StorageError``."""
-    query = """SELECT (SELECT name FROM names WHERE id = snapshots.account), snapshot, at, login, user
-        FROM snapshots LEFT JOIN logins USING (account)"""
-    with closing(open_read_only(path)) as connection, translating_errors(path), naming_file(path):
-        return {
-            name: StoredLogin(credentials=decode_snapshot(text).credentials, login=login or "", user=user, at=at)
-            for name, text, at, login, user in connection.execute(query)
-        }
+    with JournalReader.open(path) as reader, naming_file(path):
+        return logins_in(reader)
+
+
+def logins_in(reader: JournalReader) -> dict[str, StoredLogin]:
+    """Return the same from an open journal, which an older version may have written. Blocks."""
+    logins, seen = reader.logins(), reader.last_seen()
+    found = {}
+    for name, (at, _) in reader.snapshots().items():
+        login, user = logins.get(name, ("", None))
+        found[name] = StoredLogin(credentials=at.credentials, login=login, user=user, at=seen.get(name, 0.0))
+    return found
 
 
 def rename(path: Path, renames: Sequence[Rename], files: Iterable[FileMove], now: float) -> None:

@@ -101,7 +101,7 @@ class Restoration:
         """
         await self._finish_files()
         stored = self._stored = await anyio.to_thread.run_sync(stored_logins, self._path)
-        present = {name: await _present(connector) for name, connector in self.connectors.items()}
+        present = {name: await present_login(connector) for name, connector in self.connectors.items()}
         replaced = await anyio.to_thread.run_sync(self._find_replaced, present)
         renames = renames_of(
             owners(present, stored, replaced), present, stored, datetime.now().astimezone().date().isoformat()
@@ -189,5 +189,6 @@ class Restoration:
         return new
 
 
-async def _present(connector: TelegramConnector) -> PresentLogin:
+async def present_login(connector: TelegramConnector) -> PresentLogin:
+    """Return the login in the account's session file."""
     return PresentLogin(credentials=await connector.credentials(), login=await connector.login())

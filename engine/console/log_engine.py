@@ -101,9 +101,9 @@ _ENGINE = (
         "account_replaced",
         "info",
         "🔍",
-        "{account} is another login now, and begins anew. What the one before has left is kept as {kept!r}, for when "
-        "that login comes back; jobs for {account} stay",
-        "a name of the config is that of another login than before; told once",
+        "What was stored as {account} is of another login than {account} has now. It is kept as {kept!r} for when that "
+        "login comes back; jobs for {account} stay",
+        "a name of the config is that of another login than before, which begins anew; told once",
         {**_ACCOUNT, "kept": "the name of what the login before has left"},
     ),
     _engine(

@@ -7,7 +7,9 @@ import anyio
 import anyio.to_thread
 
 from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite.renames import StoredLogin, logins_in
 from engine import paths
+from engine.app.restored import owners, present_login
 from engine.app.telegram import connectors_outside
 from engine.config import Config, SandboxConfig
 from engine.console.shell import engine_command
@@ -27,25 +29,27 @@ async def check(config: Config) -> list[Finding]:
     """
     with anyio.fail_after(LOOK_TIMEOUT):
         try:
-            stored = await anyio.to_thread.run_sync(_read, config, abandon_on_cancel=True)
+            stored, logins = await anyio.to_thread.run_sync(_read, config, abandon_on_cancel=True)
         except JournalMissing:
             return []
         connectors = {} if isinstance(config.telegram.datacenter, SandboxConfig) else connectors_outside(config)
+        present = {name: await present_login(connector) for name, connector in connectors.items()}
+        names = owners(present, logins) if present else {name: name for name in stored}  # it may have been renamed
         found = []
         for account in config.accounts:
-            at = stored.get(account.name)
+            at = stored.get(names.get(account.name, ""))
             if at is not None:
                 # Without the datacenter's address (the sandbox) a new login cannot be told from the one that failed.
                 now = at.credentials
-                if account.name in connectors:
-                    now = await connectors[account.name].credentials()
+                if account.name in present:
+                    now = present[account.name].credentials
                 found += _judge(config, account.name, at, now)
         return found
 
 
-def _read(config: Config) -> Mapping[str, Snapshot]:
+def _read(config: Config) -> tuple[Mapping[str, Snapshot], Mapping[str, StoredLogin]]:
     with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
-        return {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
+        return {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}, logins_in(reader)
 
 
 def _judge(config: Config, name: str, at: Snapshot, credentials: str) -> list[Finding]:

@@ -194,6 +194,8 @@ async def test_a_rejected_login_stays_rejected_under_another_name(harness: Engin
         assert (await run(harness))["Account 1"].state is State.AUTH_FAILED
         await dc.clear()
         call(harness, News_1="account1")
+        _, examined = await harness.command("doctor", str(harness.config))
+        assert "the journal knows that it cannot be used" in examined
         for _ in range(2):
             found = await run(harness)
             assert found["News 1"].state is State.AUTH_FAILED
