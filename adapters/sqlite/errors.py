@@ -137,7 +137,7 @@ def translating_errors(
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
     """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
     if is_exhaustion(exc):
-        return DatabaseUnusable(f"{path}: {exhaustion()}", DatabaseUnavailable(detail=exhaustion()))
+        return DatabaseUnusable(f"{path}: {exhaustion(ends=True)}", DatabaseUnavailable(detail=exhaustion()))
     if isinstance(exc, NoDatabaseFile):
         return DatabaseUnusable(f"{path}: {exc}", DatabaseUnavailable(detail=str(exc)))
     if isinstance(exc, OSError):
@@ -147,5 +147,6 @@ def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | Non
     meaning, failure = _meaning(exc), database_failure(exc)
     if meaning is None or failure is None:
         return None
-    advice = "" if failure.detail.startswith(NO_DESCRIPTORS) else f"; {meaning.advice}"
-    return DatabaseUnusable(f"{path}: {failure.detail}{advice}", failure)
+    if failure.detail.startswith(NO_DESCRIPTORS):
+        return DatabaseUnusable(f"{path}: {exhaustion(ends=True)}", failure)
+    return DatabaseUnusable(f"{path}: {failure.detail}; {meaning.advice}", failure)

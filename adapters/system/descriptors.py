@@ -79,12 +79,17 @@ def is_exhaustion(exc: BaseException | None) -> bool:
     return False
 
 
-def exhaustion() -> str:
-    """Return the sentence for the operator of a process that has no descriptor left; it can be helped while it runs."""
+def exhaustion(*, ends: bool = False) -> str:
+    """Return the sentence for the operator of a process that has no descriptor left.
+
+    One that goes on can be helped while it runs; one that ``ends`` for it is to be started anew with a higher limit.
+    """
     soft = _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     more = max(1024, 4 * soft)
     how = (
-        f"this lets it open more: sudo prlimit --pid {os.getpid()} --nofile={more}:{more}"
+        f"start it again after: {raise_command(more)}"
+        if ends
+        else f"this lets it open more: sudo prlimit --pid {os.getpid()} --nofile={more}:{more}"
         if sys.platform == "linux"
         else f"restart it after: ulimit -n {more}"
     )

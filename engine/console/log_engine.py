@@ -119,8 +119,9 @@ _ENGINE = (
         "descriptors_few",
         "warning",
         "⚠️",
-        "{accounts} accounts need about {needed} open files, and this process may open {limit}: some accounts will not "
-        "connect. Stop it, raise the limit with {command} (of a service: LimitNOFILE), and start it again",
+        "{accounts} accounts need about {needed} open files, and this process may open {limit}: if they run "
+        "out, accounts will not connect. Stop it, raise the limit with {command} (of a service: LimitNOFILE), and "
+        "start it again",
         "the limit of open files is too low for the accounts, and the process may not raise it",
         {
             "accounts": "how many accounts the config has",
