@@ -28,9 +28,6 @@ _COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELEC
 _PRESENT_SINCE = 5
 """The schema that has which engine lives each account."""
 
-_RENAMES_SINCE = 7
-"""The schema that has which account was called what."""
-
 _MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 
 _FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
@@ -282,16 +279,20 @@ class JournalReader:
 
     def logins(self) -> dict[str, tuple[str, int | None]]:
         """Return the fingerprint of each account's key, and its user if known, as the last start or stop found them."""
-        if self._version < _RENAMES_SINCE:
+        if not self._has("logins"):
             return {}
         rows = self._select("SELECT (SELECT name FROM names WHERE id = account), login, user FROM logins")
         return {name: (login, user) for name, login, user in rows}
 
     def former_names(self) -> list[tuple[float, str, str]]:
         """Return until when (Unix seconds) an account had another name, that name, and the next one; oldest first."""
-        if self._version < _RENAMES_SINCE:
+        if not self._has("renames"):
             return []
         return self._select("SELECT at, former, name FROM renames ORDER BY rowid")
+
+    def _has(self, table: str) -> bool:
+        """Return whether there is such a table: an older version, or another program, may have written the file."""
+        return bool(self._select("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [table]))
 
     def last_seq(self) -> int:
         """Return the ``seq`` of the newest entry, 0 when there is none."""

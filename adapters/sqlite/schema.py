@@ -215,6 +215,7 @@ def check_owner(path: Path) -> None:
 TABLES = frozenset({
     "names", "policies", "lives", "journal", "snapshots", "present",
     "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages",
+    "logins", "renames", "file_moves",
 })  # fmt: skip
 
 

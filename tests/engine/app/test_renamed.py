@@ -242,3 +242,23 @@ async def test_backups_that_a_crash_left_are_renamed_by_the_next_start(
         for number in (1, 2):
             (its,) = backups_of(backups, f"Account {number}")
             assert its.path.read_bytes() == contents[3 - number]
+
+
+@pytest.mark.parametrize("version", [5, 6])
+async def test_a_database_of_an_earlier_version_knows_the_login_too(harness: EngineHarness, version: int) -> None:
+    """It has no table of logins, and its snapshots say enough; commands read it before the engine has migrated it."""
+    async with Sandbox() as dc:
+        harness.at(dc, PHONES[0])
+        await flood(harness, dc, "Account 1")
+        with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as db:
+            for table in ("logins", "renames", "file_moves", *(["job_traces"] if version < 6 else [])):
+                db.execute(f"DROP TABLE {table}")
+            db.execute(f"PRAGMA user_version = {version}")
+            db.commit()
+        code, printed = await harness.command("log", str(harness.config), "--account", "Nobody")
+        assert (code, "no account is named like 'Nobody'" in printed) == (2, True)
+        call(harness, News_1="account1")
+        found = await run(harness)
+        assert held(found["News 1"]) == ["GetNearestDc"]
+        assert found["News 1"].life == 2
+        await replays(harness)
