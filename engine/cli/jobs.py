@@ -336,10 +336,16 @@ def _read_lines(name: str) -> Iterator[str]:
 
 def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
     """Return the job in one line. Raises ``ValueError``."""
+    if len(text) > MAX_LINE_CHARACTERS:
+        raise ValueError(f"the line has {len(text):,} characters; at most {MAX_LINE_CHARACTERS:,} are taken")
     try:
-        values = json.loads(text) if len(text) <= MAX_LINE_CHARACTERS else None
+        values = json.loads(text)
     except RecursionError:
         raise ValueError("its values are nested too deep") from None
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # Python's own sentence advises a change of the program
+        raise ValueError("a number has more digits than can be read; write a shorter one") from None
     if not isinstance(values, dict):
         raise ValueError('a line is one JSON object, such as {"kind": "send", "data": {"to": "@news", "text": "hi"}}')
     if unknown := sorted(values.keys() - KEYS.keys()):
