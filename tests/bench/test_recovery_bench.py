@@ -3,6 +3,7 @@
 from math import inf, isinf
 
 import anyio
+import pytest
 from attrs import evolve
 
 from adapters.sandbox import FaultKind
@@ -19,6 +20,7 @@ from tests.timeouts import TIMEOUT
 ANSWERED = Outcome(seconds=1.0, over=False, tries=1, accepted=1)
 
 
+@pytest.mark.slow
 async def test_both_programs_come_back_from_each_reset_with_one_connection() -> None:
     """A row, end to end: each program is hurt as often as the scale says, and is counted alone."""
     async with prepared(QUICK_POLICY) as harness:
@@ -45,6 +47,7 @@ async def test_a_program_hears_and_each_port_counts_alone() -> None:
         assert ((await ours.outcome(inf)).accepted, (await theirs.outcome(inf)).accepted) == (0, 1)
 
 
+@pytest.mark.slow
 async def test_a_frozen_relay_keeps_the_connection_and_lets_new_ones_through() -> None:
     """A half-open link: the engine finds out and comes back by one new connection."""
     async with prepared(QUICK_POLICY) as harness, harness.subject(Holdfast, relayed=True) as subject:

@@ -279,6 +279,7 @@ def test_retry_and_cancel(jobs: Run, harness: EngineHarness) -> None:
     assert jobs("retry", "config.yaml", "--state", "failed")[:2] == (0, "there are no such jobs\n")
 
 
+@pytest.mark.slow
 async def test_beside_a_running_engine(tmp_path: Path) -> None:
     """A job that is added is done soon, one that runs is cancelled, and ``status`` has progress and counts."""
     module = (

@@ -88,7 +88,9 @@ def keys_below(directory: Path) -> set[bytes]:
     return found
 
 
-@pytest.mark.parametrize("state", ["good", "damaged", "missing"])
+@pytest.mark.parametrize(
+    "state", [pytest.param("good", marks=pytest.mark.slow), pytest.param("damaged", marks=pytest.mark.slow), "missing"]
+)
 def test_a_restore_that_is_killed_at_any_step(tmp_path: Path, state: str) -> None:
     """What was there is there under some name, and the next restore succeeds."""
     number = 0

@@ -22,7 +22,11 @@ STOPS = "asyncio.get_running_loop().stop()"
 
 
 @pytest.mark.parametrize(
-    ("what", "said"), [(CANCELS, "cancelled the engine's own tasks"), (STOPS, "stopped the event loop")]
+    ("what", "said"),
+    [
+        pytest.param(CANCELS, "cancelled the engine's own tasks", id="cancels", marks=pytest.mark.slow),
+        pytest.param(STOPS, "stopped the event loop", id="stops"),
+    ],
 )
 async def test_the_end_of_the_loop_is_blamed_on_the_job(harness: EngineHarness, what: str, said: str) -> None:
     """The exit code is 1, the sentence says that code in this process did it, and there is no traceback."""

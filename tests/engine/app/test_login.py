@@ -176,6 +176,7 @@ async def test_what_is_wrong_with_the_words_is_said(harness: EngineHarness) -> N
     assert (await piped(harness, "login", "Account 1", "--qr", "--code"))[0] == 2
 
 
+@pytest.mark.slow
 async def test_another_user_is_refused_without_a_terminal(harness: EngineHarness) -> None:
     """Without a terminal no question can be asked, so the old session stays; --yes is the answer beforehand."""
     async with Sandbox() as dc:
@@ -251,6 +252,7 @@ async def test_a_revoked_account_comes_back_by_a_login(harness: EngineHarness) -
     assert "CredentialsReplaced" in [entry.event for entry in harness.entries()]
 
 
+@pytest.mark.slow
 async def test_a_log_out_beside_the_engine(harness: EngineHarness) -> None:
     """Asked for, done, and the engine has the account in auth_failed; the copy is in the backups."""
     async with Sandbox() as dc:

@@ -111,7 +111,7 @@ def seen(config: Config) -> str:
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-@pytest.mark.parametrize("base", [FULL, DEMO], ids=["real", "demo"])
+@pytest.mark.parametrize("base", [pytest.param(FULL, id="real", marks=pytest.mark.slow), pytest.param(DEMO, id="demo")])
 def test_no_pasted_secret_is_repeated(tmp_path: Path, base: dict[str, Any], kind: str) -> None:
     """Whatever became of it (an error, or a config that loads), the secret is in nothing that a person sees."""
     (tmp_path / "dc.pem").write_text(PEM)

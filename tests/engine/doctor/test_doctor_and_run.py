@@ -63,7 +63,9 @@ def no_kind(directory: Path) -> str:
     return "work: {kinds: {sned: {at_once: 1}}}"
 
 
-@pytest.mark.parametrize("spoil", [missing, broken, raises, no_kind])
+@pytest.mark.parametrize(
+    "spoil", [missing, *(pytest.param(how, marks=pytest.mark.slow) for how in (broken, raises, no_kind))]
+)
 async def test_code_that_run_cannot_import_is_wrong(harness: EngineHarness, spoil: Callable[[Path], str]) -> None:
     """``run`` ends with 2, and ``doctor`` has the same sentence as a ❌."""
     harness.write(WHERE, ACCOUNT, f"{FAST}\n{spoil(harness.directory)}")

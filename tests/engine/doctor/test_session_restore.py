@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
@@ -92,6 +93,7 @@ def test_what_is_not_a_session_is_set_aside_by_a_restore(harness: EngineHarness,
     assert rows(aside, "select number from precious") == [7]
 
 
+@pytest.mark.slow
 async def test_a_running_engine_is_told_to_pause_first(tmp_path: Path) -> None:
     """Backups go on beside it; a restore needs a pause, as it says; resumed, the account is well again."""
     tmp_path.chmod(0o700)
