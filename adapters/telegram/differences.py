@@ -29,6 +29,7 @@ from telethon.tl.types.updates import (
 
 from adapters.telegram.classify import Unanswered, classify, describe, kind_of
 from adapters.telegram.difference_watch import DifferenceWatch
+from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import CaughtUp, FloodWait
 from states.schedules import Backoff
@@ -129,12 +130,13 @@ class Differences:
         it fails on is left out: it goes on from the present, and the gap is reported.
         """
         client, box = self._client, self._client._message_box
-        if self._failures >= MAX_FAILURES or isinstance(error, (*_LOGIN, OSError, sqlite3.Error)):
+        if self._failures >= MAX_FAILURES or isinstance(error, (*_LOGIN, ProtocolStuck, OSError, sqlite3.Error)):
             return False
         self._failures += 1
         client.note_unreadable(error)
         box.getting_diff_for.clear()
         box.possible_gaps.clear()
+        client._catch_up = self._failures == 1  # or the loop would begin with the same difference each time
         if self._failures == 1:
             return True
         pts = box.map[ACCOUNT_ENTRY].pts if ACCOUNT_ENTRY in box.map else 0
