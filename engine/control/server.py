@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import anyio
 import structlog
-from anyio.abc import SocketListener, SocketStream, TaskGroup, TaskStatus
+from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus, UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import asdict, define, field
 
@@ -84,6 +84,8 @@ class ControlServer:
     path: Path
     commands: Commands
     _clients: int = field(default=0, init=False)
+    _spare: int | None = field(default=None, init=False)
+    """A descriptor that is given up for a command when the process has no other left: ``pause`` makes room."""
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started once it listens.
@@ -112,6 +114,7 @@ class ControlServer:
                     try:
                         await self._accept(listener, clients, mine)
                     finally:
+                        self._give_spare()
                         with suppress(OSError):
                             if mine is not None and _identity(self.path) == mine and os.getpid() == process:
                                 self.path.unlink()
@@ -132,6 +135,7 @@ class ControlServer:
         failures = 0
         while True:
             stream = None
+            self._keep_spare()
             with anyio.move_on_after(CHECK_EVERY):
                 try:
                     stream = await listener.accept()
@@ -139,6 +143,7 @@ class ControlServer:
                     failures += 1
                     if failures == 1:
                         log.warning("command_not_heard", detail=describe(exc))
+                    stream = await self._accept_with_spare(listener)
             if stream is not None:
                 failures = 0
                 clients.start_soon(self._serve_client, stream)
@@ -147,6 +152,29 @@ class ControlServer:
             elif mine is not None and _identity(self.path) is None:
                 log.error("control_unreachable", path=str(self.path), detail="the socket's file is gone")
                 return
+
+    def _keep_spare(self) -> None:
+        if self._spare is None:
+            with suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _give_spare(self) -> bool:
+        if self._spare is None:
+            return False
+        spare, self._spare = self._spare, None
+        os.close(spare)
+        return True
+
+    async def _accept_with_spare(self, listener: SocketListener) -> SocketStream | None:
+        """Return a client that takes the spare descriptor, before any other task can; None if nobody waits."""
+        if not self._give_spare():
+            return None
+        try:
+            client, _ = listener.extra(SocketAttribute.raw_socket).accept()
+        except OSError:
+            self._keep_spare()
+            return None
+        return await UNIXSocketStream.from_socket(client)
 
     async def _serve_client(self, stream: SocketStream) -> None:
         self._clients += 1

@@ -285,7 +285,7 @@ async def test_the_sandbox_of_a_running_engine_is_found(harness: EngineHarness) 
     before = key_in(session_of(harness))
     async with harness.running() as engine:
         await harness.until(all_are("healthy", 1))
-        code, printed = await piped(harness, "login", *ME, said=f"{CODE}\n")
+        code, printed = await piped(harness, "login", *ME, "--yes", said=f"{CODE}\n")
         assert await harness.finish(engine, signal.SIGINT) == 0
     assert code == 0, printed
     assert "The engine uses the new login: Account 1 is healthy\n" in printed
