@@ -47,7 +47,7 @@ TELETHON: Final = """## `holdfast.telethon`
 What Telethon itself says, in words of its own; each client has a logger below it, named after its session file. The
 engine writes it to `logs/telethon.log`, from level `warning` on.
 """
-TIME: Final = datetime(2026, 11, 29, 18, 4, 44).timestamp()
+TIME: Final = datetime(2025, 11, 29, 18, 4, 44).timestamp()
 """A time that is written in the same way in every time zone."""
 EXAMPLES: Final[dict[str, Any]] = {
     "account": "Account 1", "accounts": 14, "action": "log_in", "alerted": False, "alone": False, "at_once": 32,
