@@ -178,8 +178,9 @@ class Snapshot:
 
     @property
     def stopped_with_all(self) -> bool:
-        """Whether the account is stopped because of a setting that all accounts share."""
-        cause = self.cause if self.state is State.AUTH_FAILED else None
+        """Whether the account is stopped, or begins its next life stopped, because of a setting that all share."""
+        where = self.resumes if self.state is State.SHUTTING_DOWN else self.state
+        cause = self.cause if where is State.AUTH_FAILED else None
         return cause is not None and cause.event == "ConfigRefused" and cause.detail.startswith(SHARED_SETTING)
 
     @property

@@ -92,6 +92,13 @@ class ControlServer:
 
         Nothing that happens to the socket ends it: it listens again after a pause, and says once why commands wait.
         """
+        self._keep_spare()  # before the accounts take them all
+        try:
+            await self._serve(task_status)
+        finally:
+            self._give_spare()
+
+    async def _serve(self, task_status: TaskStatus[None]) -> None:
         failures, begun, process = 0, False, os.getpid()
         async with anyio.create_task_group() as clients:
             while True:
@@ -114,7 +121,6 @@ class ControlServer:
                     try:
                         await self._accept(listener, clients, mine)
                     finally:
-                        self._give_spare()
                         with suppress(OSError):
                             if mine is not None and _identity(self.path) == mine and os.getpid() == process:
                                 self.path.unlink()
@@ -189,6 +195,7 @@ class ControlServer:
             log.exception("command_failed")
         finally:
             self._clients -= 1
+            self._keep_spare()  # at once: what this client has left goes to the next command, not to an account
 
     async def _answer_requests(self, stream: SocketStream) -> None:
         lines = BufferedByteReceiveStream(stream)

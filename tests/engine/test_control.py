@@ -278,7 +278,6 @@ async def test_each_reason_has_its_action_and_no_credentials_are_touched(
     assert not COMPLAINTS.search(harness.text), harness.text
 
 
-@pytest.mark.xfail(reason="a restart with the same refused api_id tries once more, which is known and open")
 @pytest.mark.slow
 async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch

@@ -25,7 +25,7 @@ from tests.timeouts import TIMEOUT
 
 FEW = 48
 PHONES = tuple(f"+99966200{number:02}" for number in range(1, 9))
-SOON = FAST.replace("  backoff:\n", "  backoff:\n    unexpected: {first: 2s, cap: 3s}\n")
+SOON = FAST.replace("  backoff:\n", "  backoff:\n    unexpected: {first: 100ms, cap: 300ms}\n")
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ async def test_few_descriptors_are_said_and_end_nothing(harness: EngineHarness) 
                     process.kill()
     said = harness.text
     assert re.search(
-        rf"8 accounts need about \d+ .* may open {FEW}: if they run out, .* (--nofile|ulimit -n)",
+        rf"8 accounts need about 120 .* may open {FEW}: if they run out, .* (--nofile|ulimit -n)",
         said,
     )
     assert "see to the file" not in said
