@@ -82,7 +82,7 @@ class _Guarded:
         connection: Any = self
         if connection._connected:
             with suppress(asyncio.QueueFull):
-                connection._recv_queue.put_nowait((None, ClosedInside()))
+                connection._recv_queue.put_nowait((None, self._why_closed()))
         await super().disconnect()  # type: ignore[misc]  # as above
 
     async def _recv(self) -> Any:
@@ -93,9 +93,15 @@ class _Guarded:
         except struct.error:
             raise HostileFrame("a frame is too short for what it must have") from None
         except asyncio.IncompleteReadError as exc:
-            if connection._writer.transport.is_closing():  # it stays open when the other side has ended
-                raise ClosedInside from exc
-            raise
+            if not connection._writer.transport.is_closing():
+                raise  # the other side has ended
+            await asyncio.sleep(0)  # a write that failed is told one step later
+            raise self._why_closed() from exc
+
+    def _why_closed(self) -> Exception:
+        """Return the error with which the network has closed the connection, or that code has closed it."""
+        connection: Any = self
+        return connection._reader.exception() or ClosedInside()
 
 
 class Direct(_Guarded, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types

@@ -230,6 +230,21 @@ async def test_what_the_other_side_ends_is_the_network_s_loss(harness: Datacente
         assert isinstance(told, NetworkLost)
 
 
+async def test_a_loss_that_is_noticed_while_sending_is_the_network_s_and_costs_a_job_no_attempt(
+    harness: DatacenterHarness,
+) -> None:
+    """Telethon closes its connection itself then: neither the event nor the job's error blames code of this process."""
+    async with harness as dc, opened(harness) as link:
+        link.client._sender._connection._writer.transport.pause_reading()  # so that the loss is not read first
+        await dc.inject(Fault(FaultKind.RESET))
+        with anyio.fail_after(TIMEOUT):
+            with pytest.raises(ConnectionError) as lost:
+                await link.client.get_me()
+            [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
+        assert isinstance(told, NetworkLost)
+        assert isinstance(classify_job_error(lost.value, link.client), Lost)
+
+
 async def test_a_second_client_of_the_login_never_speaks(harness: DatacenterHarness) -> None:
     """Two connections with one key destroy it: a client made with the lent one's session is refused before it sends."""
     async with harness as dc, opened(harness) as link:
