@@ -6,11 +6,10 @@ which Telethon counts them as seen.
 """
 
 import asyncio
-import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 from telethon import TelegramClient, errors, utils
 from telethon.crypto import AuthKey
@@ -19,6 +18,7 @@ from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.types import UpdateNewMessage
 
 from adapters.system import ContinuousClock
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
     DatacenterLost,
@@ -51,74 +51,20 @@ from states.events import (
 )
 from states.snapshot import Hold
 
-T = TypeVar("T")
-
 CLOCK = ContinuousClock()
 """What holds are measured by: it cannot be set, and goes on while the machine sleeps."""
-TELETHON_LOGGER = logging.getLogger("holdfast.telethon")
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
 OF_ACCOUNT = (AccountLimited, FloodWait)
 """Failures of one request that concern the account, whichever datacenter says so."""
 OF_LINK = (AccountBanned, AuthRejected, ConfigRefused, SessionDuplicated, TimedOut)
 """Those that concern the account or its link if they come over it. The link itself reports its own loss."""
-LINES_PER_MINUTE = 10
-MINUTE = 60.0
-MAX_KINDS_OF_LINES = 256
 REPEATED = (errors.FileMigrateError, errors.FilerefUpgradeNeededError, errors.FileReferenceExpiredError)
 """Upon these Telethon sends a request for a part of a file again, without end."""
 MAX_REPETITIONS = 5
 """How often in a row it may do so."""
 SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
-
-
-class OneLogger(logging.Logger):
-    """One logger for all of Telethon's modules, which want a dozen of them for each account.
-
-    Of lines that differ in their numbers only, ``LINES_PER_MINUTE`` are written: a datacenter that sends the same
-    nonsense ten thousand times a second would otherwise push everything else out of the log.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.parent = TELETHON_LOGGER
-        self._said: dict[str, tuple[float, int]] = {}
-        """When the present minute of each kind of line began, and how many there were."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a line is written."""
-        if record.levelno <= logging.DEBUG:
-            return bool(super().filter(record))
-        now, text = time.monotonic(), str(record.msg)
-        if len(self._said) > MAX_KINDS_OF_LINES:
-            self._said.clear()
-        began, count = self._said.get(text, (now, 0))
-        if now - began >= MINUTE:
-            if count > LINES_PER_MINUTE:
-                record.msg = f"{text} ({count - LINES_PER_MINUTE:,} more such lines were left out)"
-            began, count = now, 0
-        self._said[text] = (began, count + 1)
-        return count < LINES_PER_MINUTE and bool(super().filter(record))
-
-    def getChild(self, suffix: str) -> Self:
-        """Return itself."""
-        return self
-
-
-async def translate_cancellation(awaitable: Awaitable[T]) -> T:
-    """Await something of Telethon's; if Telethon cancels it, raise ``RequestDropped``.
-
-    When a client goes down, it cancels all that waits for an answer, and that would look like a cancellation of the
-    present task.
-    """
-    task = asyncio.current_task()
-    try:
-        return await awaitable
-    except asyncio.CancelledError as exc:
-        if task is not None and task.cancelling():
-            raise
-        raise RequestDropped from exc
 
 
 class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Telethon ships no types

@@ -12,7 +12,7 @@ from telethon.crypto import rsa
 
 from adapters.session.file import StatStamp, stat_stamp
 from adapters.sqlite.errors import StorageError
-from adapters.telegram.client import REQUEST_TIMEOUT, TELETHON_LOGGER, LinkClient, OneLogger
+from adapters.telegram.client import REQUEST_TIMEOUT, LinkClient
 from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
 from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, read_fingerprint, stored_address
 from adapters.telegram.failover import ProxyFailover
@@ -20,6 +20,7 @@ from adapters.telegram.inbox import Handler, Inbox
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.session_events import SessionEvents
+from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.unreadable import UnreadableCount
 from states.events import Event
 from states.snapshot import Hold

@@ -27,8 +27,8 @@ from telethon.tl.functions.auth import (
     SignInRequest,
 )
 
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import WAIT_ERRORS, classify, demanded_seconds
-from adapters.telegram.client import translate_cancellation
 
 MAX_TRIES: Final = 3
 """Wrong codes, and wrong passwords, that end the login."""

@@ -18,6 +18,7 @@ from telethon.tl.functions import InvokeWithLayerRequest
 from telethon.tl.functions.auth import ExportAuthorizationRequest, ImportAuthorizationRequest
 from telethon.tl.functions.help import GetConfigRequest
 
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import DatacenterLost, RequestDropped, describe
 from adapters.telegram.sender import LinkSender
 
@@ -93,13 +94,8 @@ class ExportedSenders:
 
     async def _blame(self, sender: LinkSender, awaitable: Awaitable[T]) -> T:
         """Await something of a connection to a datacenter; what ends it is ``DatacenterLost``."""
-        task = asyncio.current_task()
         try:
-            return await awaitable
-        except asyncio.CancelledError as exc:
-            if task is not None and task.cancelling():
-                raise
-            raise self._lost(sender, exc) from exc
+            return await translate_cancellation(awaitable)
         except LOSSES as exc:
             raise self._lost(sender, exc) from exc
 
@@ -111,7 +107,7 @@ class ExportedSenders:
         if not self._sender.is_connected():
             return RequestDropped()
         sender.refused |= isinstance(exc, errors.UnauthorizedError | errors.AuthKeyNotFound)
-        dropped = isinstance(exc, asyncio.CancelledError | RequestDropped)
+        dropped = isinstance(exc, RequestDropped)
         why = "it was closed with the request in flight" if dropped else describe(exc.__cause__ or exc)
         return DatacenterLost(f"the connection to datacenter {sender.dc_id} was lost: {why}; try again")
 

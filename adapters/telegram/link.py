@@ -19,11 +19,13 @@ from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import ClosedInside, MissedPong, chain_of, classify, kind_of
-from adapters.telegram.client import TELETHON_LOGGER, LinkClient, translate_cancellation
+from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
 from adapters.telegram.proxy import Proxy
+from adapters.telegram.telethon_log import TELETHON_LOGGER
 from adapters.telegram.unreadable import UnreadableAnswer
 from states.events import (
     AccountLimited,

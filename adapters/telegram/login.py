@@ -23,8 +23,8 @@ from adapters.session import file as files
 from adapters.session.backup import COMPANIONS, back_up, put_in_place, set_aside
 from adapters.session.schema import as_bytes, choose_row, read_table
 from adapters.sqlite.errors import StorageError
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import NotLoggedIn, classify
-from adapters.telegram.client import translate_cancellation
 from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.conversation import (
     ByCode,

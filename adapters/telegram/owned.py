@@ -12,7 +12,7 @@ from attrs import define, field
 from telethon import TelegramClient
 
 from adapters.session.file import StatStamp
-from adapters.telegram.client import translate_cancellation
+from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.connector import PING_DELAY
 from adapters.telegram.datacenter_probe import DatacenterState
 from adapters.telegram.engine_session import key_fingerprint

@@ -15,7 +15,7 @@ from telethon.tl.functions.updates import GetStateRequest
 from adapters.sqlite import JournalWriter
 from adapters.system import SystemClock
 from adapters.telegram import Datacenter, TelegramConnector
-from adapters.telegram.client import translate_cancellation
+from adapters.telegram.cancellation import translate_cancellation
 from engine.fleet.connect_limiter import ConnectLimiter
 from engine.fleet.network_probe import NetworkProbe
 from engine.fleet.outage_detector import OutageDetector

@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from adapters.telegram import client
-from adapters.telegram.client import LINES_PER_MINUTE, TELETHON_LOGGER, OneLogger
+from adapters.telegram import telethon_log
+from adapters.telegram.telethon_log import LINES_PER_MINUTE, TELETHON_LOGGER, OneLogger
 
 RESENT = "Server resent the older message %d, ignoring"
 
@@ -25,7 +25,7 @@ def test_what_was_left_out_is_said(caplog: pytest.LogCaptureFixture, monkeypatch
     logger = OneLogger(f"{TELETHON_LOGGER.name}.flooded")
     for number in range(1000):
         logger.warning(RESENT, number)
-    monkeypatch.setattr(client, "MINUTE", 0.0)
+    monkeypatch.setattr(telethon_log, "MINUTE", 0.0)
     logger.warning(RESENT, 7)
     assert caplog.records[-1].getMessage().endswith("message 7, ignoring (990 more such lines were left out)")
 
