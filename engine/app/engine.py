@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,13 +17,14 @@ from anyio.abc import TaskStatus
 from attrs import Factory, define, evolve, field
 
 from adapters.session.owner import held_error, owner_of
-from adapters.sqlite import JournalWriter, StorageError
+from adapters.sqlite import JournalWriter
 from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account, NotReady
-from engine.app.jobs import JobService, name_of
-from engine.app.journal import opened_journal, records
+from engine.app.handlers import Handlers
+from engine.app.jobs import JobService
+from engine.app.journal import opened_journal, records, retention
 from engine.app.locks import watch_locks
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
@@ -31,9 +32,7 @@ from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
 from engine.console.account_status import AccountStatus
-from engine.console.format import nearest
 from engine.console.messages import narrate
-from engine.console.names import addressed
 from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
 from engine.fleet.clock_watch import watch_clocks
@@ -44,9 +43,8 @@ from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
-from engine.fleet.watchers import keep_running
+from engine.fleet.watchers import Watcher, keep_running
 from engine.journal.follow import JournalFollower
-from engine.journal.retention import TrustedTime, last_sign, retain
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -63,9 +61,6 @@ from states.jobs import Job
 
 ENGINE = "engine"
 """The name of ``python -m engine`` in the lock of a session that it uses."""
-
-Watcher = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
-"""What runs beside the fleet until it is cancelled: what the log calls it, and the function."""
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -92,7 +87,7 @@ class Engine:
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
     """What distinguishes this engine from those before and after it, whatever the clocks say."""
     _entered: bool = field(default=False, init=False)
-    _handlers: list[tuple[str, Any, Any]] = field(factory=list, init=False)
+    _handlers: Handlers = field(init=False, repr=False)
     _accounts: dict[str, Account] = field(init=False)
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _lock: EngineLock | None = field(default=None, init=False, repr=False)
@@ -103,6 +98,7 @@ class Engine:
         self.info = EngineInfo(running=False, pid=os.getpid(), since=time.time())
         self.fleet = Supervisor({}, self.stop.wanted, self.config.states.shutting_down.grace)
         self.jobs = JobService(self.config)
+        self._handlers = Handlers(self.config, self.jobs)
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
         self.source.check(self.jobs.registry)
 
@@ -126,7 +122,7 @@ class Engine:
 
         def register(handler: Handler) -> Handler:
             check_coroutine(handler, "a handler")
-            self._handlers.append((accounts, handler, event))
+            self._handlers.add(accounts, handler, event)
             return handler
 
         return register
@@ -345,9 +341,8 @@ class Engine:
         control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
         fleet.life_failed = journal.end_life
         fleet.listeners += [detector.observe, probe.observe, self._observe]
-        heard = self._find_listeners()
+        self._handlers.attach(connectors)
         for account in config.accounts:
-            self._attach_handlers(connectors[account.name], account.name, heard)
             runner = Runner(
                 account=account.name,
                 connector=connectors[account.name],
@@ -384,32 +379,8 @@ class Engine:
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:
-            times = TrustedTime(SystemClock(), ContinuousClock(), last_sign(known.values()))
-            for kept in (journal, self.jobs.store):
-                retained = partial(retain, kept, keep, times, unusable=StorageError)
-                watchers.append(("retention", retained))
+            watchers += retention(keep, (journal, self.jobs.store), known.values())
         return watchers
-
-    def _find_listeners(self) -> Sequence[tuple[set[str], Any, Any]]:
-        """Return the program's handlers, each with its accounts and event; say which of them are for nobody."""
-        names = [account.name for account in self.config.accounts]
-        found, idle = [], self.jobs.unmatched()
-        for pattern, handler, event in self._handlers:
-            found.append((addressed(names, (pattern,)), handler, event))
-            idle += [] if found[-1][0] else [(name_of(handler), pattern)]
-        for name, pattern in idle:
-            log.warning("accounts_unmatched", function=name, pattern=pattern, hint=nearest(pattern, names))
-        return found
-
-    def _attach_handlers(
-        self, connector: TelegramConnector, account: str, heard: Sequence[tuple[set[str], Any, Any]]
-    ) -> None:
-        """Attach the program's handlers, then those of the config's modules."""
-        for accounts, handler, event in heard:
-            if account in accounts:
-                connector.on(handler, event)
-        for handler, event in self.jobs.handlers_of(account):
-            connector.on(handler, event)
 
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:

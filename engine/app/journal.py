@@ -1,15 +1,20 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import structlog
 
-from adapters.sqlite import JournalReader, JournalWriter, Rescue
+from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
+from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.config import Config
+from engine.fleet.watchers import Watcher
+from engine.journal.retention import Prunable, TrustedTime, last_sign, retain
+from states import Snapshot
 from states.events import Failure
 
 FLUSH_TIMEOUT = 10.0
@@ -60,3 +65,12 @@ def records(path: Path) -> Iterator[JournalReader]:
     with JournalReader.open(path) as reader:
         reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
         yield reader
+
+
+def retention(keep: float, stores: Iterable[Prunable], known: Iterable[Snapshot]) -> list[Watcher]:
+    """Return what deletes from each store the rows that are older than ``keep`` seconds.
+
+    ``known`` is where the accounts were when the engine started: the time of day is not before that.
+    """
+    times = TrustedTime(SystemClock(), ContinuousClock(), last_sign(known))
+    return [("retention", partial(retain, store, keep, times, unusable=StorageError)) for store in stores]

@@ -4,12 +4,14 @@ The system may run out of descriptors, memory or threads, and each of these help
 helper that failed starts again after a pause, and the accounts do not notice.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 import structlog
 
+Watcher = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
+"""What runs beside the fleet until it is cancelled: what the log calls it, and the function."""
 PAUSES: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds from the first, second, … failure in a row to the next start; the last value repeats."""
 STABLE_SECONDS: Final = 60.0

@@ -1,0 +1,51 @@
+"""Which functions hear the updates of which accounts: those of the program, then those of the config's modules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from attrs import define, field
+
+from adapters.telegram import TelegramConnector
+from engine.app.jobs import JobService, name_of
+from engine.config import Config
+from engine.console.format import nearest
+from engine.console.names import addressed
+
+log = structlog.get_logger("holdfast.engine")
+
+
+@define(eq=False)
+class Handlers:
+    """The handlers of a program, each with the name or pattern of its accounts, and those of the modules."""
+
+    config: Config
+    jobs: JobService
+    """Knows the modules, and the background tasks of the program."""
+    _own: list[tuple[str, Any, Any]] = field(factory=list, init=False)
+
+    def add(self, pattern: str, handler: Any, event: Any) -> None:
+        """Add a handler of the program itself, for the accounts that ``pattern`` means."""
+        self._own.append((pattern, handler, event))
+
+    def attach(self, connectors: Mapping[str, TelegramConnector]) -> None:
+        """Attach all handlers to the connectors, which are named like their accounts.
+
+        Say which handlers and background tasks of the program are for no account.
+        """
+        names = [account.name for account in self.config.accounts]
+        meant = [addressed(names, (pattern,)) for pattern, _, _ in self._own]
+        idle = self.jobs.unmatched()
+        idle += [
+            (name_of(handler), pattern)
+            for (pattern, handler, _), whom in zip(self._own, meant, strict=True)
+            if not whom
+        ]
+        for function, pattern in idle:
+            log.warning("accounts_unmatched", function=function, pattern=pattern, hint=nearest(pattern, names))
+        for name in names:
+            for (_, handler, event), whom in zip(self._own, meant, strict=True):
+                if name in whom:
+                    connectors[name].on(handler, event)
+            for handler, event in self.jobs.handlers_of(name):
+                connectors[name].on(handler, event)
