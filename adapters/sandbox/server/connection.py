@@ -23,8 +23,8 @@ from adapters.sandbox.mtproto.key_exchange import KeyExchange
 from adapters.sandbox.mtproto.message_layer import BAD_SALT, LAYER_REQUESTS, IncomingMessage, MessageLayer, check_parity
 from adapters.sandbox.server.connection_socket import CHUNK_BYTES, ConnectionSocket
 from adapters.sandbox.server.hub import Hub
+from adapters.sandbox.server.layer_answers import layer_answer
 from adapters.sandbox.server.requests import RequestHandler
-from adapters.sandbox.services import views
 from adapters.sandbox.store.database import StoredAccount
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ IDLE_TIMEOUT_SECONDS: Final = 600.0
 BLACKHOLE_POLL_SECONDS: Final = 0.25
 """How often a connection that should have been closed checks whether the black hole is over."""
 MAX_REQUESTS_IN_FLIGHT: Final = 256
-SALT_LIFETIME_SECONDS: Final = 3600
 DRIP_SECONDS: Final = 1.0
 """Between two bytes of a frame that comes drop by drop."""
 ENDLESS: Final = "differences"
@@ -292,37 +291,17 @@ class Connection:
     # Answering
 
     def _answer_layer(self, msg_id: int, value: Any) -> None:
-        """Answer what belongs to the message layer itself."""
-        answer: Any = None
+        """Answer what belongs to the message layer itself, and do what it asks of the connection."""
         match value:
-            case functions.PingRequest():
-                answer = types.Pong(msg_id, value.ping_id)
             case functions.PingDelayDisconnectRequest():
                 self._disconnect_at = anyio.current_time() + max(value.disconnect_delay, 0)
-                answer = types.Pong(msg_id, value.ping_id)
-            case functions.GetFutureSaltsRequest():
-                answer = self._future_salts(msg_id)
-            case functions.DestroySessionRequest():
-                answer = types.DestroySessionNone(value.session_id)
             case functions.DestroyAuthKeyRequest():
                 assert self._key is not None
                 self._requests.stop_updates()
                 self._hub.store.remove_key(self._key)
-                answer = types.DestroyAuthKeyOk()
-            case functions.RpcDropAnswerRequest():
-                self._send(tl.rpc_result(msg_id, types.RpcAnswerUnknown()), reply=True, content=True)
-                return
-            case types.MsgsStateReq() | types.MsgResendReq():
-                # 4: received, and no answer will be repeated.
-                answer = types.MsgsStateInfo(msg_id, "\x04" * len(value.msg_ids))
-            case _:
-                return
-        self._send(tl.dump(answer), reply=True, content=False)
-
-    def _future_salts(self, msg_id: int) -> Any:
-        now = int(self._hub.clock())
-        since, until = (views.date(second) for second in (now, now + SALT_LIFETIME_SECONDS))
-        return types.FutureSalts(msg_id, now, [types.FutureSalt(since, until, self._layer.salt)])
+        answer = layer_answer(msg_id, value, salt=self._layer.salt, now=int(self._hub.clock()))
+        if answer is not None:
+            self._send(answer.body, reply=True, content=answer.content)
 
     async def _answer(self, msg_id: int, value: Any, query: tl.Query) -> None:
         """Answer one request, in a task of its own: an answer that takes its time must not hold up pings."""
