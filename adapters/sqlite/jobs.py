@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from adapters.redaction import redacted
 from adapters.sqlite import job_schema, schema
-from adapters.sqlite.connect import open_database, open_read_only, read_rows
+from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
 from adapters.sqlite.errors import (
     DatabaseUnusable,
     FileReplaced,
@@ -291,15 +291,9 @@ def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connect
             opened = identity(path)
             schema.migrate(connection, path)
             give_up = time.monotonic() + TURN_TIMEOUT
-            with process_queue.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext():
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+            turn = process_queue.turn(lambda: time.monotonic() >= give_up) if queues else nullcontext()
+            with turn, transaction(connection):
+                yield connection
             if identity(path) != opened:
                 raise FileReplaced(f"{path}: the file was deleted or replaced at this moment; give the command again")
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from adapters.sqlite import rename_schema, schema
-from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.connect import open_database, open_read_only, transaction
 from adapters.sqlite.errors import naming_file, translating_errors
 from adapters.sqlite.reader import JournalReader
 
@@ -89,12 +89,5 @@ def forget_files(path: Path) -> None:
 
 @contextmanager
 def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
-    with translating_errors(path), closing(open_database(path)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    with translating_errors(path), closing(open_database(path)) as connection, transaction(connection):
+        yield connection

@@ -15,7 +15,7 @@ from typing import Final
 from attrs import frozen
 
 from adapters.sqlite import schema
-from adapters.sqlite.connect import create_directories, create_privately, open_database, open_read_only
+from adapters.sqlite.connect import create_directories, create_privately, open_database, open_read_only, transaction
 from adapters.sqlite.errors import StorageError
 from adapters.sqlite.open_file import INDEX, LOG, Loss, identity, place_of
 
@@ -157,16 +157,10 @@ def _adopt_jobs(aside: Path, connection: sqlite3.Connection) -> tuple[tuple[int,
             return ()
         rows = found.execute(f"SELECT id, {columns} FROM jobs WHERE state = 'queued' ORDER BY id").fetchall()
     numbers = []
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for number, *row in rows:
             new = connection.execute(f"INSERT INTO jobs ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row).lastrowid
             numbers.append((number, new or 0))
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return tuple(numbers)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from adapters.sqlite import job_schema, rename_schema
-from adapters.sqlite.connect import open_read_only
+from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import ROWS, Statement, cell
 from states.events import DatabaseCorrupt
@@ -240,15 +240,9 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         if schema_version(connection, path) == len(MIGRATIONS):
             check_tables(connection, path)
             return
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(connection):
             # Read again: another program may have migrated the file while this one waited for the lock.
             for step in MIGRATIONS[schema_version(connection, path) :]:
                 for statement in step:
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise

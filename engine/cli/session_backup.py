@@ -1,6 +1,7 @@
 """``session backup`` and ``session restore``."""
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,16 +119,9 @@ def _parse_time(text: str) -> datetime | None:
 
 def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) -> None:
     create_directories(one.session.parent)
-    lock = OwnerLock(one.session)
-    try:
-        lock.acquire()
-    except SessionHeld as exc:
-        fail(EXIT_FAILED, str(exc), *advise_pause(settings, one))
-    try:
+    with owned(settings, one):
         kept = _back_up_present(settings, one)
         aside = put_in_place(chosen, one.session)
-    finally:
-        lock.release()
     text = f"✅ {one.name}: {one.session} has the content of {chosen}"
     text += f"; the previous file was damaged or not a session, and was set aside as {aside}" if aside else ""
     text += f"; the previous session is in {kept}" if kept and not aside else ""
@@ -135,7 +129,21 @@ def _restore(settings: Config, one: AccountConfig, chosen: Path, as_json: bool) 
     _print(as_json, data, text)
 
 
-def advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
+@contextmanager
+def owned(settings: Config, one: AccountConfig) -> Iterator[None]:
+    """Own an account's session for the block; exit with the commands that free it if another program does."""
+    lock = OwnerLock(one.session)
+    try:
+        lock.acquire()
+    except SessionHeld as exc:
+        fail(EXIT_FAILED, str(exc), *_advise_pause(settings, one))
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
     """Return the commands that free a session which the running engine uses; empty if another program uses it."""
     engine, owner = holder_of(settings.storage.directory / paths.LOCK), owner_of(one.session)
     if engine is None or owner is None or engine.pid != owner.pid:

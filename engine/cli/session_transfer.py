@@ -1,15 +1,13 @@
 """``session export`` and ``session import``: logins to and from other programs."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from adapters.file_names import is_string_session
-from adapters.session import OwnerLock, SessionHeld, transfer
+from adapters.session import transfer
 from adapters.session.backup import put_in_place
 from adapters.session.transfer import MAX_TEXT_BYTES, NoLogin, PortableLogin
 from adapters.sqlite.connect import create_directories
@@ -22,8 +20,8 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
-from engine.cli.session_backup import advise_pause, app
-from engine.config import AccountConfig, Config
+from engine.cli.session_backup import app, owned
+from engine.config import AccountConfig
 from engine.console.shell import command, engine_command
 
 __all__ = ["app"]
@@ -55,7 +53,7 @@ def export_login(
         *account, target = words
         settings, one = load_account(tuple(account))
         path = Path(target)
-        with _owned(settings, one):
+        with owned(settings, one):
             if not one.session.exists():
                 fail(EXIT_FAILED, f"{one.name} is not logged in: {one.session} does not exist")
             try:
@@ -86,7 +84,7 @@ def import_login(*words: Annotated[ConfigAndAccount, Parameter(allow_leading_hyp
             )
         settings, one = load_account(tuple(account))
         create_directories(one.session.parent)
-        with _owned(settings, one):
+        with owned(settings, one):
             if one.session.exists():
                 login_out = engine_command("logout", settings.path, one.name)
                 aside = command("mv", one.session, f"{one.session}.old")
@@ -125,17 +123,3 @@ def _write(path: Path, to: str, login: PortableLogin, api_id: int) -> None:
         transfer.write_pyrogram(path, login, api_id)
     else:
         transfer.write_text(path, transfer.pyrogram_string(login, api_id))
-
-
-@contextmanager
-def _owned(settings: Config, one: AccountConfig) -> Iterator[None]:
-    """Own an account's session for the block; exit with the commands that free it if another program does."""
-    lock = OwnerLock(one.session)
-    try:
-        lock.acquire()
-    except SessionHeld as exc:
-        fail(EXIT_FAILED, str(exc), *advise_pause(settings, one))
-    try:
-        yield
-    finally:
-        lock.release()
