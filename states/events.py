@@ -288,7 +288,10 @@ class DatabaseCorrupt(Failure):
 
 
 NO_DESCRIPTORS: Final = "the process has no file descriptor left"
-"""How the detail of a failure begins whose cause is the process's own limit of open files, and no file or network."""
+NO_THREADS: Final = "the process can start no more threads"
+NO_MEMORY: Final = "the process has no memory left"
+EXHAUSTED: Final = (NO_DESCRIPTORS, NO_THREADS, NO_MEMORY)
+"""How the detail of a failure begins whose cause is a limit of the process itself, and no file or network."""
 
 
 @frozen(kw_only=True)

@@ -98,14 +98,18 @@ class SandboxProcess:
             command += ["--host", HOST, "--port", str(port), "--dc", str(dc_id)]
             command += ["--state", str(directory)] if directory is not None else []
             with anyio.CancelScope(shield=True):  # half a start could not be undone; a whole one is a moment
-                process = await anyio.open_process(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    start_new_session=True,
-                    env=_environment(),
-                )
+                try:
+                    process = await anyio.open_process(
+                        command,
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=stderr,
+                        start_new_session=True,
+                        env=_environment(),
+                    )
+                except OSError as error:  # the user's limit of processes, or no memory for another one
+                    why = (error.strerror or str(error)).lower()
+                    raise SandboxError(f"The sandbox's process cannot be started ({why}); see ulimit -a.") from error
             stack.push_async_callback(_end, process)
             try:
                 ready = await _ready(process, log_file)

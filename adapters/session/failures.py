@@ -97,7 +97,7 @@ def classify_write_error(exc: Exception) -> DatabaseLocked | DatabaseUnavailable
             detail="something else is in the place of the session file; put it back, or restore a backup"
         )
     if is_exhaustion(exc):
-        return DatabaseUnavailable(detail=exhaustion())
+        return DatabaseUnavailable(detail=exhaustion(exc))
     if isinstance(exc, OSError):
         return DatabaseUnavailable(detail=f"the session file cannot be reached ({exc.strerror})")
     failure = database_failure(exc)

@@ -291,7 +291,7 @@ class LiveFile:
             return self._finish_visit(waiting)
         try:
             self._commit(changes, key)
-        except (sqlite3.Error, OSError, NotASession, SessionReplaced) as exc:
+        except (sqlite3.Error, OSError, MemoryError, NotASession, SessionReplaced) as exc:
             contents.give_back(dirty)
             with self._guard:
                 self._waiting = [*waiting, *self._waiting]

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from adapters.files import NoDatabaseFile
 from adapters.system.descriptors import exhaustion, is_exhaustion, none_left
-from states.events import NO_DESCRIPTORS, DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
+from states.events import EXHAUSTED, DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
 
 
 @frozen
@@ -63,6 +63,8 @@ def database_failure(exc: BaseException) -> Failure | None:
 
     SQLite's primary result code decides, never the message. ``chain`` is left empty for the caller to fill.
     """
+    if isinstance(exc, MemoryError):  # what Python makes of SQLITE_NOMEM
+        return DatabaseUnavailable(detail=exhaustion(exc))
     meaning = _meaning(exc)
     if meaning is None:
         return None
@@ -70,7 +72,7 @@ def database_failure(exc: BaseException) -> Failure | None:
     if isinstance(exc, NoDatabaseFile):
         return DatabaseUnavailable(detail=str(exc))
     if _lacks_descriptors(exc):
-        return DatabaseUnavailable(detail=exhaustion())
+        return DatabaseUnavailable(detail=exhaustion(exc))
     return meaning.event(detail=f"{meaning.detail} ({exc.sqlite_errorname})")
 
 
@@ -137,7 +139,7 @@ def translating_errors(
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
     """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
     if is_exhaustion(exc):
-        return DatabaseUnusable(f"{path}: {exhaustion(ends=True)}", DatabaseUnavailable(detail=exhaustion()))
+        return DatabaseUnusable(f"{path}: {exhaustion(exc, ends=True)}", DatabaseUnavailable(detail=exhaustion(exc)))
     if isinstance(exc, NoDatabaseFile):
         return DatabaseUnusable(f"{path}: {exc}", DatabaseUnavailable(detail=str(exc)))
     if isinstance(exc, OSError):
@@ -147,6 +149,6 @@ def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | Non
     meaning, failure = _meaning(exc), database_failure(exc)
     if meaning is None or failure is None:
         return None
-    if failure.detail.startswith(NO_DESCRIPTORS):
-        return DatabaseUnusable(f"{path}: {exhaustion(ends=True)}", failure)
+    if failure.detail.startswith(EXHAUSTED):
+        return DatabaseUnusable(f"{path}: {exhaustion(exc, ends=True)}", failure)
     return DatabaseUnusable(f"{path}: {failure.detail}; {meaning.advice}", failure)

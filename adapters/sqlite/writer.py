@@ -297,13 +297,13 @@ class GroupWriter:
 
     def _save(self, writes: list[QueuedWrite]) -> bool:
         """Store one batch, trying as often as it takes; return False when closing leaves no more time."""
-        batch, has_failed = batch_rows(writes), False
+        has_failed = False
         while True:
-            failure = self._find_failure()
             try:
+                failure = self._find_failure()
                 if failure is None:
-                    self._store(batch)
-            except sqlite3.Error as exc:
+                    self._store(batch_rows(writes))
+            except (sqlite3.Error, MemoryError) as exc:
                 failure = database_failure(exc) or self._missing_tables()
                 if failure is None:
                     raise
@@ -329,7 +329,10 @@ class GroupWriter:
     def _idle(self) -> bool:
         """Look at the file while there is nothing to write; tell those that asked for it."""
         asked = len(self._looks)
-        failure = self._find_failure()
+        try:
+            failure = self._find_failure()
+        except MemoryError as exc:
+            failure = database_failure(exc)
         if failure is not None and not self._loss_told:
             self._post(self._report, failure)
         self._loss_told = failure is not None
@@ -397,6 +400,7 @@ class GroupWriter:
         while True:
             try:
                 with self._process_queue.turn(lambda: self._is_closing() or time.monotonic() >= give_up):
+                    self._roll_back()  # what memory did not suffice for, the last time
                     self.connection.execute("BEGIN IMMEDIATE")
                     self._execute(batch)
                 with contextlib.suppress(sqlite3.Error):  # the log is as durable as the file
@@ -416,10 +420,13 @@ class GroupWriter:
                 self.connection.execute(sql, (rows,))
             self.connection.execute("COMMIT")
         except BaseException:
-            if self.connection.in_transaction:  # many errors of SQLite roll back by themselves
-                with contextlib.suppress(sqlite3.Error):
-                    self.connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error, MemoryError):
+                self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:  # many errors of SQLite roll back by themselves
+            self.connection.execute("ROLLBACK")
 
     def _pause(self, seconds: float) -> bool:
         """Wait; closing cuts the wait short. Return whether there is time for another try."""
@@ -454,9 +461,10 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _is_damage(exc: sqlite3.Error, failure: Failure) -> bool:
+def _is_damage(exc: Exception, failure: Failure) -> bool:
     """Return whether no other try can do better: the file is damaged, or was cut short."""
-    return isinstance(failure, DatabaseCorrupt) or exc.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHORT_READ
+    code = getattr(exc, "sqlite_errorcode", None)
+    return isinstance(failure, DatabaseCorrupt) or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _sentence(exc: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""File descriptors: how many the accounts need, how many the process may have, and how it gets more."""
+"""What a process may run out of: file descriptors, of which it counts the need, threads, and memory."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from states.events import NO_DESCRIPTORS
+from states.events import NO_DESCRIPTORS, NO_MEMORY, NO_THREADS
 
 PER_ACCOUNT: Final = 7
 """Of a connected account: its socket, its session file with two files of SQLite's beside it, and its three locks."""
@@ -18,6 +18,8 @@ BESIDE: Final = 64
 ROOM: Final = 3
 """What is asked for beyond the need, for each account: what its jobs open, and a new link beside one that closes."""
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
+NO_NEW_THREAD: Final = "can't start new thread"
+"""What Python says when the system has no room for another thread."""
 EXHAUSTION_DEPTH: Final = 8
 """How far back in what led to an error the cause is looked for."""
 
@@ -70,20 +72,40 @@ def none_left() -> bool:
 
 
 def is_exhaustion(exc: BaseException | None) -> bool:
-    """Return whether an error, or one that led to it, says that no descriptor is left."""
+    """Return whether an error, or one that led to it, says that no descriptor, thread or memory is left."""
+    return _what_lacks(exc) is not None
+
+
+def _what_lacks(exc: BaseException | None) -> str | None:
     seen = 0
     while exc is not None and seen < EXHAUSTION_DEPTH:
         if isinstance(exc, OSError) and exc.errno in EXHAUSTED:
-            return True
-        exc, seen = exc.__cause__ or exc.__context__, seen + 1
-    return False
+            return NO_DESCRIPTORS
+        if isinstance(exc, RuntimeError) and str(exc) == NO_NEW_THREAD:
+            return NO_THREADS
+        if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno == errno.ENOMEM):
+            return NO_MEMORY
+        if isinstance(exc, BaseExceptionGroup):
+            exc, seen = exc.exceptions[0], seen + 1
+        else:
+            exc, seen = exc.__cause__ or exc.__context__, seen + 1
+    return None
 
 
-def exhaustion(*, ends: bool = False) -> str:
-    """Return the sentence for the operator of a process that has no descriptor left.
+def exhaustion(exc: BaseException, *, ends: bool = False) -> str:
+    """Return the sentence for the operator of a process that lacks what ``exc`` says; a descriptor if it says nothing.
 
     One that goes on can be helped while it runs; one that ``ends`` for it is to be started anew with a higher limit.
     """
+    lacks = _what_lacks(exc)
+    if lacks == NO_THREADS:
+        return (
+            f"{NO_THREADS}; raise its user's limit (ulimit -u), its service's (TasksMax) or its memory, and restart it"
+        )
+    if lacks == NO_MEMORY:
+        return (
+            f"{NO_MEMORY}; raise its limit (ulimit -v, its service's MemoryMax) or run fewer accounts, and restart it"
+        )
     soft = _finite(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     more = max(1024, 4 * soft)
     how = (

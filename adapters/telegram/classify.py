@@ -329,7 +329,7 @@ def classify(exc: BaseException, *, link: int = 0, what: str = "request") -> Fai
     if isinstance(exc, ConnectionError) and exc.__cause__ is not None and not in_full:
         common["detail"] = describe(exc.__cause__)
     if is_exhaustion(exc):  # neither the network's nor a file's fault
-        return Unexpected(link=link, chain=common["chain"], detail=exhaustion())
+        return Unexpected(link=link, chain=common["chain"], detail=exhaustion(exc))
     if (database := _of_storage(exc)) is not None:
         return attrs.evolve(database, link=link, chain=common["chain"])
     if isinstance(exc, errors.RPCError) and (refused := meaning_of(exc)) is not None:

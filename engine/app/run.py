@@ -18,6 +18,7 @@ from adapters.sandbox import SandboxError
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from adapters.system import raise_limit
+from adapters.system.descriptors import exhaustion, is_exhaustion
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
@@ -119,6 +120,11 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             except CANNOT_RUN as exc:
                 log.error("engine_failed", detail=str(exc))
                 code = 1
+            except Exception as exc:
+                if not is_exhaustion(exc):
+                    raise
+                log.error("engine_failed", detail=exhaustion(exc, ends=True))
+                code = 1
             tasks.cancel_scope.cancel()
         if code is None:
             log.error("engine_failed", detail=CANCELLED)
@@ -145,4 +151,5 @@ def _end_within(code: int) -> None:
         failure = streams.finish()
         os._exit(code if failure is None else streams.EXIT_OUTPUT_LOST)
 
-    threading.Thread(target=end, name="holdfast exit", daemon=True).start()
+    with suppress(RuntimeError):  # the system has no room for a thread, and a job has found none for a pool
+        threading.Thread(target=end, name="holdfast exit", daemon=True).start()

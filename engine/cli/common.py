@@ -75,7 +75,7 @@ def reporting_errors() -> Iterator[None]:
         if output_failure() is not None or (isinstance(exc, FileNotFoundError) and not exc.filename):
             raise  # the process itself says this, see ``process.py``
         if is_exhaustion(exc):
-            fail(EXIT_FAILED, exhaustion(ends=True))
+            fail(EXIT_FAILED, exhaustion(exc, ends=True))
         if isinstance(exc, NoFile):
             fail(EXIT_FAILED, f"{exc.filename}: {exc.strerror}")
         file = f"{exc.filename}: " if exc.filename else ""

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from cyclopts import CycloptsError, UnknownOptionError
 
 from adapters.redaction import redacted
+from adapters.system.descriptors import exhaustion, is_exhaustion
 from engine.cli import command_line
 from engine.console import shell, streams
 from engine.console.safe_text import one_line, safe_lines
@@ -60,6 +61,9 @@ def _run_command(name: str) -> int:
         if isinstance(exc, RuntimeError) and "home directory" in str(exc):  # what pathlib raises
             _say("this user has no home directory; set HOME, or give a path without ~")
             return EXIT_BAD_ENVIRONMENT
+        if is_exhaustion(exc):
+            _say(exhaustion(exc, ends=True))
+            return EXIT_FAILED
         if isinstance(exc, OSError):  # of a command that is not ours, such as the installing of the completion
             _say(f"{exc.filename or 'a file'}: {(exc.strerror or str(exc)).lower()}; see that it can be written")
             return EXIT_FAILED

@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
-from states.events import NO_DESCRIPTORS
+from states.events import EXHAUSTED
 from states.snapshot import ADVICE, Action
 
 LOGGER: Final = "holdfast.connection"
@@ -68,7 +68,7 @@ def _file_waits(of: Fields) -> str:
     detail = f": {of['detail']}" if of["detail"] else ""
     unsaved = of["unsaved"]
     rows = f", {unsaved} row{'s wait' if unsaved != 1 else ' waits'} in memory" if unsaved else ""
-    said = of["alerted"] or of["detail"].startswith(NO_DESCRIPTORS)  # by the alert's own line, or by the detail
+    said = of["alerted"] or of["detail"].startswith(EXHAUSTED)  # by the alert's own line, or by the detail
     remedy = "" if said else f"; {REMEDIES[of['failure']]}"
     return f"Session file of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
 
@@ -124,7 +124,7 @@ def _alert(of: Fields, text: str) -> str:
 
 def _database_alert(of: Fields) -> str:
     remedy = REMEDIES.get(of["trigger"], "")
-    if of.get("detail", "").startswith(NO_DESCRIPTORS):
+    if of.get("detail", "").startswith(EXHAUSTED):
         remedy = of["detail"].partition("; ")[2]
     return _alert(of, f"connected, but its session file cannot be written. What to do: {remedy}")
 

@@ -205,6 +205,14 @@ _FLEET = (
         {**_ACCOUNT, **_EXCEPTION},
     ),
     _fleet(
+        "life_refused",
+        "error",
+        "⚠️",
+        lambda of: f"{of['account']} starts again in {seconds(of['delay'])}: {of['detail']}",
+        "the system has no memory, thread or file for what an account needs",
+        {**_ACCOUNT, **_DETAIL, "delay": "how long until it starts again, in seconds"},
+    ),
+    _fleet(
         "watcher_failed",
         "error",
         "⚠️",

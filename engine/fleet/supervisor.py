@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 from engine.console.account_status import AccountStatus
 from engine.fleet.ports import Observer
 from engine.fleet.runner import Runner
+from engine.fleet.watchers import describe, is_bug
 from states import Event, Snapshot, State, Step
 from states.events import StopRequested
 
@@ -138,8 +139,11 @@ class Supervisor:
         """Live one life; return whether it was the last."""
         try:
             await runner.live()
-        except Exception:
-            log.exception("life_failed", account=runner.account)
+        except Exception as exc:
+            if is_bug(exc):
+                log.exception("life_failed", account=runner.account)
+            else:
+                log.error("life_refused", account=runner.account, detail=describe(exc), delay=RESTART_DELAY)
             await self._abandon(runner)
             return False
         finally:

@@ -14,6 +14,8 @@ Watcher = tuple[str, Callable[[], Coroutine[Any, Any, None]]]
 """What runs beside the fleet until it is cancelled: what the log calls it, and the function."""
 PAUSES: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds from the first, second, … failure in a row to the next start; the last value repeats."""
+NO_NEW_THREAD: Final = "can't start new thread"
+"""What Python says when the system has no room for another thread."""
 STABLE_SECONDS: Final = 60.0
 """A watcher that ran for so long counts its failures from zero again."""
 
@@ -47,7 +49,8 @@ async def keep_running(watcher: str, work: Callable[[], Awaitable[object]]) -> N
 
 def is_bug(exc: BaseException) -> bool:
     """Return whether an exception needs its traceback: it is not the system that refuses something."""
-    return not isinstance(_first(exc), OSError | MemoryError)
+    first = _first(exc)
+    return not (isinstance(first, OSError | MemoryError) or str(first) == NO_NEW_THREAD)
 
 
 def describe(exc: BaseException) -> str:
@@ -55,6 +58,10 @@ def describe(exc: BaseException) -> str:
     first = _first(exc)
     if isinstance(first, OSError) and first.strerror:
         return f"{first.filename}: {first.strerror.lower()}" if first.filename else first.strerror.lower()
+    if isinstance(first, MemoryError):
+        return "no memory left"
+    if str(first) == NO_NEW_THREAD:
+        return NO_NEW_THREAD
     return f"{type(first).__name__}: {first}" if str(first) else type(first).__name__
 
 

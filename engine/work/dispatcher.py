@@ -20,6 +20,7 @@ from attrs import define, evolve, field
 
 from engine.console.format import seconds
 from engine.fleet.ports import Clock
+from engine.fleet.watchers import is_bug
 from engine.work.account_slot import AccountSlot
 from engine.work.handle import Run
 from engine.work.job_log import log_outcome
@@ -65,7 +66,7 @@ log = structlog.get_logger("holdfast.jobs")
 
 def _explains_itself(exc: Exception) -> bool:
     """Return whether an exception needs no traceback: one of storage explains itself, a bug in the engine does not."""
-    return bool(getattr(exc, "for_people", False))
+    return bool(getattr(exc, "for_people", False)) or not is_bug(exc)
 
 
 @define(eq=False, kw_only=True)
