@@ -301,8 +301,16 @@ async def _end(process: Process) -> None:
         await process.stdin.aclose()
         for hurry in (None, process.terminate, process.kill):
             if hurry is not None and process.returncode is None:
-                hurry()
+                try:
+                    hurry()
+                except ProcessLookupError:
+                    break  # it has ended, and code in this process has taken its end, or ignores SIGCHLD
             with anyio.move_on_after(EXIT_TIMEOUT_SECONDS):
                 await process.wait()
                 break
-        await process.aclose()
+        if process.returncode is not None:
+            await process.aclose()
+            return
+        for stream in (process.stdout, process.stderr):  # ``aclose`` would wait for an end that nobody hears of
+            if stream is not None:
+                await stream.aclose()

@@ -4,10 +4,15 @@ A child of ``os.fork`` or of a process pool has every descriptor, ``O_CLOEXEC`` 
 An ``flock`` belongs to the open file, so a lock would be held for as long as any child lives. In the child each such
 descriptor is replaced by one that can do nothing: its number stays taken, so that what still refers to it fails, and
 never reaches a file that the child opens later. Nothing is unlocked in a child: that would unlock it for the parent.
+
+A child of ``os.fork`` that comes back into the loop would be a second engine, with the same logins. It ends there.
 """
 
 import os
+import select
+import selectors
 import signal
+import socket
 import threading
 from asyncio import AbstractEventLoop
 from contextlib import suppress
@@ -18,6 +23,8 @@ _DESCRIPTORS: Final[set[int]] = set()
 _DATABASES: Final[set[str]] = set()
 _LOOPS: Final["WeakSet[AbstractEventLoop]"] = WeakSet()
 _SUFFIXES: Final = ("", "-wal", "-shm", "-journal", ".queue")
+_OPEN_FILES: Final = "/proc/self/fd"
+_ON_NETWORK: Final = (socket.AF_INET, socket.AF_INET6)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGURG)
 
 
@@ -37,7 +44,11 @@ def withhold_database(path: str | os.PathLike[str]) -> None:
 
 
 def withhold_loop(loop: AbstractEventLoop) -> None:
-    """Keep the sockets of a loop from all children, and the signals that it handles."""
+    """Keep the sockets of a loop from all children, the signals that it handles, and the loop itself.
+
+    A loop such as uvloop's does not say which sockets are its own. Where there is ``/proc``, no socket with an address
+    is left to a child then; what ``multiprocessing`` talks through has none.
+    """
     _LOOPS.add(loop)
 
 
@@ -56,23 +67,58 @@ def _of_loop(loop: Any) -> set[int]:
     return found
 
 
-def _of_databases() -> set[int]:
+def _has_address(descriptor: int) -> bool:
+    """Return whether a socket is one of the network, or has a name in the file system."""
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        return found.family in _ON_NETWORK or (found.family == socket.AF_UNIX and bool(found.getsockname()))
+
+
+def _of_process() -> set[int]:
+    """Return the descriptors of databases and, if there is a loop, the sockets that have an address."""
     found: set[int] = set()
     names = {f"{path}{suffix}" for path in _DATABASES for suffix in _SUFFIXES}
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir(_OPEN_FILES):
         with suppress(OSError, ValueError):
-            if os.readlink(f"/proc/self/fd/{name}").removesuffix(" (deleted)") in names:
+            target = os.readlink(f"{_OPEN_FILES}/{name}").removesuffix(" (deleted)")
+            if target in names or (_LOOPS and target.startswith("socket:") and _has_address(int(name))):
                 found.add(int(name))
     return found
+
+
+def _end_child() -> None:
+    """End a child that has come back into the loop, without any of the parent's cleaning up."""
+    with suppress(OSError):
+        os.write(
+            2,
+            f"process {os.getpid()}, which a job, handler or task made with os.fork(), came back into the engine's "
+            "loop and is ended; the engine goes on. End such a child with os._exit(), or use subprocess or "
+            "multiprocessing\n".encode(),
+        )
+    os._exit(1)
+
+
+def _take_loop_away(loop: Any) -> None:
+    """Give a child a selector of its own instead of its parent's, and end it where it comes back into the loop.
+
+    The kernel's part of a selector is one for both: what the child removes from it, the parent never hears of again.
+    """
+    with suppress(Exception):
+        loop._selector = selectors.DefaultSelector()  # asyncio's; uvloop has none
+    with suppress(Exception):
+        number = loop._get_backend_id()  # uvloop's
+        with select.epoll() as empty:
+            os.dup2(empty.fileno(), number, inheritable=False)
+    with suppress(Exception):
+        loop.call_soon(_end_child)
 
 
 def _in_child() -> None:
     descriptors = set(_DESCRIPTORS)
     for loop in list(_LOOPS):
         descriptors |= _of_loop(loop)
-    if _DATABASES:
+    if _DATABASES or _LOOPS:
         with suppress(OSError):
-            descriptors |= _of_databases()
+            descriptors |= _of_process()
     with suppress(OSError):
         # Of a path only: neither reading nor locking succeeds. SQLite must not believe that it got a lock.
         nothing = os.open("/", getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC)
@@ -80,6 +126,8 @@ def _in_child() -> None:
             with suppress(OSError):
                 os.dup2(nothing, descriptor, inheritable=False)
         os.close(nothing)
+    for loop in list(_LOOPS):
+        _take_loop_away(loop)
     if _LOOPS and threading.current_thread() is threading.main_thread():
         with suppress(ValueError, OSError):
             # A signal to the child would be written into the socket by which the parent hears of its own.

@@ -136,3 +136,17 @@ async def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(SandboxError, match="check the directory"):
         async with SandboxProcess.start(tmp_path / "file"):
             pass
+
+
+async def test_it_ends_also_where_nobody_hears_of_its_end() -> None:
+    """Code in this process may ignore SIGCHLD: the sandbox ends all the same, and so does the block."""
+    program = (
+        PARENT.replace("await anyio.sleep(60)", "signal.signal(signal.SIGCHLD, signal.SIG_IGN)")
+        .replace("anyio.run(main)", "anyio.run(main, backend_options={'use_uvloop': True})")
+        .replace("import anyio, sys", "import anyio, signal, sys\nimport adapters.sandbox.process as process")
+        .replace("async def main", "process.EXIT_TIMEOUT_SECONDS = 0.5\nasync def main")
+    )
+    done = await anyio.run_process(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
