@@ -71,6 +71,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "account_renamed": {"account": "News 1", "former": "Account 1"},
     "account_replaced": {"kept": "Account 1 (login until 2026-11-29)"},
     "backups_not_renamed": {"path": "data/backups", "detail": "Read-only file system"},
+    "snapshot_repaired": {"detail": "a stored snapshot cannot be read (JSONDecodeError)", "exact": True, "holds": 0},
     "alert_database": {"trigger": "DatabaseLocked", "action": None},
     "caught_up": {"lost": TIME - 31.0},
     "config_refused": {"detail": "telegram.api_id (API_ID_INVALID (400))"},

@@ -15,6 +15,7 @@ from adapters.sqlite.errors import (
 from adapters.sqlite.journal import JournalWriter
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader, StoredLife, StoredMove
+from adapters.sqlite.repair import Repair
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 
@@ -25,6 +26,7 @@ __all__ = [
     "JournalReader",
     "JournalTooNew",
     "JournalWriter",
+    "Repair",
     "Rescue",
     "Statement",
     "StorageError",

@@ -6,20 +6,25 @@ takes its default, so that files of neighbouring versions can be read.
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
+import attrs
 import cattrs
 
 from adapters.sqlite.errors import Undecodable
 from states.events import EVENT_BY_NAME, Event
 from states.schedules import Policy
-from states.snapshot import Snapshot
+from states.snapshot import Hold, Snapshot
 from states.step import Record
 
 T = TypeVar("T")
 
 _CONVERTER = cattrs.Converter(detailed_validation=False)
+_FIELDS = {each.name for each in attrs.fields(Snapshot)}
+_MAX_NUMBER = 1e15
+"""Beyond every time and every count: what is greater was not written by an engine."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -29,8 +34,35 @@ def encode_snapshot(snapshot: Snapshot) -> str:
 
 
 def decode_snapshot(text: str) -> Snapshot:
-    """Return the snapshot that ``text`` holds. Raises ``Undecodable``."""
-    return _decode(lambda: _CONVERTER.structure(_object(text), Snapshot), "snapshot")
+    """Return the snapshot that ``text`` holds. Raises ``Undecodable``, also for a number that none can have."""
+
+    def decode() -> Snapshot:
+        values = _object(text)
+        _check_numbers(values)
+        return _CONVERTER.structure(values, Snapshot)
+
+    return _decode(decode, "snapshot")
+
+
+def read_fields(text: Any) -> dict[str, Any]:
+    """Return those fields of a snapshot that can be read in a text as a whole of which it cannot be."""
+    try:
+        values = _decode(lambda: _object(text), "snapshot")
+    except Undecodable:
+        return {}
+    found = {}
+    for name in values.keys() & _FIELDS:
+        with suppress(Undecodable):
+            found[name] = getattr(decode_snapshot(_encode({name: values[name]})), name)
+    if isinstance(values.get("holds"), list) and "holds" not in found:
+        found["holds"] = tuple(hold for value in values["holds"] for hold in _readable_holds(value))
+    return found
+
+
+def _readable_holds(value: Any) -> tuple[Hold, ...]:
+    with suppress(Undecodable):
+        return decode_snapshot(_encode({"holds": [value]})).holds
+    return ()
 
 
 @lru_cache(maxsize=8)
@@ -81,6 +113,14 @@ def decode_body(text: str) -> dict[str, Any]:
     return _decode(decode, "record")
 
 
+def _check_numbers(value: Any) -> None:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            _check_numbers(each)
+    elif isinstance(value, int | float) and not abs(value) < _MAX_NUMBER:
+        raise ValueError(f"{value!r:.40} is no time and no count")
+
+
 def _object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
@@ -93,10 +133,16 @@ def _payload(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+_SPOILT = (
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, cattrs.BaseValidationError,
+)  # fmt: skip
+"""What reading a value can raise that something else has written."""
+
+
 def _decode(decode: Callable[[], T], what: str) -> T:
     try:
         return decode()
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, cattrs.BaseValidationError) as exc:
+    except _SPOILT as exc:
         raise Undecodable(
             f"a stored {what} cannot be read ({type(exc).__name__}: {exc}); "
             "use the version that wrote it, or restore a backup"

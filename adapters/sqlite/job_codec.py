@@ -30,6 +30,11 @@ def legible(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
+def is_legible(value: Any) -> bool:
+    """Return whether a stored value is a text, and one that can be stored again."""
+    return isinstance(value, str) and legible(value) == value
+
+
 def _check_number(value: object) -> None:
     if not isinstance(value, int | float) or not abs(value) < MAX_TIME:
         raise TypeError(f"{value!r:.40} in place of a number")

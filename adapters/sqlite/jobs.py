@@ -27,7 +27,7 @@ from adapters.sqlite.errors import (
     naming_file,
     translating_errors,
 )
-from adapters.sqlite.job_codec import encode_value, job_from, job_row, legible
+from adapters.sqlite.job_codec import MAX_TIME, encode_value, is_legible, job_from, job_row, legible
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
@@ -131,7 +131,8 @@ class JobStore:
         """Return the charges that still count: kind, account, until when, how long; delete those that are over."""
         await self.writer.write(job_schema.FORGIVE, (now,))
         query = "SELECT kind, account, until, length FROM job_charges WHERE until >= ?"
-        return await self._read(lambda db: db.execute(query, (now,)).fetchall())
+        rows = await self._read(lambda db: read_rows(db, query, (now,)))
+        return [row for row in rows if _is_charge(*row)]
 
     async def move_waits(self, shift: float, now: float) -> None:
         """Move all waits with a clock that was set by ``shift`` s; let none last longer than its length from ``now``.
@@ -157,7 +158,7 @@ class JobStore:
 
     async def next_due(self) -> float | None:
         """Return when the next waiting job is due."""
-        return await self._read(lambda db: db.execute(job_schema.NEXT_DUE).fetchone()[0])
+        return await self._read(_next_due)
 
     async def ready(self, kind: str, account: str | None, limit: int) -> list[Job]:
         """Return the first ``limit`` jobs of this queue; call ``flush`` before, or some of them have begun already."""
@@ -251,13 +252,40 @@ class JobStore:
 
 
 def _queues(db: sqlite3.Connection) -> Iterator[tuple[str, str | None]]:
-    kind, account = "", ""
+    """Yield the queues with ready jobs; jobs whose kind or account was spoilt are in none."""
+    kind: Any = ""
+    account: Any = ""
     while True:
-        row = db.execute(job_schema.NEXT_ACCOUNT, (kind, account)).fetchone()
-        if row is None and (row := db.execute(job_schema.NEXT_KIND, (kind,)).fetchone()) is None:
+        rows = _next(db, job_schema.NEXT_ACCOUNT, kind, account) or _next(db, job_schema.NEXT_KIND, kind)
+        if not rows:
             return
-        kind, account = row
-        yield kind, account or None
+        kind, account = rows[0]
+        if is_legible(kind) and is_legible(account):
+            yield kind, account or None
+
+
+def _next(db: sqlite3.Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Read what comes after these values; each of them may be a text that is not UTF-8, which must go back as such."""
+    first, *parts = query.split("?")
+    for value, part in zip(values, parts, strict=True):
+        first += ("CAST(? AS TEXT)" if _is_odd(value) else "?") + part
+    odd = [value.encode("utf-8", "surrogateescape") if _is_odd(value) else value for value in values]
+    return read_rows(db, first, odd)
+
+
+def _next_due(db: sqlite3.Connection) -> float | None:
+    due = read_rows(db, job_schema.NEXT_DUE)[0][0]
+    return due if isinstance(due, int | float) else None  # else its row is spoilt
+
+
+def _is_charge(kind: Any, account: Any, until: Any, length: Any) -> bool:
+    """Return whether a row can have been written by an engine."""
+    times = isinstance(until, int | float) and (length is None or isinstance(length, int | float))
+    return times and abs(until) < MAX_TIME and is_legible(kind) and is_legible(account)
+
+
+def _is_odd(value: Any) -> bool:
+    return isinstance(value, str) and not is_legible(value)
 
 
 def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JOB) -> Job | None:
@@ -271,7 +299,7 @@ def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JO
 def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Return how many jobs there are, by kind and state."""
     counts: dict[str, dict[str, int]] = {}
-    for kind, state, jobs in db.execute(job_schema.COUNTS):
+    for kind, state, jobs in read_rows(db, job_schema.COUNTS):
         if isinstance(kind, str) and isinstance(state, str) and isinstance(jobs, int):  # else the row is spoilt
             counts.setdefault(kind, {})[state] = jobs
     return counts

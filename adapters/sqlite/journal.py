@@ -14,12 +14,14 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.sqlite import rename_schema, renames, retention, schema
-from adapters.sqlite.codec import decode_snapshot, encode_body, encode_policy, encode_snapshot
+from adapters.sqlite.codec import encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import naming_file, translating_errors
+from adapters.sqlite.errors import translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.queue import Statement
+from adapters.sqlite.reader import JournalReader
+from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.schedules import Policy
@@ -53,16 +55,20 @@ class JournalWriter:
         on_trouble: WriterObserver,
         on_rescue: Callable[[Rescue], None] | None = None,
         timeouts: WriterTimeouts | None = None,
+        on_repair: OnRepair | None = None,
         engine: str = "",
     ) -> Self:
         """Open the journal at ``path``, and create it if need be, in a worker thread.
 
         ``on_trouble`` is called on the loop after each try at which the database kept rows from being saved, and with
-        None when it works again; ``on_rescue`` when the file was lost, and a new one has taken its place. Raises
-        ``DatabaseUnusable`` and ``JournalTooNew``.
+        None when it works again; ``on_rescue`` when the file was lost, and a new one has taken its place; ``on_repair``
+        for each snapshot that could not be read and was made anew. Raises ``DatabaseUnusable`` and ``JournalTooNew``.
         """
         memory = Memory(path)
-        connection = await anyio.to_thread.run_sync(_open, path, memory)
+        connection, repairs = await anyio.to_thread.run_sync(_open, path, memory)
+        if on_repair is not None:
+            for each in repairs:
+                on_repair(each)
         writer = GroupWriter(
             path=str(path),
             connection=connection,
@@ -160,8 +166,7 @@ class JournalWriter:
     async def snapshots(self) -> dict[str, Snapshot]:
         """Return the stored snapshot of each account. Queued ones are not among them: ``flush`` first.
 
-        Raises ``DatabaseUnusable``, and ``Undecodable`` for a value that another version wrote and this one cannot
-        read.
+        Those that cannot be read are left out: ``open`` has made them anew. Raises ``DatabaseUnusable``.
         """
         return await anyio.to_thread.run_sync(_read_snapshots, self.path)
 
@@ -189,19 +194,21 @@ class JournalWriter:
         self._named.update(new)  # only now: a cancelled write has queued nothing
 
 
-def _open(path: Path, memory: Memory) -> sqlite3.Connection:
+def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]:
     schema.check_owner(path)
     connection = open_database(path)
     try:
         schema.migrate(connection, path)
+        repairs = repair_snapshots(connection, path)
         with translating_errors(path):
             memory.load(connection)
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, repairs
 
 
 def _read_snapshots(path: Path) -> dict[str, Snapshot]:
-    with closing(open_read_only(path)) as connection, translating_errors(path), naming_file(path):
-        return {name: decode_snapshot(text) for name, text, _ in connection.execute(schema.SELECT_SNAPSHOTS)}
+    with JournalReader.open(path) as reader:
+        reader.on_unreadable = lambda row: None  # opening has repaired what can be
+        return {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}

@@ -13,7 +13,8 @@ from typing import Any
 from attrs import define, field
 
 from adapters.sqlite import job_schema, schema
-from adapters.sqlite.job_codec import encode_value, job_row
+from adapters.sqlite.connect import read_rows
+from adapters.sqlite.job_codec import encode_value, is_legible, job_row
 from adapters.sqlite.queue import QueuedWrite
 from states.jobs import Job, JobState
 
@@ -40,19 +41,19 @@ class Memory:
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Note what the file has when it is opened: an account may rest, and store nothing."""
-        self._names = {name for (name,) in connection.execute("SELECT name FROM names") if isinstance(name, str)}
-        rows = connection.execute("SELECT (SELECT name FROM names WHERE id = account), at, snapshot FROM snapshots")
+        self._names = {name for (name,) in read_rows(connection, "SELECT name FROM names") if is_legible(name)}
+        query = "SELECT (SELECT name FROM names WHERE id = account), at, snapshot FROM snapshots"
         self._snapshots = {
             name: [name, schema.real(at), snapshot]
-            for name, at, snapshot in rows
-            if isinstance(name, str) and isinstance(at, int | float) and isinstance(snapshot, str)  # else it is spoilt
+            for name, at, snapshot in read_rows(connection, query)
+            if is_legible(name) and isinstance(at, int | float) and is_legible(snapshot)  # else it is spoilt
         }
         self.note_last_job(connection)
 
     def note_last_job(self, connection: sqlite3.Connection) -> None:
         """Note the greatest number that a job has had so far."""
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
-        self.last_job = max(self.last_job, row[0] if row else 0)
+        self.last_job = max(self.last_job, row[0] if row and isinstance(row[0], int) else 0)
 
     def stored(self, writes: Iterable[QueuedWrite]) -> None:
         """Note rows that have become durable. In the writer's thread."""

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot, event_from
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
+from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
 from states.events import EVENTS, ClockJumped, Failure
 from states.schedules import Policy
@@ -185,7 +186,7 @@ class JournalReader:
         rows = self._select(
             "SELECT (SELECT name FROM names WHERE id = account) FROM present WHERE engine = ?", [engine]
         )
-        return {name for (name,) in rows if isinstance(name, str)}
+        return {name for (name,) in rows if is_legible(name)}
 
     def lives(self, account: str | None = None, *, from_life: int = 0) -> list[StoredLife]:
         """Return the lives of all accounts, or of one, from number ``from_life`` on, by account and number.
@@ -271,24 +272,29 @@ class JournalReader:
     def last_seen(self) -> dict[str, float]:
         """Return when each account last had an event (Unix seconds), routine included, by name."""
         rows = self._select("SELECT (SELECT name FROM names WHERE id = account), at FROM snapshots")
-        return {name: at for name, at in rows if isinstance(name, str) and isinstance(at, int | float)}
+        return {name: at for name, at in rows if is_legible(name) and isinstance(at, int | float)}
 
     def accounts(self) -> list[str]:
         """Return the names of all accounts that the journal knows, sorted."""
-        return [name for name, _, _ in self._select(SELECT_SNAPSHOTS) if isinstance(name, str)]
+        return [name for name, _, _ in self._select(SELECT_SNAPSHOTS) if is_legible(name)]
 
     def logins(self) -> dict[str, tuple[str, int | None]]:
         """Return the fingerprint of each account's key, and its user if known, as the last start or stop found them."""
         if not self._has("logins"):
             return {}
         rows = self._select("SELECT (SELECT name FROM names WHERE id = account), login, user FROM logins")
-        return {name: (login, user) for name, login, user in rows}
+        return {
+            name: (login, user if isinstance(user, int) else None)
+            for name, login, user in rows
+            if is_legible(name) and is_legible(login)
+        }
 
     def former_names(self) -> list[tuple[float, str, str]]:
         """Return until when (Unix seconds) an account had another name, that name, and the next one; oldest first."""
         if not self._has("renames"):
             return []
-        return self._select("SELECT at, former, name FROM renames ORDER BY rowid")
+        rows = self._select("SELECT at, former, name FROM renames ORDER BY rowid")
+        return [row for row in rows if isinstance(row[0], int | float) and is_legible(row[1]) and is_legible(row[2])]
 
     def _has(self, table: str) -> bool:
         """Return whether there is such a table: an older version, or another program, may have written the file."""
@@ -315,9 +321,14 @@ class JournalReader:
             "SELECT seq, (SELECT name FROM names WHERE id = account), life FROM journal WHERE seq <= ? ORDER BY seq",
             [last],
         ):
-            if isinstance(account, str) and isinstance(life, int):
+            if is_legible(account) and isinstance(life, int):
                 found.setdefault((account, life), []).append(seq)
         return found
+
+    def count(self, account: str, life: int) -> int:
+        """Return how many entries a life has, those included that cannot be read."""
+        query = "SELECT count(*) FROM journal WHERE account = (SELECT id FROM names WHERE name = ?) AND life = ?"
+        return int(self._select(query, [account, life])[0][0])
 
     def has_entry_after(self, account: str, life: int, after_seq: int) -> bool:
         """Return whether ``life`` has an entry after ``after_seq``; entries of two lives are never mixed."""
@@ -333,7 +344,7 @@ class JournalReader:
         return self._rows(f"{account} AND seq {side} ? ORDER BY seq {order} LIMIT ?", [entry.account, entry.seq, count])
 
     def _names(self) -> dict[int, str]:
-        return {number: name for number, name in self._select("SELECT id, name FROM names") if isinstance(name, str)}
+        return {number: name for number, name in self._select("SELECT id, name FROM names") if is_legible(name)}
 
     def _move(self, names: dict[int, str], row: tuple[Any, ...]) -> StoredMove | None:
         """Return the move in a row; None if it cannot be read."""
@@ -414,12 +425,12 @@ def _check_numbers(*values: Any) -> None:
 
 def _check_texts(*values: Any) -> None:
     for value in values:
-        if not isinstance(value, str):
+        if not is_legible(value):
             raise TypeError(f"{value!r:.40} in place of a name")
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return value if is_legible(value) else None
 
 
 def _whole(value: Any) -> int | None:

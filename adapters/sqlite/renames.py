@@ -8,12 +8,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from adapters.sqlite import rename_schema, schema
-from adapters.sqlite.connect import open_database, open_read_only, transaction
-from adapters.sqlite.errors import naming_file, translating_errors
+from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
+from adapters.sqlite.errors import translating_errors
 from adapters.sqlite.reader import JournalReader
 
 FileMove = tuple[str, str]
@@ -44,7 +45,8 @@ class Rename:
 
 def stored_logins(path: Path) -> dict[str, StoredLogin]:
     """Return whose state is stored, by name. Blocks. Raises ``StorageError``."""
-    with JournalReader.open(path) as reader, naming_file(path):
+    with JournalReader.open(path) as reader:
+        reader.on_unreadable = lambda row: None  # opening the journal for writing has repaired what can be
         return logins_in(reader)
 
 
@@ -78,7 +80,13 @@ def rename(path: Path, renames: Sequence[Rename], files: Iterable[FileMove], now
 def pending_files(path: Path) -> list[FileMove]:
     """Return the files that are still to be renamed. Blocks. Raises ``DatabaseUnusable``."""
     with closing(open_read_only(path)) as connection, translating_errors(path):
-        return list(connection.execute("SELECT source, target FROM file_moves ORDER BY source"))
+        rows = read_rows(connection, "SELECT source, target FROM file_moves ORDER BY source")
+        return [(source, target) for source, target in rows if _names_file(source) and _names_file(target)]
+
+
+def _names_file(value: Any) -> bool:
+    """Return whether a value is the name of a file in the directory; anything else was not written by an engine."""
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & {"/", "\0"}
 
 
 def forget_files(path: Path) -> None:

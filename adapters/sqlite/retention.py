@@ -48,7 +48,7 @@ def plan_step(path: Path, before: float) -> Plan | None:
             if max(lives, default=0) > number and not reader.has_entry_after(account, number, seqs[-1]):
                 statements.append((schema.FORGET, (account, number)))
             elif life := lives.get(number):
-                base = _replay(life, _read(reader, own))
+                base = replay(life, _read(reader, own))
                 text = None if base is None else encode_snapshot(base)
                 statements.append((schema.BASE, (account, number, seqs[-1], text)))
         return Plan(len(seqs), (*statements, (schema.PRUNE, (seqs[-1],))))
@@ -62,7 +62,7 @@ def _read(reader: JournalReader, seqs: Iterable[int]) -> list[Entry] | None:
         return None
 
 
-def _replay(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None:
+def replay(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None:
     """Return the account's snapshot after ``entries``; None if the rules no longer decide the same."""
     snapshot = life.start
     if snapshot is None or entries is None:

@@ -149,6 +149,8 @@ FORGET = Statement(
 """(account, life); all lives of the account before it are deleted, too."""
 
 
+LAST_SEQ = """SELECT coalesce(max(seq), 0) FROM journal WHERE account = (SELECT id FROM names WHERE name = ?)"""
+"""(account): the ``seq`` of its last record, 0 if it has none."""
 SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name, snapshot, seq
     FROM snapshots ORDER BY name"""
 

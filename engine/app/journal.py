@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import structlog
 
-from adapters.sqlite import JournalReader, JournalWriter, Rescue, StorageError
+from adapters.sqlite import JournalReader, JournalWriter, Repair, Rescue, StorageError
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.config import Config
@@ -42,6 +42,10 @@ def _database_replaced(done: Rescue) -> None:
     )
 
 
+def _snapshot_repaired(done: Repair) -> None:
+    log.warning("snapshot_repaired", account=done.account, detail=done.why, exact=done.exact, holds=done.holds)
+
+
 @asynccontextmanager
 async def opened_journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
     """Yield the journal of a config, written by the engine of this identity; at the end, wait for its last records."""
@@ -49,6 +53,7 @@ async def opened_journal(config: Config, engine: str) -> AsyncIterator[JournalWr
         config.storage.directory / paths.DATABASE,
         on_trouble=_storage_trouble,
         on_rescue=_database_replaced,
+        on_repair=_snapshot_repaired,
         engine=engine,
     )
     try:

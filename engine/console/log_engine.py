@@ -62,6 +62,16 @@ def _database_lost(of: Fields) -> str:
     )
 
 
+def _snapshot_repaired(of: Fields) -> str:
+    holds = "1 hold" if of["holds"] == 1 else f"{of['holds']} holds"
+    outcome = (
+        "it was made again from its journal, and nothing is lost"
+        if of["exact"]
+        else f"it begins anew, with what could still be read ({holds})"
+    )
+    return f"Where {of['account']} was cannot be read from the database ({of['detail']}); {outcome}"
+
+
 _ENGINE = (
     _engine(
         "engine_starting",
@@ -293,6 +303,19 @@ _JOURNAL = (
             "whole": "whether the new file has everything that the lost one had",
             "aside": "where the file is now that was found under the name; null if there was none",
             "jobs": "jobs that were added to that file, each with its number there and its number now",
+        },
+    ),
+    _journal(
+        "snapshot_repaired",
+        "warning",
+        "💾",
+        _snapshot_repaired,
+        "the row that says where an account was could not be read when the database was opened",
+        {
+            **_ACCOUNT,
+            **_DETAIL,
+            "exact": "whether the account goes on exactly where it was",
+            "holds": "how many kinds of requests of the account still wait",
         },
     ),
     _journal(

@@ -1,12 +1,13 @@
 """What the journal knows of the accounts: a login that Telegram has ended looks well in its file."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import anyio
 import anyio.to_thread
 
 from adapters.sqlite import JournalMissing, JournalReader
+from adapters.sqlite.reader import UnreadableRow
 from adapters.sqlite.renames import StoredLogin, logins_in
 from engine import paths
 from engine.app.restored import owners, present_login
@@ -29,7 +30,7 @@ async def check(config: Config) -> list[Finding]:
     """
     with anyio.fail_after(LOOK_TIMEOUT):
         try:
-            stored, logins = await anyio.to_thread.run_sync(_read, config, abandon_on_cancel=True)
+            stored, logins, unreadable = await anyio.to_thread.run_sync(_read, config, abandon_on_cancel=True)
         except JournalMissing:
             return []
         connectors = {} if isinstance(config.telegram.datacenter, SandboxConfig) else connectors_outside(config)
@@ -37,6 +38,9 @@ async def check(config: Config) -> list[Finding]:
         names = owners(present, logins) if present else {name: name for name in stored}  # it may have been renamed
         found = []
         for account in config.accounts:
+            if account.name in unreadable:
+                text = "where it was cannot be read from the journal's file; run makes it again from its records"
+                found.append(Finding(account.name, None, text))
             at = stored.get(names.get(account.name, ""))
             if at is not None:
                 # Without the datacenter's address (the sandbox) a new login cannot be told from the one that failed.
@@ -47,9 +51,13 @@ async def check(config: Config) -> list[Finding]:
         return found
 
 
-def _read(config: Config) -> tuple[Mapping[str, Snapshot], Mapping[str, StoredLogin]]:
+def _read(config: Config) -> tuple[Mapping[str, Snapshot], Mapping[str, StoredLogin], Collection[str | None]]:
+    """Return the snapshots, whose they are, and the accounts of which the snapshot cannot be read."""
+    unreadable: list[UnreadableRow] = []
     with JournalReader.open(config.storage.directory / paths.DATABASE) as reader:
-        return {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}, logins_in(reader)
+        reader.on_unreadable = unreadable.append
+        stored = {name: snapshot for name, (snapshot, _) in reader.snapshots().items()}
+        return stored, logins_in(reader), {row.account for row in unreadable}
 
 
 def _judge(config: Config, name: str, at: Snapshot, credentials: str) -> list[Finding]:
