@@ -248,7 +248,7 @@ def _reserve_name(directory: Path, safe: str, newest: Backup | None) -> Path:
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_recovered(path: Path) -> sqlite3.Connection:
     """Open a file for reading; if its last writer was killed, have SQLite undo the unfinished transaction."""
     database = open_quietly(path, timeout=files.OPEN_TIMEOUT)
     try:
@@ -269,7 +269,7 @@ def _copy(source: Path, target: Path) -> None:
     Raises ``sqlite3.Error``, and ``SessionError`` for a source that is not a session.
     """
     with (
-        closing(_open(source)) as read,
+        closing(open_recovered(source)) as read,
         closing(files.connect(target, mode="rw", timeout=files.OPEN_TIMEOUT)) as written,
     ):
         schema_of(read, source)
@@ -300,13 +300,12 @@ def _copy_pages(read: sqlite3.Connection, written: sqlite3.Connection) -> None:
 def _create(source: Path, session: Path) -> None:
     """Create a session file, which gets its name only when it is complete. Raises as ``_copy`` does."""
     unfinished = session.with_name(f".{session.name}.new")
-    unfinished.unlink(missing_ok=True)
+    files.remove(unfinished)
     create_privately(unfinished)
     _copy(source, unfinished)
     with closing(files.connect(unfinished, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
         database.execute("pragma journal_mode = wal")
-    for companion in COMPANIONS:  # of a file that is gone: SQLite would take them for this one's
-        session.with_name(session.name + companion).unlink(missing_ok=True)
+    files.free_place(session)
     unfinished.rename(session)
 
 
@@ -324,7 +323,7 @@ def _flaw(path: Path) -> str | None:
 def _find_flaw(path: Path) -> str | None:
     """Return what is wrong with a session; None if it is intact and has a key. Raises if it cannot be read."""
     try:
-        with closing(_open(path)) as database:
+        with closing(open_recovered(path)) as database:
             schema_of(database, path)
             if database.execute("pragma quick_check(1)").fetchone()[0] != "ok":
                 return "the file is damaged"

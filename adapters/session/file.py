@@ -4,13 +4,13 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from adapters.file_names import EXTENSION, IMPORT, name_problem
-from adapters.files import check_database
+from adapters.files import COMPANIONS, check_database
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession
 from adapters.session.schema import CREATE, VERSION, as_bytes, as_number, check_is_file, choose_row, read_table
@@ -69,7 +69,7 @@ def create(path: Path) -> None:
     """
     unfinished = path.with_name(f".{path.name}.new")
     with translating_errors(path, (sqlite3.Error, OSError)):
-        unfinished.unlink(missing_ok=True)
+        remove(unfinished)
         create_privately(unfinished)
         with closing(connect(unfinished, mode="rw", timeout=OPEN_TIMEOUT)) as database:
             database.execute("pragma journal_mode = wal")
@@ -79,8 +79,40 @@ def create(path: Path) -> None:
             database.execute("insert into version values (?)", (VERSION,))
             database.execute("insert into sessions values (0, null, null, x'', null, x'')")
             database.execute("commit")
+        free_place(path)
         unfinished.rename(path)
         sync_directory(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file and its companions, as far as they exist. Raises ``OSError``."""
+    for suffix in ("", *COMPANIONS):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def free_place(path: Path) -> None:
+    """Set aside the log that a file has left here which was moved away or deleted: call it before another comes here.
+
+    SQLite takes such a log for the new file's and writes its rows into it, the former key among them. It is kept, since
+    the rows may be nowhere else. Raises ``OSError``.
+    """
+    if path.exists():
+        return
+    for suffix in COMPANIONS:
+        companion = path.with_name(path.name + suffix)
+        if suffix == "-shm" or not _has_content(companion):
+            companion.unlink(missing_ok=True)
+            continue
+        number = 1
+        while os.path.lexists(aside := path.with_name(f"{companion.name}.left-{number}")):
+            number += 1
+        companion.rename(aside)
+
+
+def _has_content(path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return path.lstat().st_size > 0
+    return False
 
 
 def sync_directory(directory: Path) -> None:

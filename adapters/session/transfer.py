@@ -1,4 +1,4 @@
-"""A login on its way between this program and others: strings and files of Telethon, Pyrogram and Kurigram.
+"""A login on its way between this program and others: Telethon, Pyrogram and Kurigram; GramJS's strings come in only.
 
 Nothing here prints, quotes or logs what it reads: it is as good as the account. Each format is the one that its program
 writes and reads: Telethon's ``StringSession``, Pyrogram's session strings (three lengths; Kurigram reads the same), and
@@ -10,6 +10,7 @@ import binascii
 import codecs
 import ipaddress
 import os
+import re
 import sqlite3
 import struct
 import time
@@ -21,6 +22,7 @@ from attrs import field, frozen
 
 from adapters.session import file as files
 from adapters.session.address import PORT, TELEGRAM, address_of
+from adapters.session.backup import open_recovered
 from adapters.session.errors import NotASession, SessionError
 from adapters.session.schema import KEY_BYTES, as_bytes, check_is_file
 from adapters.sqlite.connect import create_privately
@@ -33,12 +35,19 @@ _MAGIC: Final = b"SQLite format 3\0"
 _TEST: Final = {1: "149.154.175.10", 2: "149.154.167.40", 3: "149.154.175.117"}
 """Telegram's test datacenters, port 80, as Pyrogram has them built in."""
 _TEST_PORT: Final = 80
+_TEST_HOSTS: Final = {*_TEST.values(), "2001:b28:f23d:f001::e", "2001:67c:4e8:f002::e", "2001:b28:f23d:f003::e"}
+"""By these a login is known to be of a test datacenter where a format has no word for that."""
 _MEDIA: Final = {203: "91.105.192.100"}
+_WEB_HOSTS: Final = ".web.telegram.org"
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9.:-]+")
+_NO_STRING: Final = "it has the length of a string session, and is none; see that it was copied without a change"
 _VERSION: Final = "1"
 """The first character of Telethon's strings."""
 _TELETHON: Final = {352: 4, 368: 16}
 """Bytes of the address, by the characters of the string without padding."""
-_PYROGRAM: Final = {351: ">B?256sI?", 356: ">B?256sQ?", 362: ">BI?256sQ?"}
+_GRAMJS_HEAD: Final = struct.Struct(">BH")
+"""GramJS writes Telethon's string with the address as text, and its length before it."""
+_PYROGRAM: Final = {351: ">BB256sIB", 356: ">BB256sQB", 362: ">BIB256sQB"}
 """The formats of Pyrogram's strings, by their characters: the first, then with long user ids, then with an app."""
 _PYROGRAM_SCHEMA: Final = (
     "CREATE TABLE sessions (dc_id INTEGER PRIMARY KEY, api_id INTEGER, test_mode INTEGER, auth_key BLOB, "
@@ -87,21 +96,25 @@ def checked(
     if not host:
         host, port = known.get(dc_id), _TEST_PORT if test else PORT
     try:
-        host = str(ipaddress.ip_address(str(host).strip("[] ")))
+        address = ipaddress.ip_address(str(host).strip("[] "))
     except ValueError:
         raise NoLogin("the address of its datacenter is none, and its number is not known; log in instead") from None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    host, test = str(address), bool(test) or str(mapped or address) in _TEST_HOSTS
     if type(port) is not int or not 0 < port < 65536:
         port = PORT
     user_id = user_id if type(user_id) is int and 0 < user_id < 2**63 else None
-    return PortableLogin(dc_id, key, host, port, user_id, bool(is_bot), bool(test))
+    return PortableLogin(dc_id, key, host, port, user_id, bool(is_bot), test)
 
 
 # --- strings ---------------------------------------------------------------------------------------------------------
 
 
 def from_text(text: str) -> PortableLogin:
-    """Return the login in a string of Telethon, Pyrogram or Kurigram. Raises ``NoLogin``."""
+    """Return the login in a string of Telethon, Pyrogram, Kurigram or GramJS. Raises ``NoLogin``."""
     plain = "".join(text.split()).strip("'\"").rstrip("=")  # a mail breaks lines, and a program's text has quotes
+    if plain.startswith(_VERSION) and (login := _from_gramjs(plain[1:])) is not None:
+        return login
     if plain.startswith(_VERSION) and len(plain) in _TELETHON:
         size = _TELETHON[len(plain)]
         dc_id, host, port, key = struct.unpack(f">B{size}sH{KEY_BYTES}s", _decode(plain[1:], 1 + size + 2 + KEY_BYTES))
@@ -109,11 +122,31 @@ def from_text(text: str) -> PortableLogin:
     if (form := _PYROGRAM.get(len(plain))) is not None:
         values = struct.unpack(form, _decode(plain, struct.calcsize(form)))
         dc_id, test, key, user_id, is_bot = values if len(values) == 5 else (values[0], *values[2:])
+        if test > 1 or is_bot > 1:  # a byte of random data is rarely yes or no
+            raise NoLogin(_NO_STRING)
         return checked(dc_id, key, user_id=user_id, is_bot=is_bot, test=test)
     raise NoLogin(
         "this is neither a session file nor a string session of Telethon (353 characters), Pyrogram or Kurigram (351, "
         f"356 or 362): it has {len(plain)}; see that all of it was copied"
     )
+
+
+def _from_gramjs(text: str) -> PortableLogin | None:
+    """Return the login in a string of GramJS, without its version; None if it is another program's, or none.
+
+    With an address of 14 characters it is as long as one of Telethon's with IPv6.
+    """
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        dc_id, size = _GRAMJS_HEAD.unpack_from(data)
+        host = data[_GRAMJS_HEAD.size :][:size].decode("ascii")
+        port, key = struct.unpack(f">H{KEY_BYTES}s", data[_GRAMJS_HEAD.size + size :])
+    except (ValueError, struct.error):  # the errors of base64 and of ASCII are of the former kind
+        return None
+    if not _HOST_NAME.fullmatch(host):
+        return None
+    known = host.endswith(_WEB_HOSTS)  # those speak over WebSockets; the number says where the same key is known
+    return checked(dc_id, key, None if known else host, port)
 
 
 def _decode(text: str, size: int) -> bytes:
@@ -122,7 +155,7 @@ def _decode(text: str, size: int) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != size:
-        raise NoLogin("it has the length of a string session, and is none; see that it was copied without a change")
+        raise NoLogin(_NO_STRING)
     return found
 
 
@@ -163,7 +196,7 @@ def read(path: Path) -> PortableLogin | None:
         return from_bytes(start)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise NoLogin(f"{path}: the file has more than a gigabyte, and no session file is so large")
-    with translating_errors(path), closing(files.connect(path, mode="ro", timeout=files.OPEN_TIMEOUT)) as database:
+    with translating_errors(path), closing(open_recovered(path)) as database:
         database.execute("pragma trusted_schema = off")
         kinds = database.execute("select type from sqlite_master where lower(name) = 'sessions'").fetchall()
         if kinds == [("view",)]:
@@ -208,6 +241,7 @@ def create_session(path: Path, login: PortableLogin) -> None:
     """Create a session file of Telethon's with a login. Raises ``DatabaseUnusable``, ``OSError``, ``NotASession``."""
     unfinished = path.with_name(f".{path.name}.import")
     try:
+        files.remove(unfinished)  # an import that was killed may have left another login
         files.create(unfinished)
         with (
             translating_errors(path),
@@ -223,11 +257,11 @@ def create_session(path: Path, login: PortableLogin) -> None:
             database.execute("commit")
         if os.path.lexists(path):
             raise NotASession(f"{path}: there is a file already, and it is not overwritten")
+        files.free_place(path)
         unfinished.rename(path)
         files.sync_directory(path.parent)
     finally:
-        for suffix in ("", "-wal", "-shm"):
-            unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+        files.remove(unfinished)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -250,7 +284,7 @@ def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:
         raise FileExistsError(17, "file exists", str(path))
     unfinished = path.with_name(f".{path.name}.export")
     try:
-        unfinished.unlink(missing_ok=True)
+        files.remove(unfinished)
         create_privately(unfinished)
         with translating_errors(path), closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
             database.execute("begin")
@@ -262,4 +296,4 @@ def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:
         os.link(unfinished, path)  # unlike a rename, it overwrites nothing
         files.sync_directory(path.parent)
     finally:
-        unfinished.unlink(missing_ok=True)
+        files.remove(unfinished)

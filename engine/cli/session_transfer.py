@@ -1,5 +1,6 @@
 """``session export`` and ``session import``: logins to and from other programs."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from adapters.file_names import is_string_session
+from adapters.files import COMPANIONS
 from adapters.session import transfer
 from adapters.session.backup import put_in_place
 from adapters.session.transfer import MAX_TEXT_BYTES, NoLogin, PortableLogin
@@ -87,11 +89,17 @@ def import_login(*words: Annotated[ConfigAndAccount, Parameter(allow_leading_hyp
         with owned(settings, one):
             if one.session.exists():
                 login_out = engine_command("logout", settings.path, one.name)
-                aside = command("mv", one.session, f"{one.session}.old")
+                aside = _command_aside(one.session)
                 sentence = f"{one.session}: {one.name} has a session already, and it is not overwritten"
                 fail(EXIT_FAILED, f"{sentence}; log it out ({login_out}) or move it away: {aside}")
             _import(one, source)
         say(f"✅ {one.name}: {one.session} has the login", ONE_PROGRAM)
+
+
+def _command_aside(session: Path) -> str:
+    """Return the command that moves a session away, with the log beside it, which may have the latest of it."""
+    there = [suffix for suffix in ("", *COMPANIONS) if os.path.lexists(f"{session}{suffix}")]
+    return " && ".join(command("mv", f"{session}{suffix}", f"{session}.old{suffix}") for suffix in there)
 
 
 def _import(one: AccountConfig, source: str) -> None:

@@ -160,3 +160,36 @@ def test_a_hostile_file_is_refused(tmp_path: Path, spoil: str) -> None:
 def test_a_login_shows_no_key() -> None:
     """Its repr has neither the key nor a part of it."""
     assert repr(KEY)[2:10] not in repr(LOGIN)
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("149.154.167.51", "149.154.167.51"),  # makes it as long as a string of Telethon's with IPv6
+        ("91.108.56.130", "91.108.56.130"),
+        ("venus.web.telegram.org", "149.154.167.51"),
+    ],
+)
+def test_a_string_of_gramjs_is_read(host: str, reached: str) -> None:
+    """It has the address as text; that of a browser becomes the one where its key is known, too."""
+    data = struct.pack(f">BH{len(host)}sH256s", 2, len(host), host.encode(), 443, KEY)
+    found = transfer.from_text("1" + base64.b64encode(data).decode())
+    assert (found.dc_id, found.host, found.port, found.key) == (2, reached, 443, KEY)
+
+
+@pytest.mark.parametrize("host", ["149.154.167.40", "2001:67c:4e8:f002::e", "::ffff:149.154.167.40"])
+def test_a_login_of_a_test_datacenter_stays_one(tmp_path: Path, host: str) -> None:
+    """Telethon's formats have no word for it, and Pyrogram would look for the key at the real datacenter."""
+    theirs = StringSession()
+    theirs.set_dc(2, host, 80)
+    theirs.auth_key = AuthKey(KEY)
+    assert transfer.from_text(theirs.save()).test_mode
+    transfer.create_session(tmp_path / "a.session", PortableLogin(2, KEY, host, 80, 777))
+    assert transfer.login_of(tmp_path / "a.session").test_mode
+
+
+def test_random_text_of_the_right_length_is_no_login() -> None:
+    """A string of another program may be as long as Pyrogram's; its yes and no are none then."""
+    text = encode(">BIB256sQB", 2, 12345, 77, KEY, 777, 99)
+    with pytest.raises(NoLogin, match="is none"):
+        transfer.from_text(text)
