@@ -218,31 +218,55 @@ def _publish(unfinished: Path, directory: Path, name: str, keep: int) -> Path:
     if known and filecmp.cmp(unfinished, known[0].path, shallow=False):
         os.utime(known[0].path)
         return known[0].path
-    backup = _reserve_name(directory, safe_name(name), known[0] if known else None)
-    unfinished.rename(backup)
+    backup = _name(unfinished, directory, safe_name(name), known[0] if known else None)
     files.sync_directory(directory)
-    for old in known[max(keep, 1) - 1 :]:
-        old.path.unlink(missing_ok=True)
+    _rotate(known, keep)
     return backup
+
+
+def _rotate(known: Iterable[Backup], keep: int) -> None:
+    """Delete the oldest backups: those behind ``keep`` good ones, of which the new one is the first.
+
+    One that cannot be used takes no good one's place: a killed program can leave an empty one, a bad disk a half one.
+    """
+    good = 1
+    for old in known:
+        if good >= keep:
+            old.path.unlink(missing_ok=True)
+        elif old.good:
+            good += 1
 
 
 def _file_name(safe: str, at: datetime, number: int) -> str:
     return f"{safe}-{at.strftime(_STAMP)}{f'-{number}' if number > 1 else ''}Z.session"
 
 
-def _reserve_name(directory: Path, safe: str, newest: Backup | None) -> Path:
-    """Reserve a name that sorts after all others of this session, even after the clock was set back."""
+def _name(unfinished: Path, directory: Path, safe: str, newest: Backup | None) -> Path:
+    """Give a good copy a name that sorts after all others of this session, even after the clock was set back."""
     at, number = datetime.now(UTC).replace(microsecond=0), 1
     if newest is not None and at <= newest.at:
         at, number = newest.at, newest.number + 1
     while True:
         path = directory / _file_name(safe, at, number)
         try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        except FileExistsError:  # another program has just reserved it
+            _take_name(unfinished, path)
+        except FileExistsError:  # another program has just taken it
             number += 1
         else:
             return path
+
+
+def _take_name(unfinished: Path, path: Path) -> None:
+    """Rename a copy, but never over another file; raises ``FileExistsError``."""
+    try:
+        os.link(unfinished, path)  # a program that is killed at any moment leaves no empty file under the name
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here: reserve the name, which must not be another program's either
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        unfinished.rename(path)
+    else:
+        unfinished.unlink()
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
