@@ -67,14 +67,15 @@ class Target:
     met: bool
 
 
-def agree(contender: Contender, beats: Sequence[Beat], accounts: int) -> None:
-    """Raise ``Disagrees`` unless the contender is in the right state after every beat."""
+def disagreement(contender: Contender, beats: Sequence[Beat], accounts: int) -> str | None:
+    """Return where the contender is in another state than it should be; None if it decides as we do."""
     fleet = contender.fleet(accounts)
     for number, beat in enumerate(beats):
         fleet.take((beat,))
         state = fleet.state(beat.account)
         if state != beat.target:
-            raise Disagrees(f"{contender.name}: beat {number}, {beat.row.name} → {beat.target}, but it is in {state}")
+            return f"{contender.name}: beat {number}, {beat.row.name} → {beat.target}, but it is in {state}"
+    return None
 
 
 def seconds_taken(contender: Contender, beats: Sequence[Beat], accounts: int) -> float:
@@ -135,7 +136,8 @@ def table_of(contenders: Sequence[Contender], beats: Sequence[Beat], *, rounds: 
     """Check, race and weigh the contenders."""
     for contender in contenders:
         tell(f"checking the decisions of {contender.name}")
-        agree(contender, beats, ACCOUNTS)
+        if said := disagreement(contender, beats, ACCOUNTS):
+            raise Disagrees(said)
     seconds = race(contenders, beats, rounds=rounds)
     tell("weighing ours")
     ours, lines = bytes_per_account(OURS[0]), []

@@ -70,17 +70,22 @@ def test_a_spoilt_row_ends_no_command(run: Run, tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE snapshots SET at = 'x'",
-        "UPDATE snapshots SET at = x'ff00'",
+        "UPDATE snapshots SET at = 'x' WHERE account = (SELECT id FROM names WHERE name = 'A')",
+        "UPDATE snapshots SET at = x'ff00' WHERE account = (SELECT id FROM names WHERE name = 'A')",
         "UPDATE names SET name = x'ff00' WHERE name = 'A'",
     ],
 )
 def test_a_spoilt_row_keeps_no_writer_from_opening(run: Run, tmp_path: Path, statement: str) -> None:
-    """What the writer keeps in memory for a lost file leaves the row out."""
+    """What the writer keeps in memory for a lost file leaves the row out, and has the others."""
     change(tmp_path, statement)
     path = tmp_path / "data" / "engine.db"
     with closing(open_database(path)) as connection:
-        Memory(path).load(connection)
+        memory = Memory(path)
+        memory.load(connection)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        memory.fill(fresh)
+        kept = fresh.execute("SELECT name FROM snapshots JOIN names ON names.id = account").fetchall()
+    assert kept == [("B",)]
 
 
 async def test_a_missing_table_is_named_by_run_and_doctor(run: Run, tmp_path: Path) -> None:

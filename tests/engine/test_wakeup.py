@@ -36,5 +36,7 @@ async def test_a_change_after_the_look_is_not_missed() -> None:
     wakeup = Wakeup()
     upcoming = wakeup.upcoming
     wakeup.notify()
-    with anyio.fail_after(5):
+    with anyio.move_on_after(5) as scope:
         await upcoming.wait()
+    assert not scope.cancelled_caught
+    assert not wakeup.upcoming.is_set()

@@ -262,9 +262,12 @@ def test_a_file_that_was_replaced_by_a_copy_gets_everything(path: Path, tmp_path
     until(lambda: rows(path) == [1])
     until(lambda: not path.with_name("account1.session-wal").exists())
     copy.replace(path)
+    inode = path.stat().st_ino
     session.process_entities([user(2)])
     until(lambda: rows(path) == [1, 2])
     session.close()
+    assert rows(path) == [1, 2]
+    assert path.stat().st_ino == inode
 
 
 def test_nothing_is_written_into_another_login(path: Path) -> None:

@@ -257,10 +257,11 @@ async def test_opening_waits_off_the_loop(tmp_path: Path) -> None:
     path = tmp_path / "engine.db"
     async with a_journal(path) as journal:
         await journal.aclose(TIMEOUT)
-    async with locked(path):
+    async with locked(path) as holder:
         with anyio.fail_after(TIMEOUT):
-            async with a_journal(path):
-                pass
+            async with a_journal(path) as journal:
+                assert await journal.snapshots() == {}
+                assert holder.in_transaction
 
 
 KILLED = """

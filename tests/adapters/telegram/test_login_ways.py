@@ -316,7 +316,11 @@ async def test_auth_restart_begins_anew(harness: DatacenterHarness) -> None:
     """AUTH_RESTART is asked again at once."""
     async with harness as dc:
         await dc.inject(Fault(FaultKind.RPC_ERROR, code=500, text="AUTH_RESTART", request="auth.sendCode", times=1))
-        await log_in(newcomer(harness), ScriptedAnswers([CODE]))
+        account, person = newcomer(harness), ScriptedAnswers([CODE])
+        await log_in(account, person)
+        assert dc.stats()["requests"]["auth.sendCode"] == 2
+        assert person.heard.count("phone") == 0
+        assert await connects(account)
 
 
 async def test_a_link_that_breaks_while_the_code_is_awaited(harness: DatacenterHarness) -> None:

@@ -25,6 +25,14 @@ async def healthy(monitor: ConnectionMonitor, reconnects: int) -> None:
             await anyio.sleep(0.01)
 
 
+async def backed_off(monitor: ConnectionMonitor) -> int:
+    """Wait until the client waits after a loss; return how often it was connected again before."""
+    with anyio.fail_after(TIMEOUT):
+        while (stats := monitor.get_stats()["A"])["status"] != "backoff":
+            await anyio.sleep(0.01)
+    return int(stats["reconnects"])
+
+
 async def test_the_first_loss_of_a_connected_client_is_healed_at_once() -> None:
     """Its connection had stood before it was watched: no wait, although it was watched for a moment only."""
     async with Sandbox() as dc, script(dc) as client:
@@ -36,9 +44,7 @@ async def test_the_first_loss_of_a_connected_client_is_healed_at_once() -> None:
         await healthy(monitor, 1)
         assert await client.get_me() is not None
         await dc.inject(Fault(FaultKind.RESET))
-        with anyio.fail_after(TIMEOUT):
-            while monitor.get_stats()["A"]["status"] != "backoff":
-                await anyio.sleep(0.01)
+        assert await backed_off(monitor) == 1
         await monitor.stop_monitoring()
 
 
@@ -51,9 +57,7 @@ async def test_a_client_given_unconnected_has_to_prove_itself() -> None:
         monitor.start_monitoring()
         await healthy(monitor, 0)
         await dc.inject(Fault(FaultKind.RESET))
-        with anyio.fail_after(TIMEOUT):
-            while monitor.get_stats()["A"]["status"] != "backoff":
-                await anyio.sleep(0.01)
+        assert await backed_off(monitor) == 0
         await monitor.stop_monitoring()
 
 

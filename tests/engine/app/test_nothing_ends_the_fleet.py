@@ -130,16 +130,14 @@ async def test_the_live_table_is_drawn_again(monkeypatch: pytest.MonkeyPatch) ->
     """A number that no clock can show, or a terminal that takes nothing, ends neither the engine nor the table."""
     left = failing(live, "picture", monkeypatch)
     monkeypatch.setattr(live, "REFRESH_INTERVAL", 0.01)
-    console, ready = Console(file=io.StringIO(), force_terminal=True), anyio.Event()
-
-    def jobs() -> JobSummary:
-        if not left:
-            ready.set()
-        return JobSummary()
-
-    table = partial(live.show, console, lambda: EngineInfo(running=True), dict, jobs)
+    terminal = io.StringIO()
+    console = Console(file=terminal, force_terminal=True, width=100)
+    table = partial(live.show, console, lambda: EngineInfo(running=True), dict, JobSummary)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keep_running, "the live table", table)
-        with anyio.fail_after(TIMEOUT):
-            await ready.wait()
+        with anyio.move_on_after(TIMEOUT):
+            while "Holdfast" not in terminal.getvalue():
+                await anyio.sleep(0.01)
         tasks.cancel_scope.cancel()
+    assert not left
+    assert "Holdfast" in terminal.getvalue()

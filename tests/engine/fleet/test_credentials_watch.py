@@ -274,4 +274,5 @@ async def test_it_looks_by_itself(tmp_path: Path) -> None:
         await harness.until(lambda at: at.snapshot.state is State.AUTH_FAILED)
         by_rename(harness.session, NEW)
         await harness.until(lambda at: at.snapshot.state is State.HEALTHY)
+        assert harness.events("CredentialsReplaced") == 1
         tasks.cancel_scope.cancel()
