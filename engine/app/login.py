@@ -1,7 +1,7 @@
 """``login`` and ``logout`` of one account, whether the engine runs or not. A composition root."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +27,7 @@ from engine.app.telegram import connector_of, datacenter_outside
 from engine.config import AccountConfig, Config, SandboxConfig
 from engine.console.format import date_and_time
 from engine.console.shell import engine_command
-from engine.control import CommandRefused, EngineSilent, RefusalReason, Verb, send_command
+from engine.control import CommandOutcome, CommandRefused, EngineSilent, RefusalReason, Verb, hold, send_command
 from states import Snapshot, State
 
 NOTICE_TIMEOUT: Final = 15.0
@@ -67,13 +67,26 @@ class _RunningEngine:
         """Return the account's snapshot as stored; the default one if the engine has not stored any."""
         return _stored_snapshot(self.config, self.account)
 
-    async def send(self, verb: Verb) -> bool:
-        """Have the engine pause or resume the account; return False if it does not know the account.
+    async def hold(self, stack: ExitStack) -> bool:
+        """Have the engine pause the account until ``stack`` is closed, if ``resume`` is not called before.
 
-        Raises ``LoginFailed`` if the engine does not answer, or does not do it.
+        Returns False if the engine does not know the account. Raises ``LoginFailed`` if it does not answer, or do it.
         """
+
+        def ask() -> CommandOutcome:
+            outcome, connection = hold(self.config, self.account)
+            stack.enter_context(connection)
+            return outcome
+
+        return await self._send(ask)
+
+    async def resume(self) -> bool:
+        """Have the engine resume the account; as ``hold``."""
+        return await self._send(lambda: send_command(self.config, Verb.RESUME, self.account)[0])
+
+    async def _send(self, ask: Callable[[], CommandOutcome]) -> bool:
         try:
-            (outcome,) = await anyio.to_thread.run_sync(send_command, self.config, verb, self.account)
+            outcome = await anyio.to_thread.run_sync(ask)
         except EngineSilent as exc:
             raise LoginFailed(
                 f"{exc}; process {self.holder.pid} holds the data: if it is just starting, or another login is under "
@@ -211,20 +224,21 @@ class CredentialsCommand:
         if engine is None or at.paused or at.state is State.AUTH_FAILED:
             yield engine is not None
             return
-        paused = await engine.send(Verb.PAUSE)
-        if paused:
-            await self.prompts.say(f"{self.account.name} is paused in the running engine meanwhile.")
-        try:
-            yield paused
-        finally:
+        with ExitStack() as held:  # by this process: the account goes on also if it is killed
+            paused = await engine.hold(held)
             if paused:
-                with anyio.CancelScope(shield=True):
-                    await self._resume(engine)
+                await self.prompts.say(f"{self.account.name} is paused in the running engine meanwhile.")
+            try:
+                yield paused
+            finally:
+                if paused:
+                    with anyio.CancelScope(shield=True):
+                        await self._resume(engine)
 
     async def _resume(self, engine: _RunningEngine) -> None:
         """Resume the account; if the engine has stopped meanwhile, the login has succeeded all the same."""
         try:
-            await engine.send(Verb.RESUME)
+            await engine.resume()
         except LoginFailed as exc:
             name = self.account.name
             mend = engine_command("resume", self.config.path, name)

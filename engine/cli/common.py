@@ -1,5 +1,6 @@
 """What the commands share: their common parameters, and how they report errors."""
 
+import errno
 import os
 import re
 import sys
@@ -79,7 +80,9 @@ def reporting_errors() -> Iterator[None]:
         if isinstance(exc, NoFile):
             fail(EXIT_FAILED, f"{exc.filename}: {exc.strerror}")
         file = f"{exc.filename}: " if exc.filename else ""
-        fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; see that the directory can be written")
+        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "free some space" if full else "see that the directory can be written"
+        fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; {advice}")
 
 
 def say(*sentences: str) -> None:

@@ -149,7 +149,7 @@ def _advise_pause(settings: Config, one: AccountConfig) -> tuple[str, ...]:
     if engine is None or owner is None or engine.pid != owner.pid:
         return ()
     pause, resume = (engine_command(verb, settings.path, one.name) for verb in ("pause", "resume"))
-    return "That is the engine. Pause the account, restore, then resume it:", pause, resume
+    return "That is the engine. Pause the account, do this again, then resume it:", pause, resume
 
 
 def _back_up_present(settings: Config, one: AccountConfig) -> Path | None:

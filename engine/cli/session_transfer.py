@@ -64,6 +64,8 @@ def export_login(
                 fail(EXIT_FAILED, f"{one.name}: {exc}")
             except FileExistsError:
                 fail(EXIT_FAILED, f"{path}: there is a file already, and it is not overwritten; name another one")
+            except OSError as exc:
+                raise exc if exc.filename else OSError(exc.errno, exc.strerror, str(path)) from exc
         say(f"✅ {one.name}: {path} has its login", ONE_PROGRAM)
 
 

@@ -381,6 +381,14 @@ _CONTROL = (
         _DETAIL,
     ),
     _control(
+        "hold_ended",
+        "warning",
+        "🔄",
+        "{account} goes on: the login that had it paused has ended",
+        "a `login` or `logout` was killed while it had an account paused",
+        _ACCOUNT,
+    ),
+    _control(
         "command_failed",
         "error",
         "❌",

@@ -1,6 +1,6 @@
 """How commands reach a running engine: a private Unix socket, the protocol on it, and what carries the commands out."""
 
-from engine.control.client import CommandRefused, EngineSilent, ask, send_command
+from engine.control.client import CommandRefused, EngineSilent, ask, hold, send_command
 from engine.control.handlers import ControlHandlers
 from engine.control.protocol import CommandOutcome, RefusalReason, Request, Verb
 from engine.control.server import ControlServer
@@ -15,5 +15,6 @@ __all__ = [
     "Request",
     "Verb",
     "ask",
+    "hold",
     "send_command",
 ]

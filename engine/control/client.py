@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,24 @@ def send_command(
     """
     if timeout is None:
         timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
-    answer = ask(config.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout)
+    return _outcomes(ask(config.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout))
+
+
+def hold(config: Config, account: str) -> tuple[CommandOutcome, socket.socket]:
+    """Have the engine pause an account until the socket is closed, which the end of this process does as well.
+
+    Raises as ``send_command`` does.
+    """
+    path = config.storage.directory / paths.SOCKET
+    timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
+    with ExitStack() as stack:
+        connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+        (outcome,) = _outcomes(_exchange(connection, path, Request(Verb.HOLD, account), timeout))
+        stack.pop_all()
+        return outcome, connection
+
+
+def _outcomes(answer: dict[str, Any]) -> list[CommandOutcome]:
     if not answer.get("ok"):
         raise CommandRefused(answer.get("kind"), str(answer.get("error")))
     return [CommandOutcome(each["account"], each["done"], each["said"]) for each in answer.get("accounts", ())]
@@ -59,11 +77,18 @@ def ask(path: Path, request: Request, *, timeout: float) -> dict[str, Any]:
     """Return the engine's answer, which must come within ``timeout`` seconds. Raises ``EngineSilent``."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(CONNECT_TIMEOUT)
-            with short_address(path) as address:
-                connection.connect(address)
-            connection.sendall(encode_request(request))
-            answer = json.loads(_read_line(connection, time.monotonic() + timeout))
+            return _exchange(connection, path, request, timeout)
+    except OSError as exc:  # no descriptor for a socket
+        raise EngineSilent(f"{path}: the engine cannot be reached ({(exc.strerror or str(exc)).lower()})") from exc
+
+
+def _exchange(connection: socket.socket, path: Path, request: Request, timeout: float) -> dict[str, Any]:
+    try:
+        connection.settimeout(CONNECT_TIMEOUT)
+        with short_address(path) as address:
+            connection.connect(address)
+        connection.sendall(encode_request(request))
+        answer = json.loads(_read_line(connection, time.monotonic() + timeout))
     except TimeoutError:
         raise EngineHangs(
             f"the engine does not answer; what was asked may still be done (waited {timeout:g} s)"

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
+import structlog
 from attrs import define, field
 
 from engine.console.format import moment
@@ -23,6 +24,8 @@ LOOK_TIMEOUT: Final = 3.0
 """Seconds that a look at the database's file may take; a copy of a lost file may take longer."""
 FLUSH_TIMEOUT: Final = 10.0
 """Seconds that a pause has to reach the disk."""
+
+log = structlog.get_logger("holdfast.control")
 
 
 @define(eq=False)
@@ -56,6 +59,8 @@ class ControlHandlers:
     """When this engine started (Unix seconds)."""
     _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
     """By account and name of the event."""
+    _held: set[str] = field(factory=set, init=False)
+    """Accounts that are paused for as long as a command's connection stands."""
     _locks: defaultdict[str, anyio.Lock] = field(factory=lambda: defaultdict(anyio.Lock), init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,29 +89,47 @@ class ControlHandlers:
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and begin another only when the account is resumed; durable when this returns."""
         async with self._locks[account]:
-            runner = self.fleet.runners[account]
-            if (refusal := self._refusal(account)) is not None:
-                return refusal
-            was_paused = runner.snapshot.paused
-            if not was_paused:
-                await runner.post(StopRequested(reason="a person pauses it", paused=True))
-                with anyio.move_on_after(self.fleet.grace + STOP_MARGIN):
-                    await runner.ended.wait()
-                if not (runner.ended.is_set() and runner.snapshot.paused):
-                    return CommandOutcome(
-                        account, False, f"{account} is being paused, but its connection is not closed yet"
-                    )
-            sentence = f"{account} is paused{' already' if was_paused else ''}"
-            saved = False
-            with anyio.move_on_after(FLUSH_TIMEOUT):
-                await runner.journal.flush()
-                saved = True
-            unsaved = "" if saved else ", but that is not on disk yet: a crash now would forget it"
-            return CommandOutcome(account, saved, sentence + unsaved)
+            self._held.discard(account)
+            return await self._pause(account)
+
+    async def hold(self, account: str) -> CommandOutcome:
+        """Pause an account as ``pause`` does, until it is released, resumed, or paused by a person."""
+        async with self._locks[account]:
+            if not self.fleet.runners[account].snapshot.paused:
+                self._held.add(account)
+            return await self._pause(account)
+
+    async def release(self, account: str) -> None:
+        """Resume an account if it is paused by a hold alone: who held it has ended without resuming it."""
+        if account in self._held:
+            log.warning("hold_ended", account=account)
+            await self.resume(account)
+
+    async def _pause(self, account: str) -> CommandOutcome:
+        runner = self.fleet.runners[account]
+        if (refusal := self._refusal(account)) is not None:
+            return refusal
+        was_paused = runner.snapshot.paused
+        if not was_paused:
+            await runner.post(StopRequested(reason="a person pauses it", paused=True))
+            with anyio.move_on_after(self.fleet.grace + STOP_MARGIN):
+                await runner.ended.wait()
+            if not (runner.ended.is_set() and runner.snapshot.paused):
+                return CommandOutcome(
+                    account, False, f"{account} is being paused, but its connection is not closed yet"
+                )
+        sentence = f"{account} is paused{' already' if was_paused else ''}"
+        saved = False
+        with anyio.move_on_after(FLUSH_TIMEOUT):
+            await runner.journal.flush()
+            saved = True
+        unsaved = "" if saved else ", but that is not on disk yet: a crash now would forget it"
+        return CommandOutcome(account, saved, sentence + unsaved)
 
     async def resume(self, account: str) -> CommandOutcome:
         """Begin the next life of a paused account."""
         async with self._locks[account]:
+            self._held.discard(account)
             if (refusal := self._refusal(account)) is not None:
                 return refusal
             if not self.fleet.runners[account].snapshot.paused:

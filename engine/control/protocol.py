@@ -30,6 +30,8 @@ class Verb(StrEnum):
     JOBS = "jobs"
     """Read the jobs again: some were added, retried or cancelled."""
     PAUSE = "pause"
+    HOLD = "hold"
+    """Pause until the connection that asks for it is closed, as it is when its process ends, however it does."""
     RESUME = "resume"
     RETRY = "retry"
 

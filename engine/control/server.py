@@ -66,6 +66,12 @@ class Commands(Protocol):
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and do not begin another."""
 
+    async def hold(self, account: str) -> CommandOutcome:
+        """Pause an account until it is released, resumed, or paused by a person."""
+
+    async def release(self, account: str) -> None:
+        """Resume an account if it is paused by a hold alone."""
+
     async def resume(self, account: str) -> CommandOutcome:
         """Begin the next life of a paused account."""
 
@@ -209,7 +215,15 @@ class ControlServer:
                 return
             except (TimeoutError, OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 return
-            if not await _send(stream, await self.answer(line)):
+            answer = await self.answer(line)
+            sent = await _send(stream, answer)
+            if _holds(line) and answer["ok"]:
+                if sent:
+                    await _until_closed(stream)
+                for each in answer["accounts"]:
+                    await self.commands.release(each["account"])
+                return
+            if not sent:
                 return
 
     async def answer(self, line: bytes) -> dict[str, Any]:
@@ -236,6 +250,8 @@ class ControlServer:
             match request.do:
                 case Verb.PAUSE:
                     outcomes[account] = await self.commands.pause(account)
+                case Verb.HOLD:
+                    outcomes[account] = await self.commands.hold(account)
                 case Verb.RESUME:
                     outcomes[account] = await self.commands.resume(account)
                 case _:
@@ -252,6 +268,20 @@ class ControlServer:
                 asdict(outcomes.get(name) or CommandOutcome(name, False, f"{name}: {late}")) for name in accounts
             ],
         }
+
+
+def _holds(line: bytes) -> bool:
+    try:
+        return parse_request(line).do is Verb.HOLD
+    except BadRequest:
+        return False
+
+
+async def _until_closed(stream: SocketStream) -> None:
+    """Wait until the client has closed the connection, by its end if not before."""
+    with suppress(OSError, anyio.EndOfStream, anyio.BrokenResourceError):
+        while True:
+            await stream.receive()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

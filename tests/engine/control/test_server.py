@@ -40,6 +40,15 @@ class Engine:
         self.asked.append(("pause", account))
         return CommandOutcome(account, True, f"{account} is paused")
 
+    async def hold(self, account: str) -> CommandOutcome:
+        """Do it."""
+        self.asked.append(("hold", account))
+        return CommandOutcome(account, True, f"{account} is paused")
+
+    async def release(self, account: str) -> None:
+        """Do it."""
+        self.asked.append(("release", account))
+
     async def resume(self, account: str) -> CommandOutcome:
         """Never come back."""
         await anyio.sleep_forever()
