@@ -83,6 +83,9 @@ WAIT_ERRORS = (
 """Errors that say how long to wait before the same request may be sent again."""
 
 _NAMES_A_WAIT = re.compile(r"(WAIT|DELAY)(_|$)", re.IGNORECASE)
+_NUMBER_AT_END = re.compile(r"_(?P<number>[0-9]+)(?P<minutes>MIN)?$", re.IGNORECASE)
+MAX_DIGITS = 12
+"""Digits of a number in an error's text that are computed with; more are more than ``LONGEST_WAIT`` anyway."""
 
 
 class NotLoggedIn(Exception):
@@ -161,15 +164,28 @@ def demanded_seconds(exc: BaseException) -> float:
     number: Any = getattr(exc, "seconds", None)
     if number is None and (minutes := getattr(exc, "minutes", None)) is not None:
         number = minutes * 60
+    if number is None:
+        number = _seconds_in(str(getattr(exc, "message", "")))
     # Compared before it is converted: an integer of 400 digits is no float.
     if not isinstance(number, int | float) or (isinstance(number, float) and math.isnan(number)):
         return UNREADABLE_WAIT
     return float(min(max(number, 0), LONGEST_WAIT))
 
 
-def _demands_wait(exc: Any) -> bool:
-    """Return whether a flood error that has no number that Telethon can read is about a wait all the same."""
-    return _NAMES_A_WAIT.search(str(exc.message)) is not None
+def _seconds_in(text: str) -> float | None:
+    """Return the seconds in the text of an error that Telethon does not know; None if it has no number.
+
+    A number that is not said to be a wait may be anything; it counts only as a longer one than ``UNREADABLE_WAIT``.
+    """
+    if (found := _NUMBER_AT_END.search(text)) is None:
+        return None
+    seconds = float(found["number"][:MAX_DIGITS]) * (60 if found["minutes"] else 1)
+    return seconds if _NAMES_A_WAIT.search(text) else max(seconds, UNREADABLE_WAIT)
+
+
+def _is_plain(exc: Any) -> bool:
+    """Return whether a flood error says no more than that there is one."""
+    return str(exc.message) == "FLOOD"
 
 
 def kind_of(request: Any) -> str:
@@ -204,10 +220,10 @@ TABLE: tuple[ErrorRule, ...] = (
         lambda _: {"setting": "telegram.api_id"},
     ),
     ErrorRule((errors.AuthKeyNotFound,), AuthKeyUnknown),
-    # 6. floods: with seconds it is a wait, without them a limit
+    # 6. floods: a wait for that kind of request, whatever the text; only a bare FLOOD is the account's
     ErrorRule(WAIT_ERRORS, FloodWait, _flood),
-    ErrorRule((errors.FloodError,), FloodWait, _flood, test=_demands_wait),
-    ErrorRule((errors.FloodError,), AccountLimited),
+    ErrorRule((errors.FloodError,), AccountLimited, test=_is_plain),
+    ErrorRule((errors.FloodError,), FloodWait, _flood),
     # 9. the transport
     ErrorRule((errors.InvalidBufferError,), AuthKeyUnknown, test=_transport_code(404)),
     ErrorRule((errors.InvalidBufferError,), TransportFlood, test=_transport_code(429)),
