@@ -13,8 +13,9 @@ from adapters.sqlite.errors import (
     database_failure,
 )
 from adapters.sqlite.journal import JournalWriter
+from adapters.sqlite.journal_rows import StoredLife, StoredMove
 from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import JournalReader, StoredLife, StoredMove
+from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.repair import Repair
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts

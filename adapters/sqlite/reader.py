@@ -1,86 +1,40 @@
 """The read side of ``engine.db``: for commands, in a process of their own, with an engine running or without."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from adapters.sqlite.codec import decode_body, decode_policy, decode_snapshot, event_from
+from adapters.sqlite.codec import decode_snapshot, event_from
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import is_legible
+from adapters.sqlite.journal_rows import (
+    COLUMNS,
+    MOVES,
+    StoredLife,
+    StoredMove,
+    UnreadableRow,
+    check_numbers,
+    check_row,
+    conditions,
+    entry_from,
+    policy_from,
+    text_or_none,
+    whole_or_none,
+)
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
-from states.events import EVENTS, ClockJumped, Failure
-from states.schedules import Policy
+from states.events import ClockJumped
 from states.snapshot import Snapshot, State
 from states.step import Entry
 
 _PAGE_ROWS = 1000
 
-_COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
-    (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
-    (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
-
 _PRESENT_SINCE = 5
 """The schema that has which engine lives each account."""
-
-_MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
-
-_FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
-
-
-@frozen(kw_only=True)
-class StoredLife:
-    """One life of an account: when it began (Unix seconds), with which policy and snapshot."""
-
-    account: str
-    life: int
-    at: float
-    policy: Policy
-    snapshot: Snapshot
-    pruned_to: int = 0
-    """The last ``seq`` of the life that retention has deleted, 0 for none."""
-    base: Snapshot | None = None
-    """The account's snapshot after that entry; None if nothing was deleted, or if the snapshot is unknown."""
-
-    @property
-    def start(self) -> Snapshot | None:
-        """The snapshot before the first entry that is left; None if it is unknown."""
-        return self.base if self.pruned_to else self.snapshot
-
-
-@frozen(kw_only=True)
-class StoredMove:
-    """The part of an entry that statistics need: times as in ``Entry``, without the fields that are slow to read."""
-
-    seq: int
-    account: str
-    life: int
-    at: float
-    dwell: float
-    source: State
-    target: State
-    event: str
-    shift: float = 0.0
-    """By how many seconds the clock had been set, where the event is ``ClockJumped``."""
-
-
-@frozen(kw_only=True)
-class UnreadableRow:
-    """A row that cannot be read: the number of its entry (0 for a life or a snapshot), whose it is, and why."""
-
-    seq: int
-    account: str | None
-    life: int | None
-    why: str
-
-
-_decode_policy = lru_cache(maxsize=8)(decode_policy)  # nearly all lives share one
 
 
 @define(eq=False)
@@ -152,7 +106,7 @@ class JournalReader:
         first and ``until`` the first later time, in Unix seconds. ``failed_only`` selects errors, ``limit`` the last so
         many, ``after_seq`` those after an entry.
         """
-        where, values = self._conditions(accounts, state, event, (since, until), failed_only)
+        where, values = conditions(accounts, state, event, (since, until), failed_only)
         if since is not None and not after_seq:
             after_seq = self.first_since(since) - 1
         if limit is not None:
@@ -170,10 +124,10 @@ class JournalReader:
         found = {}
         for name, text, seq in rows:
             try:
-                _check_row("a snapshot", texts=[name], numbers=[seq])
+                check_row("a snapshot", texts=[name], numbers=[seq])
                 found[name] = decode_snapshot(text), seq
             except Undecodable as exc:
-                self._leave_out(exc, account=_text(name))
+                self._leave_out(exc, account=text_or_none(name))
         return found
 
     def present(self, engine: str) -> set[str]:
@@ -205,19 +159,19 @@ class JournalReader:
         found = []
         for name, life, at, policy, snapshot, pruned_to, base in rows:
             try:
-                _check_row("the beginning of a life", texts=[name], numbers=[life, at, pruned_to])
+                check_row("the beginning of a life", texts=[name], numbers=[life, at, pruned_to])
                 found.append(StoredLife(
-                    account=name, life=life, at=at, policy=_decode_policy(policy), snapshot=decode_snapshot(snapshot),
+                    account=name, life=life, at=at, policy=policy_from(policy), snapshot=decode_snapshot(snapshot),
                     pruned_to=pruned_to, base=None if base is None else decode_snapshot(base),
                 ))  # fmt: skip
             except Undecodable as exc:
-                self._leave_out(exc, account=_text(name), life=_whole(life))
+                self._leave_out(exc, account=text_or_none(name), life=whole_or_none(life))
         return found
 
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none."""
         with naming_file(self.path):
-            return next(map(_entry, self._rows("seq = ?", [seq])), None)
+            return next(map(entry_from, self._rows("seq = ?", [seq])), None)
 
     def before(self, entry: Entry, count: int) -> list[Entry]:
         """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
@@ -251,7 +205,7 @@ class JournalReader:
     def moves(self, first: int = 1) -> Iterator[StoredMove]:
         """Yield all entries from number ``first`` on as moves, oldest first."""
         names = self._names()
-        while page := self._select(f"{_MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
+        while page := self._select(f"{MOVES} WHERE seq >= ? ORDER BY seq LIMIT ?", [first, _PAGE_ROWS]):
             for row in page:
                 if (move := self._move(names, row)) is not None:
                     yield move
@@ -263,7 +217,7 @@ class JournalReader:
         found = {}
         for (account,) in self._select("SELECT account FROM snapshots"):
             for row in self._select(
-                f"{_MOVES} WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT 1", [account, before]
+                f"{MOVES} WHERE account = ? AND seq < ? ORDER BY seq DESC LIMIT 1", [account, before]
             ):
                 if (move := self._move(names, row)) is not None:
                     found[move.account] = move
@@ -350,14 +304,14 @@ class JournalReader:
         """Return the move in a row; None if it cannot be read."""
         seq, account, life, at, dwell, source, target, event = row
         try:
-            _check_numbers(at, dwell, life)
+            check_numbers(at, dwell, life)
             return StoredMove(
                 seq=seq, account=names[account], life=life, at=at, dwell=dwell, source=State(names[source]),
                 target=State(names[target]), event=names[event], shift=self._shift(seq, names[event]),
             )  # fmt: skip
         except (LookupError, ValueError, TypeError, Undecodable) as exc:
             why = f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it"
-            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=_whole(life))
+            self._leave_out(Undecodable(why), seq=seq, account=names.get(account), life=whole_or_none(life))
             return None
 
     def _shift(self, seq: int, event: str) -> float:
@@ -366,40 +320,12 @@ class JournalReader:
         jump = event_from(event, entry.payload)
         return jump.shift if isinstance(jump, ClockJumped) else 0.0
 
-    def _conditions(
-        self,
-        accounts: Sequence[str] | None,
-        state: State | None,
-        event: str | None,
-        period: tuple[float | None, float | None],
-        failed: bool,
-    ) -> tuple[str, list[Any]]:
-        """Return the condition and its values. A ``+`` keeps SQLite from using any index but the intended one."""
-        numbers = "(SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
-        conditions: list[tuple[str, Any]] = []
-        if accounts is not None and len(set(accounts)) == 1:
-            conditions.append(("account = (SELECT id FROM names WHERE name = ?)", accounts[0]))
-        elif accounts is not None:
-            conditions.append((f"+account IN {numbers}", json.dumps(list(accounts))))
-        if state is not None:
-            conditions.append(("target = (SELECT id FROM names WHERE name = ?) AND source <> target", state.value))
-        if event is not None:
-            conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
-        if failed:
-            conditions.append((f"event IN {numbers}", json.dumps(_FAILURES)))
-        since, until = period
-        if since is not None:
-            conditions.append(("+at >= ?", since))
-        if until is not None:
-            conditions.append(("+at < ?", until))
-        return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
-
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
         for row in rows:
             try:
-                entry = _entry(row)
+                entry = entry_from(row)
             except Undecodable as exc:
-                self._leave_out(exc, seq=row[0], account=_text(row[2]), life=_whole(row[3]))
+                self._leave_out(exc, seq=row[0], account=text_or_none(row[2]), life=whole_or_none(row[3]))
             else:
                 yield entry
 
@@ -410,55 +336,8 @@ class JournalReader:
         self.on_unreadable(UnreadableRow(seq=seq, account=account, life=life, why=str(exc)))
 
     def _rows(self, rest: str, values: list[Any]) -> list[tuple[Any, ...]]:
-        return self._select(f"SELECT {_COLUMNS} FROM journal WHERE {rest}", values)
+        return self._select(f"SELECT {COLUMNS} FROM journal WHERE {rest}", values)
 
     def _select(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with translating_errors(self.path):
             return read_rows(self._connection, sql, values)
-
-
-def _check_numbers(*values: Any) -> None:
-    for value in values:
-        if not isinstance(value, int | float):
-            raise TypeError(f"{value!r:.40} in place of a number")
-
-
-def _check_texts(*values: Any) -> None:
-    for value in values:
-        if not is_legible(value):
-            raise TypeError(f"{value!r:.40} in place of a name")
-
-
-def _text(value: Any) -> str | None:
-    return value if is_legible(value) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
-
-
-def _check_row(what: str, *, texts: list[Any], numbers: list[Any]) -> None:
-    try:
-        _check_texts(*texts)
-        _check_numbers(*numbers)
-    except TypeError as exc:
-        raise Undecodable(f"{what} cannot be read ({exc}); restore a backup") from exc
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
-    if account is None:
-        raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
-    try:
-        _check_texts(account, event, rule)
-        _check_numbers(at, dwell, attempt, failures, life)
-        _check_numbers(*(value for value in (delay, draw, deadline) if value is not None))
-        return Entry(
-            seq=seq, account=account, life=life, at=at, source=State(source), event=event, rule=rule,
-            target=State(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
-            dwell=dwell, **decode_body(body),
-        )  # fmt: skip
-    except (ValueError, TypeError) as exc:
-        raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc
-    except Undecodable as exc:
-        raise Undecodable(f"entry {seq} of the journal: {exc}") from exc

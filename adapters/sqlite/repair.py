@@ -19,7 +19,8 @@ from adapters.sqlite.codec import decode_snapshot, encode_snapshot, event_from, 
 from adapters.sqlite.connect import read_rows, transaction
 from adapters.sqlite.errors import Undecodable, translating_errors
 from adapters.sqlite.job_codec import is_legible
-from adapters.sqlite.reader import JournalReader, StoredLife
+from adapters.sqlite.journal_rows import StoredLife
+from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.retention import replay
 from states.redo import redo
 from states.schedules import Policy

@@ -31,15 +31,12 @@ import anyio
 from attrs import define, field, frozen
 
 from adapters.redaction import redacted
-from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, database_failure
-from adapters.sqlite.integrity import is_intact
+from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.open_file import Loss, OpenFile
-from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.queue import Queue, QueuedRow, QueuedWrite, Statement, batch_rows
-from adapters.sqlite.rescue import Rescue, rescue
-from adapters.sqlite.schema import schema_version
-from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure, Unexpected
+from adapters.sqlite.rescue import Rescue
+from adapters.sqlite.written_file import WrittenFile
+from states.events import DatabaseLocked, Failure, Unexpected
 
 WriterObserver = Callable[[Failure | None, int], None]
 """Called on the loop with what keeps rows from being saved (None: nothing any more) and how many rows wait."""
@@ -47,12 +44,9 @@ WriterObserver = Callable[[Failure | None, int], None]
 MAX_BATCH_ROWS = 512
 MAX_QUEUED_ROWS = 16_384
 
-_CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 _CLOSING_RETRY_SECONDS = 0.02
 _ORPHAN_TIMEOUT = 5.0
 """Seconds that a thread goes on saving after its loop or its interpreter has ended."""
-_CHECK_SECONDS = 10.0
-"""How long a check of the file may take that another part has found damaged; after that it is taken for damaged."""
 _CLOSE_SLACK_SECONDS = 1.0
 
 _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -124,22 +118,23 @@ class GroupWriter:
     # Shared with the thread; each is safe by itself.
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _queue: Queue = field(factory=Queue, init=False)
-    _process_queue: ProcessQueue = field(init=False)
     _closing: threading.Event = field(factory=threading.Event, init=False)
     _deadline: float | None = field(default=None, init=False)
     _looks: deque[asyncio.Future[None]] = field(factory=deque, init=False)
     _suspected: threading.Event = field(factory=threading.Event, init=False)
-    _file: OpenFile = field(init=False)
+    _file: WrittenFile = field(init=False)
     _loss_told: bool = field(default=False, init=False)
     _thread: threading.Thread = field(init=False)
 
-    @_process_queue.default
-    def _make_process_queue(self) -> ProcessQueue:
-        return ProcessQueue(Path(self.path))
-
     @_file.default
-    def _make_file(self) -> OpenFile:
-        return OpenFile(Path(self.path), self.connection)
+    def _make_file(self) -> WrittenFile:
+        return WrittenFile(
+            path=Path(self.path),
+            connection=self.connection,
+            busy_timeout=min(self.timeouts.slice, self.timeouts.busy),
+            memory=self.memory,
+            on_rescue=lambda done: self._post(self._tell_rescue, done),
+        )
 
     def __attrs_post_init__(self) -> None:
         self._thread = threading.Thread(target=self._work, name=f"writer of {self.path}", daemon=False)
@@ -274,8 +269,7 @@ class GroupWriter:
     def _work(self) -> None:
         bug: BaseException | None = None
         try:
-            self.connection.execute(f"PRAGMA busy_timeout = {int(min(self.timeouts.slice, self.timeouts.busy) * 1000)}")
-            self._watch_file()
+            self._file.begin()
             while True:
                 writes = self._queue.take(MAX_BATCH_ROWS, until=lambda: self._is_closing() or bool(self._looks))
                 if not writes and (self._is_closing() or not self._idle()):
@@ -284,15 +278,11 @@ class GroupWriter:
                     break
             if not self._is_out_of_time():
                 self._find_failure()
-                with contextlib.suppress(sqlite3.Error):  # the WAL is as durable as the file
-                    self.connection.execute(_CHECKPOINT)
+                self._file.shrink_log()
         except BaseException as exc:  # a thread has no caller: the next write raises it
             bug = exc
         finally:
-            with contextlib.suppress(sqlite3.Error):
-                self.connection.close()
             self._file.close()
-            self._process_queue.close()
             self._post(self._end, bug)
 
     def _save(self, writes: list[QueuedWrite]) -> bool:
@@ -304,10 +294,10 @@ class GroupWriter:
                 if failure is None:
                     self._store(batch_rows(writes))
             except (sqlite3.Error, MemoryError) as exc:
-                failure = database_failure(exc) or self._missing_tables()
+                failure = self._file.failure_of(exc)
                 if failure is None:
                     raise
-                if _is_damage(exc, failure) and self.memory is not None and self._rescue(Loss.DAMAGED) is None:
+                if self._file.is_replaced_after(exc, failure):
                     continue
             if failure is None:
                 if self.memory is not None:
@@ -319,12 +309,6 @@ class GroupWriter:
             has_failed = True
             if not self._pause(self.timeouts.retry):
                 return False
-
-    # --- in the thread: whether the file is still the one that has the name ------------------------------------------
-
-    def _watch_file(self) -> None:
-        if self.memory is not None:
-            self._file.begin()
 
     def _idle(self) -> bool:
         """Look at the file while there is nothing to write; tell those that asked for it."""
@@ -342,53 +326,10 @@ class GroupWriter:
 
     def _find_failure(self) -> Failure | None:
         """Look at the file, and make a new one if it was lost; return why that could not be done."""
-        self._watch_file()
-        loss = self._file.look()
-        if loss is None and self._suspected.is_set() and self.memory is not None and not self._is_closing():
-            loss = None if self._seems_intact() else Loss.DAMAGED
+        suspected = self._suspected.is_set() and not self._is_closing()
+        failure = self._file.find_failure(suspected=suspected)
         self._suspected.clear()
-        return None if loss is None else self._rescue(loss)
-
-    def _missing_tables(self) -> Failure | None:
-        """Return what is wrong if another program has deleted tables; None if they are there."""
-        try:
-            if self.memory is not None:
-                schema_version(self.connection, Path(self.path))
-        except DatabaseUnusable as exc:
-            return exc.failure
-        return None
-
-    def _seems_intact(self) -> bool:
-        try:
-            return is_intact(self.connection, timeout=_CHECK_SECONDS) is True and self._missing_tables() is None
-        except sqlite3.Error as exc:
-            return not isinstance(database_failure(exc), DatabaseCorrupt)
-
-    def _rescue(self, loss: Loss) -> Failure | None:
-        assert self.memory is not None
-        ours = self._file.companions
-        try:
-            with contextlib.suppress(sqlite3.Error):
-                if loss.readable:  # a file that was moved away is whole without its log
-                    self.connection.execute(_CHECKPOINT)
-            self.connection, done = rescue(Path(self.path), self.connection, loss, self.memory.fill, ours)
-        except DatabaseUnusable as exc:
-            return exc.failure
-        except OSError as exc:
-            why = exc.strerror or type(exc).__name__
-            return DatabaseUnavailable(detail=f"the database {loss.value}, and a new one cannot be made ({why})")
-        except sqlite3.Error as exc:
-            if (failure := database_failure(exc)) is None:
-                raise
-            return failure
-        self._file.close()
-        self._file = OpenFile(Path(self.path), self.connection)
-        self._watch_file()
-        self._process_queue.close()
-        self._process_queue = ProcessQueue(Path(self.path))
-        self.connection.execute(f"PRAGMA busy_timeout = {int(min(self.timeouts.slice, self.timeouts.busy) * 1000)}")
-        self._post(self._tell_rescue, done)
-        return None
+        return failure
 
     def _store(self, batch: list[tuple[str, str]]) -> None:
         """Store one batch in one transaction: all of it or, with an exception, nothing.
@@ -399,12 +340,7 @@ class GroupWriter:
         give_up = time.monotonic() + self.timeouts.busy
         while True:
             try:
-                with self._process_queue.turn(lambda: self._is_closing() or time.monotonic() >= give_up):
-                    self._roll_back()  # what memory did not suffice for, the last time
-                    self.connection.execute("BEGIN IMMEDIATE")
-                    self._execute(batch)
-                with contextlib.suppress(sqlite3.Error):  # the log is as durable as the file
-                    self._file.move_log()
+                self._file.write(batch, lambda: self._is_closing() or time.monotonic() >= give_up)
                 return
             except sqlite3.Error as exc:
                 if not isinstance(database_failure(exc), DatabaseLocked) or time.monotonic() >= give_up:
@@ -412,21 +348,6 @@ class GroupWriter:
                 # SQLite refuses some locks without a wait: without this pause the loop could spin.
                 if not self._pause(_CLOSING_RETRY_SECONDS):
                     raise
-
-    def _execute(self, batch: list[tuple[str, str]]) -> None:
-        """Run the statements of a batch and commit; roll back if one fails."""
-        try:
-            for sql, rows in batch:
-                self.connection.execute(sql, (rows,))
-            self.connection.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error, MemoryError):
-                self._roll_back()
-            raise
-
-    def _roll_back(self) -> None:
-        if self.connection.in_transaction:  # many errors of SQLite roll back by themselves
-            self.connection.execute("ROLLBACK")
 
     def _pause(self, seconds: float) -> bool:
         """Wait; closing cuts the wait short. Return whether there is time for another try."""
@@ -459,12 +380,6 @@ class GroupWriter:
 def _resolve(future: "asyncio.Future[None]") -> None:
     if not future.done():  # its caller may have been cancelled
         future.set_result(None)
-
-
-def _is_damage(exc: Exception, failure: Failure) -> bool:
-    """Return whether no other try can do better: the file is damaged, or was cut short."""
-    code = getattr(exc, "sqlite_errorcode", None)
-    return isinstance(failure, DatabaseCorrupt) or code == sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _sentence(exc: BaseException) -> str:

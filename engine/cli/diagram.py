@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from adapters.sqlite import JournalReader
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from engine import diagram as drawing
 from engine import paths
 from engine.cli.common import (

@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from adapters.sqlite import JournalReader
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
 from engine.cli.common import (
     EXIT_BAD_INPUT,

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from adapters.sqlite import JournalReader, Undecodable, event_from
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
 from engine.cli.common import match_accounts
 from engine.config import load

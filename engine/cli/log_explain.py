@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
 from engine.cli.log_common import decode_event, open_journal, tell_unreadable
 from engine.console import journal_lines

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.cli.common import AsJson, ConfigPath, reporting_errors

@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from adapters.sqlite import JournalMissing, JournalReader
-from adapters.sqlite.reader import UnreadableRow
+from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.sqlite.renames import StoredLogin, logins_in
 from engine import paths
 from engine.app.restored import owners, present_login

@@ -128,7 +128,7 @@ async def test_a_mark_that_a_reader_kept_out_of_the_file_comes_there_later(tmp_p
     async with place(path) as at:
         await at.journal.save("Account 1", NEW)
         await at.journal.flush()
-        file = at.journal._writer._file
+        file = at.journal._writer._file.opened
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM jobs").fetchone()

@@ -34,7 +34,7 @@ class Poor:
 async def test_rows_wait_for_memory(open_writer: OpenWriter, word: str) -> None:
     """Whichever statement lacks it, the batch is tried again and stored once, and the cause is told."""
     async with open_writer() as b:
-        b.writer.connection = Poor(b.connection, word)  # type: ignore[assignment]  # what the writer uses of one
+        b.writer._file.connection = Poor(b.connection, word)  # type: ignore[assignment]  # what the writer uses of one
         await b.writer.write(ROW, ("a", 1))
         await b.writer.flush()
         assert b.stored() == [("a", 1)]
@@ -48,7 +48,7 @@ async def test_a_rollback_without_memory_is_made_up_for(open_writer: OpenWriter)
     """A transaction that could not even be rolled back does not keep the next try from its own."""
     async with open_writer() as b:
         poor = Poor(b.connection, "ROLLBACK", failures=1)
-        b.writer.connection = Poor(poor, "COMMIT", failures=1)  # type: ignore[arg-type,assignment]  # as above
+        b.writer._file.connection = Poor(poor, "COMMIT", failures=1)  # type: ignore[arg-type,assignment]  # as above
         await b.writer.write(ROW, ("a", 1))
         await b.writer.flush()
         assert b.stored() == [("a", 1)]

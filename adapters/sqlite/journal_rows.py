@@ -1,0 +1,156 @@
+"""Rows of the journal as values, whatever else may stand in them: what cannot be read is ``Undecodable``."""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from attrs import frozen
+
+from adapters.sqlite.codec import decode_body, decode_policy
+from adapters.sqlite.errors import Undecodable
+from adapters.sqlite.job_codec import is_legible
+from states.events import EVENTS, Failure
+from states.schedules import Policy
+from states.snapshot import Snapshot, State
+from states.step import Entry
+
+COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
+    (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
+    (SELECT name FROM names WHERE id = rule), attempt, failures, delay, draw, deadline, dwell, body"""
+"""The columns of an entry."""
+
+MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
+"""The columns of a move; names are numbers here."""
+
+_FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
+
+
+@frozen(kw_only=True)
+class StoredLife:
+    """One life of an account: when it began (Unix seconds), with which policy and snapshot."""
+
+    account: str
+    life: int
+    at: float
+    policy: Policy
+    snapshot: Snapshot
+    pruned_to: int = 0
+    """The last ``seq`` of the life that retention has deleted, 0 for none."""
+    base: Snapshot | None = None
+    """The account's snapshot after that entry; None if nothing was deleted, or if the snapshot is unknown."""
+
+    @property
+    def start(self) -> Snapshot | None:
+        """The snapshot before the first entry that is left; None if it is unknown."""
+        return self.base if self.pruned_to else self.snapshot
+
+
+@frozen(kw_only=True)
+class StoredMove:
+    """The part of an entry that statistics need: times as in ``Entry``, without the fields that are slow to read."""
+
+    seq: int
+    account: str
+    life: int
+    at: float
+    dwell: float
+    source: State
+    target: State
+    event: str
+    shift: float = 0.0
+    """By how many seconds the clock had been set, where the event is ``ClockJumped``."""
+
+
+@frozen(kw_only=True)
+class UnreadableRow:
+    """A row that cannot be read: the number of its entry (0 for a life or a snapshot), whose it is, and why."""
+
+    seq: int
+    account: str | None
+    life: int | None
+    why: str
+
+
+policy_from = lru_cache(maxsize=8)(decode_policy)
+"""Returns a policy from its JSON; nearly all lives share one."""
+
+
+def conditions(
+    accounts: Sequence[str] | None,
+    state: State | None,
+    event: str | None,
+    period: tuple[float | None, float | None],
+    failed: bool,
+) -> tuple[str, list[Any]]:
+    """Return the condition and its values. A ``+`` keeps SQLite from using any index but the intended one."""
+    numbers = "(SELECT id FROM names WHERE name IN (SELECT value FROM json_each(?)))"
+    conditions: list[tuple[str, Any]] = []
+    if accounts is not None and len(set(accounts)) == 1:
+        conditions.append(("account = (SELECT id FROM names WHERE name = ?)", accounts[0]))
+    elif accounts is not None:
+        conditions.append((f"+account IN {numbers}", json.dumps(list(accounts))))
+    if state is not None:
+        conditions.append(("target = (SELECT id FROM names WHERE name = ?) AND source <> target", state.value))
+    if event is not None:
+        conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
+    if failed:
+        conditions.append((f"event IN {numbers}", json.dumps(_FAILURES)))
+    since, until = period
+    if since is not None:
+        conditions.append(("+at >= ?", since))
+    if until is not None:
+        conditions.append(("+at < ?", until))
+    return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
+
+
+def check_numbers(*values: Any) -> None:
+    """Raise ``TypeError`` for a value that is no number."""
+    for value in values:
+        if not isinstance(value, int | float):
+            raise TypeError(f"{value!r:.40} in place of a number")
+
+
+def _check_texts(*values: Any) -> None:
+    for value in values:
+        if not is_legible(value):
+            raise TypeError(f"{value!r:.40} in place of a name")
+
+
+def text_or_none(value: Any) -> str | None:
+    """Return a value if it is a text that can be stored again."""
+    return value if is_legible(value) else None
+
+
+def whole_or_none(value: Any) -> int | None:
+    """Return a value if it is a whole number."""
+    return value if isinstance(value, int) else None
+
+
+def check_row(what: str, *, texts: list[Any], numbers: list[Any]) -> None:
+    """Raise ``Undecodable``, with ``what`` the row is, if one of its columns is not of its type."""
+    try:
+        _check_texts(*texts)
+        check_numbers(*numbers)
+    except TypeError as exc:
+        raise Undecodable(f"{what} cannot be read ({exc}); restore a backup") from exc
+
+
+def entry_from(row: tuple[Any, ...]) -> Entry:
+    """Return the entry in a row of ``COLUMNS``. Raises ``Undecodable``."""
+    seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
+    if account is None:
+        raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
+    try:
+        _check_texts(account, event, rule)
+        check_numbers(at, dwell, attempt, failures, life)
+        check_numbers(*(value for value in (delay, draw, deadline) if value is not None))
+        return Entry(
+            seq=seq, account=account, life=life, at=at, source=State(source), event=event, rule=rule,
+            target=State(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
+            dwell=dwell, **decode_body(body),
+        )  # fmt: skip
+    except (ValueError, TypeError) as exc:
+        raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc
+    except Undecodable as exc:
+        raise Undecodable(f"entry {seq} of the journal: {exc}") from exc
