@@ -20,12 +20,12 @@ from datetime import datetime
 from pathlib import Path
 from weakref import WeakSet, WeakValueDictionary
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.files import open_file, read_file
 from adapters.session.errors import SessionHeld
 from adapters.system import forks
-from adapters.system.kernel_locks import left_behind, may_lock_database, taker_of, try_lock
+from adapters.system.kernel_locks import left_behind, may_lock_database, taker_of, try_lock, write_taker
 
 LOCK_TIMEOUT = 0.5
 """Seconds to wait for a lock: a program that only checks whether it is held holds it for a moment."""
@@ -90,7 +90,7 @@ class OwnerLock:
         give_up = time.monotonic() + timeout
         while (descriptor := _try_lock(lock_path(self.session))) is None or not self.lock_data():
             if descriptor is not None:  # the lock file was removed, and the session is in use all the same
-                _close(descriptor)
+                forks.close(descriptor)
             if time.monotonic() >= give_up:
                 raise held_error(self.session, _data_owner(self.session) or _read_owner(lock_path(self.session)))
             time.sleep(_POLL_SECONDS)
@@ -148,7 +148,7 @@ class OwnerLock:
             descriptor = _try_lock(path)
             if descriptor is None:
                 return "was removed, and another program holds it now: stop one of the two"
-            _close(self._descriptor)
+            forks.close(self._descriptor)
             self._descriptor = descriptor
             self._write_owner()
             return "was removed or replaced; it is held again"
@@ -168,21 +168,19 @@ class OwnerLock:
             with _HELD_LOCK:
                 _LOCKS.discard(self)
                 self._let_data_go()
-            _close(descriptor)
+            forks.close(descriptor)
 
     def _let_data_go(self) -> None:
         if self._identity is not None:
             _HELD.pop(self._identity, None)
         if self._data is not None:
-            _close(self._data)
+            forks.close(self._data)
         self._data = self._identity = None
 
     def _write_owner(self) -> None:
         assert self._descriptor is not None
         assert self.owner is not None
-        with suppress(OSError):  # a full disk: the lock works without a name in it
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(asdict(self.owner)).encode(), 0)
+        write_taker(self._descriptor, self.owner)
 
     def __del__(self) -> None:
         self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
@@ -273,11 +271,6 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
-
-
-def _close(descriptor: int) -> None:
-    forks.forget(descriptor)
-    os.close(descriptor)
 
 
 def _try_lock(path: Path) -> int | None:

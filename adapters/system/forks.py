@@ -33,9 +33,10 @@ def withhold(descriptor: int) -> None:
     _DESCRIPTORS.add(descriptor)
 
 
-def forget(descriptor: int) -> None:
-    """Treat a descriptor as any other again."""
-    _DESCRIPTORS.discard(descriptor)
+def close(descriptor: int) -> None:
+    """Close a descriptor that was withheld."""
+    _DESCRIPTORS.discard(descriptor)  # first: the number may be given to another one at once
+    os.close(descriptor)
 
 
 def withhold_database(path: str | os.PathLike[str]) -> None:

@@ -6,12 +6,18 @@ the kernel drops when the holder dies.
 """
 
 import fcntl
+import json
 import os
 import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from attrs import asdict
+
+if TYPE_CHECKING:
+    from attrs import AttrsInstance
 
 _NETWORK: Final = ("nfs", "cifs", "smb", "9p", "fuse", "afs", "ceph", "lustre", "gfs", "ocfs", "virtiofs", "glusterfs")
 """File systems where an ``flock`` may be the same as the locks that SQLite uses, or be none at all."""
@@ -24,6 +30,13 @@ def try_lock(descriptor: int, mode: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def write_taker(descriptor: int, taker: "AttrsInstance") -> None:
+    """Write who took a lock into its file, as JSON, where others read it."""
+    with suppress(OSError):  # a full disk: the lock works without a name in it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(taker)).encode(), 0)
 
 
 def may_lock_database(path: Path) -> bool:

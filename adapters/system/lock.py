@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from adapters.files import NoFile, open_file, read_file
 from adapters.system import forks
-from adapters.system.kernel_locks import left_behind, taker_of, try_lock
+from adapters.system.kernel_locks import left_behind, taker_of, try_lock, write_taker
 
 LOCK_TIMEOUT = 0.5
 """Seconds that an engine waits for the lock: a command that checks it holds it for a moment."""
@@ -95,7 +95,7 @@ class EngineLock:
         self._file = None if not self._is_at(lost, self.path) else lost
         if self._take_file() and self._take_directory():
             if self._file != lost:
-                _close(lost)
+                forks.close(lost)
             self._write_holder()
             return "was removed or replaced; it is held again"
         self._file = lost
@@ -147,21 +147,14 @@ class EngineLock:
     def _write_holder(self) -> None:
         assert self._file is not None
         assert self._holder is not None
-        with suppress(OSError):  # a full disk: the lock works without a name in it
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps(asdict(self._holder)).encode(), 0)
+        write_taker(self._file, self._holder)
 
     def _release(self) -> None:
         if self._holder is None or self._holder.pid != os.getpid():
             return  # a child: the lock is its parent's
         for descriptor in [*self._directories, *([] if self._file is None else [self._file])]:
-            _close(descriptor)
+            forks.close(descriptor)
         self._directories, self._file = [], None
-
-
-def _close(descriptor: int) -> None:
-    forks.forget(descriptor)
-    os.close(descriptor)
 
 
 def holder_of(path: Path) -> Holder | None:
