@@ -77,6 +77,7 @@ async def test_a_paused_account_stays_paused_over_kill_9(harness: EngineHarness)
     assert code == 0, printed
 
 
+@pytest.mark.slow
 async def test_a_pattern_pauses_many_and_json_tells_of_each(harness: EngineHarness) -> None:
     """``'Account *'`` is all of them; ``--json`` prints an object for each."""
     async with Sandbox() as dc:
@@ -242,7 +243,7 @@ def credentials_in(session: Path) -> list[Any] | bytes:
 @pytest.mark.parametrize(
     "reason",
     [
-        pytest.param(reason, id=name, marks=() if name in ("revoked", "damaged") else pytest.mark.slow)
+        pytest.param(reason, id=name, marks=() if name == "revoked" else pytest.mark.slow)
         for name, reason in REASONS.items()
     ],
 )

@@ -88,9 +88,8 @@ def keys_below(directory: Path) -> set[bytes]:
     return found
 
 
-@pytest.mark.parametrize(
-    "state", [pytest.param("good", marks=pytest.mark.slow), pytest.param("damaged", marks=pytest.mark.slow), "missing"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["good", "damaged", "missing"])
 def test_a_restore_that_is_killed_at_any_step(tmp_path: Path, state: str) -> None:
     """What was there is there under some name, and the next restore succeeds."""
     number = 0
@@ -120,6 +119,7 @@ def test_a_restore_that_is_killed_at_any_step(tmp_path: Path, state: str) -> Non
     assert number > 5
 
 
+@pytest.mark.slow
 def test_a_backup_that_is_killed_at_any_step(tmp_path: Path) -> None:
     """The session is untouched, and there is a good backup after the next one."""
     number = 0
@@ -139,6 +139,7 @@ def test_a_backup_that_is_killed_at_any_step(tmp_path: Path) -> None:
     assert number > 5
 
 
+@pytest.mark.slow
 def test_a_migration_that_is_killed_at_any_step(tmp_path: Path) -> None:
     """The file has the old schema or the new one, with every row, and the next program migrates it."""
     number = 0

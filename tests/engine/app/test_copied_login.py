@@ -7,12 +7,14 @@ import sys
 
 import anyio
 import anyio.to_thread
+import pytest
 
 from adapters.sandbox import Sandbox
 from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT
 
 
+@pytest.mark.slow
 async def test_a_copy_of_a_session_waits_in_auth_failed_with_the_others_name(harness: EngineHarness) -> None:
     """Status names the other account and the action; the datacenter destroys nothing; doctor says the same."""
     async with Sandbox() as dc:

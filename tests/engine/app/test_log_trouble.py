@@ -29,7 +29,14 @@ def make_file(directory: Path) -> None:
     directory.write_text("")
 
 
-@pytest.mark.parametrize(("place", "stderr"), [(make_pipes, "heard"), (make_file, "full"), (make_pipes, "gone")])
+@pytest.mark.parametrize(
+    ("place", "stderr"),
+    [
+        (make_pipes, "heard"),
+        pytest.param(make_file, "full", marks=pytest.mark.slow),
+        pytest.param(make_pipes, "gone", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_run_without_a_log_is_a_run(harness: EngineHarness, place: object, stderr: str) -> None:
     """It connects, stops in order with exit code 0, and prints the final status; stderr has no line twice."""
     assert callable(place)

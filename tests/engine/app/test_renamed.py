@@ -169,6 +169,7 @@ async def test_another_login_under_the_same_name_begins_anew(harness: EngineHarn
         await replays(harness)
 
 
+@pytest.mark.slow
 async def test_a_new_login_of_the_same_user_keeps_the_wait(harness: EngineHarness) -> None:
     """Logging in again is no way around a flood wait: the user is the same, and the session says so."""
     async with Sandbox() as dc:
@@ -244,7 +245,7 @@ async def test_backups_that_a_crash_left_are_renamed_by_the_next_start(
             assert its.path.read_bytes() == contents[3 - number]
 
 
-@pytest.mark.parametrize("version", [5, 6])
+@pytest.mark.parametrize("version", [pytest.param(5, marks=pytest.mark.slow), 6])
 async def test_a_database_of_an_earlier_version_knows_the_login_too(harness: EngineHarness, version: int) -> None:
     """It has no table of logins, and its snapshots say enough; commands read it before the engine has migrated it."""
     async with Sandbox() as dc:

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from states import State
@@ -137,6 +138,7 @@ async def test_ctrl_c_in_the_middle_of_a_connect_that_hangs(harness: EngineHarne
     assert clean(harness), harness.text
 
 
+@pytest.mark.slow
 async def test_ctrl_c_during_back_off(harness: EngineHarness) -> None:
     """A wait of an hour does not hold the engine."""
     async with Sandbox() as dc:
@@ -219,6 +221,7 @@ async def test_status_and_log_beside_a_running_engine(harness: EngineHarness) ->
             assert await harness.finish(process, signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 async def test_log_follows_a_running_engine(harness: EngineHarness) -> None:
     """``log -f`` prints what happens after it was started, until Ctrl+C, and then leaves with 0."""
     async with Sandbox() as dc:

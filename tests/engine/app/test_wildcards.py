@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import pytest
 from telethon import TelegramClient, events
 from telethon.sessions import SQLiteSession
 
@@ -85,6 +86,7 @@ async def test_a_second_engine_on_the_same_sessions_leaves_at_once(harness: Engi
     assert "\n" not in said.strip()
 
 
+@pytest.mark.slow
 async def test_a_script_that_has_a_session_keeps_one_account_waiting_and_no_other(harness: EngineHarness) -> None:
     """The account says which process has its session, the other one connects, and it follows when the script ends."""
     async with Sandbox() as dc:
