@@ -35,7 +35,7 @@ from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.queue import Queue, QueuedRow, QueuedWrite, Statement, batch_rows
 from adapters.sqlite.rescue import Rescue
-from adapters.sqlite.written_file import WrittenFile
+from adapters.sqlite.written_database import WrittenDatabase
 from states.events import DatabaseLocked, Failure, Unexpected
 
 WriterObserver = Callable[[Failure | None, int], None]
@@ -122,13 +122,13 @@ class GroupWriter:
     _deadline: float | None = field(default=None, init=False)
     _looks: deque[asyncio.Future[None]] = field(factory=deque, init=False)
     _suspected: threading.Event = field(factory=threading.Event, init=False)
-    _file: WrittenFile = field(init=False)
+    _file: WrittenDatabase = field(init=False)
     _loss_told: bool = field(default=False, init=False)
     _thread: threading.Thread = field(init=False)
 
     @_file.default
-    def _make_file(self) -> WrittenFile:
-        return WrittenFile(
+    def _make_file(self) -> WrittenDatabase:
+        return WrittenDatabase(
             path=Path(self.path),
             connection=self.connection,
             busy_timeout=min(self.timeouts.slice, self.timeouts.busy),

@@ -25,7 +25,7 @@ _CHECK_SECONDS = 10.0
 
 
 @define(eq=False, kw_only=True)
-class WrittenFile:
+class WrittenDatabase:
     """A database file with this process's place in its queue. It owns the connection, and closes it."""
 
     path: Path
