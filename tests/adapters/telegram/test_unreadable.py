@@ -17,8 +17,9 @@ from adapters.sandbox.services.context import Service
 from adapters.telegram import TelegramConnector
 from adapters.telegram.classify import classify
 from adapters.telegram.job_errors import classify_job_error
+from adapters.telegram.link import TelegramLink
 from adapters.telegram.unreadable import UnreadableAnswer
-from states.events import CaughtUp
+from states.events import CaughtUp, Event
 from states.jobs import Raised
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
 from tests.adapters.telegram.test_inbox import delivering, linked, listening, until
@@ -69,6 +70,14 @@ def check_nothing_is_told(caplog: pytest.LogCaptureFixture, *events: Any) -> Non
     """Assert that no byte of what came is in a log or in an event."""
     for text in (caplog.text, *map(repr, events), *(str(record.__dict__) for record in caplog.records)):
         assert SECRET.decode() not in text
+
+
+async def events_of(link: TelegramLink) -> list[Event]:
+    """Return what a link tells, once that is anything."""
+    with anyio.fail_after(TIMEOUT):
+        while not link._events:
+            await anyio.sleep(0.01)
+    return list(link._events)
 
 
 async def counted(account: TelegramConnector, count: int = 1) -> None:
@@ -163,10 +172,7 @@ async def test_an_unreadable_difference_is_a_gap_with_a_name(
             async with delivering(account):
                 link = account.link(2)
                 await link.open(timeout=TIMEOUT)
-                with anyio.fail_after(TIMEOUT):
-                    while not link._events:
-                        await anyio.sleep(0.01)
-                [told] = link._events
+                [told] = await events_of(link)
                 await dc.push(PHONE, "later")
                 await until(heard, 1)
                 assert await link.client(DIALOGS)
@@ -202,10 +208,7 @@ async def test_an_unreadable_channel_difference_is_a_gap_with_a_name(
         async with delivering(account):
             link = account.link(2)
             await link.open(timeout=TIMEOUT)
-            with anyio.fail_after(TIMEOUT):
-                while not link._events:
-                    await anyio.sleep(0.01)
-            [told] = link._events
+            [told] = await events_of(link)
             await dc.post("holdfast_test", "later")
             await until(heard, 3)
             await link.close(timeout=TIMEOUT)

@@ -45,6 +45,16 @@ def new_login(harness: EngineHarness, dc: Sandbox, phone: str, file: str) -> Non
     session.close()
 
 
+def back_up_both(harness: EngineHarness) -> tuple[Path, dict[int, bytes]]:
+    """Make a backup of both accounts of the same second; return their directory, and the content of each by number."""
+    backups, contents = harness.directory / "data" / "backups", {}
+    for number in (1, 2):
+        made = back_up(harness.directory / f"account{number}.session", backups, name=f"Account {number}")
+        contents[number] = made.read_bytes()
+        made.rename(backups / f"Account {number}-20260101T000000Z.session")
+    return backups, contents
+
+
 async def run(harness: EngineHarness) -> dict[str, Snapshot]:
     """Run the engine until every account has settled; return where they were then."""
     async with Engine.from_config(harness.config) as engine:
@@ -121,11 +131,7 @@ async def test_two_accounts_swap_their_names(harness: EngineHarness) -> None:
     async with Sandbox() as dc:
         harness.at(dc, *PHONES)
         await flood(harness, dc, "Account 1")
-        backups, contents = harness.directory / "data" / "backups", {}
-        for number in (1, 2):
-            made = back_up(harness.directory / f"account{number}.session", backups, name=f"Account {number}")
-            contents[number] = made.read_bytes()
-            made.rename(backups / f"Account {number}-20260101T000000Z.session")
+        backups, contents = back_up_both(harness)
         call(harness, Account_1="account2", Account_2="account1")
         found = await run(harness)
         assert held(found["Account 2"]) == ["GetNearestDc"]
@@ -225,11 +231,7 @@ async def test_backups_that_a_crash_left_are_renamed_by_the_next_start(
     async with Sandbox() as dc:
         harness.at(dc, *PHONES)
         await run(harness)
-        backups, contents = harness.directory / "data" / "backups", {}
-        for number in (1, 2):
-            made = back_up(harness.directory / f"account{number}.session", backups, name=f"Account {number}")
-            contents[number] = made.read_bytes()
-            made.rename(backups / f"Account {number}-20260101T000000Z.session")
+        backups, contents = back_up_both(harness)
         call(harness, Account_1="account2", Account_2="account1")
 
         def die(directory: Path, moves: list[tuple[str, str]]) -> None:

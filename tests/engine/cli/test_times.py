@@ -1,24 +1,21 @@
 """``--since`` and ``--until``: every form that a person writes, in local time, and what is said of others."""
 
-import time
 from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
 
 from engine.cli.times import Period, parse_moment, parse_period
+from tests.time_zone import in_time_zone
 
 NOW = datetime.fromisoformat("2026-11-29T12:00:00+05:30").timestamp()
 
 
 @pytest.fixture(autouse=True)
-def kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def kolkata() -> Iterator[None]:
     """Be where the offset is neither zero nor whole hours."""
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+    with in_time_zone("Asia/Kolkata"):
+        yield
 
 
 def at(text: str) -> float:

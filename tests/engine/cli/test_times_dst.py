@@ -1,6 +1,5 @@
 """Times that a person writes, in the nights in which the clocks change, and numbers that are no durations."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,19 +9,17 @@ from adapters.telegram.builtin_jobs import _moment
 from engine.cli.jobs import _time_of
 from engine.cli.session_backup import _parse_time
 from engine.cli.times import parse_moment, parse_period
+from tests.time_zone import in_time_zone
 
 SKIPPED = "2026-03-29T02:30"
 """A time that does not exist in Berlin: at 02:00 it is 03:00."""
 
 
 @pytest.fixture(autouse=True)
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def berlin() -> Iterator[None]:
     """Be where the clocks change on 29 March and on 25 October 2026."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+    with in_time_zone("Europe/Berlin"):
+        yield
 
 
 def at(text: str) -> float:

@@ -1,25 +1,22 @@
 """How times and durations are written: readable, local with the offset, and never an exception."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
 
 from engine.console.format import ahead, date_and_time, iso, moment, of_day, seconds, whole_seconds
+from tests.time_zone import in_time_zone
 
 NOW = 1_800_000_000.0
 ODD_NUMBERS = (0, -5, -1e300, 1e300, 253_000_000_000, 10**400, math.inf, -math.inf, math.nan)
 
 
 @pytest.fixture
-def kolkata(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "Asia/Kolkata")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def kolkata() -> Iterator[None]:
+    with in_time_zone("Asia/Kolkata"):
+        yield
 
 
 @pytest.mark.parametrize("write", [seconds, whole_seconds, of_day, ahead, date_and_time, moment, iso])
