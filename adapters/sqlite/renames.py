@@ -4,6 +4,7 @@ What an account has stored belongs to its login. The operator may call the accou
 give a name to another login; the engine then gives the rows their new names before it begins.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,6 +18,8 @@ from adapters.sqlite.connect import open_database, open_read_only, read_rows, tr
 from adapters.sqlite.errors import translating_errors
 from adapters.sqlite.reader import JournalReader
 
+_MAX_NAME_BYTES = 255
+"""The longest name that a file can have."""
 FileMove = tuple[str, str]
 """A file's name before and after, in one directory."""
 
@@ -86,7 +89,9 @@ def pending_files(path: Path) -> list[FileMove]:
 
 def _names_file(value: Any) -> bool:
     """Return whether a value is the name of a file in the directory; anything else was not written by an engine."""
-    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & {"/", "\0"}
+    if not isinstance(value, str) or value in ("", ".", "..") or set(value) & {"/", "\0"}:
+        return False
+    return len(os.fsencode(value)) <= _MAX_NAME_BYTES
 
 
 def forget_files(path: Path) -> None:

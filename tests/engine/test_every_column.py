@@ -35,6 +35,7 @@ JOB_TABLES = {"jobs", "job_counts", "job_charges", "job_results", "job_traces", 
 JOB_COMMANDS = (["status"], ["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "show", "2"])
 COMMANDS = (
     ["status", "--json"], ["log"], ["log", "stats"], ["log", "replay"], ["diagram", "--heat"], ["session", "list"],
+    ["doctor"],
 )  # fmt: skip
 MORE_ROWS = """
     INSERT INTO jobs (kind, account, data, added, due, worker, checkpoint, result, state)
@@ -54,13 +55,13 @@ def columns(path: Path, table: str) -> list[str]:
 
 
 def spoil(path: Path, table: str, column: str) -> None:
-    """Put another bad value into each row but the last."""
+    """Put another bad value into each row but the last, or into the only one."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA ignore_check_constraints = 1")
         key = "rowid" if table not in ("job_counts", "job_charges", "job_results", "messages") else None
         names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         rows = db.execute(f"SELECT {key or ', '.join(names)} FROM {table}").fetchall()
-        for number, row in enumerate(rows[:-1]):
+        for number, row in enumerate(rows[:-1] or rows):
             where = f"{key} = ?" if key else " AND ".join(f"{name} IS ?" for name in names)
             value = BAD[number % len(BAD)]
             bad = "CAST(? AS TEXT)" if isinstance(value, str) else "?"
@@ -75,6 +76,7 @@ async def prepare(harness: EngineHarness) -> None:
     """Run the engine once, fill the tables that it left empty, and take the constraints away."""
     await run(harness)
     path = harness.directory / "data" / "engine.db"
+    (path.parent / "backups").mkdir(mode=0o700)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         for n in range(1, len(PHONES) + 1):
             state = ("queued", "done", "failed", "cancelled", "running")[n % 5]
