@@ -18,6 +18,7 @@ MAX_CHARACTERS: Final = 65_536
 SECRET_KEYS: Final = frozenset(
     (
         *("access_hash", "api_hash", "auth_key", "bot_token", "file_reference", "new_password", "passwd", "password"),
+        *("api_key", "pass", "passphrase", "private_key", "secret_access_key", "secret_key"),
         *("phone", "phone_code", "phone_code_hash", "phone_number", "secret", "token", "tmp_auth_key"),
     )
 )
@@ -55,7 +56,7 @@ _SHAPES: Final = re.compile(
             r"(?P<list>(?<=[(\[])\d{1,3}(?:,\s*\d{1,3}){31,})",
             rf"(?P<phone>(?<![\w+.])(?:\+|%2[Bb]|\\u002[Bb]|\uff0b)(?!0|\d\.\d+(?![\d.(/-]))\d(?:[{_GAP}]{{0,3}}\d){{6,14}}(?!\d))",
             rf"(?P<abroad>(?<![\w+.:-])00[1-9](?:[{_GAP}]{{0,3}}\d){{8,13}}(?![\w:]))",
-            r"(?P<said>(?i:phone(?:[ _-]?number)?[a-z_]{0,24})\W{1,3}(?:is\W{1,2})?)\d{7,15}(?!\d)",
+            r"(?P<said>(?i:phone(?:[ _-]?number)?[a-z_]{0,24}|\btel)\W{1,3}(?:is\W{1,2})?)\d{7,15}(?!\d)",
             r"(?P<code>(?i:\bcode)(?:\W{1,3}|\W{1,2}is\W{1,3}))\d(?:[ -]?\d){4,5}(?![\w-])",
             r"(?P<digits>(?<=['\"])\d{10,15}(?=['\"]))",
             r"(?P<hash>(?<![\w.])-?\d{17,20}(?!\w|\.\d))",
@@ -65,8 +66,8 @@ _SHAPES: Final = re.compile(
 _KEPT: Final = ("pem", "proxy", "named", "plain", "key", "url", "route", "said", "code")
 """Shapes of which the beginning stays: it says what is hidden."""
 _WORDS: Final = (
-    *("hash", "phone", "passw", "secret", "token", "auth", "file_reference", "://", "b'", 'b"', "private", "code"),
-    *("proxytype", "socks", "'http'", "\\u002", "%2b", "@"),
+    *("hash", "phone", "pass", "api", "secret", "token", "auth", "file_reference", "://", "b'", 'b"', "private"),
+    *("code", "proxytype", "socks", "'http'", "\\u002", "%2b", "@"),
 )
 _DIGITS: Final = re.compile(
     rf"[\d+\uff0b](?:(?<=\d)\d{{5}}|(?<!\d)\d|(?<=0)0[1-9][\d{_GAP}]|(?<=\d)\d{{0,2}},(?:\s*\d{{1,3}},){{30}}|(?<=\d)[\d.]{{6,14}}:\d)"

@@ -77,8 +77,8 @@ class Account:
         about the account, which is then in ``auth_failed``, parked or paused. With ``timeout`` (seconds) it waits in
         these cases too, in any case no longer than that, and raises ``NotReady`` at the end.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout is a number of seconds from 0, not {timeout!r}")
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout >= 0):
+            raise ValueError(f"timeout is a number of seconds from 0, not {timeout!r:.60}")
         with anyio.move_on_after(timeout):
             while True:
                 with suppress(NotReady):

@@ -13,6 +13,7 @@ from telethon import TelegramClient
 
 from adapters.system import SystemClock
 from adapters.telegram import OwnedConnector
+from adapters.telegram.client import LinkClient
 from engine.console import logs
 from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.format import local
@@ -99,7 +100,7 @@ class ConnectionMonitor:
         """Watch ``client`` (a ``TelegramClient``, connected or not) under this name, once monitoring has started.
 
         Raises ``ValueError`` if the name or the client is registered already, and ``TypeError`` for anything but a
-        client.
+        client of the script's own.
         """
         if not isinstance(name, str) or not name:
             raise TypeError(f"a client is registered under a name, such as 'Account 1', not {name!r:.60}")
@@ -181,6 +182,8 @@ class ConnectionMonitor:
 def _check_client(name: str, client: Any) -> None:
     if not isinstance(client, TelegramClient):
         raise TypeError(f"{name}: the monitor watches a TelegramClient of Telethon, not {type(client).__name__}")
+    if isinstance(client, LinkClient):
+        raise TypeError(f"{name}: an engine keeps this client connected already; account.status says how it is")
 
 
 def _stats(status: AccountStatus) -> dict[str, Any]:

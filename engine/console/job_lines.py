@@ -96,7 +96,7 @@ def line(job: Job, now: float) -> Text:
     text.append(f"{date_and_time(at)} ", style="dim")
     text.append(f"{_cell(job.kind, 8)} ", style="bold").append(f"{_cell(account, 16)} {_cell(target_of(job), 18)} ")
     notes = [progress_text(job)] if job.state is not JobState.DONE or job.total else []
-    if job.state is JobState.QUEUED and job.due is not None:
+    if job.state is JobState.QUEUED and job.due is not None and job.due > now:
         notes.append(f"not before {whole_seconds(job.due - now)} from now")
     if job.attempts:
         notes.append(f"{job.attempts} failed attempt{'s' if job.attempts != 1 else ''}")

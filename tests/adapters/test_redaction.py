@@ -42,6 +42,9 @@ TEXTS = {
     "a token in a URL": f"https://api.telegram.org/bot{TOKEN}/getMe",
     "a proxy's URL": "socks5://alice:Tr0ub4dor@203.0.113.7:1080",
     "a proxy's link": "tg://proxy?server=h&port=1&secret=dd0123456789abcdef0123456789abcdef",
+    "a proxy's link with a password": "https://t.me/socks?server=h&port=1&user=joe&pass=hunter2",
+    "names of passwords": "{'pass': 'hunter2'} AWS_SECRET_ACCESS_KEY=hunter2 passphrase='hunter2' api_key=Tr0ub4dor",
+    "a phone number as a link": f"tel:{PHONE}",
     "a key": f"AuthKey({b'KeyKeyKey' * 28!r})",
     "a key's hex": f"key {(b'KeyKeyKey' * 28).hex()} {API_HASH}",
     "a string session": f"StringSession({'1BVtsOK8Bu' + 'Q9kLmZx7Pw2Rt5Yb8Vn3Cd6Fg1Hj4Ks0' * 10})",
@@ -51,6 +54,7 @@ ORDINARY = (
     "Job 1234567 (send) of News is done after 12345 s, 1,234,567 of 2,000,000",
     "SESSION_PASSWORD_NEEDED (401); PHONE_NUMBER_INVALID (400); the token is expired: see @BotFather",
     "chat -1001234567890, user 7123456789, message 123456",
+    "the compass passes by a bypass=1; all tests pass: good",
     "/srv/holdfast/data/3f2a9b0c/sessions/Account 1.session: the password is missing",
 )
 

@@ -10,6 +10,7 @@ from telethon import TelegramClient, events
 from telethon.sessions import MemorySession
 
 from adapters.sandbox import Sandbox
+from adapters.telegram.client import LinkClient
 from engine import BadJob, ConnectionMonitor, Engine, on
 from tests.engine.harness import EngineHarness
 
@@ -133,6 +134,14 @@ async def test_what_is_no_client_starts_nothing() -> None:
     with pytest.raises(TypeError, match="a: the monitor watches a TelegramClient of Telethon, not object"):
         monitor.start_monitoring()
     assert "not watching" in repr(monitor)
+
+
+async def test_a_client_of_the_engine_is_not_watched() -> None:
+    """The engine reconnects it, and its key is nobody's to read."""
+    monitor = ConnectionMonitor()
+    monitor.register_client("a", LinkClient(MemorySession(), 1, "0" * 32))
+    with pytest.raises(TypeError, match="a: an engine keeps this client connected already"):
+        monitor.start_monitoring()
 
 
 async def test_a_client_is_watched_once() -> None:

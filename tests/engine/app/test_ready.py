@@ -80,3 +80,5 @@ async def test_a_timeout_bounds_the_wait(harness: EngineHarness) -> None:
             await engine.account("Account 1").ready(timeout=0.1)
     with pytest.raises(ValueError, match="timeout is a number of seconds"):
         await engine.account("Account 1").ready(timeout=float("nan"))
+    with pytest.raises(ValueError, match="timeout is a number of seconds from 0, not '5s'"):
+        await engine.account("Account 1").ready(timeout="5s")  # type: ignore[arg-type]  # as untyped code may call it
