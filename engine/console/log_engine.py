@@ -1,4 +1,4 @@
-"""The events of the engine itself and their lines: the fleet, the journal, commands."""
+"""The events of the engine itself and their lines: the fleet, commands."""
 
 from functools import partial
 from signal import SIGHUP
@@ -15,7 +15,6 @@ _WAITING: Final = {"waiting": "accounts that go on now", "at_once": "how many of
 
 _engine = partial(LogEvent, "holdfast.engine")
 _fleet = partial(LogEvent, "holdfast.fleet")
-_journal = partial(LogEvent, "holdfast.journal")
 _control = partial(LogEvent, "holdfast.control")
 
 
@@ -45,31 +44,6 @@ def _jumped(of: Fields) -> str:
         f"The clock jumped {which} by {seconds(abs(of['seconds']))}: the machine slept, or its clock was set. "
         "Every account is asked whether it still answers"
     )
-
-
-def _database_lost(of: Fields) -> str:
-    kept = (
-        "everything that it had"
-        if of["whole"]
-        else "what memory knew: the accounts as they are, and the jobs that were read; older history is not in it"
-    )
-    aside = f". The file that was there is now {of['aside']}" if of["aside"] else ""
-    moved = ", ".join(f"job {old} is now job {new}" for old, new in of["jobs"])
-    jobs = f". Jobs that were added to that file meanwhile go on here: {moved}" if moved else ""
-    return (
-        f"The database {of['path']} {of['detail']} while the engine runs; a new one is there, with {kept}{aside}"
-        f"{jobs}. Stop the engine before you touch its files"
-    )
-
-
-def _snapshot_repaired(of: Fields) -> str:
-    holds = "1 hold" if of["holds"] == 1 else f"{of['holds']} holds"
-    outcome = (
-        "it was made again from its journal, and nothing is lost"
-        if of["exact"]
-        else f"it begins anew, with what could still be read ({holds})"
-    )
-    return f"Where {of['account']} was cannot be read from the database ({of['detail']}); {outcome}"
 
 
 _ENGINE = (
@@ -290,70 +264,6 @@ _FLEET = (
         _EXCEPTION,
     ),
 )
-_JOURNAL = (
-    _journal(
-        "database_lost",
-        "error",
-        "💾",
-        _database_lost,
-        "the engine's database was deleted, moved, replaced or overwritten while it runs",
-        {
-            "path": "the database",
-            **_DETAIL,
-            "whole": "whether the new file has everything that the lost one had",
-            "aside": "where the file is now that was found under the name; null if there was none",
-            "jobs": "jobs that were added to that file, each with its number there and its number now",
-        },
-    ),
-    _journal(
-        "snapshot_repaired",
-        "warning",
-        "💾",
-        _snapshot_repaired,
-        "the row that says where an account was could not be read when the database was opened",
-        {
-            **_ACCOUNT,
-            **_DETAIL,
-            "exact": "whether the account goes on exactly where it was",
-            "holds": "how many kinds of requests of the account still wait",
-        },
-    ),
-    _journal(
-        "journal_written", "info", "💾", "The journal is written again", "the journal's file can be written again"
-    ),
-    _journal(
-        "journal_waits",
-        "error",
-        "💾",
-        "The journal waits with {rows} rows, and nothing is lost: {detail}",
-        "the journal's file cannot be written",
-        {"rows": "rows that wait in memory", **_DETAIL},
-    ),
-    _journal(
-        "journal_unreadable",
-        "warning",
-        "💾",
-        "The journal cannot be read for those that follow it, who wait: {detail}",
-        "the journal's file cannot be read for now; it is tried again",
-        _DETAIL,
-    ),
-    _journal(
-        "journal_rows_lost",
-        "error",
-        "💾",
-        "{rows} rows of the journal could not be saved in time",
-        "the engine ended while the journal's file could not be written",
-        {"rows": "rows that are lost"},
-    ),
-    _journal(
-        "retention_failed",
-        "warning",
-        "💾",
-        "Old entries of the journal are not deleted for now: {detail}",
-        "old entries cannot be deleted; it is tried again",
-        _DETAIL,
-    ),
-)
 _CONTROL = (
     _control(
         "control_unreachable",
@@ -397,5 +307,5 @@ _CONTROL = (
         _EXCEPTION,
     ),
 )
-ENGINE: Final = (*_ENGINE, *_FLEET, *_JOURNAL, *_CONTROL)
+ENGINE: Final = (*_ENGINE, *_FLEET, *_CONTROL)
 """Every event of these loggers."""
