@@ -4,6 +4,7 @@ A record and the snapshot after it are stored in one transaction, in the order o
 account is the one after its last stored record, except for routine (quiet) steps, which the journal leaves out.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -16,7 +17,7 @@ from attrs import define, field
 from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import translating_errors
+from adapters.sqlite.errors import DatabaseUnusable, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.queue import Statement
@@ -24,6 +25,7 @@ from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
+from states.events import DatabaseUnavailable
 from states.schedules import Policy
 from states.snapshot import Snapshot
 from states.step import Record
@@ -198,6 +200,11 @@ def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]
     schema.check_owner(path)
     connection = open_database(path)
     try:
+        if not os.access(path, os.W_OK):  # SQLite opens it all the same, and would lose what is written
+            why = "the database is read-only"
+            raise DatabaseUnusable(
+                f"{path}: {why}; make the file and its directory writable", DatabaseUnavailable(detail=why)
+            )
         schema.migrate(connection, path)
         repairs = repair_snapshots(connection, path)
         with translating_errors(path):

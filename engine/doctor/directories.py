@@ -80,5 +80,8 @@ def nearest_existing(path: Path) -> Path:
 
 
 def _write_remedy(path: Path) -> str:
-    own = path.stat().st_uid == os.geteuid()
+    found = path.stat()
+    own = found.st_uid == os.geteuid()
+    if own and found.st_mode & 0o600 == 0o600:  # not its mode: an attribute (chattr), or a disk that is read-only
+        return "; ".join((command("lsattr", "-d", path), command("findmnt", "-T", path)))
     return command("chmod", "u+rwX", path) if own else command("sudo", "chown", os.geteuid(), path)
