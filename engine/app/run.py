@@ -65,8 +65,8 @@ def _private(config: Config) -> list[Path]:
 
 
 CANCELLED = (
-    "code in this process cancelled the engine's own tasks; look for asyncio.all_tasks() in jobs and handlers, mend it "
-    "and start again"
+    "code in this process cancelled the engine's own tasks; look in jobs and handlers for asyncio.all_tasks(), and for "
+    "sys.exit() in a task or callback, mend it and start again"
 )
 """Why the engine ended, if nobody asked for it and nothing failed."""
 

@@ -16,6 +16,8 @@ from engine.console.streams import forgive_output
 LOOP_STOPPED = "Event loop stopped before"
 """What asyncio and uvloop say if somebody else stopped the loop."""
 
+MEND = "mend the job or handler that does so, and start again"
+
 
 def _has_uvloop() -> bool:
     try:
@@ -48,8 +50,10 @@ def run(
         os.umask(0o077)  # sessions, journal and logs are private to their owner
         try:
             code = anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+        except SystemExit as exc:  # the engine raises none, and the code of somebody else's has another meaning here
+            fail(EXIT_FAILED, f"code in this process called sys.exit({exc.code!r:.60}) in a task or callback; {MEND}")
         except RuntimeError as exc:
             if LOOP_STOPPED not in str(exc):
                 raise
-            fail(EXIT_FAILED, "code in this process stopped the event loop; mend the job or handler that calls stop()")
+            fail(EXIT_FAILED, "code in this process stopped the event loop with stop(); " + MEND)
         raise SystemExit(code)

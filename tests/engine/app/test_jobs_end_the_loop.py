@@ -10,7 +10,7 @@ from tests.engine.harness import EngineHarness, all_are
 
 PHONE = "+9996620001"
 MODULE = """
-import asyncio
+import asyncio, sys
 from engine import job_kind
 
 @job_kind("rash")
@@ -18,6 +18,7 @@ async def rash(job, client):
     WHAT
 """
 CANCELS = "[task.cancel() for task in asyncio.all_tasks()]"
+EXITS = "asyncio.get_running_loop().call_soon(sys.exit, 3); await asyncio.sleep(10)"
 STOPS = "asyncio.get_running_loop().stop()"
 
 
@@ -25,6 +26,7 @@ STOPS = "asyncio.get_running_loop().stop()"
     ("what", "said"),
     [
         pytest.param(CANCELS, "cancelled the engine's own tasks", id="cancels", marks=pytest.mark.slow),
+        pytest.param(EXITS, "called sys.exit(3) in a task or callback", id="exits", marks=pytest.mark.slow),
         pytest.param(STOPS, "stopped the event loop", id="stops"),
     ],
 )
