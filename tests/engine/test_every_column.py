@@ -34,7 +34,7 @@ PHONES = tuple(f"+99966200{number:02}" for number in range(len(BAD) + 1))
 JOB_TABLES = {"jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages"}
 JOB_COMMANDS = (["status"], ["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "show", "2"])
 COMMANDS = (
-    ["status", "--json"], ["log"], ["log", "stats"], ["log", "replay"], ["diagram", "--heat"], ["session", "list"],
+    ["status", "--json"], ["log"], ["log", "stats"], ["log", "replay"], ["diagram", "--heat"], ["session", "backup"],
     ["doctor"],
 )  # fmt: skip
 MORE_ROWS = """
