@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 from cyclopts import Parameter
 
 from adapters.files import NoFile
+from adapters.redaction import redacted
 from adapters.session.errors import SessionHeld
 from adapters.sqlite import StorageError
 from adapters.system import Holder, LockHeld, holder_of
@@ -66,8 +67,10 @@ def reporting_errors() -> Iterator[None]:
         yield
     except ConfigError as exc:
         fail(EXIT_BAD_INPUT, *exc.sentences)
-    except (BadJob, BadModule) as exc:
+    except BadJob as exc:
         fail(EXIT_BAD_INPUT, str(exc))
+    except BadModule as exc:
+        fail(EXIT_BAD_INPUT, redacted(str(exc)))  # an error of the user's code may have its secrets in it
     except (LockHeld, SessionHeld) as exc:
         fail(EXIT_ENGINE_RUNS, str(exc))
     except StorageError as exc:

@@ -55,9 +55,9 @@ def export_login(
         *account, target = words
         settings, one = load_account(tuple(account))
         path = Path(target)
+        if not one.session.exists():  # before its lock, whose directory need not exist either
+            fail(EXIT_FAILED, f"{one.name} is not logged in: {one.session} does not exist")
         with owned(settings, one):
-            if not one.session.exists():
-                fail(EXIT_FAILED, f"{one.name} is not logged in: {one.session} does not exist")
             try:
                 _write(path, to, transfer.login_of(one.session), settings.telegram.api_id)
             except NoLogin as exc:

@@ -112,6 +112,8 @@ def _from_file(path: Path) -> ModuleType:
 def _where(exc: BaseException) -> str:
     """Return the place where an import failed, as ``line 12 of work.py: ``."""
     if isinstance(exc, SyntaxError):
+        if exc.lineno is None:  # the file is no text of Python's at all
+            return ""
         return f"line {exc.lineno} of {Path(exc.filename or '?').name}: "
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "importlib" not in frame.filename]
     if len(frames) < 2 or frames[-1].filename == __file__:

@@ -122,3 +122,13 @@ def test_a_login_comes_in_on_standard_input(harness: EngineHarness) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (harness.directory / "account1.session").exists()
+
+
+def test_an_account_whose_directory_does_not_exist_is_not_logged_in(
+    harness: EngineHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That is said, and not that a lock file cannot be made."""
+    text = harness.config.read_text().replace("session: account1", "session: sub/account1")
+    harness.config.write_text(text)
+    assert run(harness, "export", str(harness.directory / "out.txt"), "--to", "string") == 1
+    assert "Account 1 is not logged in" in capsys.readouterr().err

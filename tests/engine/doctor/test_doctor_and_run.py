@@ -58,13 +58,39 @@ def raises(directory: Path) -> str:
     return "work: {modules: [mine.py]}"
 
 
+def own_loop(directory: Path) -> str:
+    """Name a module that runs an event loop of its own, which it cannot within the engine's."""
+    (directory / "mine.py").write_text(
+        "import asyncio\nwork = asyncio.sleep(0)\ntry:\n    asyncio.run(work)\nfinally:\n    work.close()\n"
+    )
+    return "work: {modules: [mine.py]}"
+
+
+def tells_secret(directory: Path) -> str:
+    """Name a module whose error has a password in it."""
+    (directory / "mine.py").write_text("raise ValueError('socks5://me:' + 'geheim99@10.0.0.1:1080')\n")
+    return "work: {modules: [mine.py]}"
+
+
+def no_text(directory: Path) -> str:
+    """Name a module that is no text of Python's."""
+    (directory / "mine.py").write_bytes("x = 1".encode("utf-16"))
+    return "work: {modules: [mine.py]}"
+
+
 def no_kind(directory: Path) -> str:
     """Set rules for a kind of jobs that no module has."""
     return "work: {kinds: {sned: {at_once: 1}}}"
 
 
 @pytest.mark.parametrize(
-    "spoil", [missing, *(pytest.param(how, marks=pytest.mark.slow) for how in (broken, raises, no_kind))]
+    "spoil",
+    [
+        missing,
+        own_loop,
+        tells_secret,
+        *(pytest.param(how, marks=pytest.mark.slow) for how in (broken, raises, no_text, no_kind)),
+    ],
 )
 async def test_code_that_run_cannot_import_is_wrong(harness: EngineHarness, spoil: Callable[[Path], str]) -> None:
     """``run`` ends with 2, and ``doctor`` has the same sentence as a ❌."""
@@ -74,6 +100,8 @@ async def test_code_that_run_cannot_import_is_wrong(harness: EngineHarness, spoi
     assert code == 2
     (told,) = await wrong(harness, "work")
     assert told.text in said
+    assert "geheim" not in said
+    assert "None" not in said
 
 
 async def remember(harness: EngineHarness, snapshot: Snapshot) -> None:
