@@ -98,7 +98,13 @@ async def run(harness: EngineHarness) -> list[str]:
     return [f"{each}" for each in said if each["log_level"] == "error"]
 
 
-@pytest.mark.parametrize("table", sorted(TABLES))
+QUICK = ("snapshots", "renames", "job_counts")
+"""Tables that a plain run of the tests spoils; the others are among the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "table", [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in sorted(TABLES)]
+)
 async def test_a_spoilt_column_ends_nothing(
     harness: EngineHarness, table: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ def fill(path: Path, directory: Path, count: int) -> list[Path]:
     return made[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False])
 def test_a_backup_that_is_killed_at_any_step_displaces_no_good_one(
     tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
