@@ -95,9 +95,13 @@ class ControlHandlers:
     async def hold(self, account: str) -> CommandOutcome:
         """Pause an account as ``pause`` does, until it is released, resumed, or paused by a person."""
         async with self._locks[account]:
-            if not self.fleet.runners[account].snapshot.paused:
+            if account in self._held:
+                return CommandOutcome(account, False, f"another login of {account} is under way; end that first")
+            was_paused = self.fleet.runners[account].snapshot.paused
+            outcome = await self._pause(account)
+            if outcome.done and not was_paused:
                 self._held.add(account)
-            return await self._pause(account)
+            return outcome
 
     async def release(self, account: str) -> None:
         """Resume an account if it is paused by a hold alone: who held it has ended without resuming it."""

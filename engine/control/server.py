@@ -221,7 +221,8 @@ class ControlServer:
                 if sent:
                     await _until_closed(stream)
                 for each in answer["accounts"]:
-                    await self.commands.release(each["account"])
+                    if each["done"]:  # otherwise another connection may hold it
+                        await self.commands.release(each["account"])
                 return
             if not sent:
                 return

@@ -2,9 +2,12 @@
 
 import signal
 
+import anyio.to_thread
 import pytest
 
 from adapters.sandbox import Sandbox
+from engine.config import load
+from engine.control import hold
 from tests.engine.harness import EngineHarness, all_are
 from tests.engine.terminal import at_terminal
 
@@ -51,3 +54,22 @@ async def test_what_a_person_pauses_stays_paused(harness: EngineHarness, paused_
             assert "1 paused" in printed
             assert await harness.finish(process, signal.SIGTERM) == 0
     assert "goes on: the login" not in harness.text
+
+
+async def test_a_second_login_does_not_resume_the_account_of_the_first(harness: EngineHarness) -> None:
+    """It is refused in a sentence, and the account stays paused until the first has ended."""
+    async with Sandbox() as dc:
+        harness.at(dc, PHONE)
+        async with harness.running() as process:
+            await harness.until(all_are("healthy", 1))
+            config = load(harness.config)
+            first, connection = await anyio.to_thread.run_sync(hold, config, "Account 1")
+            with connection:
+                second, other = await anyio.to_thread.run_sync(hold, config, "Account 1")
+                other.close()
+                assert (first.done, second.done) == (True, False)
+                assert "another login of Account 1 is under way" in second.said
+                await harness.command("status", "config.yaml")  # by then the engine has seen the second's end
+                assert harness.states() == ["shutting_down"]
+            await harness.until(all_are("healthy", 1))
+            assert await harness.finish(process, signal.SIGTERM) == 0
