@@ -314,9 +314,11 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         Awaiting raises ``SessionNotSaved`` if that takes more than a minute.
         """
         live = self._live
-        if live is None or not live.contents.dirty:
+        if live is None:
             return SaveReceipt(None, self.filename, 0, needed=False, name=self._name)
-        needed = live.contents.dirty.identity
+        needed = live.contents.identity_unsaved
+        if not needed and not live.contents.dirty:
+            return SaveReceipt(None, self.filename, 0, needed=False, name=self._name)
         future = live.flush()
         return SaveReceipt(future if needed else None, self.filename, SAVE_TIMEOUT, needed=True, name=self._name)
 

@@ -40,6 +40,8 @@ from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable
 
 READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What a read-only mount, and a directory or a file without the right to write, answer."""
+WRITE_ERRORS: Final = (sqlite3.Error, OSError, MemoryError, NotASession, SessionReplaced)
+"""What a commit may meet outside this program; anything else is a bug."""
 MAX_ROWS: Final = 10_000
 """Rows that may wait to be written before an answer with more of them is held up."""
 MAX_OPEN: Final = 64
@@ -291,11 +293,14 @@ class LiveFile:
             return self._finish_visit(waiting)
         try:
             self._commit(changes, key)
-        except (sqlite3.Error, OSError, MemoryError, NotASession, SessionReplaced) as exc:
+        except Exception as exc:
             contents.give_back(dirty)
             with self._guard:
                 self._waiting = [*waiting, *self._waiting]
-            return self._fail_visit(exc)
+            if isinstance(exc, WRITE_ERRORS):
+                return self._fail_visit(exc)
+            raise  # the writer reports the bug, and visits the file again
+        contents.confirm()
         self._used_at = time.monotonic()
         self._failures.clear(changes.rows)
         return self._finish_visit(waiting)

@@ -10,6 +10,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from telethon.crypto import AuthKey
@@ -22,7 +23,9 @@ from adapters.session import (
     SessionNotSaved,
     SessionReplaced,
     SessionTooNew,
+    file,
     owner_of,
+    writer,
 )
 from adapters.session import holdfast_session as module
 from adapters.session.backup import backups_of
@@ -68,6 +71,30 @@ async def test_saving_waits_for_nothing_but_a_key(path: Path) -> None:
         session.auth_key = AuthKey(b"n" * 256)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(session.save(), 0.2)
+    await session.save()
+    assert rows(path, "select auth_key from sessions") == [b"n" * 256]
+    await session.close()
+
+
+async def test_saving_waits_for_a_key_that_is_just_being_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that the writer has taken and not yet written is not durable, and a bug of the writer loses none."""
+    session = RecordingSession(telethons_in(path), timeouts=QUICK)
+    begun, go_on, write = threading.Event(), threading.Event(), file.write
+
+    def write_slowly(*args: Any) -> bool:
+        begun.set()
+        assert go_on.wait(TIMEOUT)
+        monkeypatch.setattr(file, "write", write)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(file, "write", write_slowly)
+    monkeypatch.setattr(writer, "BUG_PAUSE_SECONDS", 0.01)
+    session.auth_key = AuthKey(b"n" * 256)
+    session.save()
+    assert await asyncio.to_thread(begun.wait, TIMEOUT)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(session.save(), 0.1)
+    go_on.set()
     await session.save()
     assert rows(path, "select auth_key from sessions") == [b"n" * 256]
     await session.close()

@@ -70,9 +70,12 @@ def test_every_wait_with_a_number_holds_one_kind_of_request(text: str) -> None:
     assert (failure.seconds, failure.request) == (86_400, "SendMessage")
 
 
-def test_a_flood_that_names_no_wait_is_a_limit() -> None:
-    """As before: there is nothing that one could wait for."""
-    assert isinstance(classify(error_of("STORY_SEND_FLOOD_MONTHLY")), AccountLimited)
+def test_a_flood_that_names_a_request_and_no_wait_holds_that_request() -> None:
+    """It is no limit of the whole account; a bare FLOOD is, as before."""
+    failure = classify(error_of("STORY_SEND_FLOOD_MONTHLY"))
+    assert isinstance(failure, FloodWait)
+    assert failure.seconds == UNREADABLE_WAIT
+    assert isinstance(classify(error_of("FLOOD")), AccountLimited)
 
 
 def test_a_number_that_telethon_cannot_add_is_the_flood_wait_that_it_was() -> None:
