@@ -8,9 +8,9 @@ import copy
 import logging
 import queue
 import sys
-import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
@@ -29,6 +29,8 @@ LINES_QUEUED = 10_000
 LINES_RECENT = 8
 STOP_TIMEOUT = 2.0
 """Seconds that the last lines get to be written."""
+FULL_PAUSE = 0.02
+"""Seconds between two looks whether a full queue has room."""
 DATES = "%Y-%m-%d %H:%M:%S"
 TELETHON = "holdfast.telethon"
 """Logger of all clients; each has a child named after its session file."""
@@ -182,6 +184,22 @@ class _Listener(QueueListener):
             with suppress(Exception):
                 handler.handle(record)
 
+    def finish(self, timeout: float) -> bool:
+        """Hand over what waits, and end the thread; return False if it has not ended within ``timeout`` seconds.
+
+        It is given up then: a terminal that takes no more must not keep the process.
+        """
+        until = time.monotonic() + timeout
+        while self._thread is not None and (left := until - time.monotonic()) > 0:
+            try:
+                self.enqueue_sentinel()
+            except queue.Full:
+                time.sleep(FULL_PAUSE)
+                continue
+            self._thread.join(left)
+            return not self._thread.is_alive()
+        return False
+
 
 _EXCEPTIONS = logging.Formatter()
 
@@ -294,22 +312,14 @@ def opened(
     finally:
         root.removeHandler(entrance)
         _set_levels(before)
-        # A terminal that takes no more must not keep the process: the thread that waits for it is given up.
-        ending = threading.Thread(target=_end, args=(listener, files), daemon=True)
-        with suppress(RuntimeError):  # the system has no room for a thread
-            ending.start()
-            ending.join(STOP_TIMEOUT)
+        if listener.finish(STOP_TIMEOUT):
+            for handler in files:
+                handler.close()
         if entrance.dropped:
             _say(f"{entrance.dropped} log lines were dropped: the terminal or disk was too slow")
         for handler in files:
             if handler.lost:
                 _say(f"{handler.path}: the last {handler.lost} lines of the log could not be written")
-
-
-def _end(listener: QueueListener, files: Sequence[LogFile]) -> None:
-    listener.stop()
-    for handler in files:
-        handler.close()
 
 
 def _say(sentence: str) -> None:
