@@ -33,9 +33,8 @@ def restore(data: Path) -> None:
     shutil.copyfile(other, data / "engine.db")
 
 
-@pytest.mark.parametrize(
-    "lose", [delete, *(pytest.param(way, marks=pytest.mark.slow) for way in (delete_all, restore))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("lose", [delete, delete_all, restore])
 async def test_commands_and_the_stop_stay_truthful(tmp_path: Path, lose: Callable[[Path], None]) -> None:
     """A job that is added after the loss is there after the end, the account is healthy in status, and it is told."""
     harness = EngineHarness(tmp_path)

@@ -142,6 +142,7 @@ async def test_a_printed_login_works_for_every_name(run: Run) -> None:
         assert run(*shlex.split(line)[3:]) == (3, "", f"{STARTED}\n")
 
 
+@pytest.mark.slow
 def test_the_program_is_called_as_it_was(tmp_path: Path) -> None:
     """Advice begins with the words that started the program, and works when it is typed in the same directory."""
     (tmp_path / "config.yaml").write_text(CONFIG)

@@ -85,6 +85,7 @@ async def test_a_difference_that_is_refused_once_is_fetched_after_a_wait(
     assert (second.recovered, second.missing, second.late) == (1, (), True)
 
 
+@pytest.mark.slow
 async def test_a_difference_that_is_refused_again_and_again_is_fetched_in_the_end(harness: DatacenterHarness) -> None:
     """Each wait is longer, live messages do not shorten it and are not lost, and the lack is told once."""
     async with harness as dc:

@@ -59,6 +59,7 @@ async def test_a_full_disk_for_logs_changes_nothing_else(harness: EngineHarness)
     assert harness.entries()[-1].target.value == "shutting_down"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("freed", [True, False])
 async def test_a_full_disk_for_the_database_ends_no_run(harness: EngineHarness, freed: bool) -> None:
     """Accounts stay connected; what waited is written when there is room again, and else counted at the end."""

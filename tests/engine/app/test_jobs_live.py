@@ -314,6 +314,7 @@ async def test_what_blocks_the_loop_is_named(
     assert "in block\n    time.sleep(0.7)" in caplog.text
 
 
+@pytest.mark.slow
 async def test_an_engine_ends_also_when_a_job_does_not(harness: EngineHarness) -> None:
     """A function that swallows its cancellation is named and left behind: the run ends in order, with exit code 0."""
     module = (

@@ -31,6 +31,7 @@ async def test_an_account_goes_on_when_its_login_is_killed(harness: EngineHarnes
     assert harness.text.count("Account 1 goes on: the login that had it paused has ended") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paused_again", [True, False])
 async def test_what_a_person_pauses_stays_paused(harness: EngineHarness, paused_again: bool) -> None:
     """A pause while somebody logs in, or after that, is not undone by the end of the login."""
@@ -56,6 +57,7 @@ async def test_what_a_person_pauses_stays_paused(harness: EngineHarness, paused_
     assert "goes on: the login" not in harness.text
 
 
+@pytest.mark.slow
 async def test_a_second_login_does_not_resume_the_account_of_the_first(harness: EngineHarness) -> None:
     """It is refused in a sentence, and the account stays paused until the first has ended."""
     async with Sandbox() as dc:
