@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-LIMIT = 120.0
+LIMIT = 600.0
 """Seconds that one command may take; a machine that is busy is slow."""
 UNKNOWN_USER = 54321
 

@@ -206,7 +206,7 @@ def outcomes(directory: Path, work: Path, environment: Environment, lines: Seque
         ["/bin/sh", "-c", f'exec "$@"{before}', "sh", sys.executable, str(DRIVER), str(plan), str(report)],
         cwd=work,
         env={name: value for name, value in variables.items() if value is not None},
-        timeout=4 * TIMEOUT + 600,
+        timeout=30 * TIMEOUT,
         check=True,
         stdin=subprocess.DEVNULL,
     )
