@@ -12,9 +12,11 @@ Two families carry a number that distinguishes an old report from a current one:
   closed, its reports are foreign. Number 0 means 'about the account, not about a link'.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from attrs import frozen
+
+from states.exhaustion import EXHAUSTED, NO_DESCRIPTORS, NO_MEMORY, NO_THREADS  # noqa: F401 - known by this name, too
 
 
 @frozen(kw_only=True)
@@ -285,13 +287,6 @@ class DatabaseCorrupt(Failure):
     """The session's file is damaged or no database."""
 
     schedule: ClassVar[str] = "database"
-
-
-NO_DESCRIPTORS: Final = "the process has no file descriptor left"
-NO_THREADS: Final = "the process can start no more threads"
-NO_MEMORY: Final = "the process has no memory left"
-EXHAUSTED: Final = (NO_DESCRIPTORS, NO_THREADS, NO_MEMORY)
-"""How the detail of a failure begins whose cause is a limit of the process itself, and no file or network."""
 
 
 @frozen(kw_only=True)

@@ -3,9 +3,10 @@
 from attrs import frozen
 
 from states.events import Event
+from states.record import Record
 from states.schedules import Policy
 from states.snapshot import Snapshot
-from states.step import Record, Step, step
+from states.step import Step, step
 
 COMPARED = (
     "source", "rule", "target", "attempt", "failures", "delay", "draw", "deadline", "effects", "detail", "cause",

@@ -35,6 +35,7 @@ from states.effects import (
 from states.events import EVENTS, AuthKeyUnknown, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
+from states.record import Record
 from states.schedules import Policy
 from states.snapshot import Snapshot, State, change_fields
 
@@ -44,45 +45,6 @@ class Rng(Protocol):
 
     def random(self) -> float:
         """Return a number from [0, 1)."""
-
-
-@frozen(kw_only=True)
-class Record:
-    """One decision, as the journal keeps it. Times are wall-clock Unix seconds, durations seconds."""
-
-    at: float
-    source: State
-    event: str
-    payload: dict[str, Any]
-    """The event's own fields."""
-    rule: str
-    target: State
-    """The state afterwards; equal to ``source`` if the state did not change."""
-    attempt: int
-    failures: int
-    delay: float | None
-    """Length of the wait that began, if one did."""
-    draw: float | None
-    """The random number behind the jitter, so that a replay computes the same wait."""
-    deadline: float | None
-    effects: tuple[str, ...]
-    detail: str
-    cause: tuple[str, ...]
-    """The chain of exceptions, outermost first."""
-    dwell: float
-    """How long the account had been in ``source``."""
-    quiet: bool
-    """Whether the decision is routine, which the journal leaves out."""
-
-
-@frozen(kw_only=True)
-class Entry(Record):
-    """One line of the journal: a record with its number, its account and the account's life."""
-
-    seq: int
-    account: str
-    life: int
-    quiet: bool = False
 
 
 @frozen(kw_only=True)

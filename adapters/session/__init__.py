@@ -1,20 +1,20 @@
 """Sessions that never lock and never lose: Telethon's own files, read from memory, written behind by threads."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from adapters.session.errors import (
-    NotASession,
-    SessionDamaged,
-    SessionError,
-    SessionHeld,
-    SessionNotSaved,
-    SessionReplaced,
-    SessionTooNew,
-)
-from adapters.session.owner import Owner, OwnerLock, owner_of
-
 if TYPE_CHECKING:
+    from adapters.session.errors import (
+        NotASession,
+        SessionDamaged,
+        SessionError,
+        SessionHeld,
+        SessionNotSaved,
+        SessionReplaced,
+        SessionTooNew,
+    )
     from adapters.session.holdfast_session import HoldfastSession
+    from adapters.session.owner import Owner, OwnerLock, owner_of
 
 __all__ = [
     "HoldfastSession",
@@ -30,11 +30,27 @@ __all__ = [
     "owner_of",
 ]
 
+_HOMES = {
+    "adapters.session.errors": (
+        "NotASession",
+        "SessionDamaged",
+        "SessionError",
+        "SessionHeld",
+        "SessionNotSaved",
+        "SessionReplaced",
+        "SessionTooNew",
+    ),
+    "adapters.session.owner": ("Owner", "OwnerLock", "owner_of"),
+    "adapters.session.holdfast_session": ("HoldfastSession",),
+}
+"""The module of each name, which is imported when the name is first asked for: most need no Telethon."""
 
-def __getattr__(name: str) -> Any:
-    """Import ``HoldfastSession`` on first use: Telethon takes a second to import, and inspection does not need it."""
-    if name == "HoldfastSession":
-        from adapters.session.holdfast_session import HoldfastSession  # noqa: PLC0415  # as above
 
-        return HoldfastSession
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,24 +1,28 @@
 """The engine's own file, ``engine.db``: written by group commit, read by commands."""
 
-from adapters.sqlite.codec import event_from
-from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import (
-    DatabaseUnusable,
-    JournalMissing,
-    JournalTooNew,
-    StorageError,
-    Undecodable,
-    WriterBroken,
-    WriterClosed,
-    database_failure,
-)
-from adapters.sqlite.journal import JournalWriter
-from adapters.sqlite.journal_rows import StoredLife, StoredMove
-from adapters.sqlite.queue import Statement
-from adapters.sqlite.reader import JournalReader
-from adapters.sqlite.repair import Repair
-from adapters.sqlite.rescue import Rescue
-from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.sqlite.codec import event_from
+    from adapters.sqlite.connect import open_database, open_read_only
+    from adapters.sqlite.errors import (
+        DatabaseUnusable,
+        JournalMissing,
+        JournalTooNew,
+        StorageError,
+        Undecodable,
+        WriterBroken,
+        WriterClosed,
+        database_failure,
+    )
+    from adapters.sqlite.journal import JournalWriter
+    from adapters.sqlite.journal_rows import StoredLife, StoredMove
+    from adapters.sqlite.queue import Statement
+    from adapters.sqlite.reader import JournalReader
+    from adapters.sqlite.repair import Repair
+    from adapters.sqlite.rescue import Rescue
+    from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 
 __all__ = [
     "DatabaseUnusable",
@@ -43,3 +47,36 @@ __all__ = [
     "open_database",
     "open_read_only",
 ]
+
+_HOMES = {
+    "adapters.sqlite.codec": ("event_from",),
+    "adapters.sqlite.connect": ("open_database", "open_read_only"),
+    "adapters.sqlite.errors": (
+        "DatabaseUnusable",
+        "JournalMissing",
+        "JournalTooNew",
+        "StorageError",
+        "Undecodable",
+        "WriterBroken",
+        "WriterClosed",
+        "database_failure",
+    ),
+    "adapters.sqlite.journal": ("JournalWriter",),
+    "adapters.sqlite.journal_rows": ("StoredLife", "StoredMove"),
+    "adapters.sqlite.queue": ("Statement",),
+    "adapters.sqlite.reader": ("JournalReader",),
+    "adapters.sqlite.repair": ("Repair",),
+    "adapters.sqlite.rescue": ("Rescue",),
+    "adapters.sqlite.writer": ("GroupWriter", "WriterObserver", "WriterTimeouts"),
+}
+"""The module of each name, which is imported when the name is first asked for: a command only reads."""
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

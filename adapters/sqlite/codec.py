@@ -7,22 +7,29 @@ takes its default, so that files of neighbouring versions can be read.
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, TypeVar
-
-import attrs
-import cattrs
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.sqlite.errors import Undecodable
-from states.events import EVENT_BY_NAME, Event
+from states.record import Record
 from states.schedules import Policy
-from states.snapshot import Hold, Snapshot
-from states.step import Record
+from states.snapshot import Cause, Hold, Snapshot, State, Trouble
+
+if TYPE_CHECKING:  # commands read snapshots alone, which need neither
+    from cattrs import Converter
+
+    from states.events import Event
 
 T = TypeVar("T")
 
-_CONVERTER = cattrs.Converter(detailed_validation=False)
-_FIELDS = {each.name for each in attrs.fields(Snapshot)}
+
+@cache
+def _converter() -> "Converter":
+    from cattrs import Converter  # noqa: PLC0415 - as above
+
+    return Converter(detailed_validation=False)
+
+
 _MAX_NUMBER = 1e15
 """Beyond every time and every count: what is greater was not written by an engine."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -30,7 +37,7 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 def encode_snapshot(snapshot: Snapshot) -> str:
     """Return ``snapshot`` as JSON (ASCII)."""
-    return _encode(_CONVERTER.unstructure(snapshot))
+    return _encode(_converter().unstructure(snapshot))
 
 
 def decode_snapshot(text: str) -> Snapshot:
@@ -39,7 +46,7 @@ def decode_snapshot(text: str) -> Snapshot:
     def decode() -> Snapshot:
         values = _object(text)
         _check_numbers(values)
-        return _CONVERTER.structure(values, Snapshot)
+        return Snapshot(**{name: _READ[name](value) for name, value in values.items() if name in _READ})
 
     return _decode(decode, "snapshot")
 
@@ -51,7 +58,7 @@ def read_fields(text: Any) -> dict[str, Any]:
     except Undecodable:
         return {}
     found = {}
-    for name in values.keys() & _FIELDS:
+    for name in values.keys() & _READ.keys():
         with suppress(Undecodable):
             found[name] = getattr(decode_snapshot(_encode({name: values[name]})), name)
     if isinstance(values.get("holds"), list) and "holds" not in found:
@@ -68,20 +75,22 @@ def _readable_holds(value: Any) -> tuple[Hold, ...]:
 @lru_cache(maxsize=8)
 def encode_policy(policy: Policy) -> str:
     """Return ``policy`` as JSON (ASCII). Nearly all accounts share one, so the last few results are cached."""
-    return _encode(_CONVERTER.unstructure(policy))
+    return _encode(_converter().unstructure(policy))
 
 
 def decode_policy(text: str) -> Policy:
     """Return the policy that ``text`` holds. Raises ``Undecodable``."""
-    return _decode(lambda: _CONVERTER.structure(_object(text), Policy), "policy")
+    return _decode(lambda: _converter().structure(_object(text), Policy), "policy")
 
 
-def event_from(name: str, payload: dict[str, Any]) -> Event:
+def event_from(name: str, payload: dict[str, Any]) -> "Event":
     """Return the event with this name and payload. Raises ``Undecodable``, also for an unknown name."""
+    from states.events import EVENT_BY_NAME  # noqa: PLC0415 - as above
+
     event = EVENT_BY_NAME.get(name)
     if event is None:
         raise Undecodable(f"the journal holds an event that this version does not know: {name}; use a newer version")
-    return _decode(lambda: _CONVERTER.structure(payload, event), name)
+    return _decode(lambda: _converter().structure(payload, event), name)
 
 
 def encode_body(record: Record) -> str:
@@ -133,8 +142,56 @@ def _payload(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
+def _cause(value: Any) -> Cause:
+    return Cause(event=str(value["event"]), detail=str(value.get("detail", "")))
+
+
+def _hold(value: Any) -> Hold:
+    return Hold(
+        request=str(value["request"]), until=float(value["until"]), length=_optional(float)(value.get("length"))
+    )
+
+
+def _trouble(value: Any) -> Trouble:
+    return Trouble(
+        event=str(value["event"]),
+        detail=str(value.get("detail", "")),
+        since=float(value["since"]),
+        told=bool(value.get("told", False)),
+    )
+
+
+def _holds(value: Any) -> tuple[Hold, ...]:
+    return tuple(map(_hold, value))
+
+
+def _gap(value: Any) -> tuple[float, float]:
+    first, last = value
+    return float(first), float(last)
+
+
+def _optional(read: Callable[[Any], T]) -> Callable[[Any], T | None]:
+    return lambda value: None if value is None else read(value)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("state", "resumes"), State),
+    **dict.fromkeys(
+        ("generation", "life", "link", "links", "attempt", "failures", "streak", "silences", "reconnects"), int
+    ),
+    **dict.fromkeys(("stable", "exhausted", "paused"), bool),
+    **dict.fromkeys(("deadline", "wait", "last_success", "proved_at"), _optional(float)),
+    **dict.fromkeys(("cause", "limited"), _optional(_cause)),
+    "since": float,
+    "credentials": str,
+    "holds": _holds,
+    "database": _optional(_trouble),
+    "offline": _optional(_gap),
+}
+"""Reads each field of a snapshot: written out, because a command that shows thousands of them has no time to lose."""
+
 _SPOILT = (
-    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, cattrs.BaseValidationError,
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, ExceptionGroup,
 )  # fmt: skip
 """What reading a value can raise that something else has written."""
 

@@ -3,46 +3,55 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from adapters.files import NoDatabaseFile
 from adapters.system.descriptors import exhaustion, is_exhaustion, none_left
-from states.events import EXHAUSTED, DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
+from states.exhaustion import EXHAUSTED
+
+if TYPE_CHECKING:
+    from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable, Failure
 
 
 @frozen
 class _Meaning:
     """What a primary result code of SQLite means here, and what the operator can do about it."""
 
-    event: type[DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt]
+    event: "type[DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt]"
     detail: str
     advice: str
 
 
-_LOCKED = _Meaning(DatabaseLocked, "the database is locked by another program", "close the program that holds it")
-_DAMAGED = "restore it from a backup, or move it away and start with an empty one"
+@cache
+def _meanings() -> dict[int, _Meaning]:
+    """Return what each primary result code means. A command whose database is well needs none of the events."""
+    from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable  # noqa: PLC0415
 
-_MEANINGS: dict[int, _Meaning] = {
-    sqlite3.SQLITE_BUSY: _LOCKED,
-    sqlite3.SQLITE_LOCKED: _LOCKED,
-    # Several programs race for the locks of one WAL file: as transient as BUSY.
-    sqlite3.SQLITE_PROTOCOL: _LOCKED,
-    sqlite3.SQLITE_FULL: _Meaning(DatabaseUnavailable, "the disk is full", "free some space"),
-    sqlite3.SQLITE_READONLY: _Meaning(
-        DatabaseUnavailable, "the database is read-only", "make the file and its directory writable"
-    ),
-    sqlite3.SQLITE_CANTOPEN: _Meaning(
-        DatabaseUnavailable, "the database cannot be opened", "check the path and its permissions"
-    ),
-    sqlite3.SQLITE_PERM: _Meaning(DatabaseUnavailable, "access to the database is denied", "check its permissions"),
-    sqlite3.SQLITE_IOERR: _Meaning(
-        DatabaseUnavailable, "reading or writing the database failed", "check the disk and the free space"
-    ),
-    sqlite3.SQLITE_CORRUPT: _Meaning(DatabaseCorrupt, "the database is damaged", _DAMAGED),
-    sqlite3.SQLITE_NOTADB: _Meaning(DatabaseCorrupt, "the file is not a database", _DAMAGED),
-}
+    locked = _Meaning(DatabaseLocked, "the database is locked by another program", "close the program that holds it")
+    damaged = "restore it from a backup, or move it away and start with an empty one"
+    return {
+        sqlite3.SQLITE_BUSY: locked,
+        sqlite3.SQLITE_LOCKED: locked,
+        # Several programs race for the locks of one WAL file: as transient as BUSY.
+        sqlite3.SQLITE_PROTOCOL: locked,
+        sqlite3.SQLITE_FULL: _Meaning(DatabaseUnavailable, "the disk is full", "free some space"),
+        sqlite3.SQLITE_READONLY: _Meaning(
+            DatabaseUnavailable, "the database is read-only", "make the file and its directory writable"
+        ),
+        sqlite3.SQLITE_CANTOPEN: _Meaning(
+            DatabaseUnavailable, "the database cannot be opened", "check the path and its permissions"
+        ),
+        sqlite3.SQLITE_PERM: _Meaning(DatabaseUnavailable, "access to the database is denied", "check its permissions"),
+        sqlite3.SQLITE_IOERR: _Meaning(
+            DatabaseUnavailable, "reading or writing the database failed", "check the disk and the free space"
+        ),
+        sqlite3.SQLITE_CORRUPT: _Meaning(DatabaseCorrupt, "the database is damaged", damaged),
+        sqlite3.SQLITE_NOTADB: _Meaning(DatabaseCorrupt, "the file is not a database", damaged),
+    }
 
 
 def _meaning(exc: BaseException) -> _Meaning | None:
@@ -50,7 +59,7 @@ def _meaning(exc: BaseException) -> _Meaning | None:
         return None
     # Errors of Python's own layer ("closed database") carry no code of SQLite.
     code: int | None = getattr(exc, "sqlite_errorcode", None)
-    return None if code is None else _MEANINGS.get(code & 0xFF)
+    return None if code is None else _meanings().get(code & 0xFF)
 
 
 def _lacks_descriptors(exc: sqlite3.Error) -> bool:
@@ -58,11 +67,13 @@ def _lacks_descriptors(exc: sqlite3.Error) -> bool:
     return exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR) and none_left()
 
 
-def database_failure(exc: BaseException) -> Failure | None:
+def database_failure(exc: BaseException) -> "Failure | None":
     """Return the typed event that ``exc`` stands for, or None when it is not a failure of a database file.
 
     SQLite's primary result code decides, never the message. ``chain`` is left empty for the caller to fill.
     """
+    from states.events import DatabaseUnavailable  # noqa: PLC0415 - as above
+
     if isinstance(exc, MemoryError):  # what Python makes of SQLITE_NOMEM
         return DatabaseUnavailable(detail=exhaustion(exc))
     meaning = _meaning(exc)
@@ -85,7 +96,7 @@ class StorageError(Exception):
 class DatabaseUnusable(StorageError):
     """A database file cannot be used; ``failure`` is the same as a typed event."""
 
-    def __init__(self, sentence: str, failure: Failure) -> None:
+    def __init__(self, sentence: str, failure: "Failure") -> None:
         super().__init__(sentence)
         self.failure = failure
 
@@ -138,6 +149,8 @@ def translating_errors(
 
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:
     """Return the error that tells the operator why ``path`` cannot be used, or None when ``exc`` means a bug."""
+    from states.events import DatabaseUnavailable  # noqa: PLC0415 - as above
+
     if is_exhaustion(exc):
         return DatabaseUnusable(f"{path}: {exhaustion(exc, ends=True)}", DatabaseUnavailable(detail=exhaustion(exc)))
     if isinstance(exc, NoDatabaseFile):

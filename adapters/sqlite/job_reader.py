@@ -13,7 +13,6 @@ from adapters.sqlite import job_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import job_from
-from adapters.sqlite.jobs import counts_of, find
 from adapters.sqlite.schema import schema_version
 from states.jobs import Job
 
@@ -24,6 +23,8 @@ VERSION_WITH_LENGTHS = 4
 TRACES_VERSION = 6
 """The first schema with the tracebacks of failed jobs."""
 PAGE_ROWS = 1000
+MAX_NUMBER = 2**63 - 1
+"""The greatest number that a row of SQLite can have."""
 
 
 @define(eq=False)
@@ -126,3 +127,20 @@ def _decoded(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError, TypeError) as exc:
         return {"unreadable": f"{type(exc).__name__}: {exc}"}
+
+
+def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JOB) -> Job | None:
+    """Return a job by its number, None if there is none."""
+    if not 0 < number <= MAX_NUMBER:
+        return None
+    rows = read_rows(db, f"{select} WHERE id = ?", (number,))
+    return job_from(rows[0]) if rows else None
+
+
+def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Return how many jobs there are, by kind and state."""
+    counts: dict[str, dict[str, int]] = {}
+    for kind, state, jobs in read_rows(db, job_schema.COUNTS):
+        if isinstance(kind, str) and isinstance(state, str) and isinstance(jobs, int):  # else the row is spoilt
+            counts.setdefault(kind, {})[state] = jobs
+    return counts

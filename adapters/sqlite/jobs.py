@@ -28,6 +28,7 @@ from adapters.sqlite.errors import (
     translating_errors,
 )
 from adapters.sqlite.job_codec import MAX_TIME, encode_value, is_legible, job_from, job_row, legible
+from adapters.sqlite.job_reader import counts_of, find
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
@@ -35,8 +36,6 @@ from states.events import DatabaseCorrupt
 from states.jobs import Job, JobEvent, decide
 
 T = TypeVar("T")
-MAX_NUMBER = 2**63 - 1
-"""The greatest number that a row of SQLite can have."""
 TURN_TIMEOUT = 30.0
 """Seconds that a command waits for its turn to write."""
 
@@ -286,23 +285,6 @@ def _is_charge(kind: Any, account: Any, until: Any, length: Any) -> bool:
 
 def _is_odd(value: Any) -> bool:
     return isinstance(value, str) and not is_legible(value)
-
-
-def find(db: sqlite3.Connection, number: int, select: str = job_schema.SELECT_JOB) -> Job | None:
-    """Return a job by its number, None if there is none."""
-    if not 0 < number <= MAX_NUMBER:
-        return None
-    rows = read_rows(db, f"{select} WHERE id = ?", (number,))
-    return job_from(rows[0]) if rows else None
-
-
-def counts_of(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
-    """Return how many jobs there are, by kind and state."""
-    counts: dict[str, dict[str, int]] = {}
-    for kind, state, jobs in read_rows(db, job_schema.COUNTS):
-        if isinstance(kind, str) and isinstance(state, str) and isinstance(jobs, int):  # else the row is spoilt
-            counts.setdefault(kind, {})[state] = jobs
-    return counts
 
 
 # --- for commands: never on an event loop -----------------------------------------------------------------------------

@@ -26,9 +26,9 @@ from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.events import DatabaseUnavailable
+from states.record import Record
 from states.schedules import Policy
 from states.snapshot import Snapshot
-from states.step import Record
 
 _Row = tuple[Statement, tuple[Any, ...]]
 

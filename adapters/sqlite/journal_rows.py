@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from attrs import frozen
@@ -10,10 +10,9 @@ from attrs import frozen
 from adapters.sqlite.codec import decode_body, decode_policy
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.job_codec import is_legible
-from states.events import EVENTS, Failure
+from states.record import Entry
 from states.schedules import Policy
 from states.snapshot import Snapshot, State
-from states.step import Entry
 
 COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
     (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
@@ -23,7 +22,12 @@ COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT
 MOVES = "SELECT seq, account, life, at, dwell, source, target, event FROM journal"
 """The columns of a move; names are numbers here."""
 
-_FAILURES = tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
+
+@cache
+def _failures() -> tuple[str, ...]:
+    from states.events import EVENTS, Failure  # noqa: PLC0415 - most reads need no events
+
+    return tuple(event.__name__ for event in EVENTS if issubclass(event, Failure))
 
 
 @frozen(kw_only=True)
@@ -95,7 +99,7 @@ def conditions(
     if event is not None:
         conditions.append(("event = (SELECT id FROM names WHERE name = ?)", event))
     if failed:
-        conditions.append((f"event IN {numbers}", json.dumps(_FAILURES)))
+        conditions.append((f"event IN {numbers}", json.dumps(_failures())))
     since, until = period
     if since is not None:
         conditions.append(("+at >= ?", since))

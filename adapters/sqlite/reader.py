@@ -27,9 +27,8 @@ from adapters.sqlite.journal_rows import (
     whole_or_none,
 )
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
-from states.events import ClockJumped
+from states.record import Entry
 from states.snapshot import Snapshot, State
-from states.step import Entry
 
 _PAGE_ROWS = 1000
 
@@ -315,10 +314,9 @@ class JournalReader:
             return None
 
     def _shift(self, seq: int, event: str) -> float:
-        if event != ClockJumped.__name__ or (entry := self.entry(seq)) is None:
+        if event != "ClockJumped" or (entry := self.entry(seq)) is None:
             return 0.0
-        jump = event_from(event, entry.payload)
-        return jump.shift if isinstance(jump, ClockJumped) else 0.0
+        return float(getattr(event_from(event, entry.payload), "shift", 0.0))
 
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
         for row in rows:

@@ -22,10 +22,10 @@ from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.journal_rows import StoredLife
 from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.retention import replay
+from states.record import Entry
 from states.redo import redo
 from states.schedules import Policy
 from states.snapshot import Cause, Snapshot, State
-from states.step import Entry
 
 _MISSING: Final = """SELECT name FROM names WHERE EXISTS (SELECT 1 FROM lives WHERE account = names.id)
     AND NOT EXISTS (SELECT 1 FROM snapshots WHERE account = names.id)"""

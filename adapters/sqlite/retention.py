@@ -16,9 +16,9 @@ from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.journal_rows import StoredLife
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.reader import JournalReader
+from states.record import Entry
 from states.redo import differences, redo
 from states.snapshot import Snapshot
-from states.step import Entry
 
 MAX_STEP_ROWS = 256
 """Rows that one step deletes: a few milliseconds of the writer's time."""

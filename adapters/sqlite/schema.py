@@ -24,7 +24,6 @@ from adapters.sqlite import job_schema, rename_schema
 from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import ROWS, Statement, cell
-from states.events import DatabaseCorrupt
 
 _TABLES: Final = {"names", "policies", "lives", "journal", "snapshots"}
 """The tables that every version of the schema has."""
@@ -203,6 +202,8 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
 
 
 def _refuse(path: Path, why: str, advice: str) -> NoReturn:
+    from states.events import DatabaseCorrupt  # noqa: PLC0415 - a command whose database is well needs no events
+
     raise DatabaseUnusable(f"{path}: {why}; {advice}", DatabaseCorrupt(detail=why))
 
 

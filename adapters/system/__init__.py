@@ -1,8 +1,12 @@
 """The machine that the engine runs on: its clocks, and the lock that allows one engine per data directory."""
 
-from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
-from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
-from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
+    from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
+    from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
 
 __all__ = [
     "ContinuousClock",
@@ -17,3 +21,20 @@ __all__ = [
     "holder_of",
     "raise_limit",
 ]
+
+_HOMES = {
+    "adapters.system.clock": ("ContinuousClock", "SteadyClock", "SystemClock", "WatchedClock"),
+    "adapters.system.descriptors": ("Descriptors", "descriptors_for", "raise_limit"),
+    "adapters.system.lock": ("EngineLock", "Holder", "LockHeld", "holder_of"),
+}
+"""The module of each name, which is imported when the name is first asked for: commands only ask who holds the lock."""
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

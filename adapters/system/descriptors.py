@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from states.events import NO_DESCRIPTORS, NO_MEMORY, NO_THREADS
+from states.exhaustion import NO_DESCRIPTORS, NO_MEMORY, NO_THREADS
 
 PER_ACCOUNT: Final = 7
 """Of a connected account: its socket, its session file with two files of SQLite's beside it, and its three locks."""

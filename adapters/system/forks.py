@@ -14,10 +14,12 @@ import selectors
 import signal
 import socket
 import threading
-from asyncio import AbstractEventLoop
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
+
+if TYPE_CHECKING:  # commands have no loop
+    from asyncio import AbstractEventLoop
 
 _DESCRIPTORS: Final[set[int]] = set()
 _DATABASES: Final[set[str]] = set()
@@ -44,7 +46,7 @@ def withhold_database(path: str | os.PathLike[str]) -> None:
     _DATABASES.add(os.path.realpath(path))
 
 
-def withhold_loop(loop: AbstractEventLoop) -> None:
+def withhold_loop(loop: "AbstractEventLoop") -> None:
     """Keep the sockets of a loop from all children, the signals that it handles, and the loop itself.
 
     A loop such as uvloop's does not say which sockets are its own. Where there is ``/proc``, no socket with an address

@@ -1,23 +1,42 @@
 """The command line. Data goes to stdout; remarks and errors go to stderr."""
 
-from cyclopts import App, CycloptsError
-from cyclopts.panel import CycloptsPanel
+from collections.abc import Sequence
 
-from engine.cli.control import pause, resume, retry
-from engine.cli.diagram import diagram as draw  # under other names, or they would hide the modules
-from engine.cli.doctor import doctor as examine
-from engine.cli.jobs import app as jobs_app
-from engine.cli.log import app as log_app
-from engine.cli.login import login as log_in
-from engine.cli.login import logout as log_out
-from engine.cli.run import run as run_fleet
-from engine.cli.session_transfer import app as session_app
-from engine.cli.status import status as show_status
-from engine.cli.verify import verify as check_machine
-from engine.cli.version import version_line
+from cyclopts import App, CycloptsError
+
 from engine.console.safe_text import one_line
 
-COMMANDS = (run_fleet, show_status, pause, resume, retry, log_in, log_out, examine, draw, check_machine)
+COMMANDS = {
+    "run": "engine.cli.run:run",
+    "status": "engine.cli.status:status",
+    "pause": "engine.cli.control:pause",
+    "resume": "engine.cli.control:resume",
+    "retry": "engine.cli.control:retry",
+    "login": "engine.cli.login:login",
+    "logout": "engine.cli.login:logout",
+    "doctor": "engine.cli.doctor:doctor",
+    "diagram": "engine.cli.diagram:diagram",
+    "verify": "engine.cli.verify:verify",
+    "log": "engine.cli.log:app",
+    "session": "engine.cli.session_transfer:app",
+    "jobs": "engine.cli.jobs:app",
+}
+"""Where each command is. Its module is imported when it is called, because most need much that the others do not."""
+
+
+HELP_FLAGS = ("--help", "-h")
+
+
+def import_listed(line: App, words: Sequence[str]) -> None:
+    """Import the commands that the output for these words may list: all if they name none, or those of a group."""
+    if words and words[0] in COMMANDS:
+        if not any(flag in words for flag in HELP_FLAGS):
+            return
+        line = line[words[0]]
+    elif words and words[0].startswith("-") and words[0] not in HELP_FLAGS:
+        return
+    for name in line:
+        line[name]  # it is imported when it is looked up
 
 
 def command_line(name: str, shown: str | None = None) -> App:
@@ -28,21 +47,27 @@ def command_line(name: str, shown: str | None = None) -> App:
     made = App(
         name=shown or name,
         help="Holdfast keeps many Telegram accounts connected: each connection is a formal state machine.",
-        version=version_line,
+        version=_version_line,
         version_flags=["--version"],
         error_formatter=_describe_error,
     )
-    for command in COMMANDS:
-        made.command(command, name=command.__name__)
-    for group in (log_app, session_app, jobs_app):
-        made.command(group)
+    for command, place in COMMANDS.items():
+        made.command(place, name=command)
     if name.isidentifier():
         made.register_install_completion_command(help=f"Install the completion of {name}'s commands in your shell.")
     return made
 
 
+def _version_line() -> str:
+    from engine.cli.version import version_line  # noqa: PLC0415 - it reads the metadata of packages
+
+    return version_line()
+
+
 def _describe_error(error: CycloptsError) -> object:
     """Return the box of an error in the command line, which may quote any word of it, also a misplaced secret."""
+    from cyclopts.panel import CycloptsPanel  # noqa: PLC0415 - for an error alone
+
     return CycloptsPanel("\n".join(map(one_line, str(error).splitlines())))
 
 

@@ -1,6 +1,5 @@
 """What the commands share: their common parameters, and how they report errors."""
 
-import errno
 import os
 import re
 import sys
@@ -11,22 +10,14 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter
 
-from adapters.files import NoFile
-from adapters.redaction import redacted
-from adapters.session.errors import SessionHeld
-from adapters.sqlite import StorageError
-from adapters.system import Holder, LockHeld, holder_of
-from adapters.system.descriptors import exhaustion, is_exhaustion
+from adapters.system import Holder, holder_of
 from engine import paths
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching
 from engine.console.safe_text import one_line
-from engine.console.streams import output_failure
 from engine.control import CommandRefused, EngineSilent, Verb, send_command
 from engine.control.protocol import MAX_PATTERN
-from engine.work.kinds import BadJob
-from engine.work.modules import BadModule
 
 LOOK_TIMEOUT = 2.0
 """Seconds that the engine has to read the jobs again and to look at its database."""
@@ -67,25 +58,11 @@ def reporting_errors() -> Iterator[None]:
         yield
     except ConfigError as exc:
         fail(EXIT_BAD_INPUT, *exc.sentences)
-    except BadJob as exc:
-        fail(EXIT_BAD_INPUT, str(exc))
-    except BadModule as exc:
-        fail(EXIT_BAD_INPUT, redacted(str(exc)))  # an error of the user's code may have its secrets in it
-    except (LockHeld, SessionHeld) as exc:
-        fail(EXIT_ENGINE_RUNS, str(exc))
-    except StorageError as exc:
-        fail(EXIT_FAILED, str(exc))
-    except OSError as exc:
-        if output_failure() is not None or (isinstance(exc, FileNotFoundError) and not exc.filename):
-            raise  # the process itself says this, see ``process.py``
-        if is_exhaustion(exc):
-            fail(EXIT_FAILED, exhaustion(exc, ends=True))
-        if isinstance(exc, NoFile):
-            fail(EXIT_FAILED, f"{exc.filename}: {exc.strerror}")
-        file = f"{exc.filename}: " if exc.filename else ""
-        full = exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "free some space" if full else "see that the directory can be written"
-        fail(EXIT_FAILED, f"{file}{(exc.strerror or str(exc)).lower()}; {advice}")
+    except Exception as exc:
+        from engine.cli.failures import report  # noqa: PLC0415 - it knows all errors, and so imports much
+
+        report(exc)
+        raise
 
 
 def say(*sentences: str) -> None:

@@ -10,14 +10,12 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from textwrap import indent
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
 from adapters.files import open_input
-from adapters.sqlite.job_reader import JobReader
-from adapters.sqlite.jobs import MAX_NUMBER, NewJob, add, change
+from adapters.sqlite.job_reader import MAX_NUMBER, JobReader
 from engine import paths
 from engine.cli.common import (
     DEFAULT_CONFIG,
@@ -39,6 +37,9 @@ from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
 from engine.console.safe_text import json_text, one_line, safe_lines
 from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
+
+if TYPE_CHECKING:  # reading jobs needs neither the writer nor the terminal
+    from adapters.sqlite.jobs import NewJob
 
 app = App(name="jobs", help="Durable work: add, list, retry or cancel it.", version_flags=[])
 
@@ -88,6 +89,7 @@ def add_jobs(
 
     Exit code 0 if all are added, 2 if a job, an account or a module is wrong.
     """
+    from adapters.sqlite.jobs import add  # noqa: PLC0415 - as above
     from engine.app.job_registry import JobRegistry  # noqa: PLC0415 - the only command here that needs Telethon, a second's import
 
     with reporting_errors():
@@ -131,21 +133,28 @@ def list_jobs(
     with reporting_errors():
         settings = load(config)
         wanted = _build_filter(settings, state, account, kind)
-        console, now = Console(highlight=False), time.time()
+        show, now = _printer(as_json), time.time()
         engine = have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             reader.on_unreadable = partial(_print_unreadable, as_json)
             shown = 0
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
                 shown += 1
-                if as_json:
-                    print(json_text(as_data(job)))
-                else:
-                    console.print(line(job, now), soft_wrap=True)
+                show(job, now)
             if not as_json:
                 print(_counted(by_state(reader.counts()), state, account, kind, shown), file=sys.stderr)
                 if engine is None:
                     print("the engine is not running; they go on when it does", file=sys.stderr)
+
+
+def _printer(as_json: bool) -> Callable[[Job, float], None]:
+    """Return what prints a job, as a line of JSON or as it is at this time (Unix seconds)."""
+    if as_json:
+        return lambda job, now: print(json_text(as_data(job)))
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    console = Console(highlight=False)
+    return lambda job, now: console.print(line(job, now), soft_wrap=True)
 
 
 def _counted(counts: Mapping[str, int], state: str | None, account: str | None, kind: str | None, shown: int) -> str:
@@ -184,7 +193,7 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
         if as_json:
             print(json_text(values, indent=2))
             return
-        Console(highlight=False).print(line(job, time.time()), soft_wrap=True)
+        _printer(as_json)(job, time.time())
         for name, value in values.items():
             if name == "traceback" and value is not None:
                 print(f"       traceback:\n{indent(safe_lines(value), ' ' * 9)}")
@@ -240,6 +249,8 @@ def _build_filter(
 
 
 def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Choice, as_json: bool) -> None:
+    from adapters.sqlite.jobs import change  # noqa: PLC0415 - as above
+
     with reporting_errors():
         config, numbers = config_and_numbers(words)
         settings = load(config)
@@ -302,7 +313,7 @@ def _config_and_kind(words: tuple[str, ...]) -> tuple[Path, str | None, tuple[st
 # --- a file of jobs --------------------------------------------------------------------------------------------------
 
 
-def _read_jobs(name: str, check: Callable[..., NewJob]) -> list[NewJob]:
+def _read_jobs(name: str, check: "Callable[..., NewJob]") -> "list[NewJob]":
     """Return the jobs in a file of JSON lines; exit with a list of its faults if it has any."""
     jobs: list[NewJob] = []
     faults: list[str] = []
@@ -334,7 +345,7 @@ def _read_lines(name: str) -> Iterator[str]:
         fail(EXIT_BAD_INPUT, f"{name}: the file is not UTF-8; save it as UTF-8")
 
 
-def _parse_job(text: str, check: Callable[..., NewJob]) -> NewJob:
+def _parse_job(text: str, check: "Callable[..., NewJob]") -> "NewJob":
     """Return the job in one line. Raises ``ValueError``."""
     if len(text) > MAX_LINE_CHARACTERS:
         raise ValueError(f"the line has {len(text):,} characters; at most {MAX_LINE_CHARACTERS:,} are taken")

@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
-from rich.console import Console
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
@@ -22,18 +21,18 @@ from engine.cli.common import (
     reporting_errors,
 )
 from engine.cli.log_common import journal_accounts
-from engine.cli.log_explain import explain
-from engine.cli.log_replay import replay
-from engine.cli.log_stats import stats
 from engine.cli.times import Since, Until, parse_period
 from engine.config import load
 from engine.console import journal_lines
 from engine.console.safe_text import json_text, one_line
-from states import EVENT_BY_NAME, Entry, State
+from states import Entry, State
+
+if TYPE_CHECKING:  # --json need not wait for it
+    from rich.console import Console
 
 app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
-for _command in (explain, replay, stats):
-    app.command(_command)
+for _command in ("explain", "replay", "stats"):
+    app.command(f"engine.cli.log_{_command}:{_command}", name=_command)
 
 MAX_ROWS = 2**63 - 1
 """The greatest number that SQLite knows."""
@@ -51,11 +50,11 @@ def _print_unreadable(as_json: bool, row: UnreadableRow) -> None:
         print(f"{row.seq:>6} ⚠️ {one_line(row.account or 'an unknown account')}  unreadable: {one_line(row.why)}")
 
 
-def _print_entries(entries: Iterator[Entry], console: Console, *, as_json: bool) -> int | None:
-    """Print entries as they are read; return the number of the last one."""
+def _print_entries(entries: Iterator[Entry], console: "Console | None") -> int | None:
+    """Print entries as they are read, as JSON without a console; return the number of the last one."""
     last = None
     for entry in entries:
-        if as_json:
+        if console is None:
             print(json_text(journal_lines.as_data(entry)))
         else:
             console.print(journal_lines.as_text(entry), soft_wrap=True)
@@ -82,13 +81,13 @@ def log(
 ) -> None:
     """Print the journal of all transitions, oldest first."""
     check_choice("--state", state, [each.value for each in State])
-    check_choice("--event", event, list(EVENT_BY_NAME))
+    _check_event(event)
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     period = parse_period(since, until)
     with reporting_errors():
         settings = load(config)
-        console = Console(highlight=False)
+        console = None if as_json else _console()
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             # Accounts that have left the config are in the journal, and those that are new are not.
             others = [one.name for one in settings.accounts]
@@ -104,11 +103,25 @@ def log(
             reader.on_unreadable = partial(_print_unreadable, as_json)
             seen = reader.last_seq()
             limit = FOLLOW_FIRST_LINES if follow and number is None else number and min(number, MAX_ROWS)
-            last = _print_entries(wanted(limit=limit), console, as_json=as_json)
+            last = _print_entries(wanted(limit=limit), console)
             try:
                 while follow and (period.until is None or time.time() < period.until):
                     seen = max(seen, last or 0)
                     time.sleep(FOLLOW_INTERVAL)
-                    last = _print_entries(wanted(after_seq=seen), console, as_json=as_json)
+                    last = _print_entries(wanted(after_seq=seen), console)
             except KeyboardInterrupt:
                 return
+
+
+def _check_event(name: str | None) -> None:
+    """Exit with a suggestion if there is no such event."""
+    if name is not None:
+        from states import EVENT_BY_NAME  # noqa: PLC0415 - the events are many, and needed for this alone
+
+        check_choice("--event", name, list(EVENT_BY_NAME))
+
+
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415 - as above
+
+    return Console(highlight=False)

@@ -6,7 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from adapters.sqlite import JournalReader, Undecodable, event_from
+from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
 from engine.cli.common import match_accounts
@@ -14,8 +14,6 @@ from engine.config import load
 from engine.console.format import date_and_time
 from engine.console.names import matching
 from engine.console.safe_text import one_line
-from engine.journal.replay import UnreadableEvent
-from states import Entry, Event
 
 
 def open_journal(config: Path) -> JournalReader:
@@ -52,11 +50,3 @@ def tell_unreadable(rows: Sequence[UnreadableRow]) -> None:
         count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
         said = f"⚠️ {count} of the journal cannot be read, and left out; the first is {where}: {rows[0].why}"
         print(one_line(said), file=sys.stderr)
-
-
-def decode_event(entry: Entry) -> Event:
-    """Return the event of an entry. Raises ``UnreadableEvent``."""
-    try:
-        return event_from(entry.event, entry.payload)
-    except Undecodable as exc:
-        raise UnreadableEvent(f"the event of entry {entry.seq} cannot be made from its payload ({exc})") from exc

@@ -11,7 +11,8 @@ from rich.text import Text
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
-from engine.cli.log_common import decode_event, open_journal, tell_unreadable
+from engine.cli.log_common import open_journal, tell_unreadable
+from engine.cli.log_events import decode_event
 from engine.console import journal_lines
 from engine.console.format import date_and_time
 from engine.console.safe_text import json_text, one_line

@@ -8,9 +8,8 @@ from typing import Final, NoReturn
 
 from cyclopts import CycloptsError, UnknownOptionError
 
-from adapters.redaction import redacted
 from adapters.system.descriptors import exhaustion, is_exhaustion
-from engine.cli import command_line
+from engine.cli import command_line, import_listed
 from engine.console import shell, streams
 from engine.console.safe_text import one_line, safe_lines
 
@@ -40,7 +39,9 @@ def _run_command(name: str) -> int:
         shell.set_program(typed)
         # The completion is that of the command's own name, however it was called.
         shown = None if "--install-completion" in sys.argv else shell.command(*typed)
-        command_line(name, shown)(print_error=False, exit_on_error=False)
+        line = command_line(name, shown)
+        import_listed(line, sys.argv[1:])
+        line(print_error=False, exit_on_error=False)
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
@@ -67,6 +68,8 @@ def _run_command(name: str) -> int:
         if isinstance(exc, OSError):  # of a command that is not ours, such as the installing of the completion
             _say(f"{exc.filename or 'a file'}: {(exc.strerror or str(exc)).lower()}; see that it can be written")
             return EXIT_FAILED
+        from adapters.redaction import redacted  # noqa: PLC0415 - for a bug alone
+
         print(safe_lines(redacted(traceback.format_exc())), file=sys.stderr)
         _say("this is an error in Holdfast itself; please report it with the lines above")
         return EXIT_BUG

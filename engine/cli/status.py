@@ -7,13 +7,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import frozen
 from cyclopts import Parameter
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.text import Text
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.job_reader import JobReader
@@ -36,8 +33,10 @@ from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
-from engine.console.svg import svg
 from states.jobs import JobState, JobSummary, by_state
+
+if TYPE_CHECKING:  # for pages alone; --json need not wait for it
+    from rich.console import RenderableType
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks of ``--watch``."""
@@ -63,7 +62,7 @@ class _Look:
     jobs: JobSummary
 
     @property
-    def page(self) -> RenderableType:
+    def page(self) -> "RenderableType":
         """The page for a terminal."""
         return page(self.info, self.accounts, time.time(), job_lines(self.jobs, engine_runs=self.info.running))
 
@@ -86,11 +85,16 @@ def _look(settings: Config, pattern: str | None) -> _Look:
     return _Look(info, accounts, _read_jobs(settings))
 
 
-def _watch(look: Callable[[], _Look], *, as_json: bool, console: Console) -> int:
+def _watch(look: Callable[[], _Look], *, as_json: bool) -> int:
     """Show where the accounts are until Ctrl+C, or until the output's reader is gone; return the last exit code.
 
     On a terminal it is one table that changes. Elsewhere it is a page, or with ``as_json`` a line, every second.
     """
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console()
     seen = look()
     with suppress(KeyboardInterrupt):
         if console.is_terminal and not as_json:
@@ -129,15 +133,18 @@ def status(
         if watch and picture is not None:
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         settings = load(config)
-        console = Console()
         look = partial(_look, settings, account)
         if watch:
-            raise SystemExit(_watch(look, as_json=as_json, console=console))
+            raise SystemExit(_watch(look, as_json=as_json))
         seen = look()
         if picture is not None:
+            from engine.console.svg import svg  # noqa: PLC0415 - as above
+
             picture.write_text(svg(seen.page, engine_command("status", config)), "utf-8")
         if as_json:
             print(json_text(seen.data, indent=2))
         elif picture is None:
-            console.print(seen.page)
+            from rich.console import Console  # noqa: PLC0415 - as above
+
+            Console().print(seen.page)
         raise SystemExit(seen.code)

@@ -13,7 +13,6 @@ from typing import Final
 import anyio
 from attrs import define, field
 
-from engine.cli import qr
 from engine.console.safe_text import one_line
 
 MAX_LINE_BYTES: Final = 4096
@@ -49,6 +48,8 @@ class Terminal:
 
     async def show_qr(self, url: str) -> None:
         """Draw the QR code, over the last one if the terminal can do that."""
+        from engine.cli import qr  # noqa: PLC0415 - what draws the code takes as long to import as a short command
+
         coloured = sys.stderr.isatty()
         if not self._drawn:
             self._write("On your phone: Telegram, Settings, Devices, Link Desktop Device; then scan this.\n")

@@ -1,6 +1,5 @@
 """How values are written for the operator, and which name comes nearest."""
 
-import difflib
 import math
 import time
 from collections.abc import Iterable
@@ -106,6 +105,8 @@ def nearest(wanted: str, known: Iterable[str]) -> str:
     known = tuple(filter(may_show, known))
     if not known:
         return "check its spelling"
+    import difflib  # noqa: PLC0415 - only for a mistake
+
     if close := difflib.get_close_matches(wanted, known, n=1):
         return f"did you mean {close[0]!r}?"
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""

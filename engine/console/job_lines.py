@@ -1,14 +1,14 @@
 """Jobs as text and as JSON: one by one, and as a part of ``status``."""
 
 from collections.abc import Mapping
-from typing import Any
-
-from rich.cells import cell_len, set_cell_size
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from engine.console.format import date_and_time, iso, whole_seconds
 from engine.console.safe_text import one_line
 from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
+
+if TYPE_CHECKING:  # for lines alone; what prints JSON need not wait for it
+    from rich.text import Text
 
 JOB_STYLES: dict[JobState, tuple[str, str]] = {
     JobState.QUEUED: ("🔍", "dim"),
@@ -86,8 +86,11 @@ def progress_text(job: Job) -> str:
     return ", ".join(parts)
 
 
-def line(job: Job, now: float) -> Text:
+def line(job: Job, now: float) -> "Text":
     """Return a job as a line of ``jobs list``."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415
+
     icon, style = JOB_STYLES[job.state]
     text = Text().append(f"{job.id:>6} ", style="dim")
     text.append(f"{icon}{' ' * (3 - cell_len(icon))}{job.state.value:<9} ", style=style)
@@ -114,6 +117,8 @@ def target_of(job: Job) -> str:
 
 def _cell(text: str, width: int) -> str:
     """Return a text in a column of at least this width; a longer name is not cut, a longer target is."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - as above
+
     text = one_line(text)
     if cell_len(text) > MAX_CELL:
         text = set_cell_size(text, MAX_CELL - 1) + "…"
@@ -125,13 +130,15 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {state}" for state, count in counts.items() if count)
 
 
-def page(summary: JobSummary, *, engine_runs: bool = True) -> list[Text]:
+def page(summary: JobSummary, *, engine_runs: bool = True) -> "list[Text]":
     """Return the lines about jobs on the status page; empty if there are no jobs.
 
     Jobs that an engine has left running when it was killed do not run.
     """
     if not any(summary.counts.values()):
         return []
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     lines = [Text(), Text(f"Jobs: {counts_text(summary.counts)}", style="bold")]
     if summary.counts.get(JobState.FAILED.value):
         lines[-1].highlight_regex(r"[0-9,]*[0-9] failed", "bold red")

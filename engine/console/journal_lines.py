@@ -1,14 +1,15 @@
 """The journal's entries as text and as JSON, for ``log``."""
 
-from typing import Any
-
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from engine.console.format import date_and_time, iso, rounded, seconds
 from engine.console.log_connections import ICONS
 from engine.console.safe_text import one_line
 from engine.console.status import STATE_STYLES
 from states import Entry, State
+
+if TYPE_CHECKING:  # for lines alone; what prints JSON need not wait for it
+    from rich.text import Text
 
 
 def as_data(entry: Entry) -> dict[str, Any]:
@@ -31,8 +32,10 @@ def as_data(entry: Entry) -> dict[str, Any]:
     }
 
 
-def as_text(entry: Entry) -> Text:
+def as_text(entry: Entry) -> "Text":
     """Return an entry as a line: time, account, source, event, target, detail."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     at = date_and_time(entry.at)
     moved = entry.target is not entry.source
     icon = ICONS.get(entry.event) or (STATE_STYLES[entry.target][0] if moved else "🔍")

@@ -8,7 +8,7 @@ from typing import Final
 
 from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
-from states.events import EXHAUSTED
+from states.exhaustion import EXHAUSTED
 from states.snapshot import ADVICE, Action
 
 LOGGER: Final = "holdfast.connection"

@@ -9,11 +9,12 @@ import json
 import re
 import sys
 import unicodedata
-from typing import Any, Final
-
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Final
 
 from adapters.file_names import hide_logins
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 MAX_LINE: Final = 4_000
 """Characters of a line; of a longer one the middle is left out, because advice stands at the end."""
@@ -79,8 +80,10 @@ def safe_repr(value: object) -> str:
         return f"<{type(value).__name__}: its repr raises {type(exc).__name__}>"
 
 
-def plain(text: str, style: str = "", limit: int = MAX_LINE) -> Text:
+def plain(text: str, style: str = "", limit: int = MAX_LINE) -> "Text":
     """Return a text for the terminal's tables, in which nothing is markup."""
+    from rich.text import Text  # noqa: PLC0415 - for pages alone; what prints JSON need not wait for it
+
     return Text(one_line(text, limit), style=style)
 
 

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Statuses, status_of
 from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line, plain
 from states import Snapshot, State
 from states.snapshot import ADVICE
+
+if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 SEVERITY = (
     State.AUTH_FAILED.value,
@@ -201,8 +203,11 @@ def remark(account: AccountStatus | Snapshot, now: float) -> str:
     return "; ".join(part for part in (situation(at.last, now), cause_text(at.last)) if part)
 
 
-def table(accounts: Statuses, now: float) -> Table:
+def table(accounts: Statuses, now: float) -> "Table":
     """Return the accounts as a table that fits a terminal of 80 columns."""
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415
+
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
     grid.add_column("State", no_wrap=True)
@@ -225,8 +230,10 @@ def table(accounts: Statuses, now: float) -> Table:
     return grid
 
 
-def heading(info: EngineInfo, accounts: Statuses, now: float) -> Text:
+def heading(info: EngineInfo, accounts: Statuses, now: float) -> "Text":
     """Return a line about the engine."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     if not accounts:
         return Text("Holdfast: starting", style="bold")
     if not info.running:
@@ -241,8 +248,10 @@ def heading(info: EngineInfo, accounts: Statuses, now: float) -> Text:
     return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
 
 
-def page(info: EngineInfo, accounts: Statuses, now: float, more: Iterable[RenderableType] = ()) -> RenderableType:
+def page(info: EngineInfo, accounts: Statuses, now: float, more: "Iterable[RenderableType]" = ()) -> "RenderableType":
     """Return the whole status page, with ``more`` at the end."""
+    from rich.console import Group  # noqa: PLC0415 - as above
+
     return Group(heading(info, accounts, now), "", table(accounts, now), *more)
 
 

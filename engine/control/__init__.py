@@ -1,9 +1,13 @@
 """How commands reach a running engine: a private Unix socket, the protocol on it, and what carries the commands out."""
 
-from engine.control.client import CommandRefused, EngineSilent, ask, hold, send_command
-from engine.control.handlers import ControlHandlers
-from engine.control.protocol import CommandOutcome, RefusalReason, Request, Verb
-from engine.control.server import ControlServer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.control.client import CommandRefused, EngineSilent, ask, hold, send_command
+    from engine.control.handlers import ControlHandlers
+    from engine.control.protocol import CommandOutcome, RefusalReason, Request, Verb
+    from engine.control.server import ControlServer
 
 __all__ = [
     "CommandOutcome",
@@ -18,3 +22,21 @@ __all__ = [
     "hold",
     "send_command",
 ]
+
+_HOMES = {
+    "engine.control.client": ("CommandRefused", "EngineSilent", "ask", "hold", "send_command"),
+    "engine.control.handlers": ("ControlHandlers",),
+    "engine.control.protocol": ("CommandOutcome", "RefusalReason", "Request", "Verb"),
+    "engine.control.server": ("ControlServer",),
+}
+"""The module of each name, which is imported when the name is first asked for: a command needs the client alone."""
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        for home, names in _HOMES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(home), name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

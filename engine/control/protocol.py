@@ -6,7 +6,6 @@ A request that the engine refuses is answered by ``{"ok": false, "kind", "error"
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -112,6 +111,8 @@ def short_address(path: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES:
         yield str(path)
         return
+    import tempfile  # noqa: PLC0415 - few paths are that long
+
     with tempfile.TemporaryDirectory(prefix="holdfast-") as directory:
         short = Path(directory, "d")
         short.symlink_to(path.parent, target_is_directory=True)

@@ -6,8 +6,8 @@ import attrs
 from hypothesis import strategies as st
 
 from states.events import Event
+from states.record import Record
 from states.snapshot import Cause, Hold, Snapshot, State, Trouble
-from states.step import Record
 
 texts = st.text(max_size=20)  # with NUL, quotes, and half surrogates: what exceptions can say
 TINY = 1e-9

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from attrs import define
 
-from states.events import NO_MEMORY, DatabaseUnavailable
+from states.events import DatabaseUnavailable
+from states.exhaustion import NO_MEMORY
 from tests.adapters.sqlite.support import ROW, OpenWriter
 
 

@@ -19,7 +19,8 @@ from adapters.system import descriptors
 from adapters.system.descriptors import Descriptors, raise_limit
 from adapters.telegram.classify import classify
 from engine.doctor import limits
-from states.events import NO_DESCRIPTORS, DatabaseUnavailable, Unexpected
+from states.events import DatabaseUnavailable, Unexpected
+from states.exhaustion import NO_DESCRIPTORS
 from tests.engine.harness import FAST, EngineHarness
 from tests.timeouts import TIMEOUT
 

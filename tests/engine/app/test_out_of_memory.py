@@ -8,7 +8,8 @@ import pytest
 from adapters.session.failures import classify_write_error
 from adapters.telegram.classify import classify
 from engine.fleet.watchers import is_bug
-from states.events import NO_MEMORY, NO_THREADS, Unexpected
+from states.events import Unexpected
+from states.exhaustion import NO_MEMORY, NO_THREADS
 from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT
 
