@@ -16,10 +16,13 @@ from anyio.abc import Listener, SocketAttribute, SocketStream, TaskGroup, TaskSt
 from adapters.sandbox.control.access import ControlToken, token_file
 from adapters.sandbox.control.command_server import CommandServer
 from adapters.sandbox.errors import SandboxError
-from adapters.sandbox.server.sandbox import Sandbox
+from adapters.sandbox.server.sandbox import MAX_CONNECTIONS, Sandbox
+from adapters.system.descriptors import raise_to
 
 EXIT_FAILED = 2
 ACCEPT_PAUSE_SECONDS = 0.5
+FILES, FEW_FILES = MAX_CONNECTIONS + 1024, 10_000 + 1024
+"""Descriptors: for all connections that it may have, or at least for those of ten thousand accounts."""
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     # Telethon logs every packet at debug level; its own loggers stay quiet here.
     logging.getLogger("telethon").setLevel(logging.WARNING)
+    raise_to(FILES, at_least=FEW_FILES)
     try:
         anyio.run(serve, options)
     except SandboxError as error:

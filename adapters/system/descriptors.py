@@ -51,15 +51,21 @@ def descriptors_for(accounts: int) -> Descriptors:
 
 def raise_limit(accounts: int) -> Descriptors:
     """Raise the process's own limit to what so many accounts need with some room, as far as that is allowed."""
-    found = descriptors_for(accounts)
-    wanted = min(max(found.needed + ROOM * accounts + 256, found.soft), found.hard)
-    if wanted > found.soft:
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        for number in (wanted, found.needed):  # some systems refuse what their own hard limit allows
-            with suppress(OSError, ValueError):
-                resource.setrlimit(resource.RLIMIT_NOFILE, (min(number, found.hard), hard))
-                break
+    needed = descriptors_for(accounts).needed
+    raise_to(needed + ROOM * accounts + 256, at_least=needed)
     return descriptors_for(accounts)
+
+
+def raise_to(number: int, *, at_least: int) -> None:
+    """Let this process open so many files, or ``at_least`` so many, as far as its hard limit allows; never fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (number, at_least):  # some systems refuse what their own hard limit allows
+        limit = min(wanted, _finite(hard))
+        if limit <= _finite(soft):
+            return
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            return
 
 
 def none_left() -> bool:

@@ -43,6 +43,11 @@ class ActiveFaults:
         """End the faults of one account, or with None every fault."""
         self._active = [entry for entry in self._active if account is not None and entry.fault.account != account]
 
+    @property
+    def none(self) -> bool:
+        """Whether no fault is active, as far as it can be said without a look at the clock."""
+        return not self._active
+
     def active(self) -> list[Fault]:
         """Return the faults that are not over, oldest first."""
         return [entry.fault for entry in self._unexpired()]

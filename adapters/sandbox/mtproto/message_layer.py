@@ -6,7 +6,6 @@ of the rules: https://core.telegram.org/mtproto/description
 
 import secrets
 import struct
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -66,8 +65,8 @@ class MessageLayer:
     """Whether new_session_created was sent."""
     _skew: float = 0
     """Seconds that our clock is ahead. A client that set its own clock by it is understood like any other."""
-    _seen: deque[tuple[int, int]] = field(factory=lambda: deque(maxlen=MAX_REMEMBERED_MESSAGES))
-    _seen_ids: set[int] = field(factory=set)
+    _seen: dict[int, int] = field(factory=dict)
+    """The sequence number of each message id, the one that came first before all others."""
     _newest: tuple[int, int] = (0, 0)
     _last_stamp: int = 0
     _last_skew: float = 0
@@ -84,7 +83,6 @@ class MessageLayer:
         if self.id not in (0, envelope.session_id):  # another session on the same connection begins anew
             self.announced, self._content_sent, self._newest = False, 0, (0, 0)
             self._seen.clear()
-            self._seen_ids.clear()
         self.id = envelope.session_id
         self._check_id(envelope.msg_id, envelope.seq_no)
         if envelope.salt != self.salt:
@@ -97,7 +95,7 @@ class MessageLayer:
             return [outer]
         if outer.seq_no % 2:
             raise BadMessage(outer.msg_id, outer.seq_no, EVEN_EXPECTED)
-        if outer.msg_id in self._seen_ids:
+        if outer.msg_id in self._seen:
             raise BadMessage(outer.msg_id, outer.seq_no, CONTAINER_ID_REUSED)
         return _open_container(outer)
 
@@ -107,13 +105,12 @@ class MessageLayer:
         Raises BadMessage when its id or its sequence number is impossible.
         """
         self._check_id(message.msg_id, message.seq_no)
-        if message.msg_id in self._seen_ids:
+        if message.msg_id in self._seen:
             return False
         self._check_sequence(message)
         if len(self._seen) == MAX_REMEMBERED_MESSAGES:
-            self._seen_ids.discard(self._seen[0][0])
-        self._seen.append((message.msg_id, message.seq_no))
-        self._seen_ids.add(message.msg_id)
+            del self._seen[next(iter(self._seen))]
+        self._seen[message.msg_id] = message.seq_no
         self._newest = max(self._newest, (message.msg_id, message.seq_no))
         return True
 
@@ -140,14 +137,15 @@ class MessageLayer:
             return
         self._skew = skew
         now = int((self._clock() + max(skew, 0)) * 2**32)
-        self._seen = deque((entry for entry in self._seen if entry[0] <= now), maxlen=MAX_REMEMBERED_MESSAGES)
-        self._seen_ids = {msg_id for msg_id, _ in self._seen}
-        self._newest = max(self._seen, default=(0, 0))
+        self._seen = {msg_id: seq_no for msg_id, seq_no in self._seen.items() if msg_id <= now}
+        self._newest = max(self._seen.items(), default=(0, 0))
 
     def _check_id(self, msg_id: int, seq_no: int) -> None:
         if msg_id % 4:
             raise BadMessage(msg_id, seq_no, NOT_DIVISIBLE_BY_FOUR)
-        age = min((self._clock() + skew - msg_id / 2**32 for skew in (0, self._skew)), key=abs)
+        age = self._clock() - msg_id / 2**32
+        if self._skew:
+            age = min(age, age + self._skew, key=abs)
         if age > MAX_AGE_SECONDS:
             raise BadMessage(msg_id, seq_no, TOO_OLD)
         if age < -MAX_LEAD_SECONDS:
@@ -160,7 +158,7 @@ class MessageLayer:
             if not _may_follow(newest_seq, message.seq_no):
                 raise BadMessage(message.msg_id, message.seq_no, SEQUENCE_TOO_LOW)
             return
-        for msg_id, seq_no in self._seen:
+        for msg_id, seq_no in self._seen.items():
             if msg_id > message.msg_id and not _may_follow(message.seq_no, seq_no):
                 raise BadMessage(message.msg_id, message.seq_no, SEQUENCE_TOO_HIGH)
             if msg_id < message.msg_id and not _may_follow(seq_no, message.seq_no):

@@ -112,7 +112,8 @@ def is_request(value: Any) -> bool:
 
 def method_name(request: Any) -> str:
     """Return the name in the schema: ``users.getUsers`` for GetUsersRequest of telethon.tl.functions.users."""
-    return _name_of(type(request))
+    kind: Any = type(request)
+    return _name_of(kind)
 
 
 @cache
@@ -121,7 +122,8 @@ def method_names() -> frozenset[str]:
     return frozenset(_name_of(kind) for kind in tlobjects.values() if issubclass(kind, TLRequest))
 
 
-def _name_of(kind: type[Any]) -> str:
+@cache  # of no more classes than Telethon has
+def _name_of(kind: Any) -> str:
     name = kind.__name__.removesuffix("Request")
     name = name[:1].lower() + name[1:]
     namespace = kind.__module__.rpartition(".")[2]

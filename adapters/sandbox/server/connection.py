@@ -24,6 +24,7 @@ from adapters.sandbox.mtproto.message_layer import BAD_SALT, LAYER_REQUESTS, Inc
 from adapters.sandbox.server.connection_socket import CHUNK_BYTES, ConnectionSocket
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.server.layer_answers import layer_answer
+from adapters.sandbox.server.read_patience import ReadPatience
 from adapters.sandbox.server.requests import RequestHandler
 from adapters.sandbox.store.database import StoredAccount
 
@@ -56,7 +57,7 @@ class Connection:
     _socket: ConnectionSocket = field(init=False)
     _requests: RequestHandler = field(init=False)
     _request_slots: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(MAX_REQUESTS_IN_FLIGHT))
-    _read_scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    _patience: ReadPatience = field(init=False)
     _exchange: KeyExchange | None = None
     _key: AuthKey | None = None
     _layer: MessageLayer = field(init=False)
@@ -67,6 +68,7 @@ class Connection:
     def __attrs_post_init__(self) -> None:
         self._socket = ConnectionSocket(self._reader, self._writer)
         self._requests = RequestHandler(self._hub, self, self._dc_id)
+        self._patience = ReadPatience(self._next_deadline)
 
     @property
     def _key_dc(self) -> int | None:
@@ -111,7 +113,7 @@ class Connection:
                 sock.send_garbage()
             case _:
                 sock.close_gracefully()
-        self._read_scope.deadline = self._next_deadline()
+        self._patience.shorten()
         return True
 
     def push(self, update: Any) -> None:
@@ -119,9 +121,8 @@ class Connection:
         key, store = self._key, self._hub.store
         if key is None or store.is_destroyed(key.id) or not self._requests.may_receive(self._owner()):
             return
-        faults = self._hub.faults
         # A login that was revoked gets no updates; a lost update is still in the difference.
-        if not faults.find(FaultPoint.LOGIN, self.account) and not faults.trigger(FaultPoint.UPDATE, self.account):
+        if not self._find_fault(FaultPoint.LOGIN) and not self._trigger_fault(FaultPoint.UPDATE):
             self._send(tl.dump(update), reply=False, content=True)
 
     # Reading
@@ -129,11 +130,14 @@ class Connection:
     async def _read(self) -> None:
         try:
             with anyio.fail_after(IDLE_TIMEOUT_SECONDS):
-                self._socket.framing = await transport.detect(self._reader)
-            while True:
-                packet = await self._next_packet(self._socket.framing)
-                if not self._socket.closed and not self._apply_packet_faults(packet):
-                    await self._process_packet(packet)
+                framing = self._socket.framing = await transport.detect(self._reader)
+            with self._patience:
+                while True:
+                    packet = await self._next_packet(framing)
+                    if not self._socket.closed and not self._apply_packet_faults(packet):
+                        await self._process_packet(packet)
+            await self._await_end_of_blackhole()
+            raise TimeoutError
         except ProtocolError as error:
             self._hub.stats.count(self._hub.stats.protocol_errors, error.reason)
             log.warning("protocol error: %s, account %s", error, self.account)
@@ -146,29 +150,32 @@ class Connection:
             self._socket.close_gracefully()
             await self._socket.discard_input()
 
-    def _next_deadline(self) -> float:
-        limits = (anyio.current_time() + IDLE_TIMEOUT_SECONDS, self._disconnect_at, self._socket.close_deadline)
+    def _next_deadline(self, since: float) -> float:
+        """Return how long the client may be silent that has been so since then."""
+        limits = (since + IDLE_TIMEOUT_SECONDS, self._disconnect_at, self._socket.close_deadline)
         return min(limit for limit in limits if limit is not None)
 
     async def _next_packet(self, framing: transport.Framing) -> bytes:
-        """Return the next packet. Raises TimeoutError when the client was silent for too long, or asked for it."""
-        with anyio.CancelScope(deadline=self._next_deadline()) as self._read_scope:
+        self._patience.begin()
+        try:
             return await framing.read(self._reader)
-        # A FIN would not come through a black hole either, so it is held back until the client can see it.
+        finally:
+            self._patience.end()
+
+    async def _await_end_of_blackhole(self) -> None:
+        """Hold the FIN back until the client can see it: it would not come through a black hole either."""
         while self._is_blackholed() and not self._reader.at_eof():
             with anyio.move_on_after(BLACKHOLE_POLL_SECONDS):
                 await self._reader.read(CHUNK_BYTES)
-        raise TimeoutError
 
     def _apply_packet_faults(self, packet: bytes) -> bool:
         """Apply the fault that hits this packet; return True when the packet must not be processed."""
         self._identify_key(packet)
         if self._socket.closed:
             return True
-        faults = self._hub.faults
-        fault = faults.trigger(FaultPoint.PACKET, self.account)
+        fault = self._trigger_fault(FaultPoint.PACKET)
         if fault is None and self._owner() is not None:
-            fault = faults.trigger(FaultPoint.KEY, self.account)
+            fault = self._trigger_fault(FaultPoint.KEY)
         if fault is None:
             return False
         if fault.kind is not FaultKind.BLACKHOLE:
@@ -189,9 +196,8 @@ class Connection:
         self._use(key)
         if self._port_account is not None:
             return
-        faults = self._hub.faults
-        listening = faults.find(FaultPoint.LISTEN, self.account)
-        if (listening and listening.kind is FaultKind.REFUSE) or faults.trigger(FaultPoint.ACCEPT, self.account):
+        listening = self._find_fault(FaultPoint.LISTEN)
+        if (listening and listening.kind is FaultKind.REFUSE) or self._trigger_fault(FaultPoint.ACCEPT):
             self._hub.stats.turned_away += 1
             self._socket.close_gracefully()
 
@@ -224,11 +230,11 @@ class Connection:
         self._write(key_exchange.write_plain(self._plain_stamp, reply.answer))
 
     async def _process_encrypted(self, envelope: Envelope) -> None:
-        layer, faults = self._layer, self._hub.faults
-        layer.set_clock(_seconds(faults.find(FaultPoint.CLOCK, self.account)))
+        layer = self._layer
+        layer.set_clock(_seconds(self._find_fault(FaultPoint.CLOCK)))
         try:
             layer.check_envelope(envelope)
-            if faults.trigger(FaultPoint.SALT, self.account):
+            if self._trigger_fault(FaultPoint.SALT):
                 layer.change_salt()
                 raise BadMessage(envelope.msg_id, envelope.seq_no, BAD_SALT)
             messages = layer.unpack(envelope)
@@ -258,21 +264,27 @@ class Connection:
             await self._dispatch(message, value, query)
 
     async def _dispatch(self, message: IncomingMessage, value: Any, query: tl.Query) -> None:
-        """Answer requests of the message layer at once, and every other one in a task of its own."""
+        """Answer at once while no fault is active, which alone can let an answer take its time."""
         if not tl.is_request(value):
             self._answer_layer(message.msg_id, value)
             return
-        faults, account, name = self._hub.faults, self.account, tl.method_name(query.request)
-        if (fault := faults.trigger(FaultPoint.MESSAGE, account, name)) is not None:
+        name = tl.method_name(query.request)
+        if (fault := self._trigger_fault(FaultPoint.MESSAGE, name)) is not None:
             self._notify(BadMessage(message.msg_id, message.seq_no, fault.code or 0))
-        elif isinstance(value, LAYER_REQUESTS) and not any(
-            faults.find(point, account, name) for point in REQUEST_POINTS
+            return
+        calm = self._hub.faults.none
+        if isinstance(value, LAYER_REQUESTS) and (
+            calm or not any(self._find_fault(point, name) for point in REQUEST_POINTS)
         ):
             self._answer_layer(message.msg_id, value)
+            return
+        assert self._key is not None
+        if not isinstance(value, LAYER_REQUESTS):
+            self._requests.note_use(self._key, query)
+        if calm:
+            self._send(self._requests.answer(message.msg_id, self._key, query, None), reply=True, content=True)
+            self._end_handshake()
         else:
-            assert self._key is not None
-            if not isinstance(value, LAYER_REQUESTS):
-                self._requests.note_use(self._key, query)
             await self._request_slots.acquire()
             self._tasks.start_soon(self._answer, message.msg_id, value, query)
 
@@ -364,10 +376,9 @@ class Connection:
 
     def _send(self, body: bytes, *, reply: bool, content: bool) -> None:
         assert self._key is not None
-        faults = self._hub.faults
-        skew = _seconds(faults.trigger(FaultPoint.CLOCK, self.account))
+        skew = _seconds(self._trigger_fault(FaultPoint.CLOCK))
         packet = cipher.encrypt(self._key, self._layer.wrap(body, reply=reply, content=content, skew=skew))
-        self._write(cipher.corrupt(packet) if faults.trigger(FaultPoint.SEAL, self.account) else packet)
+        self._write(cipher.corrupt(packet) if self._trigger_fault(FaultPoint.SEAL) else packet)
 
     def _write(self, packet: bytes) -> None:
         """Hand a packet to the kernel, unless it would fall into a black hole."""
@@ -375,8 +386,20 @@ class Connection:
             log.warning("account %s does not read its answers and was cut off", self.account)
 
     def _is_blackholed(self) -> bool:
-        fault = self._hub.faults.find(FaultPoint.PACKET, self.account)
+        fault = self._find_fault(FaultPoint.PACKET)
         return fault is not None and fault.kind is FaultKind.BLACKHOLE
+
+    # Faults
+
+    def _find_fault(self, point: FaultPoint, request: str | None = None) -> Fault | None:
+        """Return the fault that hits this connection at this point. While there is none, nobody's name is asked."""
+        faults = self._hub.faults
+        return None if faults.none else faults.find(point, self.account, request)
+
+    def _trigger_fault(self, point: FaultPoint, request: str | None = None) -> Fault | None:
+        """Return the same fault, and count one act of it."""
+        faults = self._hub.faults
+        return None if faults.none else faults.trigger(point, self.account, request)
 
     def _owner(self) -> StoredAccount | None:
         return None if self._key is None else self._hub.store.owner(self._key.id)

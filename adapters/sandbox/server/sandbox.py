@@ -39,7 +39,8 @@ DATABASE: Final = "sandbox.db"
 KEY_FILE: Final = "dc.pem"
 PUBLIC_KEY_FILE: Final = "dc.pub.pem"
 """The public half of the key, for ``public_key`` of a config and for programs."""
-MAX_CONNECTIONS: Final = 10_000
+MAX_CONNECTIONS: Final = 20_000
+"""Ten thousand accounts have as many, and for a moment twice as many when all of them connect anew."""
 MAX_LISTENERS: Final = 10_000
 MAX_DC_ID: Final = 999
 MAX_OPEN_DATACENTERS: Final = 10

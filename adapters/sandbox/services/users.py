@@ -28,9 +28,8 @@ def get_contacts(context: RequestContext, _: Any) -> Any:
 
 
 def resolve_phone(context: RequestContext, request: Any) -> Any:
-    digits = request.phone.lstrip("+")
-    found = [a for a in context.store.accounts() if a.phone == digits and not a.is_bot]
-    return _resolved(context, found, "PHONE_NOT_OCCUPIED")
+    found = context.store.account_by_name(request.phone.lstrip("+"))
+    return _resolved(context, None if found is None or found.is_bot else found, "PHONE_NOT_OCCUPIED")
 
 
 def resolve_username(context: RequestContext, request: Any) -> Any:
@@ -39,11 +38,12 @@ def resolve_username(context: RequestContext, request: Any) -> Any:
     if channel is not None:
         chats = [views.channel(context.store, channel, context.me.id)]
         return types.contacts.ResolvedPeer(types.PeerChannel(channel.id), chats, [])
-    return _resolved(context, [a for a in context.store.accounts() if a.username == name], "USERNAME_NOT_OCCUPIED")
+    found = context.store.account_by_name(name.removeprefix("user").removesuffix("_bot"))
+    return _resolved(context, found if found and found.username == name else None, "USERNAME_NOT_OCCUPIED")
 
 
-def _resolved(context: RequestContext, found: list[StoredAccount], refusal: str) -> Any:
-    if not found:
+def _resolved(context: RequestContext, found: StoredAccount | None, refusal: str) -> Any:
+    if found is None:
         raise RpcRefusal(400, refusal)
-    user = views.user(found[0], context.me.id)
+    user = views.user(found, context.me.id)
     return types.contacts.ResolvedPeer(types.PeerUser(user.id), [], [user])

@@ -116,6 +116,8 @@ class SandboxStore:
     _clock: Callable[[], float]
     _keys: dict[int, _StoredKey] = field(factory=dict)
     _accounts: dict[int, StoredAccount] = field(factory=dict)
+    _accounts_by_name: dict[str, StoredAccount] = field(factory=dict)
+    """The same accounts by ``phone``."""
     _db: sqlite3.Connection = field(init=False)
     channels: ChannelStore = field(init=False)
     credentials: CredentialStore = field(init=False)
@@ -136,6 +138,7 @@ class SandboxStore:
         self._accounts = {
             id_: StoredAccount(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")
         }
+        self._accounts_by_name = {account.phone: account for account in self._accounts.values()}
         query = (
             "SELECT k.data, k.account, e.dc, d.data IS NOT NULL FROM auth_keys k "
             "LEFT JOIN keys_elsewhere e ON e.data = k.data LEFT JOIN keys_destroyed d ON d.data = k.data"
@@ -171,6 +174,10 @@ class SandboxStore:
 
     def account_by_id(self, id_: int) -> StoredAccount | None:
         return self._accounts.get(id_)
+
+    def account_by_name(self, name: str) -> StoredAccount | None:
+        """Return the account with these digits, or the bot of this name, if it exists already."""
+        return self._accounts_by_name.get(name)
 
     def accounts(self) -> list[StoredAccount]:
         """Return all accounts, the oldest first."""
@@ -288,7 +295,7 @@ class SandboxStore:
 
     def _create(self, account: StoredAccount) -> StoredAccount:
         self._db.execute("INSERT INTO accounts VALUES (?, ?, ?, 0)", (account.id, account.phone, FIRST_PTS))
-        self._accounts[account.id] = account
+        self._accounts[account.id] = self._accounts_by_name[account.phone] = account
         return account
 
     def _append(
