@@ -11,7 +11,8 @@ class Wakeup:
     It carries no news itself: a task that wakes looks at the state again.
     """
 
-    _event: anyio.Event = field(factory=anyio.Event, init=False)
+    _event: anyio.Event | None = field(default=None, init=False)
+    """None while no task waits: each account has a wakeup, and most of them never wake anybody."""
 
     @property
     def upcoming(self) -> anyio.Event:
@@ -20,13 +21,16 @@ class Wakeup:
         A task that awaits anything between looking at the state and waiting takes it before it looks, and waits for it
         afterwards. A change in between then ends the wait at once.
         """
+        if self._event is None:
+            self._event = anyio.Event()
         return self._event
 
     def notify(self) -> None:
         """Wake all tasks that wait."""
-        self._event.set()
-        self._event = anyio.Event()
+        if self._event is not None:
+            self._event.set()
+            self._event = None
 
     async def wait(self) -> None:
         """Wait for the next ``notify``."""
-        await self._event.wait()
+        await self.upcoming.wait()

@@ -129,10 +129,11 @@ def stat_stamp(path: Path) -> StatStamp:
 
     The time is that of the last change of the inode, which no program can set back.
     """
-    return _stat_one(path), _stat_one(path.with_name(f"{path.name}-wal"))
+    name = str(path)  # text, because a Path would be made anew at each of the many looks
+    return _stat_one(name), _stat_one(name + "-wal")
 
 
-def _stat_one(path: Path) -> tuple[int, int, int, int] | None:
+def _stat_one(path: str) -> tuple[int, int, int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

@@ -70,6 +70,8 @@ class OwnerLock:
     _data: int | None = field(default=None, init=False)
     """The descriptor that locks the session itself."""
     _identity: _Identity | None = field(default=None, init=False)
+    _own: _Identity | None = field(default=None, init=False)
+    """Which file the lock file is that ``_descriptor`` locks."""
     owner: Owner | None = field(default=None, init=False)
     """What the lock file says while this object holds the lock."""
     _guard: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
@@ -95,8 +97,7 @@ class OwnerLock:
                 raise held_error(self.session, _data_owner(self.session) or _read_owner(lock_path(self.session)))
             time.sleep(_POLL_SECONDS)
         self.owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
-        self._descriptor = descriptor
-        self._write_owner()
+        self._take(descriptor)
         _LOCKS.add(self)
 
     def lock_data(self) -> bool:
@@ -137,21 +138,36 @@ class OwnerLock:
         was. Raises ``OSError`` if it cannot be made.
         """
         with self._guard:
-            if self._descriptor is None or not self.session.parent.is_dir():
+            if self._descriptor is None or self._is_in_place():
+                return None
+            if not self.session.parent.is_dir():
                 return None
             if not self.lock_data():
                 return "is held by another program: stop one of the two"
             path = lock_path(self.session)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(self._descriptor), os.stat(path)):
-                    return None
+            if self._own is not None and _identity_of(path) == self._own:
+                return None
             descriptor = _try_lock(path)
             if descriptor is None:
                 return "was removed, and another program holds it now: stop one of the two"
             forks.close(self._descriptor)
-            self._descriptor = descriptor
-            self._write_owner()
+            self._take(descriptor)
             return "was removed or replaced; it is held again"
+
+    def _is_in_place(self) -> bool:
+        """Return whether both files that are locked have their names still: two looks, for this is asked all the time.
+
+        A file that is locked is open, so no other one can have its number.
+        """
+        if self._identity is None or _identity_of(self.session) != self._identity:
+            return False
+        return _identity_of(f"{self.session}.lock") == self._own
+
+    def _take(self, descriptor: int) -> None:
+        """Hold the lock by this descriptor of the lock file, and write there who does."""
+        found = os.fstat(descriptor)
+        self._descriptor, self._own = descriptor, (found.st_dev, found.st_ino)
+        self._write_owner()
 
     def release(self) -> None:
         """Release the lock and remove its file; do nothing if this object does not hold it."""
@@ -254,11 +270,12 @@ def _name_of(process: int | None) -> str:
     return "unknown"
 
 
-def _identity_of(path: Path) -> _Identity | None:
-    with suppress(OSError):
+def _identity_of(path: Path | str) -> _Identity | None:
+    try:
         found = os.stat(path)
-        return found.st_dev, found.st_ino
-    return None
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _in_child() -> None:

@@ -4,7 +4,7 @@ Telethon writes into that file all the time, so what counts is the fingerprint o
 says when reading the key is worth it. One task watches the whole fleet, and no check runs on the event loop.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import anyio
@@ -12,7 +12,7 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from engine.fleet.ports import Connector, StatStamp
+from engine.fleet.ports import StatStamp
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import Snapshot, State
@@ -64,36 +64,42 @@ class CredentialsWatch:
 
     async def check(self, *names: str) -> None:
         """Check the files of these accounts now, and post to those whose credentials have changed."""
-        connectors = {name: self.fleet.runners[name].connector for name in names if self._is_alive(name)}
-        if not connectors:
+        runners = [self.fleet.runners[name] for name in names]
+        changed = await anyio.to_thread.run_sync(self._find_changed, runners)
+        if not changed:
             return
-        stamps = await anyio.to_thread.run_sync(_stamp_all, connectors)
         async with anyio.create_task_group() as tasks:
-            for name, stamp in stamps.items():
-                tasks.start_soon(self._compare, name, stamp)
+            for runner, stamp in changed:
+                tasks.start_soon(self._compare, runner, stamp)
 
-    def _is_alive(self, name: str) -> bool:
-        runner = self.fleet.runners[name]
+    def _is_alive(self, runner: Runner) -> bool:
         return not runner.ended.is_set() and runner.snapshot.state is not State.SHUTTING_DOWN
 
-    async def _compare(self, name: str, stamp: StatStamp) -> None:
-        if not stamp or stamp[0] is None:
-            return
-        runner = self.fleet.runners[name]
-        known, credentials = self._known.get(name, (None, ""))
+    def _find_changed(self, runners: Iterable[Runner]) -> list[tuple[Runner, StatStamp]]:
+        """Return the accounts whose file is not the one that is known, or has other credentials than the account.
+
+        One call in one worker thread for all: what has not changed costs the loop nothing.
+        """
+        changed = []
+        for runner in runners:
+            stamp = runner.connector.session_stamp() if self._is_alive(runner) else ()
+            if not stamp or stamp[0] is None:
+                continue
+            known, credentials = self._known.get(runner.account, (None, ""))
+            if known != stamp or is_replaced(runner.snapshot, credentials, stamp):
+                changed.append((runner, stamp))
+        return changed
+
+    async def _compare(self, runner: Runner, stamp: StatStamp) -> None:
+        known, credentials = self._known.get(runner.account, (None, ""))
         if known != stamp:
             async with self._reads:
                 credentials = await runner.connector.credentials()
             if credentials:  # a file that could not be read is read again at the next check
-                self._known[name] = stamp, credentials
-        if self._is_alive(name) and is_replaced(runner.snapshot, credentials, stamp):
+                self._known[runner.account] = stamp, credentials
+        if self._is_alive(runner) and is_replaced(runner.snapshot, credentials, stamp):
             await self._post(runner, credentials)
 
     async def _post(self, runner: Runner, credentials: str) -> None:
         with anyio.move_on_after(POST_TIMEOUT):
             await runner.post(CredentialsReplaced(credentials=credentials))
-
-
-def _stamp_all(connectors: Mapping[str, Connector]) -> dict[str, StatStamp]:
-    """Return the stamps of all files: one call in one worker thread, however many accounts there are."""
-    return {name: connector.session_stamp() for name, connector in connectors.items()}

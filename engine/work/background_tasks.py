@@ -77,16 +77,26 @@ class BackgroundTasks:
 
     client_of: ClientOf
     classify_error: JobErrorClassifier
-    tasks: list[BackgroundTask] = field(factory=list)
+    tasks: list[BackgroundTask] = field(factory=list, init=False)
+    _of: dict[str, list[BackgroundTask]] = field(factory=dict, init=False)
+    """Those of each account."""
+    _changed: dict[BackgroundTask, None] = field(factory=dict, init=False)
+    """Those to be checked now."""
+    _due: dict[BackgroundTask, float] = field(factory=dict, init=False)
+    """When those that wait for a time are to be checked again, by the loop's clock."""
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
 
     def add(self, account: str, function: Work) -> None:
         """Run ``await function(client)`` whenever the account is healthy."""
-        self.tasks.append(BackgroundTask(account, function))
+        background = BackgroundTask(account, function)
+        self.tasks.append(background)
+        self._of.setdefault(account, []).append(background)
+        self._changed[background] = None
 
-    def account_changed(self, _: str) -> None:
-        """Check the accounts again: one of them has another client, or none."""
-        if self.tasks:
+    def account_changed(self, name: str) -> None:
+        """Check an account again: it may have another client, or none."""
+        if name in self._of:
+            self._changed |= dict.fromkeys(self._of[name])
             self._wakeup.set()
 
     def label_of(self, task: "asyncio.Task[None]") -> WorkLabel | None:
@@ -100,7 +110,13 @@ class BackgroundTasks:
             while True:
                 self._wakeup.clear()
                 now = anyio.current_time()
-                wait = min((self._advance(background, now) for background in self.tasks), default=math.inf)
+                changed, self._changed = self._changed, {}
+                changed |= dict.fromkeys(each for each, due in self._due.items() if due <= now)
+                for background in changed:
+                    self._due[background] = self._advance(background, now)
+                    if self._due[background] == math.inf:
+                        del self._due[background]
+                wait = min(self._due.values(), default=math.inf)
                 with anyio.move_on_after(None if wait == math.inf else max(0.0, wait - now)):
                     await self._wakeup.wait()
         finally:
@@ -149,6 +165,7 @@ class BackgroundTasks:
 
     def _ended(self, background: BackgroundTask, owned: OwnedTask, _: "asyncio.Task[None]") -> None:
         background.owned = None
+        self._changed[background] = None
         self._wakeup.set()
         now = anyio.current_time()
         if now - background.began >= STABLE_SECONDS:

@@ -86,6 +86,8 @@ class Dispatcher:
     _pace: Pace = field(init=False)
     _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _runs: dict[Run, None] = field(factory=dict, init=False)
+    """All jobs that run, in the order in which they began."""
     _changed: dict[str, None] = field(factory=dict, init=False)
     """Accounts whose client has changed, or that may begin another job, oldest change first."""
     _unsettled: set[int] = field(factory=set, init=False)
@@ -146,7 +148,7 @@ class Dispatcher:
     @property
     def summary(self) -> JobSummary:
         """How many jobs there are (up to a second ago), and those that run now."""
-        running = tuple(run.job for run in self._runs())
+        running = tuple(run.job for run in self._runs)
         waiting = max(0, sum(self._counts.get(state, 0) for state in OPEN) - len(running))
         open_ones = {JobState.QUEUED.value: waiting, JobState.RUNNING.value: len(running)}
         return JobSummary({**self._counts, **open_ones}, running)
@@ -168,17 +170,17 @@ class Dispatcher:
         finally:
             with anyio.move_on_after(STOP_TIMEOUT, shield=True):
                 await self._retrying(self._wind_up)
-            for run in self._runs():
+            for run in list(self._runs):
                 if run.end is None:
                     self._running.give_up(run)
 
     async def _wind_up(self) -> None:
-        for run in self._runs():
+        for run in list(self._runs):
             self._running.take_away(run, Lost("the engine stopped"))
         while True:
             self._wakeup.clear()
             await self._settle_all()
-            if not self._runs():
+            if not self._runs:
                 return await self.store.flush()
             await self._wakeup.wait()
 
@@ -235,17 +237,15 @@ class Dispatcher:
         if shift:
             self._shift = 0.0
             self._pace.move(shift, now)
-            for run in self._runs():
+            for run in list(self._runs):
                 run.job, run.unsaved = move_times(run.job, shift), True
             await self.store.move_waits(shift, now)  # queued: it becomes durable, whatever the file does now
         self._reread, self._wake_at = True, math.inf
         self._all_changed()
 
-    def _runs(self) -> list[Run]:
-        return [run for slot in self._slots.values() for run in slot.runs]
-
     def _all_changed(self) -> None:
-        self._changed |= dict.fromkeys(self._slots)
+        """Check all accounts again for which there is a queue."""
+        self._changed |= self._queues.concerned()
 
     def _update_client(self, slot: AccountSlot) -> None:
         """Note an account's present client, and take away the jobs that run with the one before."""
@@ -262,7 +262,7 @@ class Dispatcher:
         await self._queues.load()
         self._reread_at = anyio.current_time() + REREAD_SECONDS
         self._all_changed()
-        runs = {run.job.id: run for run in self._runs()}
+        runs = {run.job.id: run for run in self._runs}
         for number in await self.store.ended(list(runs)) if runs else ():
             self._running.take_away(runs[number], Cancelled())
 
@@ -278,14 +278,14 @@ class Dispatcher:
             self.jobs_changed()
         if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
             self._wakeup.set()
-        for run in self._runs():
+        for run in list(self._runs):
             timeout = self.policy.of(run.job.kind).patience
             if run.why is None and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
                 self._running.take_away(run, Raised(silence))
             elif run.why is not None and loop_now > run.owned.grace_ends:
                 self._running.cancel(run)
-        for run in self._runs():
+        for run in list(self._runs):
             if run.unsaved and run.end is None:
                 run.unsaved = False
                 await self.store.save(run.job)
@@ -341,6 +341,7 @@ class Dispatcher:
         self._pace.begun(job.kind, slot.name)
         self._unsettled.add(job.id)
         slot.runs.add(run)
+        self._runs[run] = None
         # Its begin is stored with the next tick: most jobs are over by then, and after a crash it makes no difference.
         run.unsaved = True
         self._running.start(run)
@@ -354,6 +355,7 @@ class Dispatcher:
         slot = self._slots[run.account]
         if run in slot.runs:
             slot.runs.discard(run)
+            del self._runs[run]
             self._pace.ended(run.job.kind, run.account)
             self._changed[slot.name] = None
             if self.policy.of(run.job.kind).at_once is not None:

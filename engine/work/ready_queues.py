@@ -95,6 +95,11 @@ class ReadyQueues:
                 if (queue := self._queues.get((kind, owner))) is not None:
                     yield queue
 
+    def concerned(self) -> dict[str, None]:
+        """Return the accounts for which there is a queue, in the order of all accounts."""
+        owners = {account for _, account in self._queues}
+        return {name: None for name in self.accounts if None in owners or name in owners} if owners else {}
+
     def want(self, queue: ReadyQueue) -> None:
         """Read a queue at the next ``fetch``."""
         self.wanted[queue.kind, queue.account] = queue
