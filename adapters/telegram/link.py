@@ -6,12 +6,14 @@ not reconnect, one deadline around the whole attempt, health that an RPC proves,
 close.
 """
 
+import asyncio
 import itertools
 import math
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -19,7 +21,7 @@ from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
-from adapters.telegram.cancellation import translate_cancellation
+from adapters.telegram.cancellation import begin_request, translate_cancellation
 from adapters.telegram.classify import ClosedInside, MissedPong, chain_of, classify, kind_of
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
@@ -124,24 +126,37 @@ class TelegramLink:
             failure = classify(TimeoutError(f"no proof within {timeout:g} s"), link=self.number, what="connect")
         return failure
 
-    async def probe(self, *, proof: bool, timeout: float) -> list[Event]:
-        """Ask for a sign of life within ``timeout`` seconds: a ping, or an authorised RPC if ``proof``.
+    def begin_probe(
+        self, *, proof: bool, timeout: float, report: Callable[[Sequence[Event]], None]
+    ) -> Callable[[], None]:
+        """Ask for a sign of life, without a task: a ping, or an authorised RPC if ``proof``.
 
-        The last event is the outcome, ``ProbeAnswered`` or a failure; a limit that the datacenter set may come before.
+        Within ``timeout`` seconds ``report`` gets events: the outcome, ``ProbeAnswered`` or a failure, and before it a
+        limit that the datacenter may have set. Returns what gives the probe up; nothing is reported after that.
         """
-        limits: list[Event] = []
+        asked = proof and not self._is_proof_held()
+
+        def conclude(answer: Callable[[], object]) -> None:
+            try:
+                limits = self._read_answer(answer, is_proof=asked)
+            except TimeoutError:
+                silence = TimeoutError(f"no answer within {timeout:g} s")
+                report([name_proxy(classify(silence, link=self.number, what="probe"), self.proxy)])
+            except Exception as exc:
+                report([name_proxy(classify(exc, link=self.number, what="probe"), self.proxy)])
+            else:
+                report([*limits, ProbeAnswered(link=self.number, proof=proof)])
+
+        return begin_request(partial(self._send, PROOF if asked else self._next_ping()), timeout, conclude)
+
+    async def probe(self, *, proof: bool, timeout: float) -> Sequence[Event]:
+        """Do what ``begin_probe`` does, and return the events."""
+        reported: asyncio.Future[Sequence[Event]] = asyncio.get_running_loop().create_future()
+        give_up = self.begin_probe(proof=proof, timeout=timeout, report=reported.set_result)
         try:
-            with anyio.fail_after(timeout):
-                if proof:
-                    limits = await self._prove()
-                else:
-                    await self._ping()
-        except TimeoutError:
-            silence = TimeoutError(f"no answer within {timeout:g} s")
-            return [name_proxy(classify(silence, link=self.number, what="probe"), self.proxy)]
-        except Exception as exc:
-            return [name_proxy(classify(exc, link=self.number, what="probe"), self.proxy)]
-        return [*limits, ProbeAnswered(link=self.number, proof=proof)]
+            return await reported
+        finally:
+            give_up()
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield the link's events until it ends by itself; the last ones say why it ended.
@@ -224,27 +239,44 @@ class TelegramLink:
 
         While the RPC is held for a flood wait, a ping takes its place.
         """
-        if self._held.get(kind_of(PROOF), 0.0) > time.time():
-            await self._ping()
+        if self._is_proof_held():
+            await translate_cancellation(self._send(self._next_ping()))
             return []
         try:
-            await self._ask(PROOF)
-        except UnreadableAnswer:
-            return []  # it was answered, and not with a refusal
+            await translate_cancellation(self._send(PROOF))
         except Exception as exc:
-            limit = classify(exc, link=self.number)
-            if not isinstance(limit, FloodWait | AccountLimited):
-                raise
-            return [limit]
+            return self._limits_of(exc)
         return []
 
-    async def _ping(self) -> None:
-        await self._ask(PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay))
+    def _read_answer(self, answer: Callable[[], object], *, is_proof: bool) -> list[Event]:
+        """Return the limit that an answer means, if it means one; raise what is no sign of life."""
+        try:
+            answer()
+        except Exception as exc:
+            if not is_proof:
+                raise
+            return self._limits_of(exc)
+        return []
 
-    async def _ask(self, request: Any) -> Any:
+    def _limits_of(self, exc: Exception) -> list[Event]:
+        """Return the limit that a failed proof means; raise ``exc`` if it proves nothing."""
+        if isinstance(exc, UnreadableAnswer):
+            return []  # it was answered, and not with a refusal
+        limit = classify(exc, link=self.number)
+        if not isinstance(limit, FloodWait | AccountLimited):
+            raise exc
+        return [limit]
+
+    def _is_proof_held(self) -> bool:
+        return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > time.time()
+
+    def _next_ping(self) -> Any:
+        return PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay)
+
+    def _send(self, request: Any) -> Any:
         """Send a request of the engine's own, without Telethon's sleeps after errors, which would look like silence."""
         sender = self._client._sender
-        return await translate_cancellation(getattr(sender, "direct", sender).send(request))
+        return getattr(sender, "direct", sender).send(request)
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)

@@ -25,8 +25,13 @@ class Link(Protocol):
     async def open(self, *, timeout: float) -> Sequence[Event]:
         """Connect, and prove the connection, within ``timeout`` seconds; the last event is the outcome."""
 
-    async def probe(self, *, proof: bool, timeout: float) -> Sequence[Event]:
-        """Ask for a sign of life within ``timeout`` seconds; the last event is the outcome."""
+    def begin_probe(
+        self, *, proof: bool, timeout: float, report: Callable[[Sequence[Event]], None]
+    ) -> Callable[[], None]:
+        """Ask for a sign of life, without waiting: within ``timeout`` seconds ``report`` gets events on the loop.
+
+        The last event is the outcome. Returns what gives the probe up; nothing is reported after that.
+        """
 
     def events(self) -> AsyncIterator[Event]:
         """Yield what happens to the link until it ends by itself; the last event is the reason."""

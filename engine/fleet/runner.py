@@ -2,15 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
+from engine.fleet.mailbox import Mailbox
 from engine.fleet.ports import Clock, Connector, Journal, Limiter, Link, Observer
 from states import Event, Policy, Snapshot, begin, step
 from states.effects import (
@@ -68,31 +67,20 @@ class Runner:
     _one_link: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
     ended: anyio.Event = field(factory=anyio.Event, init=False, repr=False)
     _over: bool = field(default=False, init=False)
-    _outbox: MemoryObjectSendStream[Event] = field(init=False, repr=False)
-    _mailbox: MemoryObjectReceiveStream[Event] = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._outbox, self._mailbox = anyio.create_memory_object_stream[Event](MAILBOX_SIZE)
+    _mailbox: Mailbox = field(factory=lambda: Mailbox(MAILBOX_SIZE), init=False, repr=False)
+    _give_probe_up: Callable[[], None] | None = field(default=None, init=False, repr=False)
 
     async def post(self, event: Event) -> None:
         """Put an event into the account's mailbox, waiting for room. After the end of the life it does nothing."""
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self._outbox.send(event)
+        await self._mailbox.post(event)
 
     def offer(self, event: Event) -> bool:
         """Put an event into the mailbox without waiting; return False if there is no room."""
-        try:
-            self._outbox.send_nowait(event)
-        except anyio.WouldBlock:
-            return False
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass  # the life is over, and the event is not needed
-        return True
+        return self._mailbox.offer(event)
 
     def rest(self) -> None:
         """Begin no life: the account stays where it was left, and takes no events."""
         self.snapshot = self.restored or self.snapshot
-        self._outbox.close()
         self._mailbox.close()
         self.ended.set()
 
@@ -101,16 +89,18 @@ class Runner:
         now = self.clock.now()
         self.snapshot = begin(self.restored, now=now)
         await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
-        async with anyio.create_task_group() as self._tasks, self._outbox, self._mailbox:
-            self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
-            self.connector.listen(self._receive)
-            await self._take(Started(credentials=await self.connector.credentials()))
-            async for event in self._mailbox:
-                await self._take(event)
-                if self._over:
-                    break
+        try:
+            async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
+                self.connector.listen(self._receive)
+                await self._take(Started(credentials=await self.connector.credentials()))
+                while not self._over:
+                    await self._take(await self._mailbox.take())
+                self._tasks.cancel_scope.cancel()
+        finally:
+            self._mailbox.close()
             self._disarm()
-            self._tasks.cancel_scope.cancel()
+            self._end_probe()
         await self._settle()
 
     async def _take(self, event: Event) -> None:
@@ -131,6 +121,7 @@ class Runner:
     def _leave_state(self) -> None:
         """End what belongs to the state that is left: timers, turn, probe. Only the link stays."""
         self._disarm()
+        self._end_probe()
         for slot in [slot for slot in self._scopes if slot != "link"]:
             self._cancel(slot)
 
@@ -141,7 +132,7 @@ class Runner:
             case Open():
                 self._start("link", partial(self._hold_link, effect))
             case Probe():
-                self._start("probe", partial(self._probe, effect))
+                self._probe(effect)
             case Close():
                 self._cancel("link")
                 self._start("closing", partial(self._report_closed, effect))
@@ -177,6 +168,25 @@ class Runner:
             timer.cancel()
         self._timers.clear()
 
+    # --- probes: callbacks, too, because they are most of what a healthy account does --------------------------------
+
+    def _probe(self, effect: Probe) -> None:
+        self._end_probe()
+        if self.link is not None:
+            self._give_probe_up = self.link.begin_probe(
+                proof=effect.proof, timeout=effect.patience, report=self._report_probe
+            )
+
+    def _report_probe(self, events: Sequence[Event]) -> None:
+        self._give_probe_up = None
+        for event in events:
+            self._receive(event)
+
+    def _end_probe(self) -> None:
+        if self._give_probe_up is not None:
+            self._give_probe_up()
+            self._give_probe_up = None
+
     # --- tasks: each has a name, and a new one replaces the one of the same name -------------------------------------
 
     def _start(self, slot: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -203,11 +213,6 @@ class Runner:
             used = await self.connector.credentials()
             await self.post(TurnGranted(generation=effect.generation, credentials=used))
             await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state cancels it
-
-    async def _probe(self, effect: Probe) -> None:
-        if self.link is not None:
-            for event in await self.link.probe(proof=effect.proof, timeout=effect.patience):
-                await self.post(event)
 
     async def _hold_link(self, effect: Open) -> None:
         """Own a link from its opening to its close; the lock makes sure that an account never has two."""

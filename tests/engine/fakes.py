@@ -1,5 +1,6 @@
 """Stand-ins for the Protocols of the engine."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -60,13 +61,16 @@ class FakeLink:
         self.loss = self.connector.drops or self.loss
         return [Connected(link=self.number)]
 
-    async def probe(self, *, proof: bool, timeout: float) -> Sequence[Event]:
+    def begin_probe(
+        self, *, proof: bool, timeout: float, report: Callable[[Sequence[Event]], None]
+    ) -> Callable[[], None]:
         """Answer, unless the connector is silent."""
         self.connector.probes.append((anyio.current_time(), proof))
+        loop = asyncio.get_running_loop()
         if self.connector.silent:
-            await anyio.sleep(timeout)
-            return [TimedOut(link=self.number, detail=f"no answer within {timeout:g} s")]
-        return [ProbeAnswered(link=self.number, proof=proof)]
+            silence = TimedOut(link=self.number, detail=f"no answer within {timeout:g} s")
+            return loop.call_later(timeout, report, [silence]).cancel
+        return loop.call_soon(report, [ProbeAnswered(link=self.number, proof=proof)]).cancel
 
     async def events(self) -> AsyncIterator[Event]:
         """Yield what the test lets the link find, and then the loss that it brings about."""
