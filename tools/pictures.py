@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.console.live import picture
+from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from engine.console.svg import svg
 from states import Snapshot, State
@@ -83,7 +84,7 @@ def drawn() -> str:
     """Return the picture as it would be drawn now, wherever this machine is."""
     with in_utc():
         info = EngineInfo(running=True, pid=4711, since=NOW - 263)
-        return svg(picture(info, ACCOUNTS, NOW, JOBS, LINES), "python -m engine run config.yaml")
+        return svg(picture(info, Ranking.of(ACCOUNTS), NOW, JOBS, LINES), "python -m engine run config.yaml")
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from engine.app.sandbox import SandboxDemo
 from engine.app.stop import Stop, heeded
 from engine.config import Config, LogFormat
 from engine.console import live, logs, status, streams
+from engine.console.ranking import Ranking
 from engine.console.shell import engine_command
 from engine.fleet.watchers import keep_running
 
@@ -106,7 +107,9 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
-                sources = (lambda: engine.info, lambda: fleet.statuses, lambda: engine.jobs.summary)
+                ranking = Ranking([account.name for account in config.accounts], fleet.status)
+                fleet.on_change.append(ranking.update)
+                sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
                 tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
             # Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go
             # through them at each collection while a thousand clients are made anew.

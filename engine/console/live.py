@@ -8,37 +8,56 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from engine.console.account_status import Statuses
 from engine.console.job_lines import page as job_lines
 from engine.console.logs import RecentLines
-from engine.console.status import EngineInfo, page
+from engine.console.ranking import Ranking
+from engine.console.status import EngineInfo, heading, table
 from states.jobs import JobSummary
 
 REFRESH_INTERVAL = 0.25
 """Seconds between two pictures of the table."""
+LEAST_ACCOUNTS = 8
+"""Accounts that are shown in any case, however low the terminal is."""
+OTHER_LINES = 6
+"""Lines of the picture that are neither an account's nor a job's nor the log's."""
+MOST_AT_THE_END = 500
+"""Accounts in the picture that stays on the terminal."""
 
 
 def picture(
-    info: EngineInfo, statuses: Statuses, now: float, jobs: JobSummary, lines: Iterable[tuple[int, str]]
+    info: EngineInfo,
+    ranking: Ranking,
+    now: float,
+    jobs: JobSummary,
+    lines: Iterable[tuple[int, str]],
+    *,
+    most: int = MOST_AT_THE_END,
 ) -> Group:
-    """Return what the terminal shows at one moment; ``lines`` are the last log lines, each with its level."""
+    """Return what the terminal shows at one moment: at most so many accounts, the worst ones.
+
+    ``lines`` are the last log lines, each with its level.
+    """
     texts = [Text(line, style="red" if level >= 40 else "yellow" if level >= 30 else "dim") for level, line in lines]
     for text in texts:
         text.no_wrap, text.overflow = True, "ellipsis"
-    return Group(page(info, statuses, now, job_lines(jobs)), "", *texts)
+    more = [Text(f"and {len(ranking) - most:,} more", style="dim")] if len(ranking) > most else []
+    accounts = table(ranking.first(most), now)
+    return Group(heading(info, ranking.states, now), "", accounts, *more, *job_lines(jobs), "", *texts)
 
 
 async def show(
     console: Console,
     info: Callable[[], EngineInfo],
-    statuses: Callable[[], Statuses],
+    ranking: Ranking,
     jobs: Callable[[], JobSummary],
     recent: RecentLines | None = None,
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
 
-    def draw() -> Group:
-        return picture(info(), statuses(), time.time(), jobs(), list(recent.lines) if recent else [])
+    def draw(most: int | None = None) -> Group:
+        lines, summary = list(recent.lines) if recent else [], jobs()
+        room = console.height - OTHER_LINES - len(lines) - len(job_lines(summary))
+        return picture(info(), ranking, time.time(), summary, lines, most=most or max(LEAST_ACCOUNTS, room))
 
     with Live(draw(), console=console, auto_refresh=False) as live:
         try:
@@ -46,4 +65,4 @@ async def show(
                 await anyio.sleep(REFRESH_INTERVAL)
                 live.update(draw(), refresh=True)
         finally:
-            live.update(draw(), refresh=True)
+            live.update(draw(MOST_AT_THE_END), refresh=True)

@@ -1,5 +1,6 @@
 """The state of every account as a table, as text and as JSON."""
 
+from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -73,17 +74,26 @@ class EngineInfo:
     """Whether it does not answer: then nothing is known of its accounts."""
 
 
+Severity = tuple[bool, int, bool]
+"""How bad it is, the worst first: whether nobody needs to act, the rank of the state, whether the database works."""
+
+
+def severity_of(at: AccountStatus) -> Severity:
+    """Return how bad an account's status is: those that need the operator come before those that the engine retries."""
+    last = at.last
+    calm = at.paused or last is None or last.action is None
+    return calm, SEVERITY.index(at.state), last is None or last.database is None
+
+
+def name_key(name: str) -> str:
+    """Return by what accounts that are equally bad are sorted."""
+    return name.casefold()
+
+
 def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
-    """Return the accounts, worst first: those that need the operator come before those that the engine retries."""
-
-    def rank(item: tuple[str, AccountStatus]) -> tuple[bool, int, bool, str]:
-        name, at = item
-        severity = SEVERITY.index(at.state)
-        last = at.last
-        calm = at.paused or last is None or last.action is None
-        return calm, severity, last is None or last.database is None, name.casefold()
-
-    return sorted(((name, status_of(at)) for name, at in accounts.items()), key=rank)
+    """Return the accounts, worst first."""
+    known = ((name, status_of(at)) for name, at in accounts.items())
+    return sorted(known, key=lambda item: (severity_of(item[1]), name_key(item[0])))
 
 
 def cause_text(snapshot: Snapshot) -> str | None:
@@ -103,16 +113,19 @@ def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
             "since": iso(info.since or None),
             "answers": info.running and not info.hangs,
         },
-        "counts": _counts(accounts),
+        "counts": _counts(count_states(accounts)),
         "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
     }
 
 
-def _counts(accounts: Statuses) -> dict[str, int]:
+def count_states(accounts: Statuses) -> Counter[str]:
+    """Return how many accounts are in each state, ``paused`` and ``unknown`` included."""
+    return Counter(status_of(at).state for at in accounts.values())
+
+
+def _counts(states: Counter[str]) -> dict[str, int]:
     """Return how many accounts there are, and how many are healthy, paused (counted apart) and unknown."""
-    states = [status_of(at).state for at in accounts.values()]
-    counted = (State.HEALTHY.value, PAUSED, UNKNOWN)
-    return {"accounts": len(states), **{state: states.count(state) for state in counted}}
+    return {"accounts": states.total(), **{state: states[state] for state in (State.HEALTHY.value, PAUSED, UNKNOWN)}}
 
 
 def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
@@ -203,8 +216,8 @@ def remark(account: AccountStatus | Snapshot, now: float) -> str:
     return "; ".join(part for part in (situation(at.last, now), cause_text(at.last)) if part)
 
 
-def table(accounts: Statuses, now: float) -> "Table":
-    """Return the accounts as a table that fits a terminal of 80 columns."""
+def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":
+    """Return accounts, in the order in which they are given, as a table that fits a terminal of 80 columns."""
     from rich.table import Table  # noqa: PLC0415 - as above
     from rich.text import Text  # noqa: PLC0415
 
@@ -215,7 +228,7 @@ def table(accounts: Statuses, now: float) -> "Table":
     grid.add_column("Remark", ratio=1, no_wrap=True, overflow="ellipsis")
     for title in ("Fails", "Reconn", "Last ok"):
         grid.add_column(title, justify="right", no_wrap=True)
-    for name, at in worst_first(accounts):
+    for name, at in accounts:
         icon, style = STYLES[at.state]
         last = at.last or Snapshot()
         grid.add_row(
@@ -230,18 +243,18 @@ def table(accounts: Statuses, now: float) -> "Table":
     return grid
 
 
-def heading(info: EngineInfo, accounts: Statuses, now: float) -> "Text":
-    """Return a line about the engine."""
+def heading(info: EngineInfo, states: Counter[str], now: float) -> "Text":
+    """Return a line about the engine; ``states`` is how many accounts are in each state."""
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    if not accounts:
+    if not states.total():
         return Text("Holdfast: starting", style="bold")
     if not info.running:
         return Text("The engine is not running; this is where it left the accounts.", style="yellow")
     if info.hangs:
         process = f" (process {info.pid})" if info.pid else ""
         return Text(f"The engine{process} does not answer; this is what was known last.", style="bold red")
-    counts = _counts(accounts)
+    counts = _counts(states)
     text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
     text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])
     since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
@@ -252,7 +265,8 @@ def page(info: EngineInfo, accounts: Statuses, now: float, more: "Iterable[Rende
     """Return the whole status page, with ``more`` at the end."""
     from rich.console import Group  # noqa: PLC0415 - as above
 
-    return Group(heading(info, accounts, now), "", table(accounts, now), *more)
+    states = count_states(accounts)
+    return Group(heading(info, states, now), "", table(worst_first(accounts), now), *more)
 
 
 def block(accounts: Statuses) -> str:

@@ -39,6 +39,8 @@ class Supervisor:
     stop: anyio.Event
     grace: float
     listeners: list[Observer] = field(factory=list, init=False)
+    on_change: list[Callable[[str], None]] = field(factory=list, init=False)
+    """Called with the name of an account whose status may be another than before."""
     at_stop: Mapping[str, AccountStatus] = field(factory=dict, init=False)
     """Where each account was when the stop began."""
     stopping: bool = field(default=False, init=False)
@@ -103,6 +105,7 @@ class Supervisor:
     def add(self, runner: Runner) -> None:
         """Add an account. It begins to live with the others, or at once if they live already."""
         self.runners[runner.account] = runner
+        self._changed(runner.account)
         if self._fleet is not None and not self.stopping:
             self._fleet.start_soon(self._keep_alive, runner.account, name=runner.account)
 
@@ -124,6 +127,7 @@ class Supervisor:
         runner.observer = partial(self._observe, runner.observer)
         if runner.restored is not None and runner.restored.paused:
             runner.rest()
+            self._changed(name)
         elif await self._live(runner):
             return
         while True:
@@ -132,6 +136,7 @@ class Supervisor:
                 return
             before = self.runners[name]
             runner = self.runners[name] = evolve(before, restored=before.snapshot)
+            self._changed(name)
             if await self._live(runner):
                 return
 
@@ -148,6 +153,7 @@ class Supervisor:
             return False
         finally:
             runner.ended.set()
+            self._changed(runner.account)
         return not runner.snapshot.paused
 
     async def _abandon(self, runner: Runner) -> None:
@@ -180,3 +186,13 @@ class Supervisor:
                 if now >= self._told.get(observer, -OBSERVER_QUIET) + OBSERVER_QUIET:
                     self._told[observer] = now
                     log.exception("observer_failed", account=account, trigger=step.record.event)
+        if not step.record.quiet:
+            self._changed(account)
+
+    def _changed(self, account: str) -> None:
+        """Tell that an account's status may be another."""
+        for tell in self.on_change:
+            try:
+                tell(account)
+            except Exception:
+                log.exception("observer_failed", account=account, trigger="status")

@@ -19,6 +19,7 @@ from adapters.telegram import TelegramConnector
 from engine import Engine
 from engine.app.telegram import TelegramConnectors
 from engine.console import live
+from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from engine.control import ControlServer
 from engine.fleet import clock_watch, credentials_watch, network_probe, watchers
@@ -132,7 +133,7 @@ async def test_the_live_table_is_drawn_again(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(live, "REFRESH_INTERVAL", 0.01)
     terminal = io.StringIO()
     console = Console(file=terminal, force_terminal=True, width=100)
-    table = partial(live.show, console, lambda: EngineInfo(running=True), dict, JobSummary)
+    table = partial(live.show, console, lambda: EngineInfo(running=True), Ranking.of({}), JobSummary)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keep_running, "the live table", table)
         with anyio.move_on_after(TIMEOUT):

@@ -1,0 +1,69 @@
+"""``Ranking``: all accounts in the order of the live table, kept as they change."""
+
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from attrs import define, field
+
+from engine.console.account_status import AccountStatus, Statuses, status_of
+from engine.console.status import Severity, name_key, severity_of
+
+
+@define(eq=False)
+class Ranking:
+    """Accounts, worst first, and how many are in each state.
+
+    Only what has changed is ranked again (``update``), and only the first accounts are looked at: the live table shows
+    a few lines, four times a second, of what may be ten thousand accounts.
+    """
+
+    names: Iterable[str]
+    """The accounts that there may be; each is in the ranking from its first ``update`` on."""
+    status: Callable[[str], AccountStatus]
+    states: Counter[str] = field(factory=Counter, init=False)
+    """How many accounts are in each state, ``paused`` and ``unknown`` included."""
+    _ordered: list[str] = field(init=False)
+    _places: dict[str, int] = field(init=False)
+    """The place of each account in the order of the names."""
+    _groups: dict[Severity, list[int]] = field(factory=dict, init=False)
+    """The places of the accounts that are equally bad, in order."""
+    _found: dict[str, tuple[Severity, str]] = field(factory=dict, init=False)
+    """Where each account is in this ranking: its group, and its state."""
+
+    def __attrs_post_init__(self) -> None:
+        self._ordered = sorted(self.names, key=name_key)
+        self._places = {name: place for place, name in enumerate(self._ordered)}
+
+    @classmethod
+    def of(cls, statuses: Statuses) -> "Ranking":
+        """Return the ranking of accounts that do not change."""
+        ranking = cls(statuses, lambda name: status_of(statuses[name]))
+        for name in statuses:
+            ranking.update(name)
+        return ranking
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def update(self, name: str) -> None:
+        """Rank an account where it is now."""
+        at = self.status(name)
+        found = severity_of(at), at.state
+        before = self._found.get(name)
+        if found == before:
+            return
+        place = self._places[name]
+        if before is not None:
+            group = self._groups[before[0]]
+            del group[bisect_left(group, place)]
+            self.states[before[1]] -= 1
+        self._found[name] = found
+        insort(self._groups.setdefault(found[0], []), place)
+        self.states[found[1]] += 1
+
+    def first(self, count: int) -> list[tuple[str, AccountStatus]]:
+        """Return the first accounts, at most so many, and where each is."""
+        names = (self._ordered[place] for group in sorted(self._groups) for place in self._groups[group])
+        return [(name, self.status(name)) for name in islice(names, count)]
