@@ -21,7 +21,7 @@ from attrs import frozen
 from engine.config import Config
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
-from engine.config.types import DatacenterConfig, Storage, Telegram
+from engine.config.types import DatacenterConfig, Fleet, Storage, Telegram
 from states.pace import Hours
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -39,6 +39,7 @@ UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
     (None, "jitter"): "fraction",
     (ScenarioStep, "seconds"): "duration, may be negative",
     (DatacenterConfig, "public_key"): "path",
+    (Fleet, "stagger"): "duration, or `auto`",
     (Telegram, "datacenter"): "`sandbox`, or a mapping",
     (SandboxSection, "scenario"): "`chaos`, or a list of mappings",
 }

@@ -42,6 +42,7 @@ from engine.fleet.network_probe import NetworkProbe
 from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
+from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
 from engine.journal.follow import JournalFollower
@@ -332,7 +333,8 @@ class Engine:
     ) -> Sequence[Watcher]:
         """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
         config, fleet = self.config, self.fleet
-        limiter = ConnectLimiter(config.fleet.connects_at_once, config.fleet.stagger)
+        stagger = AutoStagger() if config.fleet.stagger == "auto" else config.fleet.stagger
+        limiter = ConnectLimiter(config.fleet.connects_at_once, stagger)
         detector = OutageDetector(limiter, fleet.notify)
         probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
         credentials = CredentialsWatch(fleet)
@@ -341,6 +343,8 @@ class Engine:
         control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
         fleet.life_failed = journal.end_life
         fleet.listeners += [detector.observe, probe.observe, self._observe]
+        if isinstance(stagger, AutoStagger):
+            fleet.listeners.append(stagger.observe)
         self._handlers.attach(connectors)
         for account in config.accounts:
             runner = Runner(

@@ -33,6 +33,7 @@ from engine.config.values import (
     to_phone,
     to_public_key,
     to_session,
+    to_stagger,
     to_text,
 )
 from engine.config.work import Module, WorkSection, to_hours
@@ -67,9 +68,10 @@ def build_converter(folder: Path) -> Converter:
     converter.register_structure_hook(LogFormat, lambda value, _: LogFormat(one_of(tuple(LogFormat))(value)))
     converter.register_structure_hook(LogLevel, lambda value, _: LogLevel(one_of(tuple(LogLevel))(value)))
     converter.register_structure_hook(Do, lambda value, _: to_do(one_of(DO_VALUES)(value)))
-    sections: tuple[type[Any], ...] = (Fleet, Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
+    sections: tuple[type[Any], ...] = (Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
         _register(converter, section)
+    _register(converter, Fleet, stagger=to_stagger)
     _register(converter, Config, prepare=lambda given: {"storage": {}} | given)  # its default is relative to the file
     _register(converter, Storage, _fill_directory, directory=lambda value, _: to_path(value, folder))
     for back_off in (Backoff, FileBackoff):

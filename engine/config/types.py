@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import field, frozen
@@ -165,8 +165,9 @@ class Fleet:
 
     connects_at_once: int = field(default=32, validator=_positive)
     """How many accounts may be connecting at the same time."""
-    stagger: float = 0.1
-    """How far apart two attempts start. With hundreds of accounts, lower it."""
+    stagger: float | Literal["auto"] = 0.1
+    """How far apart two attempts start. With hundreds of accounts, write ``auto``: as close together as this machine
+    and the datacenter allow, which is measured as it goes."""
 
 
 @frozen(kw_only=True)

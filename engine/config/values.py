@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from adapters.file_names import EXTENSION, misplaced_secret, name_problem, pasted_secret, path_problem
 from adapters.files import open_input
@@ -184,6 +184,16 @@ def to_duration(value: object, _: object = None) -> float:
         return parse_duration(value if isinstance(value, str) else "")
     except ValueError:
         raise ValueError(f"must be {_DURATION_FORMS}, not {describe(value)}") from None
+
+
+def to_stagger(value: object, _: object = None) -> float | Literal["auto"]:
+    """Return ``auto``, or the seconds of a duration."""
+    if value == "auto":
+        return "auto"
+    try:
+        return to_duration(value)
+    except ValueError as exc:
+        raise ValueError(f"{exc}; or write auto") from None
 
 
 def to_offset(value: object, _: object = None) -> float | None:

@@ -1,5 +1,6 @@
 """The connect limiter: how many accounts connect at once, how far apart, and one by one during an outage."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 from attrs import define, field
 
-from engine.wakeup import Wakeup
+from engine.fleet.stagger import AutoStagger
 
 CANARY_PAUSES = (1.0, 2.0, 4.0, 5.0)
 """Seconds from the end of the first, second, … failed canary to the next one; the last value repeats."""
@@ -17,6 +18,9 @@ CANARY_GRACE = 5.0
 
 FOREVER = float("inf")
 
+_Waiter = asyncio.Future[bool]
+"""Gets a turn, and whether that is a canary's."""
+
 
 @define(eq=False)
 class ConnectLimiter:
@@ -24,17 +28,17 @@ class ConnectLimiter:
 
     First come, first served. An account keeps its turn for the whole attempt, so the attempt's patience limits it.
     During an outage (``one_by_one``) only a canary may connect, and the queue waits for it. The limiter needs no task
-    of its own: the first waiter in the queue waits for its time itself, and is woken whenever a waiter or an attempt
-    leaves.
+    of its own: whatever changes, it gives turns to the first waiters, or sets one timer for the next turn.
     """
 
     at_once: int
-    stagger: float
-    _queue: OrderedDict[Wakeup, None] = field(factory=OrderedDict, init=False)
-    """A wakeup for each waiter: one for all of them would be slow to cancel."""
+    stagger: float | AutoStagger
+    _queue: OrderedDict[_Waiter, None] = field(factory=OrderedDict, init=False)
+    """What each waiter waits for: one for all of them would be slow to cancel."""
     _connecting: int = field(default=0, init=False)
     _canaries: int = field(default=0, init=False)
     _next_start: float = field(default=-FOREVER, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _outage: bool = field(default=False, init=False)
     _failed_canaries: int = field(default=0, init=False)
 
@@ -46,9 +50,7 @@ class ConnectLimiter:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait for a turn, and keep it until the block ends."""
-        await self._enter()
-        canary = self._outage
-        self._canaries += canary
+        canary = await self._enter()
         try:
             yield
         finally:
@@ -58,32 +60,51 @@ class ConnectLimiter:
         """From now on let one account connect at a time, the first at once; attempts under way continue."""
         self._outage, self._failed_canaries = True, 0
         self._next_start = anyio.current_time()
-        self._wake_first()
+        self._give_turns()
 
     def all_go(self) -> None:
         """Go back to the limit and the stagger."""
         self._outage = False
         self._next_start = anyio.current_time()
-        self._wake_first()
+        self._give_turns()
 
-    async def _enter(self) -> None:
-        waiter = Wakeup()
+    async def _enter(self) -> bool:
+        """Wait for a turn; return whether it is a canary's."""
+        waiter: _Waiter = asyncio.get_running_loop().create_future()
         self._queue[waiter] = None
+        self._give_turns()
         try:
-            while (wait := self._wait_of(waiter)) > 0:
-                with anyio.move_on_after(wait):
-                    await waiter.wait()
-            self._connecting += 1
-            self._next_start = anyio.current_time() + (CANARY_GRACE if self._outage else self.stagger)
-        finally:
-            del self._queue[waiter]
-            self._wake_first()
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                self._queue.pop(waiter, None)
+            else:  # its turn had come in the same moment
+                self._leave(waiter.result())
+            raise
 
-    def _wait_of(self, waiter: Wakeup) -> float:
-        """Return the seconds until a waiter's turn, as things are now; for ever means until it is woken."""
-        if next(iter(self._queue)) is not waiter or self._connecting >= self.at_once:
-            return FOREVER
-        return self._next_start - anyio.current_time()
+    def _give_turns(self) -> None:
+        """Give a turn to each waiter whose time has come; the next one gets a timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._queue and self._connecting < self.at_once:
+            now = anyio.current_time()
+            if self._next_start > now:
+                self._timer = asyncio.get_running_loop().call_at(self._next_start, self._on_time, self._next_start)
+                return
+            waiter, _ = self._queue.popitem(last=False)
+            if waiter.done():
+                continue  # it is cancelled, and has not noticed yet
+            self._connecting += 1
+            self._canaries += self._outage
+            self._next_start = now + (CANARY_GRACE if self._outage else float(self.stagger))
+            waiter.set_result(self._outage)
+
+    def _on_time(self, due: float) -> None:
+        self._timer = None
+        if isinstance(self.stagger, AutoStagger):
+            self.stagger.note_late(anyio.current_time() - due)
+        self._give_turns()
 
     def _leave(self, canary: bool) -> None:
         self._connecting -= 1
@@ -92,9 +113,4 @@ class ConnectLimiter:
             pause = CANARY_PAUSES[min(self._failed_canaries, len(CANARY_PAUSES) - 1)]
             self._failed_canaries += 1
             self._next_start = min(self._next_start, anyio.current_time() + pause)
-        self._wake_first()
-
-    def _wake_first(self) -> None:
-        """Have the first waiter check whether its turn has come."""
-        if self._queue:
-            next(iter(self._queue)).notify()
+        self._give_turns()
