@@ -101,6 +101,7 @@ class Restoration:
         """
         await self._finish_files()
         stored = self._stored = await anyio.to_thread.run_sync(stored_logins, self._path)
+        await anyio.to_thread.run_sync(self._read_fingerprints)
         present = {name: await present_login(connector) for name, connector in self.connectors.items()}
         replaced = await anyio.to_thread.run_sync(self._find_replaced, present)
         renames = renames_of(
@@ -145,6 +146,12 @@ class Restoration:
         return list(dict.fromkeys(connector.backups for connector in self.connectors.values()))
 
     # --- in a thread -------------------------------------------------------------------------------------------------
+
+    def _read_fingerprints(self) -> None:
+        """Have the fingerprints of all files in memory: one call for all, because a call takes longer than a look."""
+        for connector in self.connectors.values():
+            if not cached_fingerprint(connector.session):
+                read_fingerprint(connector.session)
 
     def _plan_files(self, renames: Sequence[Rename]) -> list[tuple[str, str]]:
         names: dict[str, str] = {}
