@@ -57,6 +57,8 @@ class LoginClaim:
     account: str
     session: Path
     _login: str = field(default="", init=False)
+    _file: str = field(default="", init=False)
+    """Where the lock of the login is."""
     _descriptor: int | None = field(default=None, init=False)
     _socket: socket.socket | None = field(default=None, init=False)
 
@@ -86,6 +88,7 @@ class LoginClaim:
                     "use; end that program, or log this account in by itself"
                 )
             self._login, self._descriptor, self._socket = login, descriptor, named
+            self._file = str(_path(login))
             _claims[login] = self
         if descriptor is not None:
             with suppress(OSError):  # a full disk: the lock works without a name in it
@@ -100,7 +103,7 @@ class LoginClaim:
                 del _claims[self._login]
             if self._descriptor is not None:
                 with suppress(OSError):
-                    os.unlink(_path(self._login))
+                    os.unlink(self._file)
             self._login = ""
             self._close()
 
