@@ -41,9 +41,12 @@ def is_string_session(text: str) -> bool:
 
     A part of one counts, too, from 48 characters on.
     """
+    if len(text) < _MIN_RANDOM:
+        return False
     whole = "".join(text.split()).strip("'\"").removesuffix(EXTENSION)
     parts = {whole, *(part.removesuffix(EXTENSION) for part in re.split(r"[/\\=:,;'\"]", whole))}
-    return any(map(_is_encoded_key, parts)) or any(map(_looks_random, parts))
+    long = [part for part in parts if len(part) >= _MIN_RANDOM]  # the shortest that either of these looks at
+    return any(map(_is_encoded_key, long)) or any(map(_looks_random, long))
 
 
 def misplaced_secret(text: str) -> str | None:

@@ -1,12 +1,14 @@
 """Reads YAML safely: plain values only, with limits on size, depth and aliases, and the line of every key."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 import yaml
 from attrs import Factory, field, frozen
 
+from engine.config.plain_yaml import NotPlain, read_plain
 from engine.console.format import may_show
 
 MAX_SIZE: Final = 1024 * 1024  # bytes
@@ -46,13 +48,17 @@ class Document:
     """The content of a YAML text: its value, the line of each key path, and the problems found in it."""
 
     value: object
-    lines: dict[KeyPath, int] = Factory(dict)
     problems: list[Problem] = Factory(list)
+    may_have_variables: bool = True
+    """Whether a text in it can have ``${`` in it."""
+    _find_lines: Callable[[], dict[KeyPath, int]] = field(kw_only=True, repr=False)
+    """Returns the line of each key path, which only a problem needs."""
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of ``path``, or of the nearest part of the document that holds it."""
+        lines = self._find_lines()
         inner = (path[:length] for length in range(len(path), 0, -1))
-        return next((self.lines[part] for part in inner if part in self.lines), None)
+        return next((lines[part] for part in inner if part in lines), None)
 
 
 class Unreadable(Exception):
@@ -78,6 +84,17 @@ def read_yaml(text: str) -> Document:
     Raises ``Unreadable`` if the text cannot be read any further: bad syntax, a character that YAML forbids, or too
     many values. A mistake in a single value (a duplicate key, a foreign tag) goes into the document's ``problems``.
     """
+    try:
+        value = read_plain(text, max_nodes=MAX_NODES, max_depth=MAX_DEPTH, max_number=_MAX_NUMBER)
+    except NotPlain:
+        value, lines, problems = _read_carefully(text)
+        return Document(value, problems, find_lines=lambda: lines)
+    variables = "${" in text or "\\" in text  # an escape can stand for either character
+    return Document(value, [], variables, find_lines=cache(lambda: _read_carefully(text)[1]))
+
+
+def _read_carefully(text: str) -> tuple[object, dict[KeyPath, int], list[Problem]]:
+    """Return the value of a text, its lines and its problems. Raises ``Unreadable``."""
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -131,10 +148,10 @@ class _Loader(yaml.SafeLoader):
         self._lines: dict[KeyPath, int] = {}
         self._problems: list[Problem] = []
 
-    def document(self) -> Document:
+    def document(self) -> tuple[object, dict[KeyPath, int], list[Problem]]:
         root = self.get_single_node()
         value = None if root is None else self._build_value(root, ())
-        return Document(value, self._lines, self._problems)
+        return value, self._lines, self._problems
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):

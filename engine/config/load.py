@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from cattrs import BaseValidationError
 
 from adapters.file_names import hide_logins
 from adapters.files import open_input
 from engine.config.document import MAX_SIZE, Broken, Document, KeyPath, Problem, Unreadable, read_yaml
+from engine.config.reader import Faulty
 from engine.config.rules import find_conflicts
-from engine.config.structure import build_converter, list_problems
+from engine.config.structure import build_reader
 from engine.config.types import Config
-from engine.config.values import describe_type, substitute
+from engine.config.values import SessionPaths, describe_type, substitute
 from engine.config.wildcards import expand, restore_origin
 
 PIPE_TIMEOUT: Final = 10.0
@@ -49,12 +49,13 @@ def load(path: Path) -> Config:
         raise ConfigError(path, ["the current directory was deleted; change to another, and try again"]) from None
     document = _read_document(path)
     problems = list(document.problems)
-    plain = substitute(document.value, (), problems)
+    plain = substitute(document.value, (), problems) if document.may_have_variables else document.value
     if isinstance(plain, dict):
         faults, origin = expand(plain, folder)
         problems += faults
-        config, faults = _structure(plain, folder)
-        problems += [restore_origin(problem, origin) for problem in (*faults, *find_conflicts(plain, folder, origin))]
+        sessions = SessionPaths(folder)
+        config, faults = _structure(plain, folder, sessions)
+        problems += [restore_origin(problem, origin) for problem in (*faults, *find_conflicts(plain, sessions, origin))]
     else:
         config = None
         problems += _top_level_problem(plain)
@@ -84,12 +85,11 @@ def _top_level_problem(plain: object) -> list[Problem]:
     return [Problem((), f"{what}; start with the sections telegram and accounts")]
 
 
-def _structure(plain: dict[str, Any], folder: Path) -> tuple[Config | None, list[Problem]]:
-    converter = build_converter(folder)
+def _structure(plain: dict[str, Any], folder: Path, sessions: SessionPaths) -> tuple[Config | None, list[Problem]]:
     try:
-        return converter.structure(plain, Config), []
-    except BaseValidationError as error:
-        return None, list(list_problems(error))
+        return build_reader(folder, sessions).read(plain, Config), []
+    except Faulty as error:
+        return None, error.problems
 
 
 def _read_document(path: Path) -> Document:

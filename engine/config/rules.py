@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from engine.config.scenario import (
     texts_of,
     to_do,
 )
-from engine.config.values import to_offset, to_session
+from engine.config.values import to_offset
 from engine.console.format import may_show, nearest
 from engine.console.names import addressed
 
@@ -32,16 +32,17 @@ MISSING: Final[Mapping[tuple[Do, str], str]] = {
 ERROR_TEXT: Final = re.compile(r"[A-Za-z0-9_]{1,128}")
 
 
-def find_conflicts(document: dict[str, Any], folder: Path, origin: list[int]) -> Iterator[Problem]:
+def find_conflicts(document: dict[str, Any], to_session: Callable[[Any], Path], origin: list[int]) -> Iterator[Problem]:
     """Yield the conflicts between values: names, session files, modules, the sandbox's groups and its scenario.
 
-    ``origin`` has for each account the number of the entry in the file from which it comes.
+    ``to_session`` returns the path of a session. ``origin`` has for each account the number of the entry in the file
+    from which it comes.
     """
     accounts = list(_select_mappings(document.get("accounts")))
     yield from _find_equal_names(accounts, origin)
     yield from _find_pasted_names(accounts)
     yield from _find_double_logins(accounts)
-    yield from _find_shared_sessions(accounts, folder, origin)
+    yield from _find_shared_sessions(accounts, to_session, origin)
     names = {account["name"]: account.get("phone") for _, account in accounts if isinstance(account.get("name"), str)}
     yield from _check_sandbox(document, names)
     yield from _find_unmatched_modules(document.get("work"), list(names))
@@ -71,8 +72,9 @@ def _find_pasted_names(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[P
         name, session = account.get("name"), account.get("session")
         if not isinstance(name, str) or misplaced_secret(name) is not None:  # the latter is reported by its type
             continue
-        called_after_file = isinstance(session, str) and Path(session).name.removesuffix(EXTENSION) == name
-        if not called_after_file and (secret := pasted_secret(name)) is not None:
+        if (secret := pasted_secret(name)) is None:
+            continue
+        if not isinstance(session, str) or Path(session).name.removesuffix(EXTENSION) != name:
             text = f"must be what the account is called, and what is written here looks {secret}; give it another name"
             yield Problem(("accounts", index, "name"), text)
 
@@ -85,11 +87,11 @@ def _find_double_logins(accounts: list[tuple[int, dict[str, Any]]]) -> Iterator[
 
 
 def _find_shared_sessions(
-    accounts: list[tuple[int, dict[str, Any]]], folder: Path, origin: list[int]
+    accounts: list[tuple[int, dict[str, Any]]], to_session: Callable[[Any], Path], origin: list[int]
 ) -> Iterator[Problem]:
     first: dict[object, tuple[int, dict[str, Any]]] = {}
     for index, account in accounts:
-        for identity in _identify_session(account.get("session"), folder):
+        for identity in _identify_session(account.get("session"), to_session):
             earlier, other = first.setdefault(identity, (index, account))
             if earlier != index:
                 both = (
@@ -100,10 +102,10 @@ def _find_shared_sessions(
                 break
 
 
-def _identify_session(session: object, folder: Path) -> Iterator[object]:
+def _identify_session(session: object, to_session: Callable[[Any], Path]) -> Iterator[object]:
     """Yield what identifies a session file: its path without links and, if it exists, its inode."""
     try:
-        path = to_session(session, folder)
+        path = to_session(session)
     except Exception:  # reported already, by the converter
         return
     yield path

@@ -218,7 +218,7 @@ def one_of(words: tuple[str, ...]) -> Callable[[object], str]:
     return choose
 
 
-def to_path(value: object, folder: Path) -> Path:
+def to_path(value: object, folder: Path, real_path: Callable[[str], str] = os.path.realpath) -> Path:
     """Return an absolute path without links; a relative one starts at ``folder``, ``~`` is the user's home."""
     text = to_text(value)
     if not text or not text.isprintable():
@@ -233,7 +233,7 @@ def to_path(value: object, folder: Path) -> Path:
     if (problem := path_problem(text)) is not None:
         raise ValueError(problem)
     try:
-        return Path(os.path.realpath(folder / Path(text).expanduser()))
+        return Path(real_path(os.path.join(folder, Path(text).expanduser() if text.startswith("~") else text)))
     except RuntimeError:
         raise ValueError("starts with the home of a user that does not exist; write the whole path") from None
     except UnicodeEncodeError as exc:
@@ -242,20 +242,47 @@ def to_path(value: object, folder: Path) -> Path:
         ) from None
 
 
-def to_session(value: object, folder: Path) -> Path:
-    """Return the path of a session file; it ends in ``.session``, as Telethon requires."""
-    text = to_text(value)
-    if text.endswith((os.sep, "/")):
-        raise ValueError("must name a file, not a directory")
-    if text and not text.endswith(EXTENSION):
-        text = f"{text}{EXTENSION}"
-    if text.isprintable() and (problem := name_problem(text)) is not None:
-        raise ValueError(problem)
-    path = to_path(text, folder)
-    if path.suffix == EXTENSION:
+class SessionPaths:
+    """Returns the paths of session files, for one reading of a config: each is asked for by more than one rule."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._paths: dict[str, Path] = {}
+        self._directories: dict[str, str] = {}
+
+    def __call__(self, value: object) -> Path:
+        """Return the path of a session file; it ends in ``.session``, as Telethon requires."""
+        text = to_text(value)
+        if (path := self._paths.get(text)) is None:
+            path = self._paths[text] = self._find(text)
         return path
-    named = folder / Path(text).expanduser()  # a link to a file that is called otherwise: Telethon opens it by the link
-    return Path(os.path.realpath(named.parent)) / named.name
+
+    def _find(self, text: str) -> Path:
+        if text.endswith((os.sep, "/")):
+            raise ValueError("must name a file, not a directory")
+        if text and not text.endswith(EXTENSION):
+            text = f"{text}{EXTENSION}"
+        if text.isprintable() and (problem := name_problem(text)) is not None:
+            raise ValueError(problem)
+        path = to_path(text, self._folder, self._real_path)
+        if path.suffix == EXTENSION:
+            return path
+        # A link to a file that is called otherwise: Telethon opens it by the link.
+        named = self._folder / Path(text).expanduser()
+        return Path(os.path.realpath(named.parent)) / named.name
+
+    def _real_path(self, path: str) -> str:
+        """Return a path without links. Most sessions are in one directory, whose own path is looked up once."""
+        directory, name = os.path.split(path)
+        if (real := self._directories.get(directory)) is None:
+            real = self._directories[directory] = os.path.realpath(directory)
+        found = os.path.join(real, name)
+        return os.path.realpath(found) if name in ("", ".", "..") or os.path.islink(found) else found
+
+
+def to_session(value: object, folder: Path) -> Path:
+    """Return the path of one session file."""
+    return SessionPaths(folder)(value)
 
 
 def to_public_key(value: object, folder: Path) -> str:

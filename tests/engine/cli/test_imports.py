@@ -13,6 +13,7 @@ from tests.timeouts import TIMEOUT
 HEAVY = (
     "anyio",
     "asyncio",
+    "cattrs",
     "cryptg",
     "difflib",
     "docstring_parser",
