@@ -21,7 +21,7 @@ MEND = "mend the job or handler that does so, and start again"
 
 def _has_uvloop() -> bool:
     try:
-        import uvloop  # noqa: F401, PLC0415  # an extra: used if it is installed
+        import uvloop  # noqa: F401, PLC0415  # not everywhere: asyncio's own loop does without
     except ImportError:
         return False
     return True
