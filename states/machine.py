@@ -43,6 +43,13 @@ class Row:
     name: str = field(init=False)
     """Name of the rule in the journal, as ``healthy.NetworkLost[stable]``."""
 
+    effects: tuple[str, ...] = field(init=False)
+    """Names of the effects."""
+
+    @effects.default
+    def _name_effects(self) -> tuple[str, ...]:
+        return tuple(effect.__name__ for effect in self.does)
+
     @name.default
     def _make_name(self) -> str:
         return f"{self.source}.{self.event.__name__}" + (f"[{self.guard}]" if self.when else "")

@@ -1,5 +1,6 @@
 """The snapshot of one account: all that ``step`` knows about it, and all that a restart needs."""
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
@@ -200,11 +201,23 @@ class Snapshot:
 
 _NAMES = tuple(field.name for field in attrs.fields(Snapshot))
 _values = attrgetter(*_NAMES)
+_PUT: dict[str, Callable[[Snapshot, Any], None]] = {name: vars(Snapshot)[name].__set__ for name in _NAMES}
+"""What writes each field, past the guard that keeps a snapshot as it is; it is faster than the constructor, too."""
 
 
-def change_fields(snapshot: Snapshot, changes: dict[str, Any]) -> Snapshot:
-    """Return a snapshot with these fields changed; more than twice as fast as ``attrs.evolve``."""
-    return Snapshot(**dict(zip(_NAMES, _values(snapshot), strict=True)) | changes)
+def change_fields(snapshot: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
+    """Return a copy with these fields changed; almost twice as fast as ``attrs.evolve``."""
+    changed = object.__new__(Snapshot)
+    for put, value in zip(_PUT.values(), _values(snapshot), strict=True):
+        put(changed, value)
+    put_fields(changed, changes)
+    return changed
+
+
+def put_fields(snapshot: Snapshot, changes: Mapping[str, Any]) -> None:
+    """Change fields of a snapshot that nobody else has yet: of a copy that is still being made."""
+    for name, value in changes.items():
+        _PUT[name](snapshot, value)
 
 
 def _deadline_of(previous: Snapshot, now: float) -> float | None:

@@ -37,7 +37,7 @@ from states.guards import Moment, schedule_of
 from states.machine import ROWS, RulesBroken, dispatch
 from states.record import Record
 from states.schedules import Policy
-from states.snapshot import Snapshot, State, change_fields
+from states.snapshot import Snapshot, State, change_fields, put_fields
 
 
 class Rng(Protocol):
@@ -66,18 +66,28 @@ def number_of_wait(failure: Failure, after: Snapshot) -> int:
 
     A run of −429 or of −404 is counted separately: even after a long outage it begins at its own first wait.
     """
-    return after.streak if isinstance(failure, TransportFlood | AuthKeyUnknown) else max(1, after.attempt)
+    return after.streak if isinstance(failure, (TransportFlood, AuthKeyUnknown)) else max(1, after.attempt)
 
 
 @define
 class _Draft:
-    """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs."""
+    """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs.
+
+    The next snapshot is the draft's own until the decision is made: it is changed in place, and copied once.
+    """
 
     moment: Moment
     next: Snapshot
     rng: Rng
     draw: float | None = None
     delay: float | None = None
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the next snapshot."""
+        if self.next is self.moment.snapshot:
+            self.next = change_fields(self.next, changes)
+        else:
+            put_fields(self.next, changes)
 
     def wait(self) -> Wait:
         """Wait by the cause's schedule, or go on waiting for the present deadline."""
@@ -93,7 +103,7 @@ class _Draft:
             self.draw = self.rng.random()
             self.delay = schedule.delay(number_of_wait(self.moment.event, self.next), self.draw)
         deadline = self.moment.now + self.delay
-        self.next = change_fields(self.next, {"deadline": deadline, "wait": self.delay})
+        self.change(deadline=deadline, wait=self.delay)
         return Wait(generation=self.next.generation, delay=self.delay, deadline=deadline)
 
     def open(self) -> Open:
@@ -101,7 +111,7 @@ class _Draft:
         policy = self.moment.policy
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
-        self.next = change_fields(self.next, {"deadline": self.moment.now + patience, "wait": patience})
+        self.change(deadline=self.moment.now + patience, wait=patience)
         holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
@@ -109,14 +119,14 @@ class _Draft:
         """Send a ping, or an authorised RPC when that is due; in ``timeout`` the patience grows with each silence."""
         patience = self.moment.policy.timeout.nth(self.next.silences + 1)
         if self.next.state is State.TIMEOUT:
-            self.next = change_fields(self.next, {"deadline": self.moment.now + patience, "wait": patience})
+            self.change(deadline=self.moment.now + patience, wait=patience)
         proved_at, every = self.next.proved_at, self.moment.policy.healthy.prove_every
         proven = proved_at is not None and 0 <= self.moment.now - proved_at < every
         return Probe(link=self.next.link, proof=not proven, patience=patience)
 
     def close(self) -> Close:
         """Close the link; all its later reports are foreign."""
-        self.next = change_fields(self.next, {"link": 0})
+        self.change(link=0)
         return Close(generation=self.next.generation, patience=self.moment.policy.shutting_down.grace)
 
     def alert(self, kind: type[Alert]) -> Alert:
@@ -175,7 +185,8 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
     if row.note is not None:
         changes |= row.note(moment)
     draft = _Draft(moment, change_fields(snapshot, changes) if changes else snapshot, rng)
-    effects = tuple(_MAKE[effect](draft) for effect in row.does)
+    effects = tuple([_MAKE[effect](draft) for effect in row.does])
+    failure = event if isinstance(event, Failure) else None
     record = Record(
         at=now,
         source=snapshot.state,
@@ -188,9 +199,9 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
         delay=draft.delay,
         draw=draft.draw,
         deadline=draft.next.deadline,
-        effects=tuple(type(effect).__name__ for effect in effects),
-        detail=event.detail if isinstance(event, Failure) else "",
-        cause=event.chain if isinstance(event, Failure) else (),
+        effects=row.effects,
+        detail=failure.detail if failure else "",
+        cause=failure.chain if failure else (),
         dwell=max(0.0, now - snapshot.since),
         quiet=row.quiet,
     )
