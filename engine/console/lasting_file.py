@@ -8,8 +8,11 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +25,15 @@ _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOF
 """Nothing behind a link is written, and a pipe without a reader holds nothing up."""
 
 
-class LogFile(logging.Handler):
+class LinesTogether(logging.Handler, ABC):
+    """A handler that takes several lines for less than it takes them one by one."""
+
+    @abstractmethod
+    def handle_together(self, records: Sequence[logging.LogRecord]) -> None:
+        """Do for several records what ``handle`` does for each."""
+
+
+class LogFile(LinesTogether):
     """Appends lines to a file, makes it anew where it was moved or deleted, and begins another one when it is large.
 
     ``make`` makes a line about the file itself, of an event's level, name and fields, and ``shown`` shows it: once
@@ -46,37 +57,49 @@ class LogFile(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line, or count it."""
+        self._write_lines([self._line(record)])
+
+    def handle_together(self, records: Sequence[logging.LogRecord]) -> None:
+        """Write those of several lines that are wanted, by one call into the system; or count them."""
+        with self.lock or nullcontext():
+            if lines := [self._line(record) for record in records if self.filter(record)]:
+                self._write_lines(lines)
+
+    def _line(self, record: logging.LogRecord) -> str:
         try:
-            line = self.format(record)
+            return self.format(record)
         except Exception:
-            line = f"{record.levelname} - a line of {record.name} that cannot be written out"
-        self._write_line(line)
+            return f"{record.levelname} - a line of {record.name} that cannot be written out"
 
     def close(self) -> None:
         """Try once more to say which lines are missing, and close the file."""
         if self.lost:
             self._retry_at = 0.0
-            self._write_line(None)
+            self._write_lines([])
         self._close_file()
         super().close()
 
-    def _write_line(self, line: str | None) -> None:
-        """Write a line, and before it how many are missing; None writes only that."""
+    def _write_lines(self, lines: Sequence[str]) -> None:
+        """Write lines, and before them how many are missing."""
         if self.lost and time.monotonic() < self._retry_at:
-            self.lost += line is not None
+            self.lost += len(lines)
             return
+        left = len(lines)
         try:
             self._open_file()
             if self.lost:
                 again = self._make(logging.WARNING, "log_written", path=str(self.path), lines=self.lost)
-                self._write(self.format(again))  # only when this is in the file is the trouble over
-                self.lost, self._told = 0, False
+                if (failure := self._write([self.format(again)])[1]) is not None:
+                    raise failure
+                self.lost, self._told = 0, False  # only when that is in the file is the trouble over
                 self._shown.handle(again)
-            if line is not None:
-                self._write(line)
+            written, failure = self._write(lines)
+            left -= written
+            if failure is not None:
+                raise failure
         except (OSError, ValueError) as exc:
             self._close_file()
-            self.lost += line is not None
+            self.lost += left
             self._retry_at = time.monotonic() + RETRY_SECONDS
             if not self._told:
                 self._told = True
@@ -118,14 +141,22 @@ class LogFile(logging.Handler):
     def _numbered(self, number: int) -> Path:
         return self.path.with_name(f"{self.path.name}.{number}")
 
-    def _write(self, line: str) -> None:
+    def _write(self, lines: Sequence[str]) -> tuple[int, OSError | None]:
+        """Write lines; return how many are in the file as a whole, and the error that kept the others out."""
         assert self._descriptor is not None
-        data = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
-        if self._torn:
-            data = memoryview(b"\n" + data)
-        while data:
-            written = os.write(self._descriptor, data)
-            data, self._torn = data[written:], written < len(data)
+        parts = [f"{line}\n".encode("utf-8", "backslashreplace") for line in lines]
+        if self._torn and parts:
+            parts[0] = b"\n" + parts[0]
+        data, ends = memoryview(b"".join(parts)), list(accumulate(map(len, parts)))
+        done, failure = 0, None
+        while done < len(data) and failure is None:
+            try:
+                done += os.write(self._descriptor, data[done:])
+            except OSError as exc:
+                failure = exc
+        if done:
+            self._torn = done not in ends
+        return bisect_right(ends, done), failure
 
     def _close_file(self) -> None:
         if self._descriptor is not None:

@@ -13,6 +13,9 @@ Sentence = Callable[[Fields], str]
 SHARED_ICON: Final = "🔑"
 """The icon of what an account says about a setting that all accounts share."""
 
+_SHORT: Final = 200
+"""Characters of a line in which no whole login fits, and of which nothing is left out."""
+
 
 @frozen
 class LogEvent:
@@ -39,4 +42,7 @@ class LogEvent:
         else:
             icon = self.icon if isinstance(self.icon, str) else self.icon(fields)
         sentence = self.sentence.format_map(fields) if isinstance(self.sentence, str) else self.sentence(fields)
-        return one_line(f"{icon} {sentence}" if icon else sentence)
+        line = f"{icon} {sentence}" if icon else sentence
+        if len(line) < _SHORT and sentence.isascii() and sentence.isprintable():
+            return line  # as it would come back: what is not ASCII is the icon
+        return one_line(line)

@@ -4,15 +4,11 @@ A call such as ``log.warning("connection_lost", account=…)`` becomes a record 
 a ``LogLine`` and whose attributes are the fields. The thread makes of it the line with its icon, or a line of JSON.
 """
 
-import copy
 import logging
-import queue
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +16,21 @@ import structlog
 
 from adapters.redaction import HIDDEN, is_secret_key, redacted, redacted_value
 from engine.console.format import iso, rounded
-from engine.console.lasting_file import LogFile
-from engine.console.messages import LOG_EVENTS, NAMES, names_in, render
+from engine.console.lasting_file import LinesTogether, LogFile
+from engine.console.log_record import OF_RECORDS, PROCESSORS, EventLogger, LogLine
+from engine.console.log_thread import LogThread
+from engine.console.messages import LOG_EVENTS, NAMES, names_in, told_by
 from engine.console.safe_text import json_text, one_line, safe_lines, safe_repr
 
-LINES_QUEUED = 10_000
-"""Lines that may wait for the thread; more are dropped and counted, because memory is worth more than a line."""
 LINES_RECENT = 8
 STOP_TIMEOUT = 2.0
 """Seconds that the last lines get to be written."""
-FULL_PAUSE = 0.02
-"""Seconds between two looks whether a full queue has room."""
 DATES = "%Y-%m-%d %H:%M:%S"
 TELETHON = "holdfast.telethon"
 """Logger of all clients; each has a child named after its session file."""
 
 LEVELS = {TELETHON: logging.WARNING, "transitions": logging.WARNING, "asyncio": logging.WARNING}
 """Levels of loggers that say much, unless the config has others."""
-OF_RECORDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-"""Attributes that each record has, and that are no fields."""
-
-
-class LogLine:
-    """An event and its fields; as text it is its line. It is made when a handler wants it, and once."""
-
-    __slots__ = ("_text", "fields")
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self.fields = fields
-        """The fields, and the event's name as ``event``."""
-        self._text: str | None = None
-
-    def __str__(self) -> str:
-        if self._text is None:
-            self._text = render(self.fields["event"], self.fields)
-        return self._text
-
-
-def to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[LogLine], dict[str, Any]]:
-    """Return what the standard library's logger is called with: the line, and each field as an attribute."""
-    line = LogLine(event)
-    extra = event
-    if not OF_RECORDS.isdisjoint(event):
-        extra = {key: value for key, value in event.items() if key not in OF_RECORDS}
-    if event["event"] not in LOG_EVENTS:
-        str(line)  # now: values of the user's own may change before the thread sees them
-    return (line,), {"extra": extra, "exc_info": None}
 
 
 class TextLines(logging.Formatter):
@@ -153,73 +118,17 @@ def _shown(value: Any) -> Any:
     return value
 
 
-class _BoundedHandler(QueueHandler):
-    """Puts lines into the queue, and drops what does not fit."""
-
-    dropped = 0
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Make a record ready for the thread; the copy that is usually made costs more than the line itself."""
-        if record.exc_info:
-            prepared = copy.copy(record)  # other handlers may still want the exception itself
-            prepared.exc_text = record.exc_text or _EXCEPTIONS.formatException(record.exc_info)
-            prepared.exc_info = None
-            record = prepared
-        if not isinstance(record.msg, LogLine):
-            record.msg, record.args = _message(record), None
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.dropped += 1
-
-
-class _Listener(QueueListener):
-    """Hands lines to the handlers, each for itself: what one of them raises ends neither the others nor the thread."""
-
-    def handle(self, record: logging.LogRecord) -> None:
-        for handler in self.handlers:
-            with suppress(Exception):
-                handler.handle(record)
-
-    def finish(self, timeout: float) -> bool:
-        """Hand over what waits, and end the thread; return False if it has not ended within ``timeout`` seconds.
-
-        It is given up then: a terminal that takes no more must not keep the process.
-        """
-        until = time.monotonic() + timeout
-        while self._thread is not None and (left := until - time.monotonic()) > 0:
-            try:
-                self.enqueue_sentinel()
-            except queue.Full:
-                time.sleep(FULL_PAUSE)
-                continue
-            self._thread.join(left)
-            return not self._thread.is_alive()
-        return False
-
-
-_EXCEPTIONS = logging.Formatter()
-
-
-def _message(record: logging.LogRecord) -> str:
-    """Return a record's message; of a call whose arguments do not fit, what they are: the line is not lost."""
-    try:
-        return record.getMessage()
-    except Exception as exc:
-        arguments = record.args if isinstance(record.args, tuple) else (record.args,)
-        given = ", ".join(map(safe_repr, (record.msg, *arguments)))
-        return f"{given} (this log call is wrong: {type(exc).__name__})"
-
-
-class RecentLines(logging.Handler):
+class RecentLines(LinesTogether):
     """Keeps the last lines for the screen."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: deque[tuple[int, str]] = deque(maxlen=LINES_RECENT)
+
+    def handle_together(self, records: Sequence[logging.LogRecord]) -> None:
+        """Keep the last of several lines; those that would be gone at once are not even written out."""
+        for record in [record for record in records if self.filter(record)][-LINES_RECENT:]:
+            self.emit(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
@@ -256,14 +165,9 @@ def _file(
     return handler
 
 
-PROCESSORS = (structlog.stdlib.filter_by_level, structlog.processors.format_exc_info, to_record)
-
-
 def standard_logger(name: str) -> Any:
     """Return a logger for events that go to the standard library's logger ``name``, however structlog is set up."""
-    return structlog.wrap_logger(
-        logging.getLogger(name), processors=PROCESSORS, wrapper_class=structlog.stdlib.BoundLogger
-    )
+    return structlog.wrap_logger(logging.getLogger(name), processors=PROCESSORS, wrapper_class=EventLogger)
 
 
 def configure() -> None:
@@ -271,7 +175,7 @@ def configure() -> None:
     structlog.configure(
         processors=PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=EventLogger,
         cache_logger_on_first_use=True,
     )
 
@@ -300,23 +204,22 @@ def opened(
         _file(directory / "engine.log", lines, _of_engine, shown),
         _file(directory / "telethon.log", lines if as_json else TextLines(names=True), _of_telethon, shown),
     )
-    waiting: queue.Queue[Any] = queue.Queue(LINES_QUEUED)
-    entrance = _BoundedHandler(waiting)
-    listener = _Listener(waiting, *files, shown)
+    thread = LogThread((*files, shown))
     root = logging.getLogger()
     before = _set_levels({"root": logging.INFO, **LEVELS, **(levels or {})})
-    root.addHandler(entrance)
-    listener.start()
+    root.addHandler(thread)
     try:
-        yield
+        with told_by(thread.tell):
+            yield
     finally:
-        root.removeHandler(entrance)
+        ended = thread.finish(STOP_TIMEOUT)
+        root.removeHandler(thread)
         _set_levels(before)
-        if listener.finish(STOP_TIMEOUT):
+        if ended:
             for handler in files:
                 handler.close()
-        if entrance.dropped:
-            _say(f"{entrance.dropped} log lines were dropped: the terminal or disk was too slow")
+        if thread.dropped:
+            _say(f"{thread.dropped} log lines were dropped: the terminal or disk was too slow")
         for handler in files:
             if handler.lost:
                 _say(f"{handler.path}: the last {handler.lost} lines of the log could not be written")

@@ -6,7 +6,8 @@ The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 netwo
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -33,6 +34,8 @@ NAMES: Final = ("account", "path", "config", "command", "group", "function", "ha
 
 LINKED: Final = (State.HEALTHY, State.TIMEOUT)
 ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
+
+_OF_FILES: Final = (DatabaseLocked, DatabaseUnavailable)
 
 Told = tuple[int, str, dict[str, Any]]
 """Level, name of the event, fields."""
@@ -180,7 +183,7 @@ def events_of(account: str, step: Step) -> list[Told]:
     told: list[Told] = []
     event = EVENT_BY_NAME[record.event]
     again = record.target is State.TIMEOUT and record.source is State.TIMEOUT and "Probe" in record.effects
-    if issubclass(event, DatabaseLocked | DatabaseUnavailable) and record.target in LINKED:
+    if event in _OF_FILES and record.target in LINKED:
         told.append(_file_waits(account, record))
     elif issubclass(event, Failure):
         told.append(_failed(account, record))
@@ -209,7 +212,26 @@ def events_of(account: str, step: Step) -> list[Told]:
     return told
 
 
+_tellers: Final[list[Callable[[str, Step], None]]] = []
+"""Who logs decisions, the last one of them: the thread of the log that is open."""
+
+
+@contextmanager
+def told_by(tell: Callable[[str, Step], None]) -> Iterator[None]:
+    """Let ``tell`` log the decisions of the block."""
+    _tellers.append(tell)
+    try:
+        yield
+    finally:
+        _tellers.remove(tell)
+
+
 def narrate(account: str, step: Step) -> None:
-    """Log a decision."""
+    """Log a decision; while the log is open, its thread does that."""
+    if step.record.quiet:
+        return
+    if _tellers:
+        _tellers[-1](account, step)
+        return
     for level, name, fields in events_of(account, step):
         log.log(level, name, **fields)
