@@ -8,7 +8,7 @@ Triggers keep the count of each kind and state.
 
 from typing import Final
 
-from adapters.sqlite.queue import ROWS, Statement, cell
+from adapters.sqlite.queue import Statement, cell
 from states.clock import NOTICED_WITHIN
 
 TABLES: Final = (
@@ -59,8 +59,9 @@ CHANGING: Final = (
 
 JOB = Statement(
     "job",
-    f"{ROWS} UPDATE jobs SET {', '.join(f'{name} = {cell(number)}' for number, name in enumerate(CHANGING, 1))} "
+    f"UPDATE jobs SET {', '.join(f'{name} = {cell(number)}' for number, name in enumerate(CHANGING, 1))} "
     f"FROM rows WHERE jobs.id = {cell(0)} AND jobs.state IN ('queued', 'running')",
+    width=1 + len(CHANGING),
     order=10,
     latest=True,
 )
@@ -68,36 +69,41 @@ JOB = Statement(
 
 CHARGE = Statement(
     "charge",
-    f"{ROWS} INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(5)))} FROM rows",
+    f"INSERT OR IGNORE INTO job_charges SELECT {', '.join(map(cell, range(5)))} FROM rows",
+    width=5,
     order=11,
 )
 """(job, until, kind, account, length): each start is charged, also with another account or after a retry."""
 
 FORGIVE = Statement(
     "forgive",
-    f"{ROWS} DELETE FROM job_charges WHERE until < (SELECT max({cell(0)}) FROM rows)",
+    f"DELETE FROM job_charges WHERE until < (SELECT max({cell(0)}) FROM rows)",
+    width=1,
     order=12,
 )
 """(now): deletes the charges that are over."""
 
 RESULT = Statement(
     "result",
-    f"{ROWS} INSERT OR REPLACE INTO job_results SELECT {', '.join(map(cell, range(3)))} FROM rows",
+    f"INSERT OR REPLACE INTO job_results SELECT {', '.join(map(cell, range(3)))} FROM rows",
+    width=3,
     order=13,
 )
 """(job, number, value as JSON)"""
 
 MESSAGE = Statement(
     "message",
-    f"{ROWS} INSERT OR IGNORE INTO messages SELECT {', '.join(map(cell, range(7)))} FROM rows",
+    f"INSERT OR IGNORE INTO messages SELECT {', '.join(map(cell, range(7)))} FROM rows",
+    width=7,
     order=14,
 )
 """(owner, chat, id, at, sender, text, job)"""
 
 DUE = Statement(
     "due",
-    f"""{ROWS} UPDATE jobs SET due = NULL, wait = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
+    f"""UPDATE jobs SET due = NULL, wait = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting
     WHERE state = 'queued' AND due <= (SELECT max({cell(0)}) FROM rows) ORDER BY due LIMIT 1000)""",
+    width=1,
     order=15,
 )
 """(now): makes the first thousand jobs ready whose time has come."""
@@ -105,24 +111,27 @@ DUE = Statement(
 _BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN {cell(1)} - {NOTICED_WITHIN} AND {cell(1)})"
 MOVE_JOBS = Statement(
     "move jobs",
-    f"""{ROWS} UPDATE jobs SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
+    f"""UPDATE jobs SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
     WHERE state = 'queued' AND due IS NOT NULL AND wait IS NOT NULL
     AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="due", length="wait")})""",
+    width=2,
     order=17,
 )
 """(shift, now): moves the waits of jobs with a clock that was set; see ``states.clock``."""
 MOVE_CHARGES = Statement(
     "move charges",
-    f"""{ROWS} UPDATE OR REPLACE job_charges SET until = min(until + {cell(0)}, {cell(1)} + length) FROM rows
+    f"""UPDATE OR REPLACE job_charges SET until = min(until + {cell(0)}, {cell(1)} + length) FROM rows
     WHERE length IS NOT NULL AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="until", length="length")})""",
+    width=2,
     order=18,
 )
 """(shift, now): moves the places that are taken in budgets likewise."""
 
 RECOVER = Statement(
     "recover",
-    f"""{ROWS} UPDATE jobs SET state = 'queued', losses = losses + 1, detail = {cell(0)}
+    f"""UPDATE jobs SET state = 'queued', losses = losses + 1, detail = {cell(0)}
     FROM rows WHERE state = 'running'""",
+    width=1,
     order=9,
 )
 """(why): puts the jobs back into the queue that ran when an engine died; each counts that as a lost connection."""
@@ -134,22 +143,25 @@ TRACES: Final = (
 """The traceback of each job's last failure: apart, because only ``jobs show`` reads it."""
 TRACE = Statement(
     "trace",
-    f"{ROWS} INSERT OR REPLACE INTO job_traces SELECT {cell(0)}, {cell(1)} FROM rows",
+    f"INSERT OR REPLACE INTO job_traces SELECT {cell(0)}, {cell(1)} FROM rows",
+    width=2,
     order=20,
 )
 """(job, trace)"""
 
 UNREADABLE = Statement(
     "unreadable job",
-    f"""{ROWS} UPDATE jobs SET state = 'failed', due = NULL, detail = {cell(1)}, ended = {cell(2)}
+    f"""UPDATE jobs SET state = 'failed', due = NULL, detail = {cell(1)}, ended = {cell(2)}
     FROM rows WHERE jobs.id = {cell(0)} AND state = 'queued'""",
+    width=3,
     order=19,
 )
 """(job, why, now): ends a job whose row cannot be read, so that the jobs behind it can begin. Its data stay."""
 PRUNE_JOBS = Statement(
     "prune jobs",
-    f"""{ROWS} DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
+    f"""DELETE FROM jobs WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_ended
     WHERE state IN ('done', 'cancelled') AND ended < (SELECT max({cell(0)}) FROM rows) ORDER BY ended LIMIT 256)""",
+    width=1,
     order=16,
 )
 """(before): deletes the first 256 jobs that ended before then, with their results. Failed jobs stay."""

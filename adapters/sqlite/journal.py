@@ -2,14 +2,19 @@
 
 A record and the snapshot after it are stored in one transaction, in the order of writing. So the stored snapshot of an
 account is the one after its last stored record, except for routine (quiet) steps, which the journal leaves out.
+
+Routine changes only when an account last answered. So its snapshots wait in memory, and those of all accounts are
+stored together, twice a minute and at the end; a crash loses so much of these times, and nothing else.
 """
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import anyio.to_thread
 from attrs import define, field
@@ -17,7 +22,7 @@ from attrs import define, field
 from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
-from adapters.sqlite.errors import DatabaseUnusable, translating_errors
+from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.queue import Statement
@@ -32,13 +37,19 @@ from states.snapshot import Snapshot
 
 _Row = tuple[Statement, tuple[Any, ...]]
 
+SAVE_SECONDS: Final = 30.0
+"""How long a snapshot that only routine has changed may wait in memory."""
+_SAVED_AT_ONCE: Final = 256
+_SAVE_PAUSE: Final = 0.02
+"""Seconds between so many and the next: storing ten thousand at once would hold up the loop."""
+
 
 @define(eq=False)
 class JournalWriter:
     """Appends to the journal. One per process; the event loop never waits for SQLite.
 
-    ``begin_life``, ``write`` and ``save`` queue rows; they return at once unless the writer's queue is full, and raise
-    what ``GroupWriter.write`` raises. ``flush`` waits until the rows are durable.
+    ``begin_life`` and ``write`` queue rows; they return at once unless the writer's queue is full, and raise what
+    ``GroupWriter.write`` raises. ``flush`` waits until the rows are durable.
     """
 
     path: Path
@@ -47,7 +58,9 @@ class JournalWriter:
     """The identity of the engine that writes, which its lives have."""
     _named: set[str] = field(factory=set, init=False)
     """Names that the writer has already: this only saves rows, since storing a name twice does no harm."""
-    _last: dict[str, Snapshot] = field(factory=dict, init=False)
+    _unsaved: dict[str, Snapshot] = field(factory=dict, init=False)
+    """The snapshots that only routine has changed since they were stored, by account."""
+    _saving: asyncio.TimerHandle | None = field(default=None, init=False)
 
     @classmethod
     async def open(
@@ -98,11 +111,11 @@ class JournalWriter:
         await self._write_together(
             (account,),
             (schema.POLICY, (text,)),
-            (schema.LIFE, (account, snapshot.life, schema.real(at), text, state)),
-            (schema.SNAPSHOT, (account, schema.real(at), state)),
+            (schema.LIFE, (account, snapshot.life, at, text, state)),
+            (schema.SNAPSHOT, (account, at, state)),
             (schema.PRESENT, (account, snapshot.life, self.engine)),
         )
-        self._last[account] = snapshot
+        self._unsaved.pop(account, None)
 
     async def end_life(self, account: str, life: int) -> None:
         """Store that a life is over although its last snapshot does not say so: an error of the engine ended it."""
@@ -113,30 +126,56 @@ class JournalWriter:
         if record.quiet:
             await self.save(account, snapshot)
             return
+        source, target = str(record.source), str(record.target)
         row = (
-            account, snapshot.life, record.source, record.event, record.target, record.rule, record.attempt,
-            record.failures, schema.real(record.at), schema.real(record.dwell), schema.real(record.delay),
-            schema.real(record.draw), schema.real(record.deadline), encode_body(record),
+            account, snapshot.life, source, record.event, target, record.rule, record.attempt, record.failures,
+            record.at, record.dwell, record.delay, record.draw, record.deadline, encode_body(record),
         )  # fmt: skip
         await self._write_together(
-            (account, record.source, record.event, record.target, record.rule),
+            (account, source, record.event, target, record.rule),
             (schema.RECORD, row),
-            (schema.SNAPSHOT, (account, schema.real(record.at), encode_snapshot(snapshot))),
+            (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))),
         )
-        self._last[account] = snapshot
+        self._unsaved.pop(account, None)
 
     async def save(self, account: str, snapshot: Snapshot) -> None:
-        """Store ``snapshot``, the state after a quiet step. Of several queued in a row only the last is stored."""
-        if self._last.get(account) is snapshot:
-            return
-        # A quiet step changes only these times, so the latest of them says when it was.
-        at = max(snapshot.since, snapshot.last_success or 0.0, snapshot.proved_at or 0.0)
-        row = (schema.SNAPSHOT, (account, schema.real(at), encode_snapshot(snapshot)))
-        if account in self._named:
-            await self._writer.write(*row)  # alone in its transaction: only such a row can be replaced in the queue
-        else:
-            await self._write_together((account,), row)
-        self._last[account] = snapshot
+        """Store ``snapshot``, the state after a quiet step, within ``SAVE_SECONDS`` or with the next record.
+
+        Raises what ``GroupWriter.write`` raises, and does not wait.
+        """
+        self._writer.raise_if_over()
+        self._unsaved[account] = snapshot
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().call_later(SAVE_SECONDS, self._save_some)
+
+    def _save_some(self) -> None:
+        """Queue snapshots of some accounts, and come back for the others."""
+        self._saving = None
+        accounts = list(islice(self._unsaved, _SAVED_AT_ONCE))
+        with suppress(WriterBroken, WriterClosed):  # whoever writes a record is told
+            stored = self._writer.offer(self._rows_of(accounts))
+            if stored:
+                for account in accounts:
+                    del self._unsaved[account]
+            if self._unsaved:
+                wait = _SAVE_PAUSE if stored else SAVE_SECONDS
+                self._saving = asyncio.get_running_loop().call_later(wait, self._save_some)
+
+    def _save_all(self) -> None:
+        """Queue the snapshots of all accounts, even if there is no room."""
+        if self._unsaved:
+            self._writer.offer(self._rows_of(list(self._unsaved)), always=True)
+            self._unsaved.clear()
+
+    def _rows_of(self, accounts: Sequence[str]) -> list[_Row]:
+        """Return the rows that store the unsaved snapshots of these accounts."""
+        rows: list[_Row] = [(schema.NAME, (account,)) for account in accounts if account not in self._named]
+        for account in accounts:
+            at = self._unsaved[account]
+            # A quiet step changes only these times, so the latest of them says when it was.
+            time = max(at.since, at.last_success or 0.0, at.proved_at or 0.0)
+            rows.append((schema.SNAPSHOT, (account, time, encode_snapshot(at))))
+        return rows
 
     async def remember_login(self, account: str, login: str, user: int | None) -> None:
         """Store whose login an account has: the fingerprint of its key, and the user if it is known."""
@@ -161,8 +200,10 @@ class JournalWriter:
         """Return when the file was compared with the one that is open, and replaced if it was lost."""
         await self._writer.look()
 
-    async def flush(self) -> None:
-        """Return when everything written before is durable."""
+    async def flush(self, *, routine: bool = True) -> None:
+        """Return when everything written before is durable; without ``routine``, what ``save`` keeps can wait."""
+        if routine and self._unsaved:
+            self._save_all()
         await self._writer.flush()
 
     async def snapshots(self) -> dict[str, Snapshot]:
@@ -188,9 +229,17 @@ class JournalWriter:
 
     async def aclose(self, timeout: float) -> int:
         """Save the queued rows and close, within ``timeout`` seconds. Return how many rows could not be saved."""
+        if self._saving is not None:
+            self._saving.cancel()
+        with suppress(WriterBroken, WriterClosed):
+            self._save_all()
         return await self._writer.aclose(timeout)
 
     async def _write_together(self, names: tuple[str, ...], *rows: _Row) -> None:
+        if self._named.issuperset(names):
+            if not self._writer.offer(rows):
+                await self._writer.write_together(rows)
+            return
         new = [name for name in dict.fromkeys(names) if name not in self._named]
         await self._writer.write_together([*((schema.NAME, (name,)) for name in new), *rows])
         self._named.update(new)  # only now: a cancelled write has queued nothing

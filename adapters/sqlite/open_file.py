@@ -63,7 +63,9 @@ class OpenFile:
     _marks: set[int] = field(factory=set, init=False)
     """The marks that the header may have now; none before the file was marked."""
     _file: _Identity | None = field(default=None, init=False)
-    _beside: dict[str, _Identity | None] = field(factory=dict, init=False)
+    _beside: dict[Path, _Identity | None] = field(factory=dict, init=False)
+    """The files beside it. Their places are found once: a link above them that moves makes the file another one."""
+    _log: Path = field(init=False)
     _size: int = field(default=0, init=False)
     """The file's size in bytes at the last look."""
 
@@ -75,11 +77,15 @@ class OpenFile:
             with suppress(OSError):
                 self._descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor is not None:
+            self._log = beside(self.path, LOG)
             with suppress(sqlite3.Error):
                 self.connection.execute("PRAGMA wal_autocheckpoint = 0")  # see ``move_log``
+                # A log that was moved is written from its beginning again, and cut to this length: it is as long as
+                # ``MAX_LOG_BYTES`` only when it is full again, not for ever.
+                self.connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES * 15 // 16}")
                 self._mark()
                 self._file = identity(self.path)
-                self._beside = {suffix: identity(beside(self.path, suffix)) for suffix in (LOG, INDEX)}
+                self._beside = {path: identity(path) for path in (self._log, beside(self.path, INDEX))}
 
     def look(self) -> Loss | None:
         """Return what happened to the file; None if it is the one that is open. A few system calls."""
@@ -103,9 +109,9 @@ class OpenFile:
         self._size = size
         if self._is_restored():
             return Loss.OVERWRITTEN
-        for suffix, known in self._beside.items():
+        for path, known in self._beside.items():
             with suppress(OSError):
-                if known is not None and identity(beside(self.path, suffix)) != known:
+                if known is not None and identity(path) != known:
                     return Loss.LOG_GONE
         if len(self._marks) > 1:
             with suppress(sqlite3.Error):
@@ -129,7 +135,7 @@ class OpenFile:
     def move_log(self) -> None:
         """Move the log into the file when it has become long. Raises ``sqlite3`` errors."""
         with suppress(OSError):
-            if self._marks and os.stat(beside(self.path, LOG)).st_size >= MAX_LOG_BYTES:
+            if self._marks and os.stat(self._log).st_size >= MAX_LOG_BYTES:
                 self._mark()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from adapters.sqlite.queue import ROWS, Statement, cell
+from adapters.sqlite.queue import Statement, cell
 
 TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS logins (
@@ -15,8 +15,9 @@ and until when. ``file_moves``: backups that are still to be renamed, because a 
 
 LOGIN = Statement(
     "login",
-    f"""{ROWS} INSERT OR REPLACE INTO logins
+    f"""INSERT OR REPLACE INTO logins
     SELECT (SELECT id FROM names WHERE name = {cell(0)}), {cell(1)}, {cell(2)} FROM rows""",
+    width=3,
     order=21,
 )
 """(account, fingerprint of the key, user or None)"""

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from adapters.sqlite import rename_schema, schema
+from adapters.sqlite import rename_schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
 from adapters.sqlite.errors import translating_errors
 from adapters.sqlite.reader import JournalReader
@@ -75,8 +75,8 @@ def rename(path: Path, renames: Sequence[Rename], files: Iterable[FileMove], now
         connection.execute(rename_schema.NAME_BOTH)
         for statement in rename_schema.MOVE:
             connection.execute(statement)
-        told = [(schema.real(now), each.former, each.name) for each in renames]
-        connection.executemany("INSERT INTO renames VALUES (CAST(? AS REAL), ?, ?)", told)
+        told = [(now, each.former, each.name) for each in renames]
+        connection.executemany("INSERT INTO renames VALUES (?, ?, ?)", told)
         connection.executemany("INSERT OR REPLACE INTO file_moves VALUES (?, ?)", list(files))
 
 

@@ -5,7 +5,6 @@ began. Where that cannot be followed (a record is spoilt too, or other rules dec
 what can still be read: its holds, whether it is paused, and why it was stopped.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -137,8 +136,7 @@ def _store(connection: sqlite3.Connection, made: Iterable[tuple[str, Snapshot, b
     with transaction(connection):
         for name, snapshot, exact in made:
             at = max(snapshot.since, snapshot.last_success or 0.0, snapshot.proved_at or 0.0)
-            row = (name, schema.real(at), encode_snapshot(snapshot))
-            connection.execute(schema.SNAPSHOT.sql, (json.dumps([row]),))
+            schema.SNAPSHOT.execute(connection, [(name, at, encode_snapshot(snapshot))])
             if not exact:
                 last = connection.execute(schema.LAST_SEQ, (name,)).fetchone()[0]
-                connection.execute(schema.BASE.sql, (json.dumps([(name, snapshot.life, last, None)]),))
+                schema.BASE.execute(connection, [(name, snapshot.life, last, None)])

@@ -1,7 +1,8 @@
 """The tables of ``engine.db``, and the statements that fill them.
 
 Names (accounts, states, events, rules) are stored once and referred to by number, which more than halves a row. The
-SQL itself assigns and finds the numbers, so they are right whatever was written before, and by whichever program.
+numbers are assigned and found in the transaction that uses them (``names.py``), so they are right whatever was written
+before, and by whichever program.
 
 A journal row is found by its ``seq`` or by (account, seq), which is what ``journal_by_account`` holds: SQLite appends
 the ``seq`` to each entry of the index. Rows are ordered by writing, never by ``at``: a wall clock can be set back.
@@ -23,7 +24,7 @@ from typing import Final, NoReturn
 from adapters.sqlite import job_schema, rename_schema
 from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
-from adapters.sqlite.queue import ROWS, Statement, cell
+from adapters.sqlite.queue import Statement, cell
 
 _TABLES: Final = {"names", "policies", "lives", "journal", "snapshots"}
 """The tables that every version of the schema has."""
@@ -66,83 +67,86 @@ VERSION = len(MIGRATIONS)
 """The schema that this version writes."""
 
 
-def _real(number: int) -> str:
-    """Return the SQL of a number that comes as text, see ``real``."""
-    return f"CAST({cell(number)} AS REAL)"
-
-
 def _name(number: int) -> str:
     return f"(SELECT id FROM names WHERE name = {cell(number)})"
 
 
 NAME = Statement(
     "name",
-    f"{ROWS} INSERT OR IGNORE INTO names (name) SELECT {cell(0)} FROM rows",
+    f"INSERT OR IGNORE INTO names (name) SELECT {cell(0)} FROM rows",
+    width=1,
     order=0,
 )
 """(name)"""
 
 POLICY = Statement(
     "policy",
-    f"{ROWS} INSERT OR IGNORE INTO policies (policy) SELECT {cell(0)} FROM rows",
+    f"INSERT OR IGNORE INTO policies (policy) SELECT {cell(0)} FROM rows",
+    width=1,
     order=1,
 )
 """(policy as JSON)"""
 
 LIFE = Statement(
     "life",
-    f"""{ROWS} INSERT INTO lives (account, life, at, policy, snapshot)
-    SELECT {_name(0)}, {cell(1)}, {_real(2)}, (SELECT id FROM policies WHERE policy = {cell(3)}), {cell(4)}
+    f"""INSERT INTO lives (account, life, at, policy, snapshot)
+    SELECT {_name(0)}, {cell(1)}, {cell(2)}, (SELECT id FROM policies WHERE policy = {cell(3)}), {cell(4)}
     FROM rows WHERE true
     ON CONFLICT (account, life)
     DO UPDATE SET at = excluded.at, policy = excluded.policy, snapshot = excluded.snapshot""",
+    width=5,
     order=2,
 )
 """(account, life, at, policy as JSON, snapshot as JSON)"""
 
 RECORD = Statement(
     "record",
-    f"""{ROWS} INSERT INTO journal (account, life, source, event, target, rule, attempt, failures,
+    f"""INSERT INTO journal (account, life, source, event, target, rule, attempt, failures,
         at, dwell, delay, draw, deadline, body)
-    SELECT {_name(0)}, {cell(1)}, {_name(2)}, {_name(3)}, {_name(4)}, {_name(5)}, {cell(6)}, {cell(7)},
-        {_real(8)}, {_real(9)}, {_real(10)}, {_real(11)}, {_real(12)}, {cell(13)}
-    FROM rows""",
+    SELECT {", ".join(map(cell, range(14)))} FROM rows""",
+    width=14,
     order=3,
+    names=(0, 2, 3, 4, 5),
 )
 """(account, life, source, event, target, rule, attempt, failures, at, dwell, delay, draw, deadline, body as JSON)"""
 
 SNAPSHOT = Statement(
     "snapshot",
-    f"""{ROWS} INSERT INTO snapshots (account, seq, at, snapshot)
-    SELECT {_name(0)},
-        coalesce((SELECT seq FROM journal WHERE account = {_name(0)} ORDER BY seq DESC LIMIT 1), 0),
-        {_real(1)}, {cell(2)}
+    f"""INSERT INTO snapshots (account, seq, at, snapshot)
+    SELECT {cell(0)},
+        coalesce((SELECT seq FROM journal WHERE account = {cell(0)} ORDER BY seq DESC LIMIT 1), 0),
+        {cell(1)}, {cell(2)}
     FROM rows WHERE true
     ON CONFLICT (account) DO UPDATE SET seq = excluded.seq, at = excluded.at, snapshot = excluded.snapshot""",
+    width=3,
     order=4,
     latest=True,
+    names=(0,),
 )
 """(account, at, snapshot as JSON); after ``RECORD``, because it notes the ``seq`` of the account's last record."""
 
 BASE = Statement(
     "base",
-    f"""{ROWS} UPDATE lives SET pruned_to = {cell(2)}, base = {cell(3)} FROM rows
+    f"""UPDATE lives SET pruned_to = {cell(2)}, base = {cell(3)} FROM rows
     WHERE account = {_name(0)} AND life = {cell(1)}""",
+    width=4,
     order=5,
 )
 """(account, life, last seq that is deleted, snapshot after it as JSON or None)"""
 
 PRUNE = Statement(
     "prune",
-    f"{ROWS} DELETE FROM journal WHERE seq <= (SELECT max({cell(0)}) FROM rows)",
+    f"DELETE FROM journal WHERE seq <= (SELECT max({cell(0)}) FROM rows)",
+    width=1,
     order=6,
 )
 """(last seq to delete); all before it are deleted, too."""
 
 FORGET = Statement(
     "forget",
-    f"""{ROWS} DELETE FROM lives WHERE rowid IN (
+    f"""DELETE FROM lives WHERE rowid IN (
         SELECT lives.rowid FROM rows JOIN lives ON lives.account = {_name(0)} AND lives.life <= {cell(1)})""",
+    width=2,
     order=7,
 )
 """(account, life); all lives of the account before it are deleted, too."""
@@ -156,29 +160,22 @@ SELECT_SNAPSHOTS = """SELECT (SELECT name FROM names WHERE id = account) AS name
 
 PRESENT = Statement(
     "present",
-    f"""{ROWS} INSERT INTO present (account, life, engine) SELECT {_name(0)}, {cell(1)}, {cell(2)}
+    f"""INSERT INTO present (account, life, engine) SELECT {_name(0)}, {cell(1)}, {cell(2)}
     FROM rows WHERE true
     ON CONFLICT (account) DO UPDATE SET life = excluded.life, engine = excluded.engine""",
+    width=3,
     order=8,
 )
 """(account, life, identity of the engine)"""
 
 ABSENT = Statement(
     "absent",
-    f"""{ROWS} DELETE FROM present WHERE rowid IN (
+    f"""DELETE FROM present WHERE rowid IN (
         SELECT present.rowid FROM rows JOIN present ON present.account = {_name(0)} AND present.life = {cell(1)})""",
+    width=2,
     order=9,
 )
 """(account, life): no engine lives this life any more, although its last snapshot does not say so."""
-
-
-def real(number: float | None) -> str | None:
-    """Return ``number`` with 18 digits, as text.
-
-    A replay needs the same number bit for bit. Python writes the shortest form, and not every build of SQLite rounds
-    that as Python does; with one digit more than a double needs, every build finds the same double.
-    """
-    return None if number is None else f"{number:.18g}"
 
 
 def schema_version(connection: sqlite3.Connection, path: Path) -> int:

@@ -1,6 +1,6 @@
 """Group commit: many small writes of an event loop, few durable transactions of one thread.
 
-    loop    write ──▶ queue (bounded) ──▶ thread    BEGIN IMMEDIATE; one INSERT … FROM json_each per statement; COMMIT
+    loop    write ──▶ queue (bounded) ──▶ thread    BEGIN IMMEDIATE; one INSERT … FROM rows per statement; COMMIT
       ▲                                     │
       └── acknowledge, one call per batch ◀─┘
 
@@ -16,14 +16,11 @@ handler, and it could hit a transaction that is about to succeed.
 
 import asyncio
 import contextlib
-import json
-import math
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,7 @@ from attrs import define, field, frozen
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.queue import Queue, QueuedRow, QueuedWrite, Statement, batch_rows
+from adapters.sqlite.queue import Queue, QueuedWrite, Row, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.written_database import WrittenDatabase
 from states.events import DatabaseLocked, Failure, Unexpected
@@ -48,25 +45,6 @@ _CLOSING_RETRY_SECONDS = 0.02
 _ORPHAN_TIMEOUT = 5.0
 """Seconds that a thread goes on saving after its loop or its interpreter has ended."""
 _CLOSE_SLACK_SECONDS = 1.0
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-
-
-def _row_text(row: Sequence[Any]) -> str:
-    """Return a row as a JSON array (ASCII)."""
-    return f"[{','.join([_cell_text(value) for value in row])}]"
-
-
-def _cell_text(value: Any) -> str:
-    """Return a value as JSON. Most values need no encoder, and making one is slow."""
-    kind = type(value)
-    if kind is str:
-        return encode_basestring_ascii(value)
-    if value is None:
-        return "null"
-    if kind is int or (kind is float and math.isfinite(value)):
-        return repr(value)
-    return _encode(value)
 
 
 @frozen(kw_only=True)
@@ -115,6 +93,8 @@ class GroupWriter:
     _ended: anyio.Event = field(factory=anyio.Event, init=False)
     _bug: BaseException | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+    _wakes: bool = field(default=False, init=False)
+    """Whether the thread is to be woken at the end of the loop's turn."""
     # Shared with the thread; each is safe by itself.
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.get_running_loop, init=False)
     _queue: Queue = field(factory=Queue, init=False)
@@ -149,7 +129,7 @@ class GroupWriter:
         """Queue one row; return at once unless the queue is full. The row is not durable yet: see ``flush``.
 
         Raises ``WriterClosed`` after ``aclose``, ``WriterBroken`` after a bug in the thread, ``TypeError`` or
-        ``ValueError`` for a value that JSON does not have.
+        ``ValueError`` for a value that SQLite does not have.
         """
         await self.write_together(((statement, row),))
 
@@ -158,8 +138,8 @@ class GroupWriter:
 
         When the caller is cancelled while it waits for room, none of the rows is queued.
         """
-        # Encoded here, a row at a time: the thread would hold the GIL for a whole batch, and the error is the caller's.
-        write = QueuedWrite([QueuedRow(statement, row[0], _row_text(row)) for statement, row in rows])
+        # Checked here: the error is the caller's.
+        write = QueuedWrite([(statement, storable(row)) for statement, row in rows])
         # While a caller waits for room, all others queue behind it: none overtakes.
         if not self._admission.locked() and self._put(write):
             return
@@ -167,17 +147,26 @@ class GroupWriter:
             while not self._put(write):
                 await self._room.wait()
 
+    def offer(self, rows: Sequence[tuple[Statement, Sequence[Any]]], *, always: bool = False) -> bool:
+        """Queue rows as ``write_together`` does, without waiting; return False if there is no room.
+
+        With ``always`` they need no room: for the last ones.
+        """
+        if self._admission.locked() and not always:
+            return False
+        return self._put(QueuedWrite([(statement, storable(row)) for statement, row in rows]), always=always)
+
     async def flush(self) -> None:
         """Return when everything written before is durable. Raises as ``write`` does."""
         target = self._written
         if self._durable >= target:
             return
-        self._raise_if_over()
+        self.raise_if_over()
         reached: asyncio.Future[None] = self._loop.create_future()
         self._flushes.append((target, reached))
         await reached
         if self._durable < target:
-            self._raise_if_over()
+            self.raise_if_over()
 
     async def look(self) -> None:
         """Return when the file has been compared with the one that is open, and replaced if it was lost."""
@@ -212,18 +201,27 @@ class GroupWriter:
 
     # --- on the loop -------------------------------------------------------------------------------------------------
 
-    def _put(self, write: QueuedWrite) -> bool:
+    def _put(self, write: QueuedWrite, *, always: bool = False) -> bool:
         """Queue ``write`` if there is room; return whether there was."""
-        self._raise_if_over()
+        self.raise_if_over()
         if self._queue.replace(write):
             return True
-        if self.waiting >= self.max_waiting:
+        if self.waiting >= self.max_waiting and not always:
             return False
         self._written += 1
         self._queue.append(write)
+        if not self._wakes:
+            # At the end of the loop's turn: what else is written in it becomes durable in the same transaction.
+            self._wakes = True
+            self._loop.call_soon(self._wake)
         return True
 
-    def _raise_if_over(self) -> None:
+    def _wake(self) -> None:
+        self._wakes = False
+        self._queue.wake()
+
+    def raise_if_over(self) -> None:
+        """Raise what ``write`` would raise because the writer has ended."""
         if self._bug is not None:
             raise WriterBroken(
                 f"{self.path}: the writer stopped because of a bug ({_sentence(self._bug)}), {self.waiting} rows are "
@@ -234,8 +232,11 @@ class GroupWriter:
 
     def _acknowledge(self, rows: int, recovered: bool) -> None:
         self._durable += rows
-        while self._flushes and self._flushes[0][0] <= self._durable:
-            _resolve(self._flushes.popleft()[1])
+        flushes, durable = self._flushes, self._durable
+        while flushes and flushes[0][0] <= durable:
+            reached = flushes.popleft()[1]
+            if not reached.done():  # its caller may have been cancelled
+                reached.set_result(None)
         self._make_room()
         if recovered:
             self.on_trouble(None, self.waiting)
@@ -331,7 +332,7 @@ class GroupWriter:
         self._suspected.clear()
         return failure
 
-    def _store(self, batch: list[tuple[str, str]]) -> None:
+    def _store(self, batch: list[tuple[Statement, list[Row]]]) -> None:
         """Store one batch in one transaction: all of it or, with an exception, nothing.
 
         The turn ends between two tries: while a program that does not queue keeps its lock, a neighbour must not wait

@@ -5,7 +5,7 @@ All of it is for the writer's thread.
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field
@@ -13,8 +13,10 @@ from attrs import define, field
 from adapters.sqlite.errors import DatabaseUnusable, database_failure
 from adapters.sqlite.integrity import is_intact
 from adapters.sqlite.memory import Memory
+from adapters.sqlite.names import NameNumbers
 from adapters.sqlite.open_file import Loss, OpenFile
 from adapters.sqlite.process_queue import ProcessQueue
+from adapters.sqlite.queue import Row, Statement
 from adapters.sqlite.rescue import Rescue, rescue
 from adapters.sqlite.schema import schema_version
 from states.events import DatabaseCorrupt, DatabaseUnavailable, Failure
@@ -39,6 +41,7 @@ class WrittenDatabase:
     opened: OpenFile = field(init=False)
     """Whether the file is still the one that has the name."""
     _process_queue: ProcessQueue = field(init=False)
+    _numbers: NameNumbers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._process_queue = ProcessQueue(self.path)
@@ -46,6 +49,7 @@ class WrittenDatabase:
 
     def begin(self) -> None:
         """Set the connection up, and begin to watch the file."""
+        self._numbers = NameNumbers(self.connection)
         self.connection.execute(f"PRAGMA busy_timeout = {int(self.busy_timeout * 1000)}")
         self._watch()
 
@@ -68,7 +72,7 @@ class WrittenDatabase:
         """Return the typed event for an error in writing; None if it means a bug."""
         return database_failure(exc) or self._missing_tables()
 
-    def write(self, batch: Iterable[tuple[str, str]], gives_up: Callable[[], bool]) -> None:
+    def write(self, batch: Sequence[tuple[Statement, list[Row]]], gives_up: Callable[[], bool]) -> None:
         """Write one batch in one transaction, at this process's turn: all of it or, with an exception, nothing.
 
         ``gives_up`` ends the wait for the turn.
@@ -135,13 +139,16 @@ class WrittenDatabase:
         self.on_rescue(done)
         return None
 
-    def _execute(self, batch: Iterable[tuple[str, str]]) -> None:
+    def _execute(self, batch: Sequence[tuple[Statement, list[Row]]]) -> None:
         """Run the statements of a batch and commit; roll back if one fails."""
         try:
-            for sql, rows in batch:
-                self.connection.execute(sql, (rows,))
+            if any(statement.names for statement, _ in batch):
+                self._numbers.begin()
+            for statement, rows in batch:
+                statement.execute(self.connection, rows, self._numbers)
             self.connection.execute("COMMIT")
         except BaseException:
+            self._numbers.clear()  # of names that were written with the batch
             with contextlib.suppress(sqlite3.Error, MemoryError):
                 self._roll_back()
             raise

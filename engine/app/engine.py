@@ -289,7 +289,9 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity))
-        follower = self._follower = JournalFollower(journal.flush, partial(records, journal.path))
+        follower = self._follower = JournalFollower(
+            partial(journal.flush, routine=False), partial(records, journal.path)
+        )
         parts.callback(follower.wake, over=True)
         self.jobs.open(journal.jobs, self._client_of, self.clock)
         parts.push_async_callback(self.jobs.close)

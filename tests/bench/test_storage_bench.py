@@ -36,7 +36,7 @@ async def test_every_operation_that_was_counted_is_there(name: str, tmp_path: Pa
     async with producers.CONTENDERS[name](file) as put:
         for number in range(5):
             await put(number)
-            assert ask(file, "select value from rows order by rowid") == [(value,) for value in range(number + 1)]
+            assert ask(file, "select value from numbers order by rowid") == [(value,) for value in range(number + 1)]
 
 
 async def test_the_rate_of_producers_counts_rows(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_busy_loop_and_its_writer_both_get_on(tmp_path: Path) -> None:
 def test_processes_lose_nothing(name: str, tmp_path: Path) -> None:
     """Each commit of each process is one row of its own number, and no process has an error."""
     outcomes = processes.together(name, tmp_path / "x.db", writers=2, seconds=0.2)
-    rows = Counter(value for (value,) in ask(tmp_path / "x.db", "select value from rows"))
+    rows = Counter(value for (value,) in ask(tmp_path / "x.db", "select value from numbers"))
     assert [outcome.errors for outcome in outcomes] == [0, 0]
     assert sorted(rows.values()) == sorted(outcome.commits for outcome in outcomes if outcome.commits)
 

@@ -17,13 +17,15 @@ from tests.timeouts import TIMEOUT
 TIMEOUTS = WriterTimeouts(busy=0.05, slice=0.05, retry=0.05)
 ROW = Statement(
     "row",
-    "INSERT INTO rows (name, number) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+    "INSERT INTO rows (name, number) SELECT column1, column2 FROM rows",
+    width=2,
 )
 LATEST = Statement(
     "latest",
     """INSERT INTO latest (name, number)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?) WHERE true
+    SELECT column1, column2 FROM rows WHERE true
     ON CONFLICT (name) DO UPDATE SET number = excluded.number""",
+    width=2,
     order=1,
     latest=True,
 )

@@ -10,6 +10,7 @@ import pytest
 from adapters.sqlite import job_schema
 from adapters.sqlite.connect import open_database
 from adapters.sqlite.jobs import NewJob, _queues, add
+from adapters.sqlite.queue import sql_for
 
 FEW, MANY = 200, 5000
 NOW = 1000.0
@@ -59,11 +60,11 @@ def told(sql: str, *values: object) -> Ask:
         pytest.param(lambda database: list(_queues(database)), id="queues"),
         pytest.param(told(job_schema.NEXT_DUE), id="next due"),
         pytest.param(told(job_schema.SELECT_READY, "send", "", 8), id="ready"),
-        pytest.param(told(job_schema.DUE.sql, f"[[{NOW}]]"), id="whose time has come"),
-        pytest.param(told(job_schema.RECOVER.sql, '[["why"]]'), id="recover"),
+        pytest.param(told(sql_for(job_schema.DUE, 1), NOW), id="whose time has come"),
+        pytest.param(told(sql_for(job_schema.RECOVER, 1), "why"), id="recover"),
         pytest.param(told(job_schema.COUNTS), id="counts"),
         pytest.param(told(job_schema.COUNT_OLD, NOW), id="what is old"),
-        pytest.param(told(job_schema.PRUNE_JOBS.sql, f"[[{NOW}]]"), id="old ones leave"),
+        pytest.param(told(sql_for(job_schema.PRUNE_JOBS, 1), NOW), id="old ones leave"),
     ],
 )
 def test_a_question_costs_the_same_among_many(ask: Ask, tmp_path: Path) -> None:

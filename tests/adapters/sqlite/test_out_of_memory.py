@@ -31,7 +31,7 @@ class Poor:
         return getattr(self.real, name)
 
 
-@pytest.mark.parametrize("word", ["BEGIN", "INSERT", "COMMIT"])
+@pytest.mark.parametrize("word", ["BEGIN", "WITH", "COMMIT"])
 async def test_rows_wait_for_memory(open_writer: OpenWriter, word: str) -> None:
     """Whichever statement lacks it, the batch is tried again and stored once, and the cause is told."""
     async with open_writer() as b:

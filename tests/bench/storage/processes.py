@@ -79,7 +79,7 @@ def together(name: str, path: Path, writers: int, seconds: float) -> list[Outcom
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(writers)]
     outcomes = [Outcome(**json.loads(process.communicate()[0])) for process in running]
     with closing(sqlite3.connect(path)) as database:
-        ((stored,),) = database.execute("select count(*) from rows").fetchall()
+        ((stored,),) = database.execute("select count(*) from numbers").fetchall()
     committed = sum(outcome.commits for outcome in outcomes)
     assert stored == committed, f"{committed} commits, {stored} rows"
     return outcomes
