@@ -135,7 +135,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             log.error("engine_failed", detail=CANCELLED)
             code = 1
     if fleet.at_stop:
-        console.print(status.block(fleet.at_stop), markup=False, emoji=False, highlight=False)
+        print(status.block(fleet.at_stop), file=console.file)  # as it is: to wrap it takes longer than to stop
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:
         console.print(f"\n{engine.source.audit}", markup=False, emoji=False, highlight=False)
     if engine.jobs.stuck:
