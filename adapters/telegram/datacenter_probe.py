@@ -96,6 +96,7 @@ async def inspect_datacenter(
     finally:
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
             await connection.disconnect()
-            # A connection that the other side has closed disconnects by itself, in tasks of its own.
-            if tasks := {task for task in (connection._send_task, connection._recv_task) if task is not None}:
+            # Telethon's connection disconnects by itself when the other side has closed it, in tasks of its own.
+            own = (getattr(connection, "_send_task", None), getattr(connection, "_recv_task", None))
+            if tasks := {task for task in own if task is not None}:
                 await asyncio.wait(tasks)

@@ -280,5 +280,5 @@ class TelegramLink:
 
     def _abort(self) -> None:
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
-        if writer is not None:
+        if writer is not None and writer.transport is not None:
             writer.transport.abort()

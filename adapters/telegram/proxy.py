@@ -16,12 +16,12 @@ from typing import Any
 from attrs import field, frozen
 from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError, ProxyType
 from python_socks.async_.asyncio import Proxy as Socks
-from telethon.network import ConnectionTcpFull
 from telethon.network.connection.tcpintermediate import IntermediatePacketCodec, RandomizedIntermediatePacketCodec
 from telethon.network.connection.tcpmtproxy import TcpMTProxy
 
 from adapters.telegram.classify import ClosedInside, ProxyFailed, describe
 from adapters.telegram.inbound import FrameSource, HostileFrame
+from adapters.telegram.transport import FullConnection
 
 MTPROXY = "mtproxy"
 _TYPES = {"socks5": ProxyType.SOCKS5, "socks4": ProxyType.SOCKS4, "http": ProxyType.HTTP}
@@ -59,76 +59,43 @@ class Proxy:
 def connection_class(proxy: Proxy | None) -> type[Any]:
     """Return the class of the connections that Telethon makes; its ``proxy`` argument is the ``Proxy`` itself."""
     if proxy is None:
-        return Direct
+        return FullConnection
     if proxy.scheme != MTPROXY:
         return ThroughProxy
     return ThroughPaddedMTProxy if len(proxy.secret) == _PADDED_SECRET_BYTES else ThroughMTProxy
 
 
-class _Guarded:
-    """Keeps the error of a failed connect, which Telethon's client drops; tells who has closed it; bounds frames."""
+class ThroughProxy(FullConnection):
+    """A connection through a SOCKS or an HTTP proxy."""
 
-    connect_error: BaseException | None = None
+    __slots__ = ()
 
-    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # Telethon's parameters
-        try:
-            await super().connect(timeout=timeout, ssl=ssl)  # type: ignore[misc]  # of Telethon's connection
-        except Exception as exc:
-            self.connect_error = exc
-            raise
-
-    async def disconnect(self) -> None:
-        """Disconnect. Whoever goes on reading learns of it, who would wait for ever otherwise."""
-        connection: Any = self
-        if connection._connected:
-            with suppress(asyncio.QueueFull):
-                connection._recv_queue.put_nowait((None, self._why_closed()))
-        await super().disconnect()  # type: ignore[misc]  # as above
-
-    async def _recv(self) -> Any:
-        connection: Any = self
-        try:
-            source = FrameSource(getattr(self, "_obfuscation", None) or connection._reader)
-            return await connection._codec.read_packet(source)
-        except struct.error:
-            raise HostileFrame("a frame is too short for what it must have") from None
-        except asyncio.IncompleteReadError as exc:
-            if not connection._writer.transport.is_closing():
-                raise  # the other side has ended
-            await asyncio.sleep(0)  # a write that failed is told one step later
-            raise self._why_closed() from exc
-
-    def _why_closed(self) -> Exception:
-        """Return the error with which the network has closed the connection, or that code has closed it."""
-        connection: Any = self
-        return connection._reader.exception() or ClosedInside()
-
-
-class Direct(_Guarded, ConnectionTcpFull):  # type: ignore[misc]  # Telethon ships no types
-    """Telethon's transport."""
-
-
-class ThroughProxy(Direct):
-    """Telethon's transport through a SOCKS or an HTTP proxy."""
-
-    async def _proxy_connect(self, timeout: float | None = None, local_addr: object = None) -> Any:
+    async def _open(self, loop: asyncio.AbstractEventLoop, timeout: float | None) -> None:
         proxy: Proxy = self._proxy
         way = Socks(_TYPES[proxy.scheme], proxy.host, proxy.port, proxy.user, proxy.password)
+        host, port = self._address
         try:
-            return await way.connect(dest_host=self._ip, dest_port=self._port, timeout=timeout)
+            socket = await way.connect(dest_host=host, dest_port=port, timeout=timeout)
         except Exception as exc:
             fault = _describe_fault(exc, proxy)
             # A proxy's answer may repeat the password, so only the system's part of the error is kept.
             cause = exc.__cause__ if isinstance(exc, ProxyConnectionError) else None
+        else:
+            await loop.create_connection(lambda: self, sock=socket)
+            return
         failure = ProxyFailed(f"the proxy {proxy} {fault}")
         failure.refused = fault.startswith(_REFUSALS)
         raise failure from cause
 
 
-class ThroughMTProxy(_Guarded, TcpMTProxy):  # type: ignore[misc]  # as above
-    """A connection through an MTProxy with a plain secret."""
+class ThroughMTProxy(TcpMTProxy):  # type: ignore[misc]  # Telethon ships no types
+    """A connection through an MTProxy with a plain secret.
+
+    It is Telethon's, with its tasks; keeps the error of a failed connect, tells who has closed it, and bounds frames.
+    """
 
     packet_codec = IntermediatePacketCodec
+    connect_error: BaseException | None = None
     _answered = False
 
     def __init__(
@@ -143,15 +110,30 @@ class ThroughMTProxy(_Guarded, TcpMTProxy):  # type: ignore[misc]  # as above
         """Return the proxy's address, which the client reports to Telegram."""
         return proxy_info.host, proxy_info.port
 
+    async def connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # Telethon's parameters
+        """Connect."""
+        try:
+            await super().connect(timeout=timeout, ssl=ssl)
+        except Exception as exc:
+            self.connect_error = exc
+            raise
+
     async def _connect(self, timeout: float | None = None, ssl: Any = None) -> None:  # Telethon's parameters
         try:
             await super(TcpMTProxy, self)._connect(timeout=timeout, ssl=ssl)
         except OSError as exc:
             raise ProxyFailed(f"the proxy {self._name} cannot be reached ({describe(exc)})") from exc
 
+    async def disconnect(self) -> None:
+        """Disconnect. Whoever goes on reading learns of it, who would wait for ever otherwise."""
+        if self._connected:
+            with suppress(asyncio.QueueFull):
+                self._recv_queue.put_nowait((None, self._why_closed()))
+        await super().disconnect()
+
     async def _recv(self) -> Any:
         try:
-            packet = await super()._recv()
+            packet = await self._read()
         except Exception as exc:
             if self._answered:
                 raise
@@ -161,6 +143,21 @@ class ThroughMTProxy(_Guarded, TcpMTProxy):  # type: ignore[misc]  # as above
             raise self.connect_error from exc
         self._answered = True
         return packet
+
+    async def _read(self) -> Any:
+        try:
+            return await self._codec.read_packet(FrameSource(self._obfuscation))
+        except struct.error:
+            raise HostileFrame("a frame is too short for what it must have") from None
+        except asyncio.IncompleteReadError as exc:
+            if not self._writer.transport.is_closing():
+                raise  # the other side has ended
+            await asyncio.sleep(0)  # a write that failed is told one step later
+            raise self._why_closed() from exc
+
+    def _why_closed(self) -> Exception:
+        """Return the error with which the network has closed the connection, or that code has closed it."""
+        return self._reader.exception() or ClosedInside()
 
 
 class ThroughPaddedMTProxy(ThroughMTProxy):
