@@ -125,8 +125,8 @@ class Contents:
     states: dict[int, UpdateState] = field(factory=dict)
     files: dict[FileKey, tuple[int, int]] = field(factory=dict)
     dirty: DirtySet = field(factory=DirtySet, init=False)
-    _writing: DirtySet = field(factory=DirtySet, init=False)
-    """What was taken and is in neither the dirty set nor, for certain, the file."""
+    _identity_taken: bool = field(default=False, init=False)
+    """Whether the account's row was taken and is in neither the dirty set nor, for certain, the file."""
     lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _indexes: dict[int, Index] = field(factory=dict, init=False, repr=False)
 
@@ -191,13 +191,13 @@ class Contents:
     def identity_unsaved(self) -> bool:
         """Whether the row of the account, with its key, is not durable yet."""
         with self.lock:
-            return self.dirty.identity or self._writing.identity
+            return self.dirty.identity or self._identity_taken
 
     def take(self) -> tuple[DirtySet, Changes]:
         """Return what is to be written now, and clear the dirty set. Call ``confirm`` or ``give_back`` afterwards."""
         with self.lock:
             dirty, self.dirty = self.dirty, DirtySet()
-            self._writing = dirty
+            self._identity_taken = dirty.identity
             entities = [(number, *self.entities[number]) for number in dirty.entities | dirty.dates]
             states = [(number, *self.states[number]) for number in dirty.states]
             files = [(*key, *self.files[key]) for key in dirty.files]
@@ -207,12 +207,12 @@ class Contents:
         """Put back what was taken and could not be written."""
         with self.lock:
             self.dirty.add(dirty)
-            self._writing = DirtySet()
+            self._identity_taken = False
 
     def confirm(self) -> None:
         """Count as durable what was taken last."""
         with self.lock:
-            self._writing = DirtySet()
+            self._identity_taken = False
 
     def _replace(self, number: int, old: Entity | None, new: Entity) -> None:
         self.entities[number] = new

@@ -113,9 +113,9 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         self.save_entities = True
         self.store_tmp_auth_key_on_disk = store_tmp_auth_key_on_disk
         self._live: LiveFile | None = None
-        self._memory = Contents()  # of a session without a file
         self.filename = ":memory:"
         if session_id is None:
+            self._memory = Contents()
             return
         path = files.session_path(session_id)
         self.filename = str(path)

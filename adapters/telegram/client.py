@@ -7,6 +7,7 @@ which Telethon counts them as seen.
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
@@ -34,6 +35,7 @@ from adapters.telegram.classify import (
 from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.inbox import Inbox
+from adapters.telegram.lean import UpdateQueue
 from adapters.telegram.lent import LentClientError, Nothing, check_allowed
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
@@ -59,6 +61,8 @@ OF_ACCOUNT = (AccountLimited, FloodWait)
 """Failures of one request that concern the account, whichever datacenter says so."""
 OF_LINK = (AccountBanned, AuthRejected, ConfigRefused, SessionDuplicated, TimedOut)
 """Those that concern the account or its link if they come over it. The link itself reports its own loss."""
+KEEPALIVE_SECONDS = 60.0
+"""How often Telethon's chores are done, as by Telethon; a ping is one of them, after such a silence."""
 REPEATED = (errors.FileMigrateError, errors.FilerefUpgradeNeededError, errors.FileReferenceExpiredError)
 """Upon these Telethon sends a request for a part of a file again, without end."""
 MAX_REPETITIONS = 5
@@ -86,6 +90,8 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     request_timeout = REQUEST_TIMEOUT
     differences: Differences
     _holds: dict[str, float]
+    _keepalive: asyncio.TimerHandle | None = None
+    _keepalive_handle: Any
     _begun = False
     _session: Any = None
 
@@ -98,6 +104,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(self)
+        self._updates_queue = UpdateQueue()
         self._sender = LinkSender(self, AuthKey(self.session.key), main=True)
         inbox.register_handlers(self)
 
@@ -298,9 +305,27 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
                 await self._sender._disconnect(error=error)  # Telethon would disconnect the whole client
                 return
 
+    async def _keepalive_loop(self) -> None:
+        """Begin with what Telethon does each minute; a timer of the loop's takes the place of its task."""
+        self._keepalive = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        """Ping, unless the datacenter was heard in the meantime; have the session saved; close idle connections."""
+        if not self.is_connected():
+            return
+        loop = asyncio.get_running_loop()
+        self._keepalive = loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+        if self._borrowed_senders and self._keepalive_handle.done():
+            self._keepalive_handle = loop.create_task(self._clean_exported_senders())  # Telethon cancels it at the end
+        if time.monotonic() - self._sender.heard_at >= KEEPALIVE_SECONDS:
+            self._sender._keepalive_ping(random.randrange(-(2**63), 2**63))
+        self.schedule_save()
+
     async def end(self) -> None:
         """End the link. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
         self._sender.lent = False
+        if self._keepalive is not None:
+            self._keepalive.cancel()
         self.differences.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:

@@ -182,7 +182,7 @@ class TelegramConnector:
 
         ``proxy`` has no default, so that no caller bypasses the proxies by mistake.
         """
-        return kind(
+        client = kind(
             session,
             self.api_id,
             self.api_hash,
@@ -199,3 +199,5 @@ class TelegramConnector:
             catch_up=True,
             base_logger=self.logger,
         )
+        client._log = self.logger  # Telethon makes a class for each client, and a table of loggers
+        return client

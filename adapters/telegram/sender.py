@@ -8,17 +8,18 @@ classification of failures are; the gate lets them out through ``direct``.
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from telethon.network import MTProtoSender
-from telethon.tl.core import MessageContainer
+from telethon.tl import types
+from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
 from telethon.tl.core.tlmessage import TLMessage
 from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
-from telethon.tl.types import UpdatesTooLong
 
 from adapters.telegram.classify import kind_of
 from adapters.telegram.inbound import InboundAccount
+from adapters.telegram.lean import LastAcks, Ready, RecentNumbers
 from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer, open_message, read_messages
@@ -26,7 +27,28 @@ from adapters.tl_reader import BoundedReader, HostileData
 
 KEY_TRIES = 3
 """How often a connection to another datacenter is tried: one key exchange in 256 has to be repeated."""
-UPDATES = UpdatesTooLong.SUBCLASS_OF_ID
+UPDATES = types.UpdatesTooLong.SUBCLASS_OF_ID
+HANDLERS: Final = {
+    kind.CONSTRUCTOR_ID: method
+    for method, kinds in {
+        "_handle_container": (MessageContainer,),
+        "_handle_gzip_packed": (GzipPacked,),
+        "_handle_pong": (types.Pong,),
+        "_handle_bad_server_salt": (types.BadServerSalt,),
+        "_handle_bad_notification": (types.BadMsgNotification,),
+        "_handle_detailed_info": (types.MsgDetailedInfo,),
+        "_handle_new_detailed_info": (types.MsgNewDetailedInfo,),
+        "_handle_new_session_created": (types.NewSessionCreated,),
+        "_handle_ack": (types.MsgsAck,),
+        "_handle_future_salts": (types.FutureSalts,),
+        "_handle_state_forgotten": (types.MsgsStateReq, types.MsgResendReq),
+        "_handle_msg_all": (types.MsgsAllInfo,),
+        "_handle_destroy_session": (types.DestroySessionOk, types.DestroySessionNone),
+        "_handle_destroy_auth_key": (types.DestroyAuthKeyOk, types.DestroyAuthKeyNone, types.DestroyAuthKeyFail),
+    }.items()
+    for kind in kinds
+}
+"""Telethon's methods for each kind of message. Telethon makes such a table for each of its senders."""
 Gate = Callable[..., Any]
 """``LinkClient._call``: takes a sender and a request, and returns what to await."""
 
@@ -52,6 +74,8 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     lent = False
     """Whether closing it is the engine's business alone."""
     _processing = False
+    heard_at = 0.0
+    """When something was last received, by ``time.monotonic``."""
     missed_pong = False
     """Whether Telethon has given the connection up because a pong is missing."""
 
@@ -66,11 +90,15 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
             auth_key_callback=client._auth_key_callback if main else None,
             updates_queue=client._updates_queue if main else None,
         )
+        self._last_acks = LastAcks()
+        self._state._recent_remote_ids = RecentNumbers()
+        self._send_queue._ready = Ready()
+        self._handlers = {RpcResult.CONSTRUCTOR_ID: self._handle_rpc_result}  # the others: ``HANDLERS``
+        bound_error_texts(self)
         self.direct = Outlet(super().send)
         self._note_unreadable: Callable[[Exception], str] = client.note_unreadable
         self._on_unread_update: Callable[[], None] | None = client.fetch_unread if main else None
         ProtocolWatch(self._state, self._salvage)
-        bound_error_texts(self)
         self._inbound = InboundAccount(self._state, client._updates_queue if main else None)
 
     @property
@@ -132,10 +160,11 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         One that fails costs no other of its packet, and its content is in no log.
         """
         outermost, began = not self._processing, time.perf_counter()
+        self.heard_at = time.monotonic()
         self._processing = True
         self._pending_ack.add(message.msg_id)
         try:
-            await self._handlers.get(message.obj.CONSTRUCTOR_ID, self._handle_update)(message)
+            await self._handler_of(message.obj.CONSTRUCTOR_ID)(message)
         except asyncio.InvalidStateError:
             pass  # a pong that came too late: nobody waits for it any more
         except Exception as exc:
@@ -146,6 +175,10 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
                 self._inbound.add(time.perf_counter() - began)
         if outermost and (pause := self._inbound.pause()):
             await asyncio.sleep(pause)
+
+    def _handler_of(self, constructor: int) -> Callable[[TLMessage], Awaitable[None]]:
+        handler = self._handlers.get(constructor)
+        return handler or getattr(self, HANDLERS.get(constructor, "_handle_update"))
 
     async def _handle_gzip_packed(self, message: TLMessage) -> None:
         for inner in self._read(message.msg_id, message.seq_no, message.obj.data):

@@ -38,6 +38,10 @@ class OneLogger(logging.Logger):
         self._said[text] = (began, count + 1)
         return count < LINES_PER_MINUTE and bool(super().filter(record))
 
+    def __getitem__(self, name: str) -> Self:
+        """Return itself: it is the table of loggers that Telethon makes for each client, too."""
+        return self
+
     def getChild(self, suffix: str) -> Self:
         """Return itself."""
         return self
