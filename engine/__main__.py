@@ -1,6 +1,11 @@
 """The command line: ``python -m engine``, and the installed command ``holdfast``."""
 
+import gc
 import sys
+
+COLLECTIONS = (100_000, 10, 10)
+"""The thresholds of the garbage collector while a command is imported: nearly all that is made then stays. ``run`` has
+its own."""
 
 
 def holdfast() -> None:
@@ -9,6 +14,7 @@ def holdfast() -> None:
 
 
 def _run(name: str) -> None:
+    gc.set_threshold(*COLLECTIONS)
     try:
         # Imported here: imports take long enough for Ctrl+C to come during them.
         from engine.console import streams  # noqa: PLC0415

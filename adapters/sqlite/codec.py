@@ -71,7 +71,7 @@ def decode_snapshot(text: str) -> Snapshot:
 
     def decode() -> Snapshot:
         values = _object(text)
-        _check_numbers(values)
+        _check_numbers(values.values())
         return Snapshot(**{name: _READ[name](value) for name, value in values.items() if name in _READ})
 
     return _decode(decode, "snapshot")
@@ -150,12 +150,14 @@ def decode_body(text: str) -> dict[str, Any]:
     return _decode(decode, "record")
 
 
-def _check_numbers(value: Any) -> None:
-    if isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            _check_numbers(each)
-    elif isinstance(value, int | float) and not abs(value) < _MAX_NUMBER:
-        raise ValueError(f"{value!r:.40} is no time and no count")
+def _check_numbers(values: Iterable[Any]) -> None:
+    for value in values:
+        if isinstance(value, dict):
+            _check_numbers(value.values())
+        elif isinstance(value, list):
+            _check_numbers(value)
+        elif isinstance(value, int | float) and not -_MAX_NUMBER < value < _MAX_NUMBER:
+            raise ValueError(f"{value!r:.40} is no time and no count")
 
 
 def _object(text: str) -> dict[str, Any]:

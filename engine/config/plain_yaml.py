@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import yaml
 
-_ODD: Final = re.compile(
-    "[^\n -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]|^%|^[.]{3}", re.MULTILINE
-)
-"""Tabs, line breaks other than ``\\n``, characters that YAML forbids, directives, ends of documents."""
+_ODD: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f]|^%|^[.]{3}", re.MULTILINE)
+"""Tabs and other control characters, carriage returns, directives, ends of documents."""
+_ODD_LETTERS: Final = "[^\x00-~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+"""Further line breaks, and characters that YAML forbids; it takes a while to compile, and ASCII does not need it."""
 _LOADER: Final[Any] = getattr(yaml, "CSafeLoader", None)
 _RESOLVERS: Final[dict[str, list[tuple[str, re.Pattern[str]]]]] = yaml.SafeLoader.yaml_implicit_resolvers
 
@@ -23,7 +23,7 @@ class NotPlain(Exception):
 
 def read_plain(text: str, *, max_nodes: int, max_depth: int, max_number: int) -> object:
     """Return the value of a text within the limits of ``document``. Raises ``NotPlain``."""
-    if _LOADER is None or _ODD.search(text):
+    if _LOADER is None or _ODD.search(text) or (not text.isascii() and re.search(_ODD_LETTERS, text)):
         raise NotPlain
     loader = _LOADER(text)
     try:

@@ -3,22 +3,30 @@
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\ud7ff\uf900-\ufaff\U00010000-\U0003ffff]")
+_UNPRINTABLE: Final = r"[^\x20-\x7e\u00a1-\u00ac\u00ae-\ud7ff\uf900-\ufaff\U00010000-\U0003ffff]"
 """What a terminal obeys, does not show, or cannot send back."""
-_LETTERS: Final = re.compile(r"[\u200b-\u200f\u2028-\u202e\u2060-\u206f]")
+_LETTERS: Final = r"[\u200b-\u200f\u2028-\u202e\u2060-\u206f]"
 _program: list[str] = ["python", "-m", "engine"]
+
+
+@cache
+def _form(pattern: str) -> re.Pattern[str]:
+    """Return one of the forms above, which take some milliseconds to compile; ASCII needs none of them."""
+    return re.compile(pattern)
 
 
 def quoted(word: object) -> str:
     r"""Return a word as a shell reads it back; what cannot be typed is written as ``$'\n'`` and ``$'\xe9'``."""
     text = str(word)
-    if not _UNPRINTABLE.search(text) and not _LETTERS.search(text):
+    if text.isascii() and text.isprintable():
+        return shlex.quote(text)
+    if not _form(_UNPRINTABLE).search(text) and not _form(_LETTERS).search(text):
         return shlex.quote(text)
     return "$'" + "".join(map(_escaped, text)) + "'"
 
@@ -29,7 +37,7 @@ def _escaped(letter: str) -> str:
         return f"\\{letter}"
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is no letter
         return f"\\x{code - 0xDC00:02x}"
-    if not _UNPRINTABLE.match(letter) and not _LETTERS.match(letter):
+    if not _form(_UNPRINTABLE).match(letter) and not _form(_LETTERS).match(letter):
         return letter
     return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(letter) or (
         f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
@@ -76,6 +84,8 @@ def _find_program(name: str) -> list[str]:
             return ["uv", "run", *name.split()]
         return [started] if script else [started, "-m", "engine"]
     if script:
+        import shutil  # noqa: PLC0415 - only an installed command is looked for
+
         found = shutil.which(name)
         return [name] if found is not None and os.path.samefile(found, started) else [started]
     words = list(sys.orig_argv)
