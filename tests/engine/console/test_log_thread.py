@@ -1,6 +1,7 @@
 """The log's thread: when it is woken, what it renders, and what it leaves to others."""
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,3 +170,38 @@ def test_a_decision_without_an_open_log_goes_to_the_loggers_at_once(caplog: pyte
         narrate("Account 1", connected())
     assert CONNECTED in caplog.text
     assert {record.threadName for record in caplog.records} == {"MainThread"}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_the_lines_are_the_same_with_and_without_other_handlers(tmp_path: Path, *, as_json: bool) -> None:
+    """Whether a program has handlers of its own changes no byte of the log."""
+    root = logging.getLogger()
+    others, root.handlers = root.handlers, []
+    found = []
+    try:
+        for handlers in ([], [Heard()]):
+            root.handlers = list(handlers)
+            directory = tmp_path / str(len(handlers))
+            with logs.opened(directory, recent=logs.RecentLines(), as_json=as_json):
+                narrate("Account 1", connected())
+            text = (directory / "engine.log").read_text()
+            found.append(re.sub(r"20\d\d-\d\d-\d\d[T ][\d:.+]+", "TIME", text))
+    finally:
+        root.handlers = others
+    assert found[0] == found[1]
+    assert CONNECTED in found[0] or '"connected"' in found[0]
+
+
+def test_a_filter_of_the_program_s_own_counts_for_decisions(tmp_path: Path) -> None:
+    """What a filter of the logger leaves out is not written."""
+    root, logger = logging.getLogger(), logging.getLogger("holdfast.connection")
+    others, root.handlers = root.handlers, []
+    logger.addFilter(lambda record: "Account 2" not in record.getMessage())
+    try:
+        with logs.opened(tmp_path, recent=logs.RecentLines()):
+            narrate("Account 1", connected())
+            narrate("Account 2", connected())
+    finally:
+        root.handlers = others
+        logger.filters.clear()
+    assert len((tmp_path / "engine.log").read_text().splitlines()) == 1
