@@ -66,6 +66,21 @@ class _Look:
         """The page for a terminal."""
         return page(self.info, self.accounts, time.time(), job_lines(self.jobs, engine_runs=self.info.running))
 
+    def print(self) -> None:
+        """Print the page on stdout."""
+        from engine.console.status_text import page_text, plain_width  # noqa: PLC0415 - as above
+
+        now, width, text = time.time(), plain_width(), None
+        if width is not None:
+            jobs = (line.plain for line in job_lines(self.jobs, engine_runs=self.info.running))
+            text = page_text(self.info, self.accounts, now, width, jobs)
+        if text is not None:
+            print(text)
+            return
+        from rich.console import Console  # noqa: PLC0415 - as above
+
+        Console().print(self.page)
+
     @property
     def data(self) -> dict[str, Any]:
         """What ``--json`` prints."""
@@ -144,7 +159,5 @@ def status(
         if as_json:
             print(json_text(seen.data, indent=2))
         elif picture is None:
-            from rich.console import Console  # noqa: PLC0415 - as above
-
-            Console().print(seen.page)
+            seen.print()
         raise SystemExit(seen.code)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Statuses, status_of
 from engine.console.format import date_and_time, iso, moment, whole_seconds
-from engine.console.safe_text import one_line, plain
+from engine.console.safe_text import one_line
 from states import Snapshot, State
 from states.snapshot import ADVICE
 
@@ -50,6 +50,10 @@ STYLES: dict[str, tuple[str, str]] = {
 """Icon and colour of all that an account's status can be."""
 
 
+TITLES = ("Account", "State", "For", "Remark", "Fails", "Reconn", "Last ok")
+"""The columns of the table."""
+NAME_CELLS = 24
+"""Width of the column of names."""
 REMARK_CHARACTERS = 400
 """Length of a remark: as much as a wide terminal shows."""
 
@@ -222,43 +226,55 @@ def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":
     from rich.text import Text  # noqa: PLC0415
 
     grid = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
-    grid.add_column("State", no_wrap=True)
-    grid.add_column("For", no_wrap=True)
-    grid.add_column("Remark", ratio=1, no_wrap=True, overflow="ellipsis")
-    for title in ("Fails", "Reconn", "Last ok"):
+    account, state, since, remarks, *numbers = TITLES
+    grid.add_column(account, no_wrap=True, overflow="ellipsis", max_width=NAME_CELLS)
+    grid.add_column(state, no_wrap=True)
+    grid.add_column(since, no_wrap=True)
+    grid.add_column(remarks, ratio=1, no_wrap=True, overflow="ellipsis")
+    for title in numbers:
         grid.add_column(title, justify="right", no_wrap=True)
     for name, at in accounts:
-        icon, style = STYLES[at.state]
-        last = at.last or Snapshot()
-        grid.add_row(
-            plain(name),
-            Text(f"{icon} {at.state}", style=style),
-            whole_seconds(now - last.since) if at.known else "–",
-            plain(remark(at, now), "dim", REMARK_CHARACTERS),
-            str(last.failures),
-            str(last.reconnects),
-            moment(last.last_success, now) if last.last_success else "never",
-        )
+        called, state, since, said, *figures = row(name, at, now)
+        grid.add_row(Text(called), Text(state, style=STYLES[at.state][1]), since, Text(said, style="dim"), *figures)
     return grid
+
+
+def row(name: str, at: AccountStatus, now: float) -> tuple[str, ...]:
+    """Return the texts of an account's row, by ``TITLES``; each is safe for a line."""
+    last = at.last or Snapshot()
+    return (
+        one_line(name),
+        f"{STYLES[at.state][0]} {at.state}",
+        whole_seconds(now - last.since) if at.known else "–",
+        one_line(remark(at, now), REMARK_CHARACTERS),
+        str(last.failures),
+        str(last.reconnects),
+        moment(last.last_success, now) if last.last_success else "never",
+    )
 
 
 def heading(info: EngineInfo, states: Counter[str], now: float) -> "Text":
     """Return a line about the engine; ``states`` is how many accounts are in each state."""
     from rich.text import Text  # noqa: PLC0415 - as above
 
+    text, style = heading_text(info, states, now)
+    return Text(text, style=style)
+
+
+def heading_text(info: EngineInfo, states: Counter[str], now: float) -> tuple[str, str]:
+    """Return the line about the engine, and its style."""
     if not states.total():
-        return Text("Holdfast: starting", style="bold")
+        return "Holdfast: starting", "bold"
     if not info.running:
-        return Text("The engine is not running; this is where it left the accounts.", style="yellow")
+        return "The engine is not running; this is where it left the accounts.", "yellow"
     if info.hangs:
         process = f" (process {info.pid})" if info.pid else ""
-        return Text(f"The engine{process} does not answer; this is what was known last.", style="bold red")
+        return f"The engine{process} does not answer; this is what was known last.", "bold red"
     counts = _counts(states)
     text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
     text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])
     since = f", running for {whole_seconds(now - info.since)}" if info.since else ""
-    return Text(text + since + (f" (process {info.pid})" if info.pid else ""), style="bold")
+    return text + since + (f" (process {info.pid})" if info.pid else ""), "bold"
 
 
 def page(info: EngineInfo, accounts: Statuses, now: float, more: "Iterable[RenderableType]" = ()) -> "RenderableType":
