@@ -8,10 +8,11 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from engine.console.account_lines import AccountLines
 from engine.console.job_lines import page as job_lines
 from engine.console.logs import RecentLines
 from engine.console.ranking import Ranking
-from engine.console.status import EngineInfo, heading, table
+from engine.console.status import EngineInfo, heading
 from states.jobs import JobSummary
 
 REFRESH_INTERVAL = 0.25
@@ -41,7 +42,7 @@ def picture(
     for text in texts:
         text.no_wrap, text.overflow = True, "ellipsis"
     more = [Text(f"and {len(ranking) - most:,} more", style="dim")] if len(ranking) > most else []
-    accounts = table(ranking.first(most), now)
+    accounts = AccountLines(ranking.first(most), now)
     return Group(heading(info, ranking.states, now), "", accounts, *more, *job_lines(jobs), "", *texts)
 
 

@@ -44,20 +44,21 @@ def page_text(info: EngineInfo, accounts: Statuses, now: float, width: int, more
     rows = [row(name, at, now) for name, at in worst_first(accounts)]
     heading = heading_text(info, count_states(accounts), now)[0]
     more = list(more)
-    table = _table(rows, width)
+    table = fitted(rows, width)
     if table is None or any(cell_len(line) > width for line in (heading, *more)):
         return None
-    return "\n".join([heading, "", *table, *more])
+    return "\n".join([heading, "", *map(GAP.join, table), *more])
 
 
-def _table(rows: Sequence[Sequence[str]], width: int) -> list[str] | None:
+def fitted(rows: Sequence[Sequence[str]], width: int) -> list[list[str]] | None:
+    """Return the titles and the rows, each text as wide as its column; None if they do not fit without rich."""
     rows = [TITLES, *rows]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     widths[0] = min(widths[0], NAME_CELLS)
     widths[REMARK] = width - (sum(widths) - widths[REMARK]) - len(GAP) * (len(widths) - 1)
     if widths[REMARK] < 1:
         return None
-    return [GAP.join(map(_cell, line, widths, range(len(TITLES)))) for line in rows]
+    return [list(map(_cell, line, widths, range(len(TITLES)))) for line in rows]
 
 
 def _cell(text: str, width: int, column: int) -> str:

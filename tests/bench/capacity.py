@@ -1,9 +1,10 @@
 """How many accounts one process holds, and what each costs it: real clients, real TCP, the whole engine.
 
-    python -m tests.bench.capacity [--accounts 1000] [--minutes 2] [--settle 65] [--rows …] [--stagger 0] [--json]
+    python -m tests.bench.capacity [--accounts 1000] [--minutes 2] [--settle 65] [--rows …] [--stagger auto] [--json]
 
 The sandbox is a process of its own, and so is each contender, one after the other. **engine** is everything that
-``run`` puts together, with session files and the schedules and limits of a config that says nothing about them;
+``run`` puts together, with session files and the schedules and limits of a config that says nothing about them, but for
+``fleet: {stagger: auto}``, as the documents advise from hundreds of accounts on;
 **engine without table** is the same with log lines in place of the live table. **bareping** is bare Telethon with its
 smallest session, every setting its default, each client pinging as often as the engine probes. The rows ending in
 "without" have asyncio's loop in place of uvloop, or Telethon's next best cipher in place of cryptg.
@@ -197,7 +198,7 @@ class Capacity:
     keys: Sequence[bytes]
     steady: float
     settle: float
-    stagger: float | None
+    stagger: str
 
     @property
     def datacenter(self) -> dict[str, Any]:
@@ -233,7 +234,7 @@ class Capacity:
             f"  datacenter: {{id: {at.dc_id}, host: 127.0.0.1, port: {at.port}, public_key: dc.pem}}\n"
             "storage: {directory: data}\n"
             "accounts: [{session: sessions/*.session}]\n"
-            + (f"fleet: {{stagger: {self.stagger}}}\n" if self.stagger is not None else ""),
+            f"fleet: {{stagger: {self.stagger}}}\n",
             "utf-8",
         )
         return path
@@ -307,6 +308,8 @@ def allow_files(accounts: int) -> None:
     if not found.enough:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (found.needed * 2, found.needed * 2))
+            return
+        print(f"The hard limit is {found.hard:,} open files; up to {found.needed:,} are needed.", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -317,7 +320,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=2.0, help="how long the steady state is measured")
     parser.add_argument("--settle", type=float, default=SETTLE, help="seconds between the start and the steady state")
-    parser.add_argument("--stagger", type=float, help="fleet.stagger in seconds; by default the engine's")
+    parser.add_argument("--stagger", default="auto", help="fleet.stagger: auto, or seconds")
     parser.add_argument("--rows", default=",".join(USUAL), help=f"any of: {', '.join(ROWS)}; or all")
     parser.add_argument("--json", action="store_true")
     return parser

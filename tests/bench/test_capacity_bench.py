@@ -120,7 +120,7 @@ async def test_each_contender_holds_its_accounts_to_the_end(
     monkeypatch.setattr(capacity, "FEW", 2)
     async with SandboxProcess.start() as sandbox:
         keys = [await sandbox.authorize(phone(index)) for index in range(4)]
-        harness = Capacity(tmp_path, sandbox, keys, steady=1.0, settle=0.5, stagger=0.0)
+        harness = Capacity(tmp_path, sandbox, keys, steady=1.0, settle=0.5, stagger="0")
         found = await asyncio.to_thread(harness.measure, ROWS[name])
         accepted = (await sandbox.stats())["accepted"]
     assert found.lost == 0
@@ -135,6 +135,6 @@ async def test_each_contender_holds_its_accounts_to_the_end(
 async def test_a_contender_that_fails_says_why(tmp_path: Path) -> None:
     """The end of what it wrote is in the message."""
     async with SandboxProcess.start() as sandbox:
-        harness = Capacity(tmp_path, sandbox, [], steady=0.1, settle=0.1, stagger=None)
+        harness = Capacity(tmp_path, sandbox, [], steady=0.1, settle=0.1, stagger="auto")
         with pytest.raises(SystemExit, match="KeyError: 'nobody'"):
             await asyncio.to_thread(harness.run, Row("nobody"), 1, 0.1, 0.1)
