@@ -51,7 +51,7 @@ def backup(
         config, account = config_and_pattern(words)
         settings = load(config)
         names = [one.name for one in settings.accounts]
-        chosen = names if account is None else match_accounts(names, account)
+        chosen = set(names if account is None else match_accounts(names, account))
         accounts = [one for one in settings.accounts if one.name in chosen]
         failed = False
         for one in accounts:

@@ -60,6 +60,6 @@ def account_statuses(settings: Config, info: EngineInfo | None = None) -> dict[s
         stored = {}  # no engine has run yet
     if info is not None and info.hangs:
         stored = {name: evolve(at, present=False) for name, at in stored.items()}
-    names = [account.name for account in settings.accounts]
+    names = dict.fromkeys(account.name for account in settings.accounts)
     others = [name for name, at in stored.items() if at.present and name not in names]
     return {name: stored.get(name, NEVER_RAN) for name in (*names, *others)}
