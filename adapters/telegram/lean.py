@@ -6,6 +6,7 @@ They hold nothing while nothing waits: an empty ``asyncio.Queue`` takes 1.6 kB, 
 import asyncio
 from array import array
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any, Final
 
 MAX_RECENT: Final = 500
@@ -17,8 +18,8 @@ MAX_ACKS: Final = 4
 class UpdateQueue:
     """Updates that wait for Telethon's update loop, which is the only one to take them.
 
-    What ``get`` returns is a future, so that waiting for it needs no task. The number of objects in what waits is
-    bounded by ``InboundAccount``.
+    While there are none, what ``get`` returns is a future, so that waiting for it needs no task. The number of objects
+    in what waits is bounded by ``InboundAccount``.
     """
 
     def __init__(self) -> None:
@@ -43,15 +44,22 @@ class UpdateQueue:
         """Do the same; Telethon awaits it."""
         self.put_nowait(update)
 
-    def get(self) -> "asyncio.Future[Any]":
-        """Return what will be the next update. Cancelling it loses none."""
-        future = asyncio.get_running_loop().create_future()
+    def get(self) -> Awaitable[Any]:
+        """Return what to await for the next update. Cancelling it loses none.
+
+        A future that is done already would not do: ``asyncio.wait_for`` swallows a cancellation upon one.
+        """
         if self._items:
-            future.set_result(self._items.popleft())
-            self._items = self._items or None
-        else:
-            self._waiter = future
-        return future
+            return self._take()
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
+
+    async def _take(self) -> Any:
+        if not self._items:
+            return await self.get()
+        update = self._items.popleft()
+        self._items = self._items or None
+        return update
 
 
 class Ready:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from telethon.network import MTProtoSender
-from telethon.tl import types
+from telethon.network.requeststate import RequestState
+from telethon.tl import TLRequest, types
 from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
 from telethon.tl.core.tlmessage import TLMessage
 from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
@@ -65,21 +66,28 @@ class Outlet:
 class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no types
     """A sender that never reconnects by itself, whose requests pass the gate, and that only its client closes."""
 
-    dc_id = 0
+    __slots__ = (
+        "_inbound", "_note_unreadable", "_on_unread_update", "_processing", "dc_id", "direct", "gate", "heard_at",
+        "lent", "missed_pong", "refused",
+    )  # fmt: skip
+    # Beside Telethon's own attributes, whose dictionary would be twice as large with these in it.
+
+    dc_id: int
     """The datacenter, as Telethon notes it on a sender to another one than the account's own."""
-    refused = False
+    refused: bool
     """Whether that datacenter does not accept its login any more."""
-    gate: Gate | None = None
+    gate: Gate | None
     """Where requests go, once the client is connected; None sends them at once."""
-    lent = False
+    lent: bool
     """Whether closing it is the engine's business alone."""
-    _processing = False
-    heard_at = 0.0
+    heard_at: float
     """When something was last received, by ``time.monotonic``."""
-    missed_pong = False
+    missed_pong: bool
     """Whether Telethon has given the connection up because a pong is missing."""
 
     def __init__(self, client: Any, auth_key: Any = None, *, main: bool = False) -> None:
+        self.dc_id, self.refused, self.lent, self.gate = 0, False, False, None
+        self.heard_at, self.missed_pong, self._processing = 0.0, False, False
         super().__init__(
             auth_key,
             loggers=client._log,
@@ -90,10 +98,11 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
             auth_key_callback=client._auth_key_callback if main else None,
             updates_queue=client._updates_queue if main else None,
         )
-        self._last_acks = LastAcks()
+        self._last_acks = LastAcks()  # type: ignore[misc]  # Telethon's own have no slots
         self._state._recent_remote_ids = RecentNumbers()
         self._send_queue._ready = Ready()
-        self._handlers = {RpcResult.CONSTRUCTOR_ID: self._handle_rpc_result}  # the others: ``HANDLERS``
+        handled = {RpcResult.CONSTRUCTOR_ID: self._handle_rpc_result}  # the others: ``HANDLERS``
+        self._handlers = handled  # type: ignore[misc]  # as above
         bound_error_texts(self)
         self.direct = Outlet(super().send)
         self._note_unreadable: Callable[[Exception], str] = client.note_unreadable
@@ -125,6 +134,35 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         if self.lent:
             raise LentClientError("the sender of a lent client is not closed by hand; end the job or handler instead")
         await super().disconnect()
+
+    async def _send_loop(self) -> None:
+        """Send what is in the queue, and acknowledgements along with it.
+
+        Telethon's loop sends those in a packet of their own, behind the next request.
+        """
+        queue = self._send_queue
+        while self._user_connected and not self._reconnecting:
+            if not queue._deque:
+                queue._ready.clear()
+                await queue._ready.wait()
+            if self._pending_ack:
+                ack = RequestState(types.MsgsAck(list(self._pending_ack)))
+                self._pending_ack.clear()
+                self._last_acks.append(ack)
+                queue.append(ack)
+            batch, data = await queue.get()
+            if not data:
+                continue
+            packet = self._state.encrypt_message_data(data)
+            for state in batch:
+                if isinstance(state.request, TLRequest):
+                    self._pending_state[state.msg_id] = state
+            try:
+                await self._connection.send(packet)
+            except OSError as exc:
+                self._log.info("Connection closed while sending data")
+                self._start_reconnect(exc)
+                return
 
     # --- what Telethon cannot read ---
 
