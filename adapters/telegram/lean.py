@@ -4,6 +4,7 @@ They hold nothing while nothing waits: an empty ``asyncio.Queue`` takes 1.6 kB, 
 """
 
 import asyncio
+import sys
 from array import array
 from collections import deque
 from collections.abc import Awaitable
@@ -14,12 +15,16 @@ MAX_RECENT: Final = 500
 MAX_ACKS: Final = 4
 """Acknowledgements that are remembered after they were sent: the datacenter may ask for them with another salt."""
 
+_WAIT_FOR_MAKES_TASKS: Final = sys.version_info < (3, 12)
+"""Whether ``asyncio.wait_for`` makes a task of a coroutine. Since 3.12 it does not, but drops what a future has if its
+time is over in the same turn of the loop."""
+
 
 class UpdateQueue:
     """Updates that wait for Telethon's update loop, which is the only one to take them.
 
-    While there are none, what ``get`` returns is a future, so that waiting for it needs no task. The number of objects
-    in what waits is bounded by ``InboundAccount``.
+    Waiting needs no task: while there are none, ``get`` returns a future where a coroutine would become one. The number
+    of objects in what waits is bounded by ``InboundAccount``.
     """
 
     def __init__(self) -> None:
@@ -33,12 +38,13 @@ class UpdateQueue:
     def put_nowait(self, update: Any) -> None:
         """Give an update to who waits, or let it wait."""
         waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
+        waits = waiter is not None and not waiter.done()
+        if not (waits and _WAIT_FOR_MAKES_TASKS):
+            if self._items is None:
+                self._items = deque()
+            self._items.append(update)
+        if waiter is not None and waits:
             waiter.set_result(update)
-            return
-        if self._items is None:
-            self._items = deque()
-        self._items.append(update)
 
     async def put(self, update: Any) -> None:
         """Do the same; Telethon awaits it."""
@@ -49,14 +55,17 @@ class UpdateQueue:
 
         A future that is done already would not do: ``asyncio.wait_for`` swallows a cancellation upon one.
         """
-        if self._items:
+        if self._items or not _WAIT_FOR_MAKES_TASKS:
             return self._take()
         self._waiter = asyncio.get_running_loop().create_future()
         return self._waiter
 
     async def _take(self) -> Any:
-        if not self._items:
-            return await self.get()
+        while not self._items:
+            if _WAIT_FOR_MAKES_TASKS:
+                return await self.get()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
         update = self._items.popleft()
         self._items = self._items or None
         return update
