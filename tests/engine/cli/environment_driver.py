@@ -20,6 +20,11 @@ from typing import Any
 LIMIT = 600.0
 """Seconds that one command may take; a machine that is busy is slow."""
 UNKNOWN_USER = 54321
+STANDARD = (
+    "asyncio", "concurrent.futures.thread", "difflib", "getpass", "logging.handlers", "multiprocessing", "pprint",
+    "pydoc", "shutil", "sqlite3", "ssl", "uuid", "uvloop", "webbrowser", "xml.sax.saxutils",
+)  # fmt: skip
+"""What libraries import when they need it, besides their own modules."""
 
 
 def opened(kind: str, kept: Path) -> int:
@@ -90,14 +95,20 @@ def load_everything() -> None:
     """Import what commands import when they need it, once for all children: an unknown user may not read it."""
     import encodings
 
+    import anyio
     import cyclopts
+    import msgspec
     import rich
+    import telethon
+    import yaml
 
     import adapters
     import engine
     import states
 
-    for package in (encodings, cyclopts, rich, adapters, engine, states):
+    for name in STANDARD:
+        importlib.import_module(name)
+    for package in (encodings, anyio, cyclopts, msgspec, rich, telethon, yaml, adapters, engine, states):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if not module.name.endswith(("__main__", "mbcs", "oem", "cp65001", "sphinx_ext", "mkdocs")):
                 with suppress(ImportError):
