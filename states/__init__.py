@@ -5,6 +5,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from states.lazy_names import lazy_names
+
 if TYPE_CHECKING:
     from states.events import EVENT_BY_NAME, EVENTS, Event
     from states.machine import MACHINE, ROWS, Row
@@ -46,15 +48,8 @@ _HOMES = {
 The machine takes longer to build than a command such as ``status`` to do its work, and that needs only the snapshots.
 """
 
-
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
-
-    def __getattr__(name: str) -> Any:
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(home), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = lazy_names(__name__, _HOMES)
 
     class _Law(ModuleType):
         """The package, whose ``step`` is the function, also when the module of the same name was imported before."""

@@ -1,7 +1,8 @@
 """The engine's own file, ``engine.db``: written by group commit, read by commands."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adapters.sqlite.codec import event_from
@@ -71,12 +72,5 @@ _HOMES = {
 }
 """The module of each name, which is imported when the name is first asked for: a command only reads."""
 
-
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
-
-    def __getattr__(name: str) -> Any:
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(home), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = lazy_names(__name__, _HOMES)

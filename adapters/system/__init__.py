@@ -1,7 +1,8 @@
 """The machine that the engine runs on: its clocks, and the lock that allows one engine per data directory."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
@@ -29,12 +30,5 @@ _HOMES = {
 }
 """The module of each name, which is imported when the name is first asked for: commands only ask who holds the lock."""
 
-
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
-
-    def __getattr__(name: str) -> Any:
-        for home, names in _HOMES.items():
-            if name in names:
-                value = globals()[name] = getattr(import_module(home), name)
-                return value
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = lazy_names(__name__, _HOMES)
