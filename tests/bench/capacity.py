@@ -36,7 +36,7 @@ from telethon.sessions import SQLiteSession
 from adapters.sandbox import SandboxProcess
 from adapters.system import raise_limit
 from states.schedules import Health, ShuttingDown
-from tests.bench.storage.table import Table, Target, number, ratio
+from tests.bench.table import Table, Target, add_option, hand_over, number, ratio
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTLE = Health().stable_after + 5
@@ -150,14 +150,16 @@ def table(accounts: int, found: Mapping[str, Figures]) -> Table:
     targets = []
     if bare is not None and (ours := found.get(ENGINE)) is not None:
         targets = [
-            Target("start, against bareping", ratio(ours.start, bare.start), most=2),
-            Target("steady CPU, against bareping", ratio(ours.core, bare.core), most=2),
-            Target("lag p99, ms", quantile(ours.lags, 0.99) * 1000, most=20),
-            Target("longest lag, ms", quantile(ours.lags, 1) * 1000, most=200),
-            Target("memory per account, against bareping", _memory_ratio(ours, bare, accounts), most=1),
-            Target(f"GiB with {MANY:,} accounts", ours.with_accounts(accounts, MANY) / GIBIBYTE, most=1),
-            Target("stop, seconds", ours.stop, most=ShuttingDown().grace),
-            Target("accounts lost meanwhile", ours.lost, most=0),
+            Target("start", ratio(ours.start, bare.start), most=2, against=YARDSTICK, headline=True),
+            Target("steady CPU", ratio(ours.core, bare.core), most=2, against=YARDSTICK, headline=True),
+            Target("lag of the loop, p99", quantile(ours.lags, 0.99) * 1000, most=20, unit="ms", headline=True),
+            Target("longest lag of the loop", quantile(ours.lags, 1) * 1000, most=200, unit="ms", headline=True),
+            Target("memory per account", _memory_ratio(ours, bare, accounts), most=1, against=YARDSTICK, headline=True),
+            Target(
+                f"memory with {MANY:,}, by these", ours.with_accounts(accounts, MANY) / GIBIBYTE, most=1, unit="GiB"
+            ),
+            Target("stop", ours.stop, most=ShuttingDown().grace, unit="s"),
+            Target("accounts lost meanwhile", ours.lost, most=0, unit=""),
         ]
     return Table(f"{accounts:,} accounts in one process, the sandbox in another", head, rows, targets)
 
@@ -323,6 +325,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--stagger", default="auto", help="fleet.stagger: auto, or seconds")
     parser.add_argument("--rows", default=",".join(USUAL), help=f"any of: {', '.join(ROWS)}; or all")
     parser.add_argument("--json", action="store_true")
+    add_option(parser)
     return parser
 
 
@@ -335,6 +338,7 @@ def main() -> int:
     allow_files(options.accounts)
     found = anyio.run(measure, options)
     result = table(options.accounts, found)
+    hand_over(options.results, result.targets)
     if options.json:
         print(json.dumps({row: summary(options.accounts, each) for row, each in found.items()}, indent=2))
     else:

@@ -19,12 +19,11 @@ from pathlib import Path
 
 import anyio
 from attrs import asdict, frozen
-from rich.console import Console
-from rich.table import Table
 
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.jobs import NewJob, add
 from states.events import Connected, NetworkLost, Started, TurnGranted
+from tests.bench.table import Table, Target, add_option, hand_over
 from tests.states.harness import AccountDriver
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +41,7 @@ COMMANDS = (
 )
 NO_TARGET = ("--version", "--help")
 """Pages are not held to the target: their cost is the library's that lays them out."""
+HEADLINES = ("status", "log -n 20", "jobs list -n 20")
 FEW = 100
 """Up to so many accounts, a command may take ``TARGET_FEW`` ms; beyond it, ``TARGET_MANY``."""
 TARGET_FEW = 100.0
@@ -122,29 +122,37 @@ def measure(accounts: Sequence[int], rounds: int, directory: Path) -> list[Cost]
 
 def as_table(costs: Sequence[Cost]) -> Table:
     """Return the costs with their targets."""
-    table = Table("command", title="Processor time of one command")
-    for title in ("accounts", "ms", "target"):
-        table.add_column(title, justify="right")
-    for cost in costs:
-        met = "" if cost.target is None else f"≤ {cost.target:.0f} {'✅' if cost.milliseconds <= cost.target else '❌'}"
-        table.add_row(cost.command, f"{cost.accounts:,}" if cost.accounts else "", f"{cost.milliseconds:.0f}", met)
-    return table
+    rows = [
+        [f"`{cost.command}`", f"{cost.accounts:,}" if cost.accounts else "", f"{cost.milliseconds:.0f} ms"]
+        for cost in costs
+    ]
+    targets = [
+        Target(f"`{cost.command}`, {cost.accounts:,} accounts", cost.milliseconds, most=cost.target, unit="ms",
+               headline=cost.command in HEADLINES)
+        for cost in costs
+        if cost.target is not None
+    ]  # fmt: skip
+    return Table("Processor time of one command", ["command", "accounts", "CPU"], rows, targets)
 
 
-def main() -> None:
-    """Measure, and print a table."""
+def main() -> int:
+    """Measure, and print a table; return 0 if every target is met, 1 if not."""
     parser = argparse.ArgumentParser(description="Measure what a command costs.")
     parser.add_argument("--accounts", type=int, nargs="+", default=[3, 5000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_option(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
         costs = measure(given.accounts, given.rounds, Path(directory))
+    table = as_table(costs)
+    hand_over(given.results, table.targets)
     if given.json:
         print(json.dumps([asdict(cost) for cost in costs], indent=2))
     else:
-        Console().print(as_table(costs))
+        print("\n".join(table.lines()))
+    return 0 if all(target.kept for target in table.targets) else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

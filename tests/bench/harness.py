@@ -41,8 +41,8 @@ class Outcome:
     """Those that the datacenter accepted."""
     times: int = 0
     """How often what was measured happened."""
-    looks: int = 0
-    """How often the network probe looked for the datacenter meanwhile."""
+    probes: int = 0
+    """How many probes the network probe sent meanwhile."""
 
 
 Outcomes = Mapping[str, list[Outcome]]
@@ -64,11 +64,11 @@ class Subject:
     _began: float = field(default=0.0, init=False)
     _tries: int = field(default=0, init=False)
     _accepted: int = field(default=0, init=False)
-    _looks: int = field(default=0, init=False)
+    _probes: int = field(default=0, init=False)
 
     async def begin(self) -> None:
         """Count from now on; to be called before the fault."""
-        self._tries, self._looks, self._accepted = self.program.tries, self.program.looks, await self._count()
+        self._tries, self._probes, self._accepted = self.program.tries, self.program.probes, await self._count()
         self.start_clock()
 
     def start_clock(self) -> None:
@@ -124,7 +124,7 @@ class Subject:
             tries=self.program.tries - self._tries,
             accepted=accepted - self._accepted,
             times=times,
-            looks=self.program.looks - self._looks,
+            probes=self.program.probes - self._probes,
         )
 
     async def _count(self) -> int:

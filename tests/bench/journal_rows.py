@@ -21,13 +21,12 @@ from typing import Any
 
 import anyio
 import attrs
-from rich.console import Console
-from rich.table import Table
 
 from adapters.sqlite import JournalReader, JournalWriter
 from engine.journal.stats import AccountHistory, measure
 from states import Policy, State, begin
 from states.events import Connected, Elapsed, Event, NetworkLost, Stable, Started, TurnGranted
+from tests.bench.table import Table, Target, add_option, hand_over
 from tests.states.harness import AccountDriver
 
 SHORT_ROWS = 10_000
@@ -144,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the long journal (default 1000000)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_option(parser)
     wanted = parser.parse_args()
     results: dict[str, Any] = {"rows": [SHORT_ROWS, wanted.rows], "milliseconds": {}, "bytes_per_row": 0.0}
     with tempfile.TemporaryDirectory(prefix="journal-rows-") as name:
@@ -158,15 +158,22 @@ def main() -> None:
         short, long = asked[0][question], asked[1][question]
         results["milliseconds"][question] = {"short": short, "long": long, "ratio": long / short}
     results["rows_per_second_written"] = {"short": rates[0], "long": rates[1]}
+    targets = [
+        Target(f"{question}, {wanted.rows:,} rows", found["ratio"], against=f"{SHORT_ROWS:,} rows")
+        for question, found in results["milliseconds"].items()
+    ]
+    hand_over(wanted.results, targets)
     if wanted.json:
         print(json.dumps(results, indent=2))
         return
-    table = Table("", f"{SHORT_ROWS:,} rows", f"{wanted.rows:,} rows", "ratio", box=None)
-    for question, found in results["milliseconds"].items():
-        table.add_row(question, f"{found['short']:.2f} ms", f"{found['long']:.2f} ms", f"{found['ratio']:.2f}")
-    table.add_row("written, durable", *(f"{rate:,.0f} rows/s" for rate in rates), f"{rates[1] / rates[0]:.2f}")
-    Console().print(table)
-    print(f"{results['bytes_per_row']:.0f} bytes a row")
+    rows = [
+        [question, f"{found['short']:.2f} ms", f"{found['long']:.2f} ms", f"{found['ratio']:.2f}"]
+        for question, found in results["milliseconds"].items()
+    ]
+    rows.append(["written, durable", *(f"{rate:,.0f} rows/s" for rate in rates), f"{rates[1] / rates[0]:.2f}"])
+    title = f"A journal with {results['bytes_per_row']:.0f} bytes a row"
+    head = ["question", f"{SHORT_ROWS:,} rows", f"{wanted.rows:,} rows", "ratio"]
+    print("\n".join(Table(title, head, rows).lines()))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ class Program(Protocol):
         """How often it tried to connect."""
 
     @property
-    def looks(self) -> int:
-        """How often it looked, without its account, whether the datacenter is there."""
+    def probes(self) -> int:
+        """How many probes it sent, without its account, to see whether the datacenter is there."""
 
     @property
     def noticed(self) -> float | None:
@@ -122,8 +122,8 @@ class Holdfast:
         return self.runner.snapshot.links
 
     @property
-    def looks(self) -> int:
-        """How often the network probe looked."""
+    def probes(self) -> int:
+        """How many probes the network probe has sent."""
         return self.probe.probes
 
     async def settle(self) -> None:
@@ -163,7 +163,7 @@ class Bare:
 
     heard: list[tuple[float, str]] = field(factory=list, init=False)
     tries: int = field(default=0, init=False)
-    looks: int = field(default=0, init=False)
+    probes: int = field(default=0, init=False)
     noticed: float | None = field(default=None, init=False)
     client: Any = field(init=False)
 

@@ -33,7 +33,8 @@ from states import Policy
 from states.schedules import Backoff, BackoffSchedules, Health, Patience, Suspicion
 from tests.bench.harness import Outcomes, RecoveryHarness
 from tests.bench.recovery_faults import LONG, QUIET, STORMS, Row, Scale
-from tests.bench.recovery_table import behind, legend, markdown
+from tests.bench.recovery_table import behind, legend, markdown, target
+from tests.bench.table import add_option, hand_over
 
 STABLE_AFTER = 0.2
 FLUSH_SECONDS = 10.0
@@ -101,10 +102,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="shorter faults and a scaled-down policy, about 20 s")
     parser.add_argument("--only", action="append", default=[], choices=keys, help="a row; may be given several times")
     parser.add_argument("--json", action="store_true", help="every single outcome")
+    add_option(parser)
     options = parser.parse_args()
     scale = QUICK if options.quick else FULL
     found = anyio.run(measure, options)
     rows = [row for row in (*QUIET, *LONG, *STORMS) if row.key in found]
+    hand_over(options.results, [target(row, found[row.key], scale) for row in rows])
     if options.json:
         print(json.dumps({key: _plain(outcomes) for key, outcomes in found.items()}, indent=2))
     else:

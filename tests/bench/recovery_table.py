@@ -9,14 +9,15 @@ from attrs import asdict
 from tests.bench.harness import Outcome, Outcomes, median
 from tests.bench.programs import Bare, Holdfast
 from tests.bench.recovery_faults import Row, Scale
+from tests.bench.table import Target, ratio
 
 OURS, THEIRS = Holdfast.__name__, Bare.__name__
 EQUAL = 1.1
 """Up to this ratio two medians are called equal."""
 HEAD = ("fault", "measured until", "engine", "bare Telethon", "ratio", "connections: engine", "bare Telethon", "ratio")
 MEASURED = {
-    "answered": "**answered**: from the end of the fault (from its beginning, if it lasts no time or for ever) until an"
-    " authorised request is answered.",
+    "answered": "**answered**: from the end of the fault (from its beginning, if it lasts for no time or for ever)"
+    " until an authorised request is answered.",
     "noticed": "**noticed**: from the fault until the program can tell without asking: the engine's `auth_failed`,"
     " Telethon's `client.disconnected`.",
     "heard": "**heard**: from the end of the outage until the NewMessage handler has the message, and how often."
@@ -35,8 +36,8 @@ def tries_of(outcomes: Sequence[Outcome]) -> float:
 
 
 def everything_of(outcomes: Sequence[Outcome]) -> float:
-    """Return the median number of connections that were tried and of looks together."""
-    return median(outcomes, lambda outcome: outcome.tries + outcome.looks)
+    """Return the median number of connections that were tried and of probes together."""
+    return median(outcomes, lambda outcome: outcome.tries + outcome.probes)
 
 
 def markdown(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> list[str]:
@@ -49,18 +50,21 @@ def markdown(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -
 def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> list[str]:
     """Return what a reader must know to read the table."""
     lines = [
-        "Medians, in brackets the least and the most; ratios are Telethon's figure by the engine's, so more than 1 is"
-        " better for the engine. Connections are those that were tried meanwhile. Looks are the network probe's: a"
-        " connection and one message that needs no account, once for all accounts on the same way. The last ratio is"
-        " given without them and with them.",
-        *(text for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
+        "Figures are medians, with the least and the most in brackets. A ratio is Telethon's figure divided by the"
+        " engine's, so more than 1 is better for the engine. Connections are those that were tried meanwhile. Probes"
+        " are those of the network probe: a connection and one message that needs no account, once for all accounts on"
+        " the same way. The last ratio is given without them and with them.",
+        "",
+        *(f"- {text}" for measured, text in MEASURED.items() if any(row.measured == measured for row in rows)),
         *(
-            f"**{row.fault.format(**asdict(scale))}**: few connections and looks are promised here, not the shortest"
+            f"- **{row.fault.format(**asdict(scale))}**: few connections and probes are promised here, not the shortest"
             " time; the time is shown and not judged."
             for row in rows
             if row.paced
         ),
-        f"**never**: the client had disconnected itself for good; **> {scale.bound:g} s**: the run waited no longer.",
+        "- **never**: the client had disconnected itself for good.",
+        f"- **> {scale.bound:g} s**: the measurement ended then.",
+        "",
     ]
     return lines
 
@@ -68,7 +72,7 @@ def legend(rows: Sequence[Row], found: Mapping[str, Outcomes], scale: Scale) -> 
 def behind(row: Row, outcomes: Outcomes) -> str | None:
     """Return in a sentence where the engine is slower or tries more often; None if it is ahead or equal.
 
-    In a row that is paced, only that it gets there in time, and how often it tries and looks, counts.
+    In a row that is paced, only that it gets there in time, and how many connections and probes it needs, counts.
     """
     if isinf(seconds_of(outcomes[OURS])):
         return f"{row.key}: the engine did not get there at all."
@@ -76,8 +80,27 @@ def behind(row: Row, outcomes: Outcomes) -> str | None:
         return slower
     theirs = seconds_of(outcomes[THEIRS])
     if not isinf(theirs) and everything_of(outcomes[OURS]) > tries_of(outcomes[THEIRS]):
-        return f"{row.key}: the engine tries more often, its looks included."
+        return f"{row.key}: the engine tries more often, its probes included."
     return None
+
+
+def target(row: Row, outcomes: Outcomes, scale: Scale) -> Target:
+    """Return the row's judgement with the figure that a reader wants first: how much sooner, or with how few tries."""
+    fault = row.fault.format(**asdict(scale))
+    if row.paced:
+        what, of, why = f"{fault}: connections tried, times fewer", everything_of, "no more than Telethon's"
+    else:
+        what, of, why = f"{fault}: {row.measured}, times sooner", seconds_of, "as soon, no more connections"
+        if row.slack:
+            why += f"; {row.slack * 1000:g} ms do not count"
+    theirs, ours = of(outcomes[THEIRS]), of(outcomes[OURS])
+    return Target(
+        what,
+        0.0 if isinf(ours) else ratio(theirs, ours),
+        against="bare Telethon",
+        why=why,
+        verdict=behind(row, outcomes) is None,
+    )
 
 
 def _slower(row: Row, outcomes: Outcomes) -> str | None:
@@ -99,7 +122,7 @@ def _cells(row: Row, outcomes: Outcomes, scale: Scale) -> list[str]:
         _spread(ours, bound) + _times(row, ours),
         _spread(theirs, bound) + _times(row, theirs),
         _ratio(seconds_of(theirs), seconds_of(ours)),
-        f"{tries_of(ours):,.0f}" + _looks(ours),
+        f"{tries_of(ours):,.0f}" + _probes(ours),
         f"{tries_of(theirs):,.0f}",
         _ratios(ours, theirs),
     ]
@@ -122,17 +145,17 @@ def _times(row: Row, outcomes: Sequence[Outcome]) -> str:
     return "" if row.measured != "heard" or often == [0] else f", {'–'.join(map(str, often))}×"
 
 
-def _looks(outcomes: Sequence[Outcome]) -> str:
-    """Return how often the network probe looked, if it did."""
-    looks = median(outcomes, lambda outcome: outcome.looks)
-    return f" + {looks:,.0f} looks" if looks else ""
+def _probes(outcomes: Sequence[Outcome]) -> str:
+    """Return how many probes there were, if any."""
+    probes = median(outcomes, lambda outcome: outcome.probes)
+    return f" + {probes:,.0f} probes" if probes else ""
 
 
 def _ratios(ours: Sequence[Outcome], theirs: Sequence[Outcome]) -> str:
-    """Return the ratio of the tries and, if the network probe looked, also that of everything that was sent out."""
+    """Return the ratio of the tries and, if there were probes, also that of everything that was sent out."""
     without = _ratio(tries_of(theirs), tries_of(ours))
-    looks = median(ours, lambda outcome: outcome.looks)
-    return f"{without}; {_ratio(tries_of(theirs), everything_of(ours))} with the looks" if looks else without
+    probes = median(ours, lambda outcome: outcome.probes)
+    return f"{without}; {_ratio(tries_of(theirs), everything_of(ours))} with the probes" if probes else without
 
 
 def _time(seconds: float) -> str:

@@ -35,4 +35,4 @@ def test_flatness_is_a_table(tmp_path: Path) -> None:
     """There is a row for each length of the queue, measured in processes of their own."""
     lines = jobs.flatness(tmp_path, queues=(200, 400), rounds=1).lines()
     assert [line.split("|")[1].strip() for line in lines[4:6]] == ["200", "400"]
-    assert "first begins, 400 against 200" in lines[7]
+    assert "first job begins, 400 in the queue, against 200 in it" in lines[7]

@@ -72,22 +72,22 @@ def test_the_engine_is_behind_when_it_is_slower_or_tries_more_often() -> None:
     assert "not get there" in verdict(evolve(ANSWERED, seconds=inf), evolve(ANSWERED, seconds=inf))
 
 
-def test_the_looks_of_the_network_probe_are_shown_beside_the_tries() -> None:
+def test_what_the_network_probe_sends_is_shown_beside_the_tries() -> None:
     """What the engine asks without its account is in the table and in a ratio of its own, and counts in the verdict."""
-    found = {STORM.key: {"Holdfast": [evolve(ANSWERED, looks=12)], "Bare": [evolve(ANSWERED, tries=26)]}}
+    found = {STORM.key: {"Holdfast": [evolve(ANSWERED, probes=12)], "Bare": [evolve(ANSWERED, tries=26)]}}
     line = markdown([STORM], found, QUICK)[-1]
-    assert "| 1 + 12 looks | 26 | 26; 2 with the looks |" in line
+    assert "| 1 + 12 probes | 26 | 26; 2 with the probes |" in line
     assert not behind(STORM, found[STORM.key])
     found[STORM.key]["Bare"] = [evolve(ANSWERED, tries=12)]
-    assert "looks included" in (behind(STORM, found[STORM.key]) or "")
+    assert "probes included" in (behind(STORM, found[STORM.key]) or "")
 
 
 def test_where_few_connections_are_promised_the_time_is_not_judged() -> None:
     """A refused port: slower is the price of rare probes and no verdict; more connections than Telethon's is one."""
-    late = {"Holdfast": [evolve(ANSWERED, seconds=16.0, looks=7)], "Bare": [evolve(ANSWERED, seconds=0.5, tries=28)]}
+    late = {"Holdfast": [evolve(ANSWERED, seconds=16.0, probes=7)], "Bare": [evolve(ANSWERED, seconds=0.5, tries=28)]}
     assert REFUSED.paced
     assert not behind(REFUSED, late)
-    assert "looks included" in (behind(REFUSED, {**late, "Bare": [evolve(ANSWERED, tries=7)]}) or "")
+    assert "probes included" in (behind(REFUSED, {**late, "Bare": [evolve(ANSWERED, tries=7)]}) or "")
     assert "not get there" in (behind(REFUSED, {**late, "Holdfast": [evolve(ANSWERED, seconds=inf)]}) or "")
     assert [row.key for row in (*QUIET, *LONG, *STORMS) if row.paced] == ["refused"]
 

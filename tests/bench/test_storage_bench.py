@@ -10,7 +10,7 @@ import pytest
 
 from adapters.sqlite import open_database
 from tests.bench.storage import busy, path, processes, producers
-from tests.bench.storage.table import Table, Target
+from tests.bench.table import Table, Target
 
 EVENTS, LINES = 13, 7
 """Of a life's first events, and the lines that the engine logs of them: a connection has one, a loss two."""
@@ -137,6 +137,6 @@ def test_a_missed_target_is_told() -> None:
     assert Target("x", 40.0, least=40).kept
     assert not Target("x", 39.9, least=40).kept
     assert not Target("x", 1.5, most=1.4).kept
-    lines = Table("Title", ["", "per second"], [["ours", "1"]], [Target("x", 39.9, least=40)]).lines()
+    lines = Table("Title", ["", "per second"], [["ours", "1"]], [Target("x", 39.9, least=40, against="y")]).lines()
     assert lines[:5] == ["**Title**", "", "|  | per second |", "|---|---:|", "| ours | 1 |"]
-    assert "❌ x: 39.9 (target: at least 40)" in lines
+    assert "- ❌ x, against y: 39.9 × (target: ≥ 40 ×)" in lines

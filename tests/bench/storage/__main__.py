@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.storage import busy, lag, memory, path, processes, producers
-from tests.bench.storage.table import Table
+from tests.bench.table import Table, Target, add_option, hand_over
 
 ROWS: dict[str, Callable[[Path], Table]] = {
     "producers": lambda directory: producers.run(directory, counts=(1, 10, 100, 1000), seconds=1.0, rounds=3),
@@ -37,17 +37,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.storage")
     parser.add_argument("--rows", default=",".join(ROWS), help="which tables, with commas between them")
     parser.add_argument("--directory", type=Path, default=None, help="on the disk that is to be measured")
+    add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as name:
         directory = Path(name)
         took = fsync_seconds(directory) * 1000
         print(f"One fsync takes {took:.2f} ms here; synchronous is FULL everywhere.\n", flush=True)
-        missed = 0
+        targets: list[Target] = []
         for row in options.rows.split(","):
             table = ROWS[row](directory)
             print("\n".join(table.lines()), flush=True)
-            missed += sum(not target.kept for target in table.targets)
-    raise SystemExit(missed > 0)
+            targets += table.targets
+    hand_over(options.results, targets)
+    raise SystemExit(not all(target.kept for target in targets))
 
 
 if __name__ == "__main__":

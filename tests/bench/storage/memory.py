@@ -20,7 +20,7 @@ from adapters.telegram import Datacenter
 from engine.app.engine import Engine
 from engine.config import AccountConfig, Config, DatacenterConfig, Fleet, Storage, Telegram
 from states import State
-from tests.bench.storage.table import Table, Target, number, ratio
+from tests.bench.table import Table, Target, number, ratio
 
 ROOT = Path(__file__).resolve().parents[3]
 API = (12345, "0123456789abcdef0123456789abcdef")
@@ -149,8 +149,8 @@ def run(directory: Path, *, accounts: int) -> Table:
         ["", "resident", "ratio"],
         rows,
         [
-            Target("against StringSession", ratio(mine, string), most=1.4),
-            Target("against SQLiteSession", ratio(mine, file), most=1 / 3),
+            Target("memory of a connected account", ratio(mine, string), most=1, against="Telethon, StringSession"),
+            Target("memory of a connected account", ratio(mine, file), most=1 / 3, against="Telethon, SQLiteSession"),
         ],
     )
 
