@@ -1,8 +1,7 @@
 """The snapshot of one account: all that ``step`` knows about it, and all that a restart needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
-from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -199,25 +198,44 @@ class Snapshot:
         return Action.APPEAL if self.limited else None
 
 
-_NAMES = tuple(field.name for field in attrs.fields(Snapshot))
-_values = attrgetter(*_NAMES)
-_PUT: dict[str, Callable[[Snapshot, Any], None]] = {name: vars(Snapshot)[name].__set__ for name in _NAMES}
-"""What writes each field, past the guard that keeps a snapshot as it is; it is faster than the constructor, too."""
+class SnapshotDraft(Snapshot):
+    """The next snapshot while a decision is made: ``put`` changes its fields, and ``finish`` makes a snapshot of it."""
 
+    __slots__ = ()
+    __setattr__, __delattr__ = object.__setattr__, object.__delattr__  # fast only if both are the usual ones
 
-def change_fields(snapshot: Snapshot, changes: Mapping[str, Any]) -> Snapshot:
-    """Return a copy with these fields changed; almost twice as fast as ``attrs.evolve``."""
-    changed = object.__new__(Snapshot)
-    for put, value in zip(_PUT.values(), _values(snapshot), strict=True):
-        put(changed, value)
-    put_fields(changed, changes)
-    return changed
+    @classmethod
+    def of(cls, at: Snapshot) -> "SnapshotDraft":
+        """Return a draft with the fields of ``at``; one by one, which takes a tenth of the time of ``attrs.evolve``."""
+        draft: Any = object.__new__(cls)  # to the type checker, a snapshot's fields cannot be set
+        draft.state, draft.since, draft.generation = at.state, at.since, at.generation
+        draft.life, draft.link, draft.links = at.life, at.link, at.links
+        draft.attempt, draft.failures, draft.streak = at.attempt, at.failures, at.streak
+        draft.silences, draft.cause = at.silences, at.cause
+        draft.deadline, draft.wait = at.deadline, at.wait
+        draft.stable, draft.exhausted, draft.limited = at.stable, at.exhausted, at.limited
+        draft.holds, draft.database = at.holds, at.database
+        draft.reconnects, draft.last_success = at.reconnects, at.last_success
+        draft.offline, draft.proved_at = at.offline, at.proved_at
+        draft.credentials, draft.resumes, draft.paused = at.credentials, at.resumes, at.paused
+        made: SnapshotDraft = draft
+        return made
 
+    def enter(self, state: State, now: float) -> None:
+        """Enter a state; a deadline ends with the visit to which it belongs."""
+        draft: Any = self
+        draft.state, draft.since, draft.generation = state, now, self.generation + 1
+        draft.deadline = draft.wait = None
 
-def put_fields(snapshot: Snapshot, changes: Mapping[str, Any]) -> None:
-    """Change fields of a snapshot that nobody else has yet: of a copy that is still being made."""
-    for name, value in changes.items():
-        _PUT[name](snapshot, value)
+    def put(self, changes: Mapping[str, Any]) -> None:
+        """Change fields."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+
+    def finish(self) -> Snapshot:
+        """Make this a snapshot, which nothing can change any more, and return it."""
+        self.__class__ = Snapshot  # type: ignore[assignment]  # the same fields at the same places
+        return self
 
 
 def _deadline_of(previous: Snapshot, now: float) -> float | None:

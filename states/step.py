@@ -34,10 +34,10 @@ from states.effects import (
 )
 from states.events import EVENTS, AuthKeyUnknown, Event, Failure, FloodWait, TransportFlood
 from states.guards import Moment, schedule_of
-from states.machine import ROWS, RulesBroken, dispatch
-from states.record import Record
+from states.machine import ROWS, Row, RulesBroken, dispatch
+from states.record import Record, RecordDraft
 from states.schedules import Policy
-from states.snapshot import Snapshot, State, change_fields, put_fields
+from states.snapshot import Snapshot, SnapshotDraft, State
 
 
 class Rng(Protocol):
@@ -71,23 +71,27 @@ def number_of_wait(failure: Failure, after: Snapshot) -> int:
 
 @define
 class _Draft:
-    """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs.
-
-    The next snapshot is the draft's own until the decision is made: it is changed in place, and copied once.
-    """
+    """A decision under construction. Each method builds one effect, and changes the next snapshot as it needs."""
 
     moment: Moment
     next: Snapshot
+    """The present snapshot until something changes, and then a draft of the next one: it is copied once."""
     rng: Rng
     draw: float | None = None
     delay: float | None = None
 
+    def enter(self, state: State) -> None:
+        """Let the next snapshot enter a state."""
+        self._changed().enter(state, self.moment.now)
+
     def change(self, **changes: Any) -> None:
         """Change fields of the next snapshot."""
-        if self.next is self.moment.snapshot:
-            self.next = change_fields(self.next, changes)
-        else:
-            put_fields(self.next, changes)
+        self._changed().put(changes)
+
+    def _changed(self) -> SnapshotDraft:
+        if not isinstance(self.next, SnapshotDraft):
+            self.next = SnapshotDraft.of(self.next)
+        return self.next
 
     def wait(self) -> Wait:
         """Wait by the cause's schedule, or go on waiting for the present deadline."""
@@ -112,7 +116,7 @@ class _Draft:
         attempts = policy.connecting if self.next.state is State.CONNECTING else policy.reconnecting
         patience = attempts.nth(self.next.attempt)
         self.change(deadline=self.moment.now + patience, wait=patience)
-        holds = tuple(hold for hold in self.next.holds if hold.until > self.moment.now)
+        holds = tuple([hold for hold in self.next.holds if hold.until > self.moment.now])
         return Open(link=self.next.link, attempt=self.next.attempt, patience=patience, holds=holds)
 
     def probe(self) -> Probe:
@@ -177,32 +181,28 @@ def step(snapshot: Snapshot, event: Event, *, now: float, rng: Rng, policy: Poli
     """Decide what ``event`` means for an account at ``snapshot``; ``now`` is in Unix seconds."""
     moment = Moment(snapshot, event, now, policy)
     row = dispatch(moment)
-    changes: dict[str, Any] = {}
+    draft = _Draft(moment, snapshot, rng)
     if row.target is not None:
-        # A deadline ends with the visit to which it belongs.
-        changes = {"state": row.target, "since": now, "generation": snapshot.generation + 1}
-        changes |= {"deadline": None, "wait": None}
-    if row.note is not None:
-        changes |= row.note(moment)
-    draft = _Draft(moment, change_fields(snapshot, changes) if changes else snapshot, rng)
+        draft.enter(row.target)
+    if row.note is not None and (changes := row.note(moment)):
+        draft.change(**changes)
     effects = tuple([_MAKE[effect](draft) for effect in row.does])
-    failure = event if isinstance(event, Failure) else None
-    record = Record(
-        at=now,
-        source=snapshot.state,
-        event=type(event).__name__,
-        payload={name: getattr(event, name) for name in _FIELDS[type(event)]},
-        rule=row.name,
-        target=draft.next.state,
-        attempt=draft.next.attempt,
-        failures=draft.next.failures,
-        delay=draft.delay,
-        draw=draft.draw,
-        deadline=draft.next.deadline,
-        effects=row.effects,
-        detail=failure.detail if failure else "",
-        cause=failure.chain if failure else (),
-        dwell=max(0.0, now - snapshot.since),
-        quiet=row.quiet,
-    )
-    return Step(snapshot=draft.next, effects=effects, record=record)
+    after = draft.next.finish() if isinstance(draft.next, SnapshotDraft) else snapshot
+    return Step(snapshot=after, effects=effects, record=_record(moment, row, draft, after))
+
+
+def _record(moment: Moment, row: Row, draft: _Draft, after: Snapshot) -> Record:
+    """Return what the journal keeps of a decision."""
+    event, before, record = moment.event, moment.snapshot, RecordDraft.empty()
+    kind = type(event)
+    record.at = moment.now
+    record.source, record.target = before.state, after.state
+    record.event, record.rule = kind.__name__, row.name
+    record.payload = {name: getattr(event, name) for name in _FIELDS[kind]}
+    record.attempt, record.failures = after.attempt, after.failures
+    record.delay, record.draw, record.deadline = draft.delay, draft.draw, after.deadline
+    record.effects, record.quiet = row.effects, row.quiet
+    record.detail, record.cause = (event.detail, event.chain) if isinstance(event, Failure) else ("", ())
+    record.dwell = max(0.0, moment.now - before.since)
+    made: Record = record.finish()
+    return made
