@@ -8,10 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from cyclopts import Parameter
-
 from adapters.system import Holder, holder_of
 from engine import paths
+from engine.cli.declared import Parameter
 from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching

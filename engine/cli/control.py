@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from attrs import asdict
-from cyclopts import Parameter
 
 from adapters.system import holder_of
 from engine import paths
@@ -18,6 +17,7 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
+from engine.cli.declared import Parameter
 from engine.config import load
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command

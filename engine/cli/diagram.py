@@ -5,8 +5,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import diagram as drawing
@@ -19,6 +17,7 @@ from engine.cli.common import (
     one_account,
     reporting_errors,
 )
+from engine.cli.declared import Parameter
 from engine.cli.log_common import tell_unreadable
 from engine.cli.stored_status import read_statuses
 from engine.cli.times import Period, Since, Until, parse_period

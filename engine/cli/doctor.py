@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-from cyclopts import Parameter
 
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors
+from engine.cli.declared import Parameter
 from engine.config import load
 from engine.console.safe_text import json_text
 

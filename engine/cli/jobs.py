@@ -12,8 +12,6 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
-
 from adapters.files import open_input
 from adapters.sqlite.job_reader import MAX_NUMBER, JobReader
 from engine import paths
@@ -32,6 +30,7 @@ from engine.cli.common import (
     parse_duration_option,
     reporting_errors,
 )
+from engine.cli.declared import Group, Parameter
 from engine.config import Config, load
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
@@ -41,7 +40,7 @@ from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
 if TYPE_CHECKING:  # reading jobs needs neither the writer nor the terminal
     from adapters.sqlite.jobs import NewJob
 
-app = App(name="jobs", help="Durable work: add, list, retry or cancel it.", version_flags=[])
+app = Group(name="jobs", help="Durable work: add, list, retry or cancel it.")
 
 MAX_LINE_CHARACTERS = 1024 * 1024
 """Length of a line in a file of jobs."""
@@ -60,7 +59,7 @@ ConfigAndNumbers = Annotated[
 ]
 
 
-@app.command(name="add")
+@app.command("add")
 def add_jobs(
     *words: Annotated[
         str,
@@ -117,7 +116,7 @@ def add_jobs(
             print("no jobs: the file has no lines")
 
 
-@app.command(name="list")
+@app.command("list")
 def list_jobs(
     config: ConfigPath = Path("config.yaml"),
     *,
@@ -174,7 +173,7 @@ def _print_unreadable(as_json: bool, number: int, why: str) -> None:
         print(f"{number:>6} ⚠️ unreadable  {one_line(why)}")
 
 
-@app.command
+@app.command("show")
 def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
     """Print everything about a job: its data, checkpoint, progress and result, and why it failed."""
     with reporting_errors():
@@ -202,7 +201,7 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
                 print(f"       {name + ':':<12} {one_line(text)}")
 
 
-@app.command
+@app.command("retry")
 def retry(
     *words: ConfigAndNumbers,
     state: StateOption = None,
@@ -217,7 +216,7 @@ def retry(
     _change_jobs(words, Retried(), (state, account, kind), as_json)
 
 
-@app.command
+@app.command("cancel")
 def cancel(
     *words: ConfigAndNumbers,
     state: StateOption = None,

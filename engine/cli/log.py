@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
-
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
@@ -20,6 +18,7 @@ from engine.cli.common import (
     fail,
     reporting_errors,
 )
+from engine.cli.declared import Group, Parameter
 from engine.cli.log_common import journal_accounts
 from engine.cli.times import Since, Until, parse_period
 from engine.config import load
@@ -30,9 +29,9 @@ from states import Entry, State
 if TYPE_CHECKING:  # --json need not wait for it
     from rich.console import Console
 
-app = App(name="log", help="Print the journal of all transitions, or analyse it.", version_flags=[])
+app = Group(name="log", help="Print the journal of all transitions, or analyse it.")
 for _command in ("explain", "replay", "stats"):
-    app.command(f"engine.cli.log_{_command}:{_command}", name=_command)
+    app.commands[_command] = f"engine.cli.log_{_command}:{_command}"
 
 MAX_ROWS = 2**63 - 1
 """The greatest number that SQLite knows."""

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine.cli.common import DEFAULT_CONFIG, EXIT_BAD_INPUT, AsJson, fail, parse_number, reporting_errors
+from engine.cli.declared import Parameter
 from engine.cli.log_common import open_journal, tell_unreadable
 from engine.cli.log_events import decode_event
 from engine.console import journal_lines

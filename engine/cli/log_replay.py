@@ -4,13 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors, single
+from engine.cli.declared import Parameter
 from engine.cli.log_common import journal_accounts, open_journal, tell_unreadable
 from engine.cli.log_events import decode_event
 from engine.console.safe_text import json_text, one_line

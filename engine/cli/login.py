@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
-from cyclopts import Parameter
 
 from engine.app.stop import heeded
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors, say
+from engine.cli.declared import Parameter
 from engine.cli.terminal import InputEnded, Terminal
 
 if TYPE_CHECKING:  # Telethon takes a second or two to import, and most commands do not need it

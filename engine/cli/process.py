@@ -3,15 +3,15 @@
 import os
 import re
 import sys
-import traceback
-from typing import Final, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NoReturn
 
-from cyclopts import CycloptsError, UnknownOptionError
-
-from adapters.system.descriptors import exhaustion, is_exhaustion
-from engine.cli import command_line, import_listed
+from engine.cli.plain_line import plain_call
 from engine.console import shell, streams
 from engine.console.safe_text import one_line, safe_lines
+
+if TYPE_CHECKING:  # most lines are read without the library
+    from cyclopts import CycloptsError
 
 EXIT_BUG: Final = 70
 """The exit code of an error in the program itself (``EX_SOFTWARE`` of sysexits.h)."""
@@ -37,23 +37,21 @@ def _run_command(name: str) -> int:
     try:
         typed = shell.typed_program(name)
         shell.set_program(typed)
-        # The completion is that of the command's own name, however it was called.
-        shown = None if "--install-completion" in sys.argv else shell.command(*typed)
-        line = command_line(name, shown)
-        import_listed(line, sys.argv[1:])
-        line(print_error=False, exit_on_error=False)
+        call = plain_call(sys.argv[1:])
+        if call is None:
+            return _run_full_line(name, typed)
+        call()
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else int(exc.code is not None)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except CycloptsError as exc:
-        _say(_describe_words(exc))
-        return EXIT_BAD_WORDS
     except UnicodeEncodeError as exc:
         letter = exc.object[exc.start : exc.start + 1]
         _say(f"this environment's file names are {exc.encoding}, which has no {letter!r}; set LC_ALL=C.UTF-8")
         return EXIT_BAD_ENVIRONMENT
     except Exception as exc:
+        from adapters.system.descriptors import exhaustion, is_exhaustion  # noqa: PLC0415 - for an error alone
+
         if streams.output_failure() is not None:
             return 0  # the output's own exit code follows
         if isinstance(exc, FileNotFoundError) and not _has_directory():
@@ -68,7 +66,9 @@ def _run_command(name: str) -> int:
         if isinstance(exc, OSError):  # of a command that is not ours, such as the installing of the completion
             _say(f"{exc.filename or 'a file'}: {(exc.strerror or str(exc)).lower()}; see that it can be written")
             return EXIT_FAILED
-        from adapters.redaction import redacted  # noqa: PLC0415 - for a bug alone
+        import traceback  # noqa: PLC0415 - for a bug alone
+
+        from adapters.redaction import redacted  # noqa: PLC0415
 
         print(safe_lines(redacted(traceback.format_exc())), file=sys.stderr)
         _say("this is an error in Holdfast itself; please report it with the lines above")
@@ -76,8 +76,28 @@ def _run_command(name: str) -> int:
     return 0
 
 
-def _describe_words(exc: CycloptsError) -> str:
+def _run_full_line(name: str, typed: Sequence[str]) -> int:
+    """Have the library read the command line, and run what it means."""
+    from cyclopts import CycloptsError  # noqa: PLC0415 - as above
+
+    from engine.cli.full_line import command_line, import_listed  # noqa: PLC0415
+
+    # The completion is that of the command's own name, however it was called.
+    shown = None if "--install-completion" in sys.argv else shell.command(*typed)
+    try:
+        line = command_line(name, shown)
+        import_listed(line, sys.argv[1:])
+        line(print_error=False, exit_on_error=False)
+    except CycloptsError as exc:
+        _say(_describe_words(exc))
+        return EXIT_BAD_WORDS
+    return 0
+
+
+def _describe_words(exc: "CycloptsError") -> str:
     """Return the sentence about words that are no command, or do not fit it."""
+    from cyclopts import UnknownOptionError  # noqa: PLC0415 - as above
+
     text = " ".join(str(exc).split())
     text = text if text.endswith("...") else text.removesuffix(".")
     text = re.sub(r'^Command "[^"]*" parameter (\S+) requires an argument', r"\1 needs a value", text)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio
-from cyclopts import Parameter
 from rich.console import Console
 
 from engine.cli.common import EXIT_FAILED, ConfigPath, fail, parse_duration_option, reporting_errors
+from engine.cli.declared import Parameter
 from engine.config import LogFormat, load
 from engine.console.streams import forgive_output
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
-
 from adapters.session import OwnerLock, SessionError, SessionHeld
 from adapters.session.backup import Backup, back_up, backups_of, put_in_place
 from adapters.session.owner import owner_of
@@ -28,15 +26,16 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
+from engine.cli.declared import Group, Parameter
 from engine.config import AccountConfig, Config, load
 from engine.console.format import date_and_time, iso
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
-app = App(name="session", help="Session files: their backups, and logins to and from other programs.", version_flags=[])
+app = Group(name="session", help="Session files: their backups, and logins to and from other programs.")
 
 
-@app.command
+@app.command("backup")
 def backup(
     *words: ConfigAndPattern,
     as_json: AsJson = False,
@@ -65,7 +64,7 @@ def backup(
         raise SystemExit(EXIT_FAILED if failed else 0)
 
 
-@app.command
+@app.command("restore")
 def restore(
     *words: ConfigAndAccount,
     source: Annotated[

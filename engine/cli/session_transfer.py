@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
 from adapters.file_names import is_string_session
 from adapters.files import COMPANIONS
 from adapters.session import transfer
@@ -22,6 +20,7 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
+from engine.cli.declared import Parameter
 from engine.cli.session_backup import app, owned
 from engine.config import AccountConfig
 from engine.console.shell import command, engine_command
@@ -34,7 +33,7 @@ ONE_PROGRAM = (
 )
 
 
-@app.command(name="export")
+@app.command("export")
 def export_login(
     *words: ConfigAndAccount,
     to: Annotated[
@@ -69,7 +68,7 @@ def export_login(
         say(f"✅ {one.name}: {path} has its login", ONE_PROGRAM)
 
 
-@app.command(name="import")
+@app.command("import")
 def import_login(*words: Annotated[ConfigAndAccount, Parameter(allow_leading_hyphen=True)]) -> None:
     """Make an account's session of a login in FILE, or from standard input if that is -.
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from attrs import frozen
-from cyclopts import Parameter
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.job_reader import JobReader
@@ -24,6 +23,7 @@ from engine.cli.common import (
     match_accounts,
     reporting_errors,
 )
+from engine.cli.declared import Parameter
 from engine.cli.stored_status import account_statuses, read_info
 from engine.config import Config, load
 from engine.console.account_status import AccountStatus

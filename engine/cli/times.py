@@ -7,9 +7,9 @@ from datetime import time as time_of_day
 from typing import Annotated, Final
 
 from attrs import frozen
-from cyclopts import Parameter
 
 from engine.cli.common import EXIT_BAD_INPUT, fail
+from engine.cli.declared import Parameter
 from engine.config import parse_duration
 
 FORMS: Final = "a duration (10s, 100ms, 5m, 1h30m, 2d), a time of day (10:05), a date, or both (2026-11-28T20:43)"

@@ -15,6 +15,7 @@ HEAVY = (
     "asyncio",
     "cattrs",
     "cryptg",
+    "cyclopts",
     "difflib",
     "docstring_parser",
     "markdown_it",
@@ -45,7 +46,7 @@ COMMANDS: dict[str, set[str]] = {
     "resume CONFIG A": set(),
     "retry CONFIG A": set(),
     "session backup CONFIG --json": {"tempfile", "states.events"},
-    "--version": {"docstring_parser", "markdown_it", "pygments", "rich", "tempfile", "tomllib"},
+    "--version": {"cyclopts", "docstring_parser", "markdown_it", "pygments", "rich", "tempfile", "tomllib"},
 }
 """Commands, and the heavy modules that each may import."""
 PROGRAM = """
@@ -102,6 +103,11 @@ def test_a_command_imports_no_other_command(config: Path, command: str) -> None:
     others = {"run", "status", "control", "login", "doctor", "diagram", "verify", "log", "session_transfer", "jobs"}
     found = imported([str(config) if word == "CONFIG" else word for word in command.split()])
     assert len(found & {f"engine.cli.{other}" for other in others}) <= 1 or command.startswith("--")
+
+
+def test_an_unusual_line_is_read_by_the_library(config: Path) -> None:
+    """The library is imported for a line that is not plain."""
+    assert "cyclopts" in imported(["status", str(config), "--json=true"])
 
 
 def test_the_page_of_commands_does_not_import_telethon() -> None:

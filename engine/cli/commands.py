@@ -1,0 +1,39 @@
+"""Which commands there are, and where each is."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from engine.cli.declared import Command, Group
+
+COMMANDS = {
+    "run": "engine.cli.run:run",
+    "status": "engine.cli.status:status",
+    "pause": "engine.cli.control:pause",
+    "resume": "engine.cli.control:resume",
+    "retry": "engine.cli.control:retry",
+    "login": "engine.cli.login:login",
+    "logout": "engine.cli.login:logout",
+    "doctor": "engine.cli.doctor:doctor",
+    "diagram": "engine.cli.diagram:diagram",
+    "verify": "engine.cli.verify:verify",
+    "log": "engine.cli.log:app",
+    "session": "engine.cli.session_transfer:app",
+    "jobs": "engine.cli.jobs:app",
+}
+"""Where each command is. Its module is imported when it is called, because most need much that the others do not."""
+
+
+def find(words: Sequence[str]) -> Command | Group:
+    """Import and return the command that is called by these words, such as ``log explain``."""
+    found = _at(COMMANDS[words[0]])
+    for word in words[1:]:
+        assert isinstance(found, Group), "only a group has commands below it"
+        below = found.commands[word]
+        found = _at(below) if isinstance(below, str) else below
+    return found
+
+
+def _at(place: str) -> Command | Group:
+    module, _, name = place.partition(":")
+    found: Command | Group = getattr(import_module(module), name)
+    return found
