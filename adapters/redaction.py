@@ -65,9 +65,13 @@ _SHAPES: Final = re.compile(
 )
 _KEPT: Final = ("pem", "proxy", "named", "plain", "key", "url", "route", "said", "code")
 """Shapes of which the beginning stays: it says what is hidden."""
-_WORDS: Final = (
-    *("hash", "phone", "pass", "api", "secret", "token", "auth", "file_reference", "://", "b'", 'b"', "private"),
-    *("code", "proxytype", "socks", "'http'", "\\u002", "%2b", "@"),
+_WORDS: Final = re.compile(
+    "|".join(
+        (
+            *("hash", "phone", "pass", "api", "secret", "token", "auth", "file_reference", "://", "b'", 'b"'),
+            *("private", "code", "proxytype", "socks", "'http'", r"\\u002", "%2b", "@"),
+        )
+    )
 )
 _DIGITS: Final = re.compile(
     rf"[\d+\uff0b](?:(?<=\d)\d{{5}}|(?<!\d)\d|(?<=0)0[1-9][\d{_GAP}]|(?<=\d)\d{{0,2}},(?:\s*\d{{1,3}},){{30}}|(?<=\d)[\d.]{{6,14}}:\d)"
@@ -84,8 +88,7 @@ def is_secret_key(key: object) -> bool:
 
 def _is_suspicious(text: str) -> bool:
     """Return whether a text has something that every shape has some of: most lines have nothing, and cost little."""
-    small = text.lower()
-    return any(word in small for word in _WORDS) or any(each.search(text) for each in (_DIGITS, _HEX))
+    return bool(_WORDS.search(text.lower()) or _DIGITS.search(text) or _HEX.search(text))
 
 
 def redacted(text: str, keep: Collection[str] = ()) -> str:

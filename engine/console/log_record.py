@@ -113,6 +113,14 @@ class EventRecord(logging.LogRecord):
         }
 
 
+class OwnRecord(logging.LogRecord):
+    """The record of an event for the handlers of this package alone: it has what they read, and nothing else."""
+
+    def __init__(self, name: str, level: int, event: MutableMapping[str, Any], *, created: float) -> None:
+        self.name, self.msg, self.created = name, _line_of(event), created
+        self.levelno, self.levelname = level, logging.getLevelName(level)
+
+
 class EventLogger(structlog.stdlib.BoundLogger):
     """Hands events to the standard library's logger as ``PROCESSORS`` do, in a quarter of the time.
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from engine.console.lasting_file import LinesTogether
 from engine.console.log_connections import LOGGER
-from engine.console.log_record import EventRecord, LogLine, Place
+from engine.console.log_record import EventRecord, LogLine, OwnRecord, Place
 from engine.console.messages import events_of, narrate
 from engine.console.safe_text import safe_repr
 from states import Step
@@ -93,6 +93,7 @@ class LogThread(logging.Handler):
             self._hand_over_all()
 
     def _hand_over_all(self) -> None:
+        is_alone = self._is_alone()
         while self._waiting:
             for _ in range(min(_LINES_AT_ONCE, len(self._waiting))):
                 each = self._waiting.popleft()
@@ -100,16 +101,28 @@ class LogThread(logging.Handler):
                     self._taken.append(each)
                 else:
                     with suppress(Exception):
-                        self._expand(*each)
+                        self._expand(*each, is_alone=is_alone)
             self._hand_over(self._taken)
             self._taken.clear()
 
-    def _expand(self, at: float, account: str, step: Step) -> None:
+    def _is_alone(self) -> bool:
+        """Return whether nobody else wants what the logger of decisions says: no other handler, and no filter."""
+        logger: logging.Logger | None = _LOGGER
+        found = list(_LOGGER.filters)
+        while logger is not None:
+            found += logger.handlers
+            logger = logger.parent if logger.propagate else None
+        return found == [self]
+
+    def _expand(self, at: float, account: str, step: Step, *, is_alone: bool) -> None:
         """Make the lines of a decision, for all handlers of the logger: those of the thread get them at last."""
         for level, name, fields in events_of(account, step):
             if _LOGGER.isEnabledFor(level):
                 fields["event"] = name
-                _LOGGER.handle(EventRecord(LOGGER, level, fields, created=at, place=_PLACE))
+                if is_alone:
+                    self._taken.append(OwnRecord(LOGGER, level, fields, created=at))
+                else:
+                    _LOGGER.handle(EventRecord(LOGGER, level, fields, created=at, place=_PLACE))
 
     def _hand_over(self, records: Sequence[logging.LogRecord]) -> None:
         """Hand lines to the handlers, each for itself: what one raises ends neither the others nor the thread."""
