@@ -18,6 +18,9 @@ FileKey = tuple[bytes, int, int]
 """MD5 digest, size and type of a file that was sent."""
 
 USERNAME, PHONE, NAME, DATE = 1, 2, 3, 4
+MAX_DATE_LAG = 86_400
+"""Seconds that the time at which an entity was last seen may be older in the file than in memory, if nothing else of
+the file is to be written: the account's own user is seen at each connect, and a commit is dear."""
 
 
 @frozen
@@ -36,12 +39,13 @@ class Identity:
 class DirtySet:
     """The rows that the file does not have yet, or has in another version.
 
-    ``dates`` are entities of which only the date differs: they are no reason to write, but are written along.
+    ``dates`` are entities of which only the date differs, each with the date that the file has: they are written along
+    with others, and are a reason to write once the file's date is ``MAX_DATE_LAG`` older.
     """
 
     identity: bool = False
     entities: set[int] = field(factory=set)
-    dates: set[int] = field(factory=set)
+    dates: dict[int, int] = field(factory=dict)
     states: set[int] = field(factory=set)
     files: set[FileKey] = field(factory=set)
 
@@ -60,7 +64,7 @@ class DirtySet:
         """Add the keys of another dirty set, such as that of a commit that failed."""
         self.identity |= other.identity
         self.entities |= other.entities
-        self.dates |= other.dates
+        self.dates |= other.dates  # the file's dates, so those that were taken first
         self.states |= other.states
         self.files |= other.files
 
@@ -151,7 +155,10 @@ class Contents:
                     self.dirty.entities.add(number)
                 elif old[DATE] != now:
                     self.entities[number] = entity
-                    self.dirty.dates.add(number)
+                    before = old[DATE]
+                    seen = before if isinstance(before, int) else 0  # a foreign file may hold anything
+                    if abs(now - self.dirty.dates.setdefault(number, seen)) >= MAX_DATE_LAG:
+                        self.dirty.entities.add(number)
 
     def put_state(self, number: int, state: UpdateState) -> None:
         """Remember how far updates were seen."""
@@ -185,7 +192,14 @@ class Contents:
     def mark_rows_dirty(self) -> None:
         """Count all rows but the identity as dirty: what the file has of them is not known."""
         with self.lock:
-            self.dirty.add(DirtySet(False, set(self.entities), set(), set(self.states), set(self.files)))
+            self.dirty.add(DirtySet(False, set(self.entities), {}, set(self.states), set(self.files)))
+
+    def dates_decide(self) -> bool:
+        """Return whether a date that waits to be written decides whose a username is: several entities have it."""
+        with self.lock:
+            wanted = {self.entities[number][USERNAME] for number in self.dirty.dates} - {None}
+            names = [entity[USERNAME] for entity in self.entities.values() if wanted and entity[USERNAME] in wanted]
+        return len(names) > len(set(names))
 
     @property
     def identity_unsaved(self) -> bool:
@@ -198,7 +212,7 @@ class Contents:
         with self.lock:
             dirty, self.dirty = self.dirty, DirtySet()
             self._identity_taken = dirty.identity
-            entities = [(number, *self.entities[number]) for number in dirty.entities | dirty.dates]
+            entities = [(number, *self.entities[number]) for number in dirty.entities | dirty.dates.keys()]
             states = [(number, *self.states[number]) for number in dirty.states]
             files = [(*key, *self.files[key]) for key in dirty.files]
             return dirty, Changes(self.identity if dirty.identity else None, entities, states, files, dirty.rows)

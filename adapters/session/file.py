@@ -13,7 +13,17 @@ from adapters.file_names import EXTENSION, IMPORT, name_problem
 from adapters.files import COMPANIONS, check_database
 from adapters.session.contents import Changes, Contents, Identity
 from adapters.session.errors import NotASession
-from adapters.session.schema import CREATE, VERSION, as_bytes, as_number, check_is_file, choose_row, read_table
+from adapters.session.schema import (
+    CREATE,
+    VERSION,
+    Columns,
+    as_bytes,
+    as_number,
+    check_is_file,
+    choose_row,
+    columns_of,
+    read_table,
+)
 from adapters.sqlite.connect import create_privately
 from adapters.sqlite.errors import translating_errors
 from adapters.system import forks
@@ -141,19 +151,22 @@ def _stat_one(path: str) -> tuple[int, int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
-def load(database: sqlite3.Connection) -> Contents:
-    """Return everything that a session file holds, of whatever schema. Raises ``sqlite3`` errors."""
+def load(database: sqlite3.Connection, columns: Columns | None = None) -> Contents:
+    """Return everything that a session file holds, of whatever schema; ``columns`` if they are known.
+
+    Raises ``sqlite3`` errors.
+    """
     return Contents(
-        load_identity(database),
-        {row[0]: row[1:] for row in read_table(database, "entities") if row[1] is not None},
-        {row[0]: row[1:] for row in read_table(database, "update_state") if _are_numbers(row)},
-        {row[:3]: row[3:] for row in read_table(database, "sent_files") if None not in row},
+        load_identity(database, columns),
+        {row[0]: row[1:] for row in read_table(database, "entities", columns) if row[1] is not None},
+        {row[0]: row[1:] for row in read_table(database, "update_state", columns) if _are_numbers(row)},
+        {row[:3]: row[3:] for row in read_table(database, "sent_files", columns) if None not in row},
     )
 
 
-def load_identity(database: sqlite3.Connection) -> Identity:
-    """Return the account's row. Raises ``sqlite3`` errors."""
-    row = choose_row(read_table(database, "sessions"))
+def load_identity(database: sqlite3.Connection, columns: Columns | None = None) -> Identity:
+    """Return the account's row; ``columns`` if they are known. Raises ``sqlite3`` errors."""
+    row = choose_row(read_table(database, "sessions", columns))
     if row is None:
         return Identity()
     dc_id, address, port, key, takeout_id, temporary_key = row
@@ -170,10 +183,10 @@ def upgrade(database: sqlite3.Connection, statements: Sequence[str]) -> None:
     database.execute("pragma legacy_alter_table = on")  # or a view of a cache would forbid to give that another form
     database.execute("begin immediate")
     try:
-        before = _logins(database)
+        before = read_table(database, "sessions")
         for statement in statements:
             database.execute(statement)
-        _check_logins(database, before)
+        _check_logins(before, read_table(database, "sessions"))
         database.execute("commit")
     except BaseException:
         if database.in_transaction:
@@ -188,13 +201,14 @@ def write(database: sqlite3.Connection, changes: Changes, expected: tuple[bytes,
     """
     database.execute("begin immediate")
     try:
-        row = choose_row(read_table(database, "sessions"))
+        columns = {"sessions": columns_of(database, "sessions")}
+        rows = read_table(database, "sessions", columns)
+        row = choose_row(rows)
         found = as_bytes(row[3]) if row else b""
         if found in expected:
-            before = _logins(database)
             _write(database, changes, row)
             if changes.identity is None or _is_same_login(changes.identity, row):
-                _check_logins(database, before)
+                _check_logins(rows, read_table(database, "sessions", columns))
         database.execute("commit")
         return found in expected
     except BaseException:
@@ -203,15 +217,15 @@ def write(database: sqlite3.Connection, changes: Changes, expected: tuple[bytes,
         raise
 
 
-def _logins(database: sqlite3.Connection) -> list[Any]:
-    """Return what no upgrade and no change of other rows may touch."""
-    return sorted((row[:4] for row in read_table(database, "sessions")), key=repr)
-
-
-def _check_logins(database: sqlite3.Connection, before: list[Any]) -> None:
+def _check_logins(before: list[Any], after: list[Any]) -> None:
     """Raise ``sqlite3.IntegrityError`` if a write changed more than it says: a file may have triggers."""
-    if _logins(database) != before:
+    if _logins(before) != _logins(after):
         raise sqlite3.IntegrityError("a trigger in the file changes the login at each write; remove it from the file")
+
+
+def _logins(rows: list[Any]) -> list[Any]:
+    """Return what no upgrade and no change of other rows may touch."""
+    return sorted((row[:4] for row in rows), key=repr)
 
 
 def _write(database: sqlite3.Connection, changes: Changes, row: Any) -> None:

@@ -159,6 +159,10 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         """Return whether the file is owned, and as it was last read or written here. Reads directories only."""
         return self._live is None or self._live.is_current
 
+    def agrees_with_file(self) -> bool:
+        """Return whether the file is as it was last read or written here, also after it was closed."""
+        return self._live is None or self._live.agrees
+
     def reopen(self, *, adopt: bool = False) -> None:
         """Own a closed file again, and read it if another program wrote to it. Blocks for a moment.
 

@@ -110,7 +110,12 @@ class LiveFile:
     @property
     def is_current(self) -> bool:
         """Whether this process owns the file and no other program has written to it. Reads directories only."""
-        return self.owned and self._stamp == files.stat_stamp(self.path)
+        return self.owned and self.agrees
+
+    @property
+    def agrees(self) -> bool:
+        """Whether no other program has written to the file since it was last read or written here."""
+        return self._stamp == files.stat_stamp(self.path)
 
     def open(self, *, create: bool, adopt: bool = False) -> bool:
         """Own the file, and read it unless memory agrees with it; return whether memory was replaced. Blocks.
@@ -249,7 +254,7 @@ class LiveFile:
         with closing(files.connect(self.path, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
             database.execute("pragma query_only = on")  # a file that is not a session stays as it is
             schema = schema_of(database, self.path)
-            key = files.load_identity(database).key
+            key = files.load_identity(database, schema.columns).key
             if key and len(key) != KEY_BYTES:
                 raise SessionWithoutKey(f"{self.path}: {NO_KEY}")
             if schema.statements and not self._unlocked:
@@ -257,7 +262,8 @@ class LiveFile:
                     back_up(self.path, self.backups, name=self.name)
                 database.execute("pragma query_only = off")
                 files.upgrade(database, schema.statements)
-            return files.load(database)
+                return files.load(database)
+            return files.load(database, schema.columns)
 
     def _load_copy(self) -> Contents:
         """Read a file that cannot be written, from a copy: SQLite reads a write-ahead log only where it can write.
@@ -287,8 +293,9 @@ class LiveFile:
         if self._damaged is not None:
             self._abandon(waiting)
             return None
+        with_dates = self._closing and contents.dates_decide()
         dirty, changes = contents.take()
-        if not changes.rows and not (self._closing and changes.entities):
+        if not changes.rows and not with_dates:
             contents.give_back(dirty)
             return self._finish_visit(waiting)
         try:

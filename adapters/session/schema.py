@@ -98,7 +98,12 @@ _TABLES: Final = (
 CREATE: Final = tuple(table.create for table in _TABLES)
 """The statements that create all tables."""
 
-_KINDS: Final = "select lower(name), type from sqlite_master where type in ('table', 'view')"
+_COLUMNS: Final = (
+    "select lower(master.name), master.type, lower(found.name), found.pk "
+    "from sqlite_master as master, pragma_table_info(master.name) as found where master.type in ('table', 'view')"
+)
+Columns = dict[str, dict[str, int]]
+"""For each table the columns, each with its place in the primary key, or 0."""
 _ESSENTIAL: Final = ("dc_id", "server_address", "port", "auth_key")
 """Columns without which a table ``sessions`` is not Telethon's."""
 
@@ -111,6 +116,8 @@ class Schema:
     """What the file says of itself; 0 if it says nothing that is a number."""
     statements: tuple[str, ...]
     """What brings it to the present schema; none for a file that has everything."""
+    columns: Columns
+    """What its tables have before that."""
 
 
 def check_is_file(path: Path) -> None:
@@ -181,15 +188,16 @@ def schema_of(database: sqlite3.Connection, path: Path) -> Schema:
     """
     _check_size(path)
     try:
-        found = database.execute(
-            "select lower(name), type from sqlite_master where type in ('table', 'view')"
-        ).fetchall()
+        found = database.execute(_COLUMNS).fetchall()
     except sqlite3.DatabaseError as exc:
         if exc.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
             raise
         raise _no_database(path) from exc
-    kinds = dict(found)
-    columns = {name: _columns(database, name) for name in kinds}
+    kinds: dict[str, str] = {}
+    columns: Columns = {}
+    for table, kind, column, place in found:
+        kinds[table] = kind
+        columns.setdefault(table, {})[column] = place
     _check_program(path, columns)
     version = _version(database, columns.get("version", {}))
     if kinds["sessions"] == "view":
@@ -199,16 +207,16 @@ def schema_of(database: sqlite3.Connection, path: Path) -> Schema:
             f"{path}: a newer Telethon wrote this session (schema {version}, known here is {VERSION}); update "
             "Holdfast, or restore an earlier backup"
         )
-    return Schema(version, tuple(_complete(kinds, columns, version)))
+    return Schema(version, tuple(_complete(kinds, columns, version)), columns)
 
 
-def _columns(database: sqlite3.Connection, table: str) -> dict[str, int]:
+def columns_of(database: sqlite3.Connection, table: str) -> dict[str, int]:
     """Return the columns of a table, each with its place in the primary key, or 0."""
     quoted = table.replace('"', '""')
     return {row[1].lower(): row[5] for row in database.execute(f'pragma table_info("{quoted}")')}
 
 
-def _check_program(path: Path, columns: dict[str, dict[str, int]]) -> None:
+def _check_program(path: Path, columns: Columns) -> None:
     """Raise ``NotASession`` unless the tables are those of Telethon 1; name the program whose they are."""
     if all(name in columns.get("sessions", ()) for name in _ESSENTIAL):
         return
@@ -240,7 +248,7 @@ def _version(database: sqlite3.Connection, columns: dict[str, int]) -> int:
     return max((int(row[0]) for row in rows if isinstance(row[0], int)), default=0)
 
 
-def _complete(kinds: dict[str, str], columns: dict[str, dict[str, int]], version: int) -> Iterator[str]:
+def _complete(kinds: dict[str, str], columns: Columns, version: int) -> Iterator[str]:
     """Yield the statements that give a file what it lacks. No row of ``sessions`` is touched, and no column goes."""
     for table in _TABLES:
         there = columns.get(table.name)
@@ -288,10 +296,13 @@ def _rebuild(table: Table, kind: str, there: dict[str, int]) -> Iterator[str]:
     yield f"alter table {new} rename to {table.name}"
 
 
-def read_table(database: sqlite3.Connection, name: str) -> list[Any]:
-    """Return the rows of a table with Telethon's columns in Telethon's order; None stands for what the file lacks."""
+def read_table(database: sqlite3.Connection, name: str, columns: Columns | None = None) -> list[Any]:
+    """Return the rows of a table with Telethon's columns in Telethon's order; None stands for what the file lacks.
+
+    ``columns`` is what its tables have, if that is known.
+    """
     table = next(table for table in _TABLES if table.name == name)
-    there = _columns(database, name)
+    there = columns_of(database, name) if columns is None else columns.get(name, {})
     if not all(key in there for key in table.key):
         return []
     chosen = ", ".join(column if column in there else "null" for column in table.columns)

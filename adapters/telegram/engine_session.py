@@ -3,7 +3,7 @@
 import datetime
 import hashlib
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from adapters.session.contents import Identity
 from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
+from adapters.session.inspect import open_quietly
 from adapters.session.login_claim import LoginClaim
 from adapters.session.schema import as_number
 from adapters.telegram.classify import NotLoggedIn
@@ -27,6 +28,8 @@ from states.events import DatabaseRecovered, Failure
 States = dict[int, Any]
 """Update states (``telethon.tl.types.updates.State``): 0 is the account's own, the others are those of channels."""
 
+SELF = 0
+"""The number of the entity that holds the user's id in place of an access hash, as Telethon has it."""
 MAX_DATE_LAG = datetime.timedelta(hours=1)
 """How old the date in a file may be while the account has seen no update: the date moves with every check for updates,
 and writing it costs a commit."""
@@ -74,6 +77,13 @@ class SessionMemory:
         if self.session is None or not self.session.is_current():
             return ""
         return key_fingerprint(self.session.key)
+
+    def login_in_file(self) -> tuple[str, int | None] | None:
+        """Return fingerprint and user of the login that the file certainly holds; None if that has to be read there."""
+        session = self.session
+        if session is None or not session.agrees_with_file():
+            return None
+        return key_fingerprint(session.key), session.user
 
     def handled_states(self, inbox: Inbox) -> States:
         """Return the states up to which all updates have been handled; none while handlers still run."""
@@ -172,6 +182,12 @@ class EngineSession(HoldfastSession):
             )
         self._admitted = False
 
+    @property
+    def user(self) -> int | None:
+        """The id of the user whose session it is; None if it does not say."""
+        found = self._contents.entities.get(SELF)
+        return as_number(found[0]) if found else None
+
     def admit(self) -> None:
         """Let one more client connect with the key."""
         self._admitted = True
@@ -242,10 +258,10 @@ class EngineSession(HoldfastSession):
 
 READ_TIMEOUT = 5.0
 """Seconds that a look at a file may wait for another program's lock."""
-MAX_FINGERPRINTS = 20_000
-"""Session files whose fingerprints are remembered."""
-_FINGERPRINTS: dict[Path, tuple[StatStamp, str]] = {}
-"""For each session file its stat stamp, and the fingerprint that the file had then."""
+MAX_LOGINS = 20_000
+"""Session files whose logins are remembered."""
+_LOGINS: dict[Path, tuple[StatStamp, str, int | None]] = {}
+"""For each session file its stat stamp, and the fingerprint and the user that the file had then."""
 
 
 def key_fingerprint(key: bytes | None) -> str:
@@ -258,7 +274,7 @@ def cached_fingerprint(path: Path) -> str:
 
     Costs two stat calls, and reads nothing.
     """
-    stamp, found = _FINGERPRINTS.get(path, (None, ""))
+    stamp, found, _ = _LOGINS.get(path, (None, "", None))
     return found if stamp == stat_stamp(path) else ""
 
 
@@ -268,38 +284,44 @@ def read_fingerprint(path: Path) -> str:
     Read-only: the file is neither created nor upgraded.
     """
     stamp = stat_stamp(path)
-    identity = _read_identity(path)
+    identity, user = _read_login(path)
     found = key_fingerprint(identity.key if identity else None)
     if found:  # without one, the file may only be locked for a moment
-        if len(_FINGERPRINTS) >= MAX_FINGERPRINTS:
-            _FINGERPRINTS.clear()
-        _FINGERPRINTS[path] = (stamp, found)
+        if len(_LOGINS) >= MAX_LOGINS:
+            _LOGINS.clear()
+        _LOGINS[path] = (stamp, found, user)
     return found
 
 
-def _read_identity(path: Path) -> Identity | None:
-    """Return the account's row of a session file; None if there is no such file, or if it cannot be read."""
-    try:
-        with closing(files.connect(path, mode="ro", timeout=READ_TIMEOUT)) as database:
-            return files.load_identity(database)
-    except (sqlite3.Error, OSError, SessionError):
-        return None
+def _read_login(path: Path) -> tuple[Identity | None, int | None]:
+    """Return the account's row of a session file and its user; None for what is not there, or cannot be read."""
+    identity = user = None
+    with suppress(sqlite3.Error, OSError, SessionError), closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
+        database.execute("begin")  # both are of one moment, and neither is missing because of another's lock
+        identity = files.load_identity(database)
+        row = database.execute(f"select hash from entities where id = {SELF}").fetchone()
+        user = as_number(row[0]) if row else None
+    return identity, user
 
 
 def stored_address(path: Path) -> tuple[int, str, int] | None:
     """Return number, host and port of the datacenter that a session file names; None if it names none. Read-only."""
-    identity = _read_identity(path)
+    identity, _ = _read_login(path)
     return address_of(identity) if identity else None
 
 
 def stored_user(path: Path) -> int | None:
-    """Return the id of the user whose session a file is; None if the file does not say. Read-only."""
-    try:
-        with closing(files.connect(path, mode="ro", timeout=READ_TIMEOUT)) as database:
-            row = database.execute("select hash from entities where id = 0").fetchone()  # where Telethon keeps it
-    except (sqlite3.Error, OSError, SessionError):
-        return None
-    return int(row[0]) if row else None
+    """Return the id of the user whose session a file is; None if the file does not say. Read-only.
+
+    A file that has not changed since ``read_fingerprint`` read it is not read again.
+    """
+    stamp, _, user = _LOGINS.get(path, (None, "", None))
+    return user if stamp == stat_stamp(path) else _read_login(path)[1]
+
+
+def login_in(path: Path) -> tuple[str, int | None]:
+    """Return a file's fingerprint, empty without a login, and its user; read only if the file has changed."""
+    return cached_fingerprint(path) or read_fingerprint(path), stored_user(path)
 
 
 async def open_session(connector: "SessionContext") -> EngineSession:

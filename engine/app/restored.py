@@ -19,7 +19,7 @@ from adapters.sqlite.renames import (
     stored_logins,
 )
 from adapters.telegram import TelegramConnector
-from adapters.telegram.engine_session import cached_fingerprint, read_fingerprint, stored_user
+from adapters.telegram.engine_session import cached_fingerprint, login_in, read_fingerprint, stored_user
 from adapters.telegram.login import LOGGED_OUT
 from states import Snapshot
 
@@ -186,13 +186,11 @@ class Restoration:
         new: dict[str, tuple[str, int | None]] = {}
         for name, connector in self.connectors.items():
             before = self._stored.get(name)
-            login = cached_fingerprint(connector.session) or read_fingerprint(connector.session)
-            if not login:
+            login, user = connector.memory.login_in_file() or login_in(connector.session)
+            if not login or (before is not None and before.login == login and before.user is not None):
                 continue
-            if before is None or before.login != login or before.user is None:
-                user = stored_user(connector.session)
-                if before is None or (before.login, before.user) != (login, user):
-                    new[name] = (login, user)
+            if before is None or (before.login, before.user) != (login, user):
+                new[name] = (login, user)
         return new
 
 
