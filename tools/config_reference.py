@@ -18,10 +18,10 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import attrs
 from attrs import frozen
 
-from engine.config import Config
+from engine.config import Config, Fleet
+from engine.config.outline import DatacenterConfig, Storage, Telegram
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
-from engine.config.types import DatacenterConfig, Fleet, Storage, Telegram
 from states.pace import Hours
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -115,7 +115,7 @@ def docstrings(section: type[Any]) -> dict[str, str]:
 def sections(section: type[Any] = Config, path: str = "", intro: str = "", given: Any = None) -> Iterator[Section]:
     """Yield this section and those below it, in the order of the classes; ``given`` has the defaults of this place."""
     keys, below = [], list[Section]()
-    hints = get_type_hints(section)
+    hints = get_type_hints(section, localns={"ProxyConfig": ProxyConfig})
     for field in attrs.fields(section):
         whole = f"{path}.{field.name}" if path else field.name
         if whole in NO_KEYS:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.sqlite.errors import Undecodable
 from states.record import Record
-from states.schedules import Policy
 from states.snapshot import Cause, Hold, Snapshot, State, Trouble
 
 if TYPE_CHECKING:  # commands read snapshots alone, which need neither
@@ -21,6 +20,7 @@ if TYPE_CHECKING:  # commands read snapshots alone, which need neither
     from msgspec.json import Encoder
 
     from states.events import Event
+    from states.schedules import Policy
 
 T = TypeVar("T")
 
@@ -99,13 +99,15 @@ def _readable_holds(value: Any) -> tuple[Hold, ...]:
 
 
 @lru_cache(maxsize=8)
-def encode_policy(policy: Policy) -> str:
+def encode_policy(policy: "Policy") -> str:
     """Return ``policy`` as JSON (ASCII). Nearly all accounts share one, so the last few results are cached."""
     return _encode(_converter().unstructure(policy))
 
 
-def decode_policy(text: str) -> Policy:
+def decode_policy(text: str) -> "Policy":
     """Return the policy that ``text`` holds. Raises ``Undecodable``."""
+    from states.schedules import Policy  # noqa: PLC0415 - as above
+
     return _decode(lambda: _converter().structure(_object(text), Policy), "policy")
 
 

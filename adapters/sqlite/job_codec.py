@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.sqlite.errors import Undecodable
-from states.jobs import Job, JobState
+from states.job import Job, JobState
 
 MAX_TIME = 1e15
 """Beyond every time and every count of progress: what is greater was not written by an engine."""

@@ -14,7 +14,7 @@ from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import job_from
 from adapters.sqlite.schema import schema_version
-from states.jobs import Job
+from states.job import Job
 
 FIRST_VERSION = 3
 """The first schema with jobs; a file of an older one has none."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -11,8 +11,10 @@ from adapters.sqlite.codec import decode_body, decode_policy
 from adapters.sqlite.errors import Undecodable
 from adapters.sqlite.job_codec import is_legible
 from states.record import Entry
-from states.schedules import Policy
 from states.snapshot import Snapshot, State
+
+if TYPE_CHECKING:  # most reads need no policy
+    from states.schedules import Policy
 
 COLUMNS = """seq, at, (SELECT name FROM names WHERE id = account), life, (SELECT name FROM names WHERE id = source),
     (SELECT name FROM names WHERE id = event), (SELECT name FROM names WHERE id = target),
@@ -37,7 +39,7 @@ class StoredLife:
     account: str
     life: int
     at: float
-    policy: Policy
+    policy: "Policy"
     snapshot: Snapshot
     pruned_to: int = 0
     """The last ``seq`` of the life that retention has deleted, 0 for none."""

@@ -6,17 +6,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.cli.declared import Parameter
-from engine.config import AccountConfig, Config, ConfigError, UnknownAccount, load, parse_duration
+from engine.config import AccountConfig, ConfigError, Outline, UnknownAccount, load, load_outline, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching
 from engine.console.safe_text import one_line
-from engine.control import CommandRefused, EngineSilent, Verb, send_command
-from engine.control.protocol import MAX_PATTERN
+
+if TYPE_CHECKING:  # what only reads needs the outline alone
+    from engine.config import Config
 
 LOOK_TIMEOUT = 2.0
 """Seconds that the engine has to read the jobs again and to look at its database."""
@@ -97,7 +98,7 @@ def config_and_pattern(words: Sequence[str]) -> tuple[Path, str | None]:
 
 def _is_account(word: str) -> bool:
     try:
-        return word in (account.name for account in load(DEFAULT_CONFIG).accounts)
+        return word in (account.name for account in load_outline(DEFAULT_CONFIG).accounts)
     except ConfigError:
         return False
 
@@ -127,7 +128,7 @@ def parse_number(word: str) -> int | None:
     return int(word)
 
 
-def have_engine_look(settings: Config) -> Holder | None:
+def have_engine_look(settings: Outline) -> Holder | None:
     """Return the engine that runs on this data; it has read the jobs again, and seen whether its database was lost.
 
     A command does this before it reads or writes the database: what it wrote into a file that took the place of the
@@ -135,12 +136,14 @@ def have_engine_look(settings: Config) -> Holder | None:
     """
     holder = holder_of(settings.storage.directory / paths.LOCK)
     if holder is not None:
+        from engine.control.client import CommandRefused, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
+
         with suppress(EngineSilent, CommandRefused):
-            send_command(settings, Verb.JOBS, timeout=LOOK_TIMEOUT)
+            ask_to_look(settings, timeout=LOOK_TIMEOUT)
     return holder
 
 
-def load_account(words: tuple[str, ...]) -> tuple[Config, AccountConfig]:
+def load_account(words: tuple[str, ...]) -> "tuple[Config, AccountConfig]":
     """Return the config and the account that ``[CONFIG] ACCOUNT`` names; exit if there is none."""
     path, name = config_and_account(words)
     config = load(path)
@@ -155,6 +158,8 @@ def match_accounts(names: Sequence[str], pattern: str, *, option: str = "") -> l
 
     ``option`` is the option that has the pattern, for the sentence.
     """
+    from engine.control.protocol import MAX_PATTERN  # noqa: PLC0415 - few commands are about one account
+
     found = matching(names, pattern) if len(pattern) <= MAX_PATTERN else []
     if not found:
         prefix = f"{option}: " if option else ""

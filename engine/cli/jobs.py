@@ -18,7 +18,6 @@ from engine import paths
 from engine.cli.common import (
     DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
-    EXIT_FAILED,
     AsJson,
     ConfigPath,
     check_choice,
@@ -31,11 +30,11 @@ from engine.cli.common import (
     reporting_errors,
 )
 from engine.cli.declared import Group, Parameter
-from engine.config import Config, load
+from engine.config import Outline, load, load_outline
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
 from engine.console.safe_text import json_text, one_line, safe_lines
-from states.jobs import Cancelled, Job, JobEvent, JobState, Retried, by_state
+from states.job import Job, JobState, by_state
 
 if TYPE_CHECKING:  # reading jobs needs neither the writer nor the terminal
     from adapters.sqlite.jobs import NewJob
@@ -48,7 +47,6 @@ MAX_FAULTS_SHOWN = 20
 PIPE_TIMEOUT = 10.0
 """Seconds that a program may take to begin to write jobs into a pipe."""
 MAX_RESULTS_SHOWN = 20
-MAX_JOBS_PER_TRANSACTION = 1000
 
 AccountOption = Annotated[str | None, Parameter(help="The account that does the jobs; left out, any account.")]
 StateOption = Annotated[str | None, Parameter(help="Only jobs in this state.")]
@@ -130,8 +128,8 @@ def list_jobs(
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     with reporting_errors():
-        settings = load(config)
-        wanted = _build_filter(settings, state, account, kind)
+        settings = load_outline(config)
+        wanted = build_filter(settings, state, account, kind)
         show, now = _printer(as_json), time.time()
         engine = have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
@@ -181,7 +179,7 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
         if len(numbers) != 1:
             fail(EXIT_BAD_INPUT, "give the number of one job; 'jobs list' names them")
         (number,) = numbers
-        settings = load(config)
+        settings = load_outline(config)
         have_engine_look(settings)
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             job = reader.job(number)
@@ -201,43 +199,14 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
                 print(f"       {name + ':':<12} {one_line(text)}")
 
 
-@app.command("retry")
-def retry(
-    *words: ConfigAndNumbers,
-    state: StateOption = None,
-    account: AccountOption = None,
-    kind: KindOption = None,
-    as_json: AsJson = False,
-) -> None:
-    """Queue failed and cancelled jobs again, from their last checkpoint; let waiting jobs begin now.
-
-    Give their numbers, or choose them: --state failed, --kind send. Exit code 1 if a job cannot be retried.
-    """
-    _change_jobs(words, Retried(), (state, account, kind), as_json)
+for _command in ("retry", "cancel"):
+    app.commands[_command] = f"engine.cli.jobs_change:{_command}"
 
 
-@app.command("cancel")
-def cancel(
-    *words: ConfigAndNumbers,
-    state: StateOption = None,
-    account: AccountOption = None,
-    kind: KindOption = None,
-    as_json: AsJson = False,
-) -> None:
-    """End queued and running jobs. A message that is on its way may still arrive.
-
-    Give their numbers, or choose them: --state queued, --kind send. Exit code 1 if a job is over already.
-    """
-    _change_jobs(words, Cancelled(), (state, account, kind), as_json)
-
-
-Choice = tuple[str | None, str | None, str | None]
-"""State, account (or a pattern of accounts) and kind of the jobs to change; None is any."""
-
-
-def _build_filter(
-    settings: Config, state: str | None, account: str | None, kind: str | None
+def build_filter(
+    settings: Outline, state: str | None, account: str | None, kind: str | None
 ) -> dict[str, list[str] | None]:
+    """Return which jobs the options choose; exit if one of them names none."""
     check_choice("--state", state, [each.value for each in JobState])
     names = [each.name for each in settings.accounts]
     return {
@@ -245,61 +214,6 @@ def _build_filter(
         "account": None if account is None else match_accounts(names, account, option="--account"),
         "kind": None if kind is None else [kind],
     }
-
-
-def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Choice, as_json: bool) -> None:
-    from adapters.sqlite.jobs import change  # noqa: PLC0415 - as above
-
-    with reporting_errors():
-        config, numbers = config_and_numbers(words)
-        settings = load(config)
-        path = settings.storage.directory / paths.DATABASE
-        have_engine_look(settings)
-        if not numbers:
-            if not any(choice):
-                fail(EXIT_BAD_INPUT, "say which jobs: their numbers, or --state, --kind or --account")
-            wanted = _build_filter(settings, *choice)
-            if wanted["state"] is None:  # jobs in the other states cannot change
-                wanted["state"] = list(CHANGEABLE[type(event)])
-            with JobReader.open(path) as reader:
-                numbers = tuple(job.id for job in reader.jobs(wanted))
-        outcomes: list[tuple[Job, Job] | int | str] = []
-        for first in range(0, len(numbers), MAX_JOBS_PER_TRANSACTION):
-            outcomes += change(path, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
-        have_engine_look(settings)
-        refused = [sentence for outcome in outcomes if (sentence := _refusal(outcome, event)) is not None]
-        able = CHANGEABLE[type(event)]
-        changed = [each[1] for each in outcomes if isinstance(each, tuple) and each[0].state in able]
-        if as_json:
-            for job in changed:
-                print(json_text(as_data(job)))
-        elif changed:
-            what = f"job {changed[0].id} is" if len(changed) == 1 else f"{len(changed):,} jobs are"
-            print(f"{what} {changed[0].state.value}")
-        elif not refused:
-            print("there are no such jobs")
-        if refused:
-            fail(EXIT_FAILED, *refused[:MAX_FAULTS_SHOWN])
-
-
-CHANGEABLE: dict[type[JobEvent], tuple[str, ...]] = {
-    Retried: ("queued", "failed", "cancelled"),
-    Cancelled: ("queued", "running"),
-}
-"""The states in which each command changes a job."""
-
-
-def _refusal(outcome: tuple[Job, Job] | int | str, event: JobEvent) -> str | None:
-    """Return why a job did not change; None if it did."""
-    if isinstance(outcome, str):
-        return outcome
-    if isinstance(outcome, int):
-        return f"there is no job {outcome}"
-    before, _ = outcome
-    if before.state in CHANGEABLE[type(event)]:
-        return None
-    why = "one that runs cannot be retried; cancel it first" if before.state is JobState.RUNNING else "it is over"
-    return f"job {before.id} is {before.state.value}; {why}"
 
 
 def _config_and_kind(words: tuple[str, ...]) -> tuple[Path, str | None, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from engine.cli.common import (
 from engine.cli.declared import Group, Parameter
 from engine.cli.log_common import journal_accounts
 from engine.cli.times import Since, Until, parse_period
-from engine.config import load
+from engine.config import load_outline
 from engine.console import journal_lines
 from engine.console.safe_text import json_text, one_line
 from states import Entry, State
@@ -85,7 +85,7 @@ def log(
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     period = parse_period(since, until)
     with reporting_errors():
-        settings = load(config)
+        settings = load_outline(config)
         console = None if as_json else _console()
         with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
             # Accounts that have left the config are in the journal, and those that are new are not.

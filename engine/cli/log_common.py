@@ -10,7 +10,7 @@ from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
 from engine.cli.common import match_accounts
-from engine.config import load
+from engine.config import load_outline
 from engine.console.format import date_and_time
 from engine.console.names import matching
 from engine.console.safe_text import one_line
@@ -18,7 +18,7 @@ from engine.console.safe_text import one_line
 
 def open_journal(config: Path) -> JournalReader:
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
-    return JournalReader.open(load(config).storage.directory / paths.DATABASE)
+    return JournalReader.open(load_outline(config).storage.directory / paths.DATABASE)
 
 
 def journal_accounts(reader: JournalReader, pattern: str, *, others: Iterable[str] = ()) -> list[str]:

@@ -25,7 +25,7 @@ from engine.cli.common import (
 )
 from engine.cli.declared import Parameter
 from engine.cli.stored_status import account_statuses, read_info
-from engine.config import Config, load
+from engine.config import Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
 from engine.console.job_lines import page as job_lines
@@ -33,7 +33,7 @@ from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
-from states.jobs import JobState, JobSummary, by_state
+from states.job import JobState, JobSummary, by_state
 
 if TYPE_CHECKING:  # for pages alone; --json need not wait for it
     from rich.console import RenderableType
@@ -44,7 +44,7 @@ MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
 
-def _read_jobs(settings: Config) -> JobSummary:
+def _read_jobs(settings: Outline) -> JobSummary:
     try:
         with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
             running = reader.jobs({"state": [JobState.RUNNING.value]})
@@ -92,7 +92,7 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _look(settings: Config, pattern: str | None) -> _Look:
+def _look(settings: Outline, pattern: str | None) -> _Look:
     info = read_info(settings)
     accounts = account_statuses(settings, info)
     if pattern is not None:
@@ -147,7 +147,7 @@ def status(
         config, account = config_and_pattern(words)
         if watch and picture is not None:
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
-        settings = load(config)
+        settings = load_outline(config)
         look = partial(_look, settings, account)
         if watch:
             raise SystemExit(_watch(look, as_json=as_json))

@@ -7,18 +7,16 @@ from attrs import evolve
 from adapters.sqlite import JournalMissing, JournalReader
 from adapters.system import holder_of
 from engine import paths
-from engine.config import Config
+from engine.config import Outline
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
-from engine.control.client import CommandRefused, EngineHangs, EngineSilent, send_command
-from engine.control.protocol import Verb
 
 ANSWER_TIMEOUT = 5.0
 """Seconds after which an engine that has not answered hangs; a busy one takes less than a tenth of it."""
 NEVER_RAN = AccountStatus(None)
 
 
-def read_info(settings: Config) -> EngineInfo:
+def read_info(settings: Outline) -> EngineInfo:
     """Return whether an engine runs on this data, and whether it answers.
 
     It looks at its database meanwhile, as with ``have_engine_look``. One that cannot be reached may be starting.
@@ -26,16 +24,18 @@ def read_info(settings: Config) -> EngineInfo:
     holder = holder_of(settings.storage.directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
+    from engine.control.client import CommandRefused, EngineHangs, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
+
     hangs = False
     with suppress(EngineSilent, CommandRefused):
         try:
-            send_command(settings, Verb.JOBS, timeout=ANSWER_TIMEOUT)
+            ask_to_look(settings, timeout=ANSWER_TIMEOUT)
         except EngineHangs:
             hangs = holder_of(settings.storage.directory / paths.LOCK) is not None
     return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs)
 
 
-def read_statuses(settings: Config, reader: JournalReader) -> dict[str, AccountStatus]:
+def read_statuses(settings: Outline, reader: JournalReader) -> dict[str, AccountStatus]:
     """Return the status of every account that the journal has.
 
     A snapshot says where its account is if the engine that decided it holds the lock now. Its identity in the lock
@@ -47,7 +47,7 @@ def read_statuses(settings: Config, reader: JournalReader) -> dict[str, AccountS
         return {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
 
 
-def account_statuses(settings: Config, info: EngineInfo | None = None) -> dict[str, AccountStatus]:
+def account_statuses(settings: Outline, info: EngineInfo | None = None) -> dict[str, AccountStatus]:
     """Return the status of the config's accounts, and of others that the engine still runs.
 
     An engine that hangs, as ``info`` may say, knows nothing now.

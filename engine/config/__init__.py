@@ -1,20 +1,25 @@
 """The config: its values, and how they are read from YAML."""
 
-from engine.config.load import ConfigError, load
-from engine.config.log_section import LogFormat, LoggingSection, LogLevel
-from engine.config.proxies import ProxyConfig, Scheme
-from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
-from engine.config.types import (
+from typing import TYPE_CHECKING
+
+from engine.config.load import ConfigError, load, load_outline
+from engine.config.outline import (
     AccountConfig,
-    Config,
     DatacenterConfig,
-    Fleet,
+    Outline,
     SandboxConfig,
     Storage,
     Telegram,
     UnknownAccount,
 )
 from engine.config.values import parse_duration
+from states.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from engine.config.log_section import LogFormat, LoggingSection, LogLevel
+    from engine.config.proxies import ProxyConfig, Scheme
+    from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
+    from engine.config.types import Config, Fleet
 
 __all__ = [
     "AccountConfig",
@@ -28,6 +33,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "LoggingSection",
+    "Outline",
     "ProxyConfig",
     "SandboxConfig",
     "SandboxJob",
@@ -39,5 +45,25 @@ __all__ = [
     "Telegram",
     "UnknownAccount",
     "load",
+    "load_outline",
     "parse_duration",
 ]
+
+_HOMES = {
+    "engine.config.log_section": ("LogFormat", "LogLevel", "LoggingSection"),
+    "engine.config.proxies": ("ProxyConfig", "Scheme"),
+    "engine.config.scenario": (
+        "Chaos",
+        "Do",
+        "Group",
+        "SandboxJob",
+        "SandboxSection",
+        "ScenarioStep",
+        "StepCommand",
+    ),
+    "engine.config.types": ("Config", "Fleet"),
+}
+"""The module of each name, which is imported when the name is first asked for: what only reads needs the outline."""
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+    __getattr__ = lazy_names(__name__, _HOMES)

@@ -8,10 +8,9 @@ import attrs
 from attrs import frozen
 
 from engine.config.document import KeyPath, Problem
-from engine.config.types import Config
+from engine.config.outline import Outline
 from engine.config.values import AlreadyReported, describe_type
 from engine.console.format import nearest
-from states.schedules import Policy
 
 T = TypeVar("T")
 Read = Callable[[Any], Any]
@@ -146,7 +145,7 @@ class _Section:
                     each, key, self._given.get(each.name) or self._reader.reading(each.type)
                 )
                 for each in attrs.fields(self._section)
-                if (self._section, each.name) != (Config, "path")  # not a key: load() sets it
+                if not (each.name == "path" and issubclass(self._section, Outline))  # not a key: load() sets it
             }
         return self._known
 
@@ -183,6 +182,6 @@ class _Section:
             raise Faulty([Problem((), str(error))]) from None
 
     def _describe_unknown_key(self, key: str) -> str:
-        if self._section is Policy and key == "auth_failed":
+        if self._section.__name__ == "Policy" and key == "auth_failed":
             return "auth_failed has no schedule, because it waits for the operator; remove the key"
         return f"unknown key; {nearest(key, self._fields)}"

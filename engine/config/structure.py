@@ -8,24 +8,17 @@ from typing import Any
 import attrs
 
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
-from engine.config.proxies import ProxyConfig, to_proxy
+from engine.config.outline_reader import outline_reader, with_storage
 from engine.config.reader import Reader
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
-from engine.config.types import AccountConfig, Config, DatacenterConfig, Fleet, SandboxConfig, Storage, Telegram
+from engine.config.types import Config, Fleet
 from engine.config.values import (
     describe,
     describe_type,
     one_of,
-    to_duration,
-    to_int,
     to_number,
     to_offset,
-    to_optional_text,
-    to_path,
-    to_phone,
-    to_public_key,
     to_stagger,
-    to_text,
 )
 from engine.config.work import Module, WorkSection, to_hours
 from states.pace import Budget, KindPolicy
@@ -45,10 +38,7 @@ from states.schedules import (
 
 def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     """Return a reader of a ``Config``; relative paths start at ``folder``."""
-    reader = Reader()
-    reader.add(str, to_text)
-    reader.add(int, to_int)
-    reader.add(float, to_duration)  # fields that are not durations are named below
+    reader = outline_reader(folder, to_session)
     reader.add(Any, lambda value: value)
     reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
     reader.add(LogFormat, lambda value: LogFormat(one_of(tuple(LogFormat))(value)))
@@ -58,15 +48,12 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     for section in sections:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
-    reader.add_section(Config, lambda given: {"storage": {}} | given)  # its default is relative to the file
-    reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder))
+    reader.add_section(Config, with_storage)
     for back_off in (Backoff, FileBackoff):
         reader.add_section(back_off, factor=to_number, jitter=to_number)
     reader.add_section(BackoffSchedules, _fill_schedules)
     reader.add_section(ScenarioStep, seconds=to_offset)
     reader.add_section(SandboxSection, scenario=partial(_to_scenario, reader))
-    reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
-    reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
     reader.add_section(SandboxJob, data=_to_data)
     reader.add_section(Budget, jitter=to_number)
     reader.add_section(KindPolicy, hours=to_hours)
@@ -78,9 +65,6 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         modules=partial(_to_modules, reader),
     )
     reader.add_section(LoggingSection, levels=partial(_to_levels, reader))
-    reader.add(ProxyConfig, to_proxy)
-    proxy = partial(_to_proxies, reader)
-    reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     return reader
 
 
@@ -91,37 +75,6 @@ def _fill_schedules(schedules: dict[str, Any]) -> dict[str, Any]:
         name: own[name] | (given or {}) if name in own and isinstance(given, dict | None) else given
         for name, given in schedules.items()
     }
-
-
-def _fill_directory(storage: dict[str, Any]) -> dict[str, Any]:
-    return {"directory": str(Storage().directory)} | storage
-
-
-def _to_datacenter(reader: Reader, value: Any) -> DatacenterConfig | SandboxConfig | None:
-    match value:
-        case None:
-            return None
-        case "sandbox":
-            return SandboxConfig()
-        case dict():
-            return reader.read(value, DatacenterConfig)
-        case _:
-            raise ValueError(
-                f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
-            )
-
-
-def _to_proxies(reader: Reader, value: Any) -> tuple[ProxyConfig | None, ...]:
-    """Return the proxies of an account: none, one, or a list that is tried in order."""
-    match value:
-        case None:
-            return ()
-        case []:
-            raise ValueError("must have at least one proxy in its list, or be left out")
-        case list():
-            return tuple(reader.read(value, tuple[ProxyConfig, ...]))
-        case _:
-            return (to_proxy(value),)
 
 
 def _to_data(value: Any) -> dict[str, Any]:

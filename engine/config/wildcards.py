@@ -10,7 +10,7 @@ import attrs
 
 from engine import paths
 from engine.config.document import Problem
-from engine.config.types import Storage, is_name
+from engine.config.outline import Storage, is_name
 from engine.console.format import may_show
 
 SINGLE_ACCOUNT_KEYS: Final = ("name", "phone", "bot_token")

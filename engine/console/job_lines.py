@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.console.format import date_and_time, iso, whole_seconds
 from engine.console.safe_text import one_line
-from states.jobs import Job, JobState, JobSummary, rate_of, remaining_of
+from states.job import Job, JobState, JobSummary, rate_of, remaining_of
 
 if TYPE_CHECKING:  # for lines alone; what prints JSON need not wait for it
     from rich.text import Text

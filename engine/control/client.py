@@ -5,10 +5,10 @@ import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine import paths
-from engine.config import Config
+from engine.config import Outline
 from engine.control.protocol import (
     MAX_ANSWER_BYTES,
     CommandOutcome,
@@ -17,6 +17,9 @@ from engine.control.protocol import (
     encode_request,
     short_address,
 )
+
+if TYPE_CHECKING:  # what asks the engine to look needs the outline alone
+    from engine.config import Config
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds that the engine has to accept the connection."""
@@ -40,20 +43,22 @@ class CommandRefused(Exception):
         self.kind = kind
 
 
-def send_command(
-    config: Config, verb: Verb, account: str = "", *, timeout: float | None = None
-) -> list[CommandOutcome]:
+def ask_to_look(config: Outline, *, timeout: float) -> None:
+    """Have the engine read the jobs again, and look at its database. Raises as ``send_command`` does."""
+    _outcomes(ask(config.storage.directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout))
+
+
+def send_command(config: "Config", verb: Verb, account: str = "") -> list[CommandOutcome]:
     """Send a command to the engine that runs on the config's data; return its outcome for each account.
 
-    ``account`` is a name or a pattern of names. ``timeout`` is in seconds; None waits longer than the engine may take.
-    Raises ``EngineSilent``, and ``CommandRefused`` if the engine did nothing.
+    ``account`` is a name or a pattern of names. It waits longer than the engine may take. Raises ``EngineSilent``, and
+    ``CommandRefused`` if the engine did nothing.
     """
-    if timeout is None:
-        timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
+    timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
     return _outcomes(ask(config.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout))
 
 
-def hold(config: Config, account: str) -> tuple[CommandOutcome, socket.socket]:
+def hold(config: "Config", account: str) -> tuple[CommandOutcome, socket.socket]:
     """Have the engine pause an account until the socket is closed, which the end of this process does as well.
 
     Raises as ``send_command`` does.

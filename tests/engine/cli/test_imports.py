@@ -18,6 +18,8 @@ HEAVY = (
     "cyclopts",
     "difflib",
     "docstring_parser",
+    "engine.config.structure",
+    "engine.control.client",
     "markdown_it",
     "multiprocessing",
     "pygments",
@@ -25,7 +27,9 @@ HEAVY = (
     "segno",
     "ssl",
     "states.events",
+    "states.jobs",
     "states.machine",
+    "states.schedules",
     "structlog",
     "telethon",
     "tempfile",
@@ -34,6 +38,8 @@ HEAVY = (
     "uvloop",
 )
 """What takes several milliseconds to import, or seconds; a module stands for all below it."""
+WHOLE_CONFIG = {"engine.config.structure", "states.jobs", "states.schedules"}
+"""What a command imports that needs more of the config than its outline."""
 COMMANDS: dict[str, set[str]] = {
     "status CONFIG": {"rich"},
     "status CONFIG --json": set(),
@@ -42,10 +48,10 @@ COMMANDS: dict[str, set[str]] = {
     "jobs list CONFIG --json": set(),
     "jobs list CONFIG": {"rich"},
     "jobs show CONFIG 1 --json": set(),
-    "pause CONFIG A": set(),
-    "resume CONFIG A": set(),
-    "retry CONFIG A": set(),
-    "session backup CONFIG --json": {"tempfile", "states.events"},
+    "pause CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
+    "resume CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
+    "retry CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
+    "session backup CONFIG --json": WHOLE_CONFIG | {"tempfile", "states.events"},
     "--version": {"cyclopts", "docstring_parser", "markdown_it", "pygments", "rich", "tempfile", "tomllib"},
 }
 """Commands, and the heavy modules that each may import."""

@@ -2,23 +2,37 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from engine.config import (
     Config,
     ConfigError,
+    Outline,
     load,
+    load_outline,
 )
 from tests.engine.config.texts import Load, Problems
 
 
 @pytest.fixture
 def good(tmp_path: Path) -> Load:
-    """Write a config and load it."""
+    """Write a config and load it; as an outline it is the same, or has the same mistakes."""
 
     def write_and_load(text: str) -> Config:
-        (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
-        return load(tmp_path / "config.yaml")
+        path = tmp_path / "config.yaml"
+        path.write_text(text, encoding="utf-8")
+        try:
+            config = load(path)
+        except ConfigError as exc:
+            with pytest.raises(ConfigError) as caught:
+                load_outline(path)
+            if caught.value.problems != exc.problems:
+                pytest.fail(f"as an outline: {caught.value.problems}")
+            raise
+        outline = load_outline(path)
+        assert all(getattr(outline, each.name) == getattr(config, each.name) for each in attrs.fields(Outline))
+        return config
 
     return write_and_load
 
