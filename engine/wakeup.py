@@ -1,4 +1,7 @@
-"""``Wakeup``: lets tasks sleep until something changes."""
+"""Signals that let tasks sleep: ``Wakeup`` until something changes, ``Flag`` until something is so.
+
+Each account has some, and nearly always nobody waits for them. So what a task waits for is made when one does.
+"""
 
 import anyio
 from attrs import define, field
@@ -12,7 +15,7 @@ class Wakeup:
     """
 
     _event: anyio.Event | None = field(default=None, init=False)
-    """None while no task waits: each account has a wakeup, and most of them never wake anybody."""
+    """None while no task waits."""
 
     @property
     def upcoming(self) -> anyio.Event:
@@ -34,3 +37,25 @@ class Wakeup:
     async def wait(self) -> None:
         """Wait for the next ``notify``."""
         await self.upcoming.wait()
+
+
+@define(eq=False)
+class Flag:
+    """Is set once, which wakes every task that waits for it; whoever waits later goes on at once."""
+
+    _is_set: bool = field(default=False, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._is_set
+
+    def set(self) -> None:
+        """Set it, once and for all."""
+        self._is_set = True
+        self._wakeup.notify()
+
+    async def wait(self) -> None:
+        """Wait until it is set."""
+        if not self._is_set:
+            await self._wakeup.wait()

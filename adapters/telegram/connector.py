@@ -16,7 +16,7 @@ from adapters.telegram.client import REQUEST_TIMEOUT, LinkClient
 from adapters.telegram.datacenter_probe import DatacenterState, probe_datacenter
 from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, read_fingerprint, stored_address
 from adapters.telegram.failover import ProxyFailover
-from adapters.telegram.inbox import Handler, Inbox
+from adapters.telegram.inbox import Handler, Inbox, Start
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.session_events import SessionEvents
@@ -108,9 +108,9 @@ class TelegramConnector:
         """
         self.inbox.on(handler, event)
 
-    async def deliver(self) -> None:
-        """Run the handlers on arriving updates until cancelled."""
-        await self.inbox.deliver()
+    def deliver(self, start: Start | None) -> None:
+        """Run the handlers on arriving updates, in tasks that ``start`` starts; with None, on none from now on."""
+        self.inbox.deliver(start)
 
     async def settle(self) -> None:
         """Write everything into the session file and release it, so that other programs may use it.

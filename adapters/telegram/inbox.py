@@ -7,9 +7,7 @@ repeats and skips nothing, and after a crash the updates that were not handled y
 """
 
 import asyncio
-import itertools
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -30,6 +28,8 @@ MAX_TRIES = 3
 """Calls of a handler for one update, when connections are lost during them."""
 
 Handler = Callable[[Any], Awaitable[Any]]
+Start = Callable[[Callable[[], Awaitable[None]]], object]
+"""Starts a task, of which the starter is the owner."""
 
 log = event_logger("holdfast.handlers")
 
@@ -47,11 +47,14 @@ class Inbox:
     client: Any = field(default=None, init=False)
     """The client that is connected and proven, if one is."""
     _handlers: list[tuple[Handler, Any]] = field(factory=list, init=False)
-    _waiting: deque[tuple[int, Any]] = field(factory=deque, init=False)
+    _waiting: list[tuple[int, Any]] = field(factory=list, init=False)
     _running: dict[int, Any] = field(factory=dict, init=False)
-    _numbers: "itertools.count[int]" = field(factory=lambda: itertools.count(1), init=False)
     _last: int = field(default=0, init=False)
-    _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _changed: anyio.Event | None = field(default=None, init=False)
+    """None while no task waits for a change."""
+    _start: Start | None = field(default=None, init=False)
+    """Starts the delivery of updates that wait; None while the account does not live."""
+    _delivering: bool = field(default=False, init=False)
     failures: int = field(default=0, init=False)
     """How often a handler has failed."""
 
@@ -129,31 +132,53 @@ class Inbox:
     def add(self, updates: Iterable[Any]) -> None:
         """Take updates over at once, however large the backlog is."""
         for update in updates:
-            self._last = next(self._numbers)
+            self._last += 1
             self._waiting.append((self._last, update))
         self._wake()
+        self._deliver_soon()
 
     async def wait_for_room(self) -> None:
         """Wait until the backlog is small enough to take more."""
         while len(self._waiting) > MAX_BACKLOG:
             await self._wait_for_change()
 
-    async def deliver(self) -> None:
-        """Run the handlers until cancelled. An update whose handlers are cancelled is handled again next time."""
-        self._waiting.extendleft(sorted(self._running.items(), reverse=True))
-        self._running.clear()
-        while not self._waiting:  # most accounts of most fleets get few updates, and a task group takes memory
-            await self._wait_for_change()
+    def deliver(self, start: Start | None) -> None:
+        """Pass updates to the handlers from now on, in tasks that ``start`` starts; with None, to none any more.
+
+        Most accounts of most fleets get few updates, so a task is there only while there are some. An update whose
+        handlers are cancelled is handled again from the next call on.
+        """
+        self._start = start
+        if start is not None:
+            self._waiting[:0] = sorted(self._running.items())
+            self._running.clear()
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        if self._waiting and self._start is not None and not self._delivering:
+            self._delivering = True
+            self._start(self._deliver)
+
+    async def _deliver(self) -> None:
+        """Run the handlers until no update waits or is with them."""
+        try:
+            await self._run_handlers()
+        finally:
+            self._delivering = False
+        self._deliver_soon()
+
+    async def _run_handlers(self) -> None:
         slots = anyio.Semaphore(MAX_RUNNING)
         async with anyio.create_task_group() as tasks:
-            while True:
-                while not (self._waiting and self.client):
+            while self._waiting or self._running:
+                if not (self._waiting and self.client):
                     await self._wait_for_change()
+                    continue
                 await slots.acquire()
                 if not (self._waiting and self.client):  # the client went away during the wait for a slot
                     slots.release()
                     continue
-                number, update = self._waiting.popleft()
+                number, update = self._waiting.pop(0)
                 self._running[number] = update
                 tasks.start_soon(self._handle, self.client, number, update, slots)
                 self._wake()
@@ -168,12 +193,16 @@ class Inbox:
         finally:
             slots.release()
         del self._running[number]  # not when cancelled: then the update was not handled
+        if not self._running:
+            self._wake()
 
     def _wake(self) -> None:
-        self._changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def _wait_for_change(self) -> None:
         """Wait for the next change from now on."""
-        if self._changed.is_set():
+        if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()

@@ -8,11 +8,9 @@ close.
 
 import asyncio
 import itertools
-import math
 import os
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +20,7 @@ from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.telegram.cancellation import begin_request, translate_cancellation
-from adapters.telegram.classify import ClosedInside, MissedPong, chain_of, classify, kind_of
+from adapters.telegram.classify import ClosedInside, MissedPong, RequestDropped, chain_of, classify, kind_of
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
@@ -48,16 +46,16 @@ ABORT_TIMEOUT = 2.0
 PROOF = GetStateRequest()
 """The authorised RPC that proves a link."""
 MAX_EVENTS = 32
-"""Events of one link that may wait to be read."""
+"""Events of one link that may wait until it is watched."""
 SAVE_DELAY = 0.5
 """Seconds after an update until the session gets the state of the handled updates; the file has it a moment later."""
 
 
 @define(eq=False)
 class TelegramLink:
-    """A link of one account. ``open`` once, then ``probe`` at will while ``events`` are read; ``close`` always.
+    """A link of one account. ``open`` once, then ``watch`` it and ``probe`` at will; ``close`` always.
 
-    Results are returned as events; only cancellation is raised.
+    Results are returned as events; only cancellation is raised. An idle link has no task of its own.
     """
 
     number: int
@@ -65,9 +63,12 @@ class TelegramLink:
     holds: tuple[Hold, ...] = ()
     proxy: Proxy | None = None
     _client: Any = field(default=None, init=False)
-    _events: deque[Event] = field(factory=lambda: deque(maxlen=MAX_EVENTS), init=False)
-    _wakeup: anyio.Event = field(factory=anyio.Event, init=False)
-    _save_at: float = field(default=math.inf, init=False)
+    _events: list[Event] = field(factory=list, init=False)
+    _watcher: Callable[[Event], None] | None = field(default=None, init=False)
+    _save_timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _saving: "asyncio.Task[None] | None" = field(default=None, init=False)
+    """What brings the session up to date; the link ends it at its close."""
+    _closed: bool = field(default=False, init=False)
     _held: dict[str, float] = field(init=False)
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
@@ -158,61 +159,83 @@ class TelegramLink:
         finally:
             give_up()
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Yield the link's events until it ends by itself; the last ones say why it ended.
+    def watch(self, report: Callable[[Event], None]) -> None:
+        """Call ``report`` with the link's events until it ends by itself; the last ones say why it ended.
 
         Meanwhile the session is kept up to date, at most ``SAVE_DELAY`` behind.
         """
-        ended = self._client._sender._disconnected
-        ended.add_done_callback(lambda _: self._wakeup.set())
-        while True:
-            while self._events:
-                yield name_proxy(self._events.popleft(), self.proxy)
-            if ended.done():
-                break
-            if time.monotonic() >= self._save_at:
-                self._save_at = math.inf
-                if not await self._client.save():  # handlers still run: save again later
-                    self._schedule_save()
-            if self._wakeup.is_set():
-                self._wakeup = anyio.Event()
-            with anyio.move_on_after(None if self._save_at == math.inf else self._save_at - time.monotonic()):
-                await self._wakeup.wait()
-        for failure in await self._explain_end():
-            yield name_proxy(failure, self.proxy)
+        self._watcher = report
+        events, self._events = self._events, []
+        for event in events:
+            report(name_proxy(event, self.proxy))
+        self._client._sender._disconnected.add_done_callback(self._ended)
 
-    async def _explain_end(self) -> list[Failure]:
-        """Return the events that say why the link ended."""
+    def _ended(self, ended: "asyncio.Future[None]") -> None:
+        """Report why the link ended; ``ended`` is Telethon's, and done."""
+        if self._watcher is None:
+            return
         sender = self._client._sender
         # A plain client's update loop swallows its error, and disconnects as it would on request.
         missed_pong = getattr(sender, "missed_pong", True)
         error = self._client._updates_error or (MissedPong() if missed_pong else ClosedInside())
-        try:
-            await translate_cancellation(self._client.disconnected)
-        except Exception as exc:
-            error = exc
+        if ended.cancelled():
+            error = RequestDropped()
+            error.__cause__ = asyncio.CancelledError()
+        else:
+            error = ended.exception() or error
         failure = classify(error, link=self.number, what="probe")
+        self._report(failure)
         if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
             # A failure of the file is not one of the link, but Telethon dropped the link because of it.
             detail = f"Telethon dropped the link: {failure.detail}"
-            return [failure, NetworkLost(link=self.number, detail=detail, chain=failure.chain)]
-        return [failure]
+            self._report(NetworkLost(link=self.number, detail=detail, chain=failure.chain))
+        self._watcher = None
 
     def _report(self, event: Event) -> None:
-        """Queue an event for ``events``; of too many only the latest are kept."""
-        self._events.append(event)
-        self._wakeup.set()
+        """Tell who watches; until somebody does, only the latest events are kept."""
+        if self._watcher is not None:
+            self._watcher(name_proxy(event, self.proxy))
+        else:
+            self._events.append(event)
+            del self._events[:-MAX_EVENTS]
 
     def _schedule_save(self) -> None:
-        if self._save_at == math.inf:
-            self._save_at = time.monotonic() + SAVE_DELAY
-            self._wakeup.set()
+        if self._save_timer is None and not self._closed:
+            self._save_timer = asyncio.get_running_loop().call_later(SAVE_DELAY, self._save_soon)
+
+    def _save_soon(self) -> None:
+        self._save_timer = None
+        if self._saving is None:
+            self._saving = asyncio.get_running_loop().create_task(self._save())
+
+    async def _save(self) -> None:
+        """Bring the session up to date, and again later if handlers still run."""
+        try:
+            done = await self._client.save()
+        except Exception as exc:
+            self._report(classify(exc, link=self.number))
+            done = True
+        finally:
+            self._saving = None
+        if not done:
+            self._schedule_save()
+
+    async def _end_save(self) -> None:
+        """Save no more. A save that has begun is given up: the client's end saves once more."""
+        self._closed = True
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.wait([self._saving])
 
     async def close(self, *, timeout: float) -> None:
         """Close socket, tasks and session; drop the socket when that takes longer than ``timeout`` seconds."""
         client = self._client
         if client is None:
             return
+        self._watcher = None
         self.connector.inbox.drop_client(client)
         self.connector.session_events.link = None
         with anyio.CancelScope(shield=True):
@@ -227,6 +250,7 @@ class TelegramLink:
 
     async def _disconnect(self) -> None:
         try:
+            await self._end_save()
             await self._end_client()
         except Exception as exc:  # the link is over either way; what disturbed its end is worth a log line
             TELETHON_LOGGER.warning("%s: closing failed: %s", self.connector.label, "; ".join(chain_of(exc)))

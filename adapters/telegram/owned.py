@@ -16,7 +16,7 @@ from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.connector import PING_DELAY
 from adapters.telegram.datacenter_probe import DatacenterState
 from adapters.telegram.engine_session import key_fingerprint
-from adapters.telegram.inbox import Inbox
+from adapters.telegram.inbox import Inbox, Start
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.session_events import SessionEvents
 from states.events import Connected, Event
@@ -81,9 +81,8 @@ class OwnedConnector:
         """Return a link that is not open yet."""
         return OwnedLink(number, self, holds)
 
-    async def deliver(self) -> None:
-        """Do nothing for ever: the client calls its owner's handlers."""
-        await anyio.sleep_forever()
+    def deliver(self, start: Start | None) -> None:
+        """Do nothing: the client calls its owner's handlers."""
 
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Do nothing: the session is the owner's."""

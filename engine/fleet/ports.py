@@ -1,6 +1,6 @@
 """Protocols of the outside world that the fleet needs. Adapters match them without importing them; tests use fakes."""
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -33,8 +33,11 @@ class Link(Protocol):
         The last event is the outcome. Returns what gives the probe up; nothing is reported after that.
         """
 
-    def events(self) -> AsyncIterator[Event]:
-        """Yield what happens to the link until it ends by itself; the last event is the reason."""
+    def watch(self, report: Callable[[Event], None]) -> None:
+        """Call ``report``, on the loop, with what happens to the link until it ends by itself; the last is the reason.
+
+        What has happened since it was opened is reported at once.
+        """
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind before ``until`` (Unix seconds)."""
@@ -68,8 +71,11 @@ class Connector(Protocol):
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Call ``observer`` when the account's session cannot be written, and when it can be written again."""
 
-    async def deliver(self) -> None:
-        """Pass arriving updates to the account's handlers, until cancelled."""
+    def deliver(self, start: Callable[[Callable[[], Awaitable[None]]], object] | None) -> None:
+        """Pass updates to the account's handlers, in tasks that ``start`` starts when there are some.
+
+        With None, pass no more: the owner of those tasks ends.
+        """
 
     async def settle(self) -> None:
         """Store which updates were delivered, and release the session; no link may be open."""

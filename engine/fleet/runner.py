@@ -2,15 +2,19 @@
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 from attrs import define, field
 
 from engine.fleet.mailbox import Mailbox
+from engine.fleet.one_link import OneLink
 from engine.fleet.ports import Clock, Connector, Journal, Limiter, Link, Observer
+from engine.wakeup import Flag
 from states import Event, Policy, Snapshot, begin, step
 from states.effects import (
     Alert,
@@ -32,6 +36,9 @@ from states.events import Closed, Connected, Started, TurnGranted
 MAILBOX_SIZE = 64
 """Events that may wait for an account. ``post`` waits for room when there are more."""
 
+MAX_LATE = 32
+"""Events of a link that may wait for room in the mailbox; of more only the latest are kept."""
+
 SETTLE_TIMEOUT = 5.0
 """Seconds that the end of a life may take to store which updates were delivered."""
 
@@ -46,6 +53,7 @@ SHARED_RNG = random.Random()
 class Runner:
     """Runs one account from ``Started`` to ``Finish``. All its tasks are in a task group of its own.
 
+    An idle account has none but the one that reads its mailbox: timers, probes and the link are callbacks of the loop.
     ``restored`` is the account's stored snapshot, if there is one.
     """
 
@@ -64,8 +72,10 @@ class Runner:
     _tasks: TaskGroup = field(init=False, repr=False)
     _scopes: dict[str, anyio.CancelScope] = field(factory=dict, init=False, repr=False)
     _timers: dict[type[Timer], asyncio.TimerHandle] = field(factory=dict, init=False, repr=False)
-    _one_link: anyio.Lock = field(factory=anyio.Lock, init=False, repr=False)
-    ended: anyio.Event = field(factory=anyio.Event, init=False, repr=False)
+    _one_link: OneLink = field(factory=OneLink, init=False, repr=False)
+    _late: deque[Event] | None = field(default=None, init=False, repr=False)
+    """Events of the link that wait for room in the mailbox."""
+    ended: Flag = field(factory=Flag, init=False, repr=False)
     _over: bool = field(default=False, init=False)
     _mailbox: Mailbox = field(factory=lambda: Mailbox(MAILBOX_SIZE), init=False, repr=False)
     _give_probe_up: Callable[[], None] | None = field(default=None, init=False, repr=False)
@@ -91,16 +101,18 @@ class Runner:
         await self.journal.begin_life(self.account, now, self.policy, self.snapshot)
         try:
             async with anyio.create_task_group() as self._tasks:
-                self._tasks.start_soon(self.connector.deliver, name=f"{self.account}: deliver")
+                self.connector.deliver(partial(self._tasks.start_soon, name=f"{self.account}: deliver"))
                 self.connector.listen(self._receive)
                 await self._take(Started(credentials=await self.connector.credentials()))
                 while not self._over:
                     await self._take(await self._mailbox.take())
                 self._tasks.cancel_scope.cancel()
         finally:
+            self.connector.deliver(None)
             self._mailbox.close()
             self._disarm()
             self._end_probe()
+            await self._close(self._take_link())
         await self._settle()
 
     async def _take(self, event: Event) -> None:
@@ -119,7 +131,7 @@ class Runner:
             self._perform(effect)
 
     def _leave_state(self) -> None:
-        """End what belongs to the state that is left: timers, turn, probe. Only the link stays."""
+        """End what belongs to the state that is left: timers, turn, probe. Only the link and its opening stay."""
         self._disarm()
         self._end_probe()
         for slot in [slot for slot in self._scopes if slot != "link"]:
@@ -130,12 +142,12 @@ class Runner:
             case AskTurn():
                 self._start("turn", partial(self._take_turn, effect))
             case Open():
-                self._start("link", partial(self._hold_link, effect))
+                self._start("link", partial(self._open, effect, self._take_link()))
             case Probe():
                 self._probe(effect)
             case Close():
                 self._cancel("link")
-                self._start("closing", partial(self._report_closed, effect))
+                self._start("closing", partial(self._report_closed, effect, self._take_link()))
             case Release():
                 self._start("release", self._release)
             case Timer():
@@ -214,34 +226,64 @@ class Runner:
             await self.post(TurnGranted(generation=effect.generation, credentials=used))
             await anyio.sleep_forever()  # the turn lasts as long as the attempt: leaving the state cancels it
 
-    async def _hold_link(self, effect: Open) -> None:
-        """Own a link from its opening to its close; the lock makes sure that an account never has two."""
-        async with self._one_link:
-            link = self.connector.link(effect.link, effect.holds)
-            try:
-                events = await link.open(timeout=effect.patience)
-                self.link = link
-                for event in events:
-                    await self.post(event)
-                if isinstance(events[-1], Connected):
-                    async for event in link.events():
-                        await self.post(event)
-                await anyio.sleep_forever()  # a lost link is closed when the machine decides so
-            finally:
-                self.link = None
-                grace = self.policy.shutting_down.grace
-                with anyio.move_on_after(grace + CLOSE_MARGIN, shield=True):
-                    await link.close(timeout=grace)
-
     async def _release(self) -> None:
-        async with self._one_link:  # free when the link is gone
-            await self._settle()
+        await self._one_link.wait()
+        await self._settle()
 
     async def _settle(self) -> None:
         with anyio.move_on_after(SETTLE_TIMEOUT, shield=True):
             await self.connector.settle()
 
-    async def _report_closed(self, effect: Close) -> None:
-        async with self._one_link:  # free when the last link is gone
-            pass
+    # --- the link: tasks open and close it; in between it only calls back --------------------------------------------
+
+    async def _open(self, effect: Open, former: Link | None) -> None:
+        """Open a link and watch it; ``former`` is closed first. A lost link stays until the machine closes it."""
+        await self._close(former)
+        await self._one_link.take()
+        link = self.connector.link(effect.link, effect.holds)
+        try:
+            events = await link.open(timeout=effect.patience)
+            await checkpoint_if_cancelled()  # a close that was decided in this very turn has found no link to close
+        except BaseException:
+            await self._close(link)
+            raise
+        self.link = link
+        for event in events:
+            await self.post(event)
+        if isinstance(events[-1], Connected):
+            link.watch(partial(self._hear, link))
+
+    def _take_link(self) -> Link | None:
+        """Return the link, which nothing is heard of any more; whoever takes it closes it."""
+        link, self.link = self.link, None
+        return link
+
+    async def _close(self, link: Link | None) -> None:
+        if link is None:
+            return
+        grace = self.policy.shutting_down.grace
+        try:
+            with anyio.move_on_after(grace + CLOSE_MARGIN, shield=True):
+                await link.close(timeout=grace)
+        finally:
+            self._one_link.release()
+
+    async def _report_closed(self, effect: Close, link: Link | None) -> None:
+        """Close the link, or wait for the end of one that was being opened."""
+        await self._close(link)
+        await self._one_link.wait()
         await self.post(Closed(generation=effect.generation))
+
+    def _hear(self, link: Link, event: Event) -> None:
+        """Take an event of the link, which may have to wait for room."""
+        if self.link is not link or (self._late is None and self.offer(event)):
+            return
+        if self._late is None:
+            self._late = deque(maxlen=MAX_LATE)
+            self._tasks.start_soon(self._post_late)
+        self._late.append(event)
+
+    async def _post_late(self) -> None:
+        while self._late:
+            await self.post(self._late.popleft())
+        self._late = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,11 +36,10 @@ class FakeLink:
 
     number: int
     connector: "FakeConnector"
-    changed: anyio.Event = field(factory=anyio.Event)
+    report: Callable[[Event], None] | None = None
     lost: bool = False
     loss: Event = field(factory=NetworkLost)
     client: Any = None
-    found: list[Event] = field(factory=list)
 
     async def open(self, *, timeout: float) -> Sequence[Event]:
         """Return the outcome that the test chose for this attempt."""
@@ -72,16 +71,23 @@ class FakeLink:
             return loop.call_later(timeout, report, [silence]).cancel
         return loop.call_soon(report, [ProbeAnswered(link=self.number, proof=proof)]).cancel
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Yield what the test lets the link find, and then the loss that it brings about."""
-        while True:
-            while self.found:
-                yield of_link(self.found.pop(0), self.number)
-            if self.lost:
-                break
-            self.changed = anyio.Event()
-            await self.changed.wait()
-        yield of_link(self.loss, self.number)
+    def watch(self, report: Callable[[Event], None]) -> None:
+        """Report what the test lets the link find, and then the loss that it brings about."""
+        self.report = report
+        if self.lost:
+            self.lose()
+
+    def lose(self) -> None:
+        """Report the loss; it is not watched any more."""
+        self.lost = True
+        if self.report is not None:
+            self.find(self.loss)
+            self.report = None
+
+    def find(self, event: Event) -> None:
+        """Report an event."""
+        assert self.report is not None, "the link is not watched yet, or was lost"
+        self.report(of_link(event, self.number))
 
     def hold(self, request: str, until: float) -> None:
         """Remember what is held."""
@@ -146,9 +152,8 @@ class FakeConnector:
     def listen(self, hear: Callable[[Event], None]) -> None:
         """Report nothing: a test posts what a session file would report."""
 
-    async def deliver(self) -> None:
+    def deliver(self, start: Callable[[Callable[[], Awaitable[None]]], object] | None) -> None:
         """Deliver nothing: no handler is registered."""
-        await anyio.sleep_forever()
 
     async def settle(self) -> None:
         """Note that the life is over."""
@@ -158,14 +163,12 @@ class FakeConnector:
         """Let the present link be lost."""
         assert self.current is not None
         self.current.loss = loss or NetworkLost(detail="connection reset")
-        self.current.lost = True
-        self.current.changed.set()
+        self.current.lose()
 
     def find(self, event: Event) -> None:
         """Let the present link report something and live on."""
         assert self.current is not None
-        self.current.found.append(event)
-        self.current.changed.set()
+        self.current.find(event)
 
 
 @define

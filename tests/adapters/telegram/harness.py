@@ -1,6 +1,8 @@
 """A harness with a datacenter in the test's own loop, and session files as Telethon writes them."""
 
+import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +13,14 @@ from telethon.crypto import AuthKey
 from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
-from adapters.telegram import Datacenter, TelegramConnector
+from adapters.telegram import Datacenter, TelegramConnector, TelegramLink
 from adapters.telegram.client import REQUEST_TIMEOUT
+from states import Event
 from tests.timeouts import TIMEOUT
 
 PHONE = "+9996620001"
+POLL = 0.05
+"""Seconds between two looks at whether a link has ended."""
 
 
 @define
@@ -80,3 +85,17 @@ class DatacenterHarness:
                 if row and row[0] >= least:
                     return int(row[0])
                 await anyio.sleep(0.02)
+
+
+async def events_of(link: TelegramLink) -> AsyncIterator[Event]:
+    """Watch a link, and yield its events until it ends by itself."""
+    found: asyncio.Queue[Event] = asyncio.Queue()
+    ended = link.client._sender._disconnected
+    link.watch(found.put_nowait)
+    await asyncio.sleep(0)  # until the end of one that has ended already was reported
+    while not (ended.done() and found.empty()):
+        event = None
+        with anyio.move_on_after(POLL):
+            event = await found.get()
+        if event is not None:
+            yield event

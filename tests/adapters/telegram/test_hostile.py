@@ -11,7 +11,7 @@ from telethon.tl.functions.help import GetConfigRequest
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.telegram import TelegramLink, inbound
 from states.events import Connected, Event, ProtocolBroken, TimedOut
-from tests.adapters.telegram.harness import DatacenterHarness
+from tests.adapters.telegram.harness import DatacenterHarness, events_of
 from tests.timeouts import TIMEOUT
 
 TRICKS = {
@@ -42,7 +42,7 @@ async def end_of(link: TelegramLink) -> list[Event]:
     """Return all events until the link ends, or until it is told to be broken."""
     found: list[Event] = []
     with anyio.fail_after(TIMEOUT):
-        async for event in link.events():
+        async for event in events_of(link):
             found.append(event)
             if isinstance(event, ProtocolBroken):
                 break
@@ -91,7 +91,7 @@ async def test_a_frame_that_drips_has_a_deadline(harness: DatacenterHarness, mon
         tasks.start_soon(ask, link)
         found = []
         with anyio.fail_after(TIMEOUT):
-            async for event in link.events():
+            async for event in events_of(link):
                 found.append(event)
         assert any(isinstance(event, TimedOut) and "was not complete within" in event.detail for event in found)
         tasks.cancel_scope.cancel()

@@ -15,7 +15,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector, TelegramLink
 from adapters.telegram.inbox import Inbox
 from states.events import CaughtUp
-from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness, events_of
 from tests.timeouts import TIMEOUT
 
 
@@ -23,9 +23,10 @@ from tests.timeouts import TIMEOUT
 async def delivering(connector: TelegramConnector) -> AsyncIterator[None]:
     """Let the handlers run for the length of the block."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(connector.deliver)
+        connector.deliver(tasks.start_soon)
         yield
         tasks.cancel_scope.cancel()
+    connector.deliver(None)
 
 
 @asynccontextmanager
@@ -34,7 +35,7 @@ async def linked(connector: TelegramConnector, number: int = 1) -> AsyncIterator
     link = connector.link(number)
 
     async def read() -> None:
-        async for _ in link.events():
+        async for _ in events_of(link):
             pass
 
     try:
@@ -202,7 +203,7 @@ async def test_a_gap_is_told_with_what_was_recovered(harness: DatacenterHarness)
 
 
 async def _first(link: TelegramLink) -> AsyncIterator[Any]:
-    async with contextlib.aclosing(link.events()) as found:
+    async with contextlib.aclosing(events_of(link)) as found:
         async for event in found:
             yield event
             return
@@ -243,7 +244,7 @@ def test_handled_means_that_nothing_before_is_open(batches: list[int]) -> None:
     async def main() -> None:
         inbox, client = Inbox(), Slow()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(inbox.deliver)
+            inbox.deliver(tasks.start_soon)
             for size in batches:
                 inbox.add(range(size))
                 assert not inbox.is_handled(inbox.last)

@@ -19,7 +19,7 @@ from adapters.telegram.job_errors import classify_job_error
 from adapters.telegram.lent import LentClientError
 from states.events import CaughtUp, NetworkLost, Unexpected
 from states.jobs import Lost, Raised
-from tests.adapters.telegram.harness import DatacenterHarness
+from tests.adapters.telegram.harness import DatacenterHarness, events_of
 from tests.adapters.telegram.test_requests import DIALOGS, opened
 from tests.timeouts import TIMEOUT
 
@@ -171,7 +171,7 @@ async def test_reconnection_cannot_be_switched_on(harness: DatacenterHarness) ->
         link.client._sender._retries = 100
         await dc.inject(Fault(FaultKind.RESET))
         with anyio.fail_after(TIMEOUT):
-            assert NetworkLost in [type(event) async for event in link.events()]
+            assert NetworkLost in [type(event) async for event in events_of(link)]
         assert dc.stats()["accepted"] == 1
 
 
@@ -180,7 +180,7 @@ async def test_a_client_whose_link_is_over_makes_no_other(harness: DatacenterHar
     async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(FaultKind.RESET))
         with anyio.fail_after(TIMEOUT):
-            _ = [event async for event in link.events()]
+            _ = [event async for event in events_of(link)]
         for tries in (link.client.connect, link.client.start):
             with pytest.raises(RequestDropped) as lost:
                 await tries()
@@ -215,7 +215,7 @@ async def test_a_connection_that_was_closed_from_within_is_not_the_network_s_los
     async with harness, opened(harness) as link:
         await way(link.client)
         with anyio.fail_after(TIMEOUT):
-            [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
+            [told] = [event async for event in events_of(link) if not isinstance(event, CaughtUp)]
         assert isinstance(told, Unexpected)
         assert "code in this process closed the connection" in told.detail
 
@@ -226,7 +226,7 @@ async def test_what_the_other_side_ends_is_the_network_s_loss(harness: Datacente
     async with harness as dc, opened(harness) as link:
         await dc.inject(Fault(kind))
         with anyio.fail_after(TIMEOUT):
-            [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
+            [told] = [event async for event in events_of(link) if not isinstance(event, CaughtUp)]
         assert isinstance(told, NetworkLost)
 
 
@@ -240,7 +240,7 @@ async def test_a_loss_that_is_noticed_while_sending_is_the_network_s_and_costs_a
         with anyio.fail_after(TIMEOUT):
             with pytest.raises(ConnectionError) as lost:
                 await link.client.get_me()
-            [told] = [event async for event in link.events() if not isinstance(event, CaughtUp)]
+            [told] = [event async for event in events_of(link) if not isinstance(event, CaughtUp)]
         assert isinstance(told, NetworkLost)
         assert isinstance(classify_job_error(lost.value, link.client), Lost)
 

@@ -30,7 +30,7 @@ from states.events import (
     ProbeAnswered,
     TimedOut,
 )
-from tests.adapters.telegram.harness import DatacenterHarness
+from tests.adapters.telegram.harness import DatacenterHarness, events_of
 from tests.timeouts import TIMEOUT
 
 
@@ -55,7 +55,7 @@ async def loss(link: TelegramLink) -> list[Event]:
     """Return what went wrong until a link ended, and close it."""
     try:
         with anyio.fail_after(TIMEOUT):
-            return [event async for event in link.events() if isinstance(event, Failure)]
+            return [event async for event in events_of(link) if isinstance(event, Failure)]
     finally:
         await link.close(timeout=TIMEOUT)
 
@@ -248,7 +248,7 @@ async def test_a_probe_on_a_lost_link_is_a_lost_network(harness: DatacenterHarne
         link = await opened(harness.connector())
         await dc.inject(Fault(FaultKind.RESET))
         with anyio.fail_after(TIMEOUT):
-            async for _ in link.events():
+            async for _ in events_of(link):
                 pass
         event = (await link.probe(proof=False, timeout=TIMEOUT))[-1]
         await link.close(timeout=TIMEOUT)

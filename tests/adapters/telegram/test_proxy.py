@@ -12,7 +12,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import log_in_test_account
 from states.events import Connected, Failure, NetworkLost, ProbeAnswered, TimedOut
 from tests.adapters.telegram.attempts import attempt, failure, opened, proxied, refused_port
-from tests.adapters.telegram.harness import PHONE, DatacenterHarness
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness, events_of
 from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, Behaviour, LocalProxy
 from tests.timeouts import TIMEOUT
 
@@ -187,7 +187,7 @@ async def test_a_link_that_the_proxy_drops_names_it(harness: DatacenterHarness, 
         link = await opened(proxied(harness, proxy.address()))
         proxy.cut()
         with anyio.fail_after(TIMEOUT):
-            (event,) = [found async for found in link.events() if isinstance(found, Failure)]
+            (event,) = [found async for found in events_of(link) if isinstance(found, Failure)]
         await link.close(timeout=TIMEOUT)
         assert isinstance(event, NetworkLost)
         assert event.detail == f"the other side closed the connection via {proxy.address()}"
@@ -217,7 +217,7 @@ async def test_no_secret_is_ever_logged(
         events = list(await link.open(timeout=0.3 if behaviour is Behaviour.SILENT else TIMEOUT))
         proxy.cut()
         if isinstance(events[-1], Connected):
-            events += [found async for found in link.events()]
+            events += [found async for found in events_of(link)]
         shown = [repr(events), repr(link), repr(connector), repr(link.client), str(proxy.address())]
         await link.close(timeout=TIMEOUT)
     assert caplog.text

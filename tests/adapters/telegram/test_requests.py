@@ -19,7 +19,7 @@ from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.clock import LONGEST_WAIT
 from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
-from tests.adapters.telegram.harness import DatacenterHarness
+from tests.adapters.telegram.harness import DatacenterHarness, events_of
 from tests.timeouts import TIMEOUT
 
 DIALOGS = GetDialogsRequest(None, 0, InputPeerEmpty(), 10, 0)
@@ -41,7 +41,7 @@ async def opened(
 async def told(link: TelegramLink) -> Event:
     """Return the next thing that a link reports, besides having caught up."""
     with anyio.fail_after(TIMEOUT):
-        async for event in link.events():
+        async for event in events_of(link):
             if not isinstance(event, CaughtUp):
                 return event
     raise AssertionError("the link ended without a word")
