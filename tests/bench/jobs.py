@@ -228,10 +228,16 @@ def flatness(place: Path, *, queues: Sequence[int], rounds: int) -> Table:
     )
 
 
-ROWS: dict[str, Callable[[Path], Table]] = {
+ROWS: dict[str, Callable[..., Table]] = {
     "rate": partial(rates, jobs=JOBS, rounds=5),
     "flat": partial(flatness, queues=QUEUES, rounds=5),
 }
+
+QUICK: dict[str, dict[str, Any]] = {
+    "rate": {"jobs": 500, "rounds": 1},
+    "flat": {"queues": (200, 400), "rounds": 1},
+}
+"""What is smaller with ``--quick``."""
 
 
 def main() -> None:
@@ -239,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.jobs")
     parser.add_argument("--rows", default=",".join(ROWS), help="which tables, with commas between them")
     parser.add_argument("--few", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="to try the benchmark: its figures mean nothing")
     add_option(parser)
     options = parser.parse_args()
     if options.few is not None:
@@ -250,7 +257,7 @@ def main() -> None:
     targets: list[Target] = []
     with tempfile.TemporaryDirectory() as name:
         for row in options.rows.split(","):
-            table = ROWS[row](Path(name))
+            table = ROWS[row](Path(name), **(QUICK[row] if options.quick else {}))
             print("\n".join(table.lines()), flush=True)
             targets += table.targets
     hand_over(options.results, targets)

@@ -72,11 +72,16 @@ class Target:
             return f"≥ {_with_unit(self.least, self.unit)}"
         return f"≤ {_with_unit(self.most, self.unit)}" if self.most is not None else ""
 
-    def line(self) -> str:
-        """Return it as an item of a list."""
+    @property
+    def sentence(self) -> str:
+        """The figure, what it is a ratio to, and the bound."""
         against = f", against {self.against}" if self.against else ""
         target = f" (target: {self.bound})" if self.bound else ""
-        return f"- {self.mark} {self.what}{against}: {self.figure}{target}".replace("-  ", "- ")
+        return f"{self.what}{against}: {self.figure}{target}"
+
+    def line(self) -> str:
+        """Return it as an item of a list."""
+        return " ".join(filter(None, ("-", self.mark, self.sentence)))
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
