@@ -47,8 +47,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 def encode_snapshot(snapshot: Snapshot) -> str:
     """Return ``snapshot`` as JSON."""
-    times = (snapshot.since, snapshot.deadline, snapshot.wait, snapshot.last_success, snapshot.proved_at)
-    text = _encode_quickly(snapshot, times)
+    at = snapshot
+    # No number, or an infinite one, makes the sum what it is.
+    times = at.since + (at.deadline or 0) + (at.wait or 0) + (at.last_success or 0) + (at.proved_at or 0)
+    text = _encode_quickly(snapshot, (times,))
     return _encode(_converter().unstructure(snapshot)) if text is None else text
 
 

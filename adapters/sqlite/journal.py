@@ -131,11 +131,10 @@ class JournalWriter:
             account, snapshot.life, source, record.event, target, record.rule, record.attempt, record.failures,
             record.at, record.dwell, record.delay, record.draw, record.deadline, encode_body(record),
         )  # fmt: skip
-        await self._write_together(
-            (account, source, record.event, target, record.rule),
-            (schema.RECORD, row),
-            (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))),
-        )
+        names = (account, source, record.event, target, record.rule)
+        rows = ((schema.RECORD, row), (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))))
+        if not (self._named.issuperset(names) and self._writer.offer(rows)):
+            await self._write_together(names, *rows)
         self._unsaved.pop(account, None)
 
     async def save(self, account: str, snapshot: Snapshot) -> None:

@@ -5,7 +5,6 @@ are those that the engine has read into memory and that are not over.
 """
 
 import sqlite3
-from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import define, field
@@ -13,7 +12,7 @@ from attrs import define, field
 from adapters.sqlite import job_schema, schema
 from adapters.sqlite.connect import read_rows
 from adapters.sqlite.job_codec import encode_value, is_legible, job_row
-from adapters.sqlite.queue import QueuedWrite, Row
+from adapters.sqlite.queue import Batch, Row, Statement
 from states.jobs import Job, JobState
 
 _OVER = (JobState.DONE, JobState.CANCELLED)
@@ -53,22 +52,26 @@ class Memory:
         row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()
         self.last_job = max(self.last_job, row[0] if row and isinstance(row[0], int) else 0)
 
-    def stored(self, writes: Iterable[QueuedWrite]) -> None:
+    def stored(self, batch: Batch) -> None:
         """Note rows that have become durable. In the writer's thread."""
-        for write in writes:
-            for statement, row in write.rows:
-                if statement is schema.SNAPSHOT:
-                    self._snapshots[row[0]] = row
-                elif statement is schema.LIFE:
-                    self._lives[row[0]] = row
-                elif statement is schema.PRESENT:
-                    self._present[row[0]] = row
-                elif statement is schema.ABSENT:
-                    self._present.pop(row[0], None)
-                elif statement is schema.NAME:
-                    self._names.add(row[0])
-                elif statement is schema.POLICY:
-                    self._policies.add(row[0])
+        for statement, rows in batch:
+            if statement is schema.ABSENT:
+                for account, _ in rows:
+                    self._present.pop(account, None)
+            elif statement is schema.NAME:
+                self._names.update([name for (name,) in rows])
+            elif statement is schema.POLICY:
+                self._policies.update([policy for (policy,) in rows])
+            elif (noted := self._noted(statement)) is not None:
+                noted.update({row[0]: row for row in rows})
+
+    def _noted(self, statement: Statement) -> dict[str, Row] | None:
+        """Return where the rows of a statement are kept, by account; None for those that are not."""
+        if statement is schema.SNAPSHOT:
+            return self._snapshots
+        if statement is schema.LIFE:
+            return self._lives
+        return self._present if statement is schema.PRESENT else None
 
     def keep(self, job: Job) -> None:
         """Note a job as it is now; one that is over is forgotten."""

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -15,7 +16,7 @@ from adapters.sqlite.names import NameNumbers
 _IDLE_SECONDS = 1.0
 """Between two looks of an idle thread at its loop and its file."""
 _MAX_ROWS: Final = 256
-"""Rows that one statement stores. SQLite compiles a statement for each power of two up to it, and keeps them."""
+"""Rows that one statement stores."""
 _MAX_INTEGER: Final = 2**63 - 1
 
 Row = tuple[Any, ...]
@@ -51,12 +52,22 @@ class Statement:
         numbers = NameNumbers(connection) if numbers is None else numbers
         for start in range(0, len(rows), _MAX_ROWS):
             part = rows[start : start + _MAX_ROWS]
-            room = 1 << (len(part) - 1).bit_length()
-            cells = [value for row in part for value in row]
+            room = _room(len(part))
+            cells = list(chain.from_iterable(part))
             for column in self.names:
-                cells[column :: self.width] = [numbers[name] for name in cells[column :: self.width]]
+                cells[column :: self.width] = map(numbers.__getitem__, cells[column :: self.width])
             cells += [None] * ((room - len(part)) * self.width)
             connection.execute(sql_for(self, room), cells)
+
+
+def _room(rows: int) -> int:
+    """Return for how many rows a statement is that stores so many.
+
+    SQLite compiles a statement for each room, and keeps it, so there are only eight from one power of two to the next;
+    and a row that is not there costs as much as one that is, so there are as many.
+    """
+    step = max(1, (1 << (rows - 1).bit_length()) // 16)
+    return -(-rows // step) * step
 
 
 @lru_cache(maxsize=256)
@@ -100,6 +111,10 @@ def _storable(value: Any) -> Any:
     return value
 
 
+Batch = list[tuple[Statement, list[Row]]]
+"""The rows of one transaction for each statement, in the order in which the statements run."""
+
+
 @define(eq=False)
 class QueuedWrite:
     """The rows of one write, each with its statement, which become durable in one transaction."""
@@ -109,8 +124,10 @@ class QueuedWrite:
     @property
     def slot(self) -> tuple[Statement, object] | None:
         """The key under which a later write may replace the rows of this one; None if none may."""
-        (statement, row), *others = self.rows
-        return None if others or not statement.latest else (statement, row[0])
+        if len(self.rows) > 1:
+            return None
+        statement, row = self.rows[0]
+        return (statement, row[0]) if statement.latest else None
 
 
 @define(eq=False)
@@ -134,6 +151,9 @@ class Queue:
     def append(self, write: QueuedWrite) -> None:
         """Put ``write`` at the end. An idle thread takes it at the next ``wake``."""
         slot = write.slot
+        if slot is None and not self._slots:  # only this side adds slots, and the thread may take a write at any time
+            self._writes.append(write)
+            return
         with self._changed:
             # A write that comes later must not replace one that is queued before this one.
             if self._slots:
@@ -162,15 +182,16 @@ class Queue:
             return taken
 
 
-def batch_rows(writes: Iterable[QueuedWrite]) -> list[tuple[Statement, list[Row]]]:
+def batch_rows(writes: Iterable[QueuedWrite]) -> Batch:
     """Return the rows of a batch for each statement, by ``order``."""
-    rows: dict[Statement, dict[object, Row]] = {}
+    batch: dict[Statement, list[Row]] = {}
     for write in writes:
         for statement, row in write.rows:
-            found = rows.get(statement)
+            found = batch.get(statement)
             if found is None:
-                found = rows[statement] = {}
-            found[row[0] if statement.latest else len(found)] = row
+                found = batch[statement] = []
+            found.append(row)
     return [
-        (statement, list(found.values())) for statement, found in sorted(rows.items(), key=lambda item: item[0].order)
+        (statement, list({row[0]: row for row in rows}.values()) if statement.latest else rows)
+        for statement, rows in sorted(batch.items(), key=lambda item: item[0].order)
     ]

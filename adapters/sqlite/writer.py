@@ -30,7 +30,7 @@ from attrs import define, field, frozen
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.queue import Queue, QueuedWrite, Row, Statement, batch_rows, storable
+from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.written_database import WrittenDatabase
 from states.events import DatabaseLocked, Failure, Unexpected
@@ -289,11 +289,13 @@ class GroupWriter:
     def _save(self, writes: list[QueuedWrite]) -> bool:
         """Store one batch, trying as often as it takes; return False when closing leaves no more time."""
         has_failed = False
+        batch: Batch = []
         while True:
             try:
                 failure = self._find_failure()
                 if failure is None:
-                    self._store(batch_rows(writes))
+                    batch = batch_rows(writes)
+                    self._store(batch)
             except (sqlite3.Error, MemoryError) as exc:
                 failure = self._file.failure_of(exc)
                 if failure is None:
@@ -302,7 +304,7 @@ class GroupWriter:
                     continue
             if failure is None:
                 if self.memory is not None:
-                    self.memory.stored(writes)
+                    self.memory.stored(batch)
                 self._post(self._acknowledge, len(writes), has_failed)
                 return True
             if not (has_failed and self._is_closing()):  # closing retries many times at once: one report is enough
@@ -332,7 +334,7 @@ class GroupWriter:
         self._suspected.clear()
         return failure
 
-    def _store(self, batch: list[tuple[Statement, list[Row]]]) -> None:
+    def _store(self, batch: Batch) -> None:
         """Store one batch in one transaction: all of it or, with an exception, nothing.
 
         The turn ends between two tries: while a program that does not queue keeps its lock, a neighbour must not wait
