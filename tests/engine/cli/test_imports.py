@@ -36,6 +36,7 @@ HEAVY = (
     "tomllib",
     "transitions",
     "uvloop",
+    "yaml",
 )
 """What takes several milliseconds to import, or seconds; a module stands for all below it."""
 WHOLE_CONFIG = {"engine.config.structure", "states.jobs", "states.schedules"}

@@ -7,7 +7,8 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.config.document import MAX_DEPTH, MAX_NODES, Unreadable, _read_carefully, read_yaml
+from engine.config.careful_yaml import read_carefully
+from engine.config.document import MAX_DEPTH, MAX_NODES, Unreadable, read_yaml
 from engine.config.plain_yaml import NotPlain, read_plain
 
 PIECES = st.sampled_from(
@@ -84,7 +85,7 @@ def check(text: str) -> None:
         found = plain(text)
     except NotPlain:
         return
-    value, _, problems = _read_carefully(text)
+    value, _, problems = read_carefully(text)
     assert repr(found) == repr(value)  # NaN equals nothing, and 1 equals True
     assert problems == []
 
