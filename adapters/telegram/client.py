@@ -94,6 +94,8 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     _keepalive_handle: Any
     _begun = False
     _session: Any = None
+    _saved: tuple[Any, ...] | None = None
+    """How far updates were seen at the last ``save``; None if some were not handled then."""
 
     def attach(
         self, number: int, inbox: Inbox, report: Callable[[Event], None], holds: Iterable[Hold], timeout: float
@@ -310,7 +312,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         self._keepalive = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._keep_alive)
 
     def _keep_alive(self) -> None:
-        """Ping, unless the datacenter was heard in the meantime; have the session saved; close idle connections."""
+        """Ping after a silence, have saved what was seen since the last save, close connections that are idle."""
         if not self.is_connected():
             return
         loop = asyncio.get_running_loop()
@@ -319,7 +321,8 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
             self._keepalive_handle = loop.create_task(self._clean_exported_senders())  # Telethon cancels it at the end
         if time.monotonic() - self._sender.heard_at >= KEEPALIVE_SECONDS:
             self._sender._keepalive_ping(random.randrange(-(2**63), 2**63))
-        self.schedule_save()
+        if self._seen() != self._saved:
+            self.schedule_save()
 
     async def end(self) -> None:
         """End the link. Telethon cancels requests that were sent, and would leave those in its queue waiting."""
@@ -372,8 +375,16 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
 
     async def save(self) -> bool:
         """Bring the session file up to date with the handled updates; return whether those are all."""
+        seen = self._seen()
         await self._save_states_and_entities()
-        return self.inbox.is_handled(self.inbox.last)
+        all_handled = self.inbox.is_handled(self.inbox.last)
+        self._saved = seen if all_handled else None
+        return all_handled
+
+    def _seen(self) -> tuple[Any, ...]:
+        """Return how far updates were seen, and who the account is: all that a save may have to bring into the file."""
+        account, channels = self._message_box.session_state()
+        return self._mb_entity_cache.self_id, *account.values(), *channels.items()
 
 
 def _split(exc: BaseException) -> Iterator[BaseException]:

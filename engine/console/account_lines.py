@@ -1,7 +1,7 @@
 """``AccountLines``: the table of accounts as ``status.table`` draws it, for a ninth of the work.
 
 Rich measures and renders each cell as if it could have any form: half a millisecond for an account, and the live table
-draws a screen of them four times a second, on the loop.
+draws a screen of them up to four times a second, on the loop.
 """
 
 from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 import anyio
-from rich.console import Console, Group
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
@@ -16,7 +16,9 @@ from engine.console.status import EngineInfo, heading
 from states.jobs import JobSummary
 
 REFRESH_INTERVAL = 0.25
-"""Seconds between two pictures of the table."""
+"""Seconds after which a change is on the terminal, at the latest."""
+CALM_LOOKS = 4
+"""While nothing changes, one look in so many draws: the times in the table go on, second by second."""
 LEAST_ACCOUNTS = 8
 """Accounts that are shown in any case, however low the terminal is."""
 OTHER_LINES = 6
@@ -55,15 +57,23 @@ async def show(
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
 
-    def draw(most: int | None = None) -> Group:
-        lines, summary = list(recent.lines) if recent else [], jobs()
-        room = console.height - OTHER_LINES - len(lines) - len(job_lines(summary))
-        return picture(info(), ranking, time.time(), summary, lines, most=most or max(LEAST_ACCOUNTS, room))
+    def read() -> tuple[EngineInfo, int, JobSummary, list[tuple[int, str]], ConsoleDimensions]:
+        """Return what the picture is made of, and for the accounts how often one has changed."""
+        return info(), ranking.updates, jobs(), list(recent.lines) if recent else [], console.size
 
+    def draw(most: int | None = None) -> Group:
+        about, _, summary, lines, size = read()
+        room = size.height - OTHER_LINES - len(lines) - len(job_lines(summary))
+        return picture(about, ranking, time.time(), summary, lines, most=most or max(LEAST_ACCOUNTS, room))
+
+    drawn, looks = read(), 0
     with Live(draw(), console=console, auto_refresh=False) as live:
         try:
             while True:
                 await anyio.sleep(REFRESH_INTERVAL)
-                live.update(draw(), refresh=True)
+                found, looks = read(), looks + 1
+                if found != drawn or looks == CALM_LOOKS:
+                    drawn, looks = found, 0
+                    live.update(draw(), refresh=True)
         finally:
             live.update(draw(MOST_AT_THE_END), refresh=True)

@@ -16,7 +16,7 @@ class Ranking:
     """Accounts, worst first, and how many are in each state.
 
     Only what has changed is ranked again (``update``), and only the first accounts are looked at: the live table shows
-    a few lines, four times a second, of what may be ten thousand accounts.
+    a few lines, up to four times a second, of what may be ten thousand accounts.
     """
 
     names: Iterable[str]
@@ -24,6 +24,8 @@ class Ranking:
     status: Callable[[str], AccountStatus]
     states: Counter[str] = field(factory=Counter, init=False)
     """How many accounts are in each state, ``paused`` and ``unknown`` included."""
+    updates: int = field(default=0, init=False)
+    """How often an account was ranked, by which the table knows that there is something to draw."""
     _ordered: list[str] = field(init=False)
     _places: dict[str, int] = field(init=False)
     """The place of each account in the order of the names."""
@@ -49,6 +51,7 @@ class Ranking:
 
     def update(self, name: str) -> None:
         """Rank an account where it is now."""
+        self.updates += 1
         at = self.status(name)
         found = severity_of(at), at.state
         before = self._found.get(name)
