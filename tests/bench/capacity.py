@@ -267,8 +267,8 @@ class Capacity:
         ):
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(json.dumps(given))
-            process.stdin.close()
+            process.stdin.write(f"{json.dumps(given)}\n")
+            process.stdin.flush()  # and left open: the contender ends when it closes, however this program ends
             for text in process.stdout:
                 line = json.loads(text)
                 reading.lines[line["what"]] = line

@@ -1,7 +1,8 @@
 """One contender of the capacity benchmark, in a process of its own: many accounts, held until it is told to end.
 
-It reads what to do as JSON from stdin and writes a line of JSON for each thing that was measured. Nothing is measured
-before its imports are over: they cost each contender the same once, however many accounts there are.
+It reads what to do as a line of JSON from stdin, which stays open for as long as it is to live, and writes a line of
+JSON for each thing that was measured. Nothing is measured before its imports are over: they cost each contender the
+same once, however many accounts there are.
 """
 
 import sys
@@ -15,6 +16,7 @@ import io
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -208,9 +210,24 @@ async def run(name: str, given: dict[str, Any]) -> None:
         tasks.cancel_scope.cancel()
 
 
+def end_with_parent() -> None:
+    """End this process when its stdin closes, as it does when the parent ends, also by ``kill -9``.
+
+    A thread waits for that, and nothing is tidied up: whoever measured is not there any more.
+    """
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, name="end with parent", daemon=True).start()
+
+
 def main(name: str, without: Sequence[str]) -> None:
     """Be the contender of this name, ``without`` what could make it faster."""
-    given = json.loads(sys.stdin.read())
+    given = json.loads(sys.stdin.readline())
+    end_with_parent()
     Datacenter(given["dc"], given["host"], given["port"], given["public_key"]).trust()
     anyio.run(run, name, given, backend_options={"use_uvloop": "uvloop" not in without})
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 from attrs import evolve
 
@@ -128,6 +129,31 @@ async def test_each_contender_holds_its_accounts_to_the_end(
     assert min(found.start, found.steady, found.steady_cpu, found.stop, found.few) > 0
     assert found.lags
     assert json.dumps(summary(4, found))
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-m", "tests.bench.capacity_process", "bareping"], stdin=subprocess.PIPE)
+child.stdin.write(sys.argv[1].encode())
+child.stdin.flush()
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+async def test_a_contender_does_not_outlive_a_benchmark_that_is_killed() -> None:
+    """The contender ends with the process that started it, which could not tell it to."""
+    async with SandboxProcess.start() as at:
+        given = {"dc": at.dc_id, "host": "127.0.0.1", "port": at.port, "public_key": at.public_key}
+        given |= {"keys": [], "settle": 600.0, "steady": 1.0}
+        command = [sys.executable, "-c", PARENT, f"{json.dumps(given)}\n"]
+        async with await anyio.open_process(command, cwd=capacity.ROOT, stderr=None) as parent:
+            assert parent.stdout is not None
+            with anyio.fail_after(TIMEOUT):
+                assert json.loads(await parent.stdout.receive())["what"] == "started"
+                parent.kill()
+                with pytest.raises(anyio.EndOfStream):  # its end is the contender's, who writes there, too
+                    await parent.stdout.receive()
 
 
 @pytest.mark.slow
