@@ -99,6 +99,12 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
     for a file that is locked or cannot be reached; each message is one sentence for the operator.
     """
 
+    __slots__ = (
+        "_auth_key", "_dc_id", "_entities", "_files", "_live", "_memory", "_port", "_server_address", "_takeout_id",
+        "_tmp_auth_key", "_update_states", "filename", "save_entities", "store_tmp_auth_key_on_disk",
+    )  # fmt: skip
+    # An engine has one for each account, and a dictionary takes three times as much.
+
     def __init__(
         self,
         session_id: str | os.PathLike[str] | None = None,
@@ -110,6 +116,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
         timeouts: LiveFileTimeouts | None = None,
     ) -> None:
         super().__init__()
+        self._entities, self._files, self._update_states = (), (), ()  # Telethon's own; here is ``Contents``
         self.save_entities = True
         self.store_tmp_auth_key_on_disk = store_tmp_auth_key_on_disk
         self._live: LiveFile | None = None

@@ -129,6 +129,8 @@ class EngineSession(HoldfastSession):
     from being written; whatever it is, memory has everything, and requests go on.
     """
 
+    __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "observer")
+
     def __init__(
         self, path: Path, redirect: tuple[int, str, int] | None, memory: SessionMemory, backups: Path, name: str
     ) -> None:
@@ -145,7 +147,7 @@ class EngineSession(HoldfastSession):
     def _adopt(self) -> None:
         """Take the account's row, and keep the login where nothing that is done to Telethon's fields reaches it."""
         super()._adopt()
-        self.key: bytes = self._contents.identity.key or b""
+        self.key = self._contents.identity.key or b""
         self._lent_key = LentKey(self.key) if self.key else None
         self._home = (as_number(self._dc_id) or 0, self._server_address, self._port)
 

@@ -16,7 +16,7 @@ class AccountSlot:
     client: object | None = None
     rests_until: float = -math.inf
     """When it may begin jobs again, by the loop's clock."""
-    runs: set[Run] = field(factory=set, init=False)
+    runs: list[Run] = field(factory=list, init=False)
 
     def has_paid(self, job: Job) -> bool:
         """Return whether this attempt has a place in this account's budget; one in another account's does not count."""

@@ -340,7 +340,7 @@ class Dispatcher:
         run = Run(begun, kind, slot.name, client)
         self._pace.begun(job.kind, slot.name)
         self._unsettled.add(job.id)
-        slot.runs.add(run)
+        slot.runs.append(run)
         self._runs[run] = None
         # Its begin is stored with the next tick: most jobs are over by then, and after a crash it makes no difference.
         run.unsaved = True
@@ -354,7 +354,7 @@ class Dispatcher:
         """Let another job begin in the place of this one."""
         slot = self._slots[run.account]
         if run in slot.runs:
-            slot.runs.discard(run)
+            slot.runs.remove(run)
             del self._runs[run]
             self._pace.ended(run.job.kind, run.account)
             self._changed[slot.name] = None
