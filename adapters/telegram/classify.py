@@ -315,6 +315,17 @@ def chain_of(exc: BaseException) -> tuple[str, ...]:
     return tuple(chain)
 
 
+def forget_frames(exc: BaseException) -> None:
+    """Drop the frames of an error and of its causes: they hold all of a link, which would live until a collection."""
+    left, seen = [exc], set[int]()
+    while left and len(seen) < MAX_CHAIN:
+        link = left.pop()
+        if id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            left += [error for error in (link.__cause__, link.__context__) if error is not None]
+
+
 def _of_storage(exc: BaseException) -> Failure | None:
     """Return the event that an error of a session file means; None if ``exc`` is not one."""
     if isinstance(exc, SessionHeld):  # another program uses the file now, but not for ever

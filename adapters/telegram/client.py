@@ -9,10 +9,11 @@ import asyncio
 import math
 import random
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from telethon import TelegramClient, errors, utils
+from telethon import errors, utils
 from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl.functions.auth import LogOutRequest
@@ -35,7 +36,7 @@ from adapters.telegram.classify import (
 from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.inbox import Inbox
-from adapters.telegram.lean import UpdateQueue
+from adapters.telegram.lean_client import LeanClient
 from adapters.telegram.lent import LentClientError, Nothing, check_allowed
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
@@ -71,7 +72,7 @@ SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
 
 
-class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Telethon ships no types
+class LinkClient(ExportedSenders, LeanClient):
     """The client of one link, for use like any of Telethon's, except for its connection, which is the engine's.
 
     A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
@@ -91,7 +92,6 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
     differences: Differences
     _holds: dict[str, float]
     _keepalive: asyncio.TimerHandle | None = None
-    _keepalive_handle: Any
     _begun = False
     _session: Any = None
     _saved: tuple[Any, ...] | None = None
@@ -105,8 +105,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         self._holds = {}
         for hold in holds:
             self.hold(hold.request, hold.until)
-        self.differences = Differences(self)
-        self._updates_queue = UpdateQueue()
+        self.differences = Differences(weakref.ref(self))
         self._sender = LinkSender(self, AuthKey(self.session.key), main=True)
         inbox.register_handlers(self)
 
@@ -249,8 +248,9 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         """Connect once, for the link. After that do nothing; raise ``RequestDropped`` when the link is over."""
         if not self._begun:
             self._begun = True
-            await super().connect()
-            self._sender.gate, self._sender.lent = self._call, True
+            await self._connect()
+            self._keepalive = self.loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
+            self._sender.gated, self._sender.lent = True, True
         elif not self.is_connected():
             raise RequestDropped
 
@@ -307,17 +307,16 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
                 await self._sender._disconnect(error=error)  # Telethon would disconnect the whole client
                 return
 
-    async def _keepalive_loop(self) -> None:
-        """Begin with what Telethon does each minute; a timer of the loop's takes the place of its task."""
-        self._keepalive = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._keep_alive)
-
     def _keep_alive(self) -> None:
-        """Ping after a silence, have saved what was seen since the last save, close connections that are idle."""
+        """Do what Telethon does each minute, without a task for it.
+
+        Ping after a silence, have saved what was seen since the last save, close connections that are idle.
+        """
         if not self.is_connected():
             return
         loop = asyncio.get_running_loop()
         self._keepalive = loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
-        if self._borrowed_senders and self._keepalive_handle.done():
+        if self._borrowed_senders and (self._keepalive_handle is None or self._keepalive_handle.done()):
             self._keepalive_handle = loop.create_task(self._clean_exported_senders())  # Telethon cancels it at the end
         if time.monotonic() - self._sender.heard_at >= KEEPALIVE_SECONDS:
             self._sender._keepalive_ping(random.randrange(-(2**63), 2**63))
@@ -329,6 +328,7 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         self._sender.lent = False
         if self._keepalive is not None:
             self._keepalive.cancel()
+            self._keepalive = None
         self.differences.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:
@@ -336,6 +336,11 @@ class LinkClient(ExportedSenders, TelegramClient):  # type: ignore[misc]  # Tele
         finally:
             for state in self._sender._send_queue._deque:
                 state.future.cancel()
+
+    def detach(self) -> None:
+        """Let go of the link, which refers to the client: both go when nobody uses them, not at a collection."""
+        self.__dict__.pop("report", None)
+        self.__dict__.pop("schedule_save", None)
 
     async def _disconnect_coro(self) -> None:
         """Do nothing, as ``disconnect``."""

@@ -182,6 +182,16 @@ class TelegramConnector:
 
         ``proxy`` has no default, so that no caller bypasses the proxies by mistake.
         """
+        if kind is LinkClient:
+            return LinkClient(
+                session,
+                self.api_id,
+                self.api_hash,
+                connection=connection_class(proxy),
+                proxy=proxy,
+                timeout=timeout,
+                logger=self.logger,
+            )
         client = kind(
             session,
             self.api_id,

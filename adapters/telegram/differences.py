@@ -7,6 +7,7 @@ is asked for again by a schedule, and the account's events say what is still mis
 import asyncio
 import random
 import sqlite3
+import weakref
 from datetime import datetime
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ class Gap:
 class Differences:
     """The missed updates of one client."""
 
-    _client: Any
+    _of: weakref.ref[Any]
     _watch: DifferenceWatch = field(factory=DifferenceWatch, init=False)
     _gaps: dict[int, Gap] = field(factory=dict, init=False)
     _catching_up: bool = field(default=True, init=False)
@@ -96,6 +97,11 @@ class Differences:
     _failures: int = field(default=0, init=False)
     """Errors in Telethon's update loop since it has last processed anything."""
     _unread_at: float = field(default=float("-inf"), init=False)
+
+    @property
+    def _client(self) -> Any:
+        """The client, which has these."""
+        return self._of()
 
     async def fetch(self, sender: Any, request: Any) -> Any:
         """Fetch missed updates for Telethon. A silence is repeated at once; a refusal is raised, and repeated later."""

@@ -77,7 +77,7 @@ class ExportedSenders:
         except BaseException:
             await self._close(sender)
             raise
-        sender.gate = client._call
+        sender.gated = True
         return sender
 
     async def _connect_exported(self, sender: LinkSender, dc_id: int) -> None:

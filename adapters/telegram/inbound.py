@@ -9,11 +9,11 @@ import asyncio
 import time
 from typing import Any, Final
 
-from attrs import define, field
 from telethon.crypto import AES
 from telethon.network import authenticator, mtprotoplainsender, mtprotosender, mtprotostate
 
 from adapters.telegram.key_exchange import bound_key_exchange
+from adapters.telegram.lean import UpdateQueue
 from adapters.tl_reader import BoundedReader, HostileData, objects_in
 
 MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
@@ -84,30 +84,23 @@ class FrameSource:
             raise FrameTimeout(f"a frame of {n:,} bytes was not complete within {FRAME_SECONDS:g} s") from exc
 
 
-@define(eq=False)
 class InboundAccount:
-    """What the messages of one sender have cost, and what it has to wait for that."""
+    """The part of a sender's message layer that knows what messages have cost, and what the sender waits for that."""
 
-    _state: Any
-    """Telethon's message layer of the sender."""
-    _updates: "asyncio.Queue[Any] | None"
+    updates: "UpdateQueue | None" = None
     """The updates of the client that wait to be handled."""
-    _decrypt: Any = field(init=False)
-    _spent: float = 0.0
-    _waiting_objects: int = 0
+    _spent = 0.0
+    _waiting_objects = 0
 
-    def __attrs_post_init__(self) -> None:
-        self._decrypt = self._state.decrypt_message_data
-        self._state.decrypt_message_data = self._decrypt_and_account
-
-    def _decrypt_and_account(self, body: bytes) -> Any:
-        if self._updates is None or self._updates.empty():
+    def decrypt_message_data(self, body: bytes) -> Any:
+        """Decrypt a message, and account for it. Raises ``HostileData`` while too much waits."""
+        if self.updates is None or self.updates.empty():
             self._waiting_objects = 0
         elif self._waiting_objects > MAX_WAITING_OBJECTS:
             raise HostileData(f"updates come faster than they are handled; more than {MAX_WAITING_OBJECTS:,} wait")
         began = time.perf_counter()
         try:
-            message = self._decrypt(body)
+            message = super().decrypt_message_data(body)  # type: ignore[misc]  # Telethon's
         finally:
             self._spent += time.perf_counter() - began
         if message is not None:

@@ -20,7 +20,7 @@ from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.telegram.cancellation import begin_request, translate_cancellation
-from adapters.telegram.classify import ClosedInside, MissedPong, RequestDropped, chain_of, classify, kind_of
+from adapters.telegram.classify import ClosedInside, MissedPong, RequestDropped, chain_of, classify, forget_frames, kind_of
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
@@ -100,6 +100,7 @@ class TelegramLink:
                 limits = await self._prove()
         except Exception as exc:
             failure = self._classify_attempt(exc, timeout)
+            forget_frames(exc)
             self.connector.failover.report_failure(self.proxy, failure)
             return [name_proxy(failure, self.proxy)]
         self.connector.inbox.use_client(self._client)
@@ -184,6 +185,7 @@ class TelegramLink:
         else:
             error = ended.exception() or error
         failure = classify(error, link=self.number, what="probe")
+        forget_frames(error)
         self._report(failure)
         if isinstance(failure, DatabaseLocked | DatabaseUnavailable | DatabaseCorrupt):
             # A failure of the file is not one of the link, but Telethon dropped the link because of it.
@@ -244,9 +246,13 @@ class TelegramLink:
                     await self._disconnect()
                     break
                 self._abort()
+        if isinstance(client, LinkClient):
+            client.detach()
         ended = client._sender._disconnected
         if ended.done() and not ended.cancelled():
-            ended.exception()  # retrieved: nothing else does after a failed attempt, and asyncio would warn
+            error = ended.exception()  # retrieved: nothing else does after a failed attempt, and asyncio would warn
+            if error is not None:
+                forget_frames(error)
 
     async def _disconnect(self) -> None:
         try:

@@ -7,10 +7,9 @@ error, because nothing else would ever report what was lost. A refusal ends it w
 """
 
 import time
-from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 from telethon.errors import InvalidBufferError, SecurityError
 from telethon.tl.core.rpcresult import RpcResult
 from telethon.tl.types import BadMsgNotification, BadServerSalt
@@ -26,22 +25,15 @@ MAX_ERROR_TEXT = 256
 """Characters of an error's text that Telethon gets to read; Telegram's own have less than a hundred."""
 
 
-def bound_error_texts(sender: Any) -> None:
-    """Have Telethon's ``sender`` cut the texts of errors before it reads numbers out of them.
+def bound_error_text(result: RpcResult) -> None:
+    """Cut the text of an error before Telethon reads numbers out of it.
 
     It makes an integer of any number of digits: beyond 4,300 Python refuses, and the request would never be answered;
     beyond 308 the sum with the time of day overflows. What is left of such a number is still far too great, so
     ``classify`` clamps it.
     """
-    handle = sender._handlers[RpcResult.CONSTRUCTOR_ID]
-
-    async def handle_bounded(message: Any) -> None:
-        error = message.obj.error
-        if error is not None:
-            error.error_message = error.error_message[:MAX_ERROR_TEXT]
-        await handle(message)
-
-    sender._handlers[RpcResult.CONSTRUCTOR_ID] = handle_bounded
+    if result.error is not None:
+        result.error.error_message = result.error.error_message[:MAX_ERROR_TEXT]
 
 
 class ProtocolStuck(Exception):
@@ -65,43 +57,47 @@ class _LoggerTap:
             self._watch.reject_time(int(args[0]))
 
 
-@define(eq=False)
 class ProtocolWatch:
-    """Watches what the sender of one client decrypts."""
+    """The part of a sender's message layer that watches what is decrypted; Telethon's own comes after it."""
 
-    _state: Any
-    _salvage: Callable[[bytes, Exception], Any] | None = None
-    """Returns what can be read of a packet that Telethon cannot read."""
-    _decrypt: Any = field(init=False)
-    _refused: int = 0
-    _sent_before: int = 0
+    time_offset: float
+    _last_msg_id: int | None
+    _logger: Any
+    _refused = 0
+    _sent_before = 0
     """Number of the last message that was sent before the last correction."""
 
-    def __attrs_post_init__(self) -> None:
-        self._decrypt = self._state.decrypt_message_data
-        self._state.decrypt_message_data = self._decrypt_and_check
-        self._state._log = _LoggerTap(self._state._log, self)
+    @property
+    def _log(self) -> Any:
+        """Where Telethon's layer writes to."""
+        return _LoggerTap(self._logger, self)
+
+    @_log.setter
+    def _log(self, logger: Any) -> None:
+        self._logger = logger
+
+    def salvage(self, body: bytes, exc: Exception) -> Any:
+        """Return what can be read of a packet that Telethon cannot read; here nothing: raise ``exc``."""
+        raise exc
 
     def reject_time(self, msg_id: int) -> None:
         """Raise ``ProtocolStuck`` for a message that Telethon ignored because of its time."""
-        ahead = (msg_id >> 32) - (time.time() + self._state.time_offset)
+        ahead = (msg_id >> 32) - (time.time() + self.time_offset)
         where = "ahead of" if ahead > 0 else "behind"
         raise ProtocolStuck(
             f"the datacenter's clock is {abs(ahead):.0f} s {where} this machine's; see that the time here is right"
         )
 
-    def _decrypt_and_check(self, body: bytes) -> Any:
+    def decrypt_message_data(self, body: bytes) -> Any:
         """Decrypt a message, and count refusals. Raises ``ProtocolStuck`` besides what Telethon raises."""
         try:
-            message = self._decrypt(body)
+            message = super().decrypt_message_data(body)  # type: ignore[misc]  # Telethon's
         except SecurityError as exc:
             raise ProtocolStuck(f"a message breaks the encryption: {exc}") from exc
         except (ProtocolStuck, InvalidBufferError, HostileData):
             raise
         except Exception as exc:  # what was decrypted is the datacenter's own, but not what Telethon expects
-            if self._salvage is None:
-                raise
-            message = self._salvage(body, exc)
+            message = self.salvage(body, exc)
         if message is None:
             return None
         match message.obj:
@@ -118,6 +114,6 @@ class ProtocolWatch:
         if msg_id <= self._sent_before:
             return
         self._refused += 1
-        self._sent_before = self._state._last_msg_id or 0
+        self._sent_before = self._last_msg_id or 0
         if self._refused >= MAX_REFUSED:
             raise ProtocolStuck(f"the datacenter refuses {what} again and again")

@@ -2,16 +2,19 @@
 
 Telethon sends requests in four ways: ``client(request)``, ``client._call(sender, request)`` (downloads, and requests to
 other datacenters), ``sender.send(request)`` (statistics of channels), and pings of its own. All but the pings come
-through ``LinkSender.send``. Once a link is proven, that hands them to the client's gate, where holds, deadlines and the
-classification of failures are; the gate lets them out through ``direct``.
+through ``LinkSender.send``. Once a link is proven, that hands them to the client, the gate where holds, deadlines and
+the classification of failures are; the gate lets them out through ``direct``. A sender refers to its client weakly, so
+that both are gone as soon as nobody uses them, and not at the next collection.
 """
 
 import asyncio
 import time
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from telethon.network import MTProtoSender
+from telethon.crypto import AuthKey
+from telethon.network.mtprotostate import MTProtoState
 from telethon.network.requeststate import RequestState
 from telethon.tl import TLRequest, types
 from telethon.tl.core import GzipPacked, MessageContainer, RpcResult
@@ -20,9 +23,10 @@ from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
 
 from adapters.telegram.classify import kind_of
 from adapters.telegram.inbound import InboundAccount
-from adapters.telegram.lean import LastAcks, Ready, RecentNumbers
+from adapters.telegram.lean import RecentNumbers
+from adapters.telegram.lean_client import LeanSender
 from adapters.telegram.lent import LentClientError
-from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_texts
+from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_text
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer, open_message, read_messages
 from adapters.tl_reader import BoundedReader, HostileData
 
@@ -32,6 +36,7 @@ UPDATES = types.UpdatesTooLong.SUBCLASS_OF_ID
 HANDLERS: Final = {
     kind.CONSTRUCTOR_ID: method
     for method, kinds in {
+        "_handle_rpc_result": (RpcResult,),
         "_handle_container": (MessageContainer,),
         "_handle_gzip_packed": (GzipPacked,),
         "_handle_pong": (types.Pong,),
@@ -49,9 +54,7 @@ HANDLERS: Final = {
     }.items()
     for kind in kinds
 }
-"""Telethon's methods for each kind of message. Telethon makes such a table for each of its senders."""
-Gate = Callable[..., Any]
-"""``LinkClient._call``: takes a sender and a request, and returns what to await."""
+"""Telethon's methods for each kind of message."""
 
 
 class Outlet:
@@ -63,12 +66,27 @@ class Outlet:
         self.send = send
 
 
-class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no types
+class LinkState(InboundAccount, ProtocolWatch, MTProtoState):  # type: ignore[misc]  # Telethon ships no types
+    """Telethon's message layer of one sender, watched and accounted."""
+
+    def __init__(self, sender: "LinkSender") -> None:
+        super().__init__(sender.auth_key, loggers=sender._loggers)
+        self._recent_remote_ids = RecentNumbers()
+        self.updates = sender._updates_queue
+        self._sender = weakref.ref(sender)
+
+    def salvage(self, body: bytes, exc: Exception) -> TLMessage | None:
+        """Return what can be read of a packet that Telethon cannot read; None if it came before."""
+        sender = self._sender()
+        return sender._salvage(body) if sender is not None else None
+
+
+class LinkSender(LeanSender):
     """A sender that never reconnects by itself, whose requests pass the gate, and that only its client closes."""
 
     __slots__ = (
-        "_inbound", "_note_unreadable", "_on_unread_update", "_processing", "dc_id", "direct", "gate", "heard_at",
-        "lent", "missed_pong", "refused",
+        "_client", "_is_main", "_note_unreadable", "_processing", "dc_id", "gated", "heard_at", "lent", "missed_pong",
+        "refused",
     )  # fmt: skip
     # Beside Telethon's own attributes, whose dictionary would be twice as large with these in it.
 
@@ -76,8 +94,8 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     """The datacenter, as Telethon notes it on a sender to another one than the account's own."""
     refused: bool
     """Whether that datacenter does not accept its login any more."""
-    gate: Gate | None
-    """Where requests go, once the client is connected; None sends them at once."""
+    gated: bool
+    """Whether requests pass the client's gate: not before it is connected."""
     lent: bool
     """Whether closing it is the engine's business alone."""
     heard_at: float
@@ -85,30 +103,21 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     missed_pong: bool
     """Whether Telethon has given the connection up because a pong is missing."""
 
-    def __init__(self, client: Any, auth_key: Any = None, *, main: bool = False) -> None:
-        self.dc_id, self.refused, self.lent, self.gate = 0, False, False, None
-        self.heard_at, self.missed_pong, self._processing = 0.0, False, False
+    def __init__(self, client: Any, auth_key: AuthKey | None = None, *, main: bool = False) -> None:
         super().__init__(
             auth_key,
-            loggers=client._log,
+            logger=client._log,
             retries=client._connection_retries if main else KEY_TRIES,
-            delay=client._retry_delay,
-            auto_reconnect=False,
-            connect_timeout=client._timeout,
-            auth_key_callback=client._auth_key_callback if main else None,
+            timeout=client._timeout,
             updates_queue=client._updates_queue if main else None,
         )
-        self._last_acks = LastAcks()  # type: ignore[misc]  # Telethon's own have no slots
-        self._state._recent_remote_ids = RecentNumbers()
-        self._send_queue._ready = Ready()
-        handled = {RpcResult.CONSTRUCTOR_ID: self._handle_rpc_result}  # the others: ``HANDLERS``
-        self._handlers = handled  # type: ignore[misc]  # as above
-        bound_error_texts(self)
-        self.direct = Outlet(super().send)
+        self._client: weakref.ref[Any] = weakref.ref(client)
         self._note_unreadable: Callable[[Exception], str] = client.note_unreadable
-        self._on_unread_update: Callable[[], None] | None = client.fetch_unread if main else None
-        ProtocolWatch(self._state, self._salvage)
-        self._inbound = InboundAccount(self._state, client._updates_queue if main else None)
+        self._is_main, self.dc_id, self.refused, self.lent, self.gated = main, 0, False, False, False
+        self.heard_at, self.missed_pong, self._processing = 0.0, False, False
+
+    def _make_state(self) -> "LinkState":
+        return LinkState(self)
 
     @property
     def _auto_reconnect(self) -> bool:
@@ -121,9 +130,15 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
 
     def send(self, request: Any, ordered: bool = False) -> Any:
         """Return what to await for the answer to a request, or a list of that for several."""
-        if self.gate is None or isinstance(request, PingRequest):
-            return self.direct.send(request, ordered=ordered)
-        return self.gate(self, request, ordered=ordered)
+        client = self._client() if self.gated else None
+        if client is None or isinstance(request, PingRequest):
+            return super().send(request, ordered=ordered)
+        return client._call(self, request, ordered=ordered)
+
+    @property
+    def direct(self) -> Outlet:
+        """What sends at once."""
+        return Outlet(super().send)
 
     def _keepalive_ping(self, rnd_id: int) -> None:
         self.missed_pong = self._ping is not None
@@ -169,8 +184,9 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     def _unread(self, exc: Exception) -> None:
         """Count a message that belongs to no request. It may have been an update, so the difference is asked for."""
         self._note_unreadable(exc)
-        if self._on_unread_update is not None:
-            self._on_unread_update()
+        client = self._client() if self._is_main else None
+        if client is not None:
+            client.fetch_unread()
 
     def _read(self, number: int, sequence: int, content: bytes) -> list[TLMessage]:
         """Return the messages in a content that can be read, count the others, and acknowledge them all."""
@@ -183,7 +199,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
                 self._unread(item[1])
         return found
 
-    def _salvage(self, packet: bytes, _: Exception) -> TLMessage | None:
+    def _salvage(self, packet: bytes) -> TLMessage | None:
         """Return what can be read of a packet; None if it came before."""
         number, sequence, content = open_message(self._state, packet)
         if number in self._state._recent_remote_ids:
@@ -210,13 +226,13 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
         finally:
             if outermost:
                 self._processing = False
-                self._inbound.add(time.perf_counter() - began)
-        if outermost and (pause := self._inbound.pause()):
+                self._state.add(time.perf_counter() - began)
+        if outermost and (pause := self._state.pause()):
             await asyncio.sleep(pause)
 
     def _handler_of(self, constructor: int) -> Callable[[TLMessage], Awaitable[None]]:
-        handler = self._handlers.get(constructor)
-        return handler or getattr(self, HANDLERS.get(constructor, "_handle_update"))
+        handler: Callable[[TLMessage], Awaitable[None]] = getattr(self, HANDLERS.get(constructor, "_handle_update"))
+        return handler
 
     async def _handle_gzip_packed(self, message: TLMessage) -> None:
         for inner in self._read(message.msg_id, message.seq_no, message.obj.data):
@@ -225,6 +241,7 @@ class LinkSender(MTProtoSender):  # type: ignore[misc]  # Telethon ships no type
     async def _handle_rpc_result(self, message: TLMessage) -> None:
         """Give a request its answer, or ``UnreadableAnswer``."""
         result = message.obj
+        bound_error_text(result)
         state = self._pending_state.get(result.req_msg_id)
         if result.error or state is None:
             if result.error:  # an answer to nothing is dropped; Telethon would log it

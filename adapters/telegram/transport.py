@@ -112,6 +112,8 @@ class FullConnection(asyncio.Protocol):
             self._closed = None
             if self.transport is not None:
                 self.transport.abort()
+            if self._failure is not None:
+                self._failure.__traceback__ = None  # of who read, and has this connection
 
     async def send(self, data: bytes) -> None:
         """Send a packet, waiting for room. Raises ``SendTimeout``, or with what the connection has ended."""

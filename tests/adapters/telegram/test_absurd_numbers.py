@@ -14,7 +14,7 @@ from telethon.tl.types import InputPeerChannel, RpcError
 from adapters.telegram.classify import UNREADABLE_WAIT, WAIT_ERRORS, classify
 from adapters.telegram.conversation import explain
 from adapters.telegram.job_errors import classify_job_error
-from adapters.telegram.protocol_watch import MAX_ERROR_TEXT, bound_error_texts
+from adapters.telegram.protocol_watch import MAX_ERROR_TEXT, bound_error_text
 from states import Policy, Snapshot, State, step
 from states.clock import LONGEST_WAIT
 from states.events import AccountLimited, FloodWait
@@ -91,37 +91,22 @@ def test_a_number_that_telethon_cannot_add_is_the_flood_wait_that_it_was() -> No
     assert failure.seconds == LONGEST_WAIT
 
 
-class Sender:
-    """What ``bound_error_texts`` needs of Telethon's sender."""
-
-    def __init__(self) -> None:
-        self.raised: list[errors.RPCError] = []
-        self._handlers: dict[int, Any] = {RpcResult.CONSTRUCTOR_ID: self._handle}
-
-    async def _handle(self, message: Any) -> None:
-        if message.obj.error:
-            self.raised.append(errors.rpc_message_to_error(message.obj.error, REQUEST))
-
-
-class Message:
-    """A message of the server, with the result in it."""
-
-    def __init__(self, error: RpcError | None) -> None:
-        self.obj = RpcResult(1, None, error)
-
-
 @pytest.mark.parametrize("digits", [12, 308, 400, 4_301, 100_000])
-async def test_any_number_of_digits_is_read(digits: int) -> None:
+def test_any_number_of_digits_is_read(digits: int) -> None:
     """Python refuses more than 4,300 digits, which would leave the request without an answer."""
-    sender = Sender()
-    bound_error_texts(sender)
-    handle = sender._handlers[RpcResult.CONSTRUCTOR_ID]
-    await handle(Message(RpcError(420, "FLOOD_WAIT_" + "9" * digits)))
-    await handle(Message(None))
-    (exc,) = sender.raised
+    result = RpcResult(1, None, RpcError(420, "FLOOD_WAIT_" + "9" * digits))
+    bound_error_text(result)
+    exc = errors.rpc_message_to_error(result.error, REQUEST)
     assert isinstance(classify(exc), FloodWait)
     assert math.isfinite(time.time() + exc.seconds)
     assert len(str(exc.seconds)) <= MAX_ERROR_TEXT
+
+
+def test_an_answer_without_an_error_has_no_text_to_cut() -> None:
+    """It stays as it is."""
+    result = RpcResult(1, b"1234", None)
+    bound_error_text(result)
+    assert (result.error, result.body) == (None, b"1234")
 
 
 def test_the_law_gives_a_deadline_that_can_be_written() -> None:

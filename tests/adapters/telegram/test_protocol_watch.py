@@ -42,10 +42,13 @@ class State:
         return SimpleNamespace(obj=thing)
 
 
+class WatchedState(ProtocolWatch, State):
+    """The same, watched."""
+
+
 def read(*coming: Any, sends: bool = True) -> int:
     """Let a watched client read all of it, sending something before each; return how much it read."""
-    state = State(list(coming))
-    ProtocolWatch(state)
+    state = WatchedState(list(coming))
     for number in range(len(coming)):
         if sends:
             state._last_msg_id += 4
@@ -78,8 +81,7 @@ def test_messages_that_come_twice_are_not_trouble() -> None:
 
 def test_a_clock_that_is_off_is_told_with_its_seconds() -> None:
     """The error says by how much the clocks differ, and which one is behind."""
-    state = State([time.time() - 400.0])
-    ProtocolWatch(state)
+    state = WatchedState([time.time() - 400.0])
     with pytest.raises(ProtocolStuck, match=r"4\d\d s behind this machine's"):
         state.decrypt_message_data(b"")
 
