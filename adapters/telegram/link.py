@@ -20,7 +20,15 @@ from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
 from adapters.telegram.cancellation import begin_request, translate_cancellation
-from adapters.telegram.classify import ClosedInside, MissedPong, RequestDropped, chain_of, classify, forget_frames, kind_of
+from adapters.telegram.classify import (
+    ClosedInside,
+    MissedPong,
+    RequestDropped,
+    chain_of,
+    classify,
+    forget_frames,
+    kind_of,
+)
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
