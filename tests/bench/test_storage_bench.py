@@ -115,12 +115,24 @@ def test_both_ways_of_a_busy_loop_store_the_same_rows(tmp_path: Path) -> None:
     assert [rows for _, rows in found] == [busy.ROWS, busy.ROWS]
 
 
-def test_a_busy_loop_and_its_writer_both_get_on(tmp_path: Path) -> None:
-    """The loop has turns, and what is reported are rows that are stored besides those of the first batch."""
-    rows, kept = busy.rate(busy.one_statement, tmp_path / "x.db", 0.2)
-    ((stored,),) = ask(tmp_path / "x.db", "select count(*) from people")
-    assert kept > 0
-    assert stored >= busy.BATCH + round(rows * 0.2)
+def test_batches_beside_a_busy_loop_are_stored_in_turn(tmp_path: Path) -> None:
+    """Each contender has stored each of its batches, and the loop has computed meanwhile."""
+    found = busy.batches(tmp_path, 2)
+    assert [len(found[name]) for name in (busy.OURS, busy.THEIRS)] == [2, 2]
+    for file in ("busy-one.db", "busy-many.db"):
+        assert ask(tmp_path / file, "select count(*) from people") == [(2 * busy.BATCH,)]
+    assert all(batch.seconds > 0 and 0 <= batch.kept <= 1 for each in found.values() for batch in each)
+
+
+def test_the_batches_that_count_are_those_that_were_disturbed_least() -> None:
+    """Whatever they took: what the machine did to a batch decides, not how the batch went."""
+    calm = [busy.Batch(seconds, kept=0.9, disturbed=0.01) for seconds in (0.3, 0.9, 0.6)]
+    crowded = [busy.Batch(0.01, kept=0.5, disturbed=0.8) for _ in range(9)]
+    assert busy.undisturbed([*crowded, *calm]) == calm
+    ours = [busy.Batch(batch.seconds / 6, batch.kept, batch.disturbed) for batch in calm]
+    table = busy.table({busy.OURS: [*ours, *crowded], busy.THEIRS: [*crowded, *calm]})
+    assert [row[:3] for row in table.rows] == [[busy.OURS, "5,000", "6"], [busy.THEIRS, "833", "1"]]
+    assert [target.kept for target in table.targets] == [True]
 
 
 @pytest.mark.parametrize("name", processes.CONTENDERS)

@@ -13,7 +13,7 @@ from tests.bench.table import Table, Target, add_option, hand_over
 ROWS: dict[str, Callable[..., Table]] = {
     "producers": partial(producers.run, counts=(1, 10, 100, 1000), seconds=1.0, rounds=3),
     "path": partial(path.run, seconds=2.0, rounds=3),
-    "busy": partial(busy.run, seconds=2.0, rounds=3),
+    "busy": partial(busy.run, count=60),
     "processes": partial(processes.run, writers=8, seconds=3.0, rounds=3),
     "lag": partial(lag.run, seconds=10.0),
     "memory": partial(memory.run, accounts=400),
@@ -21,7 +21,7 @@ ROWS: dict[str, Callable[..., Table]] = {
 QUICK: dict[str, dict[str, float]] = {
     "producers": {"seconds": 0.1, "rounds": 1},
     "path": {"seconds": 0.1, "rounds": 1},
-    "busy": {"seconds": 0.1, "rounds": 1},
+    "busy": {"count": 4},
     "processes": {"seconds": 0.2, "rounds": 1},
     "lag": {"seconds": 0.5},
     "memory": {"accounts": 150},
