@@ -1,5 +1,6 @@
 """The storage benchmark stores what it counts, and compares like with like. Nothing here judges by a clock."""
 
+import gc
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.sqlite import open_database
+from engine.app.run import COLLECTIONS
 from tests.bench.storage import busy, path, processes, producers
 from tests.bench.table import Table, Target
 
@@ -90,6 +92,14 @@ async def test_the_path_is_logged(name: str, log: str, lines: int, tmp_path: Pat
         for event in islice(path.life(), EVENTS):
             await take("Account 1", event)
     assert len((tmp_path / log).read_text().splitlines()) == lines
+
+
+def test_the_path_is_measured_as_run_sets_its_process_up() -> None:
+    """The benchmark's thresholds of the garbage collector are those of ``run``, and only while it measures."""
+    before = gc.get_threshold()
+    with path.set_up_as_run():
+        assert gc.get_threshold() == path.COLLECTIONS == COLLECTIONS
+    assert gc.get_threshold() == before
 
 
 def test_both_machines_walk_the_same_way(tmp_path: Path) -> None:
