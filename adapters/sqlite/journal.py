@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import islice
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,7 +26,7 @@ from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.queue import Statement
+from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
@@ -57,7 +58,8 @@ class JournalWriter:
     engine: str = ""
     """The identity of the engine that writes, which its lives have."""
     _named: set[str] = field(factory=set, init=False)
-    """Names that the writer has already: this only saves rows, since storing a name twice does no harm."""
+    """Names that the writer has already, and that SQLite has as they are. This only saves rows and checks, since
+    storing a name twice does no harm."""
     _unsaved: dict[str, Snapshot] = field(factory=dict, init=False)
     """The snapshots that only routine has changed since they were stored, by account."""
     _saving: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -132,8 +134,14 @@ class JournalWriter:
             record.at, record.dwell, record.delay, record.draw, record.deadline, encode_body(record),
         )  # fmt: skip
         names = (account, source, record.event, target, record.rule)
-        rows = ((schema.RECORD, row), (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))))
-        if not (self._named.issuperset(names) and self._writer.offer(rows)):
+        rows: list[_Row] = [
+            (schema.RECORD, row),
+            (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))),
+        ]
+        # What is no time makes the sum what it is; counts and texts come from ``step`` and the codec.
+        times = record.at + record.dwell + (record.delay or 0) + (record.draw or 0) + (record.deadline or 0)
+        is_checked = self._named.issuperset(names) and isfinite(times)
+        if not (is_checked and self._writer.offer_checked(rows)):
             await self._write_together(names, *rows)
         self._unsaved.pop(account, None)
 
@@ -241,7 +249,8 @@ class JournalWriter:
             return
         new = [name for name in dict.fromkeys(names) if name not in self._named]
         await self._writer.write_together([*((schema.NAME, (name,)) for name in new), *rows])
-        self._named.update(new)  # only now: a cancelled write has queued nothing
+        # Only now: a cancelled write has queued nothing.
+        self._named.update([name for name in new if storable((name,)) == (name,)])
 
 
 def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]:

@@ -30,7 +30,7 @@ from attrs import define, field, frozen
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
-from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Statement, batch_rows, storable
+from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Row, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.written_database import WrittenDatabase
 from states.events import DatabaseLocked, Failure, Unexpected
@@ -155,6 +155,10 @@ class GroupWriter:
         if self._admission.locked() and not always:
             return False
         return self._put(QueuedWrite([(statement, storable(row)) for statement, row in rows]), always=always)
+
+    def offer_checked(self, rows: list[tuple[Statement, Row]]) -> bool:
+        """Queue rows as ``offer`` does, whose values are known to be such as SQLite has."""
+        return not self._admission.locked() and self._put(QueuedWrite(rows))
 
     async def flush(self) -> None:
         """Return when everything written before is durable. Raises as ``write`` does."""

@@ -79,13 +79,38 @@ def test_any_record_comes_back(
 
     async def run() -> None:
         async with a_journal(path) as journal:
-            for record, snapshot in made:
+            for record, snapshot in (*made, *made):  # the second time its names are known
                 await journal.write(account, record, snapshot)
 
     anyio.run(run)
-    assert stored(path, account) == [fields(record) for record, _ in made]
+    assert stored(path, account) == [fields(record) for record, _ in (*made, *made)]
     with closing(JournalReader.open(path)) as reader:
-        assert reader.snapshots() == {account: (made[-1][1], len(made))}
+        assert reader.snapshots() == {account: (made[-1][1], 2 * len(made))}
+
+
+@pytest.mark.parametrize("field", ["at", "dwell", "delay", "draw", "deadline"])
+async def test_a_record_whose_time_is_no_number_is_refused(tmp_path: Path, field: str) -> None:
+    """The error is the caller's, whether the names are known already or not, and the journal goes on."""
+    path, (first, second) = tmp_path / "engine.db", walk(2)
+    async with a_journal(path) as journal:
+        for _ in range(2):
+            for bad in (float("nan"), float("inf")):
+                with pytest.raises(ValueError, match="cannot be stored"):
+                    await journal.write("a", attrs.evolve(first.record, **{field: bad}), first.snapshot)
+            await journal.write("a", first.record, first.snapshot)
+        await journal.write("a", second.record, second.snapshot)
+        await journal.flush()
+        assert stored(path) == [fields(made.record) for made in (first, first, second)]
+
+
+async def test_an_account_with_half_a_character_is_stored(tmp_path: Path) -> None:
+    """A name that is not UTF-8, as files can have, is stored with a question mark, each time that it is written."""
+    path, made = tmp_path / "engine.db", walk(1)[0]
+    async with a_journal(path) as journal:
+        for _ in range(3):
+            await journal.write("a\udc80", made.record, made.snapshot)
+        await journal.flush()
+        assert stored(path, "a?") == [fields(made.record)] * 3
 
 
 async def test_quiet_records_leave_only_their_snapshot(tmp_path: Path) -> None:
