@@ -26,8 +26,12 @@ _MIN_CHANGES: Final = 0.5
 random base64, about 0.3 in words written together."""
 _MIN_STEP: Final = 20.0
 """The mean length between slashes above which text is base64 with slashes in it, and no path."""
+_SHORTEST_SECRET: Final = 32
+"""Characters of the shortest secret that has no colon: a hash."""
 _URL_SAFE: Final = re.compile(r"[A-Za-z0-9_=-]+")
 _STANDARD: Final = re.compile(r"[A-Za-z0-9+/=]+")
+_LONG_RUN: Final = re.compile(r"[A-Za-z0-9+/=_-]{48}")
+"""What every text has that is judged by its looks, or is a key."""
 _BOT_TOKEN: Final = re.compile(r"[0-9]{6,20}:[A-Za-z0-9_-]{20,}")
 _MAYBE_KEY: Final = re.compile(r"[A-Za-z0-9+/_=-]{256,}")
 HIDDEN: Final = "(a login as text, which is left out here)"
@@ -41,7 +45,7 @@ def is_string_session(text: str) -> bool:
 
     A part of one counts, too, from 48 characters on.
     """
-    if len(text) < _MIN_RANDOM:
+    if len(text) < _MIN_RANDOM or not _LONG_RUN.search("".join(text.split())):
         return False
     whole = "".join(text.split()).strip("'\"").removesuffix(EXTENSION)
     parts = {whole, *(part.removesuffix(EXTENSION) for part in re.split(r"[/\\=:,;'\"]", whole))}
@@ -49,8 +53,24 @@ def is_string_session(text: str) -> bool:
     return any(map(_is_encoded_key, long)) or any(map(_looks_random, long))
 
 
+def is_harmless(text: str) -> bool:
+    """Return whether a text is too short for a login or a hash, and has no colon, which all other secrets have."""
+    return len(text) < _SHORTEST_SECRET and ":" not in text
+
+
+def makes_no_login(directory: str) -> bool:
+    """Return whether no file in a directory has a path that is taken for a login, if its own name is harmless."""
+    if len(directory) > _KEY_BYTES or path_problem(directory, longest=MAX_NAME_BYTES) or misplaced_secret(directory):
+        return False
+    whole = "".join(directory.split())
+    longest = len(whole) + 1 + _SHORTEST_SECRET
+    return not _STANDARD.fullmatch(whole) or longest / (whole.count("/") + 2) < _MIN_STEP
+
+
 def misplaced_secret(text: str) -> str | None:
     """Return what kind of secret a text is, for a sentence that does not quote it; None if it seems to be none."""
+    if is_harmless(text):
+        return None
     if is_string_session(text):
         return "a login as text (a string session)"
     if _BOT_TOKEN.search(text):
@@ -65,6 +85,8 @@ def pasted_secret(text: str) -> str | None:
 
     It asks for more than ``misplaced_secret``: a file that exists may well be called after 32 hex digits.
     """
+    if is_harmless(text):
+        return None
     if (secret := misplaced_secret(text)) is not None:
         return secret
     if _LOGIN.search(text):
@@ -91,6 +113,8 @@ def name_problem(path: str | os.PathLike[str]) -> str | None:
 
 def path_problem(text: str, advice: str = "shorten it", longest: int = 255) -> str | None:
     """Return why no file can have this path, as the rest of a sentence that ends with ``advice``; None if one can."""
+    if len(text) <= (longest if text.isascii() else longest // 4) and "\0" not in text:
+        return None  # a character has four bytes at most
     if "\0" in text:
         return "must be a path, and a path has no NUL in it; remove that"
     try:

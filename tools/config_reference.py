@@ -19,9 +19,9 @@ import attrs
 from attrs import frozen
 
 from engine.config import Config, Fleet
-from engine.config.outline import DatacenterConfig, Storage, Telegram
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
+from engine.config.sections import DatacenterConfig, Storage, Telegram
 from states.pace import Hours
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"

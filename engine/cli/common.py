@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from adapters.system import Holder, holder_of
 from engine import paths
 from engine.cli.declared import Parameter
-from engine.config import AccountConfig, ConfigError, Outline, UnknownAccount, load, load_outline, parse_duration
+from engine.config import ConfigError, load, load_outline, parse_duration
 from engine.console.format import nearest
 from engine.console.names import matching
 from engine.console.safe_text import one_line
 
 if TYPE_CHECKING:  # what only reads needs the outline alone
-    from engine.config import Config
+    from engine.config import AccountConfig, Config
 
 LOOK_TIMEOUT = 2.0
 """Seconds that the engine has to read the jobs again and to look at its database."""
@@ -98,7 +98,7 @@ def config_and_pattern(words: Sequence[str]) -> tuple[Path, str | None]:
 
 def _is_account(word: str) -> bool:
     try:
-        return word in (account.name for account in load_outline(DEFAULT_CONFIG).accounts)
+        return word in load_outline(DEFAULT_CONFIG).names
     except ConfigError:
         return False
 
@@ -128,23 +128,25 @@ def parse_number(word: str) -> int | None:
     return int(word)
 
 
-def have_engine_look(settings: Outline) -> Holder | None:
+def have_engine_look(directory: Path) -> Holder | None:
     """Return the engine that runs on this data; it has read the jobs again, and seen whether its database was lost.
 
     A command does this before it reads or writes the database: what it wrote into a file that took the place of the
     engine's own would never be done. None if no engine runs.
     """
-    holder = holder_of(settings.storage.directory / paths.LOCK)
+    holder = holder_of(directory / paths.LOCK)
     if holder is not None:
         from engine.control.client import CommandRefused, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
 
         with suppress(EngineSilent, CommandRefused):
-            ask_to_look(settings, timeout=LOOK_TIMEOUT)
+            ask_to_look(directory, timeout=LOOK_TIMEOUT)
     return holder
 
 
 def load_account(words: tuple[str, ...]) -> "tuple[Config, AccountConfig]":
     """Return the config and the account that ``[CONFIG] ACCOUNT`` names; exit if there is none."""
+    from engine.config import UnknownAccount  # noqa: PLC0415 - as above
+
     path, name = config_and_account(words)
     config = load(path)
     try:

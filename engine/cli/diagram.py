@@ -59,7 +59,7 @@ def _overlay(settings: Config, account: str | None, *, heat: bool, period: Perio
     with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
         unreadable: list[UnreadableRow] = []
         reader.on_unreadable = unreadable.append
-        statuses = read_statuses(settings, reader)
+        statuses = read_statuses(settings.storage.directory, reader)
         if account is not None:
             account = one_account(sorted({*statuses, *(one.name for one in settings.accounts)}), account)
         if account is not None and account not in statuses:

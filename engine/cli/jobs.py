@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
@@ -30,7 +30,7 @@ from engine.cli.common import (
     reporting_errors,
 )
 from engine.cli.declared import Group, Parameter
-from engine.config import Outline, load, load_outline
+from engine.config import load, load_outline
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
 from engine.console.safe_text import json_text, one_line, safe_lines
@@ -92,6 +92,7 @@ def add_jobs(
     with reporting_errors():
         config, kind, data = _config_and_kind(words)
         settings = load(config)
+        directory = settings.storage.directory
         registry = JobRegistry.of(settings)
         if (kind is None) == (file is None):
             fail(EXIT_BAD_INPUT, "name a kind and its data, or a --file with jobs; not both, and not neither")
@@ -103,9 +104,9 @@ def add_jobs(
             if account or priority or after:
                 fail(EXIT_BAD_INPUT, "with --file each line says everything; leave the other options out")
             jobs = _read_jobs(file or "", registry.check)
-        have_engine_look(settings)  # it looks whether the file is still its own: a job in any other is never done
-        numbers = add(settings.storage.directory / paths.DATABASE, jobs)
-        have_engine_look(settings)
+        have_engine_look(directory)  # it looks whether the file is still its own: a job in any other is never done
+        numbers = add(directory / paths.DATABASE, jobs)
+        have_engine_look(directory)
         if as_json:
             print("\n".join(json.dumps({"id": number}) for number in numbers))
         elif numbers:
@@ -128,11 +129,12 @@ def list_jobs(
     if number is not None and number < 1:
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     with reporting_errors():
-        settings = load_outline(config)
-        wanted = build_filter(settings, state, account, kind)
+        outline = load_outline(config)
+        directory = outline.directory
+        wanted = build_filter(outline.names, state, account, kind)
         show, now = _printer(as_json), time.time()
-        engine = have_engine_look(settings)
-        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        engine = have_engine_look(directory)
+        with JobReader.open(directory / paths.DATABASE) as reader:
             reader.on_unreadable = partial(_print_unreadable, as_json)
             shown = 0
             for job in reader.jobs(wanted, last=None if number is None else min(number, MAX_NUMBER)):
@@ -179,9 +181,9 @@ def show(*words: ConfigAndNumbers, as_json: AsJson = False) -> None:
         if len(numbers) != 1:
             fail(EXIT_BAD_INPUT, "give the number of one job; 'jobs list' names them")
         (number,) = numbers
-        settings = load_outline(config)
-        have_engine_look(settings)
-        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        directory = load_outline(config).directory
+        have_engine_look(directory)
+        with JobReader.open(directory / paths.DATABASE) as reader:
             job = reader.job(number)
             if job is None:
                 fail(EXIT_BAD_INPUT, f"there is no job {number}; 'jobs list' names them")
@@ -204,11 +206,10 @@ for _command in ("retry", "cancel"):
 
 
 def build_filter(
-    settings: Outline, state: str | None, account: str | None, kind: str | None
+    names: Sequence[str], state: str | None, account: str | None, kind: str | None
 ) -> dict[str, list[str] | None]:
     """Return which jobs the options choose; exit if one of them names none."""
     check_choice("--state", state, [each.value for each in JobState])
-    names = [each.name for each in settings.accounts]
     return {
         "state": None if state is None else [state],
         "account": None if account is None else match_accounts(names, account, option="--account"),

@@ -60,13 +60,13 @@ def cancel(
 def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Choice, as_json: bool) -> None:
     with reporting_errors():
         config, numbers = config_and_numbers(words)
-        settings = load_outline(config)
-        path = settings.storage.directory / paths.DATABASE
-        have_engine_look(settings)
+        outline = load_outline(config)
+        path = outline.directory / paths.DATABASE
+        have_engine_look(outline.directory)
         if not numbers:
             if not any(choice):
                 fail(EXIT_BAD_INPUT, "say which jobs: their numbers, or --state, --kind or --account")
-            wanted = build_filter(settings, *choice)
+            wanted = build_filter(outline.names, *choice)
             if wanted["state"] is None:  # jobs in the other states cannot change
                 wanted["state"] = list(CHANGEABLE[type(event)])
             with JobReader.open(path) as reader:
@@ -74,7 +74,7 @@ def _change_jobs(words: tuple[str, ...], event: Cancelled | Retried, choice: Cho
         outcomes: list[tuple[Job, Job] | int | str] = []
         for first in range(0, len(numbers), MAX_JOBS_PER_TRANSACTION):
             outcomes += change(path, numbers[first : first + MAX_JOBS_PER_TRANSACTION], event)
-        have_engine_look(settings)
+        have_engine_look(outline.directory)
         refused = [sentence for outcome in outcomes if (sentence := _refusal(outcome, event)) is not None]
         able = CHANGEABLE[type(event)]
         changed = [each[1] for each in outcomes if isinstance(each, tuple) and each[0].state in able]

@@ -85,14 +85,13 @@ def log(
         fail(EXIT_BAD_INPUT, f"-n: must be at least 1, not {number}")
     period = parse_period(since, until)
     with reporting_errors():
-        settings = load_outline(config)
+        outline = load_outline(config)
         console = None if as_json else _console()
-        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        with JournalReader.open(outline.directory / paths.DATABASE) as reader:
             # Accounts that have left the config are in the journal, and those that are new are not.
-            others = [one.name for one in settings.accounts]
             wanted = partial(
                 reader.entries,
-                accounts=None if account is None else journal_accounts(reader, account, others=others),
+                accounts=None if account is None else journal_accounts(reader, account, others=outline.names),
                 state=State(state) if state else None,
                 event=event,
                 since=period.since,

@@ -18,7 +18,7 @@ from engine.console.safe_text import one_line
 
 def open_journal(config: Path) -> JournalReader:
     """Open the journal of a config. Raises ``ConfigError`` and ``StorageError``."""
-    return JournalReader.open(load_outline(config).storage.directory / paths.DATABASE)
+    return JournalReader.open(load_outline(config).directory / paths.DATABASE)
 
 
 def journal_accounts(reader: JournalReader, pattern: str, *, others: Iterable[str] = ()) -> list[str]:

@@ -44,9 +44,9 @@ MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
 
-def _read_jobs(settings: Outline) -> JobSummary:
+def _read_jobs(directory: Path) -> JobSummary:
     try:
-        with JobReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        with JobReader.open(directory / paths.DATABASE) as reader:
             running = reader.jobs({"state": [JobState.RUNNING.value]})
             return JobSummary(by_state(reader.counts()), tuple(islice(running, MAX_RUNNING_READ)))
     except JournalMissing:
@@ -92,12 +92,12 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _look(settings: Outline, pattern: str | None) -> _Look:
-    info = read_info(settings)
-    accounts = account_statuses(settings, info)
+def _look(outline: Outline, pattern: str | None) -> _Look:
+    info = read_info(outline.directory)
+    accounts = account_statuses(outline, info)
     if pattern is not None:
         accounts = {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
-    return _Look(info, accounts, _read_jobs(settings))
+    return _Look(info, accounts, _read_jobs(outline.directory))
 
 
 def _watch(look: Callable[[], _Look], *, as_json: bool) -> int:
@@ -147,8 +147,7 @@ def status(
         config, account = config_and_pattern(words)
         if watch and picture is not None:
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
-        settings = load_outline(config)
-        look = partial(_look, settings, account)
+        look = partial(_look, load_outline(config), account)
         if watch:
             raise SystemExit(_watch(look, as_json=as_json))
         seen = look()

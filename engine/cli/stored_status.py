@@ -1,6 +1,7 @@
 """What the files say of the engine and of its accounts: for commands, with an engine running or without."""
 
 from contextlib import suppress
+from pathlib import Path
 
 from attrs import evolve
 
@@ -16,12 +17,12 @@ ANSWER_TIMEOUT = 5.0
 NEVER_RAN = AccountStatus(None)
 
 
-def read_info(settings: Outline) -> EngineInfo:
+def read_info(directory: Path) -> EngineInfo:
     """Return whether an engine runs on this data, and whether it answers.
 
     It looks at its database meanwhile, as with ``have_engine_look``. One that cannot be reached may be starting.
     """
-    holder = holder_of(settings.storage.directory / paths.LOCK)
+    holder = holder_of(directory / paths.LOCK)
     if holder is None:
         return EngineInfo(running=False)
     from engine.control.client import CommandRefused, EngineHangs, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
@@ -29,37 +30,37 @@ def read_info(settings: Outline) -> EngineInfo:
     hangs = False
     with suppress(EngineSilent, CommandRefused):
         try:
-            ask_to_look(settings, timeout=ANSWER_TIMEOUT)
+            ask_to_look(directory, timeout=ANSWER_TIMEOUT)
         except EngineHangs:
-            hangs = holder_of(settings.storage.directory / paths.LOCK) is not None
+            hangs = holder_of(directory / paths.LOCK) is not None
     return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs)
 
 
-def read_statuses(settings: Outline, reader: JournalReader) -> dict[str, AccountStatus]:
+def read_statuses(directory: Path, reader: JournalReader) -> dict[str, AccountStatus]:
     """Return the status of every account that the journal has.
 
     A snapshot says where its account is if the engine that decided it holds the lock now. Its identity in the lock
     file and in the journal decides that: process numbers are used again, and clocks can be wrong.
     """
     with reader.read_transaction():
-        holder = holder_of(settings.storage.directory / paths.LOCK)
+        holder = holder_of(directory / paths.LOCK)
         present = reader.present(holder.engine) if holder is not None else set()
         return {name: AccountStatus(at, name in present) for name, (at, _) in reader.snapshots().items()}
 
 
-def account_statuses(settings: Outline, info: EngineInfo | None = None) -> dict[str, AccountStatus]:
+def account_statuses(outline: Outline, info: EngineInfo | None = None) -> dict[str, AccountStatus]:
     """Return the status of the config's accounts, and of others that the engine still runs.
 
     An engine that hangs, as ``info`` may say, knows nothing now.
     """
     try:
-        with JournalReader.open(settings.storage.directory / paths.DATABASE) as reader:
+        with JournalReader.open(outline.directory / paths.DATABASE) as reader:
             reader.on_unreadable = lambda row: None  # nothing is known of that account; the others have theirs
-            stored = read_statuses(settings, reader)
+            stored = read_statuses(outline.directory, reader)
     except JournalMissing:
         stored = {}  # no engine has run yet
     if info is not None and info.hangs:
         stored = {name: evolve(at, present=False) for name, at in stored.items()}
-    names = dict.fromkeys(account.name for account in settings.accounts)
+    names = dict.fromkeys(outline.names)
     others = [name for name, at in stored.items() if at.present and name not in names]
     return {name: stored.get(name, NEVER_RAN) for name in (*names, *others)}

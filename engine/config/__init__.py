@@ -3,15 +3,7 @@
 from typing import TYPE_CHECKING
 
 from engine.config.load import ConfigError, load, load_outline
-from engine.config.outline import (
-    AccountConfig,
-    DatacenterConfig,
-    Outline,
-    SandboxConfig,
-    Storage,
-    Telegram,
-    UnknownAccount,
-)
+from engine.config.outline import Outline
 from engine.config.values import parse_duration
 from states.lazy_names import lazy_names
 
@@ -19,6 +11,14 @@ if TYPE_CHECKING:
     from engine.config.log_section import LogFormat, LoggingSection, LogLevel
     from engine.config.proxies import ProxyConfig, Scheme
     from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
+    from engine.config.sections import (
+        AccountConfig,
+        DatacenterConfig,
+        SandboxConfig,
+        Storage,
+        Telegram,
+        UnknownAccount,
+    )
     from engine.config.types import Config, Fleet
 
 __all__ = [
@@ -60,6 +60,14 @@ _HOMES = {
         "SandboxSection",
         "ScenarioStep",
         "StepCommand",
+    ),
+    "engine.config.sections": (
+        "AccountConfig",
+        "DatacenterConfig",
+        "SandboxConfig",
+        "Storage",
+        "Telegram",
+        "UnknownAccount",
     ),
     "engine.config.types": ("Config", "Fleet"),
 }

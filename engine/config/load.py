@@ -9,12 +9,8 @@ import attrs
 from adapters.file_names import hide_logins
 from adapters.files import open_input
 from engine.config.document import MAX_SIZE, Broken, Document, KeyPath, Problem, Unreadable, read_yaml
-from engine.config.outline import Outline
-from engine.config.outline_reader import outline_reader
-from engine.config.reader import Faulty
-from engine.config.rules import find_conflicts
+from engine.config.outline import NoOutline, Outline, read_outline
 from engine.config.values import SessionPaths, describe_type, substitute
-from engine.config.wildcards import expand, restore_origin
 
 if TYPE_CHECKING:  # what only reads needs the outline alone
     from engine.config.types import Config
@@ -46,37 +42,51 @@ def load(path: Path) -> "Config":
 
     Nothing is created or changed. Raises ``ConfigError`` with all problems at once.
     """
-    from engine.config.types import Config  # noqa: PLC0415 - as above
-
-    config = _load(path, outline=False)
-    assert isinstance(config, Config), "it was not asked for less"
-    return config
+    _folder(path)  # first: without a directory, nothing can be read
+    return _read(path, _read_document(path))
 
 
 def load_outline(path: Path) -> Outline:
-    """Return what commands that only read need of a config: it takes half of the time if the file has no more.
-
-    What ``load`` refuses is refused here too: a file with other sections is read as a whole.
-    """
-    return _load(path, outline=True)
-
-
-def _load(path: Path, *, outline: bool) -> Outline:
-    try:
-        folder = path.absolute().parent
-    except FileNotFoundError:
-        raise ConfigError(path, ["the current directory was deleted; change to another, and try again"]) from None
+    """Return what commands that only read need of a config. It refuses what ``load`` refuses."""
+    folder = _folder(path)
     document = _read_document(path)
     problems = list(document.problems)
-    plain = substitute(document.value, (), problems) if document.may_have_variables else document.value
+    plain = _substituted(document, problems)
+    if isinstance(plain, dict) and not problems:
+        try:
+            return read_outline(plain, path, SessionPaths(folder))
+        except NoOutline:
+            pass
+    config = _read(path, document)
+    return Outline(path, config.storage.directory, tuple(account.name for account in config.accounts))
+
+
+def _folder(path: Path) -> Path:
+    try:
+        return path.absolute().parent
+    except FileNotFoundError:
+        raise ConfigError(path, ["the current directory was deleted; change to another, and try again"]) from None
+
+
+def _substituted(document: Document, problems: list[Problem]) -> object:
+    return substitute(document.value, (), problems) if document.may_have_variables else document.value
+
+
+def _read(path: Path, document: Document) -> "Config":
+    from engine.config.rules import find_conflicts  # noqa: PLC0415 - what only reads needs the outline alone
+    from engine.config.wildcards import expand, restore_origin  # noqa: PLC0415
+
+    folder = _folder(path)
+    problems = list(document.problems)
+    plain = _substituted(document, problems)
+    config = None
     if isinstance(plain, dict):
         faults, origin = expand(plain, folder)
         problems += faults
         sessions = SessionPaths(folder)
-        config, faults = _structure(plain, folder, sessions, outline=outline)
+        config, faults = _structure(plain, folder, sessions)
         problems += [restore_origin(problem, origin) for problem in (*faults, *find_conflicts(plain, sessions, origin))]
     else:
-        config = None
         problems += _top_level_problem(plain)
     if problems or config is None:
         placed = [attrs.evolve(problem, line=problem.line or document.line(problem.path)) for problem in problems]
@@ -104,15 +114,12 @@ def _top_level_problem(plain: object) -> list[Problem]:
     return [Problem((), f"{what}; start with the sections telegram and accounts")]
 
 
-def _structure(
-    plain: dict[str, Any], folder: Path, sessions: SessionPaths, *, outline: bool
-) -> tuple[Outline | None, list[Problem]]:
-    try:
-        if outline and plain.keys() <= {each.name for each in attrs.fields(Outline)} - {"path"}:
-            return outline_reader(folder, sessions).read(plain, Outline), []
-        from engine.config.structure import build_reader  # noqa: PLC0415 - as above
-        from engine.config.types import Config  # noqa: PLC0415
+def _structure(plain: dict[str, Any], folder: Path, sessions: SessionPaths) -> tuple["Config | None", list[Problem]]:
+    from engine.config.reader import Faulty  # noqa: PLC0415 - as above
+    from engine.config.structure import build_reader  # noqa: PLC0415
+    from engine.config.types import Config  # noqa: PLC0415
 
+    try:
         return build_reader(folder, sessions).read(plain, Config), []
     except Faulty as error:
         return None, error.problems

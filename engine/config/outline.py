@@ -1,181 +1,141 @@
-"""The outline of a config: where its files are, and its accounts. No ``repr`` shows a secret."""
+"""The outline of a config: all that commands need of it that only read, at a fraction of what the whole takes.
 
+Only a config without any mistake has one. One that is the least bit unusual (more sections than the first three, a
+wildcard, a link in the place of a session file) is read as a whole, and so is every mistake.
+"""
+
+import os
 import re
+import stat
+from collections.abc import Hashable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import attrs
-from attrs import field, frozen
+from attrs import frozen
 
-from adapters.file_names import misplaced_secret, name_problem, pasted_secret
-from engine.config.secret import Secret, to_secret
-from engine.console.format import nearest
-from engine.console.names import named
+from adapters.file_names import EXTENSION, is_harmless, makes_no_login, misplaced_secret, name_problem, pasted_secret
+from engine.config.values import SessionPaths, is_name, to_path, to_phone
 
-if TYPE_CHECKING:  # few accounts have one, and few commands need it
-    from engine.config.proxies import ProxyConfig
-
-_API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
-_BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
-_MAX_INT: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
-_MAX_NAME: Final = 64  # characters
-
-
-class UnknownAccount(LookupError):
-    """The config has no account with this name. The text is a sentence that names the nearest one."""
-
-
-def positive(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
-    """Raise for a number that is not positive, or that Telegram's protocol has no room for."""
-    if not 1 <= value <= _MAX_INT:
-        raise ValueError(f"{attribute.name} must be a whole number from 1 to {_MAX_INT}")
-
-
-def _more_than_zero(_: Any, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be more than 0 s; leave the key out to keep everything")
-
-
-def _within(largest: int) -> Any:
-    def check(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
-        if not 1 <= value <= largest:
-            raise ValueError(f"{attribute.name} must be from 1 to {largest}")
-
-    return check
-
-
-def _is_api_hash(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not _API_HASH.fullmatch(value):
-        raise ValueError(f"{attribute.name} must be 32 hex digits; copy it from https://my.telegram.org/apps")
-
-
-def _is_bot_token(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if not _BOT_TOKEN.fullmatch(value):
-        raise ValueError(f"{attribute.name} must be a number, a colon and a key; copy it from @BotFather")
-
-
-def _is_host(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    from engine.config.proxies import is_host  # noqa: PLC0415 - for another datacenter alone
-
-    if not is_host(value) or pasted_secret(value) is not None:
-        raise ValueError(f"{attribute.name} must be a host name or an IP address, like 127.0.0.1")
-
-
-def is_name(text: str) -> bool:
-    """Return whether ``text`` can be the name of an account."""
-    return 1 <= len(text) <= _MAX_NAME and text.isprintable() and text == text.strip()
-
-
-def _is_session(_: Any, attribute: "attrs.Attribute[Any]", value: Path) -> None:
-    """Raise for a text in place of a path: a program that makes its config itself has no loader that refuses it."""
-    if (problem := name_problem(value)) is not None:
-        raise ValueError(f"{attribute.name} {problem}")
-
-
-def _is_name(_: Any, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    if (secret := misplaced_secret(value)) is not None:
-        raise ValueError(f"{attribute.name} must be what the account is called, and what is written here is {secret}")
-    if not is_name(value):
-        raise ValueError(f"{attribute.name} must be 1 to {_MAX_NAME} printable characters, with no space at either end")
-
-
-def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
-    if not value:
-        raise ValueError(
-            f"{attribute.name} must have at least one entry, like - {{name: Account 1, session: account1}}"
-        )
+DEFAULT_DIRECTORY: Final = "data"
+"""The value of ``storage.directory`` where it is left out."""
+MAX_INT: Final = 2**31 - 1  # Telegram's protocol has 32 bits for an api_id
+API_HASH: Final = re.compile(r"[0-9a-fA-F]{32}")
+_SECTIONS: Final = frozenset(("telegram", "accounts", "storage"))
+_KEYS: Final = frozenset(("name", "session", "phone"))
+_FILE: Final = re.compile(r"/?(?:[A-Za-z0-9_. +-]+/)*[A-Za-z0-9_+-][A-Za-z0-9_. +-]*")
+"""A path whose own letters cannot be wrong; its directory can be a link."""
 
 
 @frozen
-class SandboxConfig:
-    """The sandbox datacenter, which the engine starts on loopback."""
-
-
-@frozen(kw_only=True)
-class DatacenterConfig:
-    """Another datacenter; ``public_key`` is the text of its PKCS#1 PEM block, not a path."""
-
-    id: int = field(validator=_within(999))
-    """The number of the datacenter, from 1 to 999."""
-    host: str = field(validator=_is_host)
-    """A host name or an IP address."""
-    port: int = field(validator=_within(65535))
-    """From 1 to 65535."""
-    public_key: str = field(repr=False)
-    """The path of a PEM file with the server's RSA key (PKCS#1: ``BEGIN RSA PUBLIC KEY``)."""
-
-
-@frozen(kw_only=True)
-class Telegram:
-    """The application with which the accounts log in, and the datacenter: None is Telegram itself."""
-
-    api_id: int = field(validator=positive)
-    """The number of your application, from https://my.telegram.org/apps. The sandbox accepts any number."""
-    api_hash: str = field(validator=_is_api_hash, converter=Secret, repr=False)
-    """The hash of your application, 32 hex digits. It is a secret: ``${API_HASH}`` reads it from the environment."""
-    datacenter: DatacenterConfig | SandboxConfig | None = None
-    """Where the accounts connect: ``sandbox`` is a datacenter that the engine starts on this machine. A mapping names
-    another one. Left out, it is Telegram itself."""
-
-
-@frozen(kw_only=True)
-class Storage:
-    """Where the engine keeps its own files: ``engine.db`` and ``logs/`` are in ``directory`` (absolute).
-
-    ``keep`` is how long the journal keeps its entries; None is for ever.
-    """
-
-    directory: Path = Path("data")
-    """The directory of the engine's own files: ``engine.db``, ``logs/``, ``backups/`` and the sandbox's state. A
-    relative path starts at the config file."""
-    keep: float | None = field(default=None, validator=attrs.validators.optional(_more_than_zero))
-    """How long the journal keeps its entries, such as ``90d``, and jobs that were done or cancelled before that. Failed
-    jobs stay until they are retried or cancelled. Left out, everything is kept."""
-
-
-@frozen(kw_only=True)
-class AccountConfig:
-    """One account: ``session`` is Telethon's file (absolute, ends in ``.session``), which need not exist yet.
-
-    ``phone`` is the number that gets the code at a login; ``bot_token`` makes the account a bot. ``proxy`` has the
-    routes to Telegram in the order in which they are tried: None is a direct connection, and an empty tuple means the
-    same.
-    """
-
-    name: str = field(validator=_is_name)
-    """What the account is called in commands and log lines: 1 to 64 printable characters. Leave it out where
-    ``session`` has a wildcard: each account is called after its file then."""
-    session: Path = field(validator=_is_session)
-    """Telethon's session file; ``.session`` is added if it is not there, and a relative path starts at the config file.
-    The file may not exist yet. A wildcard (``*`` or ``?``) stands for all files that fit."""
-    phone: str | None = field(default=None, converter=to_secret, repr=False)
-    """The phone number, in quotes, for ``login``, which asks for it if it is left out. The sandbox logs test numbers
-    (``+99966…``) in by itself."""
-    bot_token: str | None = field(
-        default=None, converter=to_secret, repr=False, validator=attrs.validators.optional(_is_bot_token)
-    )
-    """The token of a bot, from @BotFather, instead of ``phone``. It is a secret: write ``${NAME}``."""
-    proxy: "tuple[ProxyConfig | None, ...]" = ()
-    """The way to Telegram, or a list of ways that are tried in order, in which ``direct`` means without a proxy. Left
-    out, the account connects directly."""
-
-
-@frozen(kw_only=True)
 class Outline:
-    """What commands that only read need of a config; ``path`` is the file from which it was read."""
+    """Where a config's files are, and what its accounts are called; ``path`` is the file from which it was read."""
 
-    path: Path = Path("config.yaml")
-    telegram: Telegram
-    """Your application, and the datacenter that the accounts connect to."""
-    accounts: tuple[AccountConfig, ...] = field(validator=_not_empty)
-    """The accounts: a list with at least one entry."""
-    storage: Storage = Storage()
-    """The engine's own files."""
+    path: Path
+    directory: Path
+    """``storage.directory``."""
+    names: tuple[str, ...]
 
-    def account(self, name: str) -> AccountConfig:
-        """Return the account called ``name``; raises ``UnknownAccount``."""
-        by_name = {account.name: account for account in self.accounts}
-        if (found := named(by_name, name)) is not None:
-            return by_name[found]
-        hint = nearest(name, by_name)
-        raise UnknownAccount(f"{self.path.name} has no account {name!r}; {hint}")
+
+class NoOutline(Exception):
+    """The config is to be read as a whole."""
+
+
+def read_outline(plain: dict[str, Any], path: Path, sessions: SessionPaths) -> Outline:
+    """Return the outline of a document. Raises ``NoOutline``."""
+    accounts, storage = plain.get("accounts"), plain.get("storage", {})
+    if not plain.keys() <= _SECTIONS or not _is_plain_application(plain.get("telegram")):
+        raise NoOutline
+    if not isinstance(accounts, list) or not accounts:
+        raise NoOutline
+    if not isinstance(storage, dict) or storage.keys() - {"directory"}:
+        raise NoOutline
+    names = [_name(account) for account in accounts]
+    files = _Files(sessions)
+    if len(set(names)) < len(names) or not all(files.add(account["session"]) for account in accounts):
+        raise NoOutline
+    try:
+        directory = to_path(storage.get("directory", DEFAULT_DIRECTORY), sessions.folder)
+    except ValueError:
+        raise NoOutline from None
+    return Outline(path, directory, tuple(names))
+
+
+def _is_plain_application(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= {"api_id", "api_hash", "datacenter"}:
+        return False
+    number, secret = value.get("api_id"), value.get("api_hash")
+    if type(number) is not int or not 1 <= number <= MAX_INT:
+        return False
+    return isinstance(secret, str) and bool(API_HASH.fullmatch(secret)) and value.get("datacenter") in (None, "sandbox")
+
+
+def _name(account: Any) -> str:
+    """Return the name of a plain entry. Raises ``NoOutline``."""
+    if not isinstance(account, dict) or not account.keys() <= _KEYS:
+        raise NoOutline
+    name, phone = account.get("name"), account.get("phone")
+    if type(name) is not str or type(account.get("session")) is not str or not is_name(name):
+        raise NoOutline
+    if not is_harmless(name) and (misplaced_secret(name) or pasted_secret(name)):
+        raise NoOutline
+    if phone is not None:
+        try:
+            to_phone(phone)
+        except ValueError:
+            raise NoOutline from None
+    return name
+
+
+class _Files:
+    """The session files so far."""
+
+    def __init__(self, sessions: SessionPaths) -> None:
+        self._sessions = sessions
+        self._known: set[Hashable] = set()
+        self._directories: dict[str, str | None] = {}
+
+    def add(self, session: str) -> bool:
+        """Return whether a file can be a session's, and no other account's, so far as can be told without doubt."""
+        if "*" in session or "?" in session:
+            return False
+        path = self._find(session) or self._find_carefully(session)
+        if path is None or path in self._known:
+            return False
+        self._known.add(path)
+        try:
+            found = os.lstat(path)
+        except OSError:  # it does not exist yet
+            return True
+        identity = found.st_dev, found.st_ino
+        if stat.S_ISLNK(found.st_mode) or identity in self._known:
+            return False
+        self._known.add(identity)
+        return True
+
+    def _find(self, session: str) -> str | None:
+        """Return the path of a file whose name is short and plain; None for any other."""
+        if not is_harmless(session) or not _FILE.fullmatch(session):
+            return None
+        before, slash, name = session.rpartition("/")
+        directory = before + slash
+        if directory not in self._directories:
+            self._directories[directory] = self._real_directory(directory)
+        real = self._directories[directory]
+        if real is None:
+            return None
+        return f"{real}/{name}" if name.endswith(EXTENSION) else f"{real}/{name}{EXTENSION}"
+
+    def _real_directory(self, directory: str) -> str | None:
+        """Return the path of a directory without links; None if names in it have to be looked at one by one."""
+        try:
+            real = os.path.realpath(os.path.join(self._sessions.folder, directory))
+        except (OSError, ValueError):
+            return None
+        return real if real != "/" and makes_no_login(real) else None
+
+    def _find_carefully(self, session: str) -> str | None:
+        try:
+            path = self._sessions(session)
+        except ValueError:
+            return None
+        return str(path) if name_problem(path) is None else None

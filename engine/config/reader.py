@@ -8,7 +8,6 @@ import attrs
 from attrs import frozen
 
 from engine.config.document import KeyPath, Problem
-from engine.config.outline import Outline
 from engine.config.values import AlreadyReported, describe_type
 from engine.console.format import nearest
 
@@ -145,7 +144,7 @@ class _Section:
                     each, key, self._given.get(each.name) or self._reader.reading(each.type)
                 )
                 for each in attrs.fields(self._section)
-                if not (each.name == "path" and issubclass(self._section, Outline))  # not a key: load() sets it
+                if (self._section.__name__, each.name) != ("Config", "path")  # not a key: load() sets it
             }
         return self._known
 

@@ -3,22 +3,29 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
-from engine.config.outline_reader import outline_reader, with_storage
 from engine.config.reader import Reader
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
+from engine.config.sections import AccountConfig, DatacenterConfig, SandboxConfig, Storage, Telegram
 from engine.config.types import Config, Fleet
 from engine.config.values import (
     describe,
     describe_type,
     one_of,
+    to_duration,
+    to_int,
     to_number,
     to_offset,
+    to_optional_text,
+    to_path,
+    to_phone,
+    to_public_key,
     to_stagger,
+    to_text,
 )
 from engine.config.work import Module, WorkSection, to_hours
 from states.pace import Budget, KindPolicy
@@ -35,10 +42,16 @@ from states.schedules import (
     Then,
 )
 
+if TYPE_CHECKING:  # most accounts have none
+    from engine.config.proxies import ProxyConfig
+
 
 def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     """Return a reader of a ``Config``; relative paths start at ``folder``."""
-    reader = outline_reader(folder, to_session)
+    reader = Reader()
+    reader.add(str, to_text)
+    reader.add(int, to_int)
+    reader.add(float, to_duration)  # fields that are not durations are named below
     reader.add(Any, lambda value: value)
     reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
     reader.add(LogFormat, lambda value: LogFormat(one_of(tuple(LogFormat))(value)))
@@ -48,7 +61,12 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     for section in sections:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
-    reader.add_section(Config, with_storage)
+    reader.add_section(Config, lambda given: {"storage": {}} | given)  # its default is relative to the file
+    reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder))
+    reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
+    reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
+    proxy = partial(_to_proxies, reader)
+    reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     for back_off in (Backoff, FileBackoff):
         reader.add_section(back_off, factor=to_number, jitter=to_number)
     reader.add_section(BackoffSchedules, _fill_schedules)
@@ -120,3 +138,37 @@ def _to_scenario(reader: Reader, value: Any) -> Chaos | tuple[ScenarioStep, ...]
     if isinstance(value, list):
         return reader.read(value, tuple[ScenarioStep, ...])
     raise ValueError(f"must be chaos, or a list of steps, not {describe(value)}")
+
+
+def _fill_directory(storage: dict[str, Any]) -> dict[str, Any]:
+    return {"directory": str(Storage().directory)} | storage
+
+
+def _to_datacenter(reader: Reader, value: Any) -> DatacenterConfig | SandboxConfig | None:
+    match value:
+        case None:
+            return None
+        case "sandbox":
+            return SandboxConfig()
+        case dict():
+            return reader.read(value, DatacenterConfig)
+        case _:
+            raise ValueError(
+                f"must be sandbox, or a mapping {{id, host, port, public_key}}, or left out, not {describe(value)}"
+            )
+
+
+def _to_proxies(reader: Reader, value: Any) -> "tuple[ProxyConfig | None, ...]":
+    """Return the proxies of an account: none, one, or a list that is tried in order."""
+    if value is None:
+        return ()
+    from engine.config.proxies import ProxyConfig, to_proxy  # noqa: PLC0415 - most accounts have none
+
+    reader.add(ProxyConfig, to_proxy)
+    match value:
+        case []:
+            raise ValueError("must have at least one proxy in its list, or be left out")
+        case list():
+            return tuple(reader.read(value, tuple[ProxyConfig, ...]))
+        case _:
+            return (to_proxy(value),)

@@ -1,14 +1,25 @@
 """The values of a whole config, frozen. All times are seconds; no ``repr`` shows a secret."""
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
+import attrs
 from attrs import field, frozen
 
 from engine.config.log_section import LoggingSection
-from engine.config.outline import Outline, positive
 from engine.config.scenario import SandboxSection
+from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAccount, positive
 from engine.config.work import WorkSection
+from engine.console.format import nearest
+from engine.console.names import named
 from states.schedules import Policy
+
+
+def _not_empty(_: Any, attribute: "attrs.Attribute[Any]", value: tuple[object, ...]) -> None:
+    if not value:
+        raise ValueError(
+            f"{attribute.name} must have at least one entry, like - {{name: Account 1, session: account1}}"
+        )
 
 
 @frozen(kw_only=True)
@@ -23,9 +34,16 @@ class Fleet:
 
 
 @frozen(kw_only=True)
-class Config(Outline):
-    """A whole config."""
+class Config:
+    """A whole config; ``path`` is the file from which it was read."""
 
+    path: Path = Path("config.yaml")
+    telegram: Telegram
+    """Your application, and the datacenter that the accounts connect to."""
+    accounts: tuple[AccountConfig, ...] = field(validator=_not_empty)
+    """The accounts: a list with at least one entry."""
+    storage: Storage = field(factory=Storage)
+    """The engine's own files."""
     states: Policy = field(factory=Policy)
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
@@ -40,3 +58,11 @@ class Config(Outline):
     def __repr__(self) -> str:
         count = len(self.accounts)
         return f"<Config {self.path.name}: {count} account{'s' if count != 1 else ''}>"
+
+    def account(self, name: str) -> AccountConfig:
+        """Return the account called ``name``; raises ``UnknownAccount``."""
+        by_name = {account.name: account for account in self.accounts}
+        if (found := named(by_name, name)) is not None:
+            return by_name[found]
+        hint = nearest(name, by_name)
+        raise UnknownAccount(f"{self.path.name} has no account {name!r}; {hint}")

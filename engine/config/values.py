@@ -25,6 +25,7 @@ _NUMBER: Final = r"([0-9]+(?:\.[0-9]+)?)"
 _DURATION: Final = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in ("d", "h", "m", "s", "ms")))
 _PLAIN_NUMBER: Final = re.compile(_NUMBER)
 _WHOLE_NUMBER: Final = re.compile(r"[+-]?[0-9]+")
+MAX_NAME: Final = 64  # characters of an account's name
 _MAX_TEXT: Final = 64  # characters of a number or a duration
 
 _PHONE: Final = re.compile(r"[+0-9 ().-]{1,32}")
@@ -127,6 +128,11 @@ def describe_type(value: object) -> str:
 def describe(value: object) -> str:
     """Return a text in quotes if it cannot be a secret, and ``describe_type`` of any other value."""
     return _quote(value) if isinstance(value, str) else describe_type(value)
+
+
+def is_name(text: str) -> bool:
+    """Return whether ``text`` can be the name of an account."""
+    return 1 <= len(text) <= MAX_NAME and text.isprintable() and text == text.strip()
 
 
 def to_text(value: object, _: object = None) -> str:
@@ -246,7 +252,7 @@ class SessionPaths:
     """Returns the paths of session files, for one reading of a config: each is asked for by more than one rule."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._paths: dict[str, Path] = {}
         self._directories: dict[str, str] = {}
 
@@ -264,11 +270,11 @@ class SessionPaths:
             text = f"{text}{EXTENSION}"
         if text.isprintable() and (problem := name_problem(text)) is not None:
             raise ValueError(problem)
-        path = to_path(text, self._folder, self._real_path)
+        path = to_path(text, self.folder, self._real_path)
         if path.suffix == EXTENSION:
             return path
         # A link to a file that is called otherwise: Telethon opens it by the link.
-        named = self._folder / Path(text).expanduser()
+        named = self.folder / Path(text).expanduser()
         return Path(os.path.realpath(named.parent)) / named.name
 
     def _real_path(self, path: str) -> str:

@@ -10,7 +10,8 @@ import attrs
 
 from engine import paths
 from engine.config.document import Problem
-from engine.config.outline import Storage, is_name
+from engine.config.outline import DEFAULT_DIRECTORY
+from engine.config.values import is_name
 from engine.console.format import may_show
 
 SINGLE_ACCOUNT_KEYS: Final = ("name", "phone", "bot_token")
@@ -99,4 +100,4 @@ def _backup_directory(document: dict[str, Any], folder: Path) -> Path:
     """Return the directory of the backups: copies of sessions, which ``**`` must not take for more accounts."""
     storage = document.get("storage")
     directory = storage.get("directory") if isinstance(storage, dict) else None
-    return folder / (directory if isinstance(directory, str) else Storage().directory) / paths.BACKUPS
+    return folder / (directory if isinstance(directory, str) else DEFAULT_DIRECTORY) / paths.BACKUPS

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engine import paths
-from engine.config import Outline
 from engine.control.protocol import (
     MAX_ANSWER_BYTES,
     CommandOutcome,
@@ -43,9 +42,9 @@ class CommandRefused(Exception):
         self.kind = kind
 
 
-def ask_to_look(config: Outline, *, timeout: float) -> None:
-    """Have the engine read the jobs again, and look at its database. Raises as ``send_command`` does."""
-    _outcomes(ask(config.storage.directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout))
+def ask_to_look(directory: Path, *, timeout: float) -> None:
+    """Have the engine on this data read the jobs again, and look at its database. Raises as ``send_command`` does."""
+    _outcomes(ask(directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout))
 
 
 def send_command(config: "Config", verb: Verb, account: str = "") -> list[CommandOutcome]:

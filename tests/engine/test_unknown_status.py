@@ -11,8 +11,9 @@ import pytest
 from adapters.sandbox import Sandbox
 from adapters.sqlite import JournalWriter
 from adapters.system import EngineLock
-from engine import Engine, load, paths
+from engine import Engine, paths
 from engine.cli.status import account_statuses, read_info
+from engine.config import load_outline
 from engine.console.status import ExitCode, as_data, exit_code
 from states import Policy, State
 from states.events import Connected, Started, StopRequested, TurnGranted
@@ -118,10 +119,10 @@ async def test_a_life_that_an_error_ended_is_unknown(tmp_path: Path, data: Path)
     await journal.begin_life("News", driver.now, Policy(), driver.snapshot)
     with EngineLock(data / paths.LOCK).held(0.0, ENGINE):
         await journal.flush()
-        assert account_statuses(load(tmp_path / "config.yaml"))["News"].known
+        assert account_statuses(load_outline(tmp_path / "config.yaml"))["News"].known
         await journal.end_life("News", driver.snapshot.life)
         await journal.flush()
-        assert account_statuses(load(tmp_path / "config.yaml"))["News"].state == "unknown"
+        assert account_statuses(load_outline(tmp_path / "config.yaml"))["News"].state == "unknown"
     await journal.aclose(5)
 
 
@@ -133,15 +134,15 @@ async def test_after_kill_9_no_account_is_healthy_before_it_was_tried(harness: E
             await harness.until(all_are("healthy", 3))
             engine.kill()
             await engine.wait()
-    settings = load(harness.config)
-    data = as_data(read_info(settings), account_statuses(settings))
+    outline = load_outline(harness.config)
+    data = as_data(read_info(outline.directory), account_statuses(outline))
     assert [row["state"] for row in data["accounts"]] == ["unknown"] * 3
     seen = set()
     async with harness.running():
         with anyio.fail_after(TIMEOUT):
             while seen != {State.BACKOFF.value}:
                 await anyio.lowlevel.checkpoint()
-                info, accounts = read_info(settings), account_statuses(settings)
+                info, accounts = read_info(outline.directory), account_statuses(outline)
                 seen = {at.state for at in accounts.values()}
                 assert State.HEALTHY not in seen
                 assert exit_code(info, accounts.values()) in (ExitCode.TROUBLED, ExitCode.NOT_RUNNING)

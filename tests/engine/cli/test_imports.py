@@ -18,6 +18,7 @@ HEAVY = (
     "cyclopts",
     "difflib",
     "docstring_parser",
+    "engine.config.sections",
     "engine.config.structure",
     "engine.control.client",
     "markdown_it",
@@ -39,7 +40,7 @@ HEAVY = (
     "yaml",
 )
 """What takes several milliseconds to import, or seconds; a module stands for all below it."""
-WHOLE_CONFIG = {"engine.config.structure", "states.jobs", "states.schedules"}
+WHOLE_CONFIG = {"engine.config.sections", "engine.config.structure", "states.jobs", "states.schedules"}
 """What a command imports that needs more of the config than its outline."""
 COMMANDS: dict[str, set[str]] = {
     "status CONFIG": {"rich"},
