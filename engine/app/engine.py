@@ -42,6 +42,7 @@ from engine.fleet.network_probe import NetworkProbe
 from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.runner import Runner
+from engine.fleet.shared_timers import SharedTimers
 from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
@@ -348,6 +349,7 @@ class Engine:
         if isinstance(stagger, AutoStagger):
             fleet.listeners.append(stagger.observe)
         self._handlers.attach(connectors)
+        probe_timers = SharedTimers()
         for account in config.accounts:
             runner = Runner(
                 account=account.name,
@@ -358,6 +360,7 @@ class Engine:
                 policy=config.states,
                 observer=narrate,
                 restored=known.get(account.name),
+                probe_timers=probe_timers,
             )
             fleet.add(runner)
 

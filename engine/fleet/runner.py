@@ -14,10 +14,12 @@ from attrs import define, field
 from engine.fleet.mailbox import Mailbox
 from engine.fleet.one_link import OneLink
 from engine.fleet.ports import Clock, Connector, Journal, Limiter, Link, Observer
+from engine.fleet.shared_timers import SharedTimer, SharedTimers
 from engine.wakeup import Flag
 from states import Event, Policy, Snapshot, begin, step
 from states.effects import (
     Alert,
+    ArmProbe,
     AskTurn,
     Close,
     Effect,
@@ -66,12 +68,14 @@ class Runner:
     observer: Observer
     rng: random.Random = field(default=SHARED_RNG, repr=False)
     restored: Snapshot | None = None
+    probe_timers: SharedTimers = field(factory=SharedTimers, repr=False)
+    """Those of all accounts of the fleet."""
     snapshot: Snapshot = field(factory=Snapshot, init=False)
     link: Link | None = field(default=None, init=False)
     work_held: bool = field(default=True, init=False)
     _tasks: TaskGroup = field(init=False, repr=False)
     _scopes: dict[str, anyio.CancelScope] = field(factory=dict, init=False, repr=False)
-    _timers: dict[type[Timer], asyncio.TimerHandle] = field(factory=dict, init=False, repr=False)
+    _timers: dict[type[Timer], asyncio.TimerHandle | SharedTimer] = field(factory=dict, init=False, repr=False)
     _one_link: OneLink = field(factory=OneLink, init=False, repr=False)
     _late: deque[Event] | None = field(default=None, init=False, repr=False)
     """Events of the link that wait for room in the mailbox."""
@@ -169,7 +173,8 @@ class Runner:
     def _arm(self, timer: Timer) -> None:
         if (old := self._timers.pop(type(timer), None)) is not None:
             old.cancel()
-        self._timers[type(timer)] = asyncio.get_running_loop().call_later(timer.delay, self._due, timer)
+        timers = self.probe_timers if isinstance(timer, ArmProbe) else asyncio.get_running_loop()
+        self._timers[type(timer)] = timers.call_later(timer.delay, partial(self._due, timer))
 
     def _due(self, timer: Timer) -> None:
         self._timers.pop(type(timer), None)
