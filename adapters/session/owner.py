@@ -74,7 +74,14 @@ class OwnerLock:
     """Which file the lock file is that ``_descriptor`` locks."""
     owner: Owner | None = field(default=None, init=False)
     """What the lock file says while this object holds the lock."""
+    looked_at: tuple[int, ...] | None = field(default=None, init=False, repr=False)
+    """``LockWatch``'s: what the directory was like when the lock was last found in its place."""
+    directory: str = field(init=False, repr=False)
     _guard: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
+
+    @directory.default
+    def _find_directory(self) -> str:
+        return sys.intern(os.path.dirname(str(self.session)) or ".")  # asked all the time, and shared
 
     @property
     def held(self) -> bool:
@@ -166,7 +173,7 @@ class OwnerLock:
     def _take(self, descriptor: int) -> None:
         """Hold the lock by this descriptor of the lock file, and write there who does."""
         found = os.fstat(descriptor)
-        self._descriptor, self._own = descriptor, (found.st_dev, found.st_ino)
+        self._descriptor, self._own, self.looked_at = descriptor, (found.st_dev, found.st_ino), None
         self._write_owner()
 
     def release(self) -> None:
@@ -202,19 +209,10 @@ class OwnerLock:
         self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
 
 
-def renew_all() -> list[tuple[Path, str]]:
-    """Make all locks of this process again that are gone; return the sessions of which something is to be said."""
-    found: list[tuple[Path, str]] = []
+def held_locks() -> "list[OwnerLock]":
+    """Return all locks that this process holds."""
     with _HELD_LOCK:
-        locks = list(_LOCKS)
-    for lock in locks:
-        try:
-            said = lock.renew()
-        except OSError as exc:
-            said = f"cannot be made again ({exc.strerror or type(exc).__name__})"
-        if said is not None:
-            found.append((lock.session, said))
-    return found
+        return list(_LOCKS)
 
 
 def owner_of(session: Path) -> Owner | None:
