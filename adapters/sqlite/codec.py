@@ -40,7 +40,7 @@ def _encoder() -> "Encoder":
     return Encoder()
 
 
-_MAX_NUMBER = 1e15
+MAX_NUMBER = 1e15
 """Beyond every time and every count: what is greater was not written by an engine."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -160,7 +160,7 @@ def _check_numbers(values: Iterable[Any]) -> None:
             _check_numbers(value.values())
         elif isinstance(value, list):
             _check_numbers(value)
-        elif isinstance(value, int | float) and not -_MAX_NUMBER < value < _MAX_NUMBER:
+        elif isinstance(value, int | float) and not -MAX_NUMBER < value < MAX_NUMBER:
             raise ValueError(f"{value!r:.40} is no time and no count")
 
 

@@ -27,6 +27,7 @@ from adapters.sqlite.journal_rows import (
     whole_or_none,
 )
 from adapters.sqlite.schema import SELECT_SNAPSHOTS, schema_version
+from adapters.sqlite.snapshots import snapshot_decoder
 from states.record import Entry
 from states.snapshot import Snapshot, State
 
@@ -120,11 +121,12 @@ class JournalReader:
     def snapshots(self) -> dict[str, tuple[Snapshot, int]]:
         """Return each account's snapshot and the ``seq`` of its last entry before it (0: none), by name."""
         rows = self._select(SELECT_SNAPSHOTS)
+        decode = snapshot_decoder(len(rows))
         found = {}
         for name, text, seq in rows:
             try:
                 check_row("a snapshot", texts=[name], numbers=[seq])
-                found[name] = decode_snapshot(text), seq
+                found[name] = decode(text), seq
             except Undecodable as exc:
                 self._leave_out(exc, account=text_or_none(name))
         return found

@@ -22,6 +22,7 @@ HEAVY = (
     "engine.config.structure",
     "engine.control.client",
     "markdown_it",
+    "msgspec",
     "multiprocessing",
     "pygments",
     "rich",
