@@ -92,6 +92,8 @@ class LinkClient(ExportedSenders, LeanClient):
     differences: Differences
     _holds: dict[str, float]
     _keepalive: asyncio.TimerHandle | None = None
+    _updates_due: asyncio.TimerHandle | None = None
+    """When Telethon wants to look for updates that are missing."""
     _begun = False
     _session: Any = None
     _saved: tuple[Any, ...] | None = None
@@ -251,6 +253,7 @@ class LinkClient(ExportedSenders, LeanClient):
             await self._connect()
             self._keepalive = self.loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
             self._sender.gated, self._sender.lent = True, True
+            self._updates_queue.begin = self._begin_updates
         elif not self.is_connected():
             raise RequestDropped
 
@@ -294,13 +297,32 @@ class LinkClient(ExportedSenders, LeanClient):
 
     # --- the end ---
 
+    def _begin_updates(self) -> None:
+        """Let Telethon's update loop run until there is nothing for it."""
+        if self.is_connected() and (self._updates_handle is None or self._updates_handle.done()):
+            self._updates_handle: Any = self.loop.create_task(self._update_loop())
+
+    def _rest_from_updates(self) -> None:
+        """Let the loop begin again when an update comes, and when Telethon would look for missing ones."""
+        self._updates_handle, self._catch_up = None, False
+        loop = asyncio.get_running_loop()
+        self._updates_due = loop.call_at(self._message_box.check_deadlines(), self._begin_updates)
+
     async def _update_loop(self) -> None:
-        """Run Telethon's loop. What it cannot process ends neither it nor the link; a refused login ends the link."""
+        """Run Telethon's loop until it is idle.
+
+        What it cannot process ends neither it nor the link; a refused login ends the link.
+        """
+        if self._updates_due is not None:
+            self._updates_due.cancel()
+        self._updates_queue.idle = False
         while True:
             await super()._update_loop()
             error = self._updates_error
             if error is None:
-                if self._sender.lent and self.is_connected():  # cancelled, and not by the engine: updates would be lost
+                if self._updates_queue.idle and self.is_connected():
+                    self._rest_from_updates()
+                elif self._sender.lent and self.is_connected():  # cancelled, not by the engine: updates would be lost
                     await self._sender._disconnect(error=ClosedInside())
                 return
             if not self.is_connected() or not await self.differences.go_on_after(error):
@@ -329,6 +351,10 @@ class LinkClient(ExportedSenders, LeanClient):
         if self._keepalive is not None:
             self._keepalive.cancel()
             self._keepalive = None
+        if self._updates_due is not None:
+            self._updates_due.cancel()
+            self._updates_due = None
+        self._updates_queue.begin = None
         self.differences.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:

@@ -23,7 +23,7 @@ from telethon.tl.alltlobjects import LAYER
 from telethon.tl.functions import InitConnectionRequest, InvokeWithLayerRequest
 from telethon.tl.functions.help import GetConfigRequest
 
-from adapters.telegram.lean import LastAcks, Ready, UpdateQueue
+from adapters.telegram.lean import LastAcks, SendSignal, ShortList, UpdateQueue
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.transport import FullConnection
 
@@ -192,11 +192,15 @@ class LeanSender(MTProtoSender):  # type: ignore[misc]  # as above
         self.auth_key = auth_key or AuthKey(None)
         self._state = self._make_state()
         self._send_queue = MessagePacker(self._state, loggers=logger)
-        self._send_queue._ready = Ready()
+        self._send_queue._ready, self._send_queue._deque = SendSignal(self), ShortList()
         self._pending_state: dict[int, Any] = {}
         self._pending_ack: set[int] = set()
         self._last_acks = LastAcks()
 
     def _make_state(self) -> Any:
         """Return the message layer."""
+        raise NotImplementedError
+
+    def begin_sending(self) -> None:
+        """Send what is in the queue."""
         raise NotImplementedError

@@ -23,10 +23,11 @@ from telethon.tl.functions import InvokeWithLayerRequest, PingRequest
 
 from adapters.telegram.classify import kind_of
 from adapters.telegram.inbound import InboundAccount
-from adapters.telegram.lean import RecentNumbers
+from adapters.telegram.lean import Idle, RecentNumbers
 from adapters.telegram.lean_client import LeanSender
 from adapters.telegram.lent import LentClientError
 from adapters.telegram.protocol_watch import ProtocolWatch, bound_error_text
+from adapters.telegram.transport import FullConnection
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer, open_message, read_messages
 from adapters.tl_reader import BoundedReader, HostileData
 
@@ -150,16 +151,38 @@ class LinkSender(LeanSender):
             raise LentClientError("the sender of a lent client is not closed by hand; end the job or handler instead")
         await super().disconnect()
 
+    # --- Telethon's two loops run while there is something to send or to read: nothing waits in an idle one ---
+
+    def begin_sending(self) -> None:
+        """Send what is in the queue."""
+        if self._send_loop_handle is None or self._send_loop_handle.done():
+            self._send_loop_handle = asyncio.get_running_loop().create_task(self._send_loop())
+
+    def _begin_receiving(self) -> None:
+        if self._recv_loop_handle is None or self._recv_loop_handle.done():
+            self._recv_loop_handle = asyncio.get_running_loop().create_task(self._recv_loop())
+
+    async def _recv_loop(self) -> None:
+        """Process what has arrived. A connection of Telethon's own calls nobody when more does: that loop waits."""
+        connection = self._connection
+        if isinstance(connection, FullConnection):
+            connection.listener = self._begin_receiving
+        try:
+            await super()._recv_loop()
+        except Idle:
+            self._recv_loop_handle = None
+
     async def _send_loop(self) -> None:
         """Send what is in the queue, and acknowledgements along with it.
 
         Telethon's loop sends those in a packet of their own, behind the next request.
         """
+        await self._send_all()
+        self._send_loop_handle = None
+
+    async def _send_all(self) -> None:
         queue = self._send_queue
-        while self._user_connected and not self._reconnecting:
-            if not queue._deque:
-                queue._ready.clear()
-                await queue._ready.wait()
+        while queue._deque and self._user_connected and not self._reconnecting:
             if self._pending_ack:
                 ack = RequestState(types.MsgsAck(list(self._pending_ack)))
                 self._pending_ack.clear()

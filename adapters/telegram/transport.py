@@ -7,6 +7,7 @@ socket's buffer and a little; the length of a frame and the time that it may tak
 
 import asyncio
 import struct
+from collections.abc import Callable
 from typing import Any, Final, cast
 from zlib import crc32
 
@@ -15,6 +16,7 @@ from telethon.errors import InvalidBufferError, InvalidChecksumError
 from adapters.telegram import inbound
 from adapters.telegram.classify import ClosedInside
 from adapters.telegram.inbound import FrameTimeout, HostileFrame
+from adapters.telegram.lean import Idle
 
 CLOSE_SECONDS: Final = 10.0
 """How long a close waits for what was written to leave, as Telethon does; then the socket is dropped."""
@@ -38,7 +40,7 @@ class FullConnection(asyncio.Protocol):
 
     __slots__ = (
         "_address", "_closed", "_connected", "_data", "_drained", "_failure", "_late", "_log", "_loop", "_paused",
-        "_proxy", "_sent", "_told", "_waiter", "connect_error", "transport",
+        "_proxy", "_sent", "_told", "_waiter", "connect_error", "listener", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +59,8 @@ class FullConnection(asyncio.Protocol):
         """What was read and not asked for."""
         self._waiter: asyncio.Future[None] | None = None
         """Of the one who reads."""
+        self.listener: Callable[[], None] | None = None
+        """Is called when there is something to read, or never will be again: then ``recv`` does not wait."""
         self._drained: asyncio.Future[None] | None = None
         """Set while the socket takes no more."""
         self._closed: asyncio.Future[None] | None = None
@@ -140,8 +144,9 @@ class FullConnection(asyncio.Protocol):
     async def recv(self) -> bytes:
         """Return the next packet.
 
-        Raises ``InvalidBufferError`` for an error of the transport, ``InvalidChecksumError``, ``HostileFrame``,
-        ``FrameTimeout``, and with what the connection has ended.
+        While there is a ``listener``, it raises ``Idle`` when there is none. Raises ``InvalidBufferError`` for an error
+        of the transport, ``InvalidChecksumError``, ``HostileFrame``, ``FrameTimeout``, and with what the connection has
+        ended.
         """
         while True:
             try:
@@ -159,6 +164,9 @@ class FullConnection(asyncio.Protocol):
                 raise self._tell(self._failure)
             if not self._connected:
                 raise ConnectionError("Not connected")
+            if self.listener is not None:
+                self._expect_more()
+                raise Idle
             await self._wait()
 
     async def _wait(self) -> None:
@@ -166,16 +174,30 @@ class FullConnection(asyncio.Protocol):
         assert self._loop is not None
         if self._waiter is not None:
             raise RuntimeError("two tasks read from one connection")
-        if self._data and self._late is None:
-            self._late = self._loop.call_later(inbound.FRAME_SECONDS, self._frame_is_late)
-        if self._paused and self.transport is not None and not self.transport.is_closing():
-            self._paused = False
-            self.transport.resume_reading()
+        self._expect_more()
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
+
+    def _expect_more(self) -> None:
+        """Go on reading; the rest of a frame that has begun may take so long."""
+        assert self._loop is not None
+        if self._data and self._late is None:
+            self._late = self._loop.call_later(inbound.FRAME_SECONDS, self._frame_is_late)
+        if self._paused and self.transport is not None and not self.transport.is_closing():
+            self._paused = False
+            self.transport.resume_reading()
+
+    def _wake(self) -> bool:
+        """Tell who reads; return whether somebody waited."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+            return True
+        if self.listener is not None:
+            self.listener()
+        return False
 
     # --- frames ---
 
@@ -249,9 +271,9 @@ class FullConnection(asyncio.Protocol):
         if self._failure is None:
             self._failure = failure
         self._stop_clock()
-        for waiter in (self._waiter, self._drained):
-            if waiter is not None and not waiter.done():
-                waiter.set_result(None)
+        self._wake()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _tell(self, failure: Exception) -> Exception:
         if not self._told:
@@ -285,9 +307,7 @@ class FullConnection(asyncio.Protocol):
             if not isinstance(self._data, bytearray):
                 self._data = bytearray(self._data)
             self._data += data
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        elif len(self._data) > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
+        if not self._wake() and len(self._data) > MAX_WAITING_BYTES and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
 
@@ -300,6 +320,7 @@ class FullConnection(asyncio.Protocol):
         self.transport = None
         self._connected = False
         self._end(exc or ClosedInside())
+        self.listener = None
         if self._closed is not None and not self._closed.done():
             self._closed.set_result(None)
 

@@ -92,10 +92,11 @@ async def events_of(link: TelegramLink) -> AsyncIterator[Event]:
     found: asyncio.Queue[Event] = asyncio.Queue()
     ended = link.client._sender._disconnected
     link.watch(found.put_nowait)
-    await asyncio.sleep(0)  # until the end of one that has ended already was reported
-    while not (ended.done() and found.empty()):
-        event = None
+    while True:
+        event, over = None, ended.done()  # what is reported then is there after the wait
         with anyio.move_on_after(POLL):
             event = await found.get()
         if event is not None:
             yield event
+        elif over:
+            return

@@ -200,7 +200,7 @@ async def test_a_migration_never_costs_the_key(harness: DatacenterHarness) -> No
 async def test_a_request_that_was_never_sent_ends_with_its_link(harness: DatacenterHarness) -> None:
     """What still waits to be sent when the link is closed does not wait for its whole deadline."""
     async with harness, opened(harness) as link:
-        link.client._sender._send_loop_handle.cancel()  # nothing is sent any more
+        link.client._sender._connection.pause_writing()  # the first request leaves, and occupies who sends
         caught: list[BaseException] = []
 
         async def ask() -> None:
@@ -213,6 +213,9 @@ async def test_a_request_that_was_never_sent_ends_with_its_link(harness: Datacen
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await anyio.wait_all_tasks_blocked()
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                assert len(link.client._sender._send_queue._deque) == 1
                 await link.close(timeout=TIMEOUT)
         assert [type(exc) for exc in caught] == [RequestDropped]
 

@@ -1,48 +1,54 @@
-"""The queue of updates: however its reader's wait ends, no update is lost."""
+"""The queue of updates: its reader ends when there are none, and however its wait ends, no update is lost."""
 
 import asyncio
-import sys
-import time
 
 import pytest
 
-from adapters.telegram import lean
-
-MODES = [mode for mode in (True, False) if mode is False or sys.version_info < (3, 12)]
-"""Whether ``wait_for`` makes tasks; the other way of waiting works with every version, and is tested with each."""
+from adapters.telegram.lean import Idle, UpdateQueue
 
 
-@pytest.mark.parametrize("tasks", MODES)
-@pytest.mark.parametrize("first", ["update", "timeout"])
-async def test_an_update_that_comes_as_the_wait_ends_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch, tasks: bool, first: str
-) -> None:
-    """In the same turn of the loop the time is over and an update comes: it is returned now, or by the next call."""
-    monkeypatch.setattr(lean, "_WAIT_FOR_MAKES_TASKS", tasks)
-    queue, loop = lean.UpdateQueue(), asyncio.get_running_loop()
+async def test_an_empty_queue_ends_its_reader() -> None:
+    """The reader takes it for a cancellation, and the queue says that it was none."""
+    queue = UpdateQueue()
+    with pytest.raises(asyncio.CancelledError) as ended:
+        await asyncio.wait_for(queue.get(), 1)
+    assert type(ended.value) is Idle
+    assert queue.idle
 
-    async def read() -> object:
-        try:
-            return await asyncio.wait_for(queue.get(), 0.02)
-        except TimeoutError:
-            return await queue.get()
 
-    reader = asyncio.ensure_future(read())
-    await asyncio.sleep(0)
-    loop.call_later(0.01 if first == "update" else 0.021, queue.put_nowait, "update")
-    time.sleep(0.04)  # noqa: ASYNC251  # so that both are due in one turn
-    assert await asyncio.wait_for(reader, 1) == "update"
+async def test_an_update_lets_the_reader_begin_again() -> None:
+    """Each one that comes says so, whether the reader runs or not."""
+    queue, begun = UpdateQueue(), list[int]()
+    queue.put_nowait(1)  # nobody listens yet
+    queue.begin = lambda: begun.append(1)
+    await queue.put(2)
+    assert begun == [1]
+
+
+async def test_updates_come_in_their_order() -> None:
+    """Those that wait are returned one after another, and then there is none."""
+    queue = UpdateQueue()
+    for number in (1, 2, 3):
+        queue.put_nowait(number)
+    assert [await asyncio.wait_for(queue.get(), 1) for _ in range(3)] == [1, 2, 3]
     assert queue.empty()
 
 
-@pytest.mark.parametrize("tasks", MODES)
-async def test_updates_come_in_their_order(monkeypatch: pytest.MonkeyPatch, tasks: bool) -> None:
-    """Those that wait before the reader does, and those that come while it waits."""
-    monkeypatch.setattr(lean, "_WAIT_FOR_MAKES_TASKS", tasks)
-    queue = lean.UpdateQueue()
+async def test_an_update_is_not_lost_when_its_reader_is_cancelled_in_that_turn() -> None:
+    """The wait returns it before it ends, or it still waits; Python's versions differ in that."""
+    queue, found = UpdateQueue(), list[int]()
     queue.put_nowait(1)
     queue.put_nowait(2)
-    found = [await queue.get(), await queue.get()]
-    asyncio.get_running_loop().call_soon(queue.put_nowait, 3)
-    found.append(await queue.get())
-    assert found == [1, 2, 3]
+
+    async def read() -> None:
+        while True:
+            found.append(await asyncio.wait_for(queue.get(), 1))
+
+    reader = asyncio.ensure_future(read())
+    await asyncio.sleep(0)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    while not queue.empty():
+        found.append(await queue.get())
+    assert found == [1, 2]
