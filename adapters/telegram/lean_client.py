@@ -50,7 +50,18 @@ class QuietMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
             super()._trace(msg, *args, **kwargs)
 
 
-class LeanClient(TelegramClient):  # type: ignore[misc]  # as above
+class SlottedClient(TelegramClient):  # type: ignore[misc]  # as above
+    """Telethon's client with slots: with all that it has, its dictionary would be eight times as large."""
+
+    __slots__ = (
+        "_albums", "_borrow_sender_lock", "_borrowed_senders", "_catch_up", "_connection", "_conversations",
+        "_event_builders", "_exported_sessions", "_flood_waited_requests", "_init_request", "_last_request", "_log",
+        "_mb_entity_cache", "_megagroup_cache", "_message_box", "_phone_code_hash", "_proxy", "_timeout",
+        "_updates_queue", "_use_ipv6", "api_hash", "api_id",
+    )  # fmt: skip
+
+
+class LeanClient(SlottedClient):
     """A client that neither reconnects nor repeats nor sleeps, fetches what it missed, and has no sender yet."""
 
     _local_addr = None
@@ -72,6 +83,7 @@ class LeanClient(TelegramClient):  # type: ignore[misc]  # as above
     _phone: str | None = None
     _tos: Any = None
     _sender: Any = None
+    _event_handler_tasks: tuple[asyncio.Task[None], ...] = ()  # the inbox runs them
 
     def __init__(
         self,
@@ -110,7 +122,6 @@ class LeanClient(TelegramClient):  # type: ignore[misc]  # as above
         self._borrow_sender_lock = asyncio.Lock()
         self._exported_sessions: dict[int, Any] = {}
         self._last_request = time.time()
-        self._event_handler_tasks: set[asyncio.Task[None]] = set()
         self._event_builders: list[Any] = []
         self._conversations: dict[int, set[Any]] = defaultdict(set)
         self._albums: dict[int, Any] = {}
@@ -165,7 +176,16 @@ class LeanClient(TelegramClient):  # type: ignore[misc]  # as above
                 self._mb_entity_cache.put(Entity(EntityType.CHANNEL, peer.channel_id, peer.access_hash))
 
 
-class LeanSender(MTProtoSender):  # type: ignore[misc]  # as above
+class SlottedSender(MTProtoSender):  # type: ignore[misc]  # as above
+    """Telethon's sender with slots, for the same reason."""
+
+    __slots__ = (
+        "_connect_lock", "_connect_timeout", "_last_acks", "_log", "_loggers", "_pending_ack", "_pending_state",
+        "_retries", "_send_queue", "_state", "_updates_queue", "auth_key",
+    )  # fmt: skip
+
+
+class LeanSender(SlottedSender):
     """A sender that is not connected yet; who derives from it makes its message layer."""
 
     _auth_key_callback = None  # no link makes a key for the account: a session without one is not opened

@@ -70,6 +70,11 @@ class Outlet:
 class LinkState(InboundAccount, ProtocolWatch, MTProtoState):  # type: ignore[misc]  # Telethon ships no types
     """Telethon's message layer of one sender, watched and accounted."""
 
+    __slots__ = (
+        "_highest_remote_id", "_ignore_count", "_last_msg_id", "_log", "_recent_remote_ids", "_sender", "_sequence",
+        "auth_key", "id", "salt", "time_offset",
+    )  # fmt: skip
+
     def __init__(self, sender: "LinkSender") -> None:
         super().__init__(sender.auth_key, loggers=sender._loggers)
         self._recent_remote_ids = RecentNumbers()
