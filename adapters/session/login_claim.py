@@ -18,6 +18,7 @@ import stat
 import struct
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -26,11 +27,19 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from adapters.session.errors import LoginInUse, SessionHeld
+from adapters.system.kernel_locks import may_lock_database
+from adapters.system.locked_files import LockedFile, LockedFiles
 
 _DIRECTORY: Final = "holdfast"
 _SHARED: Final = Path("/tmp")
 _BACKLOG: Final = 128
 """Connections to a socket that holds a name, which nobody accepts: each is a look at whose it is."""
+LOCK_TIMEOUT: Final = 0.05
+"""Seconds to wait for a lock: who looks whether it is held, or removes a dead one, holds it for a moment."""
+_POLL_SECONDS: Final = 0.01
+MAX_OLD_LINES: Final = 1000
+"""Lines of claims that are over which a lock may have beside as many as there are claims."""
+_FILES = LockedFiles()
 _guard = threading.Lock()
 _claims: "weakref.WeakValueDictionary[str, LoginClaim]" = weakref.WeakValueDictionary()
 """Who uses which login in this process."""
@@ -57,9 +66,9 @@ class LoginClaim:
     account: str
     session: Path
     _login: str = field(default="", init=False)
-    _file: str = field(default="", init=False)
+    _path: Path = field(default=Path(), init=False)
     """Where the lock of the login is."""
-    _descriptor: int | None = field(default=None, init=False)
+    _file: LockedFile | None = field(default=None, init=False)
     _socket: socket.socket | None = field(default=None, init=False)
 
     def take(self, login: str) -> None:
@@ -78,45 +87,64 @@ class LoginClaim:
                     "key that two connections use; remove one of the two from the config, or log this one in by itself",
                     other.session,
                 )
-            descriptor, user = _lock(login)
+            file, user = _lock(login)
             named, user = _take_name(login) if user is None else (None, user)
             if user is not None:
-                if descriptor is not None:
-                    os.close(descriptor)
+                if file is not None:
+                    _FILES.release(_path(login), file)
                 raise SessionHeld(
                     f"{self.session}: {user} uses the same login, and Telegram destroys a key that two connections "
                     "use; end that program, or log this account in by itself"
                 )
-            self._login, self._descriptor, self._socket = login, descriptor, named
-            self._file = str(_path(login))
+            self._login, self._path, self._file, self._socket = login, _path(login), file, named
             _claims[login] = self
-        if descriptor is not None:
-            with suppress(OSError):  # a full disk: the lock works without a name in it
-                os.ftruncate(descriptor, 0)
-                said = {"pid": os.getpid(), "account": self.account, "session": os.path.abspath(self.session)}
-                os.pwrite(descriptor, json.dumps(said).encode(), 0)
+            if file is not None:
+                with suppress(OSError):  # a full disk: the lock works without a name in it
+                    _say(file, self)
 
     def release(self) -> None:
         """Let others use the login; do nothing without a claim."""
         with _guard:
             if self._login and _claims.get(self._login) is self:
                 del _claims[self._login]
-            if self._descriptor is not None:
-                with suppress(OSError):
-                    os.unlink(self._file)
             self._login = ""
             self._close()
 
+    @property
+    def line(self) -> bytes:
+        """What the lock says of this claim."""
+        where = os.path.abspath(self.session)
+        said = {"lock": self._path.name, "pid": os.getpid(), "account": self.account, "session": where}
+        return json.dumps(said).encode() + b"\n"
+
     def _close(self) -> None:
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.close(self._descriptor)
+        if self._file is not None:
+            _FILES.release(self._path, self._file)
         if self._socket is not None:
             self._socket.close()
-        self._descriptor = self._socket = None
+        self._file = self._socket = None
+
+    def _forget(self) -> None:
+        """Give up nothing but the socket, in a child: the lock is its parent's."""
+        self._file = None
+        self._close()
 
     def __del__(self) -> None:
         self._close()
+
+
+def _say(file: LockedFile, claim: LoginClaim) -> None:
+    """Write into the lock whose the claim is; the lines of claims that are over go when they are the most."""
+    lines = file.said
+    if lines is None or lines > 2 * len(_claims) + MAX_OLD_LINES:
+        os.ftruncate(file.descriptor, 0)
+        kept = [each.line for each in list(_claims.values()) if each._file is file]
+        lines = 0
+    else:
+        kept = [claim.line]
+    os.lseek(file.descriptor, 0, os.SEEK_END)
+    os.write(file.descriptor, b"".join(kept))
+    file.said = lines + len(kept)
 
 
 def user_of_login(login: str) -> LoginUser | None:
@@ -152,29 +180,20 @@ def _path(login: str) -> Path:
     return runtime_directory() / f"{hashlib.sha256(login.encode()).hexdigest()[:32]}.login"
 
 
-def _lock(login: str) -> tuple[int | None, LoginUser | None]:
-    """Return a descriptor that holds the lock, or who has it; neither where this machine has no place for locks."""
+def _lock(login: str) -> tuple[LockedFile | None, LoginUser | None]:
+    """Return the file that holds the lock, or who has it; neither where this machine has no place for locks."""
     path = _path(login)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.parent.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             return None, None  # somebody else's: what stands there proves nothing
-        while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor, None
-            except BlockingIOError:
-                os.close(descriptor)
+        share, give_up = may_lock_database(path.parent), time.monotonic() + LOCK_TIMEOUT
+        while (file := _FILES.take(path, share=share)) is None:
+            if time.monotonic() >= give_up:
                 return None, _read(path)
-            except FileNotFoundError:  # its owner has just removed it
-                pass
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
+            time.sleep(_POLL_SECONDS)
+        return file, None
     except OSError:
         return None, None
 
@@ -222,18 +241,21 @@ def _owner_of_name(name: str) -> LoginUser | None:
 
 
 def _read(path: Path) -> LoginUser:
-    """Return what the lock of a login says of its owner."""
+    """Return what the lock of a login says of its owner; the last line that is about this login counts."""
     with suppress(OSError, ValueError, TypeError, KeyError):
-        said: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        return LoginUser(int(said["pid"]), str(said["account"]), str(said["session"]))
+        for line in reversed(path.read_bytes().splitlines()):
+            said: dict[str, Any] = json.loads(line)
+            if said.get("lock", path.name) == path.name:  # an earlier version has one line, without the name
+                return LoginUser(int(said["pid"]), str(said["account"]), str(said["session"]))
     return LoginUser(0, "", "")
 
 
 def _forget_in_child() -> None:
     """Close the locks in a child that goes on without ``exec``: it would hold them after this process has ended."""
     for claim in list(_claims.values()):
-        claim._close()
+        claim._forget()
     _claims.clear()
+    _FILES.forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,10 +1,11 @@
 """One owner for each session file: a lock file beside it, which names the owner, and a lock on the file itself.
 
 Both are an ``flock``, because the kernel releases it when the owner dies, however it dies: what a dead process left
-behind is taken over, and no code has to judge whether a process number still means the same process. A lock file can be
-removed under its owner, or be missed by a program that reaches the session by another name; the lock on the session
-itself cannot. Its descriptor is closed after the connections to the file only, because SQLite's own locks die when any
-descriptor of that file is closed; so it is never opened twice in a process.
+behind is taken over, and no code has to judge whether a process number still means the same process. The lock files of
+a process in one directory are one file, under as many names. A lock file can be removed under its owner, or be missed
+by a program that reaches the session by another name; the lock on the session itself cannot. Its descriptor is closed
+after the connections to the file only, because SQLite's own locks die when any descriptor of that file is closed; so it
+is never opened twice in a process.
 """
 
 import fcntl
@@ -26,6 +27,7 @@ from adapters.files import open_file, read_file
 from adapters.session.errors import SessionHeld
 from adapters.system import forks
 from adapters.system.kernel_locks import left_behind, may_lock_database, taker_of, try_lock, write_taker
+from adapters.system.locked_files import LockedFile, LockedFiles
 
 LOCK_TIMEOUT = 0.5
 """Seconds to wait for a lock: a program that only checks whether it is held holds it for a moment."""
@@ -35,6 +37,7 @@ _HELD: "WeakValueDictionary[_Identity, OwnerLock]" = WeakValueDictionary()
 """The session files that this process has locked, by device and inode."""
 _LOCKS: "WeakSet[OwnerLock]" = WeakSet()
 """All locks that this process holds."""
+_LOCK_FILES = LockedFiles()
 _HELD_LOCK = threading.RLock()  # a lock that is forgotten is released wherever the collector runs
 
 
@@ -45,7 +48,7 @@ class Owner:
     pid: int
     host: str
     since: float
-    """When the process took the session (Unix seconds)."""
+    """When the process took its first session in this directory (Unix seconds)."""
     program: str = ""
     """The name that the process was started by."""
 
@@ -66,12 +69,10 @@ class OwnerLock:
     """The lock of one session file."""
 
     session: Path
-    _descriptor: int | None = field(default=None, init=False)
+    _file: LockedFile | None = field(default=None, init=False)
     _data: int | None = field(default=None, init=False)
     """The descriptor that locks the session itself."""
     _identity: _Identity | None = field(default=None, init=False)
-    _own: _Identity | None = field(default=None, init=False)
-    """Which file the lock file is that ``_descriptor`` locks."""
     owner: Owner | None = field(default=None, init=False)
     """What the lock file says while this object holds the lock."""
     looked_at: tuple[int, ...] | None = field(default=None, init=False, repr=False)
@@ -86,7 +87,7 @@ class OwnerLock:
     @property
     def held(self) -> bool:
         """Whether this object holds the lock."""
-        return self._descriptor is not None
+        return self._file is not None
 
     def acquire(self, timeout: float = LOCK_TIMEOUT) -> None:
         """Take the lock within ``timeout`` seconds; do nothing if this object holds it already.
@@ -96,16 +97,27 @@ class OwnerLock:
         """
         if self.held:
             return
-        give_up = time.monotonic() + timeout
-        while (descriptor := _try_lock(lock_path(self.session))) is None or not self.lock_data():
-            if descriptor is not None:  # the lock file was removed, and the session is in use all the same
-                forks.close(descriptor)
+        give_up, path = time.monotonic() + timeout, lock_path(self.session)
+        while (file := self._take_file()) is None or not self.lock_data():
+            if file is not None:  # the lock file was removed, and the session is in use all the same
+                with _HELD_LOCK:
+                    _LOCK_FILES.release(path, file)
             if time.monotonic() >= give_up:
-                raise held_error(self.session, _data_owner(self.session) or _read_owner(lock_path(self.session)))
+                raise held_error(self.session, _data_owner(self.session) or _read_owner(path))
             time.sleep(_POLL_SECONDS)
-        self.owner = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
-        self._take(descriptor)
+        self._hold(file)
         _LOCKS.add(self)
+
+    def _take_file(self, former: LockedFile | None = None) -> LockedFile | None:
+        """Return the lock file, locked by this process, or None if another one has it; ``former`` was it before.
+
+        The lock files of a directory are one file where a lock ends with its own descriptor only.
+        """
+        path, share = lock_path(self.session), may_lock_database(self.session.parent)
+        with _HELD_LOCK:
+            if former is not None:
+                return _LOCK_FILES.retake(path, former, share=share)
+            return _LOCK_FILES.take(path, share=share)
 
     def lock_data(self) -> bool:
         """Lock the session file that has the name now, if there is one; return False if another program has it.
@@ -145,20 +157,18 @@ class OwnerLock:
         was. Raises ``OSError`` if it cannot be made.
         """
         with self._guard:
-            if self._descriptor is None or self._is_in_place():
+            if self._file is None or self._is_in_place():
                 return None
             if not self.session.parent.is_dir():
                 return None
             if not self.lock_data():
                 return "is held by another program: stop one of the two"
-            path = lock_path(self.session)
-            if self._own is not None and _identity_of(path) == self._own:
+            if _identity_of(lock_path(self.session)) == self._file.identity:
                 return None
-            descriptor = _try_lock(path)
-            if descriptor is None:
+            file = self._take_file(self._file)
+            if file is None:
                 return "was removed, and another program holds it now: stop one of the two"
-            forks.close(self._descriptor)
-            self._take(descriptor)
+            self._hold(file)
             return "was removed or replaced; it is held again"
 
     def _is_in_place(self) -> bool:
@@ -168,30 +178,27 @@ class OwnerLock:
         """
         if self._identity is None or _identity_of(self.session) != self._identity:
             return False
-        return _identity_of(f"{self.session}.lock") == self._own
+        return self._file is not None and _identity_of(f"{self.session}.lock") == self._file.identity
 
-    def _take(self, descriptor: int) -> None:
-        """Hold the lock by this descriptor of the lock file, and write there who does."""
-        found = os.fstat(descriptor)
-        self._descriptor, self._own, self.looked_at = descriptor, (found.st_dev, found.st_ino), None
-        self._write_owner()
+    def _hold(self, file: LockedFile) -> None:
+        """Hold the lock by this file, and see to it that it says who does."""
+        if file.said is None:
+            file.said = Owner(os.getpid(), socket.gethostname(), time.time(), _program())
+            write_taker(file.descriptor, file.said)
+        self._file, self.owner, self.looked_at = file, file.said, None
 
     def release(self) -> None:
         """Release the lock and remove its file; do nothing if this object does not hold it."""
         with self._guard:
-            if self._descriptor is None:
+            if self._file is None:
                 return
-            descriptor, self._descriptor = self._descriptor, None
+            file, self._file = self._file, None
             if self.owner is None or self.owner.pid != os.getpid():  # a child: the lock is its parent's
                 return
-            path = lock_path(self.session)
-            with suppress(OSError):
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    path.unlink()
             with _HELD_LOCK:
                 _LOCKS.discard(self)
                 self._let_data_go()
-            forks.close(descriptor)
+                _LOCK_FILES.release(lock_path(self.session), file)
 
     def _let_data_go(self) -> None:
         if self._identity is not None:
@@ -199,11 +206,6 @@ class OwnerLock:
         if self._data is not None:
             forks.close(self._data)
         self._data = self._identity = None
-
-    def _write_owner(self) -> None:
-        assert self._descriptor is not None
-        assert self.owner is not None
-        write_taker(self._descriptor, self.owner)
 
     def __del__(self) -> None:
         self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
@@ -282,28 +284,11 @@ def _in_child() -> None:
     _HELD_LOCK = threading.RLock()
     _HELD.clear()
     _LOCKS.clear()
+    _LOCK_FILES.forget()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
-
-
-def _try_lock(path: Path) -> int | None:
-    """Return a descriptor that holds the lock, or None if another one holds it."""
-    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # A release removes the file: if one came in between, this lock is on a file that has no name any more.
-        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-            forks.withhold(descriptor)
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
 
 
 def _read_owner(path: Path) -> Owner | None:

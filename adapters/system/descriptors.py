@@ -11,10 +11,14 @@ from attrs import frozen
 
 from states.exhaustion import NO_DESCRIPTORS, NO_MEMORY, NO_THREADS
 
-PER_ACCOUNT: Final = 7
-"""Of a connected account: its socket, its session file with two files of SQLite's beside it, and its three locks."""
+PER_ACCOUNT: Final = 3
+"""Of a connected account: its socket, the lock on its session file, and the name by which others see its login."""
+PER_WRITTEN: Final = 3
+"""Of a session file that is read or written: the file, and two files of SQLite's beside it."""
+MOST_WRITTEN: Final = 110
+"""Session files that are open at the same time, at the most: written lately, or being read."""
 BESIDE: Final = 64
-"""Of the engine itself: the database, logs, the socket for commands, readers of files at the same time."""
+"""Of the engine itself: the database, logs, the socket for commands, lock files."""
 ROOM: Final = 3
 """What is asked for beyond the need, for each account: what its jobs open, and a new link beside one that closes."""
 EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE)
@@ -46,7 +50,7 @@ class Descriptors:
 def descriptors_for(accounts: int) -> Descriptors:
     """Return what so many accounts need, and what this process may have; an unlimited number is very large."""
     soft, hard = map(_finite, resource.getrlimit(resource.RLIMIT_NOFILE))
-    return Descriptors(BESIDE + PER_ACCOUNT * accounts, soft, hard)
+    return Descriptors(BESIDE + PER_ACCOUNT * accounts + PER_WRITTEN * min(accounts, MOST_WRITTEN), soft, hard)
 
 
 def raise_limit(accounts: int) -> Descriptors:
