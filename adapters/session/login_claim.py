@@ -2,10 +2,10 @@
 
 The lock beside a session file does not see a copy of that file. So whoever is about to connect claims the login itself,
 by a fingerprint of its key: in this process, and among all processes on this machine by a lock file in a private
-directory and, on Linux, by the name of a socket. The fingerprint says nothing of the key.
+directory and, on Linux, by a name in the network's namespace. The fingerprint says nothing of the key.
 
-The socket's name is what is left where two programs have two /tmp, where something has tidied up in it, or where it is
-read-only.
+That name is what is left where two programs have two /tmp, where something has tidied up in it, or where it is
+read-only. It is a lock, see ``namespace_locks``; where there is none, and in earlier versions, it is a socket's.
 """
 
 import errno
@@ -15,7 +15,6 @@ import json
 import os
 import socket
 import stat
-import struct
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from attrs import define, field, frozen
 from adapters.session.errors import LoginInUse, SessionHeld
 from adapters.system.kernel_locks import may_lock_database
 from adapters.system.locked_files import LockedFile, LockedFiles
+from adapters.system.namespace_locks import HeldName, NamespaceLocks, Process, holder_of, process_of
 
 _DIRECTORY: Final = "holdfast"
 _SHARED: Final = Path("/tmp")
@@ -40,6 +40,7 @@ _POLL_SECONDS: Final = 0.01
 MAX_OLD_LINES: Final = 1000
 """Lines of claims that are over which a lock may have beside as many as there are claims."""
 _FILES = LockedFiles()
+_NAMES = NamespaceLocks()
 _guard = threading.Lock()
 _claims: "weakref.WeakValueDictionary[str, LoginClaim]" = weakref.WeakValueDictionary()
 """Who uses which login in this process."""
@@ -69,7 +70,7 @@ class LoginClaim:
     _path: Path = field(default=Path(), init=False)
     """Where the lock of the login is."""
     _file: LockedFile | None = field(default=None, init=False)
-    _socket: socket.socket | None = field(default=None, init=False)
+    _name: "socket.socket | HeldName | None" = field(default=None, init=False)
 
     def take(self, login: str) -> None:
         """Claim a login by the fingerprint of its key; a claim of another login ends.
@@ -96,7 +97,7 @@ class LoginClaim:
                     f"{self.session}: {user} uses the same login, and Telegram destroys a key that two connections "
                     "use; end that program, or log this account in by itself"
                 )
-            self._login, self._path, self._file, self._socket = login, _path(login), file, named
+            self._login, self._path, self._file, self._name = login, _path(login), file, named
             _claims[login] = self
             if file is not None:
                 with suppress(OSError):  # a full disk: the lock works without a name in it
@@ -120,12 +121,12 @@ class LoginClaim:
     def _close(self) -> None:
         if self._file is not None:
             _FILES.release(self._path, self._file)
-        if self._socket is not None:
-            self._socket.close()
-        self._file = self._socket = None
+        if self._name is not None:
+            self._name.close()
+        self._file = self._name = None
 
     def _forget(self) -> None:
-        """Give up nothing but the socket, in a child: the lock is its parent's."""
+        """Give up nothing but a socket, in a child: the locks are its parent's."""
         self._file = None
         self._close()
 
@@ -198,15 +199,30 @@ def _lock(login: str) -> tuple[LockedFile | None, LoginUser | None]:
         return None, None
 
 
-def _take_name(login: str) -> tuple[socket.socket | None, LoginUser | None]:
-    """Return a socket that has the login's name, or who has it; neither where there are no such names.
+def _take_name(login: str) -> "tuple[socket.socket | HeldName | None, LoginUser | None]":
+    """Return what holds the login's name, or who has it; neither where there are no such names.
 
-    Such a name is in no directory, and is free when its process has ended, however it did. Who has bound it is believed
-    if it is a process of this user or of root, or if this is root: anybody can see names, and bind them.
+    Such a name is in no directory, and is free when its process has ended, however it did. Who has it is believed if it
+    is a process of this user or of root, or if this is root: anybody can see names, and take them.
     """
     if sys.platform != "linux":
         return None, None
     name = _name(login)
+    try:
+        taken = _NAMES.take(name)
+    except OSError:
+        return _bind(name)
+    if not isinstance(taken, HeldName):
+        return None, _believed(taken)
+    with suppress(OSError):
+        if (user := _believed(process_of(name))) is not None:  # of an earlier version
+            taken.close()
+            return None, user
+    return taken, None
+
+
+def _bind(name: str) -> tuple[socket.socket | None, LoginUser | None]:
+    """Return a socket that has a name, or who has it; neither where there are no such names."""
     try:
         mine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     except OSError:
@@ -228,16 +244,18 @@ def _name(login: str) -> str:
 
 def _owner_of_name(name: str) -> LoginUser | None:
     """Return whose a name is; None if nobody has it, or somebody who is not believed. It is not taken for this."""
-    pid, uid = 0, os.geteuid()
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as look:
-        look.setblocking(False)
-        try:
-            look.connect(name)
-        except ConnectionRefusedError:
-            return None
-        found = look.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid, uid, _ = struct.unpack("3i", found)
-    return LoginUser(pid, "", "") if uid in (os.geteuid(), 0) or os.geteuid() == 0 else None
+    for look in (holder_of, process_of):
+        with suppress(OSError):
+            if (user := _believed(look(name))) is not None:
+                return user
+    return None
+
+
+def _believed(process: Process | None) -> LoginUser | None:
+    """Return the user of a name, if it is a process that is believed."""
+    if process is None or not (process.uid in (os.geteuid(), 0) or os.geteuid() == 0):
+        return None
+    return LoginUser(process.pid, "", "")
 
 
 def _read(path: Path) -> LoginUser:
@@ -256,6 +274,7 @@ def _forget_in_child() -> None:
         claim._forget()
     _claims.clear()
     _FILES.forget()
+    _NAMES.forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)

@@ -11,8 +11,8 @@ from attrs import frozen
 
 from states.exhaustion import NO_DESCRIPTORS, NO_MEMORY, NO_THREADS
 
-PER_ACCOUNT: Final = 3
-"""Of a connected account: its socket, the lock on its session file, and the name by which others see its login."""
+PER_ACCOUNT: Final = 2 if sys.platform == "linux" else 3
+"""Of a connected account: its socket, and the lock on its session file, or two lock files."""
 PER_WRITTEN: Final = 3
 """Of a session file that is read or written: the file, and two files of SQLite's beside it."""
 MOST_WRITTEN: Final = 110

@@ -25,7 +25,7 @@ from tests.engine.harness import FAST, EngineHarness
 from tests.timeouts import TIMEOUT
 
 FEW = 40
-PHONES = tuple(f"+99966200{number:02}" for number in range(1, 9))
+PHONES = tuple(f"+99966200{number:02}" for number in range(1, 13))
 SOON = FAST.replace("  backoff:\n", "  backoff:\n    unexpected: {first: 100ms, cap: 300ms}\n")
 
 
@@ -48,7 +48,7 @@ async def test_few_descriptors_are_said_and_end_nothing(harness: EngineHarness) 
                     with anyio.fail_after(TIMEOUT):
                         while NO_DESCRIPTORS not in harness.text:
                             await anyio.sleep(0.02)
-                    code_of_pause, printed = await harness.command("pause", str(harness.config), "Account [1-5]")
+                    code_of_pause, printed = await harness.command("pause", str(harness.config), "Account [1-9]")
                     assert code_of_pause == 0, printed
                     await harness.until(lambda harness: harness.states().count("healthy") == 3)
                     process.send_signal(signal.SIGTERM)
@@ -59,7 +59,7 @@ async def test_few_descriptors_are_said_and_end_nothing(harness: EngineHarness) 
                     process.kill()
     said = harness.text
     assert re.search(
-        rf"8 accounts need about 112 .* may open {FEW}: if they run out, .* (--nofile|ulimit -n)",
+        rf"12 accounts need about 124 .* may open {FEW}: if they run out, .* (--nofile|ulimit -n)",
         said,
     )
     assert "see to the file" not in said
@@ -73,7 +73,7 @@ def test_the_soft_limit_is_raised_to_what_is_needed() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (128, before[1]))
         found = raise_limit(100)
-        assert found.soft >= found.needed == 664
+        assert found.soft >= found.needed == 564
         assert raise_limit(1).soft == found.soft
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
