@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Iterable
-from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 LONGEST_SHOWN: Final = 100 * 365 * 86_400.0
@@ -49,9 +49,10 @@ def whole_seconds(value: float) -> str:
 
 def local(at: float) -> datetime | None:
     """Return a time (Unix seconds) in this machine's time zone; None for a number that no calendar has."""
-    with suppress(ValueError, OverflowError, OSError):
+    try:
         return datetime.fromtimestamp(at, UTC).astimezone()
-    return None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def of_day(at: float) -> str:
@@ -73,10 +74,17 @@ def ahead(at: float) -> str:
 
 def moment(at: float, now: float) -> str:
     """Return a time (Unix seconds) as the local time of day, with its date unless that is the date of ``now``."""
-    found, today = local(at), local(now)
+    found = local(at)
     if found is None:
         return NO_TIME
-    return f"{found:%H:%M:%S}" if today and found.date() == today.date() else f"{found:%Y-%m-%d %H:%M:%S}"
+    return f"{found:%H:%M:%S}" if found.date() == _date(now, time.tzname) else f"{found:%Y-%m-%d %H:%M:%S}"
+
+
+@lru_cache(maxsize=4)
+def _date(now: float, zone: tuple[str, str]) -> date | None:
+    """Return the local date; a page asks for that of the same time for each account, twice."""
+    found = local(now)
+    return None if found is None else found.date()
 
 
 def iso(at: float | None) -> str | None:

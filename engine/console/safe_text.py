@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import unicodedata
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_LINE: Final = 4_000
 """Characters of a line; of a longer one the middle is left out, because advice stands at the end."""
+LARGE: Final = 200_000
+"""Characters of JSON from which on it is worth importing a library to indent it."""
 MAX_LINES: Final = 200
 """Lines of a text such as a traceback; of a longer one the middle is left out."""
 INDENT: Final = "    "
@@ -105,10 +108,22 @@ def json_text(value: Any, *, indent: int | None = None, **options: Any) -> str:
     if indent is None or options:
         text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, **options)
     else:
-        text = _indented(value, "\n", " " * indent, ascii_only)
+        text = _with_indent(value, indent, ascii_only)
     if text.isascii() and "\x7f" not in text:
         return text
     return _form(_UNSAFE_IN_JSON).sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def _with_indent(value: Any, indent: int, ascii_only: bool) -> str:
+    """Return what ``json.dumps`` makes of a value with an indent; much of it by msgspec, whose import takes time."""
+    compact = json.dumps(value, ensure_ascii=ascii_only)
+    if len(compact) > LARGE and indent > 0:
+        from msgspec import MsgspecError  # noqa: PLC0415 - as above
+        from msgspec.json import format as indented  # noqa: PLC0415
+
+        with suppress(MsgspecError, ValueError):  # half a character, or a number that is none
+            return indented(compact, indent=indent)
+    return _indented(value, "\n", " " * indent, ascii_only)
 
 
 def _indented(value: Any, line: str, step: str, ascii_only: bool) -> str:

@@ -30,6 +30,7 @@ SEVERITY = (
     PAUSED,
 )
 """Worst first."""
+_RANKS: dict[str, int] = {state: rank for rank, state in enumerate(SEVERITY)}
 
 STATE_STYLES: dict[State, tuple[str, str]] = {
     State.AUTH_FAILED: ("🔑", "bold red"),
@@ -86,7 +87,7 @@ def severity_of(at: AccountStatus) -> Severity:
     """Return how bad an account's status is: those that need the operator come before those that the engine retries."""
     last = at.last
     calm = at.paused or last is None or last.action is None
-    return calm, SEVERITY.index(at.state), last is None or last.database is None
+    return calm, _RANKS[at.state], last is None or last.database is None
 
 
 def name_key(name: str) -> str:
@@ -133,30 +134,31 @@ def _counts(states: Counter[str]) -> dict[str, int]:
 
 
 def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
-    last = at.last or Snapshot()
+    last, known, action = at.last or Snapshot(), at.known, None if at.last is None else at.last.action
     return {
         "name": name,
-        "state": last.state.value if at.known else UNKNOWN,
-        "known": at.known,
-        "since": iso(last.since) if at.known else None,
-        "last": None if at.known else _last_data(at),
+        "state": last.state.value if known else UNKNOWN,
+        "known": known,
+        "since": iso(last.since) if known else None,
+        "last": None if known else _last_data(at),
         "attempt": last.attempt,
         "failures": last.failures,
         "reconnects": last.reconnects,
         "last_success": iso(last.last_success),
-        "deadline": iso(last.deadline) if at.known else None,
+        "deadline": iso(last.deadline) if known else None,
         "cause": cause_text(last),
-        "action": last.action.value if last.action else None,
+        "action": action.value if action else None,
         "paused": at.paused,
-        "database": _trouble_data(last) if at.known else None,
+        "database": _trouble_data(last) if known else None,
         "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
     }
 
 
 def _last_data(at: AccountStatus) -> dict[str, Any] | None:
-    if at.last is None or at.until is None:
+    if at.last is None or (until := at.until) is None:
         return None
-    return {"state": at.last.state.value, "since": iso(at.last.since), "until": iso(at.until)}
+    since = iso(at.last.since)
+    return {"state": at.last.state.value, "since": since, "until": since if until == at.last.since else iso(until)}
 
 
 def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
@@ -203,12 +205,12 @@ def situation(snapshot: Snapshot, now: float) -> str:
 
 def last_known(at: AccountStatus, now: float) -> str:
     """Return where an account was when it was last known, and what a person should do about it."""
-    if (last := at.last) is None or at.until is None:
+    if (last := at.last) is None or (until := at.until) is None:
         return "has not run yet"
     if last.state is State.SHUTTING_DOWN:
-        said = f"stopped at {moment(at.until, now)}"
+        said = f"stopped at {moment(until, now)}"
     else:
-        said = f"was {last.state} {'until' if at.until > last.since else 'at'} {moment(at.until, now)}"
+        said = f"was {last.state} {'until' if until > last.since else 'at'} {moment(until, now)}"
     return f"{said}; {ADVICE[last.action]}" if last.action else said
 
 
@@ -241,10 +243,10 @@ def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":
 
 def row(name: str, at: AccountStatus, now: float) -> tuple[str, ...]:
     """Return the texts of an account's row, by ``TITLES``; each is safe for a line."""
-    last = at.last or Snapshot()
+    last, state = at.last or Snapshot(), at.state
     return (
         one_line(name),
-        f"{STYLES[at.state][0]} {at.state}",
+        f"{STYLES[state][0]} {state}",
         whole_seconds(now - last.since) if at.known else "–",
         one_line(remark(at, now), REMARK_CHARACTERS),
         str(last.failures),
