@@ -56,7 +56,8 @@ class Statement:
             cells = list(chain.from_iterable(part))
             for column in self.names:
                 cells[column :: self.width] = map(numbers.__getitem__, cells[column :: self.width])
-            cells += [None] * ((room - len(part)) * self.width)
+            # Zeros after the first cell: None takes Python's sqlite3 as long to bind as several numbers.
+            cells += [None, *[0] * (self.width - 1)] * (room - len(part))
             connection.execute(sql_for(self, room), cells)
 
 
@@ -64,7 +65,7 @@ def _room(rows: int) -> int:
     """Return for how many rows a statement is that stores so many.
 
     SQLite compiles a statement for each room, and keeps it, so there are only eight from one power of two to the next;
-    and a row that is not there costs as much as one that is, so there are as many.
+    and a row that is not there costs some of what one costs that is, so there are as many.
     """
     step = max(1, (1 << (rows - 1).bit_length()) // 16)
     return -(-rows // step) * step
@@ -72,7 +73,7 @@ def _room(rows: int) -> int:
 
 @lru_cache(maxsize=256)
 def sql_for(statement: Statement, room: int) -> str:
-    """Return the SQL that stores up to ``room`` rows; those that are not there are NULL throughout."""
+    """Return the SQL that stores up to ``room`` rows; those that are not there begin with NULL."""
     marks = f"({', '.join('?' * statement.width)})"
     values = ", ".join([marks] * room)
     return f"WITH rows AS (SELECT * FROM (VALUES {values}) WHERE column1 IS NOT NULL) {statement.sql}"
