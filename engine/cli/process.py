@@ -1,8 +1,10 @@
 """The process around a command: what its environment may lack, and what its exit code says."""
 
+import atexit
 import os
 import re
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -30,7 +32,21 @@ def run_process(name: str) -> NoReturn:
     failure = streams.finish()
     if failure is not None:
         code = _report_output(failure)
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart, which takes a sixth of a short command's time.
+
+    Whatever was registered for the end is done first, and the streams are flushed again. Where there are other threads,
+    or the output has failed, Python ends the process as it does.
+    """
+    if threading.active_count() > 1 or streams.output_failure() is not None:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    if streams.finish() is not None:
+        sys.exit(code)
+    os._exit(code)
 
 
 def _run_command(name: str) -> int:

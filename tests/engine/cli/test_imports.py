@@ -59,13 +59,11 @@ COMMANDS: dict[str, set[str]] = {
 }
 """Commands, and the heavy modules that each may import."""
 PROGRAM = """
-import json, sys
+import atexit, json, sys
 from engine.__main__ import holdfast
 sys.argv[0] = "holdfast"
-try:
-    holdfast()
-finally:
-    sys.__stderr__.write("\\n" + json.dumps(sorted(sys.modules)))
+atexit.register(lambda: print("\\n" + json.dumps(sorted(sys.modules)), file=sys.stderr))
+holdfast()
 """
 CONFIG = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef}
