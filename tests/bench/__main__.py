@@ -5,8 +5,9 @@
 
 The first prints what each benchmark's own command prints, and then the summary: each figure beside its alternative and
 its target, in ratios of this one run, and the state of the machine. A benchmark that fails, or is still at it after its
-deadline, is named, and the others go on. ``--busy`` keeps the machine busy meanwhile: half of each processor, and a
-writer that uses fsync. A whole run takes about a quarter of an hour.
+deadline, is named, and the others go on; Ctrl+C ends the run with what it has. ``--busy`` keeps the machine busy
+meanwhile: half of each processor, and a writer that uses fsync. A whole run takes about twenty minutes, four of them
+waits of the faults of ``recovery``.
 
 The second sets two such runs side by side: the figures that the README shows, and all that docs/benchmarks.md has.
 
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from tests.bench import load
 from tests.bench.machine import describe
-from tests.bench.suite import BENCHMARKS, Benchmark, Outcome, run
+from tests.bench.suite import BENCHMARKS, INTERRUPTED, Benchmark, Outcome, run
 from tests.bench.summary import Run, headlines, machine, side_by_side, summary
 
 
@@ -39,6 +40,8 @@ def measure(benchmarks: Sequence[Benchmark], *, quick: bool, busy: bool) -> Run:
                 outcomes.append(outcome)
                 if outcome.failure:
                     print(f"**{outcome.name} has no figures.** {outcome.failure}\n", flush=True)
+                if outcome.failure == INTERRUPTED:
+                    break
     return Run(state, outcomes, quick=quick, busy=busy)
 
 

@@ -57,6 +57,8 @@ class Row:
 
 
 YARDSTICK: Final = "bareping"
+BARE: Final = "bare Telethon that pings as often"
+"""The yardstick in the words of the summary."""
 ENGINE: Final = "engine"
 ROWS: Final[Mapping[str, Row]] = {
     ENGINE: Row("engine"),
@@ -147,19 +149,19 @@ def table(accounts: int, found: Mapping[str, Figures]) -> Table:
         "memory per account", "ratio",
         "stop",
     ]  # fmt: skip
-    targets = []
+    targets, these = [], f"{accounts:,} accounts"
     if bare is not None and (ours := found.get(ENGINE)) is not None:
         targets = [
-            Target("start", ratio(ours.start, bare.start), most=2, against=YARDSTICK, headline=True),
-            Target("steady CPU", ratio(ours.core, bare.core), most=2, against=YARDSTICK, headline=True),
-            Target("lag of the loop, p99", quantile(ours.lags, 0.99) * 1000, most=20, unit="ms", headline=True),
-            Target("longest lag of the loop", quantile(ours.lags, 1) * 1000, most=200, unit="ms", headline=True),
-            Target("memory per account", _memory_ratio(ours, bare, accounts), most=1, against=YARDSTICK, headline=True),
+            Target(f"start of {these}", ratio(ours.start, bare.start), most=2, against=BARE, headline=True),
+            Target(f"steady CPU of {these}", ratio(ours.core, bare.core), most=2, against=BARE, headline=True),
+            Target(f"loop lag p99 with {these}", quantile(ours.lags, 0.99) * 1000, most=20, unit="ms", headline=True),
+            Target(f"longest loop lag with {these}", quantile(ours.lags, 1) * 1000, most=200, unit="ms", headline=True),
             Target(
-                f"memory with {MANY:,}, by these", ours.with_accounts(accounts, MANY) / GIBIBYTE, most=1, unit="GiB"
+                f"memory of one of {these}", _memory_ratio(ours, bare, accounts), most=1, against=BARE, headline=True
             ),
-            Target("stop", ours.stop, most=ShuttingDown().grace, unit="s"),
-            Target("accounts lost meanwhile", ours.lost, most=0, unit=""),
+            Target(f"memory of {MANY:,}, by that", ours.with_accounts(accounts, MANY) / GIBIBYTE, most=1, unit="GiB"),
+            Target(f"stop of {these}", ours.stop, most=ShuttingDown().grace, unit="s"),
+            Target(f"accounts lost of {these}", ours.lost, most=0, unit=""),
         ]
     return Table(f"{accounts:,} accounts in one process, the sandbox in another", head, rows, targets)
 

@@ -41,7 +41,8 @@ COMMANDS = (
 )
 NO_TARGET = ("--version", "--help")
 """Pages are not held to the target: their cost is the library's that lays them out."""
-HEADLINES = ("status", "log -n 20", "jobs list -n 20")
+HEADLINES = ("status",)
+"""Commands that the README shows."""
 FEW = 100
 """Up to so many accounts, a command may take ``TARGET_FEW`` ms; beyond it, ``TARGET_MANY``."""
 TARGET_FEW = 100.0
@@ -127,7 +128,7 @@ def as_table(costs: Sequence[Cost]) -> Table:
         for cost in costs
     ]
     targets = [
-        Target(f"`{cost.command}`, {cost.accounts:,} accounts", cost.milliseconds, most=cost.target, unit="ms",
+        Target(f"CPU of `{cost.command}`, {cost.accounts:,} accounts", cost.milliseconds, most=cost.target, unit="ms",
                headline=cost.command in HEADLINES)
         for cost in costs
         if cost.target is not None

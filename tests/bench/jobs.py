@@ -218,7 +218,7 @@ def flatness(place: Path, *, queues: Sequence[int], rounds: int) -> Table:
         for jobs, each in of.items()
     ]  # fmt: skip
     return Table(
-        "A queue's length: a fresh process opens the file, begins its first job, has done a hundred, and holds then",
+        "The length of the queue: a fresh process opens the file, begins its first job, and has done a hundred",
         ["jobs in the queue", "first begins", "ratio", f"{FEW} done", "ratio", "resident", "since it opened", "ratio"],
         rows,
         [
@@ -229,8 +229,8 @@ def flatness(place: Path, *, queues: Sequence[int], rounds: int) -> Table:
 
 
 ROWS: dict[str, Callable[..., Table]] = {
-    "rate": partial(rates, jobs=JOBS, rounds=5),
-    "flat": partial(flatness, queues=QUEUES, rounds=5),
+    "rate": partial(rates, jobs=JOBS, rounds=3),
+    "flat": partial(flatness, queues=QUEUES, rounds=3),
 }
 
 QUICK: dict[str, dict[str, Any]] = {

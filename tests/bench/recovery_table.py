@@ -88,9 +88,9 @@ def target(row: Row, outcomes: Outcomes, scale: Scale) -> Target:
     """Return the row's judgement with the figure that a reader wants first: how much sooner, or with how few tries."""
     fault = row.fault.format(**asdict(scale))
     if row.paced:
-        what, of, why = f"{fault}: connections, times fewer", everything_of, "no more connections"
+        what, of, why = f"{fault}; connections, times fewer", everything_of, "no more connections"
     else:
-        what, of, why = f"{fault}: {row.measured}, times sooner", seconds_of, "as soon, no more connections"
+        what, of, why = f"{fault}; {row.measured}, times sooner", seconds_of, "as soon, no more connections"
         if row.slack:
             why = f"{why}; {row.slack * 1000:g} ms do not count"
     theirs, ours = of(outcomes[THEIRS]), of(outcomes[OURS])

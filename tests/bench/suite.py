@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from tests.bench.machine import busy_seconds, cores
 from tests.bench.table import Target, received
@@ -19,6 +19,8 @@ from tests.bench.table import Target, received
 ROOT: Final = Path(__file__).resolve().parents[2]
 MET, MISSED = 0, 1
 """Exit codes of a benchmark that came to its end."""
+INTERRUPTED: Final = "It was interrupted."
+"""What became of the benchmark that was running upon Ctrl+C; no other one is run."""
 END_SECONDS: Final = 10.0
 """How long a benchmark that is told to end may take; then it is killed."""
 
@@ -78,7 +80,7 @@ class Outcome:
     seconds: float
     others: float
     """The part of the machine's processors that other programs took meanwhile."""
-    targets: Sequence[Target] = field(default=(), converter=tuple)
+    targets: tuple[Target, ...] = ()
     failure: str = ""
     """Why there are no targets, in a sentence; empty if there are."""
 
@@ -94,12 +96,14 @@ def run(benchmark: Benchmark, *, quick: bool, directory: Path) -> Outcome:
         failure = _ended(benchmark.command(quick, results), benchmark.deadline)
     except OSError as error:
         failure = f"It could not be started: {error.strerror or error}."
+    except KeyboardInterrupt:
+        failure = INTERRUPTED
     took = time.perf_counter() - began
     others = max(0.0, busy_seconds() - busy - (_own_seconds() - own)) / (took * cores())
-    targets: Sequence[Target] = ()
+    targets: tuple[Target, ...] = ()
     if not failure:
         try:
-            targets = received(results)
+            targets = tuple(received(results))
         except (OSError, ValueError, TypeError):
             failure = "It ended without having written its results; what it said last is above."
     return Outcome(benchmark.name, took, others, targets, failure)

@@ -54,7 +54,7 @@ class Run:
         """Read what ``write`` wrote. Raises ``OSError``, ``ValueError``, ``TypeError`` or ``KeyError`` otherwise."""
         found = json.loads(file.read_text("utf-8"))
         outcomes = [
-            Outcome(**{**outcome, "targets": [Target(**target) for target in outcome["targets"]]})
+            Outcome(**{**outcome, "targets": tuple(Target(**target) for target in outcome["targets"])})
             for outcome in found.pop("outcomes")
         ]
         return cls(outcomes=outcomes, **found)

@@ -106,6 +106,19 @@ def test_after_a_benchmark_that_fails_the_others_go_on(
     assert said.endswith(markdown.read_text("utf-8"))
 
 
+def test_after_an_interruption_there_is_a_summary_of_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl+C ends the benchmark that is running, and none is begun after it."""
+    text = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(600)"
+    slow = script(tmp_path, monkeypatch, text)
+    monkeypatch.setattr(bench, "BENCHMARKS", (slow, evolve(slow, name="another")))
+    assert bench.main([]) == 2
+    said = capsys.readouterr().out
+    assert said.count("**script has no figures.** It was interrupted.") == 2
+    assert "another" not in said
+
+
 def test_only_what_is_asked_for_is_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
