@@ -111,7 +111,7 @@ DUE = Statement(
 _BEGAN_BEFORE: Final = f"NOT ({{end}} - {{length}} BETWEEN {cell(1)} - {NOTICED_WITHIN} AND {cell(1)})"
 MOVE_JOBS = Statement(
     "move jobs",
-    f"""UPDATE jobs SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
+    f"""UPDATE jobs INDEXED BY jobs_waiting SET due = min(due + {cell(0)}, {cell(1)} + wait) FROM rows
     WHERE state = 'queued' AND due IS NOT NULL AND wait IS NOT NULL
     AND ({cell(0)} = 0 OR {_BEGAN_BEFORE.format(end="due", length="wait")})""",
     width=2,

@@ -10,7 +10,7 @@ import pytest
 from adapters.sqlite import job_schema
 from adapters.sqlite.connect import open_database
 from adapters.sqlite.jobs import NewJob, _queues, add
-from adapters.sqlite.queue import sql_for
+from adapters.sqlite.queue import Statement, sql_for
 
 FEW, MANY = 200, 5000
 NOW = 1000.0
@@ -83,3 +83,21 @@ def test_each_lane_is_found_once(tmp_path: Path) -> None:
         assert list(_queues(database)) == [
             ("collect", None), ("collect", "Account 1"), ("send", None), ("send", "Account 1"),
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [value for value in vars(job_schema).values() if isinstance(value, Statement)],
+    ids=lambda statement: statement.name,
+)
+def test_no_statement_goes_through_the_queue(statement: Statement, tmp_path: Path) -> None:
+    """What is written costs as much among a million jobs as among ten: each finds its jobs by number or by their time.
+
+    Jobs that ran when an engine died are found by their state, which no others have then.
+    """
+    add(tmp_path / "engine.db", [NewJob(kind="send", data={})])
+    with closing(open_database(tmp_path / "engine.db")) as connection:
+        question = f"EXPLAIN QUERY PLAN {sql_for(statement, 1)}"
+        plan = [row[3] for row in connection.execute(question, [None] * statement.width)]
+    wide = [step for step in plan if step == "SCAN jobs" or "jobs_by_state" in step]
+    assert wide == (["SEARCH jobs USING INDEX jobs_by_state (state=?)"] if statement is job_schema.RECOVER else [])
