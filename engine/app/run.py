@@ -19,6 +19,7 @@ from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from adapters.system import raise_limit
 from adapters.system.descriptors import exhaustion, is_exhaustion
+from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
@@ -113,11 +114,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
                 fleet.on_change.append(ranking.update)
                 sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
                 tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
-            # Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go
-            # through them at each collection while a thousand clients are made anew.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(*COLLECTIONS)
+            _tidy_memory()
             code = None
             try:
                 await engine.serve(duration)
@@ -144,6 +141,18 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         os._exit(code)
     _end_within(code)
     return code
+
+
+def _tidy_memory() -> None:
+    """Leave what the imports have made alone from now on, and give back what they have used for a moment.
+
+    Telethon's classes alone are some hundred thousand objects that live for ever. The collector must not go through
+    them at each collection while a thousand clients are made anew.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
+    give_back_free_memory()
 
 
 def _end_within(code: int) -> None:

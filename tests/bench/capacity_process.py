@@ -33,6 +33,7 @@ from telethon.sessions import StringSession
 from telethon.tl.functions import PingRequest
 
 import engine.app.run as engine_run
+from adapters.system.free_memory import give_back_free_memory
 from adapters.telegram import Datacenter
 from engine.app.engine import Engine
 from engine.config import load
@@ -50,8 +51,9 @@ TERMINAL = (120, 40)
 
 
 def resident() -> int:
-    """Return what this process holds, in bytes, garbage collected."""
+    """Return what this process holds, in bytes, without garbage and without what is free in it."""
     gc.collect()
+    give_back_free_memory()
     with open("/proc/self/statm", encoding="ascii") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
