@@ -18,7 +18,7 @@ from telethon.crypto import AuthKey
 from telethon.extensions import markdown
 from telethon.extensions.messagepacker import MessagePacker
 from telethon.network import MTProtoSender, TcpMTProxy
-from telethon.tl import types
+from telethon.tl import TLRequest, types
 from telethon.tl.alltlobjects import LAYER
 from telethon.tl.functions import InitConnectionRequest, InvokeWithLayerRequest
 from telethon.tl.functions.help import GetConfigRequest
@@ -142,13 +142,21 @@ class LeanClient(SlottedClient):
         session.auth_key = sender.auth_key
         self._load_self()
         self._load_states()
-        self._init_request.query = GetConfigRequest()
-        await sender.send(InvokeWithLayerRequest(LAYER, self._init_request))
+        await self._begin()
         if self._message_box.is_empty():
             me = await self.get_me()
             if me:
                 await self._on_login(me)  # asks for the state, too
         self._updates_handle = self._loop.create_task(self._update_loop())
+
+    async def _begin(self) -> None:
+        """Begin the connection with a request whose answer is of no use, as Telethon does."""
+        await self._introduce(GetConfigRequest())
+
+    async def _introduce(self, request: TLRequest) -> None:
+        """Send the first request, and with it what this program is. An answer that cannot be read is one, too."""
+        self._init_request.query = request
+        await self._sender.send(InvokeWithLayerRequest(LAYER, self._init_request))
 
     def _load_self(self) -> None:
         """Take who the account is from the session, which has its id under 0, if it does."""

@@ -96,7 +96,7 @@ class TelegramLink:
             self._client.hold(request, until)
 
     async def open(self, *, timeout: float) -> list[Event]:
-        """Connect and prove the link within ``timeout`` seconds: session, TCP, key, initConnection and one RPC.
+        """Connect and prove the link within ``timeout`` seconds: session, TCP, key, and one RPC with initConnection.
 
         The last event is the outcome, ``Connected`` or a failure; a limit that the datacenter set may come before.
         """
@@ -105,7 +105,10 @@ class TelegramLink:
             with anyio.fail_after(timeout):
                 self._client = await self._make_client(timeout)
                 await translate_cancellation(self._client.connect())
-                limits = await self._prove()
+                if self._client.proof is None:
+                    await self._prove()
+                elif self._client.limit is not None:
+                    limits = self._limits_of(self._client.limit)
         except Exception as exc:
             failure = self._classify_attempt(exc, timeout)
             forget_frames(exc)
@@ -124,6 +127,7 @@ class TelegramLink:
         client.note_unreadable = connector.unreadable.note
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
         client.schedule_save = self._schedule_save
+        client.proof = None if self._is_proof_held() else PROOF
         return client
 
     def _classify_attempt(self, exc: Exception, timeout: float) -> Failure:

@@ -265,9 +265,10 @@ async def test_a_session_file_of_another_login_starts_anew(harness: DatacenterHa
     """After new credentials took the file's place, nothing that was remembered of the old ones is used."""
     async with harness as dc:
         account = harness.connector()
-        listening(account)
+        heard = listening(account)
         async with delivering(account), linked(account):
             await dc.push(PHONE, "one")
+            await until(heard, 1)
         old = dict(account.memory.states)
         account.session.unlink()
         harness.write_session(account.session, dc.authorize("+9996620002"))
