@@ -113,7 +113,7 @@ class LinkClient(ExportedSenders, LeanClient):
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(weakref.ref(self))
-        self._sender = LinkSender(self, AuthKey(self.session.key), main=True)
+        self._sender = LinkSender(self, AuthKey(self.session.auth_key), main=True)
         inbox.register_handlers(self)
 
     def hold(self, request: str, until: float) -> None:
@@ -423,6 +423,8 @@ class LinkClient(ExportedSenders, LeanClient):
         if self._message_box.is_empty():
             return
         self.differences.keep_date()
+        if self._saved is not None and self._seen() == self._saved:
+            return
         await super()._save_states_and_entities()
         self.session.write_states(self.inbox)
 

@@ -65,10 +65,10 @@ class Account:
         Every reconnect brings another client: read this anew for each piece of work.
         """
         runner = self._fleet.runners.get(self.name)
-        ready = runner is not None and runner.snapshot.state is State.HEALTHY and not runner.work_held
-        if runner is None or not ready or runner.link is None:
+        client = runner.usable_client if runner is not None else None
+        if client is None:
             raise self._waits_for_a_person() or NotReady(f"{self.name} is {self.state} now; await ready() first")
-        return runner.link.client
+        return client
 
     async def ready(self, *, timeout: float | None = None) -> Any:
         """Wait until the program may use the account, and return its client.

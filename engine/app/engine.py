@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from adapters.sqlite import JournalWriter
 from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
-from engine.app.account import Account, NotReady
+from engine.app.account import Account
 from engine.app.handlers import Handlers
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
@@ -399,7 +399,6 @@ class Engine:
                 self._follower.wake()
 
     def _client_of(self, account: str) -> Any:
-        """Return the client of an account that work may use now, or None."""
-        with suppress(NotReady):
-            return self._accounts[account].client
-        return None
+        """Return the client of an account that work may use now, or None. Asked at each decision of each account."""
+        runner = self.fleet.runners.get(account)
+        return runner.usable_client if runner is not None else None

@@ -5,6 +5,7 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -16,7 +17,7 @@ from engine.fleet.one_link import OneLink
 from engine.fleet.ports import Clock, Connector, Journal, Limiter, Link, Observer
 from engine.fleet.shared_timers import SharedTimer, SharedTimers
 from engine.wakeup import Flag
-from states import Event, Policy, Snapshot, begin, step
+from states import Event, Policy, Snapshot, State, begin, step
 from states.effects import (
     Alert,
     ArmProbe,
@@ -83,6 +84,13 @@ class Runner:
     _over: bool = field(default=False, init=False)
     _mailbox: Mailbox = field(factory=lambda: Mailbox(MAILBOX_SIZE), init=False, repr=False)
     _give_probe_up: Callable[[], None] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def usable_client(self) -> Any:
+        """The client that work may use now: the account is healthy, and work is not held; otherwise None."""
+        if self.link is None or self.work_held or self.snapshot.state is not State.HEALTHY:
+            return None
+        return self.link.client
 
     async def post(self, event: Event) -> None:
         """Put an event into the account's mailbox, waiting for room. After the end of the life it does nothing."""

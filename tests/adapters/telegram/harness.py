@@ -100,3 +100,10 @@ async def events_of(link: TelegramLink) -> AsyncIterator[Event]:
             yield event
         elif over:
             return
+
+
+async def caught_up(link: TelegramLink) -> None:
+    """Wait until a link has fetched what its account missed; it does so once it is proven, beside everything else."""
+    with anyio.fail_after(TIMEOUT):
+        while link.client.differences._catching_up:
+            await anyio.sleep(0.005)

@@ -12,7 +12,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import log_in_test_account
 from states.events import Connected, Failure, NetworkLost, ProbeAnswered, TimedOut
 from tests.adapters.telegram.attempts import attempt, failure, opened, proxied, refused_port
-from tests.adapters.telegram.harness import PHONE, DatacenterHarness, events_of
+from tests.adapters.telegram.harness import PHONE, DatacenterHarness, caught_up, events_of
 from tests.adapters.telegram.proxies import PADDED, PASSWORD, PLAIN, SECRETS, USER, Behaviour, LocalProxy
 from tests.timeouts import TIMEOUT
 
@@ -185,6 +185,7 @@ async def test_a_link_that_the_proxy_drops_names_it(harness: DatacenterHarness, 
     """A loss of a link that was proven is the socket's own words and the proxy's name."""
     async with harness, made(kind, harness).listening() as proxy:
         link = await opened(proxied(harness, proxy.address()))
+        await caught_up(link)  # a request on its way would make it a reset
         proxy.cut()
         with anyio.fail_after(TIMEOUT):
             (event,) = [found async for found in events_of(link) if isinstance(found, Failure)]
