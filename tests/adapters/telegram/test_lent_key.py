@@ -9,7 +9,7 @@ from telethon.sessions import StringSession
 
 from adapters.telegram.lent import LentClientError
 from states.events import Connected, Unexpected
-from tests.adapters.telegram.harness import DatacenterHarness, caught_up
+from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import DIALOGS, opened, told
 from tests.timeouts import TIMEOUT
 
@@ -52,7 +52,6 @@ async def test_fields_of_the_session_change_nothing(harness: DatacenterHarness) 
 async def test_a_link_whose_updates_were_cancelled_ends(harness: DatacenterHarness) -> None:
     """A link that would hear of no update any more is not kept, and the network is not blamed."""
     async with harness, opened(harness) as link:
-        await caught_up(link)
         link.client._updates_handle.cancel()
         event = await told(link)
         assert isinstance(event, Unexpected)
