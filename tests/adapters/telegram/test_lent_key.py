@@ -1,5 +1,6 @@
 """The login of a client that the engine lends: code reads no key for a second client, and breaks none of its own."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,8 @@ async def test_fields_of_the_session_change_nothing(harness: DatacenterHarness) 
 async def test_a_link_whose_updates_were_cancelled_ends(harness: DatacenterHarness) -> None:
     """A link that would hear of no update any more is not kept, and the network is not blamed."""
     async with harness, opened(harness) as link:
+        for _ in range(4):  # until the first difference was asked for: before that, ``asyncio.wait_for`` drops it
+            await asyncio.sleep(0)
         link.client._updates_handle.cancel()
         event = await told(link)
         assert isinstance(event, Unexpected)
