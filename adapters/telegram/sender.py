@@ -71,7 +71,7 @@ class LinkState(InboundAccount, ProtocolWatch, MTProtoState):  # type: ignore[mi
     """Telethon's message layer of one sender, watched and accounted."""
 
     __slots__ = (
-        "_highest_remote_id", "_ignore_count", "_last_msg_id", "_log", "_recent_remote_ids", "_sender", "_sequence",
+        "_highest_remote_id", "_ignore_count", "_last_msg_id", "_logger", "_recent_remote_ids", "_sender", "_sequence",
         "auth_key", "id", "salt", "time_offset",
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector
 from adapters.telegram.client import LinkClient
 from adapters.telegram.lean_client import LeanSender
+from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.proxy import Proxy
 from adapters.telegram.sender import LinkSender
 from states.events import CaughtUp, Connected, Failure
@@ -82,8 +83,15 @@ async def test_a_sender_has_all_that_telethon_gives_it() -> None:
         assert hasattr(own, name), name
         if isinstance(value, int | float | str | None) and name not in CALLBACKS:
             assert getattr(own, name) == value, name
-    assert attributes(telethons._state).keys() <= attributes(own._state).keys()
+    assert attributes(telethons._state).keys() <= attributes(own._state).keys() | {"_log"}  # which is a property
     assert vars(telethons._send_queue).keys() == vars(own._send_queue).keys()
+
+
+async def test_an_impossible_time_is_noticed_by_the_layer_of_a_link() -> None:
+    """Telethon only logs it: no attribute of the layer may take the place of the watch's logger."""
+    state = LinkSender(made(MemorySession(), None)[0], main=True)._state
+    with pytest.raises(ProtocolStuck, match="behind this machine's"):
+        state._log.warning("Server sent a very old message with ID %d, ignoring (see FAQ for details)", 1 << 32)
 
 
 async def test_clients_share_nothing_that_changes() -> None:
