@@ -1,8 +1,11 @@
 """The setting of every test: virtual time for those that ask for it, no deadlines, the log of one test alone."""
 
 import asyncio
+import atexit
 import itertools
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +23,15 @@ hypothesis.settings.load_profile("holdfast")  # a deadline measures the machine,
 
 
 def pytest_configure() -> None:
-    """Let SIGINT reach the processes of the tests: a suite in the background ignores it, and they inherit that."""
+    """Let SIGINT reach the processes of the tests: a suite in the background ignores it, and they inherit that.
+
+    The processes share their compiled modules, in a directory that ends with the suite: where nothing may be written
+    beside the sources, each of hundreds of commands would compile all that it imports.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", "") and "PYTHONPYCACHEPREFIX" not in os.environ:
+        compiled = tempfile.TemporaryDirectory(prefix="holdfast-compiled-")
+        atexit.register(compiled.cleanup)  # the workers of the suite inherit the variable, and end before it
+        os.environ["PYTHONPYCACHEPREFIX"] = compiled.name
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
