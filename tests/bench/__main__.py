@@ -15,6 +15,7 @@ Exit code: 0 if every target is met, 1 if one is missed, 2 if a benchmark failed
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -97,4 +98,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl+C: the benchmark has its own session
     sys.exit(main())
