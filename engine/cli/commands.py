@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from engine.cli.declared import Command, Group
+from engine.cli.declared import Command, CommandGroup
 
 COMMANDS = {
     "run": "engine.cli.run:run",
@@ -23,17 +23,17 @@ COMMANDS = {
 """Where each command is. Its module is imported when it is called, because most need much that the others do not."""
 
 
-def find(words: Sequence[str]) -> Command | Group:
+def find(words: Sequence[str]) -> Command | CommandGroup:
     """Import and return the command that is called by these words, such as ``log explain``."""
     found = _at(COMMANDS[words[0]])
     for word in words[1:]:
-        assert isinstance(found, Group), "only a group has commands below it"
+        assert isinstance(found, CommandGroup), "only a group has commands below it"
         below = found.commands[word]
         found = _at(below) if isinstance(below, str) else below
     return found
 
 
-def _at(place: str) -> Command | Group:
+def _at(place: str) -> Command | CommandGroup:
     module, _, name = place.partition(":")
-    found: Command | Group = getattr(import_module(module), name)
+    found: Command | CommandGroup = getattr(import_module(module), name)
     return found

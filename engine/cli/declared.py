@@ -25,7 +25,7 @@ class Parameter:
         self.settings: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
 
 
-class Group:
+class CommandGroup:
     """A command that has commands below it, and may itself do something."""
 
     def __init__(self, name: str, help: str) -> None:

@@ -9,7 +9,7 @@ import cyclopts
 from cyclopts import App, CycloptsError
 
 from engine.cli.commands import COMMANDS, find
-from engine.cli.declared import Command, Group, Parameter
+from engine.cli.declared import Command, CommandGroup, Parameter
 from engine.console.safe_text import one_line
 
 HELP_FLAGS = ("--help", "-h")
@@ -59,7 +59,7 @@ def _describe_error(error: CycloptsError) -> object:
     return CycloptsPanel("\n".join(map(one_line, str(error).splitlines())))
 
 
-def _as_app(group: Group) -> App:
+def _as_app(group: CommandGroup) -> App:
     """Return a group as the library has it."""
     app = App(name=group.name, help=group.help, version_flags=[])
     if group.own is not None:
@@ -100,7 +100,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of the modul
         if words.partition(" ")[0] not in COMMANDS:
             raise AttributeError(f"module {__name__!r} has no attribute {words!r}")
         found = find(words.split())
-        return _as_app(found) if isinstance(found, Group) else _as_command(found)
+        return _as_app(found) if isinstance(found, CommandGroup) else _as_command(found)
 
 
 app = command_line("python -m engine")

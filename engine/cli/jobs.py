@@ -29,7 +29,7 @@ from engine.cli.common import (
     parse_duration_option,
     reporting_errors,
 )
-from engine.cli.declared import Group, Parameter
+from engine.cli.declared import CommandGroup, Parameter
 from engine.config import load, load_outline
 from engine.console.format import nearest
 from engine.console.job_lines import as_data, counts_text, line
@@ -39,7 +39,7 @@ from states.job import Job, JobState, by_state
 if TYPE_CHECKING:  # reading jobs needs neither the writer nor the terminal
     from adapters.sqlite.jobs import NewJob
 
-app = Group(name="jobs", help="Durable work: add, list, retry or cancel it.")
+app = CommandGroup(name="jobs", help="Durable work: add, list, retry or cancel it.")
 
 MAX_LINE_CHARACTERS = 1024 * 1024
 """Length of a line in a file of jobs."""

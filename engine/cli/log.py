@@ -18,7 +18,7 @@ from engine.cli.common import (
     fail,
     reporting_errors,
 )
-from engine.cli.declared import Group, Parameter
+from engine.cli.declared import CommandGroup, Parameter
 from engine.cli.log_common import journal_accounts
 from engine.cli.times import Since, Until, parse_period
 from engine.config import load_outline
@@ -29,7 +29,7 @@ from states import Entry, State
 if TYPE_CHECKING:  # --json need not wait for it
     from rich.console import Console
 
-app = Group(name="log", help="Print the journal of all transitions, or analyse it.")
+app = CommandGroup(name="log", help="Print the journal of all transitions, or analyse it.")
 for _command in ("explain", "replay", "stats"):
     app.commands[_command] = f"engine.cli.log_{_command}:{_command}"
 

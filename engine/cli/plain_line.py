@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from engine.cli.commands import COMMANDS, find
-from engine.cli.declared import Command, Group, Parameter
+from engine.cli.declared import Command, CommandGroup, Parameter
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
-class NotPlain(Exception):
+class NotPlainLine(Exception):
     """The library is to read this line."""
 
 
@@ -28,20 +28,20 @@ def plain_call(words: Sequence[str]) -> Callable[[], None] | None:
     try:
         command, rest = _find_command(words)
         return _Line(command).read(rest)
-    except NotPlain:
+    except NotPlainLine:
         return None
 
 
 def _find_command(words: Sequence[str]) -> tuple[Command, Sequence[str]]:
     found = find(words[:1])
-    if not isinstance(found, Group):
+    if not isinstance(found, CommandGroup):
         return found, words[1:]
     if len(words) > 1 and words[1] in found.commands:
         below = find(words[:2])
-        if not isinstance(below, Group):
+        if not isinstance(below, CommandGroup):
             return below, words[2:]
     if found.own is None or any(word in found.commands for word in words):
-        raise NotPlain
+        raise NotPlainLine
     return found.own, words[1:]
 
 
@@ -62,7 +62,7 @@ class _Line:
                 self._options |= dict.fromkeys(_names(parameter), parameter)
 
     def read(self, words: Sequence[str]) -> Callable[[], None]:
-        """Return the call. Raises ``NotPlain``."""
+        """Return the call. Raises ``NotPlainLine``."""
         values: list[Any] = []
         options: dict[str, Any] = {}
         left = iter(words)
@@ -72,18 +72,18 @@ class _Line:
                 continue
             parameter = self._options.get(word)
             if parameter is None or parameter.name in options:
-                raise NotPlain
+                raise NotPlainLine
             kind = _type(parameter)
             options[parameter.name] = True if kind is bool else _read(kind, next(left, "-"))
         needed = [place for place in self._places[len(values) :] if place.default is place.empty]
         if needed or any(each.default is each.empty and each.name not in options for each in self._options.values()):
-            raise NotPlain
+            raise NotPlainLine
         return partial(self._command, *values, **options)
 
     def _positional(self, number: int, word: str) -> Any:
         parameter = self._places[number] if number < len(self._places) else self._more
         if parameter is None:
-            raise NotPlain
+            raise NotPlainLine
         return _read(_type(parameter), word)
 
 
@@ -109,13 +109,13 @@ def _type(parameter: inspect.Parameter) -> Any:
 
 
 def _read(kind: Any, word: str) -> Any:
-    """Return a word as a value of a type. Raises ``NotPlain``."""
+    """Return a word as a value of a type. Raises ``NotPlainLine``."""
     if word.startswith("-"):
-        raise NotPlain
+        raise NotPlainLine
     if kind is str:
         return word
     if kind is Path:
         return Path(word)
     if kind is int and _NUMBER.fullmatch(word):
         return int(word)
-    raise NotPlain
+    raise NotPlainLine

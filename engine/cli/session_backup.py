@@ -26,13 +26,13 @@ from engine.cli.common import (
     reporting_errors,
     say,
 )
-from engine.cli.declared import Group, Parameter
+from engine.cli.declared import CommandGroup, Parameter
 from engine.config import AccountConfig, Config, load
 from engine.console.format import date_and_time, iso
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
-app = Group(name="session", help="Session files: their backups, and logins to and from other programs.")
+app = CommandGroup(name="session", help="Session files: their backups, and logins to and from other programs.")
 
 
 @app.command("backup")

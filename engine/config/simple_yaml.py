@@ -37,10 +37,10 @@ def read_simple(text: str, max_nodes: int) -> dict[str, Any]:
     """Return the mapping in a text of at most so many keys and values. Raises ``NotSimple``."""
     if _OTHER.search(text):
         raise NotSimple
-    return _Builder(text, max_nodes).build()
+    return _LineBuilder(text, max_nodes).build()
 
 
-class _Builder:
+class _LineBuilder:
     """Builds the value from the lines."""
 
     def __init__(self, text: str, max_nodes: int) -> None:

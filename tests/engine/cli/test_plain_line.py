@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cli.commands import COMMANDS, find
-from engine.cli.declared import Group
+from engine.cli.declared import CommandGroup
 from engine.cli.full_line import command_line
 from engine.cli.plain_line import plain_call
 
@@ -34,11 +34,11 @@ PLAIN = (
 """What people type."""
 
 
-def _commands(group: Group | None = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def _commands(group: CommandGroup | None = None, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name in COMMANDS if group is None else group.commands:
         words = (*above, name)
         yield words
-        if isinstance(found := find(words), Group):
+        if isinstance(found := find(words), CommandGroup):
             yield from _commands(found, words)
 
 
