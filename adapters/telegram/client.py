@@ -17,7 +17,6 @@ from telethon import errors, utils
 from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
-from telethon.tl.functions.auth import LogOutRequest
 from telethon.tl.types import UpdateNewMessage
 
 from adapters.system import ContinuousClock
@@ -25,7 +24,6 @@ from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
     DatacenterLost,
-    Migrated,
     RequestDropped,
     RequestHeld,
     Unanswered,
@@ -38,7 +36,8 @@ from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lean_client import LeanClient
-from adapters.telegram.lent import LentClientError, Nothing, check_allowed
+from adapters.telegram.lent import check_allowed
+from adapters.telegram.lent_client import LentClient
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
 from adapters.tl_reader import HostileData
@@ -73,7 +72,7 @@ SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
 
 
-class LinkClient(ExportedSenders, LeanClient):
+class LinkClient(LentClient, ExportedSenders, LeanClient):
     """The client of one link, for use like any of Telethon's, except for its connection, which is the engine's.
 
     A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
@@ -100,7 +99,6 @@ class LinkClient(ExportedSenders, LeanClient):
     _updates_due: asyncio.TimerHandle | None = None
     """When Telethon wants to look for updates that are missing."""
     _begun = False
-    _session: Any = None
     _saved: tuple[Any, ...] | None = None
     """How far updates were seen at the last ``save``; None if some were not handled then."""
 
@@ -203,53 +201,7 @@ class LinkClient(ExportedSenders, LeanClient):
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
 
-    # --- the connection, the login and the settings are the engine's ---
-
-    def _refuse(self, what: str, instead: str) -> LentClientError:
-        return LentClientError(f"{what} is refused, because the engine runs {self.inbox.account}; {instead}")
-
-    def _check_loop(self) -> None:
-        """Raise ``LentClientError`` in any other event loop than the client's own, such as another thread's."""
-        if self._loop is not asyncio.get_running_loop() and self._loop is not None:
-            raise self._refuse(
-                "Use of the client in another event loop or thread",
-                "call asyncio.run_coroutine_threadsafe(…, client.loop) there",
-            )
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that the client lives in, from whichever thread it is read."""
-        return self._loop or asyncio.get_running_loop()
-
-    @property
-    def session(self) -> Any:
-        """The session."""
-        return self._session
-
-    @session.setter
-    def session(self, value: Any) -> None:
-        if self._session is not None and value is not self._session:
-            raise self._refuse("Another session", "name its file in the config, as an account of its own")
-        self._session = value
-
-    @property
-    def flood_sleep_threshold(self) -> int:
-        """0: no request sleeps through a flood wait, because the account would not know of it."""
-        return 0
-
-    @flood_sleep_threshold.setter
-    def flood_sleep_threshold(self, value: int | None) -> None:
-        if value and self.number:
-            raise self._refuse("flood_sleep_threshold", "let the FloodWaitError leave the job, which then waits for it")
-
-    @property
-    def auto_reconnect(self) -> bool:
-        """Off: the engine makes a new client instead."""
-        return False
-
-    @auto_reconnect.setter
-    def auto_reconnect(self, value: bool) -> None:
-        raise self._refuse("auto_reconnect", "the engine reconnects, by the schedules of the config's states")
+    # --- the connection ---
 
     async def connect(self) -> None:
         """Connect once, for the link. After that do nothing; raise ``RequestDropped`` when the link is over."""
@@ -262,6 +214,11 @@ class LinkClient(ExportedSenders, LeanClient):
             await asyncio.sleep(0)  # the update loop has begun, so that it notices whatever is done to it
         elif not self.is_connected():
             raise RequestDropped
+
+    async def start(self, *_: Any, **__: Any) -> Self:
+        """Return the client: it is connected and logged in."""
+        await self.connect()
+        return self
 
     async def _begin(self) -> None:
         """Begin the connection with the proof, which saves a request: Telethon's own first one only begins it.
@@ -279,32 +236,6 @@ class LinkClient(ExportedSenders, LeanClient):
                 return
         await super()._begin()
 
-    async def start(self, *_: Any, **__: Any) -> Self:
-        """Return the client: it is connected and logged in."""
-        await self.connect()
-        return self
-
-    def disconnect(self) -> Nothing:
-        """Do nothing: the engine and others go on using the connection. ``end`` is the link's."""
-        return Nothing()
-
-    async def run_until_disconnected(self) -> None:
-        """Raise ``LentClientError``: connections come and go, and nothing should wait for the end of one."""
-        raise self._refuse("run_until_disconnected", "let the job or handler return, or wait for something of your own")
-
-    async def log_out(self) -> None:
-        """Raise ``LentClientError``."""
-        check_allowed(LogOutRequest())
-
-    def set_proxy(self, proxy: Any) -> None:
-        """Raise ``LentClientError``."""
-        raise self._refuse("set_proxy", "set `proxy` of the account in the config")
-
-    async def set_receive_updates(self, receive_updates: bool) -> None:
-        """Raise ``LentClientError`` for anything but what is so already."""
-        if not receive_updates:
-            raise self._refuse("set_receive_updates(False)", "register no handlers for updates that you do not want")
-
     def fetch_unread(self) -> None:
         """Have the account's difference fetched: a live message could not be read."""
         self.differences.fetch_unread()
@@ -313,9 +244,6 @@ class LinkClient(ExportedSenders, LeanClient):
         """Have missed updates fetched now."""
         self._check_loop()
         await super().catch_up()
-
-    async def _switch_dc(self, new_dc: int) -> None:
-        raise Migrated(self.session.dc_id, new_dc)  # Telethon would throw the key away
 
     # --- the end ---
 
