@@ -48,11 +48,11 @@ class ConnectLimiter:
         return len(self._queue)
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, and keep it until the block ends."""
+    async def turn(self) -> AsyncIterator[bool]:
+        """Wait for a turn, and keep it until the block ends; yields whether it is a canary's."""
         canary = await self._enter()
         try:
-            yield
+            yield canary
         finally:
             self._leave(canary)
 

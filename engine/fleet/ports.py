@@ -84,7 +84,7 @@ class Connector(Protocol):
 class Limiter(Protocol):
     """Limits how many accounts connect at once."""
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def turn(self) -> AbstractAsyncContextManager[object]:
         """Wait for a turn, and keep it until the block ends."""
 
 

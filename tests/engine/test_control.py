@@ -200,7 +200,7 @@ async def test_a_retry_right_after_a_login_connects_once(harness: EngineHarness)
             await harness.until(all_are("auth_failed", 1))
             by_rename(session_of(harness), dc.authorize(PHONES[0]))
             assert (await told(harness, "retry", "Account 1"))[0] == 0
-            await harness.until(lambda at: "Stable" in [entry.event for entry in at.entries()][-2:])
+            await harness.until(lambda at: [entry.event for entry in at.entries()].count("Stable") == 2)
             assert await harness.finish(engine, signal.SIGINT) == 0
     assert [entry.event for entry in harness.entries()].count("Connected") == 2
 

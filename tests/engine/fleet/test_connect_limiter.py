@@ -33,8 +33,9 @@ class Run:
     inside: int = 0
     most: int = 0
     arrivals: list[int] = field(factory=list)
+    switched: list[float] = field(factory=list)
     grants: list[tuple[float, int, bool]] = field(factory=list)
-    """When each got its turn, which one, and whether the limiter let in one at a time."""
+    """When each got its turn, which one, and whether it was a canary's."""
 
 
 TIMES = st.integers(0, 200).map(lambda tenths: tenths / 10)
@@ -50,16 +51,15 @@ SWITCHES = st.lists(TIMES, max_size=6, unique=True).map(sorted)
 def simulate(limiter: ConnectLimiter, attempts: list[Attempt], switches: list[float]) -> Run:
     """Let the attempts come and go; each must be over, or cancelled, within a virtual day."""
     run = Run(attempts)
-    one_by_one = False
 
     async def connect(number: int, attempt: Attempt) -> None:
         await anyio.sleep(attempt.begins)
         away = float("inf") if attempt.cancelled is None else max(0.0, attempt.cancelled - attempt.begins)
         run.arrivals.append(number)
         with anyio.move_on_after(away):
-            async with limiter.turn():
+            async with limiter.turn() as canary:
                 attempt.granted = anyio.current_time()
-                run.grants.append((attempt.granted, number, one_by_one))
+                run.grants.append((attempt.granted, number, canary))
                 run.inside += 1
                 run.most = max(run.most, run.inside)
                 try:
@@ -70,11 +70,11 @@ def simulate(limiter: ConnectLimiter, attempts: list[Attempt], switches: list[fl
         attempt.ended = True
 
     async def switch() -> None:
-        nonlocal one_by_one
-        before = 0.0
+        before, one_by_one = 0.0, False
         for at in switches:
             await anyio.sleep(at - before)
             before, one_by_one = at, not one_by_one
+            run.switched.append(anyio.current_time())
             (limiter.one_by_one if one_by_one else limiter.all_go)()
 
     async def main() -> None:
@@ -117,13 +117,14 @@ def test_first_come_first_served(attempts: list[Attempt], at_once: int, stagger:
 
 @settings(max_examples=200)
 @given(ATTEMPTS, SWITCHES, st.integers(2, 4))
+@example([*(Attempt(0, takes, None) for takes in (0, 0, 0, 0, 0.1, 1.0, 0.1, 0, 0))], [0, 10.1, 10.3], 2)
 def test_one_by_one_a_canary_has_its_time(attempts: list[Attempt], switches: list[float], at_once: int) -> None:
     """Beside one that has a turn another gets its own only after the grace, and after a failure only after a pause."""
     run = simulate(ConnectLimiter(at_once, 0.0), attempts, switches)
     pairs = [
         (earlier, number, later)
         for (earlier, number, earlier_alone), (later, _, later_alone) in pairwise(run.grants)
-        if earlier_alone and later_alone and not any(earlier < at <= later for at in switches)
+        if earlier_alone and later_alone and not any(earlier < at <= later for at in run.switched)
     ]
     for earlier, number, later in pairs:
         left = attempts[number].left
