@@ -57,14 +57,15 @@ def encode_snapshot(snapshot: Snapshot) -> str:
 def _encode_quickly(value: Any, numbers: Iterable[Any]) -> str | None:
     """Return a value as JSON; None for one that msgspec does not write as ``json`` does.
 
-    That is half a character, as file names can have it, and a number in ``numbers`` that is none.
+    That is half a character, as file names can have it, a class of texts or numbers of a program's own, and a number
+    in ``numbers`` that is none.
     """
     for number in numbers:
         if type(number) is float and not math.isfinite(number):
             return None
     try:
         return _encoder().encode(value).decode()
-    except (UnicodeEncodeError, OverflowError):
+    except (UnicodeEncodeError, OverflowError, TypeError):
         return None
 
 

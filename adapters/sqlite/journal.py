@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import islice
-from math import isfinite
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -21,7 +20,7 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.sqlite import rename_schema, renames, retention, schema
-from adapters.sqlite.codec import encode_body, encode_policy, encode_snapshot
+from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.jobs import JobStore
@@ -138,9 +137,10 @@ class JournalWriter:
             (schema.RECORD, row),
             (schema.SNAPSHOT, (account, record.at, encode_snapshot(snapshot))),
         ]
-        # What is no time makes the sum what it is; counts and texts come from ``step`` and the codec.
-        times = record.at + record.dwell + (record.delay or 0) + (record.draw or 0) + (record.deadline or 0)
-        is_checked = self._named.issuperset(names) and isfinite(times)
+        # What SQLite does not have makes the sum what it is; texts come from the codec.
+        sum_ = record.at + record.dwell + (record.delay or 0) + (record.draw or 0) + (record.deadline or 0)
+        sum_ += record.attempt + record.failures
+        is_checked = self._named.issuperset(names) and -MAX_NUMBER < sum_ < MAX_NUMBER
         if not (is_checked and self._writer.offer_checked(rows)):
             await self._write_together(names, *rows)
         self._unsaved.pop(account, None)
