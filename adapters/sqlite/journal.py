@@ -158,6 +158,8 @@ class JournalWriter:
     def _save_some(self) -> None:
         """Queue snapshots of some accounts, and come back for the others."""
         self._saving = None
+        if not self._unsaved:  # each has had a record since
+            return
         accounts = list(islice(self._unsaved, _SAVED_AT_ONCE))
         with suppress(WriterBroken, WriterClosed):  # whoever writes a record is told
             stored = self._writer.offer(self._rows_of(accounts))

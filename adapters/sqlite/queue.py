@@ -116,7 +116,7 @@ class QueuedWrite:
     @property
     def slot(self) -> tuple[Statement, object] | None:
         """The key under which a later write may replace the rows of this one; None if none may."""
-        if len(self.rows) > 1:
+        if len(self.rows) != 1:
             return None
         statement, row = self.rows[0]
         return (statement, row[0]) if statement.latest else None

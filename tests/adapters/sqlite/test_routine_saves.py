@@ -1,5 +1,6 @@
 """What routine changes is kept in memory, and stored for all accounts together."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,3 +97,22 @@ async def test_writes_of_one_turn_of_the_loop_are_one_transaction(
             snapshot = made.snapshot
         await journal.flush()
         assert taken == [90]
+
+
+async def test_routine_that_records_have_overtaken_is_no_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When all that waited has been stored with records, the time to store it passes without a write or an error."""
+    monkeypatch.setattr(journal_module, "SAVE_SECONDS", 0.05)
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with a_journal(tmp_path / "engine.db") as journal:
+        await journal.save("a", attrs.evolve(HEALTHY, last_success=5.0))
+        made = decide(Snapshot(), Started(), 7.0)
+        await journal.write("a", made.record, made.snapshot)
+        with counted(monkeypatch) as writes:
+            while journal._saving is not None:
+                await anyio.sleep(0.01)
+        assert (writes, complaints) == ([], [])
+        await journal.save("a", attrs.evolve(HEALTHY, last_success=8.0))
+        with anyio.fail_after(TIMEOUT):
+            while (await journal.snapshots())["a"].last_success != 8.0:
+                await anyio.sleep(0.01)
