@@ -10,6 +10,7 @@ stored together, twice a minute and at the end; a crash loses so much of these t
 import asyncio
 import os
 import sqlite3
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import islice
@@ -25,6 +26,7 @@ from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
+from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
@@ -257,13 +259,10 @@ class JournalWriter:
 
 def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]:
     schema.check_owner(path)
+    _check_writable(path)
     connection = open_database(path)
     try:
-        if not os.access(path, os.W_OK):  # SQLite opens it all the same, and would lose what is written
-            why = "the database is read-only"
-            raise DatabaseUnusable(
-                f"{path}: {why}; make the file and its directory writable", DatabaseUnavailable(detail=why)
-            )
+        _check_writable(path)  # it may have been made just now
         schema.migrate(connection, path)
         repairs = repair_snapshots(connection, path)
         with translating_errors(path):
@@ -272,6 +271,26 @@ def _open(path: Path, memory: Memory) -> tuple[sqlite3.Connection, list[Repair]]
         connection.close()
         raise
     return connection, repairs
+
+
+def _check_writable(path: Path) -> None:
+    """Raise ``DatabaseUnusable`` for files that cannot be written: SQLite opens them, and would lose what is written.
+
+    The files beside the database get its permissions: a command that looked at it while it was read-only has left them
+    with others.
+    """
+    for each in (path, beside(path, LOG), beside(path, INDEX)):
+        with suppress(FileNotFoundError):
+            if os.access(each, os.W_OK) or not each.exists():
+                continue
+            with suppress(OSError):
+                if each is not path:
+                    each.chmod(stat.S_IMODE(path.stat().st_mode))
+            if not os.access(each, os.W_OK):
+                why = "the database is read-only"
+                raise DatabaseUnusable(
+                    f"{each}: {why}; make the file and its directory writable", DatabaseUnavailable(detail=why)
+                )
 
 
 def _read_snapshots(path: Path) -> dict[str, Snapshot]:
