@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import define, field
 
+from adapters.session.login_claim import renew_claims
 from adapters.session.owner import held_locks
 
 SETTLED_NS: Final = 2_000_000_000
@@ -31,7 +32,7 @@ class LockWatch:
         complete = time.monotonic() - self._complete >= COMPLETE_EVERY
         if complete:
             self._complete = time.monotonic()
-        found: list[tuple[Path, str]] = []
+        found: list[tuple[Path, str]] = renew_claims() if complete else []
         stamps: dict[str, tuple[int, ...] | None] = {}
         for lock in held_locks():
             if lock.directory not in stamps:

@@ -103,6 +103,27 @@ class LoginClaim:
                 with suppress(OSError):  # a full disk: the lock works without a name in it
                     _say(file, self)
 
+    def renew(self) -> str | None:
+        """Make the lock of the login again if its file was removed or replaced.
+
+        Returns what is to be said, for a sentence that goes on after "the lock ...". Raises ``OSError`` if it cannot
+        be made.
+        """
+        with _guard:
+            if self._file is None or _FILES.is_at(self._path, self._file):
+                return None
+            directory = self._path.parent
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_ours(directory):
+                return None
+            file = _FILES.retake(self._path, self._file, share=may_lock_database(directory))
+            if file is None:
+                return "for its login was removed, and another program holds it now: stop one of the two"
+            self._file = file
+            with suppress(OSError):
+                _say(file, self)
+        return None  # things in /tmp are tidied up; nothing is lost by it
+
     def release(self) -> None:
         """Let others use the login; do nothing without a claim."""
         with _guard:
@@ -148,6 +169,22 @@ def _say(file: LockedFile, claim: LoginClaim) -> None:
     file.said = lines + len(kept)
 
 
+def renew_claims() -> list[tuple[Path, str]]:
+    """Make the locks of all claims again that are gone; return the sessions of which something is to be said. Blocks.
+
+    What stands in /tmp for days is tidied up, and where there are no names a removed lock would be none.
+    """
+    found: list[tuple[Path, str]] = []
+    for claim in list(_claims.values()):
+        try:
+            said = claim.renew()
+        except OSError as exc:
+            said = f"for its login cannot be made again ({exc.strerror or type(exc).__name__})"
+        if said is not None:
+            found.append((claim.session, said))
+    return found
+
+
 def user_of_login(login: str) -> LoginUser | None:
     """Return who uses the login with this fingerprint now, in whatever process of this user; None if nobody does."""
     path = _path(login)
@@ -181,13 +218,17 @@ def _path(login: str) -> Path:
     return runtime_directory() / f"{hashlib.sha256(login.encode()).hexdigest()[:32]}.login"
 
 
+def _is_ours(directory: Path) -> bool:
+    found = directory.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+
+
 def _lock(login: str) -> tuple[LockedFile | None, LoginUser | None]:
     """Return the file that holds the lock, or who has it; neither where this machine has no place for locks."""
     path = _path(login)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.parent.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        if not _is_ours(path.parent):
             return None, None  # somebody else's: what stands there proves nothing
         share, give_up = may_lock_database(path.parent), time.monotonic() + LOCK_TIMEOUT
         while (file := _FILES.take(path, share=share)) is None:

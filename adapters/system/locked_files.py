@@ -92,6 +92,10 @@ class LockedFiles:
                 self._close_unused(file)
             return taken
 
+    def is_at(self, path: Path, file: LockedFile) -> bool:
+        """Return whether a name is that of a file still."""
+        return _identity_of(os.fspath(path)) == file.identity
+
     def release(self, path: Path, file: LockedFile) -> None:
         """Give up a name and remove it; the lock ends with the last one."""
         name = os.fspath(path)

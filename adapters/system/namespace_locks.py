@@ -63,21 +63,25 @@ class NamespaceLocks:
     _socket: socket.socket | None = field(default=None, init=False)
     _number: int = field(default=0, init=False)
 
-    def take(self, name: str) -> HeldName | Process | None:
-        """Take a name; return it, or who else holds it, or None if somebody does who cannot be found out.
-
-        Raises ``OSError`` where there is no such lock.
-        """
+    def take(self, name: str) -> HeldName | Process:
+        """Take a name; return it, or who else holds it. Raises ``OSError`` where there is no such lock."""
         if self._descriptor is None:
             self._open()
         assert self._descriptor is not None
         start = _start_of(name)
         _lock(self._descriptor, fcntl.F_OFD_SETLK, fcntl.F_RDLCK, start, self._number)
         held = HeldName(self._descriptor, start, self._number, os.getpid())
-        if (number := _holder_of(self._descriptor, start)) is None:
+        other = None
+        try:
+            if (number := _holder_of(self._descriptor, start)) is not None:
+                other = process_of(_socket_name(number))
+        except BaseException:
+            held.close()
+            raise
+        if other is None:  # nobody has it, or a process that has just ended
             return held
         held.close()
-        return process_of(_socket_name(number))  # that of a process that has just ended is nobody's
+        return other
 
     def forget(self) -> None:
         """Forget everything, in a child: the names are the parent's."""

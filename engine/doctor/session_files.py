@@ -79,7 +79,9 @@ class SessionCheck:
     def _check_login(self, found: Inspection) -> Iterator[Finding]:
         """Check that no other file's account uses this login now, in whatever program."""
         user = user_of_login(found.login) if found.login else None
-        if user is not None and Path(user.session) != self.account.session:
+        if user is None or (not user.session and found.owner is not None and found.owner.pid == user.pid):
+            return  # a name says which process has the login, and that one has this file
+        if Path(user.session) != self.account.session:
             text = f"its login is in use by {user}"
             yield Finding(self.account.name, False, text, "end that program, or log this account in by itself")
 
