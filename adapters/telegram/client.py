@@ -11,6 +11,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from typing import Any, Self
 
 from telethon import errors, utils
@@ -232,6 +233,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
                 if not isinstance(classify(exc), OF_ACCOUNT):
                     raise
                 self.limit = exc
+                self._init_request = copy(self._init_request)  # the limit's own still says of which kind it is
             else:
                 return
         await super()._begin()

@@ -17,8 +17,10 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector, TelegramLink
+from adapters.telegram.classify import kind_of
 from states import Event
 from states.events import (
+    AccountLimited,
     AuthKeyUnknown,
     AuthRejected,
     Connected,
@@ -362,6 +364,24 @@ async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(harne
     assert [type(event) for event in flooded] == [FloodWait, ProbeAnswered]
     assert [type(event) for event in alive] == [ProbeAnswered]
     assert [type(event) for event in silent] == [TimedOut]
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "limit"), [(420, "FLOOD_WAIT_30", FloodWait), (403, "USER_RESTRICTED", AccountLimited)]
+)
+async def test_a_limit_that_is_met_at_the_connect_is_of_the_proof_s_kind(
+    harness: DatacenterHarness, code: int, text: str, limit: type[Event]
+) -> None:
+    """Telethon's request, which follows it, begins the connection, and does not change what the limit holds."""
+    async with harness as dc:
+        link = harness.connector().link(1)
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=code, text=text, times=1))
+        events = await link.open(timeout=TIMEOUT)
+        began_with = kind_of(link.client.limit.request)
+        await link.close(timeout=TIMEOUT)
+    assert [type(event) for event in events] == [limit, Connected]
+    assert began_with == "GetState"
+    assert getattr(events[0], "request", "GetState") == "GetState"
 
 
 async def test_telethon_s_write_transaction_ends_within_a_moment(harness: DatacenterHarness) -> None:
