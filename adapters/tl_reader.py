@@ -24,6 +24,7 @@ MAX_CONTAINER_MESSAGES: Final = 1020
 """Source: https://core.telegram.org/mtproto/service_messages#containers"""
 GZIP: Final = 16 + zlib.MAX_WBITS
 _NUMBER: Final = struct.Struct("<I")
+_PACKED: Final = _NUMBER.pack(GzipPacked.CONSTRUCTOR_ID)
 
 
 class HostileData(BufferError):
@@ -112,10 +113,13 @@ class BoundedReader(BinaryReader):  # type: ignore[misc]  # Telethon ships no ty
         return list(super().tgread_vector())
 
     def _read_packed(self) -> Any:
-        if self._packed:
-            raise ValueError("a packed message holds another packed one")
+        if self._packed:  # a message of a packed container: each message of that can be read by itself
+            raise ValueError("a packed container holds a packed message")
         self.read(4)
-        return BoundedReader(self._budget.unpack(self.tgread_bytes()), self._budget, packed=True).tgread_object()
+        unpacked = self._budget.unpack(self.tgread_bytes())
+        if unpacked[:4] == _PACKED:
+            raise HostileData("a packed message holds another packed one")
+        return BoundedReader(unpacked, self._budget, packed=True).tgread_object()
 
     def _read_container(self) -> MessageContainer:
         self._budget.containers -= 1

@@ -17,6 +17,7 @@ from tests.timeouts import TIMEOUT
 TRICKS = {
     "gzip_bomb": "more than 4,194,304 bytes",
     "gzip_result": "more than 4,194,304 bytes",
+    "packed": "holds another packed one",
     "container": "a container claims to have 100,000 messages",
     "nesting": "within more than 64 others",
     "entities": "more than 4,194,304 bytes",
