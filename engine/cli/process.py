@@ -21,6 +21,8 @@ EXIT_BAD_ENVIRONMENT: Final = 2
 EXIT_BAD_WORDS: Final = 2
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
+USER_MODULES: Final = "engine.work.modules"
+"""What imports the modules of the user that a config names."""
 WIDTHS: Final = {"COLUMNS": (40, 1000), "LINES": (10, 1000)}
 """The sizes of a terminal that are believed; a page for a narrower one has no words left."""
 
@@ -39,9 +41,10 @@ def _end(code: int) -> NoReturn:
     """End the process without taking the interpreter apart, which takes a sixth of a short command's time.
 
     Whatever was registered for the end is done first, and the streams are flushed again. Where there are other threads,
-    or the output has failed, Python ends the process as it does.
+    where the output has failed, or where modules of the user's may have left files that are written as Python takes
+    them apart, Python ends the process as it does.
     """
-    if threading.active_count() > 1 or streams.output_failure() is not None:
+    if threading.active_count() > 1 or USER_MODULES in sys.modules or streams.output_failure() is not None:
         sys.exit(code)
     atexit._run_exitfuncs()
     if streams.finish() is not None:
