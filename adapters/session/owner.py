@@ -78,6 +78,8 @@ class OwnerLock:
     looked_at: tuple[int, ...] | None = field(default=None, init=False, repr=False)
     """``LockWatch``'s: what the directory was like when the lock was last found in its place."""
     directory: str = field(init=False, repr=False)
+    _within: str = field(default="", init=False, repr=False)
+    """The directory that a relative path counted from when the lock was taken: the program may go to another one."""
     _guard: threading.RLock = field(factory=threading.RLock, init=False, repr=False)
 
     @directory.default
@@ -97,7 +99,8 @@ class OwnerLock:
         """
         if self.held:
             return
-        give_up, path = time.monotonic() + timeout, lock_path(self.session)
+        self._within = "" if self.session.is_absolute() else sys.intern(os.getcwd())
+        give_up, path = time.monotonic() + timeout, self._path
         while (file := self._take_file()) is None or not self.lock_data():
             if file is not None:  # the lock file was removed, and the session is in use all the same
                 with _HELD_LOCK:
@@ -108,12 +111,16 @@ class OwnerLock:
         self._hold(file)
         _LOCKS.add(self)
 
+    @property
+    def _path(self) -> Path:
+        return Path(self._within, lock_path(self.session))
+
     def _take_file(self, former: LockedFile | None = None) -> LockedFile | None:
         """Return the lock file, locked by this process, or None if another one has it; ``former`` was it before.
 
         The lock files of a directory are one file where a lock ends with its own descriptor only.
         """
-        path, share = lock_path(self.session), may_lock_database(self.session.parent)
+        path, share = self._path, may_lock_database(self.session.parent)
         with _HELD_LOCK:
             if former is not None:
                 return _LOCK_FILES.retake(path, former, share=share)
@@ -163,7 +170,7 @@ class OwnerLock:
                 return None
             if not self.lock_data():
                 return "is held by another program: stop one of the two"
-            if _identity_of(lock_path(self.session)) == self._file.identity:
+            if _identity_of(self._path) == self._file.identity:
                 return None
             file = self._take_file(self._file)
             if file is None:
@@ -198,7 +205,7 @@ class OwnerLock:
             with _HELD_LOCK:
                 _LOCKS.discard(self)
                 self._let_data_go()
-                _LOCK_FILES.release(lock_path(self.session), file)
+                _LOCK_FILES.release(self._path, file)
 
     def _let_data_go(self) -> None:
         if self._identity is not None:
