@@ -92,6 +92,12 @@ class WriteBehind:
             self._draining = False
             return len(self._unsaved())
 
+    @property
+    def unsaved(self) -> bool:
+        """Whether a file waits to be written."""
+        with self._changed:
+            return bool(self._unsaved())
+
     def _unsaved(self) -> list[_QueuedFile]:
         return [queued for queued in self._files.values() if queued.busy or queued.file.unsaved]
 

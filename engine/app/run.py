@@ -15,6 +15,7 @@ import structlog
 from rich.console import Console
 
 from adapters.sandbox import SandboxError
+from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from adapters.system import raise_limit
@@ -38,7 +39,7 @@ CANNOT_RUN = (SandboxError, StorageError)
 """The errors that end a run; the text of each is a sentence for the operator."""
 
 _MAX_EXIT = 5.0
-"""Seconds from the end of a run to the end of its process."""
+"""Seconds from the end of a run to the end of its process; twice as many while a session waits to be written."""
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -162,6 +163,8 @@ def _end_within(code: int) -> None:
 
     def end() -> None:
         time.sleep(_MAX_EXIT)
+        if writer.shared.unsaved:  # Python's exit tries for a while, and says what could not be written
+            time.sleep(_MAX_EXIT)
         failure = streams.finish()
         os._exit(code if failure is None else streams.EXIT_OUTPUT_LOST)
 
