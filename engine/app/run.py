@@ -140,6 +140,9 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         # Some of the user's work cannot be cancelled, and the end of the loop would wait for it for ever.
         sys.stdout.flush()
         os._exit(code)
+    if config.work.modules:
+        # So that Python, as it ends, finds what these modules have in cycles, such as files that wait to be written.
+        gc.unfreeze()
     _end_within(code)
     return code
 

@@ -28,15 +28,31 @@ async def note(job, client):
 """
 
 
+def holdfast(directory: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Write the config and its module, and run a command in a process of its own."""
+    (directory / "config.yaml").write_text(CONFIG)
+    (directory / "mine.py").write_text(MODULE)
+    command = "import sys; sys.path.insert(0, sys.argv.pop()); from engine.__main__ import holdfast; holdfast()"
+    return subprocess.run(
+        [sys.executable, "-c", command, *words, str(ROOT)],
+        cwd=directory, capture_output=True, text=True, timeout=TIMEOUT, check=False,
+    )  # fmt: skip
+
+
+def has_tidied(directory: Path) -> bool:
+    """Return whether what the module wrote is there, and its temporary file is not."""
+    return (directory / "written.txt").read_text() == "imported" and not list(directory.glob("temporary-*"))
+
+
 def test_files_of_the_users_modules_are_written_and_removed_at_the_end_of_jobs_add(tmp_path: Path) -> None:
     """What a module has written into an open file is there after the command, and its temporary files are not."""
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    (tmp_path / "mine.py").write_text(MODULE)
-    command = "import sys; sys.path.insert(0, sys.argv.pop()); from engine.__main__ import holdfast; holdfast()"
-    done = subprocess.run(
-        [sys.executable, "-c", command, "jobs", "add", "note", str(ROOT)],
-        cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT, check=False,
-    )  # fmt: skip
+    done = holdfast(tmp_path, "jobs", "add", "note")
     assert (done.returncode, done.stdout, done.stderr) == (0, "job 1\n", "")
-    assert (tmp_path / "written.txt").read_text() == "imported"
-    assert list(tmp_path.glob("temporary-*")) == []
+    assert has_tidied(tmp_path)
+
+
+def test_files_of_the_users_modules_are_written_and_removed_at_the_end_of_a_run(tmp_path: Path) -> None:
+    """A run ends so, too, though it keeps the collector away from all that was imported."""
+    done = holdfast(tmp_path, "run", "--for", "100ms")
+    assert done.returncode == 0, done.stderr
+    assert has_tidied(tmp_path)
