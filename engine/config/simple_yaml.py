@@ -46,7 +46,7 @@ class _LineBuilder:
     def __init__(self, text: str, max_nodes: int) -> None:
         self._lines = _split(text)
         self._line: Line | None = next(self._lines, None)
-        self._left = max_nodes
+        self._left = max_nodes - 1  # the whole is a value, too
 
     def build(self) -> dict[str, Any]:
         first = self._line

@@ -1,6 +1,5 @@
 """The reading of simple YAML gives what PyYAML gives, and leaves the rest to it."""
 
-import re
 from typing import Any
 
 import pytest
@@ -106,15 +105,26 @@ def test_thousands_of_accounts_are_simple() -> None:
     assert found["accounts"][4999] == {"name": "Account 4999", "session": "s/4999"}
 
 
-@pytest.mark.parametrize("lines", [MAX_NODES // 2, MAX_NODES // 2 + 1])
-def test_the_bound_on_values_is_that_of_the_library(lines: int) -> None:
-    """A text with more keys and values than a config may have is left to the library, which refuses it."""
-    text = "".join(f"k{i}: 1\n" for i in range(lines))
-    if not re.search("k50000", text):
-        assert len(read_simple(text, MAX_NODES)) == lines
-        return
+COUNTED = {
+    "a: 1\n": 3,
+    "a:\n": 3,
+    "a: 1\nb: {c: 1, d: 2}\n": 9,
+    "a:\n  b: 1\n  c:\n    d: 1\n": 9,
+    "a:\n- b: 1\n  c: 2\n- {b: 1}\n": 11,
+}
+"""Texts, and how many values each has, keys and the whole among them."""
+
+
+@pytest.mark.parametrize(("text", "values"), COUNTED.items())
+def test_the_bound_on_values_is_that_of_the_library(text: str, values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library refuses for its many values is not read simply: the line of a mistake could not be found."""
+    monkeypatch.setattr("engine.config.careful_yaml.MAX_NODES", values)
+    assert read_simple(text, values) == read_carefully(text)[0]
+    monkeypatch.setattr("engine.config.careful_yaml.MAX_NODES", values - 1)
+    with pytest.raises(Unreadable):
+        read_carefully(text)
     with pytest.raises(NotSimple):
-        read_simple(text, MAX_NODES)
+        read_simple(text, values - 1)
 
 
 def test_a_deep_text_is_left_to_the_library() -> None:
