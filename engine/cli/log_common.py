@@ -46,7 +46,9 @@ def journal_accounts(reader: JournalReader, pattern: str, *, others: Iterable[st
 def tell_unreadable(rows: Sequence[UnreadableRow]) -> None:
     """Say on stderr how many rows of the journal were left out, and which is the first."""
     if rows:
-        where = f"entry {rows[0].seq}" if rows[0].seq else f"what is stored of {rows[0].account}"
+        where = (
+            f"entry {rows[0].seq}" if rows[0].seq else f"what is stored of {rows[0].account or 'an unknown account'}"
+        )
         count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
         said = f"⚠️ {count} of the journal cannot be read, and left out; the first is {where}: {rows[0].why}"
         print(one_line(said), file=sys.stderr)
