@@ -92,6 +92,11 @@ class Runner:
             return None
         return self.link.client
 
+    @property
+    def over(self) -> bool:
+        """Whether the life's last decision was made, and its link is closed; the session may still be written."""
+        return self._over
+
     async def post(self, event: Event) -> None:
         """Put an event into the account's mailbox, waiting for room. After the end of the life it does nothing."""
         await self._mailbox.post(event)

@@ -86,7 +86,10 @@ class Supervisor:
                 self._fleet.start_soon(runner.post, event)
 
     async def run(self) -> bool:
-        """Run the fleet until the stop; return whether every account ended by itself within the grace."""
+        """Run the fleet until the stop; return whether every account closed its connection within the grace.
+
+        What is only still writing a session then has its own deadline.
+        """
         orderly = False
         async with anyio.create_task_group() as fleet:
             self._fleet = fleet
@@ -99,6 +102,7 @@ class Supervisor:
                     for runner in self.runners.values():
                         closing.start_soon(self._end, runner)
                 orderly = True
+            orderly = orderly or all(runner.ended.is_set() or runner.over for runner in self.runners.values())
             fleet.cancel_scope.cancel()
         return orderly
 

@@ -88,3 +88,18 @@ async def test_an_account_that_cannot_end_does_not_keep_the_engine() -> None:
     orderly, took = await _stop_and_time(FakeConnector(), StuckJournal())
     assert not orderly
     assert took <= 15 + STOP_MARGIN + 1
+
+
+@define
+class SlowToSettle(FakeConnector):
+    """A connector whose session takes longer to write than the grace."""
+
+    async def settle(self) -> None:
+        """Write for 30 s."""
+        await anyio.sleep(30)
+
+
+async def test_a_session_that_is_still_written_is_no_connection_that_was_dropped() -> None:
+    """Thousands of sessions on a busy machine may take longer than the grace; their connections are closed."""
+    orderly, _ = await _stop_and_time(SlowToSettle(close_takes=15.5), MemoryJournal())
+    assert orderly
