@@ -70,6 +70,15 @@ def say(*sentences: str) -> None:
     print("\n".join(map(one_line, sentences)))
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the operator named. Raises ``OSError`` with its name, also where the disk is full."""
+    try:
+        path.write_bytes(content)
+    except OSError as exc:
+        exc.filename = exc.filename or str(path)
+        raise
+
+
 def is_config(word: str) -> bool:
     """Return whether a word that stands alone is the path of a config, and not a name."""
     return word.endswith((".yaml", ".yml"))

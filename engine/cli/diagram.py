@@ -16,6 +16,7 @@ from engine.cli.common import (
     fail,
     one_account,
     reporting_errors,
+    write_output,
 )
 from engine.cli.declared import Parameter
 from engine.cli.log_common import tell_unreadable
@@ -92,7 +93,7 @@ def _standing(at: AccountStatus) -> str:
 
 def _write_drawing(content: bytes, form: str, output: Path | None) -> None:
     if output is not None:
-        output.write_bytes(content)
+        write_output(output, content)
         return
     if form == "png" and sys.stdout.isatty():
         fail(EXIT_BAD_INPUT, "a terminal cannot show --format png; write it to a file with -o machine.png")

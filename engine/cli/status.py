@@ -22,6 +22,7 @@ from engine.cli.common import (
     fail,
     match_accounts,
     reporting_errors,
+    write_output,
 )
 from engine.cli.declared import Parameter
 from engine.cli.stored_status import account_statuses, read_info
@@ -154,7 +155,7 @@ def status(
         if picture is not None:
             from engine.console.svg import svg  # noqa: PLC0415 - as above
 
-            picture.write_text(svg(seen.page, engine_command("status", config)), "utf-8")
+            write_output(picture, svg(seen.page, engine_command("status", config)).encode())
         if as_json:
             print(json_text(seen.data, indent=2))
         elif picture is None:
