@@ -152,7 +152,8 @@ class LoginClaim:
         self._close()
 
     def __del__(self) -> None:
-        self._close()
+        if _FILES is not None:  # Python takes this module apart, and the kernel drops the locks
+            self._close()
 
 
 def _say(file: LockedFile, claim: LoginClaim) -> None:

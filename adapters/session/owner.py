@@ -215,7 +215,8 @@ class OwnerLock:
         self._data = self._identity = None
 
     def __del__(self) -> None:
-        self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
+        if _HELD_LOCK is not None:  # Python takes this module apart, and the kernel drops the lock
+            self.release()  # the session was forgotten, not closed: nothing else can release the lock any more
 
 
 def held_locks() -> "list[OwnerLock]":
