@@ -224,13 +224,14 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     async def _begin(self) -> None:
         """Begin the connection with the proof, which saves a request: Telethon's own first one only begins it.
 
-        A limit may have kept the datacenter from taking note of the beginning; then Telethon's request follows.
+        A limit of the account may have kept the datacenter from taking note of the beginning; then Telethon's request
+        follows. A flood wait ends the attempt: nothing is sent before it is over.
         """
         if self.proof is not None:
             try:
                 await self._introduce(self.proof)
             except errors.RPCError as exc:
-                if not isinstance(classify(exc), OF_ACCOUNT):
+                if not isinstance(classify(exc), AccountLimited):
                     raise
                 self.limit = exc
                 self._init_request = copy(self._init_request)  # the limit's own still says of which kind it is

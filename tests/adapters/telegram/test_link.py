@@ -366,22 +366,28 @@ async def test_a_flood_wait_is_an_answer_and_while_it_lasts_a_ping_must_do(harne
     assert [type(event) for event in silent] == [TimedOut]
 
 
-@pytest.mark.parametrize(
-    ("code", "text", "limit"), [(420, "FLOOD_WAIT_30", FloodWait), (403, "USER_RESTRICTED", AccountLimited)]
-)
-async def test_a_limit_that_is_met_at_the_connect_is_of_the_proof_s_kind(
-    harness: DatacenterHarness, code: int, text: str, limit: type[Event]
-) -> None:
-    """Telethon's request, which follows it, begins the connection, and does not change what the limit holds."""
+async def test_a_flood_wait_that_is_met_at_the_connect_ends_the_attempt(harness: DatacenterHarness) -> None:
+    """It is of the proof's kind, and no second request is sent before it is over, also with a session without state."""
     async with harness as dc:
         link = harness.connector().link(1)
-        await dc.inject(Fault(FaultKind.RPC_ERROR, code=code, text=text, times=1))
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=420, text="FLOOD_WAIT_30", times=1))
         events = await link.open(timeout=TIMEOUT)
-        began_with = kind_of(link.client.limit.request)
+        sent = dc.stats()["requests"]
         await link.close(timeout=TIMEOUT)
-    assert [type(event) for event in events] == [limit, Connected]
-    assert began_with == "GetState"
-    assert getattr(events[0], "request", "GetState") == "GetState"
+    assert [(type(event), getattr(event, "request", "")) for event in events] == [(FloodWait, "GetState")]
+    assert sent == {"updates.getState": 1}
+
+
+async def test_a_limited_account_is_connected_all_the_same(harness: DatacenterHarness) -> None:
+    """Telethon's request then begins the connection, and what was limited is still said to be the proof."""
+    async with harness as dc:
+        link = harness.connector().link(1)
+        await dc.inject(Fault(FaultKind.RPC_ERROR, code=403, text="USER_RESTRICTED", times=1))
+        events = await link.open(timeout=TIMEOUT)
+        limited = kind_of(link.client.limit.request)
+        await link.close(timeout=TIMEOUT)
+    assert [type(event) for event in events] == [AccountLimited, Connected]
+    assert limited == "GetState"
 
 
 async def test_telethon_s_write_transaction_ends_within_a_moment(harness: DatacenterHarness) -> None:
