@@ -151,6 +151,11 @@ def _stat_one(path: str) -> tuple[int, int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
+def inode_of(stamp: StatStamp) -> tuple[int, int] | None:
+    """Return device and inode of the file that had a stamp; None if there was no file."""
+    return stamp[0] and stamp[0][:2]
+
+
 def load(database: sqlite3.Connection, columns: Columns | None = None) -> Contents:
     """Return everything that a session file holds, of whatever schema; ``columns`` if they are known.
 

@@ -44,6 +44,8 @@ WRITE_ERRORS: Final = (sqlite3.Error, OSError, MemoryError, NotASession, Session
 """What a commit may meet outside this program; anything else is a bug."""
 MAX_ROWS: Final = 10_000
 """Rows that may wait to be written before an answer with more of them is held up."""
+MAX_READS: Final = 3
+"""How often a file is read that is being changed."""
 MAX_OPEN: Final = 64
 """Files that stay open between two commits."""
 
@@ -132,12 +134,12 @@ class LiveFile:
         try:
             if self._stamp == files.stat_stamp(self.path):
                 return False
-            contents = self._read()
+            contents, stamp = self._read_settled()
         except BaseException:
             if fresh:
                 self._release()
             raise
-        return self._take_over(contents, fresh=fresh, adopt=adopt)
+        return self._take_over(contents, stamp, fresh=fresh, adopt=adopt)
 
     def _own(self, *, create: bool) -> None:
         missing = FileNotFoundError(2, "there is no such session file", str(self.path))
@@ -168,8 +170,8 @@ class LiveFile:
         self._unlocked = False
         self._lock.release()
 
-    def _take_over(self, contents: Contents, *, fresh: bool, adopt: bool) -> bool:
-        """Decide between memory and what was read; return whether memory was replaced."""
+    def _take_over(self, contents: Contents, stamp: files.StatStamp, *, fresh: bool, adopt: bool) -> bool:
+        """Decide between memory and what a file of this stamp held; return whether memory was replaced."""
         key, known = contents.identity.key, self._key
         first = self._stamp is None
         if not first and key != known and not adopt:
@@ -182,8 +184,8 @@ class LiveFile:
             other = first or key != known or not (self.contents.dirty or not fresh)
             if other:
                 self.contents = contents
-            self._key, self._inode, self._damaged = key, self._find_inode(), None
-            self._stamp = files.stat_stamp(self.path)
+            self._key, self._inode, self._damaged = key, files.inode_of(stamp), None
+            self._stamp = stamp
         return other
 
     def touch(self) -> None:
@@ -229,6 +231,18 @@ class LiveFile:
         return True
 
     # --- reading -----------------------------------------------------------------------------------------------------
+
+    def _read_settled(self) -> tuple[Contents, files.StatStamp]:
+        """Read the file, and return its stamp, too: what takes its place meanwhile is read, or not taken for read.
+
+        Reading may itself change a file, such as one whose writer was killed; the next time it does not.
+        """
+        for _ in range(MAX_READS):
+            stamp = files.stat_stamp(self.path)
+            contents = self._read()
+            if files.stat_stamp(self.path) == stamp:
+                break
+        return contents, stamp
 
     def _read(self) -> Contents:
         try:
@@ -320,7 +334,7 @@ class LiveFile:
         with self._guard:
             if self._key == key:  # otherwise the program has adopted another login meanwhile
                 self._key = key if changes.identity is None else changes.identity.key
-                self._stamp = files.stat_stamp(self.path)
+                self._note_stamp()
 
     def _connect(self) -> sqlite3.Connection:
         """Return a connection to the file that has the name now."""
@@ -351,7 +365,13 @@ class LiveFile:
             with suppress(sqlite3.Error):
                 database.close()  # which moves the rows in the log into the file
             if current:
-                self._stamp = files.stat_stamp(self.path)
+                self._note_stamp()
+
+    def _note_stamp(self) -> None:
+        """Note that the file is as memory is; not if another one has taken its place in this moment."""
+        stamp = files.stat_stamp(self.path)
+        if files.inode_of(stamp) == self._inode:
+            self._stamp = stamp
 
     def _finish_visit(self, waiting: "list[Future[None]]") -> float | None:
         """Close what is not needed once everything is written, and resolve ``waiting``; return when to come again."""
