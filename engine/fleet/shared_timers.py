@@ -61,7 +61,7 @@ class SharedTimers:
         timers = self._slots.pop(due).timers
         self._count -= len(timers)
         for timer in timers:
-            loop.call_soon(timer.callback)  # each for itself: one that fails is no other's
+            loop.call_soon(timer.go_off)  # each for itself: one that fails is no other's
 
     def remove(self, timer: "SharedTimer") -> None:
         """Forget a timer; do nothing if it went off already."""
@@ -90,7 +90,14 @@ class SharedTimer:
     shared: SharedTimers
     due: float
     callback: Callable[[], None]
+    cancelled: bool = field(default=False, init=False)
 
     def cancel(self) -> None:
-        """Let it not go off."""
+        """Let it not go off, also if its turn has come in this very turn of the loop."""
+        self.cancelled = True
         self.shared.remove(self)
+
+    def go_off(self) -> None:
+        """Call back, unless another one of the same turn has cancelled this one."""
+        if not self.cancelled:
+            self.callback()

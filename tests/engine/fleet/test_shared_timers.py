@@ -83,3 +83,22 @@ async def test_one_that_fails_is_no_other_ones_failure() -> None:
     with anyio.fail_after(TIMEOUT):
         await called.wait()
     assert [type(exc) for exc in failed] == [ValueError]
+
+
+async def test_a_timer_that_another_of_the_same_turn_cancels_does_not_go_off() -> None:
+    """As with the loop's own timers, also when both are due together."""
+    timers = SharedTimers()
+    went_off: list[str] = []
+    second = None
+
+    def first() -> None:
+        went_off.append("first")
+        assert second is not None
+        second.cancel()
+
+    for _ in range(FEW):
+        timers.call_later(10 * DELAY, lambda: None)
+    timers.call_later(DELAY, first)
+    second = timers.call_later(DELAY, lambda: went_off.append("second"))
+    await anyio.sleep(DELAY + 1)
+    assert went_off == ["first"]
