@@ -253,7 +253,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     def _begin_updates(self) -> None:
         """Let Telethon's update loop run until there is nothing for it."""
         if self.is_connected() and (self._updates_handle is None or self._updates_handle.done()):
-            self._updates_handle: Any = self.loop.create_task(self._update_loop())
+            self._updates_handle = self.loop.create_task(self._update_loop())
 
     def _rest_from_updates(self) -> None:
         """Let the loop begin again when an update comes, and when Telethon would look for missing ones."""

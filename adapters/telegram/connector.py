@@ -182,23 +182,14 @@ class TelegramConnector:
 
         ``proxy`` has no default, so that no caller bypasses the proxies by mistake.
         """
-        if kind is LinkClient:
-            return LinkClient(
-                session,
-                self.api_id,
-                self.api_hash,
-                connection=connection_class(proxy),
-                proxy=proxy,
-                timeout=timeout,
-                logger=self.logger,
-            )
+        common: dict[str, Any] = {"connection": connection_class(proxy), "proxy": proxy, "timeout": timeout}
+        if kind is LinkClient:  # it has the rest by itself
+            return LinkClient(session, self.api_id, self.api_hash, logger=self.logger, **common)
         client = kind(
             session,
             self.api_id,
             self.api_hash,
-            connection=connection_class(proxy),
-            proxy=proxy,
-            timeout=timeout,
+            **common,
             use_ipv6=":" in (session.server_address or ""),  # otherwise Telethon gives the session another datacenter
             auto_reconnect=False,
             connection_retries=retries,
