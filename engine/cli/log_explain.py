@@ -17,9 +17,10 @@ from engine.console import journal_lines
 from engine.console.format import date_and_time
 from engine.console.safe_text import json_text, one_line
 from engine.console.status import STATE_STYLES
-from engine.journal.explain import Explanation, GuardAnswer
+from engine.journal.explain import Explanation
 from engine.journal.explain import explain as explained
 from states import Entry
+from states.answers import GuardAnswer
 
 NEIGHBOURS = 3
 """Number of the account's entries that are shown before, and after."""

@@ -1,74 +1,21 @@
 """Explains why the machine did what it did: one record of the journal is decided again, with all that it depends on."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from engine.journal.replay import Beginning, EventOf, UnreadableEvent
 from states import ROWS, Entry, Event, Policy, Row, Snapshot, State
+from states.answers import GuardAnswer, ask_guards
 from states.events import Failure, FloodWait
-from states.guards import Moment, schedule_of, streak_after
+from states.guards import Moment
 from states.redo import differences, redo
 from states.schedules import Backoff
 from states.step import number_of_wait
 
 ROW_BY_NAME = {row.name: row for row in ROWS}
-
-Reader = Callable[[Moment], Any]
-
-
-def _of_event(name: str) -> tuple[str, Reader]:
-    return f"event.{name}", lambda moment: getattr(moment.event, name, None)
-
-
-def _of_snapshot(name: str) -> tuple[str, Reader]:
-    return name, lambda moment: getattr(moment.snapshot, name)
-
-
-def _of_schedule(name: str) -> tuple[str, Reader]:
-    return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
-
-
-_CAUSE: tuple[str, Reader] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
-_STREAK: tuple[str, Reader] = ("streak with this one", streak_after)
-_FAILURES: tuple[str, Reader] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
-
-GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
-    "stale": (_of_event("generation"), _of_snapshot("generation")),
-    "foreign": (_of_event("link"), _of_snapshot("link")),
-    "new_credentials": (_of_event("credentials"), _of_snapshot("credentials")),
-    "under_way": (_of_snapshot("link"),),
-    "stable": (_of_snapshot("stable"),),
-    "patience_left": (_of_snapshot("silences"), ("timeout.patience", lambda moment: moment.policy.timeout.patience)),
-    "of_request": (_of_event("what"),),
-    "told": (_of_snapshot("exhausted"),),
-    "doubts_key": (_CAUSE, _of_snapshot("deadline")),
-    "out_of_tries": (_FAILURES, _STREAK, _of_schedule("tries"), _of_schedule("then")),
-    "exhausted": (_of_snapshot("exhausted"), _FAILURES, _of_schedule("tries")),
-    "parked": (_of_snapshot("state"), _of_snapshot("deadline")),
-    "flooded": (_CAUSE,),
-    "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
-    "limited": (_of_snapshot("limited"),),
-    "worth_telling": (
-        _of_event("waited"),
-        ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),
-        ("database", lambda moment: moment.snapshot.database and moment.snapshot.database.event),
-        ("database.told", lambda moment: moment.snapshot.database and moment.snapshot.database.told),
-    ),
-}
-"""The values that each guard depends on, each with its name and how to read it."""
-
-
-@frozen(kw_only=True)
-class GuardAnswer:
-    """A guard that was asked: its question, the values that it saw, and its answer."""
-
-    guard: str
-    question: str
-    saw: dict[str, Any]
-    holds: bool
 
 
 @frozen(kw_only=True)
@@ -122,7 +69,7 @@ def explain(
         except UnreadableEvent as exc:
             doubt = str(exc)
         else:
-            asked = _asked(Moment(snapshot, event, entry.at, life.policy))
+            asked = ask_guards(Moment(snapshot, event, entry.at, life.policy))
             arithmetic = arithmetic_of(entry, event, made.snapshot, life.policy)
             wrong = differences(made.record, entry)
             if wrong:
@@ -159,23 +106,6 @@ def _reconstructed(
             return None, f"the replay parts from the journal at {record.seq} already; 'log replay' says how"
         snapshot = made.snapshot
     return snapshot, None
-
-
-def _asked(moment: Moment) -> tuple[GuardAnswer, ...]:
-    asked = []
-    for row in ROWS:
-        if row.source is not moment.snapshot.state or row.event is not type(moment.event):
-            continue
-        if row.when is None:
-            break
-        saw = {name: read(moment) for name, read in GUARD_INPUTS[row.when.__name__]}
-        holds = row.when(moment)
-        asked.append(
-            GuardAnswer(guard=row.when.__name__, question=(row.when.__doc__ or "").strip(), saw=saw, holds=holds)
-        )
-        if holds:
-            break
-    return tuple(asked)
 
 
 # --- the arithmetic of waits -----------------------------------------------------------------------------------------

@@ -9,8 +9,9 @@ import pytest
 from attrs import asdict, field, frozen
 
 from engine.cli.log_explain import as_data, as_text
-from engine.journal.explain import GUARD_INPUTS, arithmetic_of, explain
+from engine.journal.explain import arithmetic_of, explain
 from states import ROWS, Entry, Event, Policy, Record, Snapshot, State, step
+from states.answers import GUARD_INPUTS
 from states.events import DatabaseLocked, FloodWait, NetworkLost, TransportFlood
 from states.schedules import Backoff, BackoffSchedules
 from tests.engine.journal.conftest import Run
