@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
+
+from tests.simulation.evidence import Verdict
 
 
 @frozen
@@ -26,18 +27,18 @@ class Happening:
 class Outcome:
     """A run that came to its end. The same story on the same commit gives an equal one.
 
-    ``verdicts`` are broken promises, as mappings with at least ``judge``, ``text`` and ``at``: the process that ran the
-    story writes its outcome as JSON, and the one that started it reads it.
+    The process that ran the story writes it as JSON, and the one that started it reads it.
     """
 
     digest: str
     """SHA-256 of ``journal``."""
     journal: str = field(repr=False)
     """Every row of the engine's database that a run leaves, as text: one line each."""
-    verdicts: Sequence[Mapping[str, Any]] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    """The promises that were broken."""
     counters: Mapping[str, float] = field(factory=dict)
     """What was counted: requests, updates, sends, kills, ``incident.KIND`` for each that was injected, …"""
-    happenings: Sequence[Happening] = field(default=(), repr=False)
+    happenings: tuple[Happening, ...] = field(default=(), repr=False)
 
     @staticmethod
     def digest_of(journal: str) -> str:
@@ -49,7 +50,7 @@ class Outcome:
         plain = {
             "digest": self.digest,
             "journal": self.journal,
-            "verdicts": [dict(verdict) for verdict in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
             "counters": dict(self.counters),
             "happenings": [[each.at, each.who, each.text, each.to] for each in self.happenings],
         }
@@ -62,7 +63,7 @@ class Outcome:
         return cls(
             digest=plain["digest"],
             journal=plain["journal"],
-            verdicts=tuple(plain["verdicts"]),
+            verdicts=tuple(Verdict(**each) for each in plain["verdicts"]),
             counters=plain["counters"],
             happenings=tuple(Happening(*each) for each in plain["happenings"]),
         )
