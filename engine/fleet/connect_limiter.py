@@ -6,17 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
-from attrs import define, field
+from attrs import Factory, define, field
 
 from engine.fleet.stagger import AutoStagger
-
-CANARY_PAUSES = (1.0, 2.0, 4.0, 5.0)
-"""Seconds from the end of the first, second, … failed canary to the next one; the last value repeats."""
-
-CANARY_GRACE = 5.0
-"""Seconds that the queue waits for a canary. Then another one starts beside it: only the first may be in trouble."""
-
-FOREVER = float("inf")
+from engine.fleet.turns import Turns
 
 _Waiter = asyncio.Future[bool]
 """Gets a turn, and whether that is a canary's."""
@@ -28,19 +21,16 @@ class ConnectLimiter:
 
     First come, first served. An account keeps its turn for the whole attempt, so the attempt's patience limits it.
     During an outage (``one_by_one``) only a canary may connect, and the queue waits for it. The limiter needs no task
-    of its own: whatever changes, it gives turns to the first waiters, or sets one timer for the next turn.
+    of its own: whatever changes, it gives turns to the first waiters, or sets one timer for the next turn. When a turn
+    is due is decided in ``turns``.
     """
 
     at_once: int
     stagger: float | AutoStagger
+    _turns: Turns = field(default=Factory(lambda self: Turns(self.at_once, self.stagger), takes_self=True), init=False)
     _queue: OrderedDict[_Waiter, None] = field(factory=OrderedDict, init=False)
     """What each waiter waits for: one for all of them would be slow to cancel."""
-    _connecting: int = field(default=0, init=False)
-    _canaries: int = field(default=0, init=False)
-    _next_start: float = field(default=-FOREVER, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
-    _outage: bool = field(default=False, init=False)
-    _failed_canaries: int = field(default=0, init=False)
 
     @property
     def waiting(self) -> int:
@@ -58,14 +48,12 @@ class ConnectLimiter:
 
     def one_by_one(self) -> None:
         """From now on let one account connect at a time, the first at once; attempts under way continue."""
-        self._outage, self._failed_canaries = True, 0
-        self._next_start = anyio.current_time()
+        self._turns.begin_outage(anyio.current_time())
         self._give_turns()
 
     def all_go(self) -> None:
         """Go back to the limit and the stagger."""
-        self._outage = False
-        self._next_start = anyio.current_time()
+        self._turns.end_outage(anyio.current_time())
         self._give_turns()
 
     async def _enter(self) -> bool:
@@ -87,30 +75,21 @@ class ConnectLimiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._queue and self._connecting < self.at_once:
+        while self._queue and (start := self._turns.next_start()) is not None:
             now = anyio.current_time()
-            if self._next_start > now:
-                self._timer = asyncio.get_running_loop().call_at(self._next_start, self._on_time, self._next_start)
+            if start > now:
+                self._timer = asyncio.get_running_loop().call_at(start, self._on_time, start)
                 return
             waiter, _ = self._queue.popitem(last=False)
             if waiter.done():
                 continue  # it is cancelled, and has not noticed yet
-            self._connecting += 1
-            self._canaries += self._outage
-            self._next_start = now + (CANARY_GRACE if self._outage else float(self.stagger))
-            waiter.set_result(self._outage)
+            waiter.set_result(self._turns.give(now))
 
     def _on_time(self, due: float) -> None:
         self._timer = None
-        if isinstance(self.stagger, AutoStagger):
-            self.stagger.note_late(anyio.current_time() - due)
+        self._turns.note_late(anyio.current_time() - due)
         self._give_turns()
 
     def _leave(self, canary: bool) -> None:
-        self._connecting -= 1
-        self._canaries -= canary
-        if canary and self._outage and not self._canaries:  # the outage goes on, so the canary has failed
-            pause = CANARY_PAUSES[min(self._failed_canaries, len(CANARY_PAUSES) - 1)]
-            self._failed_canaries += 1
-            self._next_start = min(self._next_start, anyio.current_time() + pause)
+        self._turns.take_back(canary=canary, now=anyio.current_time())
         self._give_turns()

@@ -6,11 +6,11 @@ and the first that connects again ends the waits of the others.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
 import structlog
 from attrs import define, field
 
-from engine.fleet.connect_limiter import ConnectLimiter
 from states import Event, Record, Snapshot, State, Step
 from states.events import AuthKeyUnknown, ClockJumped, Connected, NetworkLost, NetworkRestored, ProbeAnswered, TimedOut
 
@@ -41,6 +41,20 @@ def _lacks_network(snapshot: Snapshot) -> bool:
     return snapshot.state in WITHOUT_LINK and snapshot.cause is not None and snapshot.cause.event in LOSS_EVENTS
 
 
+class OutageLimiter(Protocol):
+    """The connect limiter, as the detector sees it."""
+
+    @property
+    def at_once(self) -> int:
+        """How many accounts may connect at once."""
+
+    def one_by_one(self) -> None:
+        """From now on let one account connect at a time."""
+
+    def all_go(self) -> None:
+        """Go back to the limit and the stagger."""
+
+
 @define(eq=False)
 class OutageDetector:
     """An observer of all accounts. ``notify`` puts an event into the mailboxes of the accounts that it names.
@@ -52,15 +66,15 @@ class OutageDetector:
     others do.
     """
 
-    limiter: ConnectLimiter
+    limiter: OutageLimiter
     notify: Callable[[Iterable[str], Event], None]
     suspected: bool = field(default=False, init=False)
     _in_play: set[str] = field(factory=set, init=False)
     _healthy: set[str] = field(factory=set, init=False)
     _lost: dict[str, State] = field(factory=dict, init=False)
     """Accounts without network, and the state in which they wait for it."""
-    _together: set[str] = field(factory=set, init=False)
-    """Accounts that lost the network since the last sign of life."""
+    _together: dict[str, None] = field(factory=dict, init=False)
+    """Accounts that lost the network since the last sign of life, in this order."""
     _notified: set[str] = field(factory=set, init=False)
     """Accounts that were notified that the network is back, and have not connected since."""
     _since: float = field(default=0.0, init=False)
@@ -75,11 +89,16 @@ class OutageDetector:
         self._sort(account, snapshot)
         if _is_loss(record) and account in self._in_play:
             self._lost[account] = snapshot.state
-            self._together.add(account)
+            self._together[account] = None
             if not self.suspected and len(self._together) >= max(MIN_ACCOUNTS, len(self._healthy)):
                 self._begin(record.at)
         elif snapshot.state is State.HEALTHY and record.event in ANSWER_EVENTS and snapshot.last_success == record.at:
             self._sign_of_life(account, record)
+
+    @property
+    def listens(self) -> bool:
+        """Whether the next sign of life of any account changes something."""
+        return self.suspected or bool(self._together)
 
     def clock_jumped(self, event: ClockJumped) -> None:
         """Move what is remembered with a clock that was set."""
@@ -95,8 +114,9 @@ class OutageDetector:
     def _sort(self, account: str, snapshot: Snapshot) -> None:
         """Update the sets of accounts that are in play, healthy, and without network."""
         if snapshot.state in NOT_IN_PLAY or snapshot.parked:
-            for group in (self._in_play, self._healthy, self._together, self._notified):
+            for group in (self._in_play, self._healthy, self._notified):
                 group.discard(account)
+            self._together.pop(account, None)
             self._lost.pop(account, None)
             return
         self._in_play.add(account)
@@ -110,7 +130,7 @@ class OutageDetector:
                 self._lost[account] = snapshot.state
             else:
                 del self._lost[account]
-                self._together.discard(account)
+                self._together.pop(account, None)
 
     def _begin(self, now: float) -> None:
         self.suspected, self._since = True, now
@@ -125,7 +145,7 @@ class OutageDetector:
         if not self.suspected:
             self._together.clear()
             return
-        together, self._together, self.suspected = self._together, set(), False
+        together, self._together, self.suspected = self._together, {}, False
         came_back = record.source is not State.HEALTHY
         if self._reporting:
             go_on = {"waiting": len(self._lost), "at_once": self.limiter.at_once}
@@ -135,6 +155,7 @@ class OutageDetector:
                 log.info("outage_ruled_out", account=account, **go_on)
         self.limiter.all_go()
         if came_back:
-            waiting = [name for name in together - self._notified if self._lost[name] is State.BACKOFF]
+            news = (name for name in together if name not in self._notified)  # in the order in which they were lost
+            waiting = [name for name in news if self._lost[name] is State.BACKOFF]
             self._notified.update(waiting)
             self.notify(waiting, NetworkRestored())

@@ -22,9 +22,9 @@ from engine.console import live
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from engine.control import ControlServer
-from engine.fleet import clock_watch, credentials_watch, network_probe, watchers
-from engine.fleet.network_probe import NetworkProbe
+from engine.fleet import clock_watch, credentials_watch, probe_plan, watchers
 from engine.fleet.outage_detector import OutageDetector
+from engine.fleet.probe_plan import ProbePlan
 from engine.fleet.refused_config import RefusedConfig
 from engine.fleet.watchers import keep_running
 from engine.work import dispatcher
@@ -37,7 +37,7 @@ PHONE = "+9996620001"
 TASKS: dict[str, tuple[Any, str]] = {
     "the source of the connectors": (TelegramConnectors, "run"),
     "the network probe, at its connector": (TelegramConnector, "probe_datacenter"),
-    "the network probe, at its listener": (NetworkProbe, "_conclude"),
+    "the network probe, at its listener": (ProbePlan, "found"),
     "the watch over session files": (TelegramConnector, "session_stamp"),
     "the watch over the shared settings": (RefusedConfig, "run"),
     "the socket for commands": (ControlServer, "_listen"),
@@ -62,8 +62,8 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for milliseconds where the engine waits for seconds."""
     monkeypatch.setattr(watchers, "PAUSES", (0.01,))
     monkeypatch.setattr(dispatcher, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(network_probe, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(network_probe, "LEAST_PAUSE", 0.01)
+    monkeypatch.setattr(probe_plan, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(probe_plan, "LEAST_PAUSE", 0.01)
     monkeypatch.setattr(clock_watch, "CHECK_EVERY", 0.01)
     monkeypatch.setattr(credentials_watch, "CHECK_INTERVAL", 0.01)
 

@@ -78,7 +78,8 @@ def _fleet() -> None:
     answer: Any = SimpleNamespace(source=State.HEALTHY, at=NOW + 2.0)
     for sign in (record, answer):
         detector = OutageDetector(turns, lambda *_: None)
-        detector._in_play, detector._together = {f"A{number}" for number in range(14)}, {"A1", "A2", "A3"}
+        detector._in_play = {f"A{number}" for number in range(14)}
+        detector._together = dict.fromkeys(("A1", "A2", "A3"))
         detector._lost = dict.fromkeys(detector._together, State.BACKOFF)
         detector._begin(NOW)
         detector._sign_of_life("A9", sign)

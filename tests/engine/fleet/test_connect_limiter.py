@@ -9,7 +9,8 @@ from attrs import define, field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from engine.fleet.connect_limiter import CANARY_GRACE, CANARY_PAUSES, ConnectLimiter
+from engine.fleet.connect_limiter import ConnectLimiter
+from engine.fleet.turns import CANARY_GRACE, CANARY_PAUSES
 from tests.virtual_time import virtually
 
 
@@ -101,7 +102,7 @@ def test_never_more_than_the_limit_and_no_attempt_starves(
     assert all(attempt.ended for attempt in attempts)
     assert all(attempt.granted is not None for attempt in attempts if attempt.cancelled is None)
     assert limiter.waiting == 0
-    assert limiter._connecting == 0
+    assert limiter._turns.connecting == 0
 
 
 @settings(max_examples=200)

@@ -7,7 +7,8 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from engine.fleet.network_probe import LEAST_PAUSE, NetworkProbe
+from engine.fleet.network_probe import NetworkProbe
+from engine.fleet.probe_plan import LEAST_PAUSE
 from engine.fleet.runner import Runner
 from engine.fleet.supervisor import Supervisor
 from states import State

@@ -10,7 +10,7 @@ import structlog
 from structlog.testing import CapturingLogger
 
 from engine.console.messages import render
-from engine.fleet.connect_limiter import CANARY_GRACE
+from engine.fleet.turns import CANARY_GRACE
 from states import State
 from states.events import NetworkLost
 from tests.engine.fleet.harness import FakeNetwork, FleetHarness

@@ -9,7 +9,8 @@ import anyio
 import pytest
 from attrs import define, field
 
-from engine.fleet.network_probe import FIRST_PAUSE, NetworkProbe, next_probe
+from engine.fleet.network_probe import NetworkProbe
+from engine.fleet.probe_plan import FIRST_PAUSE, next_probe
 from engine.fleet.supervisor import Supervisor
 from states import Policy, State
 from states.events import NetworkLost, NetworkRestored
