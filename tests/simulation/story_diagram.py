@@ -6,6 +6,7 @@ the broken promise stands at the end. What repeats itself is told once, and how 
 """
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -17,6 +18,8 @@ from tests.simulation.story import Incident, Story
 MAX_ROWS: Final = 60
 """Of a diagram; a longer one has its beginning and its end."""
 MAX_TEXT: Final = 150
+WIDTH: Final = 56
+"""Characters of a line in the diagram."""
 MAX_PERIOD: Final = 8
 """Steps of a cycle that is told once."""
 ORDER: Final = ("program", "engine", "account", "network", "datacenter", "disk")
@@ -60,8 +63,13 @@ def diagram(happenings: Sequence[Happening], verdicts: Sequence[Verdict], most: 
             lines.append(f"    {alias[row.who]}->>{alias[row.to]}: {_escaped(f'{clock(row.at)} {row.text}')}")
         else:
             lines.append(f"    Note over {alias[row.who]}: {_escaped(f'{clock(row.at)} {row.text}')}")
-    lines += [f"    Note over {over_all}: {_escaped('✗ BROKEN: ' + str(verdict), 400)}" for verdict in verdicts[:5]]
+    lines += [f"    Note over {over_all}: {_escaped(_broken(verdict), 400, 2 * WIDTH)}" for verdict in verdicts[:5]]
     return "\n".join(lines)
+
+
+def _broken(verdict: Verdict) -> str:
+    whose = f"{verdict.account}: " if verdict.account else ""
+    return f"✗ {clock(verdict.at)} BROKEN: {verdict.judge} – {whose}{verdict.what}"
 
 
 def clock(at: float) -> str:
@@ -208,11 +216,12 @@ _ENTITIES: Final = {
 """What would end a statement, begin a comment, a directive, a tag or an entity, or close the fence around it."""
 
 
-def _escaped(text: str, limit: int = MAX_TEXT) -> str:
-    """Return a text that mermaid shows as it is, on one line."""
+def _escaped(text: str, limit: int = MAX_TEXT, width: int = WIDTH) -> str:
+    """Return a text that mermaid shows as it is, in lines of so many characters."""
     text = _plain(text)
     text = text if len(text) <= limit else text[: limit - 1] + "…"
-    return "".join(_ENTITIES.get(character, character) for character in text).strip() or "–"
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or ["–"]
+    return "<br/>".join("".join(_ENTITIES.get(character, character) for character in line) for line in lines)
 
 
 def _plain(text: str) -> str:

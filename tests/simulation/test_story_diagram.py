@@ -40,7 +40,7 @@ def test_a_diagram_has_participants_times_faults_and_the_broken_promise() -> Non
         "Note over p1: 0:01:00.10 ⚡ kill, for 5 s",
         "p0->>p1: 0:01:05.10 starts the engine (life 2)",
         "p2->>p3: 0:02:05.50 sends 'job 1.0'",
-        "Note over p0,p3: ✗ BROKEN: each send once at 125.500 s: Account 1: 'job 1.0' was sent twice",
+        "Note over p0,p3: ✗ 0:02:05.50 BROKEN: each send once – Account 1: 'job 1.0' was sent twice",
     ]
 
 
