@@ -19,39 +19,20 @@ import _thread  # its lock is a real one, also where ``threading`` is simulated
 import os
 import random
 import shutil
-import sqlite3
 import stat
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self
 
 from attrs import define, field, frozen
 
+from tests.simulation.disk_connections import DiskConnections
 from tests.simulation.disk_file import DiskFile
-from tests.simulation.disk_vfs import OK, Shim, find_library
+from tests.simulation.disk_names import LINK, UNLINK, DiskNames, Key
+from tests.simulation.disk_vfs import OK, OPEN_JOURNAL, Shim, find_library
 
 _INDEX: Final = "-shm"
 """The suffix of the memory that connections share: after a crash it is made anew."""
-_connect: Final = sqlite3.connect
-
-
-class DiskConnection(sqlite3.Connection):
-    """A connection that lets its disk wait before it commits, outside of SQLite: other greenlets may run meanwhile."""
-
-    disk: "Disk | None" = None
-
-    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
-        """Run a statement."""
-        if self.disk is not None and self.disk.before_commit is not None and sql[:6].upper() == "COMMIT":
-            self.disk.before_commit()
-        return super().execute(sql, *parameters)
-
-    def commit(self) -> None:
-        """Commit."""
-        if self.disk is not None and self.disk.before_commit is not None:
-            self.disk.before_commit()
-        super().commit()
 
 
 @frozen
@@ -63,6 +44,8 @@ class LeftFile:
     """None if it is what ``kept`` holds."""
     kept: Path
     """Another name of the file."""
+    length: int | None
+    """How many bytes of ``kept`` are left; None for all."""
     model: DiskFile | None
 
 
@@ -90,13 +73,13 @@ class Disk:
     is_broken: bool = field(default=False, init=False)
     lock: Any = field(factory=_thread.RLock, init=False)
     """Of all that calls from SQLite's C code change."""
+    names: DiskNames = field(init=False)
     _shim: Shim = field(init=False)
     _room: int | None = field(default=None, init=False)
     _stop_in: int | None = field(default=None, init=False)
     _stop: Callable[[], None] = field(default=lambda: None, init=False)
-    _files: dict[tuple[int, int], DiskFile] = field(factory=dict, init=False)
-    _connections: dict[int, tuple[str, "weakref.ref[DiskConnection]"]] = field(factory=dict, init=False)
-    _abandoned: list[DiskConnection] = field(factory=list, init=False)
+    _files: dict[Key, DiskFile] = field(factory=dict, init=False)
+    _connections: DiskConnections = field(init=False)
     _places: list[str] = field(factory=list, init=False)
     """Where nothing reaches the disk now."""
     _left: dict[str, LeftFile] = field(factory=dict, init=False)
@@ -104,7 +87,9 @@ class Disk:
 
     def __attrs_post_init__(self) -> None:
         self.directory = self.directory.resolve()
+        self.names = DiskNames(self)
         self._shim = Shim(self)
+        self._connections = DiskConnections(self)
 
     @staticmethod
     def unavailable() -> str:
@@ -114,13 +99,15 @@ class Disk:
     def install(self) -> None:
         """Put the disk under all databases of the directory that are opened from now on."""
         self._shim.install()
-        sqlite3.connect = self._open_connection
+        self.names.install()
+        self._connections.install()
 
     def remove(self) -> None:
         """Give SQLite its own file system back, also for open files. Raises as ``check`` does."""
-        sqlite3.connect = _connect
+        self._connections.remove()
+        self.names.remove()
         self._shim.remove()
-        shutil.rmtree(self._kept, ignore_errors=True)
+        shutil.rmtree(self.kept, ignore_errors=True)
         self.check()
 
     def __enter__(self) -> Self:
@@ -195,26 +182,25 @@ class Disk:
         ``RuntimeError`` if one is left that this disk does not know.
         """
         self.check()
-        self._abandon()
-        for connection in self._abandoned:
-            sqlite3.Connection.close(connection)
-        self._abandoned.clear()
+        self._connections.abandon()
+        self._connections.close_abandoned()
         self.check()
         with self.lock:
             still = sorted({file.path for file in self._files.values() if file.frozen and file.handles})
             if still:
                 raise RuntimeError(f"connections to frozen files are open: {', '.join(still)}")
             for path, _ in list(self._walk()):
-                os.unlink(path)
+                UNLINK(path)
             self._files = {key: file for key, file in self._files.items() if not file.frozen}
             for path, left in self._left.items():
                 self._put(Path(path), left)
-            shutil.rmtree(self._kept, ignore_errors=True)
+            shutil.rmtree(self.kept, ignore_errors=True)
             self._left, self._places = {}, []
+            self.names.forget()
 
     # --- called by the shim and by files -----------------------------------------------------------------------------
 
-    def opened(self, path: str, flags: int) -> DiskFile | None:
+    def opened(self, path: str, flags: int, *, made: bool) -> DiskFile | None:
         """Return the model of a file of the directory; see ``FileModel``."""
         if not path.startswith(f"{self.directory}/"):
             return None
@@ -227,20 +213,28 @@ class Disk:
             if (file := self._files.get(key)) is None:
                 file = self._files[key] = DiskFile(self, path, key)
             file.handles += 1
-            file.frozen = file.frozen or self._is_frozen(path)
+            file.frozen = file.frozen or self.is_place_frozen(path)
+            if made:
+                self.names.made(path, key)
+                file.syncs_name = bool(flags & OPEN_JOURNAL)
             return file
 
-    def delete(self, path: str, really: Callable[[], int]) -> int:
+    def delete(self, path: str, really: Callable[[], int], *, sync: bool) -> int:
         """Delete a file, unless it is frozen; see ``FileModel``."""
         with self.lock:
-            if self._is_frozen(path):
+            if self.is_place_frozen(path):
                 return OK
-            found = os.stat(path) if path.startswith(f"{self.directory}/") and os.path.exists(path) else None
-            if (code := really()) == OK and found is not None:
-                self.room_for(-found.st_size)
-                if (file := self._files.get((found.st_dev, found.st_ino))) is not None and not file.handles:
-                    del self._files[file.key]
+            if self._room is not None and path.startswith(f"{self.directory}/") and os.path.exists(path):
+                self._room += os.stat(path).st_size
+            self.names.deleting(path)
+            code = really()
+            if sync:
+                self.names.sync(os.path.dirname(path))
             return code
+
+    def forget(self, key: Key) -> None:
+        """Note that a file is gone for good."""
+        self._files.pop(key, None)
 
     def is_last(self, amount: int) -> bool:
         """Count a write that is about to be done; return whether the disk stops at it: see ``stops``."""
@@ -268,6 +262,16 @@ class Disk:
         """Note that nobody has a file open any more."""
         if not file.unsynced and not file.frozen:
             self._files.pop(file.key, None)
+            self.names.written_by_sqlite(file.key)
+
+    def is_place_frozen(self, path: str) -> bool:
+        """Return whether nothing reaches a file or a directory now."""
+        return any(
+            f"{path}/".startswith(place)
+            if place.endswith("/")
+            else path.startswith(place) and path[len(place) : len(place) + 1] in ("", "-", ".")
+            for place in self._places
+        )
 
     def random_bytes(self, amount: int) -> bytes:
         """Return the bytes that SQLite's own source of randomness is seeded with."""
@@ -276,7 +280,7 @@ class Disk:
     # --- freezing ----------------------------------------------------------------------------------------------------
 
     @property
-    def _kept(self) -> Path:
+    def kept(self) -> Path:
         """Where frozen files have another name, in case they lose theirs."""
         return self.directory.with_name(f".{self.directory.name}.frozen")
 
@@ -284,25 +288,45 @@ class Disk:
         with self.lock:
             self._stop_in = None
             new = [f"{place}/" if place.is_dir() else str(place) for place in map(Path.resolve, places)]
-            new = new or [f"{self.directory}/"]
-            before, self._places = self._places, new
-            self._kept.mkdir(exist_ok=True)
-            # A machine that loses power keeps much, little or a part of what it was about to write.
-            keeps, tears = power.choice(((0.0, 0.0), (0.0, 0.2), (0.5, 0.2), (0.9, 0.1))) if power else (0.0, 0.0)
-            for path, status in self._walk():
-                if path not in self._left and not path.endswith(_INDEX):
-                    kept = self._kept / str(len(self._left))
-                    os.link(path, kept)
-                    model = self._files.get((status.st_dev, status.st_ino))
-                    self._left[path] = LeftFile(status, None, kept, model)
-            for path, left in self._left.items():
-                if power is not None and left.model is not None and left.model.durable is not None:
-                    content = left.model.after_power_cut(power, keeps, tears)
-                    self._left[path] = LeftFile(left.status, content, left.kept, None)
-            self._places = list(dict.fromkeys([*before, *new]))
+            before, self._places = self._places, new or [f"{self.directory}/"]
+            self.kept.mkdir(exist_ok=True)
+            found = [each for each in self._walk() if each[0] not in self._left]
+            if power is None:
+                for path, status in found:
+                    self._leave(path, path, status)
+            else:
+                self._cut(before, {(status.st_dev, status.st_ino): (path, status) for path, status in found}, power)
+            self._places = list(dict.fromkeys([*before, *self._places]))
             for file in self._files.values():
-                file.frozen = file.frozen or self._is_frozen(file.path)
-            self._abandon()
+                file.frozen = file.frozen or self.is_place_frozen(file.path)
+            self._connections.abandon()
+
+    def _cut(self, before: list[str], there: dict[Key, tuple[str, os.stat_result]], power: random.Random) -> None:
+        """Decide what a power cut leaves; places that were frozen ``before`` keep the names that they have."""
+        for directory in sorted(each[0] for each in os.walk(self.directory)):
+            if any(f"{directory}/".startswith(place) for place in before):
+                continue
+            for name, key in self.names.after_power_cut(directory, power).items():
+                if (nameless := self.names.find(key)) is not None:
+                    self._leave(os.path.join(directory, name), str(nameless), os.lstat(nameless))
+                elif key in there:
+                    self._leave(os.path.join(directory, name), *there[key])
+        # A machine that loses power keeps much, little or a part of what it was about to write.
+        keeps, tears = power.choice(((0.0, 0.0), (0.0, 0.2), (0.5, 0.2), (0.9, 0.1)))
+        for path, left in self._left.items():
+            if left.model is None:
+                length = self.names.length_after_power_cut(left.status, power)
+                self._left[path] = LeftFile(left.status, None, left.kept, length, None)
+            elif left.model.durable is not None:
+                content = left.model.after_power_cut(power, keeps, tears)
+                self._left[path] = LeftFile(left.status, content, left.kept, None, None)
+
+    def _leave(self, path: str, source: str, status: os.stat_result) -> None:
+        """Keep a file as it is now, for ``path``; the index of a log is not kept."""
+        if not path.endswith(_INDEX):
+            kept = self.kept / f"left-{len(self._left)}"
+            LINK(source, kept)
+            self._left[path] = LeftFile(status, None, kept, None, self._files.get((status.st_dev, status.st_ino)))
 
     def _walk(self) -> Iterator[tuple[str, os.stat_result]]:
         """Yield the files of the frozen places, in the order of their paths."""
@@ -311,21 +335,17 @@ class Disk:
             for name in sorted(names):
                 path = os.path.join(directory, name)
                 status = os.lstat(path)
-                if stat.S_ISREG(status.st_mode) and self._is_frozen(path):
+                if stat.S_ISREG(status.st_mode) and self.is_place_frozen(path):
                     yield path, status
-
-    def _is_frozen(self, path: str) -> bool:
-        return any(
-            path.startswith(place) and (place.endswith("/") or path[len(place) : len(place) + 1] in ("", "-", "."))
-            for place in self._places
-        )
 
     def _put(self, path: Path, left: LeftFile) -> None:
         """Write a frozen file as a new one."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._kept / "fresh"
+        fresh = self.kept / "fresh"
         if left.content is None:
             shutil.copyfile(left.kept, fresh)
+            if left.length is not None:
+                os.truncate(fresh, left.length)
         else:
             fresh.write_bytes(left.content)
         fresh.chmod(stat.S_IMODE(left.status.st_mode))
@@ -335,26 +355,4 @@ class Disk:
             found = os.stat(path)
             key = found.st_dev, found.st_ino
             old = left.model
-            self._files[key] = DiskFile(self, str(path), key, 0, False, old.durable, old.unsynced, old.size)
-
-    # --- connections -------------------------------------------------------------------------------------------------
-
-    def _open_connection(self, *arguments: Any, **options: Any) -> Any:
-        """Stand in for ``sqlite3.connect``."""
-        options.setdefault("factory", DiskConnection)
-        connection = _connect(*arguments, **options)
-        if isinstance(connection, DiskConnection):
-            connection.disk = self
-            path = sqlite3.Connection.execute(connection, "PRAGMA database_list").fetchone()[2]
-            number = id(connection)
-            found = weakref.ref(connection, lambda _: self._connections.pop(number, None))
-            self._connections[number] = path, found
-        return connection
-
-    def _abandon(self) -> None:
-        """Take over the connections to frozen files, so that they are closed when that does no harm."""
-        for number, (path, found) in list(self._connections.items()):
-            connection = found()
-            if connection is not None and self._is_frozen(path):
-                del self._connections[number]
-                self._abandoned.append(connection)
+            self._files[key] = DiskFile(self, str(path), key, durable=old.durable, unsynced=old.unsynced, size=old.size)

@@ -1,6 +1,7 @@
 """What a disk holds of one file, and what has been written to it since it was last synced."""
 
 import ctypes
+import os
 import random
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,8 @@ class DiskFile:
     handles: int = 0
     frozen: bool = False
     """Whether nothing reaches the file any more: the process that has it open is dead."""
+    syncs_name: bool = False
+    """Whether the first sync also makes durable that the file has its name."""
     durable: bytearray | None = None
     """What a power cut cannot take away; None before the first write, when all of the file is durable."""
     unsynced: list[Change] = field(factory=list)
@@ -103,6 +106,9 @@ class DiskFile:
             if failed:
                 return IOERR_FSYNC
             self.disk.syncs += 1
+            if self.syncs_name:
+                self.syncs_name = False
+                self.disk.names.sync(os.path.dirname(self.path))
         if self.disk.on_sync is not None:
             self.disk.on_sync()
         return OK

@@ -10,6 +10,7 @@ of SQLite's are called without giving up the GIL: none of those used here waits 
 
 import atexit
 import ctypes
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ IOERR_TRUNCATE: Final = IOERR | 6 << 8
 IOERR_DELETE: Final = IOERR | 10 << 8
 OPEN_CREATE: Final = 0x4
 OPEN_DELETE_ON_CLOSE: Final = 0x8
+OPEN_JOURNAL: Final = 0x800 | 0x4000 | 0x80000
+"""The kinds of files with whose first sync SQLite makes their names durable: journals, and logs."""
 
 _POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 _CLOSE: Final = (_INT, _POINTER)
@@ -126,11 +129,11 @@ class ModelledFile(Protocol):
 class FileModel(Protocol):
     """What the model decides for the file system as a whole."""
 
-    def opened(self, path: str, flags: int) -> ModelledFile | None:
-        """Return the model of a file that SQLite has just opened; None if the file is no concern of it."""
+    def opened(self, path: str, flags: int, *, made: bool) -> ModelledFile | None:
+        """Return the model of a file that SQLite has just opened, or made; None if the file is no concern of it."""
 
-    def delete(self, path: str, really: Callable[[], int]) -> int:
-        """Delete a file; ``really`` does it."""
+    def delete(self, path: str, really: Callable[[], int], *, sync: bool) -> int:
+        """Delete a file; ``really`` does it. With ``sync``, that is to be durable."""
 
     def random_bytes(self, amount: int) -> bytes:
         """Return what SQLite's own source of randomness is seeded with."""
@@ -231,11 +234,13 @@ class Shim:
     # --- called by SQLite: an exception has nowhere to go ------------------------------------------------------------
 
     def _open(self, _vfs: int, name: int | None, file: int, flags: int, flags_out: Any) -> int:
+        path = os.fsdecode(ctypes.string_at(name)) if name is not None else ""
+        made = bool(flags & OPEN_CREATE) and not os.path.exists(path)
         code = self._base_open(ctypes.addressof(self._base.contents), name, file, flags, flags_out)
         if code != OK or name is None or flags & OPEN_DELETE_ON_CLOSE:
             return code
         try:
-            model = self.model.opened(ctypes.string_at(name).decode("utf-8", "surrogateescape"), flags)
+            model = self.model.opened(path, flags, made=made)
             table = _POINTER.from_address(file).value
             if model is not None and table is not None:
                 originals = self._tables.get(table) or self._replace(table)
@@ -266,7 +271,7 @@ class Shim:
             return self._base_delete(ctypes.addressof(self._base.contents), name, directory)
 
         try:
-            return self.model.delete(name.decode("utf-8", "surrogateescape"), really)
+            return self.model.delete(os.fsdecode(name), really, sync=bool(directory & 1))
         except BaseException as exc:
             self.errors.append(exc)
             return IOERR_DELETE
