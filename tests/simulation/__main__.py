@@ -87,7 +87,16 @@ def main(words: list[str]) -> int:
     from tests.simulation.children import Children, Stopped
     from tests.simulation.draw import draw
     from tests.simulation.story import Story
-    from tests.simulation.swarm import SeedResult, Tally, commit_of, keep_findings, run_all, twice, write_summary
+    from tests.simulation.swarm import (
+        SeedResult,
+        Tally,
+        commit_of,
+        keep_findings,
+        run_all,
+        twice,
+        write_page,
+        write_summary,
+    )
 
     options = _parsed(words)
     if options.story is not None:
@@ -109,7 +118,10 @@ def main(words: list[str]) -> int:
     tally = Tally(commit=commit_of(), began=time.monotonic())
     until = None if options.budget is None else tally.began + options.budget * 60
 
+    kept: list[SeedResult] = []
+
     def report(result: SeedResult) -> None:
+        kept[:] = [result]
         for verdict in result.outcome.verdicts[: 20 if verbose else 3]:
             progress.say(f"✗ seed {result.story.seed}: {verdict}")
         progress.show(
@@ -131,6 +143,8 @@ def main(words: list[str]) -> int:
             pages = keep_findings(
                 tally, run, options.out, most=options.shrink, minutes=options.shrink_minutes, say=progress.say
             )
+            if verbose and kept and not pages:
+                pages = [write_page(options.out, kept[0].story, kept[0].outcome)]
         except (KeyboardInterrupt, Stopped):
             interrupted = True
             children.stop()

@@ -233,12 +233,18 @@ def keep_findings(
                 say(f"seed {seed}: {left} left after {runs} runs")
             except Stopped:
                 say(f"seed {seed} stays as it was drawn")
-        file = out / f"{seed}.story.json"
-        file.write_text(story.dump(), encoding="utf-8")
-        command = f"python -m tests.simulation --story {file}"
-        pages.append(out / f"{seed}.md")
-        pages[-1].write_text(page(story, outcome, command=command, drawn_hours=hours), encoding="utf-8")
+        pages.append(write_page(out, story, outcome, hours))
     return pages
+
+
+def write_page(out: Path, story: Story, outcome: Outcome, drawn_hours: float | None = None) -> Path:
+    """Write a story and the page that tells of it; return the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    file, told = out / f"{story.seed}.story.json", out / f"{story.seed}.md"
+    file.write_text(story.dump(), encoding="utf-8")
+    command = f"python -m tests.simulation --story {file}"
+    told.write_text(page(story, outcome, command=command, drawn_hours=drawn_hours), encoding="utf-8")
+    return told
 
 
 def _shrunk(result: SeedResult, run: Run, minutes: float, max_runs: int) -> tuple[Story, Outcome, int]:
