@@ -2,25 +2,33 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
-from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, reporting_errors, single
+from engine import paths
+from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors, single
 from engine.cli.declared import Parameter
 from engine.cli.log_common import journal_accounts, open_journal, tell_unreadable
 from engine.cli.log_events import decode_event
+from engine.config import load_outline
 from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport
+
+if TYPE_CHECKING:
+    from engine.cli.log_follow import FollowedJournal
 
 
 def replay(
     config: ConfigPath = Path("config.yaml"),
     *,
     account: Annotated[str | None, Parameter(help="Only this account.")] = None,
+    follow: Annotated[
+        bool, Parameter(negative="", help="Check what is written from now on instead, until Ctrl+C or an incident.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Decide every record of the journal again by the rules, and compare the result with the record.
@@ -28,6 +36,9 @@ def replay(
     Exit code 0 if all agree, 1 if one does not, or cannot be read; the first that differs is shown.
     """
     with reporting_errors():
+        if follow:
+            _follow(config, account, as_json)
+            return
         with open_journal(config) as reader, reader.read_transaction():
             if account is not None:
                 account = single(journal_accounts(reader, account), account)
@@ -39,6 +50,39 @@ def replay(
             print(as_text(report))
         if report.difference is not None or unreadable:
             raise SystemExit(EXIT_FAILED)
+
+
+def _follow(config: Path, account: str | None, as_json: bool) -> None:
+    """Check records as they are written; exit with 1 at the first incident."""
+    from engine.cli.log_follow import FollowedJournal  # noqa: PLC0415 - a replay of what is there need not have it
+
+    if account is not None:
+        with open_journal(config) as reader:
+            account = single(journal_accounts(reader, account), account)
+    follow_until_incident(FollowedJournal(load_outline(config).directory / paths.DATABASE, account, json=as_json))
+
+
+def follow_until_incident(followed: "FollowedJournal") -> None:
+    """Check records until Ctrl+C, and print how many; exit with 1 at the first incident. Raises ``StorageError``."""
+    incident = None
+    try:
+        followed.open()
+        incident = followed.run()
+    except KeyboardInterrupt:
+        pass  # how it usually ends
+    finally:
+        followed.close()
+    report = followed.report(incident)
+    if followed.json:
+        row = incident.unreadable if incident is not None else None
+        found = {"event": "ended" if incident is None else "incident", **as_data(report)}
+        found["agrees"] = incident is None
+        found["unreadable"] = row and {"seq": row.seq, "account": row.account, "why": row.why}
+        print(json_text(found))
+    elif incident is None or incident.difference is not None:
+        print(as_text(report))
+    if incident is not None:
+        fail(EXIT_FAILED, incident.sentence)
 
 
 def _replay_journal(reader: JournalReader, account: str | None) -> tuple[ReplayReport, list[UnreadableRow]]:
@@ -96,6 +140,7 @@ def as_data(report: ReplayReport) -> dict[str, Any]:
             "field": found.field,
             "journal": _to_json(found.journal),
             "replay": _to_json(found.replay),
+            **({"breaks": found.breaks} if found.breaks is not None else {}),
         },
     }
 
@@ -106,6 +151,12 @@ def as_text(report: ReplayReport) -> str:
     lines = []
     if (found := report.difference) is None:
         lines.append(f"✅ The replay agrees with the journal: {counted}")
+    elif found.breaks is not None:
+        lines += [
+            f"❌ Record {found.seq} of {one_line(found.account)}, {found.journal}, breaks the law ({found.breaks}):",
+            f"   {one_line(str(found.replay))}",
+            f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",
+        ]
     else:
         lines += [
             f"❌ Record {found.seq} of {one_line(found.account)} is not what the rules make of it. {found.field}:",

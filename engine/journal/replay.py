@@ -13,9 +13,12 @@ from typing import Any, Protocol
 import attrs
 from attrs import define, field, frozen
 
-from states import Entry, Event, Policy, Snapshot, begin
+from engine.verify.monitor import LawMonitor
+from states import Entry, Event, Policy, Snapshot, Step, begin
 from states.redo import differences, redo
 
+MAX_LIVES_BETWEEN = 10_000
+"""Lives without records, between two that have some, that are compared with each other."""
 _NOT_COMPARED = ("last_success", "proved_at", "offline")
 
 
@@ -53,13 +56,18 @@ EventOf = Callable[[Entry], Event]
 
 @frozen(kw_only=True)
 class Difference:
-    """The first difference: the record, the field, its value in the journal, and the value that the replay expects."""
+    """The first difference: the record, the field, its value in the journal, and the value that the replay expects.
+
+    Where the replay agrees and a property of the law does not hold, ``breaks`` names the property; ``journal`` is the
+    record's event, and ``replay`` says what is wrong.
+    """
 
     seq: int
     account: str
     field: str
     journal: Any
     replay: Any
+    breaks: str | None = None
 
 
 @frozen(kw_only=True)
@@ -81,6 +89,9 @@ class _Walk:
     life: int
     snapshot: Snapshot | None
     seq: int
+    from_start: bool = True
+    """Whether it began with the life."""
+    monitor: LawMonitor | None = None
 
 
 @define
@@ -89,13 +100,14 @@ class Replay:
 
     ``lives`` are by account and number. ``stored`` has each account's snapshot and the ``seq`` of the record before it;
     it must be read before the records. ``first`` is the number of the first record that must come; None if some are
-    left out on purpose.
+    left out on purpose. ``monitored`` asks the properties of the exhaustive check of every decision, too.
     """
 
     lives: Mapping[tuple[str, int], Beginning]
     stored: Mapping[str, tuple[Snapshot, int]]
     event_of: EventOf
     first: int | None = None
+    monitored: bool = False
     _walks: dict[str, _Walk] = field(factory=dict, init=False)
     _checked: set[str] = field(factory=set, init=False)
     _records: int = field(default=0, init=False)
@@ -116,6 +128,21 @@ class Replay:
                 self._skipped_lives += walk.snapshot is not None
                 walk.snapshot, walk.seq = None, seq if seq is not None else walk.seq
 
+    def restart(self, first: int | None) -> None:
+        """Forget where the accounts are, and keep the counts; the next record is number ``first``."""
+        self.first = first
+        self._walks.clear()
+
+    def go_on(self, account: str, snapshot: Snapshot, seq: int) -> None:
+        """Begin in the middle of a life, at the snapshot after record number ``seq``."""
+        self._walks[account] = _Walk(snapshot.life, snapshot, seq, from_start=False)
+        self._lives += 1
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Go on under other names, all at once; ``names`` has each account's new name by the former one."""
+        moved = {name: self._walks.pop(former) for former, name in names.items() if former in self._walks}
+        self._walks.update(moved)
+
     def take(self, entry: Entry) -> Difference | None:
         """Replay the next record; return its difference, or None."""
         if self.first is not None:
@@ -132,8 +159,13 @@ class Replay:
         if walk.snapshot is None:
             self._skipped_records += 1
             return None
+        life = self.lives.get((entry.account, entry.life))
+        if life is None:
+            due = "a life that began"
+            return Difference(seq=entry.seq, account=entry.account, field="life", journal=entry.life, replay=due)
         try:
-            made = redo(walk.snapshot, entry, self.event_of(entry), self.lives[entry.account, entry.life].policy)
+            event = self.event_of(entry)
+            made = redo(walk.snapshot, entry, event, life.policy)
         except UnreadableEvent as exc:
             return Difference(
                 seq=entry.seq, account=entry.account, field="payload", journal=entry.payload, replay=str(exc)
@@ -141,9 +173,22 @@ class Replay:
         for name in differences(made.record, entry):
             there, due = getattr(entry, name), getattr(made.record, name)
             return Difference(seq=entry.seq, account=entry.account, field=name, journal=there, replay=due)
+        if self.monitored and (found := _ask_monitor(walk, entry, event, made, life.policy)) is not None:
+            return found
         self._records += 1
         walk.snapshot = made.snapshot
         return self._stored_differs(entry.account, walk)
+
+    def compare_stored(self, stored: Mapping[str, tuple[Snapshot, int]]) -> Difference | None:
+        """Compare stored snapshots with where their accounts are, if their last record has come."""
+        for account, (snapshot, seq) in stored.items():
+            walk = self._walks.get(account)
+            if walk is None or (walk.seq, walk.life) != (seq, snapshot.life):
+                continue
+            found = _snapshot_differs(account, seq, "the stored snapshot", snapshot, walk.snapshot)
+            if found is not None:
+                return found
+        return None
 
     def end(self, first_seq: int) -> Difference | None:
         """Compare the stored snapshots of the accounts whose last record did not come."""
@@ -187,8 +232,10 @@ class Replay:
         if life is None or (former is not None and number < former.life):
             due = "a life that began" if life is None else f"at least {former.life if former else 0}"
             return Difference(seq=entry.seq, account=account, field="life", journal=number, replay=due)
-        before = former.snapshot if former is not None else None
-        for between in range(former.life + 1 if former else number, number + 1):
+        before, since = (former.snapshot, former.life + 1) if former is not None else (None, number)
+        if number - since > MAX_LIVES_BETWEEN:
+            before, since = None, number
+        for between in range(since, number + 1):
             present = self.lives.get((account, between))
             if before is not None and present is not None:
                 due_start = begin(before, now=present.at)
@@ -197,7 +244,7 @@ class Replay:
                 if found is not None:
                     return found
             before = present.snapshot if present else None
-        self._walks[account] = _Walk(number, life.start, entry.seq)
+        self._walks[account] = _Walk(number, life.start, entry.seq, from_start=not life.pruned_to)
         if life.start is None:
             self._skipped_lives += 1
         else:
@@ -211,6 +258,20 @@ class Replay:
             return None
         self._checked.add(account)
         return _snapshot_differs(account, seq, "the stored snapshot", snapshot, walk.snapshot)
+
+
+def _ask_monitor(walk: _Walk, entry: Entry, event: Event, made: Step, policy: Policy) -> Difference | None:
+    """Return which property of the law a decision breaks, if one."""
+    if walk.monitor is None:
+        assert walk.snapshot is not None, "what is skipped is not asked about"
+        begins = LawMonitor.of_life if walk.from_start else LawMonitor.in_life
+        walk.monitor = begins(walk.snapshot, policy)
+    if (breach := walk.monitor.take(event, made)) is None:
+        return None
+    return Difference(
+        seq=entry.seq, account=entry.account, field="the law", journal=entry.event, replay=breach.what,
+        breaks=breach.property,
+    )  # fmt: skip
 
 
 def _agree(stored: Any, replayed: Any, name: str) -> bool:

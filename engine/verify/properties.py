@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import FLOOD_SECONDS, GENERATION, NOW, Configuration, time_of
+from engine.verify.world import Configuration
 from states import Action, Event, Policy, Snapshot, State, Step
+from states.clock import NOTICED_WITHIN
 from states.effects import (
     AlertDatabase,
     AlertExhausted,
@@ -140,7 +141,7 @@ def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration
         if isinstance(schedule, Backoff):
             low, high = schedule.first * (1 - schedule.jitter), schedule.cap
         else:
-            low = high = FLOOD_SECONDS + schedule.slack
+            low = high = max(0.0, getattr(event, "seconds", 0.0)) + schedule.slack
         if not low <= effect.delay <= high:
             return f"a wait of {effect.delay:g} s is not within {low:g} to {high:g} s"
     return None
@@ -225,13 +226,16 @@ def late_is_nothing(before: Configuration, event: Event, decision: Step, after: 
     return None
 
 
-def tries_are_kept(_: Configuration, event: Event, decision: Step, after: Configuration, policy: Policy) -> str | None:
+def tries_are_kept(
+    before: Configuration, event: Event, decision: Step, after: Configuration, policy: Policy
+) -> str | None:
     """Once a schedule's tries are used up, an alert was raised, and the account is parked if the policy says so."""
     at = decision.snapshot
     if at.state is not State.BACKOFF or type(event) not in FAILED_ATTEMPT or at.link or not after.started:
         return None
     schedule = getattr(policy.backoff, getattr(event, "schedule", ""), None)
-    if at.generation == GENERATION or not isinstance(schedule, Backoff) or at.failures < schedule.tries:
+    stayed = at.generation == before.snapshot.generation
+    if stayed or not isinstance(schedule, Backoff) or at.failures < schedule.tries:
         return None
     if not at.exhausted:
         return f"{at.failures} failures in a row, without an alert"
@@ -286,15 +290,20 @@ def waits_move_with_the_clock(
     """When the clock is set, what is left of a wait stays, and a sleep shortens it; no wait outgrows its length."""
     if not isinstance(event, ClockJumped) or event.slept is None:
         return None
-    was, at, now = before.snapshot, decision.snapshot, time_of(event)
+    was, at, now = before.snapshot, decision.snapshot, decision.record.at
+    then = now - event.seconds  # the same moment, by the clock as it was
     if (wrong := too_long(at, now)) is not None:
         return wrong
-    pairs = [(old.until, new.until) for old, new in zip(was.holds, at.holds, strict=True)]
+    waits = [(old.until, new.until, new.length) for old, new in zip(was.holds, at.holds, strict=True)]
     if at.state is State.BACKOFF and was.deadline is not None and at.deadline is not None:
-        pairs.append((was.deadline, at.deadline))
-    for old, new in pairs:
-        if abs((new - now) - (old - NOW - event.slept)) > ROUNDING:
-            return f"{old - NOW:g} s were left of a wait; after {event.slept:g} s of sleep {new - now:g} s are"
+        waits.append((was.deadline, at.deadline, at.wait))
+    for old, new, length in waits:
+        if old == new and length is not None and 0 <= now - (old - length) < NOTICED_WITHIN:
+            continue  # it began after the clock was set, and before that was noticed
+        left = old - then - event.slept
+        due = left if length is None else min(left, length)
+        if abs((new - now) - due) > ROUNDING:
+            return f"{old - then:g} s were left of a wait; after {event.slept:g} s of sleep {new - now:g} s are"
     return None
 
 

@@ -176,8 +176,11 @@ class Bounds:
         )
 
 
-def apply_decision(config: Configuration, event: Event, decision: Step, bounds: Bounds) -> Configuration:
-    """Return the configuration after a decision, with its effects performed as the runner performs them."""
+def apply_decision(config: Configuration, event: Event, decision: Step, bounds: Bounds | None) -> Configuration:
+    """Return the configuration after a decision, with its effects performed as the runner performs them.
+
+    Without ``bounds`` the snapshot stays as it is.
+    """
     moved = decision.snapshot.generation != config.snapshot.generation
     turn, timers, closing = config.turn, set(config.timers), config.closing
     link, probe, held, finished = config.link, config.probe, config.held, config.finished
@@ -213,8 +216,8 @@ def apply_decision(config: Configuration, event: Event, decision: Step, bounds: 
     if decision.snapshot.state is not State.SHUTTING_DOWN:
         closing = False  # only that state waits for the close; elsewhere its report is routine, whenever it comes
     return Configuration(
-        bounds.normalise(decision.snapshot), turn, link, probe, frozenset(timers), closing, held,
-        config.started or isinstance(event, Started), finished,
+        decision.snapshot if bounds is None else bounds.normalise(decision.snapshot), turn, link, probe,
+        frozenset(timers), closing, held, config.started or isinstance(event, Started), finished,
     )  # fmt: skip
 
 
