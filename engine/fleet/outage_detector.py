@@ -68,6 +68,8 @@ class OutageDetector:
 
     limiter: OutageLimiter
     notify: Callable[[Iterable[str], Event], None]
+    logs: bool = True
+    """Whether it says in the log what it suspects."""
     suspected: bool = field(default=False, init=False)
     _in_play: set[str] = field(factory=set, init=False)
     _healthy: set[str] = field(factory=set, init=False)
@@ -135,7 +137,8 @@ class OutageDetector:
     def _begin(self, now: float) -> None:
         self.suspected, self._since = True, now
         lost, accounts = len(self._together), len(self._in_play)
-        self._reporting = (lost, accounts) != self._last_report or now - self._last_report_at > QUIET_SECONDS
+        news = (lost, accounts) != self._last_report or now - self._last_report_at > QUIET_SECONDS
+        self._reporting = self.logs and news
         if self._reporting:
             self._last_report, self._last_report_at = (lost, accounts), now
             log.warning("outage_suspected", lost=lost, accounts=accounts)
