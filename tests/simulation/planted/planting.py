@@ -3,7 +3,6 @@
 A story is condemned only if it is clean in a copy without the patch: what a judge says of both is no finding.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -15,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
+
+from tests.simulation.children import CRASHED, NO_ANSWER
+from tests.simulation.draw import draw
+from tests.simulation.outcome import Outcome
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 DIRECTORY: Final = Path(__file__).parent
@@ -110,14 +113,13 @@ class PlantedTree:
     def verdicts(self, story: str) -> list[tuple[str, str]]:
         """Run a story; return what judges and sentences condemn it. A run that does not come to an end is condemned."""
         try:
-            done = self.python("-m", "tests.simulation.one", text=story)
+            done = self.python("-m", "tests.simulation", "--child", text=story)
         except subprocess.TimeoutExpired:
-            return [("the end of the run", f"it had not come within {RUN_TIMEOUT:.0f} s")]
-        if done.returncode or not done.stdout.strip():
+            return [(NO_ANSWER, f"no answer within {RUN_TIMEOUT:g} s")]
+        if done.returncode:
             lines = done.stderr.strip().splitlines()
-            return [("the end of the run", lines[-1] if lines else f"exit code {done.returncode}")]
-        outcome: dict[str, Any] = json.loads(done.stdout)
-        return [(str(each["judge"]), str(each.get("text", ""))) for each in outcome["verdicts"]]
+            return [(CRASHED, lines[-1] if lines else f"the run ended with exit code {done.returncode}")]
+        return [(verdict.judge, verdict.what) for verdict in Outcome.load(done.stdout).verdicts]
 
 
 @contextmanager
@@ -140,9 +142,7 @@ def read_table() -> list[Defect]:
 
 def drawn_story(seed: int, hours: float) -> str:
     """Return the story of a seed, as JSON."""
-    from tests.simulation.draw import draw  # the table is read without it
-
-    return draw(seed, hours=hours).dump()
+    return draw(seed, hours).dump()
 
 
 def find(
