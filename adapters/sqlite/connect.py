@@ -48,20 +48,33 @@ def open_database(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.
 def open_read_only(path: Path, *, busy_timeout: float = BUSY_TIMEOUT) -> sqlite3.Connection:
     """Open ``path`` for reading only; it sees what other programs have committed, the WAL included.
 
+    A file whose writer died before there was a WAL is put back to its last transaction first: nobody can read it before
+    that, and it takes the right to write.
+
     Raises ``DatabaseUnusable`` when the file is missing, damaged or not a database.
     """
-    # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
     forks.withhold_database(path)
-    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode=ro"  # a name is bytes, and need not be UTF-8
     with translating_errors(path):
         check_database(path, follow=False)
-        connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opening is lazy: touch the file now
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            return _open_existing(path, "ro", busy_timeout)
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                raise
+        _open_existing(path, "rw", busy_timeout).close()
+        return _open_existing(path, "ro", busy_timeout)
+
+
+def _open_existing(path: Path, mode: str, busy_timeout: float) -> sqlite3.Connection:
+    # Quoted, so that a "?", "#" or "%" in the path is not read as a part of the URI.
+    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"  # a name is bytes, and need not be UTF-8
+    connection = sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # opening is lazy: touch the file now
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextlib.contextmanager

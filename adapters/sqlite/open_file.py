@@ -83,9 +83,11 @@ class OpenFile:
                 # A log that was moved is written from its beginning again, and cut to this length: it is as long as
                 # ``MAX_LOG_BYTES`` only when it is full again, not for ever.
                 self.connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES * 15 // 16}")
-                self._mark()
+                self._write_mark()
+                # Before anything else can fail: a file with a mark is compared with these.
                 self._file = identity(self.path)
                 self._beside = {path: identity(path) for path in (self._log, beside(self.path, INDEX))}
+                self._move_mark()
 
     def look(self) -> Loss | None:
         """Return what happened to the file; None if it is the one that is open. A few system calls."""
@@ -136,7 +138,8 @@ class OpenFile:
         """Move the log into the file when it has become long. Raises ``sqlite3`` errors."""
         with suppress(OSError):
             if self._marks and os.stat(self._log).st_size >= MAX_LOG_BYTES:
-                self._mark()
+                self._write_mark()
+                self._move_mark()
 
     def close(self) -> None:
         """Forget the file; the connection must be closed before."""
@@ -145,13 +148,11 @@ class OpenFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _mark(self) -> None:
-        """Write another mark, and move the log into the file."""
-        assert self._descriptor is not None
+    def _write_mark(self) -> None:
+        """Write another mark, into the log."""
         self._mark_now = secrets.randbits(31) | 1
         self.connection.execute(f"PRAGMA application_id = {self._mark_now}")
         self._marks.add(self._mark_now)
-        self._move_mark()
 
     def _move_mark(self) -> None:
         """Move the log, and with it the mark, into the file; a reader may keep that from being done, until later."""

@@ -29,7 +29,7 @@ from attrs import define, field, frozen
 from tests.simulation.disk_connections import DiskConnections
 from tests.simulation.disk_file import DiskFile
 from tests.simulation.disk_names import LINK, UNLINK, DiskNames, Key
-from tests.simulation.disk_vfs import OK, OPEN_JOURNAL, Shim, find_library
+from tests.simulation.disk_vfs import OK, OPEN_CREATE, OPEN_JOURNAL, Shim, find_library
 
 _INDEX: Final = "-shm"
 """The suffix of the memory that connections share: after a crash it is made anew."""
@@ -216,7 +216,8 @@ class Disk:
             file.frozen = file.frozen or self.is_place_frozen(path)
             if made:
                 self.names.made(path, key)
-                file.syncs_name = bool(flags & OPEN_JOURNAL)
+            # SQLite does not ask whether it has made the file now.
+            file.syncs_name = file.syncs_name or bool(flags & OPEN_CREATE and flags & OPEN_JOURNAL)
             return file
 
     def delete(self, path: str, really: Callable[[], int], *, sync: bool) -> int:

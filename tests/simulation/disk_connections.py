@@ -66,6 +66,7 @@ class DiskConnections:
 
     def _connect(self, *arguments: Any, **options: Any) -> Any:
         options.setdefault("factory", DiskConnection)
+        options["check_same_thread"] = False  # the connections of a dead process are closed by another thread
         connection = _connect(*arguments, **options)
         if isinstance(connection, DiskConnection):
             connection.disk = self.disk

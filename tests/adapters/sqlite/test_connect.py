@@ -1,6 +1,7 @@
 """Opening a database file."""
 
 import os
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -111,3 +112,17 @@ def test_locked_while_opening(tmp_path: Path) -> None:
         with pytest.raises(DatabaseUnusable, match="locked by another program") as caught:
             open_database(path, busy_timeout=0.05)
         assert isinstance(caught.value.failure, DatabaseLocked)
+
+
+def test_a_file_is_read_whose_writer_was_killed_before_there_was_a_log(tmp_path: Path) -> None:
+    """SQLite rolls the unfinished transaction back, which a connection for reading cannot do."""
+    with closing(sqlite3.connect(tmp_path / "a.db", isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE here (x)")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO here VALUES (?)", [("x" * 500,)] * 200)  # some of it is in the file already
+        for suffix in ("", "-journal"):
+            shutil.copy(tmp_path / f"a.db{suffix}", tmp_path / f"killed.db{suffix}")
+        connection.execute("ROLLBACK")
+    with closing(open_read_only(tmp_path / "killed.db")) as reader:
+        assert reader.execute("SELECT count(*) FROM here").fetchone() == (0,)

@@ -15,7 +15,7 @@ async def test_a_log_that_was_full_once_is_not_moved_at_each_write(
     """After the log was moved, it is moved again when it is full again: its file does not stay as long as it was."""
     monkeypatch.setattr("adapters.sqlite.open_file.MAX_LOG_BYTES", 400_000)
     moved = 0
-    mark = OpenFile._mark
+    mark = OpenFile._write_mark
 
     def counting(self: OpenFile) -> None:
         nonlocal moved
@@ -23,7 +23,7 @@ async def test_a_log_that_was_full_once_is_not_moved_at_each_write(
         mark(self)
 
     async with a_journal(tmp_path / "engine.db") as journal:
-        monkeypatch.setattr(OpenFile, "_mark", counting)
+        monkeypatch.setattr(OpenFile, "_write_mark", counting)
         for number in range(60):
             await journal.begin_life(f"Account {number}", 1.0, Policy(), Snapshot())
             await journal.flush()
