@@ -41,8 +41,8 @@ _BUG: Final = re.compile(
 def journal_replays(evidence: Evidence) -> Iterator[Verdict]:
     """Every row can be read, every decision comes out of the rules as it is recorded, and none breaks the law."""
     for journal in evidence.journals:
-        for sentence in journal.unreadable:
-            yield Verdict(judge=REPLAYS, what=f"a row cannot be read: {sentence}", at=journal.at)
+        for row in journal.unreadable:
+            yield Verdict(judge=REPLAYS, what=f"a row cannot be read: {row}", at=journal.at)
         if (found := _first_difference(journal)) is None:
             continue
         if found.breaks is not None:

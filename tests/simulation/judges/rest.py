@@ -93,7 +93,7 @@ def engines_end_when_told(evidence: Evidence) -> Iterator[Verdict]:
     """No engine ends by itself, whatever happens to it."""
     for life in evidence.lives:
         if life.ending is Ending.FAILED:
-            what = f"life {life.number} ended by itself: {' '.join(life.detail.split())[:300] or 'nobody knows why'}"
+            what = f"life {life.number} ended by itself: {sentence(life.detail) or 'nobody knows why'}"
             yield Verdict(judge=ENDED, what=what, at=life.ended or life.began)
 
 
@@ -124,6 +124,4 @@ def nothing_is_left(evidence: Evidence) -> Iterator[Verdict]:
 def nothing_stands_still(evidence: Evidence) -> Iterator[Verdict]:
     """At every moment something can run or a timer is set, as long as anything is waited for."""
     for each in evidence.standstills:
-        yield Verdict(
-            judge=MOVES, what=f"nothing can go on any more: {' '.join(each.detail.split())[:500]}", at=each.at
-        )
+        yield Verdict(judge=MOVES, what=f"nothing can go on any more: {sentence(each.detail)}", at=each.at)
