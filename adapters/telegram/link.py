@@ -78,6 +78,8 @@ class TelegramLink:
     """What brings the session up to date; the link ends it at its close."""
     _closed: bool = field(default=False, init=False)
     _held: dict[str, float] = field(init=False)
+    _pinged_at: float | None = field(default=None, init=False)
+    """When the last ping was sent, by ``time.monotonic``."""
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
     @_held.default
@@ -149,6 +151,8 @@ class TelegramLink:
         limit that the datacenter may have set. Returns what gives the probe up; nothing is reported after that.
         """
         asked = proof and not self._is_proof_held()
+        if asked:
+            self._keep_from_disconnect()
 
         def conclude(answer: Callable[[], object]) -> None:
             try:
@@ -312,7 +316,16 @@ class TelegramLink:
     def _is_proof_held(self) -> bool:
         return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > time.time()
 
+    def _keep_from_disconnect(self) -> None:
+        """Send a ping beside a proof if the next one could come after the datacenter has given the link up.
+
+        Only a ping of this kind restarts its timer (https://core.telegram.org/mtproto/service_messages).
+        """
+        if self._pinged_at is not None and 2 * (time.monotonic() - self._pinged_at) > self.connector.disconnect_delay:
+            self._send(self._next_ping()).add_done_callback(lambda pong: pong.cancelled() or pong.exception())
+
     def _next_ping(self) -> Any:
+        self._pinged_at = time.monotonic()
         return PingDelayDisconnectRequest(next(self._pings), self.connector.disconnect_delay)
 
     def _send(self, request: Any) -> Any:

@@ -21,15 +21,13 @@ examples:
 
 def child() -> int:
     """Run the story on standard input. Chance and time of this process are replaced before anything else is loaded."""
+    from tests.simulation import one
+
+    one.prepare()
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints, prints beside the answer
-    from tests.simulation.story import Story
-
-    story = Story.load(sys.stdin.read())
     os.nice(5)
-    from tests.simulation.run import run  # type: ignore[import-untyped,unused-ignore]
-
-    answer.write(run(story).dump())
+    answer.write(one.run_text(sys.stdin.read()).dump())
     answer.close()
     sys.stderr.flush()
     os._exit(0)  # what a dead engine left must not be cleaned up by an interpreter that goes

@@ -1,0 +1,66 @@
+"""The datacenter of the simulation: the sandbox's own code over simulated sockets, and what it tells the ledger."""
+
+from types import SimpleNamespace
+from typing import Any, Final
+
+import adapters.sandbox.server.listener as listener_module
+from adapters.sandbox import Sandbox
+from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.mtproto import tl
+from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
+from adapters.sandbox.server import requests as requests_module
+from adapters.sandbox.server.connection import Connection
+from tests.simulation.ledger import Ledger
+from tests.simulation.network import Link, Network, SimulatedSocket
+
+KEY_BITS: Final = 2048
+DEAD: Final = ("AUTH_KEY_UNREGISTERED", "SESSION_REVOKED", "USER_DEACTIVATED", "AUTH_KEY_DUPLICATED")
+
+
+def install(network: Network, ledger: Ledger) -> None:
+    """Put the sandbox's listeners onto the simulated network, and let the ledger see what arrives."""
+    real = listener_module.socket
+    listener_module.socket = SimpleNamespace(  # type: ignore[assignment]
+        **{name: getattr(real, name) for name in ("AF_INET", "AF_INET6", "SOCK_STREAM", "SOL_SOCKET", "SO_REUSEADDR")},
+        socket=lambda *_: SimulatedSocket(network=network),
+    )
+    # Connections are in sets, whose order must not depend on addresses.
+    Connection.__hash__ = lambda self: link_of(self).number  # type: ignore[assignment,method-assign]
+    _watch_requests(ledger)
+
+
+def link_of(connection: Any) -> Link:
+    """Return the link that a connection of the sandbox serves."""
+    return connection._writer.transport.link  # type: ignore[no-any-return]
+
+
+def _watch_requests(ledger: Ledger) -> None:
+    handler = requests_module.RequestHandler
+    note_use, answer, perform = handler.note_use, handler.answer, requests_module._faulty_answer
+
+    def noted(self: Any, key: Any, query: Any) -> None:
+        owner = self._hub.store.owner(key.id)
+        ledger.request(
+            link_of(self._receiver), tl.method_name(query.request), key.id, "" if owner is None else owner.phone
+        )
+        note_use(self, key, query)
+
+    def answered(self: Any, msg_id: int, key: Any, query: Any, fault: Any) -> bytes:
+        ledger.asking = link_of(self._receiver), tl.method_name(query.request), key.id
+        return answer(self, msg_id, key, query, fault)
+
+    def faulty(context: Any, fault: Any) -> Any:
+        try:
+            return perform(context, fault)
+        except RpcRefusal as refusal:
+            ledger.refused(refusal.code, str(refusal.text))
+            raise
+
+    handler.note_use = noted  # type: ignore[method-assign]
+    handler.answer = answered  # type: ignore[method-assign]
+    requests_module._faulty_answer = faulty
+
+
+def make(key: DatacenterKey | None = None) -> Sandbox:
+    """Return a datacenter that forgets everything with the run."""
+    return Sandbox(key=key)

@@ -1,0 +1,115 @@
+"""What is looked at when a life, or all of a run, is over: the files, the datacenter's ledger, what is left."""
+
+import gc
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from adapters.sqlite import JournalReader, StorageError
+from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite.jobs import change
+from states.jobs import Cancelled, JobState
+from tests.simulation.evidence import CommandSeen, Delivery, JournalSeen, Standstill, Verdict
+from tests.simulation.outcome import Outcome
+from tests.simulation.program import GROUP
+from tests.simulation.story import IncidentKind
+
+if TYPE_CHECKING:
+    from tests.simulation.run import Run
+
+DATABASE = "data/engine.db"
+
+
+def look(run: "Run") -> None:
+    """Look at what a life has left."""
+    gc.collect()
+
+
+def close(run: "Run") -> None:
+    """Look at everything at the end of all."""
+    evidence, path = run.ledger.evidence, run.world.directory / DATABASE
+    unreadable: list[str] = []
+    try:
+        with JournalReader.open(path) as reader:
+            reader.on_unreadable = lambda row: unreadable.append(str(row))
+            evidence.journals.append(
+                JournalSeen(
+                    at=run.ledger.now,
+                    entries=list(reader.entries()),
+                    lives={(life.account, life.life): life for life in reader.lives()},
+                    stored=reader.snapshots(),
+                    first_seq=reader.first_seq(),
+                    unreadable=unreadable,
+                )
+            )
+    except StorageError as exc:
+        run.ledger.complain(f"the journal cannot be read at the end: {exc}")
+    _close_jobs(run)
+    evidence.quiet_from = max(
+        [run.story.quiet_from, *(each.ended or 0.0 for each in evidence.faults), *(c.at for c in evidence.commands)]
+    )
+
+
+def _close_jobs(run: "Run") -> None:
+    seen = {job.number: job for job in run.ledger.evidence.jobs}
+    with JobReader.open(run.world.directory / DATABASE) as reader:
+        for job in reader.jobs({}):
+            if (known := seen.get(job.id)) is not None:
+                known.state = job.state.value
+                known.ended = None if job.ended is None else job.ended - run.world.clock.wall() + run.ledger.now
+    names = {run.sandbox._hub.store.account(phone).id: name for name, phone in run.phones.items()}
+    for message in run.sandbox.channel_messages(GROUP):
+        run.ledger.evidence.deliveries.append(
+            Delivery(
+                at=run.ledger.now,
+                account=names.get(message.sender or 0, ""),
+                text=message.text,
+                chat=GROUP,
+                id=message.id,
+            )
+        )
+        run.ledger.counters["sends"] += 1
+
+
+async def change_jobs(run: "Run", kind: IncidentKind) -> None:
+    """Do what ``jobs cancel`` or ``jobs retry`` does with the file, and tell the engine to look."""
+    path, state = run.world.directory / DATABASE, JobState.FAILED if kind is IncidentKind.CONTROL_JOBS_RETRY else None
+    if not path.exists():
+        return
+    with JobReader.open(path) as reader:
+        jobs = [job for job in reader.jobs({}) if job.ended is None or job.state is state]
+    _ = jobs, change, Cancelled, CommandSeen
+
+
+def standstill(run: "Run", detail: str) -> None:
+    """Note that the world stood still."""
+    run.ledger.evidence.standstills.append(Standstill(at=run.ledger.now, life=run.ledger.life, detail=detail[:8000]))
+
+
+def dump(run: "Run") -> str:
+    """Return every row of the engine's database as text."""
+    path = run.world.directory / DATABASE
+    lines = []
+    with closing(sqlite3.connect(path)) as database:
+        tables = [
+            name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+        ]
+        for table in tables:
+            lines.append(f"== {table}")
+            lines += sorted(repr(row) for row in database.execute(f'SELECT * FROM "{table}"'))
+    return "\n".join(lines).replace(str(run.world.directory), "DIRECTORY") + "\n"
+
+
+def outcome(run: "Run") -> Outcome:
+    """Return what the run has given."""
+    verdicts = [
+        Verdict(judge="something can go on", what=each.detail, at=each.at) for each in run.ledger.evidence.standstills
+    ]
+    journal = dump(run)
+    return Outcome(
+        digest=Outcome.digest_of(journal),
+        journal=journal,
+        verdicts=tuple(verdicts),
+        counters=dict(run.ledger.counters),
+        happenings=tuple(run.ledger.happenings),
+    )

@@ -1,0 +1,365 @@
+"""``run``: one story in the simulated world, with the real engine, the real Telethon and the sandbox's real code.
+
+It may be called once in a process, which ``prepare`` has made ready before anything of Holdfast was imported.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+from attrs import define, field
+from telethon.crypto import AuthKey
+from telethon.sessions import SQLiteSession
+
+import engine.app.engine as engine_module
+from adapters.sandbox import Sandbox
+from adapters.telegram import Datacenter
+from engine.console import logs
+from tests.simulation import datacenter, inspection
+from tests.simulation.entropy import VirtualClock
+from tests.simulation.evidence import AccountPromise, CommandSeen, Ending, EngineLife, Promises, Standing, UpdateSeen
+from tests.simulation.incidents import Incidents
+from tests.simulation.ledger import Ledger, LogCapture
+from tests.simulation.loop import NothingLeft
+from tests.simulation.outcome import Outcome
+from tests.simulation.process import SimulatedProcess
+from tests.simulation.program import GROUP, Program
+from tests.simulation.story import Incident, IncidentKind, Story
+from tests.simulation.threads import Deadlock, Scheduler
+from tests.simulation.world import World, install_processes
+
+T = TypeVar("T")
+STOP_MARGIN = 60.0
+"""Seconds that an engine may take to stop beyond its grace."""
+FIRST_NUMBER = 9996620001
+
+
+@define(eq=False)
+class Run:
+    """One run of a story."""
+
+    story: Story
+    world: World
+    ledger: Ledger
+    ports: dict[str, int] = field(factory=dict)
+    phones: dict[str, str] = field(factory=dict)
+    sandbox: Sandbox = field(init=False)
+    program: Program = field(init=False)
+    control: Any = None
+    """The handlers of commands of the engine that runs."""
+    process: SimulatedProcess | None = None
+    life: EngineLife | None = None
+    pause: float = 1.0
+    _task: "asyncio.Task[Any] | None" = None
+    _stop: anyio.Event = field(factory=anyio.Event)
+    _over: anyio.Event = field(factory=anyio.Event)
+    """Set when the present life is over, however it ended."""
+    _ending: bool = False
+
+    # --- the whole ---
+
+    async def main(self) -> None:
+        """Play the story."""
+        ready = anyio.Event()
+        self.world.start(self.world.datacenter, self._serve(ready))
+        await ready.wait()
+        self._write_files()
+        async with anyio.create_task_group() as tasks:
+            incidents = Incidents(self)
+            for incident in self.story.incidents:
+                tasks.start_soon(incidents.play, incident)
+            for number, name in enumerate(self.ports, 1):
+                tasks.start_soon(self._send_updates, number, name)
+            tasks.start_soon(self._watch)
+            async with anyio.create_task_group() as lives:
+                lives.start_soon(self._live)
+                await anyio.sleep(self.story.seconds - self.ledger.now)
+                self.note_standings()
+                self._ending = True
+                self._stop.set()
+            tasks.cancel_scope.cancel()
+        inspection.close(self)
+
+    async def _serve(self, ready: anyio.Event) -> None:
+        async with datacenter.make() as self.sandbox:
+            for number in range(1, self.story.accounts + 1):
+                name, phone = f"Account {number}", f"+{FIRST_NUMBER + number - 1}"
+                self.ports[name], self.phones[name] = await self.sandbox.listen(phone), phone
+                self.ledger.accounts_by_port[self.ports[name]] = name
+                self.ledger.phones[phone.lstrip("+")] = name
+                self.ledger.evidence.accounts.append(AccountPromise(name=name, phone=phone))
+            await self.sandbox.create_channel(GROUP, "Group", megagroup=True, members=list(self.phones.values()))
+            ready.set()
+            await anyio.sleep_forever()
+
+    def _write_files(self) -> None:
+        directory, dc = self.world.directory, self.sandbox
+        accounts = []
+        for name, phone in self.phones.items():
+            stem = name.lower().replace(" ", "")
+            session = SQLiteSession(str(directory / f"{stem}.session"))
+            session.set_dc(dc.dc_id, "127.0.0.1", self.ports[name])
+            session.auth_key = AuthKey(dc.authorize(phone))
+            session.save()
+            session.close()
+            accounts.append({"name": name, "session": stem, "phone": phone})
+        (directory / "dc.pem").write_text(dc.public_key)
+        config = {
+            "telegram": {
+                "api_id": 12345,
+                "api_hash": "0123456789abcdef0123456789abcdef",
+                "datacenter": {"id": dc.dc_id, "host": "127.0.0.1", "port": dc.port, "public_key": "dc.pem"},
+            },
+            "accounts": accounts,
+            **self.story.config(),
+        }
+        path = directory / "config.yaml"
+        path.write_text(json.dumps(config))
+        datacenters = {
+            name: Datacenter(dc.dc_id, "127.0.0.1", port, dc.public_key) for name, port in self.ports.items()
+        }
+        self.program = Program(self.story, self.ledger, str(path), datacenters)
+        self.ledger.evidence.promises = promises_of(path)
+
+    # --- lives of the engine ---
+
+    async def _live(self) -> None:
+        """Start engines, one after the other, until the story is over."""
+        while not self._ending:
+            life = self.life = self.ledger.begin_life()
+            self.process = SimulatedProcess(f"engine {life.number}")
+            self._stop, self._over = anyio.Event(), anyio.Event()
+            self.pause = 1.0
+            task = self._task = self.world.start(self.process, self.program.live(life, self._stop))
+            over = self._over
+            task.add_done_callback(lambda _, over=over: over.set(), context=self._context())
+            await self._until_over(life)
+            if task.done() and life.ended is None:
+                self._note_end(life, task)
+            inspection.look(self)
+            if not self._ending:
+                await anyio.sleep(self.pause)
+
+    def _context(self) -> Any:
+        from tests.simulation.process import WORLD
+
+        return WORLD.context
+
+    async def _until_over(self, life: EngineLife) -> None:
+        """Wait for the end of a life; one that was told to stop and does not is killed, and condemned by its judge."""
+        while not self._over.is_set():
+            with anyio.move_on_after(10.0):
+                await self._over.wait()
+            asked = life.asked_to_stop
+            if asked is not None and self.ledger.now > asked + self.grace + STOP_MARGIN:
+                await self.kill(pause=1.0)
+                life.ending, life.detail = Ending.FAILED, "it did not stop"
+
+    @property
+    def grace(self) -> float:
+        """Seconds within which the engine promises to stop."""
+        return float(self.ledger.evidence.promises.policy.shutting_down.grace)
+
+    def _note_end(self, life: EngineLife, task: "asyncio.Task[Any]") -> None:
+        life.ended = self.ledger.now
+        error = task.exception() if not task.cancelled() else None
+        if error is None and life.asked_to_stop is not None:
+            life.ending = Ending.STOPPED
+            self.ledger.tell("engine", f"has stopped (life {life.number})")
+        else:
+            life.ending, life.detail = Ending.FAILED, repr(error)
+            self.ledger.on_loop_error(None, {"message": "the engine ended by itself", "exception": error})
+        self.ledger.counters[f"life.{life.ending}"] += 1
+
+    async def kill(self, *, pause: float, power: bool = False) -> None:
+        """Kill the engine; it is started again after ``pause`` seconds."""
+        life, process = self.life, self.process
+        if life is None or process is None or life.ended is not None:
+            return
+        life.ended, life.ending = self.ledger.now, Ending.POWER_CUT if power else Ending.KILLED
+        self.ledger.counters[f"life.{life.ending}"] += 1
+        self.world.kill(process, power=power)
+        self.program.engine = self.control = None
+        self.pause = pause
+        self._over.set()
+
+    async def kill_at_write(self, number: int, *, pause: float) -> None:
+        """Kill the engine at its n-th write to the disk from now on."""
+        await self.kill(pause=pause)
+
+    async def restart(self, *, pause: float) -> None:
+        """Stop the engine in order; it is started again ``pause`` seconds later."""
+        self.ledger.evidence.commands.append(CommandSeen(at=self.ledger.now, what="stop", answered=self.ledger.now))
+        self._stop.set()
+        self.pause = max(pause, 0.1)
+
+    async def disk_trouble(self, incident: Incident) -> None:
+        """Let the disk be full, broken, slow or locked for a while."""
+
+    # --- what others do ---
+
+    async def in_datacenter(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run something as code of the datacenter."""
+        return await self.world.start(self.world.datacenter, work())  # type: ignore[no-any-return]
+
+    async def in_engine(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+        """Run something as code of the engine; return None if it was killed meanwhile, or does not run."""
+        process, over = self.process, self._over
+        if process is None or not process.alive or over.is_set():
+            return None
+        task = self.world.start(process, work())
+        done = anyio.Event()
+        task.add_done_callback(lambda _: done.set(), context=self._context())
+        async with anyio.create_task_group() as either:
+            for event in (done, over):
+                either.start_soon(_cancel_after, event, either.cancel_scope)
+        if not task.done():
+            return None
+        return task.result()  # type: ignore[no-any-return]
+
+    async def command(self, what: str, account: str) -> bool:
+        """Give the running engine a command; return whether it was carried out."""
+        handlers = self.control
+        if handlers is None:
+            return False
+        outcome = await self.in_engine(lambda: getattr(handlers, what)(account))
+        return outcome is not None and bool(outcome.done)
+
+    async def change_jobs(self, kind: IncidentKind) -> None:
+        """Cancel the oldest job, or try the failed ones again, as ``jobs cancel`` and ``jobs retry`` do."""
+        await inspection.change_jobs(self, kind)
+
+    async def _send_updates(self, number: int, name: str) -> None:
+        for index, at in enumerate(self.story.arrivals(number), 1):
+            await anyio.sleep(max(0.0, at - self.ledger.now))
+            mark = f"update {number}.{index}"
+            self.ledger.evidence.updates.append(UpdateSeen(at=self.ledger.now, account=name, mark=mark))
+            self.ledger.counters["updates"] += 1
+            await self.in_datacenter(lambda mark=mark: self.sandbox.push(self.phones[name], mark))  # type: ignore[misc]
+
+    async def _watch(self) -> None:
+        """Note where the accounts are, now and then."""
+        while True:
+            await anyio.sleep(30.0)
+            self.note_standings()
+
+    def note_standings(self) -> None:
+        """Note where each account is, as the program sees it."""
+        engine = self.program.engine
+        if engine is None:
+            return
+        for name, status in engine.status.items():
+            last = status.last
+            self.ledger.evidence.standings.append(
+                Standing(
+                    at=self.ledger.now,
+                    account=name,
+                    state=status.state,
+                    cause="" if last is None or last.cause is None else last.cause.event,
+                    action="" if last is None or last.action is None else last.action.value,
+                    parked=last is not None and last.parked,
+                )
+            )
+
+
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def promises_of(path: Path) -> Promises:
+    """Return what a config promises."""
+    from engine.config.load import load
+
+    config = load(path)
+    stagger = config.fleet.stagger
+    return Promises(
+        policy=config.states,
+        connects_at_once=config.fleet.connects_at_once,
+        stagger=0.0 if stagger == "auto" else float(stagger),
+    )
+
+
+@define(eq=False)
+class SimulatedControl:
+    """Stands where the socket for commands is: a command of the story calls its handlers directly."""
+
+    path: Path
+    commands: Any
+
+    async def run(self) -> None:
+        """Let the story find the handlers."""
+        _present[0].control = self.commands
+        await anyio.sleep_forever()
+
+
+_present: list[Run] = []
+
+
+def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
+    """Run a story to its end; see the module."""
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=_fast_directory()))
+    world = World(directory, clock, threads, story.seed)
+    ledger = Ledger(world)
+    ledger.evidence.seed, ledger.evidence.seconds = story.seed, story.seconds
+    install_processes()
+    network = world.network
+    network.on_attempt, network.on_open, network.on_end = ledger.attempt, ledger.opened, ledger.ended
+    datacenter.install(network, ledger)
+    _calm()
+    engine_module.ControlServer = SimulatedControl  # type: ignore[misc,assignment]
+    logs.configure()
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(LogCapture(ledger))
+    gc.disable()
+    playing = Run(story, world, ledger)
+    _present.append(playing)
+    loop = world.loop
+    loop.set_exception_handler(ledger.on_loop_error)
+    asyncio.set_event_loop(loop)
+    world.disk.install()
+    try:
+        loop.run_until_complete(playing.main())
+    except (NothingLeft, Deadlock) as exc:
+        inspection.standstill(playing, str(exc))
+    outcome = inspection.outcome(playing)
+    shutil.rmtree(directory, ignore_errors=True)
+    return outcome
+
+
+SLOWER = {
+    "engine.work.dispatcher": {"TICK_SECONDS": 10.0},
+    "engine.app.locks": {"LOOK_EVERY": 60.0},
+    "engine.fleet.credentials_watch": {"CHECK_INTERVAL": 30.0},
+    "engine.fleet.clock_watch": {"CHECK_EVERY": 5.0},
+    "adapters.sqlite.queue": {"_IDLE_SECONDS": 10.0},
+}
+"""What looks again and again without an occasion does so less often here: else a day would cost minutes."""
+
+
+def _calm() -> None:
+    """Let what only looks do so less often, and leave out the watch over code that blocks: code takes no time here."""
+    for module, constants in SLOWER.items():
+        for name, value in constants.items():
+            assert hasattr(sys.modules[module], name)
+            setattr(sys.modules[module], name, value)
+    engine_module.watched = _not_watched  # type: ignore[attr-defined]
+
+
+@asynccontextmanager
+async def _not_watched(**_: Any) -> AsyncIterator[None]:
+    yield
+
+
+def _fast_directory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a directory of its own is made there

@@ -1,0 +1,86 @@
+"""The simulated world: clocks, network, threads, disk, and the machine on which an engine lives and dies."""
+
+import asyncio
+import os
+import random
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from tests.simulation.disk import Disk
+from tests.simulation.entropy import VirtualClock
+from tests.simulation.loop import SimulatedLoop, run_in
+from tests.simulation.network import Network
+from tests.simulation.process import SimulatedProcess, current
+from tests.simulation.threads import Scheduler
+
+
+@define(eq=False)
+class World:
+    """Everything around the engines. ``directory`` is where their files are."""
+
+    directory: Path
+    clock: VirtualClock
+    threads: Scheduler
+    seed: int
+    network: Network = field(init=False)
+    loop: SimulatedLoop = field(init=False)
+    disk: Disk = field(init=False)
+    datacenter: SimulatedProcess = field(factory=lambda: SimulatedProcess("datacenter"))
+    _graveyard: list[Any] = field(factory=list)
+    """What dead processes had: collecting it would run their cleanup, which no dead process does."""
+
+    def __attrs_post_init__(self) -> None:
+        self.network = Network(self.random("network"))
+        self.loop = SimulatedLoop(self.network, self.threads)
+        self.disk = Disk(self.directory, self.random("disk"))
+        self.clock.is_elsewhere = lambda: current() is self.datacenter
+
+    def random(self, purpose: str) -> random.Random:
+        """Return a source of chance for one purpose."""
+        return random.Random(f"{self.seed}:{purpose}")
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self.clock.now
+
+    def start(self, process: SimulatedProcess, coro: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        """Start the first task of a process."""
+        return run_in(process, self.loop, coro, process.name)
+
+    def kill(self, process: SimulatedProcess, *, power: bool = False) -> None:
+        """End a process at once, as ``kill -9`` does, or with ``power`` its machine, as a power cut does."""
+        if not self.disk.is_frozen:  # it may have been stopped at a write
+            (self.disk.power_cut if power else self.disk.kill)()
+        process.alive = False
+        self._graveyard += self.tasks_of(process)
+        self.loop.forget(process)
+        self._graveyard += self.threads.kill(process.name)
+        self.network.process_died(process, silently=power)
+        drop_locks(self.threads)
+        self.disk.restore()
+
+    def tasks_of(self, process: SimulatedProcess) -> "list[asyncio.Task[Any]]":
+        """Return the tasks of a process that are not done."""
+        return [task for task in asyncio.all_tasks(self.loop) if getattr(task, "process", None) is process]
+
+
+def drop_locks(threads: Scheduler) -> None:
+    """Close the locks of a dead process. The modules forget them, as in a forked child."""
+    from adapters.system import forks  # after ``install``
+
+    for descriptor in sorted(forks._DESCRIPTORS):
+        os.close(descriptor)
+    forks._DESCRIPTORS.clear()
+    forks._DATABASES.clear()
+    for forget in threads.fork_hooks:
+        if forget.__module__.startswith("adapters.") and forget.__module__ != forks.__name__:
+            forget()
+
+
+def install_processes() -> None:
+    """Give each process its own number."""
+    os.getpid = lambda: current().pid
