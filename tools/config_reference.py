@@ -5,13 +5,10 @@ from the classes, meanings from the docstrings of their fields: a field without 
 """
 
 import argparse
-import ast
-import inspect
 import sys
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from textwrap import dedent
 from types import NoneType, UnionType
 from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +19,7 @@ from engine.config import Config, Fleet
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
 from engine.config.sections import DatacenterConfig, Storage, Telegram
+from engine.diagram.field_docs import field_docs
 from states.pace import Hours
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "configuration.md"
@@ -99,19 +97,6 @@ class Section:
         )
 
 
-def docstrings(section: type[Any]) -> dict[str, str]:
-    """Return the docstring of each field of a class and of those that it inherits from."""
-    found: dict[str, str] = {}
-    for each in reversed(section.__mro__[:-1]):
-        [tree] = ast.parse(dedent(inspect.getsource(each))).body
-        assert isinstance(tree, ast.ClassDef)
-        for field, after in zip(tree.body, tree.body[1:], strict=False):
-            match field, after:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = inspect.cleandoc(text)
-    return found
-
-
 def sections(section: type[Any] = Config, path: str = "", intro: str = "", given: Any = None) -> Iterator[Section]:
     """Yield this section and those below it, in the order of the classes; ``given`` has the defaults of this place."""
     keys, below = [], list[Section]()
@@ -143,7 +128,7 @@ def sections(section: type[Any] = Config, path: str = "", intro: str = "", given
 
 
 def _meaning(section: type[Any], name: str) -> str:
-    if (text := docstrings(section).get(name)) is None:
+    if (text := field_docs(section).get(name)) is None:
         raise Undocumented(f"{section.__module__}.{section.__name__}.{name} needs a docstring")
     return " ".join(text.replace("``", "`").split()).replace("|", "\\|")
 

@@ -30,6 +30,9 @@ from states.schedules import Backoff, BackoffSchedules, FileBackoff, Patience, S
 
 Decide = Callable[..., Step]
 """``states.step.step``, or a mutant of it."""
+Observe = Callable[[Policy, Configuration, Event, Step, Configuration], None]
+"""Is told of each decision that the world can bring about: policy, configuration, event, decision, configuration after.
+It is told of late events only as often as they are tried."""
 
 
 def _build_policy(then: Then) -> Policy:
@@ -101,6 +104,7 @@ class Explorer:
     decide: Decide = step
     properties: Sequence[Always] = ALWAYS
     max_findings: int = 5
+    observe: Observe | None = None
     report: VerificationReport = field(factory=VerificationReport)
     _bounds: Bounds = field(init=False)
     _reached_from: dict[Configuration, tuple[Configuration | None, str]] = field(factory=dict, init=False)
@@ -131,7 +135,7 @@ class Explorer:
     def _successors(self, config: Configuration) -> Iterator[tuple[Configuration, Event | None]]:
         for event, possible in enumerate_events(config):
             # Rules that look at nothing else drop late and impossible events: once for each state is enough.
-            if not (possible and _is_current(event, config)):
+            if not (possible and is_current(event, config)):
                 form = (config.snapshot.state, config.link, config.snapshot.parked, _describe(event))
                 if form in self._late:
                     continue
@@ -155,6 +159,8 @@ class Explorer:
         self.report.rules.add(decision.record.rule)
         reached = apply_decision(config, event, decision, self._bounds)
         if possible:
+            if self.observe is not None:
+                self.observe(self.policy, config, event, decision, reached)
             self._check_always(config, event, decision, reached)
             if decision.record.draw is not None:
                 other = self.decide(config.snapshot, event, now=NOW, rng=HIGH, policy=self.policy)
@@ -204,7 +210,7 @@ def _is_at_rest(config: Configuration) -> bool:
     return config.finished or config.snapshot.parked or config.snapshot.state in (State.HEALTHY, State.AUTH_FAILED)
 
 
-def _is_current(event: Event, config: Configuration) -> bool:
+def is_current(event: Event, config: Configuration) -> bool:
     """Return whether an event belongs to this visit and this link, or to none."""
     generation, link = getattr(event, "generation", GENERATION), getattr(event, "link", 0)
     return generation == config.snapshot.generation and link in (0, config.snapshot.link)
@@ -228,12 +234,15 @@ def _distinctions(event: Event) -> Iterator[object]:
 
 
 def verify(
-    policies: Sequence[Policy] = POLICIES, decide: Decide = step, rows: Sequence[Row] = ROWS
+    policies: Sequence[Policy] = POLICIES,
+    decide: Decide = step,
+    rows: Sequence[Row] = ROWS,
+    observe: Observe | None = None,
 ) -> VerificationReport:
     """Explore all policies and return one report; the *sometimes* properties are checked over all of them together."""
     total = VerificationReport()
     for policy in policies:
-        report = Explorer(policy, decide).run()
+        report = Explorer(policy, decide, observe=observe).run()
         total.configurations += report.configurations
         total.decisions += report.decisions
         total.pairs |= report.pairs

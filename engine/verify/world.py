@@ -101,7 +101,9 @@ class Configuration:
     held: bool = True
     """Work is held."""
     started: bool = False
+    """The life has begun."""
     finished: bool = False
+    """The life is over."""
 
 
 def time_of(event: Event) -> float:
@@ -140,6 +142,10 @@ class Bounds:
             key_streak=max(UNKNOWN_KEY_TRIES, steps_to_cap(policy.backoff.auth_key)),
         )
 
+    def streak_of(self, cause: str) -> int:
+        """Return how far a run of one cause is counted."""
+        return {"TransportFlood": self.flood_streak, UNKNOWN_KEY: self.key_streak, **STREAKS}.get(cause, 1)
+
     def normalise(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot that stands for this one."""
         state, link = snapshot.state, snapshot.link
@@ -147,7 +153,6 @@ class Bounds:
         # stop begins like one after a crash at the same moment, which is explored as well.
         counts = state not in (State.AUTH_FAILED, State.SHUTTING_DOWN)
         cause = ALIKE.get(snapshot.cause.event, "ServerFault") if snapshot.cause and counts else None
-        streaks = {"TransportFlood": self.flood_streak, UNKNOWN_KEY: self.key_streak, **STREAKS}
         return Snapshot(
             state=state,
             since=NOW,
@@ -157,7 +162,7 @@ class Bounds:
             links=LINK,
             attempt=min(snapshot.attempt, self.attempt) if counts else 0,
             failures=min(snapshot.failures, self.failures) if counts else 0,
-            streak=min(snapshot.streak, streaks.get(cause, 1)) if cause else 0,
+            streak=min(snapshot.streak, self.streak_of(cause)) if cause else 0,
             silences=snapshot.silences if state is State.TIMEOUT else 0,
             cause=Cause(event=cause) if cause else None,
             deadline=None if snapshot.deadline is None else NOW + LEFT,
