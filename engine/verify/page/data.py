@@ -15,7 +15,7 @@ from engine.verify.explore import HIGH, LOW, is_current
 from engine.verify.forms import NEW_LIFE, EventForm, form_of
 from engine.verify.page.told import NOTHING, tell_answer, tell_configuration, tell_effect, telling_fields
 from engine.verify.premises import PREMISES
-from engine.verify.properties import late_is_nothing
+from engine.verify.properties import late_is_nothing, quiet_is_routine
 from engine.verify.world import NOW, Bounds, Configuration, enumerate_events, next_benign_event, time_of
 from states import EVENTS, ROWS, Event, Policy, State, Step, begin, step
 from states.answers import ask_guards
@@ -31,6 +31,9 @@ OPENING: Final = "A configuration: one account's snapshot, and what the world ar
 WITNESSES: Final = 30
 """For each property so many decisions are named that it is about, each by another rule."""
 
+LATE: Final = list(PREMISES).index(late_is_nothing)
+OF_LATE: Final = (list(PREMISES).index(quiet_is_routine), LATE)
+"""The properties that are about every late event, wherever it comes."""
 ROW_NUMBERS: Final = {row.name: number for number, row in enumerate(ROWS)}
 STATES: Final = tuple(State)
 
@@ -114,10 +117,12 @@ class Recorder:
             if premise(config, event, decision, reached, policy)
         )
         rule = ROW_NUMBERS[decision.record.rule]
+        current = is_current(event, config)
         for index in holds:
             walks.spoken[index] += 1
-            walks.witnesses[index].setdefault(rule, (number, form))
-        if is_current(event, config):
+            if current or index == LATE:  # a late event shows nothing but that it is late
+                walks.witnesses[index].setdefault(rule, (number, form))
+        if current:
             told = self.tell(config, event, decision, holds, policy)
             walks.moves.setdefault(number, []).append((self.moves((form, told)), walks.numbers(reached)))
 
@@ -156,12 +161,11 @@ class Recorder:
 
     def late_moves(self, config: Configuration, policy: Policy) -> list[int]:
         """Return the moves by events that come late; rules look at nothing but the link and the visit to drop them."""
-        dropped = (list(PREMISES).index(late_is_nothing),)
         found = []
         for event, possible in enumerate_events(config):
             if possible and not is_current(event, config):
                 decision = step(config.snapshot, event, now=time_of(event), rng=LOW, policy=policy)
-                told = self.tell(config, event, decision, dropped, policy)
+                told = self.tell(config, event, decision, OF_LATE, policy)
                 found.append(self.moves((self.form(event), told)))
         return found
 

@@ -103,6 +103,12 @@ def tell_effect(effect: Effect, other: Effect) -> str:
     for field in attrs.fields(type(effect)):
         if field.name in UNTOLD:
             continue
-        low, high = tell(getattr(effect, field.name), field.name), tell(getattr(other, field.name), field.name)
+        low, high = (tell(_value(each, field), field.name) for each in (effect, other))
         told.append(f"{field.name} {low}" + (f" to {high}" if high != low else ""))
     return ", ".join(told)
+
+
+def _value(effect: Effect, field: "attrs.Attribute[Any]") -> Any:
+    """Return a field's value; schedules may be written without a fraction, and still are seconds."""
+    value = getattr(effect, field.name)
+    return float(value) if field.type is float else value
