@@ -1,6 +1,7 @@
 """Draws the live table for the documents, with the code that draws it on a terminal and example data.
 
-``python -m tools.pictures`` writes ``docs/images/live-table.svg``, ``--check`` fails if it is stale.
+``python -m tools.pictures`` writes ``docs/images/live-table.svg``, and ``explorer.png`` if that is stale; ``--check``
+fails if one of them is stale.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from engine.console.svg import svg
 from states import Snapshot, State
 from states.jobs import Job, JobState, JobSummary
 from states.snapshot import Cause
+from tools import page_picture
 
 PICTURE: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "live-table.svg"
 NOW: Final = 1795953863.0  # 2026-11-29 12:04:23 UTC
@@ -104,14 +106,22 @@ def in_utc() -> Iterator[None]:
 
 
 def main() -> None:
-    """Draw the picture, or check it."""
+    """Draw the pictures, or check them."""
     parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing, and fail if the picture is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if a picture is stale")
     check = parser.parse_args().check
-    if check and drawn() != PICTURE.read_text("utf-8"):
-        sys.exit(f"{PICTURE.name} is stale; run: python -m tools.pictures")
+    for name, current in ((PICTURE.name, drawn() == PICTURE.read_text("utf-8")), _page_picture()):
+        if check and not current:
+            sys.exit(f"{name} is stale; run: python -m tools.pictures")
     if not check:
         PICTURE.write_text(drawn(), "utf-8")
+        if not _page_picture()[1]:
+            page_picture.take()
+
+
+def _page_picture() -> tuple[str, bool]:
+    picture = page_picture.PICTURE
+    return picture.name, picture.exists() and page_picture.is_current()
 
 
 if __name__ == "__main__":

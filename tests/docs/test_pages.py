@@ -15,6 +15,7 @@ from adapters.sandbox import FaultKind
 from engine.cli import app
 from engine.config import load
 from tests.engine.harness import ROOT
+from tools import page_picture
 from tools.pictures import PICTURE, drawn
 
 COMMANDS = (ROOT / "docs" / "commands.md").read_text("utf-8")
@@ -86,6 +87,11 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 def test_the_picture_of_the_live_table_is_not_stale() -> None:
     """It is what the code that draws the table on a terminal would draw now."""
     assert drawn() == PICTURE.read_text("utf-8"), "run: python -m tools.pictures"
+
+
+def test_the_picture_of_the_page_of_verify_is_not_stale() -> None:
+    """It was taken of the page as it is now."""
+    assert page_picture.is_current(), "run where a Chromium is: python -m tools.pictures"
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/configuration.md"])

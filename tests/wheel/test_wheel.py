@@ -107,3 +107,13 @@ def test_the_default_config_runs(installed: Installed) -> None:
     assert "✅ Successfully connected Account 1" in printed
     assert "✅ Stopped" in printed
     assert "Traceback" not in printed
+
+
+def test_the_page_of_verify_comes_with_the_package(installed: Installed) -> None:
+    """Its style and its scripts are in the wheel, and the file that it is written into needs nothing else."""
+    printed = installed.run("holdfast", "verify", "--html", "machine.html")
+    assert "machine.html has the page; open it in a browser" in printed
+    page = (installed.directory / "machine.html").read_text("utf-8")
+    assert page.startswith("<!doctype html>")
+    assert all(part in page for part in ("class Machine", "function readLink", "#picture", '"configurations":['))
+    assert len(page) < 5_000_000

@@ -3,9 +3,14 @@
 import http.client
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +24,7 @@ from engine.verify.page.serve import HOST, MAX_REQUESTS, PageServer
 from engine.verify.premises import PREMISES
 from engine.verify.world import GENERATION, LINK, Configuration, enumerate_events
 from states import ROWS, Snapshot, State
+from tests.engine.harness import ROOT
 from tests.timeouts import TIMEOUT
 
 HOSTILE = "</script><script>alert(1)</script><!-- %STYLE% \u2028 & 'x' \""
@@ -164,6 +170,25 @@ def test_a_port_that_is_taken_is_told(capsys: pytest.CaptureFixture[str]) -> Non
         port = taken.getsockname()[1]
         code, said = refused(["verify", "--serve", "--port", str(port)], capsys)
     assert (code, said) == (1, f"port {port} is taken; give --port another one, or leave it out")
+
+
+@pytest.mark.slow
+def test_json_stays_alone_on_stdout_and_ctrl_c_ends_the_serving(tmp_path: Path) -> None:
+    """A program reads what was checked, a person on stderr where the page is; the file has what is served."""
+    command = [sys.executable, "-m", "engine", "verify", "--json", "--serve", "--html", str(tmp_path / "page.html")]
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        written, served = process.stderr.readline(), process.stderr.readline()
+        assert written == f"🧭 {tmp_path / 'page.html'} has the page; open it in a browser\n"
+        url = re.fullmatch(r"🧭 (http://127\.0\.0\.1:\d+/) has the page until Ctrl\+C\n", served)
+        assert url is not None
+        with urllib.request.urlopen(url[1], timeout=TIMEOUT) as answer:
+            assert answer.read() == (tmp_path / "page.html").read_bytes()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=TIMEOUT)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["findings"] == []
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

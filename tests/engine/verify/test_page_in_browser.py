@@ -25,6 +25,7 @@ from states.machine import ROWS, by_pair
 from tests.engine.harness import ROOT
 from tests.engine.verify.browser import CHROMIUM, BrowserTab, open_browser
 from tests.timeouts import TIMEOUT
+from tools.page_picture import WALK as WALK_OF_PICTURE
 
 pytestmark = [
     pytest.mark.slow,
@@ -321,6 +322,12 @@ def test_a_link_survives_a_reload(tab: BrowserTab, url: str) -> None:
     assert (state(tab), message(tab)) == ("healthy", "")
     tab.open(url + WALK.replace("keep_trying", "park"))
     assert (state(tab), tab.run("document.querySelector('#policy').value")) == ("healthy", "1")
+
+
+def test_the_walk_of_the_picture_can_be_walked(tab: BrowserTab, url: str) -> None:
+    """What the documents show has happened as they say."""
+    tab.open(f"{url}#{LAW}/keep_trying/{WALK_OF_PICTURE}")
+    assert (state(tab), message(tab)) == ("backoff", "")
 
 
 def test_the_browsers_own_back_goes_back(tab: BrowserTab) -> None:
