@@ -16,12 +16,18 @@ class DiskConnection(sqlite3.Connection):
     """A connection that lets its disk wait before it commits, outside of SQLite: other greenlets may run meanwhile."""
 
     disk: "Disk | None" = None
+    cursors: "weakref.WeakSet[sqlite3.Cursor] | None" = None
+    """Those in use: the statement of one keeps a connection open that was closed."""
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
         """Run a statement."""
         if self.disk is not None and self.disk.before_commit is not None and sql[:6].upper() == "COMMIT":
             self.disk.before_commit()
-        return super().execute(sql, *parameters)
+        cursor = super().execute(sql, *parameters)
+        if self.cursors is None:
+            self.cursors = weakref.WeakSet()
+        self.cursors.add(cursor)
+        return cursor
 
     def commit(self) -> None:
         """Commit."""
@@ -61,6 +67,8 @@ class DiskConnections:
     def close_abandoned(self) -> None:
         """Close what was taken over; nobody may be using it."""
         for connection in self._abandoned:
+            for cursor in tuple(connection.cursors or ()):
+                cursor.close()
             sqlite3.Connection.close(connection)
         self._abandoned.clear()
 

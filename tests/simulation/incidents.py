@@ -137,7 +137,7 @@ class Incidents:
     # --- disk ---
 
     async def _disk(self, incident: Incident) -> None:
-        await self.run.disk_trouble(incident)
+        await self.run.disk.play(incident)
 
     # --- commands ---
 

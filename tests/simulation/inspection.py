@@ -5,14 +5,19 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import anyio.to_thread
+
 from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import change
-from states.jobs import Cancelled, JobState
-from tests.simulation.evidence import CommandSeen, Delivery, JournalSeen, Standstill, Verdict
+from states.jobs import Cancelled, Retried
+from tests.simulation.entropy import EPOCH
+from tests.simulation.evidence import Delivery, JournalSeen, Standstill
+from tests.simulation.judges import judge
 from tests.simulation.outcome import Outcome
 from tests.simulation.program import GROUP
 from tests.simulation.story import IncidentKind
+from tests.simulation.telling import in_order, tell
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
@@ -71,14 +76,26 @@ def _close_jobs(run: "Run") -> None:
         run.ledger.counters["sends"] += 1
 
 
-async def change_jobs(run: "Run", kind: IncidentKind) -> None:
-    """Do what ``jobs cancel`` or ``jobs retry`` does with the file, and tell the engine to look."""
-    path, state = run.world.directory / DATABASE, JobState.FAILED if kind is IncidentKind.CONTROL_JOBS_RETRY else None
-    if not path.exists():
-        return
-    with JobReader.open(path) as reader:
-        jobs = [job for job in reader.jobs({}) if job.ended is None or job.state is state]
-    _ = jobs, change, Cancelled, CommandSeen
+async def change_jobs(run: "Run", kind: IncidentKind) -> bool:
+    """Do what ``jobs cancel`` or ``jobs retry`` does with the file, in a thread; return whether it could."""
+    path = run.world.directory / DATABASE
+    retries = kind is IncidentKind.CONTROL_JOBS_RETRY
+
+    def change_them() -> list[int]:
+        with JobReader.open(path) as reader:
+            wanted = {"state": ["failed"] if retries else ["queued", "running"]}
+            numbers = [job.id for job in reader.jobs(wanted)]
+        outcomes = change(path, numbers if retries else numbers[:1], Retried() if retries else Cancelled())
+        return [each[1].id for each in outcomes if isinstance(each, tuple) and each[0] != each[1]]
+
+    try:
+        changed = await anyio.to_thread.run_sync(change_them)
+    except (StorageError, OSError):
+        return False
+    for job in run.ledger.evidence.jobs:
+        if job.number in changed and not retries:
+            job.cancelled = run.ledger.now
+    return True
 
 
 def standstill(run: "Run", detail: str) -> None:
@@ -102,14 +119,14 @@ def dump(run: "Run") -> str:
 
 def outcome(run: "Run") -> Outcome:
     """Return what the run has given."""
-    verdicts = [
-        Verdict(judge="something can go on", what=each.detail, at=each.at) for each in run.ledger.evidence.standstills
-    ]
+    evidence = run.ledger.evidence
+    for failure in run.world.threads.failures:
+        run.ledger.complain(f"a thread ended with an exception: {failure.describe()}")
     journal = dump(run)
     return Outcome(
         digest=Outcome.digest_of(journal),
         journal=journal,
-        verdicts=tuple(verdicts),
+        verdicts=tuple(judge(evidence)),
         counters=dict(run.ledger.counters),
-        happenings=tuple(run.ledger.happenings),
+        happenings=tuple(in_order([*run.ledger.happenings, *tell(evidence, run.story, EPOCH)])),
     )

@@ -25,21 +25,23 @@ from adapters.sandbox import Sandbox
 from adapters.telegram import Datacenter
 from engine.console import logs
 from tests.simulation import datacenter, inspection
+from tests.simulation.disk_troubles import DiskTroubles
 from tests.simulation.entropy import VirtualClock
 from tests.simulation.evidence import AccountPromise, CommandSeen, Ending, EngineLife, Promises, Standing, UpdateSeen
 from tests.simulation.incidents import Incidents
 from tests.simulation.ledger import Ledger, LogCapture
 from tests.simulation.loop import NothingLeft
 from tests.simulation.outcome import Outcome
-from tests.simulation.process import SimulatedProcess
+from tests.simulation.process import WORLD, SimulatedProcess
 from tests.simulation.program import GROUP, Program
-from tests.simulation.story import Incident, IncidentKind, Story
+from tests.simulation.story import IncidentKind, Story
 from tests.simulation.threads import Deadlock, Scheduler
-from tests.simulation.world import World, install_processes
+from tests.simulation.world import World, install_connections, install_processes
 
 T = TypeVar("T")
 STOP_MARGIN = 60.0
 """Seconds that an engine may take to stop beyond its grace."""
+KILL_AT_WRITE_SECONDS = 3600.0
 FIRST_NUMBER = 9996620001
 
 
@@ -54,6 +56,7 @@ class Run:
     phones: dict[str, str] = field(factory=dict)
     sandbox: Sandbox = field(init=False)
     program: Program = field(init=False)
+    disk: DiskTroubles = field(init=False)
     control: Any = None
     """The handlers of commands of the engine that runs."""
     process: SimulatedProcess | None = None
@@ -64,6 +67,7 @@ class Run:
     _over: anyio.Event = field(factory=anyio.Event)
     """Set when the present life is over, however it ended."""
     _ending: bool = False
+    _once_healthy: set[str] = field(factory=set)
 
     # --- the whole ---
 
@@ -127,6 +131,7 @@ class Run:
         datacenters = {
             name: Datacenter(dc.dc_id, "127.0.0.1", port, dc.public_key) for name, port in self.ports.items()
         }
+        self.disk = DiskTroubles(self.world)
         self.program = Program(self.story, self.ledger, str(path), datacenters)
         self.ledger.evidence.promises = promises_of(path)
 
@@ -141,18 +146,13 @@ class Run:
             self.pause = 1.0
             task = self._task = self.world.start(self.process, self.program.live(life, self._stop))
             over = self._over
-            task.add_done_callback(lambda _, over=over: over.set(), context=self._context())
+            task.add_done_callback(lambda _, over=over: over.set(), context=WORLD.context)
             await self._until_over(life)
             if task.done() and life.ended is None:
                 self._note_end(life, task)
             inspection.look(self)
             if not self._ending:
                 await anyio.sleep(self.pause)
-
-    def _context(self) -> Any:
-        from tests.simulation.process import WORLD
-
-        return WORLD.context
 
     async def _until_over(self, life: EngineLife) -> None:
         """Wait for the end of a life; one that was told to stop and does not is killed, and condemned by its judge."""
@@ -187,23 +187,37 @@ class Run:
             return
         life.ended, life.ending = self.ledger.now, Ending.POWER_CUT if power else Ending.KILLED
         self.ledger.counters[f"life.{life.ending}"] += 1
-        self.world.kill(process, power=power)
         self.program.engine = self.control = None
+        self.disk.dies()
+        self.world.kill(process, power=power)
         self.pause = pause
         self._over.set()
 
     async def kill_at_write(self, number: int, *, pause: float) -> None:
-        """Kill the engine at its n-th write to the disk from now on."""
-        await self.kill(pause=pause)
+        """Kill the engine at its n-th write to the disk from now on, or after an hour without so many."""
+        life, process, stopped = self.life, self.process, anyio.Event()
+        if life is None or process is None or life.ended is not None:
+            return
+
+        def stop() -> None:  # inside of SQLite, in any thread
+            process.alive = False
+            self.world.loop.call_soon_threadsafe(stopped.set, context=WORLD.context)
+
+        self.world.disk.kill_at_write(number, stop)
+        with anyio.move_on_after(KILL_AT_WRITE_SECONDS):
+            while not stopped.is_set() and life.ended is None:
+                with anyio.move_on_after(1.0):
+                    await stopped.wait()
+        if life.ended is None:
+            await self.kill(pause=pause)
+        if not stopped.is_set():
+            self.world.disk.kill_at_write(0, stop)
 
     async def restart(self, *, pause: float) -> None:
         """Stop the engine in order; it is started again ``pause`` seconds later."""
         self.ledger.evidence.commands.append(CommandSeen(at=self.ledger.now, what="stop", answered=self.ledger.now))
         self._stop.set()
         self.pause = max(pause, 0.1)
-
-    async def disk_trouble(self, incident: Incident) -> None:
-        """Let the disk be full, broken, slow or locked for a while."""
 
     # --- what others do ---
 
@@ -218,7 +232,7 @@ class Run:
             return None
         task = self.world.start(process, work())
         done = anyio.Event()
-        task.add_done_callback(lambda _: done.set(), context=self._context())
+        task.add_done_callback(lambda _: done.set(), context=WORLD.context)
         async with anyio.create_task_group() as either:
             for event in (done, over):
                 either.start_soon(_cancel_after, event, either.cancel_scope)
@@ -236,13 +250,28 @@ class Run:
 
     async def change_jobs(self, kind: IncidentKind) -> None:
         """Cancel the oldest job, or try the failed ones again, as ``jobs cancel`` and ``jobs retry`` do."""
-        await inspection.change_jobs(self, kind)
+        number = self.ledger.counters["commands"] = self.ledger.counters["commands"] + 1
+        process = SimulatedProcess(f"command {number}")
+        seen = CommandSeen(at=self.ledger.now, what=kind.value.partition(".")[2].replace("_", " "))
+        self.ledger.evidence.commands.append(seen)
+        seen.ok = await self.world.start(process, inspection.change_jobs(self, kind))
+        seen.answered = self.ledger.now
+        if (handlers := self.control) is not None:
+
+            async def look() -> None:
+                handlers.jobs_changed()
+
+            await self.in_engine(look)
 
     async def _send_updates(self, number: int, name: str) -> None:
         for index, at in enumerate(self.story.arrivals(number), 1):
             await anyio.sleep(max(0.0, at - self.ledger.now))
             mark = f"update {number}.{index}"
-            self.ledger.evidence.updates.append(UpdateSeen(at=self.ledger.now, account=name, mark=mark))
+            self._note_healthy()
+            promised = name in self._once_healthy  # before that, nobody knows from where on it would have to hear
+            self.ledger.evidence.updates.append(
+                UpdateSeen(at=self.ledger.now, account=name, mark=mark, promised=promised)
+            )
             self.ledger.counters["updates"] += 1
             await self.in_datacenter(lambda mark=mark: self.sandbox.push(self.phones[name], mark))  # type: ignore[misc]
 
@@ -250,7 +279,13 @@ class Run:
         """Note where the accounts are, now and then."""
         while True:
             await anyio.sleep(30.0)
+            self._note_healthy()
             self.note_standings()
+
+    def _note_healthy(self) -> None:
+        engine = self.program.engine
+        if engine is not None:
+            self._once_healthy.update(name for name, status in engine.status.items() if status.healthy)
 
     def note_standings(self) -> None:
         """Note where each account is, as the program sees it."""
@@ -328,6 +363,7 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     loop.set_exception_handler(ledger.on_loop_error)
     asyncio.set_event_loop(loop)
     world.disk.install()
+    install_connections()
     try:
         loop.run_until_complete(playing.main())
     except (NothingLeft, Deadlock) as exc:

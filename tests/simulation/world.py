@@ -3,17 +3,21 @@
 import asyncio
 import os
 import random
+import sqlite3
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 
 from tests.simulation.disk import Disk
+from tests.simulation.disk_connections import DiskConnection
 from tests.simulation.entropy import VirtualClock
 from tests.simulation.loop import SimulatedLoop, run_in
 from tests.simulation.network import Network
 from tests.simulation.process import SimulatedProcess, current
+from tests.simulation.thread_database import SwitchingConnection
 from tests.simulation.threads import Scheduler
 
 
@@ -36,6 +40,7 @@ class World:
         self.network = Network(self.random("network"))
         self.loop = SimulatedLoop(self.network, self.threads)
         self.disk = Disk(self.directory, self.random("disk"))
+        self.disk.lock = nullcontext()  # one thread runs all, and none may be interrupted inside of SQLite
         self.clock.is_elsewhere = lambda: current() is self.datacenter
 
     def random(self, purpose: str) -> random.Random:
@@ -66,6 +71,21 @@ class World:
     def tasks_of(self, process: SimulatedProcess) -> "list[asyncio.Task[Any]]":
         """Return the tasks of a process that are not done."""
         return [task for task in asyncio.all_tasks(self.loop) if getattr(task, "process", None) is process]
+
+
+class WorldConnection(SwitchingConnection, DiskConnection):
+    """A connection on the simulated disk, between whose statements other threads run."""
+
+
+def install_connections() -> None:
+    """Make all connections of this process such ones; the disk is installed already."""
+    of_disk: Any = sqlite3.connect
+
+    def connect(*arguments: Any, **options: Any) -> Any:
+        options.setdefault("factory", WorldConnection)
+        return of_disk(*arguments, **options)
+
+    setattr(sqlite3, "connect", connect)  # noqa: B010  # it has overloads, and this one takes what they take
 
 
 def drop_locks(threads: Scheduler) -> None:
