@@ -139,8 +139,8 @@ class Disk:
     def kill_at_write(self, number: int, on_stop: Callable[[], None], *places: Path, power: bool = False) -> None:
         """Have a kill, or a power cut, happen instead of the write that is the ``number``-th from now; 1 is the next.
 
-        A power cut may leave a part of that write. ``on_stop`` is called then, under the conditions of ``on_sync``.
-        Number 0 takes the order back.
+        Changes of names, and syncs that do not come from SQLite, are counted like writes. A power cut may leave a part
+        of that write. ``on_stop`` is called then, under the conditions of ``on_sync``. Number 0 takes the order back.
         """
         self.check()
         with self.lock:
@@ -237,14 +237,18 @@ class Disk:
         """Note that a file is gone for good."""
         self._files.pop(key, None)
 
-    def is_last(self, amount: int) -> bool:
-        """Count a write that is about to be done; return whether the disk stops at it: see ``stops``."""
-        self.writes += 1
-        self.bytes_written += amount
+    def is_last(self) -> bool:
+        """Return whether the disk stops at the step that is about to be done: then call ``stops``."""
         if self._stop_in is None:
             return False
         self._stop_in -= 1
         return not self._stop_in
+
+    def step(self) -> None:
+        """Stop, if a name is about to be changed at which the disk stops."""
+        with self.lock:
+            if self.is_last():
+                self._stop()
 
     def stops(self, file: DiskFile) -> bool:
         """Stop; return whether this file is frozen now."""

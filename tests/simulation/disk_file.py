@@ -52,7 +52,9 @@ class DiskFile:
             if self.durable is None:
                 self.read(real)
             data = ctypes.string_at(buffer, amount)
-            if disk.is_last(amount):
+            disk.writes += 1
+            disk.bytes_written += amount
+            if disk.is_last():
                 self.unsynced.append(Change(offset, data))  # which a power cut may leave a part of
                 if disk.stops(self):
                     return OK

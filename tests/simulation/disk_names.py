@@ -137,6 +137,7 @@ class DiskNames:
             if options:  # relative to a descriptor: of no use to a program with paths
                 return real(source, target, **options)
             one, other = _absolute(source), _absolute(target)
+            self._step(other)
             self._keep(other)
             real(source, target)
             if (key := _key(other)) is None:
@@ -150,6 +151,7 @@ class DiskNames:
         return rename
 
     def _link(self, source: Any, target: Any, **options: Any) -> None:
+        self._step(_absolute(target))
         LINK(source, target, **options)
         if (key := _key(_absolute(target))) is not None:
             self._note(_absolute(target), key)
@@ -158,6 +160,7 @@ class DiskNames:
         def unlink(path: Any, **options: Any) -> None:
             if options:
                 return real(path, **options)
+            self._step(_absolute(path))
             kept = self._keep(_absolute(path))
             real(path)
             if kept:
@@ -170,6 +173,7 @@ class DiskNames:
         path = os.readlink(f"/proc/self/fd/{number}")
         if not self._concerns(path):
             return _FSYNC(descriptor)
+        self._step(path)
         if self.disk.is_broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         found = os.fstat(number)
@@ -179,6 +183,11 @@ class DiskNames:
             self._synced[found.st_dev, found.st_ino] = found.st_size, found.st_mtime_ns
 
     # --- notes -------------------------------------------------------------------------------------------------------
+
+    def _step(self, path: str) -> None:
+        """Give the disk the opportunity to stop before this is done."""
+        if self._concerns(path):
+            self.disk.step()
 
     def _concerns(self, path: str) -> bool:
         top = str(self.disk.directory)
