@@ -110,6 +110,8 @@ def _show(html: Path | None, *, as_json: bool, serve: bool, port: int) -> None:
 
     if html is not None and not html.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(html))
+    if html is not None and html.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(html))
     server = _listen(port) if serve else None
     recorder = Recorder()
     _check(as_json=as_json, observe=recorder.observe)

@@ -306,10 +306,12 @@
   function writeOut(text) {
     $("text").value = text;
     $("written").showModal();
+    $("text").setSelectionRange(0, 0);
+    $("text").scrollTop = 0;
   }
 
   const KEYS = {
-    ArrowDown: () => focusNext(1), j: () => focusNext(1), ArrowUp: () => focusNext(-1), k: () => focusNext(-1),
+    j: () => focusNext(1), k: () => focusNext(-1),
     u: () => go(walk.slice(0, -1)), h: () => go([]), b: () => benign(false), "/": () => $("search").focus(),
     "?": () => { $("help").open = !$("help").open; },
   };
@@ -320,6 +322,11 @@
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("written").open) return;
     const box = event.target.closest("#picture .state");
     if (box && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); toState(box.dataset.state); return; }
+    if (event.target.matches(".take") && event.key.startsWith("Arrow")) { // elsewhere these scroll
+      event.preventDefault();
+      focusNext(event.key === "ArrowDown" || event.key === "ArrowRight" ? 1 : -1);
+      return;
+    }
     if (Object.hasOwn(KEYS, event.key)) { event.preventDefault(); KEYS[event.key](); }
   }
 

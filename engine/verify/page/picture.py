@@ -14,7 +14,7 @@ from states import State
 from states.snapshot import MEANINGS
 
 WIDTH, HEIGHT = 640, 372
-BOX: Final = (128, 46)
+BOX: Final = (136, 46)
 """Width and height of a state's box."""
 BEND: Final = 16
 """By how much an arrow bends to its right, so that two between the same states stand apart."""

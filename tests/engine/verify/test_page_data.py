@@ -18,6 +18,7 @@ from engine.verify.world import NOW, Bounds, Configuration, apply_decision, enum
 from states import EVENTS, Event, Policy, State, Step, begin, step
 from states.guards import Moment
 from states.machine import ROWS, by_pair
+from tests.engine.harness import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +144,12 @@ def test_the_page_has_all_configurations_that_verify_reaches(explored: ExploredM
     for reached, plain in zip(explored.configurations, explored.data["policies"], strict=True):
         rows = set(map(tuple, plain["configurations"]))
         assert len(plain["configurations"]) == len(rows) == reached
+
+
+def test_the_documents_count_right(explored: ExploredMachine) -> None:
+    """The page about the page says how many moves there are."""
+    moves = sum(len(flat) // 2 for plain in explored.data["policies"] for flat in plain["moves"])
+    assert f"each of its {moves:,} moves" in (ROOT / "docs" / "explorer.md").read_text("utf-8")
 
 
 def test_every_property_has_decisions_to_show(explored: ExploredMachine) -> None:

@@ -268,7 +268,9 @@ def test_a_search_and_the_keys(tab: BrowserTab) -> None:
     assert tab.run("[...document.querySelectorAll('#events li')].map((one) => one.dataset.form)") == ["Started.two"]
     tab.press("Escape")
     tab.press("j")
+    tab.press("ArrowDown")
     tab.press("k")
+    tab.press("ArrowUp")
     tab.press("Enter")
     assert crumbs(tab) == ["connecting", "Started → connecting"]
     tab.press("b")
