@@ -351,6 +351,11 @@ def _handler_fails_on_purpose(seen: Evidence) -> None:
     seen.logs.append(LogLine(at=700.0, life=1, level="error", event="handler_failed", text=text))
 
 
+def _words_of_telethon(seen: Evidence) -> None:
+    one = LogLine(at=8000.0, life=2, level="error", event="x", logger="holdfast.telethon.a", text="Traceback (most re")
+    seen.logs.append(one)
+
+
 def _forgotten_by_the_datacenter(seen: Evidence) -> None:
     seen.hearings.pop()
     seen.faults.append(FaultSeen(at=1500.0, kind="datacenter.too_long", account=ONE, ended=1600.0))
@@ -366,7 +371,7 @@ def _unseen_end(seen: Evidence) -> None:
     "change",
     [
         _asked, _person_asked, _probe_answered, _floor_kept, _killed_before_it_was_stored, _parked_for_a_reason,
-        _paused, _handler_fails_on_purpose, _forgotten_by_the_datacenter, _unseen_end,
+        _paused, _handler_fails_on_purpose, _words_of_telethon, _forgotten_by_the_datacenter, _unseen_end,
     ],
     ids=lambda change: change.__name__.strip("_"),
 )  # fmt: skip

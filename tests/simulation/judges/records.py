@@ -31,6 +31,8 @@ OF_DISK: Final = frozenset(
     }
 )  # fmt: skip
 """Errors that trouble with the disk may cause besides."""
+TELETHON: Final = "holdfast.telethon"
+"""The logger of what Telethon says by itself: it calls each lost connection an error, as the documents say."""
 OF_HANDLERS: Final = frozenset({"handler_failed", "job_failed"})
 """What user code that fails on purpose causes."""
 _BUG: Final = re.compile(
@@ -70,6 +72,8 @@ def log_is_clean(evidence: Evidence) -> Iterator[Verdict]:
         if not any(name in complaint.text for name in OWN_FAILURES):
             yield Verdict(judge=CLEAN, what=f"Python complains: {sentence(complaint.text)}", at=complaint.at)
     for line in evidence.logs:
+        if line.logger.startswith(TELETHON):
+            continue
         if not any(name in line.text for name in OWN_FAILURES) and _BUG.search(line.text):
             what = f"a line tells of a mistake of the engine: {line.event}: {sentence(line.text)}"
             yield Verdict(judge=CLEAN, what=what, at=line.at, account=line.account)
