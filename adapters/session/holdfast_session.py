@@ -157,9 +157,8 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
 
     def _touch(self) -> None:
         """Have a change written soon. A file that was closed is owned and opened again first."""
-        if self._live is not None:
-            if not self._live.owned:
-                self.reopen()
+        if self._live is not None and not self._live.touch():
+            self.reopen()
             self._live.touch()
 
     def is_current(self) -> bool:

@@ -35,7 +35,7 @@ from adapters.session.failures import (
 from adapters.session.owner import OwnerLock
 from adapters.session.schema import KEY_BYTES, NO_KEY, check_is_file, schema_of
 from adapters.session.writer import WriteBehind, shared
-from adapters.sqlite.errors import database_failure, unusable
+from adapters.sqlite.errors import DatabaseUnusable, database_failure, unusable
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseUnavailable
 
 READ_ONLY: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -82,6 +82,9 @@ class LiveFile:
     _database: sqlite3.Connection | None = field(default=None, init=False)
     _used_at: float = field(default=0.0, init=False)
     _guard: threading.Lock = field(factory=threading.Lock, init=False)
+    """Held for moments: the loop takes it at each change."""
+    _using: threading.Lock = field(factory=threading.Lock, init=False)
+    """Held by who reads or writes the file, so that memory is never replaced by what was read before a commit."""
     _waiting: "list[Future[None]]" = field(factory=list, init=False)
     _closing: bool = field(default=False, init=False)
     _damaged: SessionDamaged | None = field(default=None, init=False)
@@ -126,6 +129,15 @@ class LiveFile:
         are forgotten. Raises ``SessionError`` (``SessionReplaced`` unless ``adopt``), ``DatabaseUnusable``, and
         ``FileNotFoundError`` if the file is missing and is not to be created.
         """
+        if not self._using.acquire(timeout=files.OPEN_TIMEOUT):
+            detail = "a write to the file does not end"
+            raise DatabaseUnusable(f"{self.path}: {detail}; check the disk", DatabaseUnavailable(detail=detail))
+        try:
+            return self._open(create=create, adopt=adopt)
+        finally:
+            self._using.release()
+
+    def _open(self, *, create: bool, adopt: bool) -> bool:
         with self._guard:
             self._closing = False
         fresh = not self.owned
@@ -188,10 +200,17 @@ class LiveFile:
             self._stamp = stamp
         return other
 
-    def touch(self) -> None:
-        """Have the file written soon, if it differs from memory."""
+    def touch(self) -> bool:
+        """Have the file written soon, if it differs from memory; return False, and do nothing, if it is not owned.
+
+        Whoever closes the file sees a change that was made before this call: it is written first.
+        """
+        with self._guard:
+            if not self.owned:
+                return False
         if self.contents.dirty:
             self.writer.wake(self, self.timeouts.gather)
+        return True
 
     def flush(self) -> "Future[None]":
         """Return a future that is done when all that differs now is durable."""
@@ -301,11 +320,18 @@ class LiveFile:
 
     def visit(self) -> float | None:
         """Write what differs; see ``WrittenFile``."""
+        with self._using:
+            return self._visit()
+
+    def _visit(self) -> float | None:
         with self._guard:
             waiting, self._waiting = self._waiting, []
             contents, key = self.contents, self._key
         if self._damaged is not None:
             self._abandon(waiting)
+            return None
+        if not self.owned:  # it was closed since this visit was asked for, with all that was to be written
+            self._resolve(waiting)
             return None
         with_dates = self._closing and contents.dates_decide()
         dirty, changes = contents.take()
@@ -376,22 +402,25 @@ class LiveFile:
     def _finish_visit(self, waiting: "list[Future[None]]") -> float | None:
         """Close what is not needed once everything is written, and resolve ``waiting``; return when to come again."""
         again: float | None = None
-        idle = time.monotonic() - self._used_at
-        if self._closing or idle >= self.timeouts.idle or _count_open(0) > MAX_OPEN:
+        closing = self._closing  # who asks for it after this look has the file visited again
+        now, idle_at = time.monotonic(), self._used_at + self.timeouts.idle
+        if closing or now >= idle_at or _count_open(0) > MAX_OPEN:
             self._disconnect()
         elif self._database is not None:
-            again = self.timeouts.idle - idle
+            again = idle_at - now
         with self._guard:
-            closed = self._closing and not self.contents.dirty
-            if closed:
+            if closing and self._closing and not self.contents.dirty:
                 self._closing = False
                 self._release()
         if self.contents.dirty:
             again = 0.0
+        self._resolve(waiting)
+        return again
+
+    def _resolve(self, waiting: "list[Future[None]]") -> None:
         for future in waiting:
             if future.set_running_or_notify_cancel():
                 future.set_result(None)
-        return again
 
     def _fail_visit(self, exc: Exception) -> float | None:
         """Report what is wrong if it is time to, and return in how many seconds to try again."""

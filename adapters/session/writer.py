@@ -52,6 +52,8 @@ class _QueuedFile:
 
     file: WrittenFile
     due: float | None = None
+    entry: int | None = None
+    """The number of its entry in the heap that counts: older ones, for other times, stay there until they come up."""
     busy: bool = False
 
 
@@ -109,7 +111,8 @@ class WriteBehind:
             self._push(queued, due)
 
     def _push(self, queued: _QueuedFile, due: float) -> None:
-        heapq.heappush(self._queue, (due, next(self._numbers), queued))
+        queued.entry = next(self._numbers)
+        heapq.heappush(self._queue, (due, queued.entry, queued))
         if not self._idle and self._running < self.threads:
             self._start()
         self._changed.notify()
@@ -162,12 +165,12 @@ class WriteBehind:
 
     def _take(self) -> _QueuedFile | None:
         """Take the first file that is due out of the queue; return None if none is."""
-        while self._queue and self._queue[0][2].due != self._queue[0][0]:
+        while self._queue and self._queue[0][2].entry != self._queue[0][1]:
             heapq.heappop(self._queue)  # the file became due earlier, and was visited then
         if not self._queue or self._queue[0][0] > time.monotonic():
             return None
         queued = heapq.heappop(self._queue)[2]
-        queued.due, queued.busy = None, True
+        queued.due, queued.entry, queued.busy = None, None, True
         return queued
 
     def _finish_visit(self, queued: _QueuedFile, again: float | None) -> None:

@@ -276,8 +276,9 @@ class GroupWriter:
         try:
             self._file.begin()
             while True:
+                closing = self._is_closing()  # asked before the queue: what was queued before closing is still taken
                 writes = self._queue.take(MAX_BATCH_ROWS, until=lambda: self._is_closing() or bool(self._looks))
-                if not writes and (self._is_closing() or not self._idle()):
+                if not writes and (closing or not self._idle()):
                     break
                 if writes and (self._is_out_of_time() or not self._save(writes)):
                     break

@@ -111,3 +111,16 @@ def test_a_seed_stands_for_one_order(program: str) -> None:
 def test_the_journal_writer_loses_nothing_in_any_order() -> None:
     """The real writer, its thread and SQLite: rows once and in order, durable after a flush, all saved at the end."""
     assert len(seen("journal_writer", "0:200")) == 200
+
+
+@pytest.mark.parametrize("program", ["write_behind", "session_writer"])
+def test_sessions_are_written_in_any_order(program: str) -> None:
+    """The threads that write sessions: each change is written, once it is asked for, and none of them stays behind."""
+    assert len(seen(program, "0:60")) == 60
+
+
+def test_threads_that_go_on_without_end_are_found() -> None:
+    """Threads that never let time pass are named, with what they do."""
+    (only,) = told("livelock", "none")
+    assert "100000 turns, and no time has passed" in only["error"]
+    assert "scheduler_now().give_way()" in only["error"]

@@ -7,7 +7,9 @@ hold of it is asserted in it, so that thousands of seeds can be run without a te
 import argparse
 import asyncio
 import hashlib
+import importlib
 import json
+import random
 import sys
 import threading
 import time
@@ -15,11 +17,18 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+from tests.simulation.thread_database import install_connections
 from tests.simulation.thread_patches import install
-from tests.simulation.threads import PROCESS, Scheduler, Turns, scheduler_now, use
+from tests.simulation.thread_points import install_points
+from tests.simulation.threads import NO_TURNS, PROCESS, Scheduler, Turns, scheduler_now, use
 
 T = TypeVar("T")
-TURNS: Final = Turns(yields=0.3, late=0.05)
+WARM_UP: Final = 5
+"""Runs before the first that counts: what is imported late, or kept, is then the same for each seed."""
+POINTS: Final = ("adapters.sqlite", "adapters.session", "engine.console.log_thread", "engine.work.stall")
+"""What is interrupted between two statements, too."""
+STORIES: Final = ("thread_stories", "thread_sessions")
+"""The modules of programs that use the product."""
 
 
 class ThreadsLoop(asyncio.BaseEventLoop):
@@ -159,6 +168,20 @@ def deadlock() -> object:
     return "no deadlock"
 
 
+def livelock() -> object:
+    """Two threads that give way to each other for ever, while main waits for them."""
+
+    def spin() -> None:
+        while True:
+            scheduler_now().give_way()
+
+    threads = [threading.Thread(target=spin, name=name) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    threads[0].join()
+    return None
+
+
 def failed() -> object:
     """An exception that ends a thread reaches the run, and its ``finally`` blocks have run."""
     seen = []
@@ -255,13 +278,25 @@ def workers() -> object:
 
 
 PROGRAMS: Final[dict[str, Callable[[], object]]] = {
-    each.__name__: each for each in (exclusion, race, waits, notified, deadlock, failed, local, killed, workers)
+    each.__name__: each
+    for each in (exclusion, race, waits, notified, deadlock, livelock, failed, local, killed, workers)
 }
+
+
+def turns_of(seed: int) -> Turns:
+    """Draw how often threads are interrupted and delayed: some races need many turns, others a single one."""
+    draw = random.Random(f"turns {seed}")
+    return Turns(
+        yields=draw.choice([0.05, 0.3, 0.5]),
+        late=draw.choice([0, 0.05, 0.3]),
+        latest=draw.choice([0.001, 0.05, 0.5]),
+        statements=draw.choice([0, 0.02, 0.1, 0.3]),
+    )
 
 
 def run(program: Callable[[], object], seed: int | None) -> dict[str, object]:
     """Run a program once; return what it saw, the order in which its threads ran, and the virtual time it took."""
-    scheduler = use(Scheduler(seed, TURNS))
+    scheduler = use(Scheduler(seed, NO_TURNS if seed is None else turns_of(seed)))
     scheduler.trace = []
     told: dict[str, object] = {"seed": seed}
     try:
@@ -270,7 +305,8 @@ def run(program: Callable[[], object], seed: int | None) -> dict[str, object]:
     except BaseException as exc:
         if isinstance(exc, KeyboardInterrupt):
             raise
-        told["error"] = "".join(traceback.format_exception(exc))
+        errors = [each.describe() for each in scheduler.failures]
+        told["error"] = "".join([*traceback.format_exception(exc), *errors])
     order = hashlib.sha256(repr(scheduler.trace).encode()).hexdigest()[:16]
     return {**told, "switches": scheduler.switches, "took": scheduler.now, "order": order}
 
@@ -280,12 +316,19 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("name")
     parser.add_argument("--seeds", default="0:1", help="from:to, or 'none' for first in, first out")
+    parser.add_argument("--plain", action="store_true", help="no interruptions between statements")
     parser.add_argument("--swarm", action="store_true")
     args = parser.parse_args()
     install(Scheduler())
-    from tests.simulation import thread_stories
-
-    program = {**PROGRAMS, **thread_stories.PROGRAMS}[args.name]
+    install_connections()
+    if not args.plain:
+        install_points(*POINTS)
+    programs = PROGRAMS
+    for name in STORIES if args.name not in PROGRAMS else ():
+        programs = programs | importlib.import_module(f"tests.simulation.{name}").PROGRAMS
+    program = programs[args.name]
+    for warming in range(-WARM_UP, 0) if program is not livelock else ():
+        run(program, warming)
     first, _, last = args.seeds.partition(":")
     seeds = [None] if args.seeds == "none" else list(range(int(first), int(last)))
     failed_seeds, orders = [], set()

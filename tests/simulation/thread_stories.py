@@ -1,20 +1,16 @@
 """The product's threads under random programs: what must hold of them holds in each order in which they run."""
 
 import asyncio
-import random
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from adapters.sqlite import GroupWriter, Statement, WriterClosed, WriterTimeouts, open_database
-from tests.simulation.thread_database import install_connections
 from tests.simulation.thread_programs import run_loop
-from tests.simulation.threads import scheduler_now
+from tests.simulation.thread_support import directory, drawn
 
-install_connections()
 ROW: Final = Statement("row", "INSERT INTO rows (name, number) SELECT column1, column2 FROM rows", width=2)
 LATEST: Final = Statement(
     "latest",
@@ -24,19 +20,6 @@ LATEST: Final = Statement(
     order=1,
     latest=True,
 )
-
-
-def drawn() -> random.Random:
-    """Return what the program of this seed is drawn from."""
-    return random.Random(f"story {scheduler_now().seed}")
-
-
-@contextmanager
-def directory() -> Iterator[Path]:
-    """Make a directory in memory, if the system has such."""
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="holdfast-threads-", dir=memory if memory.is_dir() else None) as path:
-        yield Path(path)
 
 
 def stored(path: Path, table: str) -> list[tuple[str, int]]:
@@ -77,7 +60,7 @@ class JournalStory:
             await asyncio.sleep(self.draw.random())
         left = await self.writer.aclose(5)
         await asyncio.gather(*tasks)
-        assert left == 0 == self.writer.waiting, left
+        assert left == 0 == self.writer.waiting, (left, self.told, self.writer._queue._writes)
         assert not self.writer._thread.is_alive()
         found = stored(self.path, "rows")
         for name, numbers in self.written.items():

@@ -29,6 +29,8 @@ PROCESS: Final[ContextVar[str]] = ContextVar("simulated process", default="")
 MAIN_IDENT: Final = 1
 FOREVER: Final = 1e9
 """A timeout of so many seconds or more never ends."""
+MAX_TURNS: Final = 100_000
+"""Turns at one moment of virtual time after which the threads are called livelocked."""
 PATIENCE: Final = 3600.0
 """Virtual seconds after which main, which waits without a timeout while others only idle, is called deadlocked."""
 
@@ -47,9 +49,11 @@ class Turns:
     """The probability that a woken thread, or one at a switch point, goes on only later."""
     latest: float = 0.05
     """The longest such delay, in virtual seconds."""
+    statements: float = 0.02
+    """The probability that a strand gives way between two statements of a module with points (``thread_points``)."""
 
 
-NO_TURNS: Final = Turns(yields=0, late=0)
+NO_TURNS: Final = Turns(yields=0, late=0, statements=0)
 
 
 @define(eq=False)
@@ -117,6 +121,8 @@ class Scheduler:
         self._numbers = itertools.count()
         self._timers: list[tuple[float, int, Strand, int, str]] = []
         self._ready: list[Strand] = []
+        self._moment = (0.0, 0)
+        """The time of the last turn, and how many turns there were before it."""
         self._calm = 0
         """Above 0 nobody gives way: a finalizer that runs in the middle of a switch must not begin another one."""
         self.main = Strand("main", MAIN_IDENT, "", getcurrent(), state="running")
@@ -145,6 +151,7 @@ class Scheduler:
             else:
                 self.main.state = "idle"
             self._switch(self.main)
+            self._check_progress(self.main)
             self._run_signals(self.main)
 
     def pass_time(self, timeout: float | None, has_work: Callable[[], object]) -> None:
@@ -259,6 +266,11 @@ class Scheduler:
         elif drawn < self.turns.yields + self.turns.late and self.current is not self.main:
             self.wait("its turn", self.now + self._random.random() * self.turns.latest)
 
+    def statement_point(self) -> None:
+        """A place between two statements: as a switch point, but many."""
+        if self._random is not None and self._ready and self._random.random() < self.turns.statements:
+            self.give_way()
+
     def give_way(self) -> None:
         """Let others run that are ready."""
         if self._ready and not self._calm:
@@ -280,8 +292,7 @@ class Scheduler:
                 if deadline is not None:
                     self._set_timer(strand, deadline, "timeout")
                 self._switch(strand)
-                if strand.reason == "deadlock":
-                    raise Deadlock("no thread can go on:\n" + self.describe())
+                self._check_progress(strand)
                 self._run_signals(strand)
                 if strand.reason != "signal":
                     return strand.reason == "wake"
@@ -312,6 +323,14 @@ class Scheduler:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    def _check_progress(self, strand: Strand) -> None:
+        """Raise in main what was found when nobody could go on, or somebody went on without end."""
+        reason, strand.reason = strand.reason, "" if strand.reason in ("deadlock", "livelock") else strand.reason
+        if reason == "deadlock":
+            raise Deadlock("no thread can go on:\n" + self.describe())
+        if reason == "livelock":
+            raise Deadlock(f"{MAX_TURNS} turns, and no time has passed:\n" + self.describe())
+
     def _run_signals(self, strand: Strand) -> None:
         while strand.signals:
             handler = signal.getsignal(number := strand.signals.pop(0))
@@ -328,6 +347,12 @@ class Scheduler:
 
     def _pick(self) -> Strand:
         give_up = self.now + self.patience
+        if self._moment[0] != self.now:
+            self._moment = (self.now, self.switches)
+        elif self.switches - self._moment[1] > MAX_TURNS and self.main.state in ("waiting", "idle"):
+            self._moment = (self.now, self.switches)
+            self.main.reason = "livelock"
+            return self.main
         while not self._ready:
             if self.main.state == "idle":
                 return self.main
