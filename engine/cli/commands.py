@@ -16,6 +16,7 @@ COMMANDS = {
     "doctor": "engine.cli.doctor:doctor",
     "diagram": "engine.cli.diagram:diagram",
     "verify": "engine.cli.verify:verify",
+    "simulate": "engine.cli.simulate:simulate",
     "log": "engine.cli.log:app",
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",

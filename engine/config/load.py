@@ -43,13 +43,13 @@ def load(path: Path) -> "Config":
     Nothing is created or changed. Raises ``ConfigError`` with all problems at once.
     """
     _folder(path)  # first: without a directory, nothing can be read
-    return _read(path, _read_document(path))
+    return _read(path, read_document(path))
 
 
 def load_outline(path: Path) -> Outline:
     """Return what commands that only read need of a config. It refuses what ``load`` refuses."""
     folder = _folder(path)
-    document = _read_document(path)
+    document = read_document(path)
     problems = list(document.problems)
     plain = _substituted(document, problems)
     if isinstance(plain, dict) and not problems:
@@ -98,7 +98,7 @@ def _read(path: Path, document: Document) -> "Config":
 def line_of(path: Path, key: KeyPath) -> int | None:
     """Return the line of a key in a config that was read before; None if it can no longer be told."""
     try:
-        return _read_document(path).line(key)
+        return read_document(path).line(key)
     except ConfigError:
         return None
 
@@ -125,7 +125,8 @@ def _structure(plain: dict[str, Any], folder: Path, sessions: SessionPaths) -> t
         return None, error.problems
 
 
-def _read_document(path: Path) -> Document:
+def read_document(path: Path) -> Document:
+    """Return the YAML document in a file. Raises ``ConfigError``."""
     problem: Problem
     try:
         with os.fdopen(open_input(path, PIPE_TIMEOUT), "rb") as file:

@@ -6,7 +6,7 @@ from attrs import define
 
 from states import Snapshot
 
-REPORT, LOSS, DUE, STABLE, ELAPSED, HINT, GRANT, START = range(1, 9)
+REPORT, LOSS, DUE, STABLE, ELAPSED, HINT, GRANT, START, ASK = range(1, 10)
 """What comes to an account. At the same time the lower number comes first."""
 NO_TURN, QUEUED, TURN, CANARY = range(4)
 
@@ -45,6 +45,7 @@ class SimulatedAccount:
     elapsed: int = 0
     hint: int = 0
     grant: int = 0
+    """Key of the question for a turn, or of its answer."""
     says: int = 0
     """What the report says."""
     detail: tuple[int, str] | None = None

@@ -28,6 +28,7 @@ from engine.fleet.probe_plan import ProbePlan
 from engine.fleet.stagger import AutoStagger
 from engine.fleet.turns import Turns
 from engine.simulate.account import (
+    ASK,
     ELAPSED,
     HINT,
     NO_ATTEMPT,
@@ -44,7 +45,7 @@ from engine.simulate.limiter import SimulatedLimiter
 from engine.simulate.link import events_of, loss_of
 from engine.simulate.network import NetworkModel, SimulatedNetwork
 from engine.simulate.network_probes import SimulatedProbes, answer_of
-from engine.simulate.observed import Life, Lost, Observed
+from engine.simulate.observed import LostAccounts, Observed, SimulatedLife
 from engine.simulate.ticks import TICKS, ticks
 from states import Event, Policy, State, begin, step
 from states.effects import ArmProbe, ArmStable, AskTurn, Close, Effect, HoldRequests, Open, Probe, Wait
@@ -84,8 +85,8 @@ class Simulation:
     """Whether answered probes are skipped."""
     keeps: bool = field(default=False, kw_only=True)
     """Whether ``observed`` has the life of each account."""
-    progress: Callable[[float], None] | None = field(default=None, kw_only=True)
-    """Called now and then with the virtual seconds so far."""
+    progress: Callable[[float], bool] | None = field(default=None, kw_only=True)
+    """Called now and then with the virtual seconds so far; returns whether to go on."""
     observed: Observed = field(init=False)
     accounts: list[SimulatedAccount] = field(init=False)
     detector: OutageDetector = field(init=False)
@@ -121,8 +122,8 @@ class Simulation:
         self._network = SimulatedNetwork(
             self.network, self.accounts, disturbances, self.agenda, self._answered, ticks(self.policy.timeout.nth(1))
         )
-        lives = [Life() for _ in self.accounts] if self.keeps else None
-        lost = [Lost(each) for each in disturbances]
+        lives = [SimulatedLife() for _ in self.accounts] if self.keeps else None
+        lost = [LostAccounts(each) for each in disturbances]
         self.observed = Observed(len(self.accounts), ceil(self.duration), lost, self.begin, lives)
 
     def _make(self, index: int, model: AccountModel) -> SimulatedAccount:
@@ -137,22 +138,21 @@ class Simulation:
         return [(account.name, account.snapshot) for account in self.accounts]
 
     def run(self) -> Observed:
-        """Run to the end, and return what was observed. A KeyboardInterrupt leaves what was observed until then."""
+        """Run to the end, or until ``progress`` says no, and return what was observed."""
         end = ticks(self.duration)
         self.agenda.keys = [key_of(0, account.index, START) for account in self.accounts]
         heapify(self.agenda.keys)
-        try:
-            self._run_until(end)
+        if self._run_until(end):
             self.agenda.tick = end
             self.agenda.reached = key_of(end, -1, 0) - 1
-        finally:
-            for account in self.accounts:
-                if account.armed >= 0:
-                    self._network.unskip(account, self._network.conditions(account))
-            self.observed.finish(self.agenda.tick)
+        for account in self.accounts:
+            if account.armed >= 0:
+                self._network.unskip(account, self._network.conditions(account))
+        self.observed.finish(self.agenda.tick)
         return self.observed
 
-    def _run_until(self, end: int) -> None:
+    def _run_until(self, end: int) -> bool:
+        """Let everything happen before ``end``; return False if it was ended earlier."""
         agenda, network, detector, count = self.agenda, self._network, self.detector, 0
         while (key := agenda.next(end)) >= 0:
             if key:
@@ -162,8 +162,9 @@ class Simulation:
             elif network.sign is None and self.skips:
                 network.seek_sign()
             count += 1
-            if self.progress is not None and count % BETWEEN_REPORTS == 0:
-                self.progress(agenda.seconds)
+            if self.progress is not None and count % BETWEEN_REPORTS == 0 and not self.progress(agenda.seconds):
+                return False
+        return True
 
     # --- what comes to an account --------------------------------------------------------------------------------
 
@@ -195,6 +196,9 @@ class Simulation:
                 self._take(account, TurnGranted(generation=account.snapshot.generation, credentials=CREDENTIALS))
             case 8:
                 self._take(account, Started(credentials=CREDENTIALS))
+            case 9 if account.grant == key:
+                account.grant = 0
+                self._limiter.ask(account)
 
     def _hear(self, account: SimulatedAccount) -> None:
         """Let an account hear of its attempt or probe."""
@@ -243,8 +247,8 @@ class Simulation:
     def _perform(self, account: SimulatedAccount, effect: Effect) -> None:
         """Perform an effect. The others are alerts, and what concerns work or the session file, which is not there."""
         match effect:
-            case AskTurn():
-                self._limiter.ask(account)
+            case AskTurn():  # a tick later, as in a task of its own: whatever happens now to others comes first
+                account.grant = self.agenda.push(self.agenda.tick + 1, account.index, ASK)
             case Open():
                 self.observed.attempt_begins(account, self.agenda.tick)
                 self._network.open(account, effect)

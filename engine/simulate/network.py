@@ -6,7 +6,9 @@ dropped is sent again when Linux would send it again; what else is lost stays lo
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
+import attrs
 from attrs import define, field, frozen
 
 from adapters.sandbox.faults.kinds import FaultKind
@@ -42,18 +44,37 @@ from engine.simulate.ticks import TICKS, ticks
 from states.effects import HoldRequests, Open, Probe
 from states.snapshot import State
 
+MAX_LATENCY: Final = 60.0
+LEAST_RATE: Final = 0.01
+MOST_RATE: Final = 1_000_000.0
 WITH_LINK = (State.HEALTHY, State.TIMEOUT)
+
+
+def _latency(_: object, __: "attrs.Attribute[float]", value: float) -> None:
+    if not 0 <= value <= MAX_LATENCY:
+        raise ValueError(f"must be from 0 s to {MAX_LATENCY:g} s")
+
+
+def _spread(_: object, __: "attrs.Attribute[float]", value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError("must be from 0 to below 1, a part of the latency")
+
+
+def check_rate(_: object, __: "attrs.Attribute[float]", value: float) -> None:
+    """Raise ``ValueError`` for a number of handshakes per second that nothing can compute with."""
+    if not LEAST_RATE <= value <= MOST_RATE:
+        raise ValueError(f"must be from {LEAST_RATE:g} to {MOST_RATE:,.0f} handshakes per second")
 
 
 @frozen(kw_only=True)
 class NetworkModel:
     """The network and the datacenter while nothing is wrong."""
 
-    latency: float = 0.08
+    latency: float = field(default=0.08, validator=_latency)
     """Seconds from a packet to its answer, on average."""
-    spread: float = 0.5
+    spread: float = field(default=0.5, validator=_spread)
     """How much nearer the nearest accounts are, and farther the farthest, as a part of the latency."""
-    handshakes: float = 400.0
+    handshakes: float = field(default=400.0, validator=check_rate)
     """Handshakes per second that engine and datacenter complete, for all accounts together."""
 
 

@@ -14,7 +14,7 @@ STATES = tuple(State)
 
 
 @define(eq=False)
-class Lost:
+class LostAccounts:
     """The accounts that a disturbance took their healthy link, and when each was back, in ticks."""
 
     disturbance: Disturbance
@@ -23,7 +23,7 @@ class Lost:
 
 
 @define(eq=False)
-class Life:
+class SimulatedLife:
     """One account's way through the states, and what it tried. Times are Unix seconds."""
 
     spans: list[tuple[State, float]] = field(factory=list)
@@ -41,10 +41,10 @@ class Observed:
     accounts: int
     seconds: int
     """For how many virtual seconds there is room."""
-    lost: Sequence[Lost]
+    lost: Sequence[LostAccounts]
     begin: int
     """In Unix seconds."""
-    lives: list[Life] | None = None
+    lives: list[SimulatedLife] | None = None
     """One for each account, if they are kept."""
     counts: dict[State, int] = field(init=False)
     """How many accounts are in each state now."""

@@ -136,6 +136,7 @@ WORDS: Mapping[str, Sequence[Sequence[str]]] = {
     "session import": [["CONFIG", "Новости 📰", "-"], ["CONFIG", "Shop [1]", "nowhere.txt"]],
     "doctor": [["CONFIG"], ["CONFIG", "--json"]],
     "diagram": [[], ["CONFIG", "--heat"], ["CONFIG", "--account", "Новости 📰", "--format", "md"], ["--check"]],
+    "simulate": [["CONFIG"], ["CONFIG", "--json"], ["CONFIG", "--scenario", "Ж.yaml"]],
     "verify": [],  # it computes for a second, and what it prints is odd nowhere: its help alone, and once at the end
 }
 """The arguments that are tried; a command that is not here is tried with none, with a config, and with a name."""

@@ -55,6 +55,8 @@ COMMANDS: dict[str, set[str]] = {
     "resume CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
     "retry CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
     "session backup CONFIG --json": WHOLE_CONFIG | {"tempfile", "states.events"},
+    "simulate CONFIG": WHOLE_CONFIG
+    | {"rich", "states.events", "states.machine", "transitions", "structlog", "asyncio", "ssl", "tempfile", "pygments"},
     "--version": {"cyclopts", "docstring_parser", "markdown_it", "pygments", "rich", "tempfile", "tomllib"},
 }
 """Commands, and the heavy modules that each may import."""
@@ -108,6 +110,7 @@ def test_a_command_imports_what_it_needs_and_nothing_else(config: Path, command:
 def test_a_command_imports_no_other_command(config: Path, command: str) -> None:
     """The modules of the other commands stay unread."""
     others = {"run", "status", "control", "login", "doctor", "diagram", "verify", "log", "session_transfer", "jobs"}
+    others |= {"simulate"}
     found = imported([str(config) if word == "CONFIG" else word for word in command.split()])
     assert len(found & {f"engine.cli.{other}" for other in others}) <= 1 or command.startswith("--")
 
