@@ -124,3 +124,9 @@ def test_threads_that_go_on_without_end_are_found() -> None:
     (only,) = told("livelock", "none")
     assert "100000 turns, and no time has passed" in only["error"]
     assert "scheduler_now().give_way()" in only["error"]
+
+
+@pytest.mark.parametrize("program", ["log_lines", "stalls"])
+def test_log_and_watch_keep_their_promises_in_any_order(program: str) -> None:
+    """Each line is handed over once or counted; a job that blocks the loop is reported, and thrown out in time."""
+    assert len(seen(program, "0:60")) == 60
