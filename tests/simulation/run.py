@@ -24,6 +24,7 @@ import engine.app.engine as engine_module
 from adapters.sandbox import Sandbox
 from adapters.telegram import Datacenter
 from engine.console import logs
+from engine.fleet.credentials_watch import CredentialsWatch
 from tests.simulation import datacenter, inspection
 from tests.simulation.disk_troubles import DiskTroubles
 from tests.simulation.entropy import VirtualClock
@@ -373,12 +374,12 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     return outcome
 
 
+CREDENTIALS_EVERY = 60.0
 SLOWER = {
     "engine.work.dispatcher": {"TICK_SECONDS": 10.0},
     "engine.app.locks": {"LOOK_EVERY": 60.0},
-    "engine.fleet.credentials_watch": {"CHECK_INTERVAL": 30.0},
-    "engine.fleet.clock_watch": {"CHECK_EVERY": 5.0},
-    "adapters.sqlite.queue": {"_IDLE_SECONDS": 10.0},
+    "engine.fleet.clock_watch": {"CHECK_EVERY": 10.0},
+    "adapters.sqlite.queue": {"_IDLE_SECONDS": 60.0},
 }
 """What looks again and again without an occasion does so less often here: else a day would cost minutes."""
 
@@ -389,6 +390,7 @@ def _calm() -> None:
         for name, value in constants.items():
             assert hasattr(sys.modules[module], name)
             setattr(sys.modules[module], name, value)
+    CredentialsWatch.__init__.__defaults__ = (CREDENTIALS_EVERY,)  # type: ignore[misc]  # of its field ``every``
     engine_module.watched = _not_watched  # type: ignore[attr-defined]
 
 
