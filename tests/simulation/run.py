@@ -43,6 +43,8 @@ T = TypeVar("T")
 STOP_MARGIN = 60.0
 """Seconds that an engine may take to stop beyond its grace."""
 KILL_AT_WRITE_SECONDS = 3600.0
+PAUSE_AFTER_FAILURE = 30.0
+"""Seconds that whatever supervises the program waits until it starts one again that ended by itself."""
 FIRST_NUMBER = 9996620001
 
 
@@ -178,6 +180,7 @@ class Run:
             self.ledger.tell("engine", f"has stopped (life {life.number})")
         else:
             life.ending, life.detail = Ending.FAILED, repr(error)
+            self.pause = PAUSE_AFTER_FAILURE
             self.ledger.on_loop_error(None, {"message": "the engine ended by itself", "exception": error})
         self.ledger.counters[f"life.{life.ending}"] += 1
 
