@@ -4,6 +4,7 @@ A process is a name in the context of its tasks, callbacks and threads (``thread
 """
 
 from contextvars import Context, copy_context
+from typing import Any
 
 from attrs import define, field
 
@@ -21,6 +22,8 @@ class SimulatedProcess:
     """No other process of the run has it."""
     alive: bool = True
     pid: int = field(factory=lambda: FIRST_PID + len(_processes), init=False)
+    run_vars: dict[Any, Any] = field(factory=dict, init=False, repr=False)
+    """What AnyIO keeps for each loop: worker threads, and how many of them there may be."""
     context: Context = field(init=False, repr=False)
     """Of what no code of it has scheduled: its first task, and what arrives from the network."""
 

@@ -164,6 +164,8 @@ class Run:
         while not self._over.is_set():
             with anyio.move_on_after(10.0):
                 await self._over.wait()
+            if life.asked_to_stop is None and self._stop.is_set():
+                life.asked_to_stop = self.ledger.now  # while it was starting
             asked = life.asked_to_stop
             if asked is not None and self.ledger.now > asked + self.grace + STOP_MARGIN:
                 await self.kill(pause=1.0)

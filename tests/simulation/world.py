@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from anyio.lowlevel import RunVar
 from attrs import define, field
 
 from tests.simulation.disk import Disk
@@ -102,5 +103,6 @@ def drop_locks(threads: Scheduler) -> None:
 
 
 def install_processes() -> None:
-    """Give each process its own number."""
+    """Give each process its own number, and its own worker threads: those of a dead one answer nobody."""
     os.getpid = lambda: current().pid
+    setattr(RunVar, "_current_vars", property(lambda _: current().run_vars))  # noqa: B010  # read-only to mypy
