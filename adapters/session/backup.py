@@ -194,6 +194,19 @@ def set_aside(session: Path) -> Path:
     return aside
 
 
+def take_name(unfinished: Path, path: Path) -> None:
+    """Rename a copy, but never over another file; raises ``FileExistsError``."""
+    try:
+        os.link(unfinished, path)  # a program that is killed at any moment leaves no empty file under the name
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here: reserve the name, which must not be another program's either
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        unfinished.rename(path)
+    else:
+        unfinished.unlink()
+
+
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
@@ -249,24 +262,11 @@ def _name(unfinished: Path, directory: Path, safe: str, newest: Backup | None) -
     while True:
         path = directory / _file_name(safe, at, number)
         try:
-            _take_name(unfinished, path)
+            take_name(unfinished, path)
         except FileExistsError:  # another program has just taken it
             number += 1
         else:
             return path
-
-
-def _take_name(unfinished: Path, path: Path) -> None:
-    """Rename a copy, but never over another file; raises ``FileExistsError``."""
-    try:
-        os.link(unfinished, path)  # a program that is killed at any moment leaves no empty file under the name
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links here: reserve the name, which must not be another program's either
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        unfinished.rename(path)
-    else:
-        unfinished.unlink()
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from attrs import field, frozen
 
 from adapters.session import file as files
 from adapters.session.address import PORT, TELEGRAM, address_of
-from adapters.session.backup import open_recovered
+from adapters.session.backup import open_recovered, take_name
 from adapters.session.errors import NotASession, SessionError
 from adapters.session.schema import KEY_BYTES, as_bytes, check_is_file
 from adapters.sqlite.connect import create_privately
@@ -265,16 +265,26 @@ def create_session(path: Path, login: PortableLogin) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a new file, for this user alone. Raises ``FileExistsError`` and other ``OSError``."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    """Write a new file, for this user alone, at once and whole. Raises ``FileExistsError`` and other ``OSError``."""
+    if os.path.lexists(path):
+        raise FileExistsError(17, "file exists", str(path))
+    # Half a login is of no use, and would be in the way of the next try.
+    unfinished = path.with_name(f".{path.name}.export")
     try:
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(descriptor)
-    except BaseException:
-        path.unlink(missing_ok=True)  # half a login is of no use, and would be in the way of the next try
+        take_name(unfinished, path)
+        files.sync_directory(path.parent)
+    except OSError as exc:
+        exc.filename, exc.filename2 = str(path), None
         raise
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
 
 
 def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:
@@ -293,7 +303,7 @@ def write_pyrogram(path: Path, login: PortableLogin, api_id: int) -> None:
             database.execute("insert into version values (?)", (_PYROGRAM_VERSION,))
             database.execute("insert into sessions values (?, ?, ?, ?, ?, ?, ?)", row)
             database.execute("commit")
-        os.link(unfinished, path)  # unlike a rename, it overwrites nothing
+        take_name(unfinished, path)
         files.sync_directory(path.parent)
     finally:
         files.remove(unfinished)
