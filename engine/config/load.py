@@ -61,6 +61,15 @@ def load_outline(path: Path) -> Outline:
     return Outline(path, config.storage.directory, tuple(account.name for account in config.accounts))
 
 
+def read_plain(path: Path) -> dict[str, Any]:
+    """Return the sections of a config as YAML has them. Raises ``ConfigError`` for a config that cannot be used."""
+    document = _read_document(path)
+    _read(path, document)
+    plain = _substituted(document, [])
+    assert isinstance(plain, dict), "it was read as a config just now"
+    return plain
+
+
 def _folder(path: Path) -> Path:
     try:
         return path.absolute().parent

@@ -1,0 +1,1 @@
+"""What if: the outages in a journal, run again under other settings."""
