@@ -16,6 +16,8 @@ from states.events import EVENT_BY_NAME, ClockJumped, Connected, Failure, Server
 
 NEWS_OF_OTHERS: Final = 0.1
 """Seconds after a connection of any account within which a ``NetworkRestored`` is taken for news of it."""
+TOGETHER: Final = 0.1
+"""Seconds within which accounts that hear the same have heard it together."""
 STEP_BACK: Final = 1.0
 """Seconds by which a time may be before the one before it without that the clock was set."""
 
@@ -32,11 +34,17 @@ WITH_LINK: Final = (State.HEALTHY, State.TIMEOUT)
 
 @frozen
 class LifeBegan:
-    """A life began at ``start``, or the journal's part of it did."""
+    """A life began, or the journal's part of it did, at ``start``, whose times are of the clock that was never set.
+
+    ``event`` is what it began with; None where the journal has only what came later. ``follows`` says that nothing is
+    missing between the life before and this one.
+    """
 
     at: float
     policy: Policy
     start: Snapshot
+    event: Event | None = None
+    follows: bool = False
 
 
 @frozen
@@ -93,10 +101,9 @@ class AttemptSucceeded:
 
 @frozen
 class NewsHeard:
-    """The account heard that the network was back. ``of_account`` says that another account had just connected."""
+    """The account heard that the network was back."""
 
     at: float
-    of_account: bool
 
 
 @frozen
@@ -159,6 +166,14 @@ class AccountPast:
 
 
 @define
+class News:
+    """The network probe told accounts that their datacenter answers, all of them together."""
+
+    at: float
+    accounts: list[str]
+
+
+@define
 class Doubts:
     """What a journal does not tell, or not reliably: each is a count."""
 
@@ -194,6 +209,8 @@ class _Walk:
     last: float = float("-inf")
     over: bool = True
     """Whether its life has ended."""
+    known: bool = False
+    """Whether nothing is missing of its life."""
     doubted: bool = False
     """Whether it was counted that its first outage had begun before."""
 
@@ -205,8 +222,11 @@ class PastBuilder:
     lives: Mapping[tuple[str, int], Beginning]
     event_of: EventOf
     accounts: dict[str, AccountPast] = field(factory=dict, init=False)
+    news: list[News] = field(factory=list, init=False)
     doubts: Doubts = field(factory=Doubts, init=False)
     records: int = field(default=0, init=False)
+    minutes: dict[int, int] = field(factory=dict, init=False)
+    """Attempts by minute."""
     first: float | None = field(default=None, init=False)
     last: float = field(default=float("-inf"), init=False)
     _walks: dict[str, _Walk] = field(factory=dict, init=False)
@@ -233,7 +253,7 @@ class PastBuilder:
         if event_class is ClockJumped:
             self._jump(walk, entry)
         at = self._time(walk, entry.at)
-        if walk.state is None:
+        if walk.over:
             self._find(walk, entry, at)
             return
         if entry.source is not walk.state:
@@ -248,8 +268,18 @@ class PastBuilder:
     def leave_out(self, account: str | None) -> None:
         """Note that a record of an account cannot be read."""
         self.doubts.unreadable += 1
-        if account is not None and (walk := self._walks.get(account)) is not None and walk.state is not None:
+        if account is not None and (walk := self._walks.get(account)) is not None:
             self._forget(walk)
+
+    def add_healthy(self, account: str, policy: Policy, life: int) -> None:
+        """Add an account that was healthy all the time: nothing happened to it, but others are seen beside it."""
+        if self.first is not None and account not in self.accounts:
+            start = Snapshot(
+                state=State.HEALTHY, since=self.first, generation=1, life=life, link=1, links=1, stable=True,
+                last_success=self.first, proved_at=self.first,
+            )  # fmt: skip
+            happenings: list[Happening] = [LifeBegan(self.first, policy, start), LifeEnded(self.last)]
+            self.accounts[account] = AccountPast(happenings)
 
     def finish(self, ends: Mapping[str, float]) -> None:
         """End the last life of each account at its last sign of life (Unix seconds)."""
@@ -277,14 +307,18 @@ class PastBuilder:
         if life.pruned_to or entry.event != "Started":
             return
         at = self._time(walk, life.at, begins=True)
-        self._open(walk, at, life.snapshot)
-        if life.snapshot.state in (State.BACKOFF, State.RECONNECTING):
-            walk.past.meter.note(life.snapshot.state, at)
+        try:
+            event = self._event(entry)
+        except UnreadableEvent:
+            return
+        self._open(walk, at, _moved(life.snapshot, life.at - at), event, follows=walk.known)
+        walk.past.meter.note(life.snapshot.state, at)
 
-    def _open(self, walk: _Walk, at: float, start: Snapshot) -> None:
-        walk.past.happenings.append(LifeBegan(at, walk.policy, start))
-        walk.state = start.state
-        walk.over = False
+    def _open(
+        self, walk: _Walk, at: float, start: Snapshot, event: Event | None = None, *, follows: bool = False
+    ) -> None:
+        walk.past.happenings.append(LifeBegan(at, walk.policy, start, event, follows))
+        walk.state, walk.over, walk.known = start.state, False, True
 
     def _end(self, walk: _Walk, at: float) -> None:
         walk.past.meter.stop(at)
@@ -299,7 +333,9 @@ class PastBuilder:
             self._open(walk, at, _healthy(entry, at, stable=entry.event == "Stable"))
         elif entry.source is healthy and entry.event != "StopRequested":
             held = entry.dwell >= walk.policy.healthy.stable_after
-            self._open(walk, at, _healthy(entry, at, stable=held))
+            known = walk.past.happenings[-1].at if walk.past.happenings else self.first
+            since = max(at - entry.dwell, at if known is None else known)
+            self._open(walk, min(since, at), _healthy(entry, since, stable=held))
             self._take_again(walk, entry, at)
         elif not walk.past.happenings and not walk.doubted:
             walk.doubted = True
@@ -316,13 +352,14 @@ class PastBuilder:
         """Note that a record is missing, or cannot be read."""
         self.doubts.unreadable += unreadable
         self.doubts.lost_track += not unreadable
-        if walk.state is not None:
-            self._forget(walk)
+        self._forget(walk)
 
     def _forget(self, walk: _Walk) -> None:
         """Leave an account out until it is healthy again."""
+        walk.known = False
         if not walk.over:
             self._end(walk, walk.last)
+        walk.state = None
 
     # --- times -----------------------------------------------------------------------------------------------------
 
@@ -363,29 +400,36 @@ class PastBuilder:
         if entry.draw is not None:
             past.draws.append(entry.draw)
         if entry.event == "StopRequested":
-            if source is not State.SHUTTING_DOWN:
-                self._end(walk, at)
-                walk.state = State.SHUTTING_DOWN
+            self._end(walk, at)
             return
         if source in ATTEMPT:
             self._attempt(walk, entry, event_class, at)
         elif source in WITH_LINK:
             since = self._linked(walk, entry, event_class, at)
         elif source is State.BACKOFF and entry.event == "NetworkRestored" and target is not source:
-            past.happenings.append(NewsHeard(at, at - self._connected <= NEWS_OF_OTHERS))
+            past.happenings.append(NewsHeard(at))
+            self._hear(entry.account, at)
         if entry.event in ("RetryRequested", "CredentialsReplaced") or (
             source is State.BACKOFF and target is State.AUTH_FAILED
         ):
             past.happenings.append(EventGiven(at, self._event(entry)))
-        if walk.state is not State.SHUTTING_DOWN:
-            walk.state = target
-            past.meter.note(target, at, since)
+        walk.state = target
+        past.meter.note(target, at, since)
+
+    def _hear(self, account: str, at: float) -> None:
+        """Note who heard that the network was back, unless that was the news of another account's connection."""
+        if 0 <= at - self._connected <= NEWS_OF_OTHERS:
+            return
+        if not self.news or not 0 <= at - self.news[-1].at <= TOGETHER:
+            self.news.append(News(at, []))
+        self.news[-1].accounts.append(account)
 
     def _attempt(self, walk: _Walk, entry: Entry, event_class: type[Event], at: float) -> None:
         past = walk.past
         if "Open" in entry.effects:
             walk.begun = at
             past.meter.attempts += 1
+            self.minutes[int(at // 60)] = self.minutes.get(int(at // 60), 0) + 1
         elif event_class is Connected and entry.target is State.HEALTHY:
             begun = at if walk.begun is None else walk.begun
             past.happenings.append(AttemptSucceeded(begun, at, self._event(entry)))
@@ -444,6 +488,18 @@ def _plain(event: Event) -> Event:
     """Return an event with nothing in it but what decisions depend on."""
     names = fields_dict(type(event)).keys()
     return evolve(event, **{name: value for name, value in NOT_KEPT.items() if name in names})
+
+
+def _moved(start: Snapshot, by: float) -> Snapshot:
+    """Return where a life began, by the clock that was never set, which is ``by`` seconds behind."""
+
+    def moved(time: float | None) -> float | None:
+        return None if time is None else time - by
+
+    return evolve(
+        start, since=start.since - by, deadline=moved(start.deadline), last_success=moved(start.last_success),
+        proved_at=moved(start.proved_at), offline=None, holds=(),
+    )  # fmt: skip
 
 
 def _healthy(entry: Entry, at: float, *, stable: bool) -> Snapshot:

@@ -61,6 +61,20 @@ class Closure:
         last = self.failures[-1].event if self.failures else self.loss and self.loss.event
         return isinstance(last, OF_NETWORK)
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was refused, as far as is known: what is sent just gets no answer."""
+        waited = self.success is not None and self.most > self.success.begun
+        return waited or (self.loss is not None and isinstance(self.loss.event, TimedOut))
+
+    def same_moment(self, at: float) -> AttemptFailed | AttemptSucceeded | None:
+        """Return the attempt that was made at ``at``, or nearly then."""
+        made: list[AttemptFailed | AttemptSucceeded] = [*self.failures]
+        if self.success is not None:
+            made.append(self.success)
+        nearest = min(made, key=lambda attempt: abs(attempt.begun - at), default=None)
+        return nearest if nearest is not None and abs(nearest.begun - at) <= SAME_MOMENT else None
+
     def ended(self, *, worst: bool) -> float:
         """Return when the way opened again, in one of the two worlds."""
         return self.most if worst else self.least
@@ -95,14 +109,15 @@ class AccountWorld:
         closure = self.closure_at(at)
         if closure is None:
             return self._open(at, self.handshake)
-        if (success := closure.success) is not None and at >= success.begun - SAME_MOMENT:
-            return self._open(at, success.at - success.begun, success.event)
-        same = next((failed for failed in closure.failures if abs(failed.begun - at) <= SAME_MOMENT), None)
+        same = closure.same_moment(at)
+        if isinstance(same, AttemptSucceeded):
+            return self._open(at, same.at - same.begun, same.event)
+        if isinstance(same, AttemptFailed):
+            return Meeting(same.event, same.at - same.begun)
         end = closure.ended(worst=worst)
-        if same is None and at >= end:
-            seconds = self.handshake if closure.success is None else closure.success.at - closure.success.begun
-            return self._open(at, seconds)
-        return self._closed(closure, same or _nearest(closure.failures, at), at, patience, end, same=same is not None)
+        if at >= end:
+            return self._open(at, self.handshake)
+        return self._closed(closure, at, patience, end)
 
     def answer(self, at: float, patience: float, *, worst: bool) -> float | None:
         """Return after how many seconds a suspected link answers a probe; None if it does not, within ``patience``."""
@@ -130,29 +145,27 @@ class AccountWorld:
             return Meeting(NetworkLost(), max(0.0, self._begins[following] - at))
         return Meeting(event, seconds)
 
-    def _closed(
-        self, closure: Closure, like: AttemptFailed | None, at: float, patience: float, end: float, *, same: bool
-    ) -> Meeting:
+    def _closed(self, closure: Closure, at: float, patience: float, end: float) -> Meeting:
         """Return what an attempt meets while the way is closed: what the nearest one met."""
-        if like is None:
-            silent = closure.loss is not None and isinstance(closure.loss.event, TimedOut)
-            event: Event = TimedOut(what="connect") if silent else NetworkLost()
-            seconds = patience if silent else QUICK_REFUSAL
-        else:
-            event, seconds = like.event, like.at - like.begun
-        if isinstance(event, TimedOut):
-            if not same and at + patience > end:  # the way opens while it waits
-                return Meeting(Connected(), max(0.0, end - at) + self.handshake)
-            return Meeting(event, seconds if same else patience)
-        return Meeting(event, seconds)
+        like = _nearest(closure.failures, at)
+        if like is not None and not isinstance(like.event, TimedOut):
+            return Meeting(like.event, like.at - like.begun)
+        if like is None and not closure.silent:
+            return Meeting(NetworkLost(), QUICK_REFUSAL)
+        if at + patience > end:  # the way opens while it waits
+            return Meeting(CONNECTED, end - at + self.handshake)
+        return Meeting(TimedOut(what="connect"), patience)
 
 
 def _nearest(failures: Sequence[AttemptFailed], at: float) -> AttemptFailed | None:
     return min(failures, key=lambda failed: abs(failed.begun - at), default=None)
 
 
-def closures_of(happenings: Iterable[Happening]) -> list[Closure]:
-    """Return the times in which the way of an account was closed, oldest first."""
+def closures_of(happenings: Iterable[Happening], handshake: float) -> list[Closure]:
+    """Return the times in which the way of an account was closed, oldest first.
+
+    ``handshake`` is how long an attempt takes when the way is open: one that took longer had to wait until it was.
+    """
     found: list[Closure] = []
     present: Closure | None = None
     for each in happenings:
@@ -174,7 +187,10 @@ def closures_of(happenings: Iterable[Happening]) -> list[Closure]:
         elif isinstance(each, AttemptSucceeded):
             if present is not None:
                 present.success = each
-                present.most = min(present.most, max(present.least, each.begun))
+                opened = each.begun
+                if each.at - each.begun > handshake + SAME_MOMENT:
+                    opened = each.at - handshake
+                present.most = min(present.most, max(present.least, opened))
             present = None
         elif isinstance(each, SilenceLasted):
             if present is not None:
@@ -189,13 +205,13 @@ def closures_of(happenings: Iterable[Happening]) -> list[Closure]:
 
 def worlds_of(pasts: Mapping[str, AccountPast], routes: Mapping[str, object]) -> dict[str, AccountWorld]:
     """Return the world of each account. ``routes`` says by which way each reaches the datacenter; None is direct."""
-    closures = {name: closures_of(past.happenings) for name, past in pasts.items()}
     typical = _median([
         success.at - success.begun
         for past in pasts.values()
         for success in past.happenings
         if isinstance(success, AttemptSucceeded)
     ])  # fmt: skip
+    closures = {name: closures_of(past.happenings, typical) for name, past in pasts.items()}
     _share_failures(closures, routes)
     return {name: AccountWorld(found, typical) for name, found in closures.items()}
 

@@ -1,0 +1,193 @@
+"""The answer: what was, and what would have been, each as the least and the most that can be said."""
+
+import random
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from engine.whatif.past import Meter, PastBuilder
+from engine.whatif.rerun import Rerun, Settings
+from engine.whatif.world import AccountWorld, worlds_of
+
+MAX_DRAWS: Final = 20
+"""Runs of one setting with other random numbers, at most."""
+DECISIONS: Final = 200_000
+"""Decisions of one setting from which on it is run no further time: with so many, chance evens itself out."""
+
+
+@frozen
+class Bounds:
+    """The least and the most that a figure can have been."""
+
+    least: float
+    most: float
+
+    def widened(self, by: float) -> "Bounds":
+        """Return these bounds with a part of themselves more room on either side."""
+        return Bounds(self.least * max(0.0, 1 - by), self.most * (1 + by))
+
+
+@frozen(kw_only=True)
+class Figure:
+    """The downtime in seconds and the attempts of an account, or of the fleet as the sum of its accounts."""
+
+    downtime: Bounds
+    attempts: Bounds
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What would have been with one choice of settings, on average over ``draws`` runs in either world."""
+
+    fleet: Figure
+    accounts: Mapping[str, Figure]
+    parked: Bounds
+    """Accounts that waited for a person at the end."""
+    peak: Bounds
+    """The most attempts of the fleet in one minute."""
+    draws: int
+
+
+@frozen(kw_only=True)
+class Recorded:
+    """What was. Of the model's check: ``again`` is the downtime that it gives with the settings of then."""
+
+    fleet: Meter
+    accounts: Mapping[str, Meter]
+    peak: int
+    again: float
+    misses: Mapping[str, float]
+    """By which part of its downtime the model misses that of an account; those that it misses."""
+
+    @property
+    def miss(self) -> float:
+        """By which part of the downtime the model misses that of the fleet."""
+        return part(self.again, self.fleet.seconds)
+
+
+def part(found: float, due: float) -> float:
+    """Return by which part of ``due`` another figure is beside it; a millisecond more or less is the clock's."""
+    away = max(0.0, abs(found - due) - 0.001 * (1 + due / 60))
+    return away / due if due > 0 else float(away > 0)
+
+
+@define
+class WhatIf:
+    """The past of a fleet, ready to be run again. ``routes`` says by which way each account reaches the datacenter."""
+
+    past: PastBuilder
+    routes: Mapping[str, Hashable]
+    seed: int
+    advance: Callable[[], None] = lambda: None
+    """Called now and then while something runs."""
+    recorded: Recorded = field(init=False)
+    _worlds: dict[str, AccountWorld] = field(init=False)
+    _decisions: int = field(default=0, init=False)
+
+    def check(self, at_once: int, stagger: float) -> Recorded:
+        """Run it with the settings and the random numbers of then, and compare; call this first."""
+        accounts = self.past.accounts
+        self._worlds = worlds_of(accounts, self.routes)
+        settings = Settings(policy=None, at_once=at_once, stagger=stagger)
+        run = self._run(settings, worst=True, rng=random.Random(self.seed), then=True)
+        again = run.run(self._tell)
+        self._decisions = run.decisions
+        meters = {name: past.meter for name, past in accounts.items()}
+        misses = {name: part(again[name].seconds, meter.seconds) for name, meter in meters.items()}
+        self.recorded = Recorded(
+            fleet=total(meters.values()),
+            accounts=meters,
+            peak=max(self.past.minutes.values(), default=0),
+            again=sum(meter.seconds for meter in again.values()),
+            misses={name: miss for name, miss in misses.items() if miss > 0},
+        )
+        return self.recorded
+
+    def draws(self) -> int:
+        """Return how many runs a setting is worth."""
+        return max(1, min(MAX_DRAWS, DECISIONS // max(1, self._decisions)))
+
+    def outcome(self, settings: Settings, draws: int) -> Outcome:
+        """Run it with other settings."""
+        sums = {worst: {name: Meter() for name in self.past.accounts} for worst in (False, True)}
+        parked, peaks = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
+        for draw in range(draws):
+            for worst in (False, True):
+                run = self._run(settings, worst=worst, rng=random.Random(f"{self.seed}/{draw}"))
+                for name, meter in run.run(self._tell).items():
+                    sums[worst][name].seconds += meter.seconds / draws
+                    sums[worst][name].attempts += meter.attempts
+                parked[worst] += run.parked / draws
+                peaks[worst] += max(run.minutes.values(), default=0) / draws
+        best, worst_sums = sums[False], sums[True]
+        misses = self.recorded.misses
+        return Outcome(
+            fleet=_figure(total(best.values()), total(worst_sums.values()), draws, self.recorded.miss),
+            accounts={name: _figure(best[name], worst_sums[name], draws, misses.get(name, 0.0)) for name in best},
+            parked=_ordered(parked[False], parked[True]),
+            peak=_ordered(peaks[False], peaks[True]),
+            draws=draws,
+        )
+
+    def _run(self, settings: Settings, *, worst: bool, rng: random.Random, then: bool = False) -> Rerun:
+        return Rerun(
+            pasts=self.past.accounts,
+            worlds=self._worlds,
+            routes=self.routes,
+            news=self.past.news,
+            settings=settings,
+            worst=worst,
+            rng=rng,
+            then=then,
+        )
+
+    def _tell(self, _: float) -> None:
+        self.advance()
+
+
+def total(meters: Iterable[Meter]) -> Meter:
+    """Return the sum of what several accounts came to."""
+    found = Meter()
+    for meter in meters:
+        found.seconds += meter.seconds
+        found.attempts += meter.attempts
+        found.outages += meter.outages
+        found.longest = max(found.longest, meter.longest)
+    return found
+
+
+def _ordered(one: float, other: float) -> Bounds:
+    return Bounds(min(one, other), max(one, other))
+
+
+def _figure(best: Meter, worst: Meter, draws: int, miss: float) -> Figure:
+    return Figure(
+        downtime=_ordered(best.seconds, worst.seconds).widened(miss),
+        attempts=_ordered(best.attempts / draws, worst.attempts / draws),
+    )
+
+
+def unknowns(past: PastBuilder, *, gone: Sequence[str], first: float | None, since: float | None) -> list[str]:
+    """Return what the answer does not know, as sentences; what the journal shows to be so comes first."""
+    doubts = past.doubts
+    counted = [
+        (doubts.began_before, "outages had begun before the records that are left, and are left out"),
+        (doubts.lost_track, "times records are missing: the account is left out until it is healthy again"),
+        (doubts.unreadable, "records cannot be read: the account is left out until it is healthy again"),
+        (doubts.cut_off, "lives ended without a record, with their engine: they count until their last sign of life"),
+        (doubts.clock_set, "times the clock was set, or went backwards: what came later is moved back by as much"),
+        (doubts.slept, "times the machine slept: the sleep counts as time"),
+        (len(gone), "accounts are no longer in the config, and count as part of the fleet of then"),
+    ]
+    found = [f"{count:,} {what}." for count, what in counted if count]
+    if first is not None and since is not None and first > since + 60:
+        found.append("The records begin later than the period: retention has deleted the others, or there were none.")
+    return [
+        *found,
+        "An outage ended somewhere between the last failed attempt and the first that succeeded: least and most.",
+        "Whether the way was open for a moment between two failed attempts; it counts as closed.",
+        "What the datacenter would have said to more attempts: flood waits and -429 are those that were recorded.",
+        "Outages while the engine did not run, and what a person would have done in an outage of another length.",
+        "Silence before the first probe without an answer: a silent link counts as down since that probe was sent.",
+    ]
