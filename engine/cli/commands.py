@@ -17,6 +17,7 @@ COMMANDS = {
     "diagram": "engine.cli.diagram:diagram",
     "verify": "engine.cli.verify:verify",
     "simulate": "engine.cli.simulate:simulate",
+    "whatif": "engine.cli.whatif:whatif",
     "log": "engine.cli.log:app",
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",

@@ -132,6 +132,10 @@ class ProbePlan:
             self._notified |= news
             self.datacenter_answers(sorted(news))
 
+    def heard(self, accounts: Iterable[str]) -> None:
+        """Note that accounts know otherwise that their datacenter answers."""
+        self._notified.update(accounts)
+
     def regroup(self, route: Hashable, now: float) -> None:
         """Move the accounts away whose route is another by now: with several proxies, it changes."""
         for account in sorted(self.waiting.get(route, ())):

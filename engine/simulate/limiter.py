@@ -1,12 +1,26 @@
 """The connect limiter in virtual time: the same arithmetic of turns as the engine's, without tasks."""
 
 from collections import OrderedDict
+from typing import Protocol
 
 from attrs import define, field
 
 from engine.fleet.turns import Turns
-from engine.simulate.account import CANARY, GRANT, NO_TURN, QUEUED, TURN, SimulatedAccount
+from engine.simulate.account import CANARY, GRANT, NO_TURN, QUEUED, TURN
 from engine.simulate.agenda import Agenda
+
+
+class Waiter(Protocol):
+    """An account that connects."""
+
+    turn: int
+    """Whether it waits for a turn, or has one."""
+    grant: int
+    """Key of its turn in the agenda; 0 for none."""
+
+    @property
+    def index(self) -> int:
+        """Its number."""
 
 
 @define(eq=False)
@@ -15,7 +29,7 @@ class SimulatedLimiter:
 
     turns: Turns
     agenda: Agenda
-    _queue: OrderedDict[SimulatedAccount, None] = field(factory=OrderedDict, init=False)
+    _queue: OrderedDict[Waiter, None] = field(factory=OrderedDict, init=False)
     _due: float | None = field(default=None, init=False)
     """When the next turn is due, if a call was ordered for it."""
 
@@ -39,13 +53,13 @@ class SimulatedLimiter:
         self.turns.end_outage(self.agenda.seconds)
         self._give_turns()
 
-    def ask(self, account: SimulatedAccount) -> None:
+    def ask(self, account: Waiter) -> None:
         """Let an account wait for a turn."""
         account.turn = QUEUED
         self._queue[account] = None
         self._give_turns()
 
-    def leave(self, account: SimulatedAccount) -> None:
+    def leave(self, account: Waiter) -> None:
         """Take an account's turn back, or its place in the queue."""
         turn, account.turn = account.turn, NO_TURN
         if turn == QUEUED:

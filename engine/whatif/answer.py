@@ -6,9 +6,12 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from engine.config.types import Fleet
+from engine.fleet.stagger import AutoStagger
 from engine.whatif.past import Meter, PastBuilder
 from engine.whatif.rerun import Rerun, Settings
 from engine.whatif.world import AccountWorld, worlds_of
+from states import Policy
 
 MAX_DRAWS: Final = 20
 """Runs of one setting with other random numbers, at most."""
@@ -85,12 +88,14 @@ class WhatIf:
     _worlds: dict[str, AccountWorld] = field(init=False)
     _decisions: int = field(default=0, init=False)
 
-    def check(self, at_once: int, stagger: float) -> Recorded:
-        """Run it with the settings and the random numbers of then, and compare; call this first."""
+    def check(self, fleet: Fleet) -> Recorded:
+        """Run it with the settings and the random numbers of then, and compare; call this first.
+
+        The journal does not say what ``fleet`` was then; it is taken to have been the same.
+        """
         accounts = self.past.accounts
         self._worlds = worlds_of(accounts, self.routes)
-        settings = Settings(policy=None, at_once=at_once, stagger=stagger)
-        run = self._run(settings, worst=True, rng=random.Random(self.seed), then=True)
+        run = self._run(settings_of(None, fleet), worst=True, rng=random.Random(self.seed), then=True)
         again = run.run(self._tell)
         self._decisions = run.decisions
         meters = {name: past.meter for name, past in accounts.items()}
@@ -108,13 +113,13 @@ class WhatIf:
         """Return how many runs a setting is worth."""
         return max(1, min(MAX_DRAWS, DECISIONS // max(1, self._decisions)))
 
-    def outcome(self, settings: Settings, draws: int) -> Outcome:
+    def outcome(self, policy: Policy, fleet: Fleet, draws: int) -> Outcome:
         """Run it with other settings."""
         sums = {worst: {name: Meter() for name in self.past.accounts} for worst in (False, True)}
         parked, peaks = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
         for draw in range(draws):
             for worst in (False, True):
-                run = self._run(settings, worst=worst, rng=random.Random(f"{self.seed}/{draw}"))
+                run = self._run(settings_of(policy, fleet), worst=worst, rng=random.Random(f"{self.seed}/{draw}"))
                 for name, meter in run.run(self._tell).items():
                     sums[worst][name].seconds += meter.seconds / draws
                     sums[worst][name].attempts += meter.attempts
@@ -140,10 +145,17 @@ class WhatIf:
             worst=worst,
             rng=rng,
             then=then,
+            latency=self.past.latency,
         )
 
     def _tell(self, _: float) -> None:
         self.advance()
+
+
+def settings_of(policy: Policy | None, fleet: Fleet) -> Settings:
+    """Return the settings of one run."""
+    stagger = AutoStagger() if fleet.stagger == "auto" else fleet.stagger
+    return Settings(policy=policy, at_once=fleet.connects_at_once, stagger=stagger)
 
 
 def total(meters: Iterable[Meter]) -> Meter:

@@ -18,6 +18,8 @@ NEWS_OF_OTHERS: Final = 0.1
 """Seconds after a connection of any account within which a ``NetworkRestored`` is taken for news of it."""
 TOGETHER: Final = 0.1
 """Seconds within which accounts that hear the same have heard it together."""
+LONGEST_LATENCY: Final = 1000
+"""Milliseconds; a turn that came later had to be waited for."""
 STEP_BACK: Final = 1.0
 """Seconds by which a time may be before the one before it without that the clock was set."""
 
@@ -225,6 +227,8 @@ class PastBuilder:
     news: list[News] = field(factory=list, init=False)
     doubts: Doubts = field(factory=Doubts, init=False)
     records: int = field(default=0, init=False)
+    turns: dict[int, int] = field(factory=dict, init=False)
+    """How many turns came after so many milliseconds, up to a second."""
     minutes: dict[int, int] = field(factory=dict, init=False)
     """Attempts by minute."""
     first: float | None = field(default=None, init=False)
@@ -270,6 +274,16 @@ class PastBuilder:
         self.doubts.unreadable += 1
         if account is not None and (walk := self._walks.get(account)) is not None:
             self._forget(walk)
+
+    @property
+    def latency(self) -> float:
+        """How long the engine took from a decision to the next when nothing made it wait: that of one turn in ten."""
+        left = sum(self.turns.values()) // 10
+        for milliseconds, count in sorted(self.turns.items()):
+            left -= count
+            if left < 0:
+                return milliseconds / 1000
+        return 0.0
 
     def add_healthy(self, account: str, policy: Policy, life: int) -> None:
         """Add an account that was healthy all the time: nothing happened to it, but others are seen beside it."""
@@ -427,6 +441,9 @@ class PastBuilder:
     def _attempt(self, walk: _Walk, entry: Entry, event_class: type[Event], at: float) -> None:
         past = walk.past
         if "Open" in entry.effects:
+            waited = int(entry.dwell * 1000)
+            if waited <= LONGEST_LATENCY:
+                self.turns[waited] = self.turns.get(waited, 0) + 1
             walk.begun = at
             past.meter.attempts += 1
             self.minutes[int(at // 60)] = self.minutes.get(int(at // 60), 0) + 1

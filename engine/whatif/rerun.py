@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from engine.fleet.outage_detector import OutageDetector
 from engine.fleet.ports import DatacenterState
 from engine.fleet.probe_plan import ProbePlan
+from engine.fleet.stagger import AutoStagger
 from engine.fleet.turns import Turns
 from engine.simulate.agenda import ACCOUNT_MASK, KIND_BITS, Agenda
 from engine.simulate.limiter import SimulatedLimiter
@@ -66,7 +67,7 @@ class Settings:
 
     policy: Policy | None
     at_once: int
-    stagger: float
+    stagger: float | AutoStagger
 
 
 @define(eq=False)
@@ -107,6 +108,8 @@ class Rerun:
     worst: bool
     rng: random.Random
     then: bool = False
+    latency: float = 0.0
+    """Seconds from a decision to the question for a turn."""
     observer: Callable[[str, Step], None] | None = None
     decisions: int = field(default=0, init=False)
     minutes: dict[int, int] = field(factory=dict, init=False)
@@ -254,7 +257,7 @@ class Rerun:
             account.meter.note(after.state, self.now, account.since)
             if account.turn:
                 account.grant = 0
-                self._limiter.leave(account)  # type: ignore[arg-type]  # has what it uses
+                self._limiter.leave(account)
             if after.state is State.HEALTHY:
                 account.since = None
                 self._bright[account.name] = account
@@ -269,13 +272,15 @@ class Rerun:
             self.observer(account.name, decision)
         self._detector.observe(account.name, decision)
         self._plan.observe(account.name, decision, self._agenda.seconds)
+        if isinstance(self.settings.stagger, AutoStagger):
+            self.settings.stagger.observe(account.name, decision)
         if self._detector.suspected and self._bright and not self._sign_due:
             self._sign_due = True
             self._at(self.now + self._pause_of_signs(), self._give_sign)
 
     def _perform(self, account: _Account, effect: object) -> None:
         if isinstance(effect, AskTurn):
-            self._limiter.ask(account)  # type: ignore[arg-type]  # as above
+            self._at(self.now + self.latency, partial(self._ask_turn, account, effect.generation))
         elif isinstance(effect, Open):
             self._open(account, effect)
         elif isinstance(effect, Wait):
@@ -288,6 +293,10 @@ class Rerun:
     def _timer(self, account: _Account, event: Elapsed | Stable, _: float) -> None:
         if account.alive and account.snapshot.generation == event.generation:
             self._decide(account, event)
+
+    def _ask_turn(self, account: _Account, generation: int, _: float) -> None:
+        if account.alive and account.snapshot.generation == generation and not account.turn:
+            self._limiter.ask(account)
 
     def _take_turn(self, account: _Account) -> None:
         if account.alive:
