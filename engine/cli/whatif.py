@@ -163,7 +163,9 @@ def _read(
     past = PastBuilder(lives, decode_event)
     reader.on_unreadable = lambda row: past.leave_out(row.account)
     past.doubts.unreadable += len(lost)
-    first = max(1, reader.first_seq()) if period.since is None else reader.first_since(period.since)
+    oldest = max(1, reader.first_seq())
+    first = oldest if period.since is None else reader.first_since(period.since)
+    past.doubts.late = int(period.since is not None and first == oldest)
     last = reader.last_seq()
     for entry in reader.entries(after_seq=first - 1, until=period.until):
         if entry.seq > last:
@@ -200,7 +202,7 @@ def _answer(
     gone = sorted(name for name in past.accounts if name not in names)
     model = WhatIf(past, names, asked.seed, lambda: report("Running it again", None, None))
     recorded = model.check(config.fleet)
-    draws = asked.draws or model.draws()
+    draws = asked.draws or model.draws(len(choices))
     outcomes = []
     for number, choice in enumerate(choices):
         report(f"Running it again: {number} of {len(choices)} choices", number, len(choices))
@@ -214,7 +216,7 @@ def _answer(
         choices=outcomes,
         accounts=sorted(past.accounts),
         gone=gone,
-        unknowns=unknowns(past, gone=gone, first=past.first, since=period.since),
+        unknowns=unknowns(past, gone=gone),
         doubts={name: getattr(doubts, name) for name in doubts.__slots__ if not name.startswith("_")},
         seed=asked.seed,
     )

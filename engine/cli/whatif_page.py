@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_ACCOUNTS: Final = 20
 """Accounts that are shown if none were asked for: those with the most downtime."""
+WIDER_FROM: Final = 0.0005
+"""The part by which bounds are wider that is worth a word."""
 EVEN: Final = 0.05
 """Seconds of downtime that are none."""
 
@@ -41,7 +43,7 @@ def _checked(found: "Answer") -> Text:
     """Return how well the model does where it is known what was."""
     recorded = found.recorded
     count = f"{found.records:,} records of {len(recorded.accounts):,} accounts"
-    if recorded.miss == 0:
+    if recorded.miss < WIDER_FROM:
         return Text(f"{count}; with the settings of then, the model gives the downtime that was recorded", style="dim")
     text = (
         f"{count}; with the settings of then, the model gives {seconds(recorded.again)} where "

@@ -63,7 +63,7 @@ def load_outline(path: Path) -> Outline:
 
 def read_plain(path: Path) -> dict[str, Any]:
     """Return the sections of a config as YAML has them. Raises ``ConfigError`` for a config that cannot be used."""
-    document = _read_document(path)
+    document = read_document(path)
     _read(path, document)
     plain = _substituted(document, [])
     assert isinstance(plain, dict), "it was read as a config just now"

@@ -13,10 +13,10 @@ from engine.whatif.rerun import Rerun, Settings
 from engine.whatif.world import AccountWorld, worlds_of
 from states import Policy
 
-MAX_DRAWS: Final = 20
+MAX_DRAWS: Final = 10
 """Runs of one setting with other random numbers, at most."""
-DECISIONS: Final = 200_000
-"""Decisions of one setting from which on it is run no further time: with so many, chance evens itself out."""
+DECISIONS: Final = 300_000
+"""Decisions of all settings together from which on they are run no further time: in so many, chance evens out."""
 
 
 @frozen
@@ -109,9 +109,9 @@ class WhatIf:
         )
         return self.recorded
 
-    def draws(self) -> int:
-        """Return how many runs a setting is worth."""
-        return max(1, min(MAX_DRAWS, DECISIONS // max(1, self._decisions)))
+    def draws(self, choices: int) -> int:
+        """Return how many runs each of so many settings is worth."""
+        return max(1, min(MAX_DRAWS, DECISIONS // max(1, self._decisions * 2 * choices)))
 
     def outcome(self, policy: Policy, fleet: Fleet, draws: int) -> Outcome:
         """Run it with other settings."""
@@ -180,7 +180,7 @@ def _figure(best: Meter, worst: Meter, draws: int, miss: float) -> Figure:
     )
 
 
-def unknowns(past: PastBuilder, *, gone: Sequence[str], first: float | None, since: float | None) -> list[str]:
+def unknowns(past: PastBuilder, *, gone: Sequence[str]) -> list[str]:
     """Return what the answer does not know, as sentences; what the journal shows to be so comes first."""
     doubts = past.doubts
     counted = [
@@ -193,12 +193,15 @@ def unknowns(past: PastBuilder, *, gone: Sequence[str], first: float | None, sin
         (len(gone), "accounts are no longer in the config, and count as part of the fleet of then"),
     ]
     found = [f"{count:,} {what}." for count, what in counted if count]
-    if first is not None and since is not None and first > since + 60:
-        found.append("The records begin later than the period: retention has deleted the others, or there were none.")
+    if doubts.late:
+        found.append(
+            "The journal begins later than the period: retention has deleted what was before, or there was nothing."
+        )
     return [
         *found,
         "An outage ended somewhere between the last failed attempt and the first that succeeded: least and most.",
         "Whether the way was open for a moment between two failed attempts; it counts as closed.",
+        "Trouble that nothing noticed with the settings of then: a shorter patience could have seen it.",
         "What the datacenter would have said to more attempts: flood waits and -429 are those that were recorded.",
         "Outages while the engine did not run, and what a person would have done in an outage of another length.",
         "Silence before the first probe without an answer: a silent link counts as down since that probe was sent.",

@@ -20,6 +20,8 @@ TOGETHER: Final = 0.1
 """Seconds within which accounts that hear the same have heard it together."""
 LONGEST_LATENCY: Final = 1000
 """Milliseconds; a turn that came later had to be waited for."""
+LONGEST: Final = 1e11
+"""Seconds beyond every time of a calendar; what is greater was not written by an engine."""
 STEP_BACK: Final = 1.0
 """Seconds by which a time may be before the one before it without that the clock was set."""
 
@@ -32,6 +34,11 @@ MAX_EVENTS: Final = 10_000
 
 ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
 WITH_LINK: Final = (State.HEALTHY, State.TIMEOUT)
+
+
+def is_time(value: float) -> bool:
+    """Return whether a number can be a time or a duration: a spoilt row can have any other."""
+    return -LONGEST < value < LONGEST
 
 
 @frozen
@@ -189,6 +196,8 @@ class Doubts:
     """Lives that no record ends: their engine was killed."""
     clock_set: int = 0
     """Times at which the machine's clock was set, or went backwards."""
+    late: int = 0
+    """1 if the journal begins later than the period that was asked for."""
     slept: int = 0
     """Times at which the machine slept."""
 
@@ -248,20 +257,18 @@ class PastBuilder:
         if walk is None:
             past = self.accounts[entry.account] = AccountPast()
             walk = self._walks[entry.account] = _Walk(past, offset=self._offset)
-        if entry.life != walk.life:
-            self._begin(walk, entry)
         event_class = EVENT_BY_NAME.get(entry.event)
-        if event_class is None:
+        if event_class is None or not is_time(entry.at) or not is_time(entry.dwell):
             self._lose(walk, unreadable=True)
             return
+        if entry.life != walk.life:
+            self._begin(walk, entry)
         if event_class is ClockJumped:
             self._jump(walk, entry)
+        if not walk.over and entry.source is not walk.state:
+            self._lose(walk)
         at = self._time(walk, entry.at)
         if walk.over:
-            self._find(walk, entry, at)
-            return
-        if entry.source is not walk.state:
-            self._lose(walk)
             self._find(walk, entry, at)
             return
         try:
@@ -300,6 +307,7 @@ class PastBuilder:
         for account, walk in self._walks.items():
             if not walk.over:
                 sign = ends.get(account)
+                sign = sign if sign is not None and is_time(sign) else None
                 self._end(walk, walk.last if sign is None else max(walk.last, sign - walk.offset))
 
     # --- lives -----------------------------------------------------------------------------------------------------
@@ -307,6 +315,8 @@ class PastBuilder:
     def _begin(self, walk: _Walk, entry: Entry) -> None:
         """Begin the life of a record, after the end of the one before."""
         life = self.lives.get((entry.account, entry.life))
+        if life is not None and not (is_time(life.at) and is_time(life.snapshot.last_success or 0.0)):
+            life = None
         if not walk.over:
             self.doubts.cut_off += 1
             answered = None if life is None else life.snapshot.last_success
@@ -397,6 +407,8 @@ class PastBuilder:
         except UnreadableEvent:
             return
         assert isinstance(event, ClockJumped)
+        if not is_time(event.shift):
+            return
         if event.shift:
             walk.offset = self._offset = walk.offset + event.shift
         jump = (round(entry.at), round(event.seconds))  # each account is told of it

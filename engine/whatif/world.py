@@ -18,12 +18,13 @@ from engine.whatif.past import (
     AttemptFailed,
     AttemptSucceeded,
     Happening,
+    LifeBegan,
     LinkLost,
     NewsHeard,
     SilenceEnded,
     SilenceLasted,
 )
-from states import Event
+from states import Event, State
 from states.events import Connected, NetworkLost, TimedOut
 
 SAME_MOMENT: Final = 1.0
@@ -191,6 +192,10 @@ def closures_of(happenings: Iterable[Happening], handshake: float) -> list[Closu
                 if each.at - each.begun > handshake + SAME_MOMENT:
                     opened = each.at - handshake
                 present.most = min(present.most, max(present.least, opened))
+            present = None
+        elif isinstance(each, LifeBegan) and each.start.state is State.HEALTHY:  # it was lost sight of meanwhile
+            if present is not None:
+                present.most = min(present.most, max(present.least, each.at))
             present = None
         elif isinstance(each, SilenceLasted):
             if present is not None:

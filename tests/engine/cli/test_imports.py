@@ -57,6 +57,18 @@ COMMANDS: dict[str, set[str]] = {
     "session backup CONFIG --json": WHOLE_CONFIG | {"tempfile", "states.events"},
     "simulate CONFIG": WHOLE_CONFIG
     | {"rich", "states.events", "states.machine", "transitions", "structlog", "asyncio", "ssl", "tempfile", "pygments"},
+    "whatif CONFIG --json": WHOLE_CONFIG
+    | {
+        "asyncio",
+        "cattrs",
+        "pygments",
+        "rich",
+        "ssl",
+        "states.events",
+        "states.machine",
+        "structlog",
+        "transitions",
+    },
     "--version": {"cyclopts", "docstring_parser", "markdown_it", "pygments", "rich", "tempfile", "tomllib"},
 }
 """Commands, and the heavy modules that each may import."""

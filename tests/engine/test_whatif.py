@@ -1,0 +1,159 @@
+"""``whatif`` as people use it: beside journals of real engines, spoilt ones, none, and with mistakes in its options."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from tests.engine.commands import Run, runs, write_stories
+from tests.engine.harness import EngineHarness, all_are
+from tests.engine.test_every_column import BAD
+from tests.engine.whatif.test_past import DOWN, OUTAGE, UP
+
+CONFIG = """
+telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
+accounts:
+  - {name: News 1, session: one}
+  - {name: News 2, session: two}
+"""
+STORIES = {"News 1": [*UP, *OUTAGE, *OUTAGE, *DOWN], "News 2": [*UP, *OUTAGE], "Gone": [*UP, *OUTAGE]}
+FIRST = "states.backoff.network.first"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs ``whatif``: exit code, stdout, stderr."""
+    return runs("whatif", capsys=capsys, within=tmp_path, monkeypatch=monkeypatch)
+
+
+@pytest.fixture
+async def directory(tmp_path: Path) -> Path:
+    """Write a journal of three accounts, one of which the config does not have any more."""
+    return await write_stories(tmp_path, CONFIG, STORIES)
+
+
+def answer(run: Run, *words: str) -> Any:
+    """Return what the command prints as JSON; nothing is said beside it."""
+    code, out, err = run(*words, "--json")
+    assert (code, err) == (0, "")
+    return json.loads(out)
+
+
+def test_it_compares_then_and_now(directory: Path, run: Run) -> None:
+    """Each choice has bounds of downtime and attempts for the fleet and for each account."""
+    found = answer(run, "--set", f"{FIRST}=[1s,5s]")
+    assert (found["then"]["outages"], found["then"]["attempts"]) == (4, 11)
+    assert [choice["set"] for choice in found["settings"]] == [{}, {FIRST: "1s"}, {FIRST: "5s"}]
+    for choice in found["settings"]:
+        assert 0 <= choice["downtime"]["least"] <= choice["downtime"]["most"]
+        assert [account["name"] for account in choice["accounts"]] == ["Gone", "News 1", "News 2"]
+    assert [account["name"] for account in found["accounts"] if not account["in_config"]] == ["Gone"]
+    assert any("no longer in the config" in sentence for sentence in found["unknown"])
+
+
+def test_several_settings_are_their_product(directory: Path, run: Run) -> None:
+    """Two lists of two are four choices, besides the config as it is."""
+    found = answer(run, "--set", f"{FIRST}=[1s,2s]", "--set", "fleet.connects_at_once=[1,2]")
+    assert len(found["settings"]) == 5
+
+
+def test_it_is_a_page_for_people(directory: Path, run: Run) -> None:
+    """The page has the choices, the accounts, and what is not known."""
+    code, out, err = run("--set", f"{FIRST}=2s", "--account", "News*")
+    assert (code, err) == (0, "")
+    for words in ("as it happened", "the config as it is", "first=2s", f"Set: {FIRST}", "News 1", "What is not known"):
+        assert words in out
+    assert "Gone " not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "states.backoff.network.frist=2s"], "did you mean 'first'?"),
+        (["--set", f"{FIRST}=2s", "--set", f"{FIRST}=3s"], "is given twice"),
+        (["--set", f"{FIRST}=500s"], "cap (120 s) must not be below first (500 s)"),
+        (["--set", "fleet.connects_at_once=[" + ",".join(map(str, range(1, 40))) + "]"], "32 are the most"),
+        (["--draws", "0"], "--draws: must be from 1 to 100"),
+        (["--since", "yesterdayish"], "--since"),
+        (["--account", "Nobody"], "no account is named like"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(directory: Path, run: Run, words: list[str], said: str) -> None:
+    """Nothing is run, and the sentence says what to write."""
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_no_journal_is_said(tmp_path: Path, run: Run) -> None:
+    """As in the other commands that read it."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    code, _, err = run("--set", f"{FIRST}=2s")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "there is no journal yet" in err
+
+
+async def test_a_journal_without_records_is_said(tmp_path: Path, run: Run) -> None:
+    """There is nothing to run again."""
+    await write_stories(tmp_path, CONFIG, {})
+    code, out, _ = await anyio.to_thread.run_sync(run)
+    assert code == 0
+    assert "nothing to run again" in out
+    code, out, _ = run("--since", "1h", "--json")
+    assert (code, json.loads(out)["records"]) == (0, 0)
+
+
+@pytest.mark.parametrize("table", ["journal", "lives", "snapshots", "names", "policies"])
+def test_no_spoilt_row_ends_the_command(directory: Path, run: Run, table: str) -> None:
+    """Each column is spoilt in turn in the first rows; what cannot be read is counted, and the rest is answered."""
+    path = directory / "data" / "engine.db"
+    with closing(sqlite3.connect(path)) as db:
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        kept = path.read_bytes()
+    for column in columns:
+        for bad in BAD[:5]:
+            path.write_bytes(kept)
+            with closing(sqlite3.connect(path, isolation_level=None)) as db:
+                try:
+                    db.execute(
+                        f"UPDATE {table} SET {column} = ? WHERE rowid IN (SELECT rowid FROM {table} LIMIT 1)", [bad]
+                    )
+                except sqlite3.Error:
+                    continue
+            code, out, err = run("--set", f"{FIRST}=2s", "--draws", "1", "--json")
+            assert code in (0, 1), (column, bad, err)
+            assert "Traceback" not in err
+            if code == 0:
+                assert json.loads(out)["settings"]
+            else:
+                assert err.count("\n") == 1, (column, bad, err)
+
+
+@pytest.mark.slow
+async def test_the_journal_of_a_real_engine_is_reproduced(tmp_path: Path) -> None:
+    """A real engine's outages come out as they were, while it runs, within the milliseconds that a machine takes."""
+    harness = EngineHarness(tmp_path)
+    async with Sandbox() as dc:
+        harness.at(dc, *(f"+99966200{number}1" for number in range(1, 6)))
+        async with harness.running() as engine:
+            for kinds in ((), (FaultKind.REFUSE, FaultKind.RESET), (FaultKind.RESET,), (FaultKind.REFUSE,)):
+                for kind in kinds:
+                    await dc.inject(Fault(kind))
+                await anyio.sleep(0.9)
+                await dc.clear()
+                await harness.until(all_are("healthy", 5))
+            code, said = await harness.command("whatif", str(harness.config), "--json", "--set", f"{FIRST}=1s")
+            engine.terminate()
+            assert await harness.finish(engine) == 0
+    found = json.loads(said)
+    assert code == 0
+    assert found["then"]["outages"] >= 10
+    assert found["check"]["downtime"] == pytest.approx(found["then"]["downtime"], rel=0.25, abs=1)
+    bounds = found["settings"][0]["downtime"]
+    assert bounds["least"] - 1 <= found["then"]["downtime"]
