@@ -10,10 +10,10 @@ from rich.text import Text
 from engine.config.overrides import Changed
 from engine.console.format import date_and_time, seconds
 from engine.console.safe_text import plain
-from engine.whatif.answer import Bounds
+from engine.whatif.answer import LeastMost
 
 if TYPE_CHECKING:
-    from engine.cli.whatif import Answer
+    from engine.cli.whatif_run import Answer
 
 MAX_ACCOUNTS: Final = 20
 """Accounts that are shown if none were asked for: those with the most downtime."""
@@ -121,19 +121,19 @@ def _accounts(found: "Answer") -> RenderableType:
     return Group(grid, Text(f"… and {rest:,} more; --json has all of them", style="dim")) if rest else grid
 
 
-def between(bounds: Bounds) -> str:
+def between(bounds: LeastMost) -> str:
     """Return bounds of a duration, as one where they read the same."""
     least, most = seconds(bounds.least), seconds(bounds.most)
     return most if least == most else f"{least} – {most}"
 
 
-def counted(bounds: Bounds) -> str:
+def counted(bounds: LeastMost) -> str:
     """Return bounds of a number."""
     least, most = f"{bounds.least:,.0f}", f"{bounds.most:,.0f}"
     return most if least == most else f"{least} – {most}"
 
 
-def change(bounds: Bounds, then: float) -> str:
+def change(bounds: LeastMost, then: float) -> str:
     """Return by how much a downtime is another than it was."""
     if then <= EVEN:
         return ""

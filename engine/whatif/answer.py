@@ -20,23 +20,23 @@ DECISIONS: Final = 300_000
 
 
 @frozen
-class Bounds:
+class LeastMost:
     """The least and the most that a figure can have been."""
 
     least: float
     most: float
 
-    def widened(self, by: float) -> "Bounds":
+    def widened(self, by: float) -> "LeastMost":
         """Return these bounds with a part of themselves more room on either side."""
-        return Bounds(self.least * max(0.0, 1 - by), self.most * (1 + by))
+        return LeastMost(self.least * max(0.0, 1 - by), self.most * (1 + by))
 
 
 @frozen(kw_only=True)
 class Figure:
     """The downtime in seconds and the attempts of an account, or of the fleet as the sum of its accounts."""
 
-    downtime: Bounds
-    attempts: Bounds
+    downtime: LeastMost
+    attempts: LeastMost
 
 
 @frozen(kw_only=True)
@@ -45,9 +45,9 @@ class Outcome:
 
     fleet: Figure
     accounts: Mapping[str, Figure]
-    parked: Bounds
+    parked: LeastMost
     """Accounts that waited for a person at the end."""
-    peak: Bounds
+    peak: LeastMost
     """The most attempts of the fleet in one minute."""
     draws: int
 
@@ -169,8 +169,8 @@ def total(meters: Iterable[Meter]) -> Meter:
     return found
 
 
-def _ordered(one: float, other: float) -> Bounds:
-    return Bounds(min(one, other), max(one, other))
+def _ordered(one: float, other: float) -> LeastMost:
+    return LeastMost(min(one, other), max(one, other))
 
 
 def _figure(best: Meter, worst: Meter, draws: int, miss: float) -> Figure:

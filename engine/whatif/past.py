@@ -203,7 +203,7 @@ class Doubts:
 
 
 @define
-class _Walk:
+class _PastWalk:
     """How far an account is."""
 
     past: AccountPast
@@ -242,7 +242,7 @@ class PastBuilder:
     """Attempts by minute."""
     first: float | None = field(default=None, init=False)
     last: float = field(default=float("-inf"), init=False)
-    _walks: dict[str, _Walk] = field(factory=dict, init=False)
+    _walks: dict[str, _PastWalk] = field(factory=dict, init=False)
     _offset: float = field(default=0.0, init=False)
     """By how much the machine's clock was set so far, as the account has it that was told last."""
     _jumps: set[tuple[float, float]] = field(factory=set, init=False)
@@ -256,7 +256,7 @@ class PastBuilder:
         walk = self._walks.get(entry.account)
         if walk is None:
             past = self.accounts[entry.account] = AccountPast()
-            walk = self._walks[entry.account] = _Walk(past, offset=self._offset)
+            walk = self._walks[entry.account] = _PastWalk(past, offset=self._offset)
         event_class = EVENT_BY_NAME.get(entry.event)
         if event_class is None or not is_time(entry.at) or not is_time(entry.dwell):
             self._lose(walk, unreadable=True)
@@ -312,7 +312,7 @@ class PastBuilder:
 
     # --- lives -----------------------------------------------------------------------------------------------------
 
-    def _begin(self, walk: _Walk, entry: Entry) -> None:
+    def _begin(self, walk: _PastWalk, entry: Entry) -> None:
         """Begin the life of a record, after the end of the one before."""
         life = self.lives.get((entry.account, entry.life))
         if life is not None and not (is_time(life.at) and is_time(life.snapshot.last_success or 0.0)):
@@ -339,18 +339,18 @@ class PastBuilder:
         walk.past.meter.note(life.snapshot.state, at)
 
     def _open(
-        self, walk: _Walk, at: float, start: Snapshot, event: Event | None = None, *, follows: bool = False
+        self, walk: _PastWalk, at: float, start: Snapshot, event: Event | None = None, *, follows: bool = False
     ) -> None:
         walk.past.happenings.append(LifeBegan(at, walk.policy, start, event, follows))
         walk.state, walk.over, walk.known = start.state, False, True
 
-    def _end(self, walk: _Walk, at: float) -> None:
+    def _end(self, walk: _PastWalk, at: float) -> None:
         walk.past.meter.stop(at)
         walk.past.happenings.append(LifeEnded(at))
         walk.state, walk.over, walk.begun = None, True, None
         self.last = max(self.last, at)
 
-    def _find(self, walk: _Walk, entry: Entry, at: float) -> None:
+    def _find(self, walk: _PastWalk, entry: Entry, at: float) -> None:
         """Go on with an account of which it was not known where it was, as soon as it is or was healthy."""
         healthy = State.HEALTHY
         if entry.target is healthy:
@@ -365,20 +365,20 @@ class PastBuilder:
             walk.doubted = True
             self.doubts.began_before += entry.source not in (healthy, State.SHUTTING_DOWN)
 
-    def _take_again(self, walk: _Walk, entry: Entry, at: float) -> None:
+    def _take_again(self, walk: _PastWalk, entry: Entry, at: float) -> None:
         """Take a record of an account whose place was just found."""
         try:
             self._follow(walk, entry, EVENT_BY_NAME[entry.event], at)
         except UnreadableEvent:
             self._lose(walk, unreadable=True)
 
-    def _lose(self, walk: _Walk, *, unreadable: bool = False) -> None:
+    def _lose(self, walk: _PastWalk, *, unreadable: bool = False) -> None:
         """Note that a record is missing, or cannot be read."""
         self.doubts.unreadable += unreadable
         self.doubts.lost_track += not unreadable
         self._forget(walk)
 
-    def _forget(self, walk: _Walk) -> None:
+    def _forget(self, walk: _PastWalk) -> None:
         """Leave an account out until it is healthy again."""
         walk.known = False
         if not walk.over:
@@ -387,7 +387,7 @@ class PastBuilder:
 
     # --- times -----------------------------------------------------------------------------------------------------
 
-    def _time(self, walk: _Walk, wall: float, *, begins: bool = False) -> float:
+    def _time(self, walk: _PastWalk, wall: float, *, begins: bool = False) -> float:
         """Return a time of the machine's clock as one of the clock that was never set."""
         at = wall - walk.offset
         behind = max(walk.last, self.last if begins else walk.last) - at
@@ -401,7 +401,7 @@ class PastBuilder:
             self.first = at
         return at
 
-    def _jump(self, walk: _Walk, entry: Entry) -> None:
+    def _jump(self, walk: _PastWalk, entry: Entry) -> None:
         try:
             event = self.event_of(entry)
         except UnreadableEvent:
@@ -419,7 +419,7 @@ class PastBuilder:
 
     # --- what happened ---------------------------------------------------------------------------------------------
 
-    def _follow(self, walk: _Walk, entry: Entry, event_class: type[Event], at: float) -> None:
+    def _follow(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> None:
         """Go on by a record whose source is where the account was."""
         past, source, target = walk.past, entry.source, entry.target
         since = None
@@ -450,7 +450,7 @@ class PastBuilder:
             self.news.append(News(at, []))
         self.news[-1].accounts.append(account)
 
-    def _attempt(self, walk: _Walk, entry: Entry, event_class: type[Event], at: float) -> None:
+    def _attempt(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> None:
         past = walk.past
         if "Open" in entry.effects:
             waited = int(entry.dwell * 1000)
@@ -468,7 +468,7 @@ class PastBuilder:
         if entry.target is not entry.source:
             walk.begun = walk.since = None
 
-    def _linked(self, walk: _Walk, entry: Entry, event_class: type[Event], at: float) -> float | None:
+    def _linked(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> float | None:
         """Go on from ``healthy`` or ``timeout``; return since when the link was gone, if it is gone now."""
         past, target = walk.past, entry.target
         if (
