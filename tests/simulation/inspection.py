@@ -1,6 +1,7 @@
 """What is looked at when a life, or all of a run, is over: the files, the datacenter's ledger, what is left."""
 
 import gc
+import json
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -12,10 +13,10 @@ from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import change
 from states.jobs import Cancelled, Retried
 from tests.simulation.entropy import EPOCH
-from tests.simulation.evidence import Delivery, JournalSeen, Standstill
+from tests.simulation.evidence import Delivery, Inspection, JournalSeen, Standstill
 from tests.simulation.judges import judge
 from tests.simulation.outcome import Outcome
-from tests.simulation.program import GROUP
+from tests.simulation.program import GROUP, STEPS
 from tests.simulation.story import IncidentKind
 from tests.simulation.telling import in_order, tell
 
@@ -26,8 +27,28 @@ DATABASE = "data/engine.db"
 
 
 def look(run: "Run") -> None:
-    """Look at what a life has left."""
+    """Look at what a life has left, before the next one begins."""
     gc.collect()
+    _inspect(run)
+
+
+def _inspect(run: "Run") -> None:
+    """Note what the file has of jobs and checkpoints; nothing where it cannot be read while a fault lasts."""
+    path = run.world.directory / DATABASE
+    found: dict[tuple[str, str], str] = {}
+    try:
+        if not path.exists():
+            return
+        with JobReader.open(path) as reader:
+            for job in reader.jobs({}):
+                found["job", str(job.id)] = job.kind
+                if job.kind == STEPS and job.checkpoint is not None:
+                    found["checkpoint", str(job.id)] = json.dumps(dict(job.checkpoint), sort_keys=True)
+    except (StorageError, OSError):
+        return
+    run.ledger.evidence.inspections.append(
+        Inspection(at=run.ledger.now, life=run.ledger.life, found=found, kinds=frozenset({"job", "checkpoint"}))
+    )
 
 
 def close(run: "Run") -> None:

@@ -159,7 +159,7 @@ class LogCapture(logging.Handler):
         if not current().name.startswith("engine") or record.name.startswith(TELETHON):
             return
         ledger = self.ledger
-        fields = getattr(record.msg, "fields", {})
+        fields = getattr(record.msg, "fields", vars(record))  # an adapter's record has its fields as attributes
         try:
             text = record.getMessage()
         except Exception as exc:

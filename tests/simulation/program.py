@@ -210,7 +210,7 @@ class Program:
         write = Write(kind="job", key=planned.name, value=order.kind, asked=self.ledger.now, life=self.ledger.life)
         self.ledger.evidence.writes.append(write)
         number = await engine.add_job(order.kind, data, account=account)
-        write.acknowledged = self.ledger.now
+        write.acknowledged, write.key = self.ledger.now, str(number)  # by which the file knows it
         self.ledger.counters["jobs"] += 1
         self.ledger.tell("program", f"adds {order.kind} {planned.name} (job {number})", "engine")
         self.ledger.evidence.jobs.append(

@@ -33,8 +33,6 @@ OF_DISK: Final = frozenset(
 """Errors that trouble with the disk may cause besides."""
 TELETHON: Final = "holdfast.telethon"
 """The logger of what Telethon says by itself: it calls each lost connection an error, as the documents say."""
-OF_HANDLERS: Final = frozenset({"handler_failed", "job_failed"})
-"""What user code that fails on purpose causes."""
 _BUG: Final = re.compile(
     r"Traceback \(most recent call last\)|error in the engine itself|never retrieved|never awaited"
 )
@@ -84,7 +82,7 @@ def log_is_clean(evidence: Evidence) -> Iterator[Verdict]:
 
 def _is_explained(evidence: Evidence, line: LogLine) -> bool:
     """Return whether a fault, or user code that fails on purpose, explains an error."""
-    if line.event in OF_HANDLERS and (not evidence.faults or any(name in line.text for name in OWN_FAILURES)):
+    if any(name in line.text for name in OWN_FAILURES):
         return True
     return any(line.event in _explained_by(fault) for fault in evidence.faults if _fits(fault, line))
 
