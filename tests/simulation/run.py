@@ -360,7 +360,7 @@ _present: list[Run] = []
 
 def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     """Run a story to its end; see the module."""
-    directory = Path(tempfile.mkdtemp(prefix="holdfast-simulation-", dir=_fast_directory()))
+    directory = _make_directory()
     world = World(directory, clock, threads, story.seed)
     ledger = Ledger(world)
     ledger.evidence.seed, ledger.evidence.seconds = story.seed, story.seconds
@@ -383,12 +383,13 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     world.disk.install()
     install_connections()
     try:
-        loop.run_until_complete(playing.main())
-    except (NothingLeft, Deadlock) as exc:
-        inspection.standstill(playing, str(exc))
-    outcome = inspection.outcome(playing)
-    shutil.rmtree(directory, ignore_errors=True)
-    return outcome
+        try:
+            loop.run_until_complete(playing.main())
+        except (NothingLeft, Deadlock) as exc:
+            inspection.standstill(playing, str(exc))
+        return inspection.outcome(playing)
+    finally:
+        _remove(directory)
 
 
 CREDENTIALS_EVERY = 60.0
@@ -416,5 +417,20 @@ async def _not_watched(**_: Any) -> AsyncIterator[None]:
     yield
 
 
-def _fast_directory() -> str | None:
-    return "/dev/shm" if Path("/dev/shm").is_dir() else None  # a directory of its own is made there
+def _make_directory() -> Path:
+    """Make the directory of this run.
+
+    Its name has always the same length, and is no random one: that would be drawn from the seed, and be another one, at
+    another place of the seed's numbers, where a run that was killed has left its directory.
+    """
+    above = Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())
+    directory = above / f"holdfast-simulation-{os.getpid():010}"
+    _remove(directory)
+    directory.mkdir(0o700)
+    return directory
+
+
+def _remove(directory: Path) -> None:
+    """Remove a run's directory, and what its disk keeps beside it."""
+    for each in (directory, directory.with_name(f".{directory.name}.frozen")):
+        shutil.rmtree(each, ignore_errors=True)
