@@ -48,7 +48,20 @@ from engine.simulate.network_probes import SimulatedProbes, answer_of
 from engine.simulate.observed import LostAccounts, Observed, SimulatedLife
 from engine.simulate.ticks import TICKS, ticks
 from states import Event, Policy, State, begin, step
-from states.effects import ArmProbe, ArmStable, AskTurn, Close, Effect, HoldRequests, Open, Probe, Wait
+from states.effects import (
+    ArmProbe,
+    ArmStable,
+    AskTurn,
+    Close,
+    Effect,
+    HoldRequests,
+    HoldWork,
+    Open,
+    Probe,
+    Release,
+    ReleaseWork,
+    Wait,
+)
 from states.events import Elapsed, NetworkRestored, ProbeDue, Stable, Started, TurnGranted
 
 BEGIN: Final = 1_767_225_600
@@ -57,6 +70,8 @@ CREDENTIALS: Final = "model"
 """The fingerprint of every account's credentials: nobody logs in."""
 CLASSES: Final = 8
 """So many distances to the datacenter there are."""
+IDLE: Final = frozenset({HoldWork, ReleaseWork, Release})
+"""Effects that are nothing here."""
 BETWEEN_REPORTS: Final = 1 << 13
 """Decisions between two calls of ``progress``."""
 
@@ -246,24 +261,28 @@ class Simulation:
 
     def _perform(self, account: SimulatedAccount, effect: Effect) -> None:
         """Perform an effect. The others are alerts, and what concerns work or the session file, which is not there."""
-        match effect:
-            case AskTurn():  # a tick later, as in a task of its own: whatever happens now to others comes first
-                account.grant = self.agenda.push(self.agenda.tick + 1, account.index, ASK)
-            case Open():
-                self.observed.attempt_begins(account, self.agenda.tick)
-                self._network.open(account, effect)
-            case Probe():
-                self._network.probe(account, effect)
-            case ArmProbe():
-                self._network.arm(account, skips=self.skips and not self.detector.listens)
-            case ArmStable():
-                account.stable = self.agenda.push(self.agenda.tick + ticks(effect.delay), account.index, STABLE)
-            case Wait():
-                account.elapsed = self.agenda.push(self.agenda.tick + ticks(effect.delay), account.index, ELAPSED)
-            case HoldRequests():
-                self._network.hold(account, effect, self.begin)
-            case Close():
-                account.loss = 0
+        kind = type(effect)  # not ``match``, which would ask about each kind in turn, millions of times
+        if kind in IDLE:
+            return
+        agenda = self.agenda
+        if isinstance(effect, AskTurn):
+            # a tick later, as in a task of its own: whatever happens now to others comes first
+            account.grant = agenda.push(agenda.tick + 1, account.index, ASK)
+        elif isinstance(effect, Open):
+            self.observed.attempt_begins(account, agenda.tick)
+            self._network.open(account, effect)
+        elif isinstance(effect, ArmProbe):
+            self._network.arm(account, skips=self.skips and not self.detector.listens)
+        elif isinstance(effect, ArmStable):
+            account.stable = agenda.push(agenda.tick + ticks(effect.delay), account.index, STABLE)
+        elif isinstance(effect, Close):
+            account.loss = 0
+        elif isinstance(effect, Probe):
+            self._network.probe(account, effect)
+        elif isinstance(effect, Wait):
+            account.elapsed = agenda.push(agenda.tick + ticks(effect.delay), account.index, ELAPSED)
+        elif isinstance(effect, HoldRequests):
+            self._network.hold(account, effect, self.begin)
 
     # --- what the fleet's parts ask for ------------------------------------------------------------------------------
 

@@ -147,3 +147,8 @@ def test_a_run_that_is_ended_says_what_is_known() -> None:
 def attempts(observed: Observed) -> int:
     """Return how many connections were tried."""
     return sum(observed.attempts)
+
+
+def test_a_healthy_fleet_costs_nothing() -> None:
+    """A day of it takes no more decisions than its start: a start, a turn, a link, and that it is stable."""
+    assert simulated(count=50, duration=86_400.0).observed.decisions == 4 * 50
