@@ -298,7 +298,7 @@ class Run:
     def note_standings(self) -> None:
         """Note where each account is, as the program sees it."""
         engine = self.program.engine
-        if engine is None:
+        if engine is None or self._stop.is_set():
             return
         for name, status in engine.status.items():
             last = status.last
