@@ -88,6 +88,11 @@ class JournalStory:
                         self.latest[f"{name}{key}"] = value
                     case 3:
                         await self.writer.look()
+                    case 4:
+                        key, value = f"{name}{self.draw.choice('xy')}", self.draw.randrange(1000)
+                        await self.writer.write_together([(ROW, (name, number)), (LATEST, (key, value))])
+                        mine.append(number)
+                        self.latest[key] = value
                     case _:
                         await self.writer.write(ROW, (name, number))
                         mine.append(number)
