@@ -3,6 +3,7 @@
 What it hears and does, it tells the ledger, which is outside and remembers also what a killed program has done.
 """
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Mapping
@@ -144,9 +145,12 @@ class Program:
                 await anyio.sleep(self.chance.uniform(0, self.story.workload.handler_seconds))
             if self.chance.random() < self.story.workload.handler_failing:
                 raise HandlerFailed("this call was drawn to fail")
-        finally:
-            if life.ended is None:
-                hearing.ended = self.ledger.now
+        except asyncio.CancelledError:  # cut off: it has not handled the message
+            raise
+        except BaseException:
+            hearing.ended = self.ledger.now
+            raise
+        hearing.ended = self.ledger.now
 
     async def _steps(self, life: EngineLife, job: Any, client: Any) -> dict[str, Any]:
         attempt = JobAttempt(

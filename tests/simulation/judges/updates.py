@@ -37,6 +37,8 @@ def heard_once(evidence: Evidence) -> Iterator[Verdict]:
         for number, again in enumerate(hearings[1:], 1):
             former = hearings[number - 1]
             what = None
+            if again.life == former.life and former.ended is None:
+                continue  # a pause of the account cut it off
             if again.life == former.life:
                 what = f"{again.mark!r} was heard twice in life {again.life}"
             elif not _may_repeat(evidence, former, came, lives[former.life], cut):
