@@ -59,6 +59,8 @@ class JournalUnderFaults:
             finally:
                 disk.kill_at_write(0, lambda: None)
                 left = await journal.aclose(1.0)
+                # On a busy machine it may still be at work, and its connection must not be closed under its hands.
+                journal._writer._thread.join(TIMEOUT)
             if not disk.is_frozen:
                 assert left == 0
                 self._note_durable(self._counts())
