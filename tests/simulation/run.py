@@ -361,6 +361,7 @@ _present: list[Run] = []
 def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     """Run a story to its end; see the module."""
     directory = _make_directory()
+    os.environ["HOLDFAST_LOGINS"] = str(_logins(directory))  # else two runs of one seed had the same logins in use
     world = World(directory, clock, threads, story.seed)
     ledger = Ledger(world)
     ledger.evidence.seed, ledger.evidence.seconds = story.seed, story.seconds
@@ -432,5 +433,10 @@ def _make_directory() -> Path:
 
 def _remove(directory: Path) -> None:
     """Remove a run's directory, and what its disk keeps beside it."""
-    for each in (directory, directory.with_name(f".{directory.name}.frozen")):
+    for each in (directory, directory.with_name(f".{directory.name}.frozen"), _logins(directory)):
         shutil.rmtree(each, ignore_errors=True)
+
+
+def _logins(directory: Path) -> Path:
+    """Return where the logins that are in use are noted, which is in memory on a real machine."""
+    return directory.with_name(f"{directory.name}-logins")
