@@ -105,6 +105,15 @@ class Program:
         finally:
             self.engine = None
 
+    def _may_be_gone_from(self) -> float | None:
+        """Return from when on what is written now may be gone by ``storage.keep``, by the wall clock."""
+        keep = self.story.settings.get("storage.keep")
+        if keep is None:
+            return None
+        jumps = [each for each in self.story.incidents if each.kind.group == "clock"]
+        ahead = sum(max(0.0, float(each.value or 0.0)) + each.seconds for each in jumps)
+        return self.ledger.now + max(0.0, float(keep) - ahead)
+
     def _path(self) -> Any:
         from pathlib import Path
 
@@ -182,6 +191,7 @@ class Program:
             value=json.dumps(mark, sort_keys=True),
             asked=self.ledger.now,
             life=life.number,
+            gone_from=self._may_be_gone_from(),
         )
         self.ledger.evidence.writes.append(write)
         await job.checkpoint(mark, done=float(mark["done"]))
@@ -212,6 +222,7 @@ class Program:
         else:
             data = {"steps": order.steps, "seconds": order.seconds, "failing": order.failing, "name": planned.name}
         write = Write(kind="job", key=planned.name, value=order.kind, asked=self.ledger.now, life=self.ledger.life)
+        write.gone_from = self._may_be_gone_from()
         self.ledger.evidence.writes.append(write)
         number = await engine.add_job(order.kind, data, account=account)
         write.acknowledged, write.key = self.ledger.now, str(number)  # by which the file knows it
