@@ -54,7 +54,7 @@ def whatif(
         choices = work.choices_of(config, changes or [])
         with JournalReader.open(loaded.storage.directory / paths.DATABASE) as reader:
             wanted = None if account is None else journal_accounts(reader, account)
-            with work.progress_bar() as report:
+            with work.progress_bar() as report, work.no_garbage():
                 past = work.read_past(reader, loaded, period, end, report)
                 found = work.answer_of(past, loaded, choices, work.Asked(period, end, draws, seed), report)
         if wanted is not None:

@@ -105,7 +105,8 @@ def _accounts(found: "Answer") -> RenderableType:
     grid = Table(box=None, pad_edge=False, header_style="bold")
     grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
     short = short_names(choice.values)
-    for title in ("Outages", "Downtime", _named(choice, short), "Attempts", "then would be"):
+    now = _named(choice, short)
+    for title in ("Outages", "Downtime", f"→ {now}", "Attempts", f"→ {now}"):
         grid.add_column(plain(title, "bold"), justify="right")
     for name in shown:
         meter, figure = meters[name], outcome.accounts[name]

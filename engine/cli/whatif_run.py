@@ -1,5 +1,6 @@
 """The work of ``whatif``: the journal is read, the past is run again, and the answer becomes data."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -83,6 +84,18 @@ def _check(overrides: Sequence[Override]) -> None:
             raise BadOverride(f"{override.name} is given twice; write several values as a list, such as [1s,2s]")
     if count > MAX_CANDIDATES:
         raise BadOverride(f"these are {count} choices, and {MAX_CANDIDATES} are the most; give fewer values")
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """Let nothing look for circles of objects: there are none, and with a million records each look takes seconds."""
+    looked = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if looked:
+            gc.enable()
 
 
 @contextmanager
