@@ -22,6 +22,7 @@ from adapters.session.errors import (
     NotASession,
     SessionDamaged,
     SessionEmpty,
+    SessionNotSaved,
     SessionReplaced,
     SessionWithoutKey,
 )
@@ -48,6 +49,7 @@ MAX_READS: Final = 3
 """How often a file is read that is being changed."""
 MAX_OPEN: Final = 64
 """Files that stay open between two commits."""
+_NOT_OPEN: Final = "the session is not open here, so its new login is not saved; see what holds the file"
 
 _open = 0
 _open_lock = threading.Lock()
@@ -331,7 +333,8 @@ class LiveFile:
             self._abandon(waiting)
             return None
         if not self.owned:  # it was closed since this visit was asked for, with all that was to be written
-            self._resolve(waiting)
+            unsaved = contents.identity_unsaved  # unless it could not be opened again for a new login
+            self._resolve(waiting, SessionNotSaved(f"{self.path}: {_NOT_OPEN}") if unsaved else None)
             return None
         with_dates = self._closing and contents.dates_decide()
         dirty, changes = contents.take()
@@ -417,10 +420,14 @@ class LiveFile:
         self._resolve(waiting)
         return again
 
-    def _resolve(self, waiting: "list[Future[None]]") -> None:
+    def _resolve(self, waiting: "list[Future[None]]", error: SessionNotSaved | None = None) -> None:
         for future in waiting:
-            if future.set_running_or_notify_cancel():
+            if not future.set_running_or_notify_cancel():
+                continue
+            if error is None:
                 future.set_result(None)
+            else:
+                future.set_exception(error)
 
     def _fail_visit(self, exc: Exception) -> float | None:
         """Report what is wrong if it is time to, and return in how many seconds to try again."""

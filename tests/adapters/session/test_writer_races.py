@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from telethon.crypto import AuthKey
 
 from adapters.session import file as files
+from adapters.session.errors import SessionHeld, SessionNotSaved
 from adapters.session.holdfast_session import HoldfastSession
 from adapters.session.live import LiveFile
 from adapters.session.writer import WriteBehind
-from tests.adapters.session.support import QUICK, rows, telethons, until, user
+from tests.adapters.session.support import KEY, QUICK, rows, telethons, until, user
 from tests.timeouts import TIMEOUT
 
 
@@ -125,3 +127,17 @@ def test_memory_is_not_replaced_by_what_was_read_before_a_commit(
     assert 2 in session._live.contents.entities
     session.close().wait()
     assert rows(path) == [1, 2]
+
+
+def test_a_login_is_not_written_into_a_session_that_another_one_holds(tmp_path: Path) -> None:
+    """A session that was closed, and is held by another one now, neither writes its new key nor says that it did."""
+    path = telethons(tmp_path / "a.session")
+    session = HoldfastSession(path, timeouts=QUICK)
+    session.close().wait()
+    other = HoldfastSession(path, timeouts=QUICK)
+    with pytest.raises(SessionHeld):
+        session.auth_key = AuthKey(b"n" * 256)
+    with pytest.raises(SessionNotSaved, match="not open here"):
+        session.save().wait()
+    assert rows(path, "select auth_key from sessions") == [KEY]
+    other.close().wait()
