@@ -34,6 +34,16 @@ def tell(evidence: Evidence, story: Story, epoch: float) -> Iterator[Happening]:
         yield Happening(command.at, "program", f"{command.what}{whom}", "engine")
         if not command.ok:
             yield Happening(command.answered or command.at, "engine", f"refuses: {command.what}{whom}", "program")
+    for write in evidence.writes:
+        if write.acknowledged is not None and write.kind in ("job", "checkpoint"):
+            text = f"has {write.kind} {write.key} on the disk: {write.value}"
+            yield Happening(write.acknowledged, "engine", text, "program")
+    for update in evidence.updates:
+        yield Happening(update.at, "datacenter", f"has '{update.mark}' for it", update.account)
+    for hearing in evidence.hearings:
+        yield Happening(hearing.at, hearing.account, f"a handler begins with '{hearing.mark}'", "program")
+        if hearing.ended is not None:
+            yield Happening(hearing.ended, "program", f"the handler of '{hearing.mark}' has ended")
     for delivery in evidence.deliveries:
         if delivery.account:
             yield Happening(delivery.at, delivery.account, f"sends '{delivery.text}'", "datacenter")
