@@ -137,7 +137,11 @@ class LinkSender(LeanSender):
     def send(self, request: Any, ordered: bool = False) -> Any:
         """Return what to await for the answer to a request, or a list of that for several."""
         client = self._client() if self.gated else None
-        if client is None or isinstance(request, PingRequest):
+        if isinstance(request, PingRequest):
+            pong = super().send(request, ordered=ordered)
+            pong.add_done_callback(_retrieve)  # Telethon awaits none, and asyncio would warn of a link's error in it
+            return pong
+        if client is None:
             return super().send(request, ordered=ordered)
         return client._call(self, request, ordered=ordered)
 
@@ -304,3 +308,8 @@ class LinkSender(LeanSender):
             self._note_unreadable(TypeError())
         elif self._updates_queue is not None:
             self._updates_queue.put_nowait(message.obj)
+
+
+def _retrieve(pong: "asyncio.Future[Any]") -> None:
+    if not pong.cancelled():
+        pong.exception()
