@@ -190,7 +190,8 @@ class SimulatedNetwork:
         """Let an account's next probe be due in a while, or skip it and those after it as long as all are answered."""
         now, conditions = self.agenda.tick, self.conditions(account)
         rtt = self.rtt(account, conditions)
-        if skips and conditions.calm and not account.dead and rtt <= self.patience:
+        lasts = not account.dead and not account.loss  # the end of a link may be on its way already
+        if skips and conditions.calm and lasts and rtt <= self.patience:
             self.answered.add(account, now, rtt)
         else:
             account.due = self.agenda.push(now + self.answered.every, account.index, DUE)
