@@ -16,6 +16,13 @@ def test_the_table_has_every_patch_once() -> None:
     assert [int(defect.patch.partition("-")[0]) for defect in DEFECTS] == list(range(1, len(DEFECTS) + 1))
 
 
+def test_each_defect_is_found_or_has_a_reason() -> None:
+    """The table has a seed and its judge for a defect, or says why there is none."""
+    found = [defect.patch for defect in DEFECTS if defect.seed is not None and defect.hours and defect.by]
+    missed = [defect.patch for defect in DEFECTS if defect.seed is None and defect.missed]
+    assert sorted([*found, *missed]) == [defect.patch for defect in DEFECTS]
+
+
 @pytest.fixture(scope="module")
 def sources() -> dict[str, str]:
     """Return the sources that the patches concern."""
@@ -53,3 +60,16 @@ def test_a_copy_imports_its_own_packages() -> None:
         assert (tree.path / name).read_text(encoding="utf-8") != (ROOT / name).read_text(encoding="utf-8")
         with pytest.raises(ValueError, match="does not fit the tree any more"):
             tree.apply(defect.file)
+
+
+CUT = """{"seed": 174, "hours": 0.25, "incidents": [{"at": 180, "kind": "process.power_cut", "seconds": 10}],
+"workload": {"jobs": [{"at": 60, "kind": "steps", "seconds": 30, "steps": 3}]}}"""
+
+
+@pytest.mark.slow
+def test_a_planted_defect_is_found() -> None:
+    """A power cut shows that a commit returned before it was on the disk; without the defect the story is clean."""
+    (defect,) = (each for each in DEFECTS if each.patch == "28-journal-not-synced")
+    with copied_tree(defect.file) as tree, copied_tree() as clean:
+        assert {judge for judge, _ in tree.verdicts(CUT)} == {"nothing acknowledged is lost"}
+        assert clean.verdicts(CUT) == []

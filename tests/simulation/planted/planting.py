@@ -39,14 +39,14 @@ class Defect:
     part: str
     wrong: str
     """What is wrong, and how that comes about."""
-    judge: str
-    """Which judge should find it."""
     unit_tests: str
-    """Which tests of the suite fail with it; ``none`` if none did when it was planted."""
-    found: int | None = None
-    """After how many seeds it was found; None if it was not."""
+    """A test of the suite that fails with it, or which one was written because none did."""
+    seed: int | None = None
+    """A seed from 1 to 200 whose story finds it; None if none is known. Not all of those before it were run."""
+    hours: float | None = None
+    """How long that story is."""
     by: str = ""
-    """The judge that did."""
+    """The judge that condemns it."""
     missed: str = ""
     """Why it is not found, if it is not."""
 
