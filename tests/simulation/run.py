@@ -8,6 +8,7 @@ import gc
 import json
 import logging
 import os
+import posix
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from telethon.sessions import SQLiteSession
 
 import engine.app.engine as engine_module
 from adapters.sandbox import Sandbox
+from adapters.system import namespace_locks
 from adapters.telegram import Datacenter
 from engine.console import logs
 from engine.fleet.credentials_watch import CredentialsWatch
@@ -410,12 +412,25 @@ def _calm() -> None:
             assert hasattr(sys.modules[module], name)
             setattr(sys.modules[module], name, value)
     CredentialsWatch.__init__.__defaults__ = (CREDENTIALS_EVERY,)  # type: ignore[misc]  # of its field ``every``
+    setattr(namespace_locks, "SystemRandom", _NumbersOfThisMachine)  # noqa: B010
     engine_module.watched = _not_watched  # type: ignore[attr-defined]
 
 
 @asynccontextmanager
 async def _not_watched(**_: Any) -> AsyncIterator[None]:
     yield
+
+
+class _NumbersOfThisMachine:
+    """Draws the number of a process's abstract socket, of which the real machine has one namespace for all runs.
+
+    One that is drawn from the seed is taken where two runs of a seed go on at the same time; the second would draw
+    again, and be another run from then on. No journal has this number.
+    """
+
+    def randrange(self, start: int, stop: int) -> int:
+        """Return a number that no seed decides."""
+        return start + int.from_bytes(posix.urandom(8), "big") % (stop - start)
 
 
 def _make_directory() -> Path:
