@@ -56,7 +56,8 @@ class JournalFollower:
         failures = 0
         while True:
             upcoming = self._wakeup.upcoming  # before reading: records that are written meanwhile then end the wait
-            if not self.over:
+            over = self.over  # before reading as well: what was written since may be missing from the page
+            if not over:
                 await self.flush()
             try:
                 page = await anyio.to_thread.run_sync(self._page, after)
@@ -73,7 +74,7 @@ class JournalFollower:
                 after = entry.seq
                 yield entry
             if not page:
-                if self.over:
+                if over:
                     return
                 await upcoming.wait()
 
