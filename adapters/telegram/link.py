@@ -11,6 +11,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -322,7 +323,8 @@ class TelegramLink:
         Only a ping of this kind restarts its timer (https://core.telegram.org/mtproto/service_messages).
         """
         if self._pinged_at is not None and 2 * (time.monotonic() - self._pinged_at) > self.connector.disconnect_delay:
-            self._send(self._next_ping()).add_done_callback(lambda pong: pong.cancelled() or pong.exception())
+            with suppress(ConnectionError):  # the link is down already, which the proof reports
+                self._send(self._next_ping()).add_done_callback(lambda pong: pong.cancelled() or pong.exception())
 
     def _next_ping(self) -> Any:
         self._pinged_at = time.monotonic()

@@ -9,6 +9,7 @@ import pytest
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram.protocol_watch import ProtocolStuck
+from states.events import Failure
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.timeouts import TIMEOUT
 
@@ -41,3 +42,16 @@ async def test_the_pong_of_a_keep_alive_is_forgotten_with_its_link(
         gc.collect()
         await asyncio.sleep(0)
     assert complaints == []
+
+
+async def test_a_proof_of_a_link_that_is_down_reports_it(harness: DatacenterHarness) -> None:
+    """The ping that goes with a late proof cannot be sent either, and nothing but the failure comes of it."""
+    async with harness:
+        link = harness.connector().link(1)
+        await link.open(timeout=TIMEOUT)
+        link._pinged_at = -1e9
+        client: Any = link._client
+        await client._sender._disconnect()
+        assert isinstance((await link.probe(proof=True, timeout=TIMEOUT))[-1], Failure)
+        await link.close(timeout=TIMEOUT)
+        await link.connector.settle()
