@@ -289,11 +289,9 @@ class Engine:
 
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
+        parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
         journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity))
-        follower = self._follower = JournalFollower(
-            partial(journal.flush, routine=False), partial(records, journal.path)
-        )
-        parts.callback(follower.wake, over=True)
+        self._follower = JournalFollower(partial(journal.flush, routine=False), partial(records, journal.path))
         self.jobs.open(journal.jobs, self._client_of, self.clock)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
@@ -302,6 +300,11 @@ class Engine:
         known = await restoration.restore()
         parts.push_async_callback(restoration.remember)
         return self._assemble(connectors, journal, known)  # last: a start that is cancelled makes no runners
+
+    def _end_following(self) -> None:
+        """Let readers of the records end: no more will be written."""
+        if self._follower is not None:
+            self._follower.wake(over=True)
 
     async def _run_accounts(self) -> None:
         """Run the accounts and their jobs until the stop has ended them all."""

@@ -23,11 +23,11 @@ def child() -> int:
     """Run the story on standard input. Chance and time of this process are replaced before anything else is loaded."""
     from tests.simulation import one
 
-    one.prepare()
+    clock = one.prepare()
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever prints, prints beside the answer
     os.nice(5)
-    answer.write(one.run_text(sys.stdin.read()).dump())
+    answer.write(one.run_text(sys.stdin.read(), clock).dump())
     answer.close()
     sys.stderr.flush()
     os._exit(0)  # what a dead engine left must not be cleaned up by an interpreter that goes
@@ -189,4 +189,8 @@ class _Progress:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--nursery"]:
+        from tests.simulation.nursery import serve
+
+        serve()
     sys.exit(child() if sys.argv[1:] == ["--child"] else main(sys.argv[1:]))

@@ -6,24 +6,19 @@ A run replaces the sources of chance and time of its whole process, so no proces
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from attrs import define, field
 
 from tests.simulation.evidence import Verdict
+from tests.simulation.nursery import MAX_ERROR, ROOT, Crashed, NoAnswer, Nursery
 from tests.simulation.outcome import Outcome
 from tests.simulation.story import Story
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-CHILD: Final = (sys.executable, "-m", "tests.simulation", "--child")
 NO_ANSWER: Final = "an answer in time"
 CRASHED: Final = "a run that ends well"
-MAX_ERROR: Final = 2_000
-"""Characters of what a crashed run wrote last that are kept."""
 
 
 class Stopped(Exception):
@@ -32,22 +27,57 @@ class Stopped(Exception):
 
 @define
 class Children:
-    """The processes that run now. ``patience`` is how many real seconds a run may take."""
+    """The processes that run now. ``patience`` is how many real seconds a run may take.
+
+    With a ``command``, each run is a process of its own, started by it; else a fork of a process that has imported all.
+    """
 
     patience: float = 300.0
-    command: Sequence[str] = field(factory=lambda: CHILD)
+    command: Sequence[str] | None = None
     stopped: bool = False
+    _idle: list[Nursery] = field(factory=list)
+    _busy: set[Nursery] = field(factory=set)
     _running: set["subprocess.Popen[str]"] = field(factory=set)
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def run(self, story: Story) -> Outcome:
         """Run a story in a child. One that hangs or crashes has an outcome, too: a verdict says so."""
+        return self._run_forked(story) if self.command is None else self._run_alone(story, self.command)
+
+    def _run_forked(self, story: Story) -> Outcome:
+        with self._lock:
+            if self.stopped:
+                raise Stopped
+            nursery = self._idle.pop() if self._idle else Nursery()
+            self._busy.add(nursery)
+        said = ""
+        try:
+            said = nursery.run(story.dump(), self.patience)
+            return Outcome.load(said)
+        except NoAnswer:
+            failed = _failed(NO_ANSWER, f"no answer within {self.patience:g} s", "")
+        except Crashed as exc:
+            failed = _failed(CRASHED, f"the run ended with {exc}: {_last_line(exc.errors)}", exc.errors)
+        except (ValueError, KeyError, TypeError) as error:
+            failed = _failed(CRASHED, f"the run's answer cannot be read: {error}", said[-MAX_ERROR:])
+        finally:
+            with self._lock:
+                self._busy.discard(nursery)
+                if said and not self.stopped:
+                    self._idle.append(nursery)
+            if not said:
+                nursery.end()
+        if self.stopped:
+            raise Stopped
+        return failed
+
+    def _run_alone(self, story: Story, command: Sequence[str]) -> Outcome:
         environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
         with self._lock:
             if self.stopped:
                 raise Stopped
             child = subprocess.Popen(
-                self.command,
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -83,8 +113,12 @@ class Children:
         with self._lock:
             self.stopped = True
             running = tuple(self._running)
+            nurseries = (*self._idle, *self._busy)
+            self._idle.clear()
         for child in running:
             _kill(child)
+        for nursery in nurseries:
+            nursery.end()
 
 
 def _kill(child: "subprocess.Popen[str]") -> None:

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 import uuid
+import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -70,24 +71,38 @@ def fix_hashes() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def install(seed: int, clock: VirtualClock) -> None:
-    """Replace the sources of this process for good."""
-    source = random.Random(f"entropy of {seed}")  # it has to be repeatable
-    drawn = random.Random
+_source: Final = random.Random()  # it has to be repeatable
+_unseeded: Final[list["weakref.ref[random.Random]"]] = []
+"""Generators that nobody gave a seed, in the order in which they were made."""
 
-    class SeededRandom(drawn):  # type: ignore[misc,valid-type]
-        """A generator that begins the same way in each run, also when nobody gives it a seed."""
 
-        def __init__(self, x: Any = None) -> None:
-            super().__init__(source.getrandbits(64) if x is None else x)
+class SeededRandom(random.Random):
+    """A generator that begins the same way in each run, also when nobody gives it a seed."""
 
+    def __init__(self, x: Any = None) -> None:
+        super().__init__(_source.getrandbits(64) if x is None else x)
+        if x is None:
+            _unseeded.append(weakref.ref(self))
+
+
+def install(clock: VirtualClock) -> None:
+    """Replace the sources of this process for good; ``seed`` says then how they go on."""
     random.Random = SeededRandom  # type: ignore[misc]
-    random.seed(source.getrandbits(64))
-    os.urandom = source.randbytes
-    random._urandom = source.randbytes  # type: ignore[attr-defined]  # SystemRandom's, and so that of ``secrets``
-    secrets.token_bytes = lambda nbytes=None: source.randbytes(32 if nbytes is None else nbytes)
-    uuid.uuid4 = lambda: uuid.UUID(bytes=source.randbytes(16), version=4)
+    os.urandom = _source.randbytes
+    random._urandom = _source.randbytes  # type: ignore[attr-defined]  # SystemRandom's, and so that of ``secrets``
+    secrets.token_bytes = lambda nbytes=None: _source.randbytes(32 if nbytes is None else nbytes)
+    uuid.uuid4 = lambda: uuid.UUID(bytes=_source.randbytes(16), version=4)
     _install_clocks(clock)
+    seed(0)
+
+
+def seed(number: int) -> None:
+    """Let all sources begin anew, also those that modules have made."""
+    _source.seed(f"entropy of {number}")
+    random.seed(_source.getrandbits(64))
+    for reference in _unseeded:
+        if (generator := reference()) is not None:
+            generator.seed(_source.getrandbits(64))
 
 
 def _install_clocks(clock: VirtualClock) -> None:

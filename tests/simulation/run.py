@@ -164,7 +164,7 @@ class Run:
     async def _until_over(self, life: EngineLife) -> None:
         """Wait for the end of a life; one that was told to stop and does not is killed, and condemned by its judge."""
         while not self._over.is_set():
-            with anyio.move_on_after(10.0):
+            with anyio.move_on_after(60.0):
                 await self._over.wait()
             if life.asked_to_stop is None and self._stop.is_set():
                 life.asked_to_stop = self.ledger.now  # while it was starting
@@ -397,9 +397,9 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
 
 CREDENTIALS_EVERY = 60.0
 SLOWER = {
-    "engine.work.dispatcher": {"TICK_SECONDS": 10.0},
+    "engine.work.dispatcher": {"TICK_SECONDS": 30.0},
     "engine.app.locks": {"LOOK_EVERY": 60.0},
-    "engine.fleet.clock_watch": {"CHECK_EVERY": 10.0},
+    "engine.fleet.clock_watch": {"CHECK_EVERY": 20.0},
     "adapters.sqlite.queue": {"_IDLE_SECONDS": 60.0},
 }
 """What looks again and again without an occasion does so less often here: else a day would cost minutes."""

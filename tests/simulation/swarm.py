@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
-from tests.simulation.children import ROOT, Stopped
+from tests.simulation.children import Stopped
 from tests.simulation.evidence import Verdict
+from tests.simulation.nursery import ROOT
 from tests.simulation.outcome import Outcome
 from tests.simulation.shrink import MAX_RUNS, shrink
 from tests.simulation.story import Story
