@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from attrs import Factory, define, evolve, field
 
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
+from adapters.sqlite.errors import WriterClosed
 from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
@@ -291,7 +292,7 @@ class Engine:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
         journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity))
-        self._follower = JournalFollower(partial(journal.flush, routine=False), partial(records, journal.path))
+        self._follower = JournalFollower(partial(_flush, journal), partial(records, journal.path))
         self.jobs.open(journal.jobs, self._client_of, self.clock)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
@@ -405,3 +406,9 @@ class Engine:
         """Return the client of an account that work may use now, or None. Asked at each decision of each account."""
         runner = self.fleet.runners.get(account)
         return runner.usable_client if runner is not None else None
+
+
+async def _flush(journal: JournalWriter) -> None:
+    """Return when the records so far are durable; at once if the journal is closed, and so has written all it had."""
+    with suppress(WriterClosed):
+        await journal.flush(routine=False)

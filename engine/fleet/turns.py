@@ -32,16 +32,22 @@ class Turns:
     _canaries: int = field(default=0, init=False)
     _next_start: float = field(default=-FOREVER, init=False)
     _failed_canaries: int = field(default=0, init=False)
+    _given_at: float = field(default=-FOREVER, init=False)
+    """When the last turn was given."""
 
     def begin_outage(self, now: float) -> None:
-        """From now on give one turn at a time, the first at once."""
+        """From now on give one turn at a time, the first as soon as the stagger lets it."""
         self.outage, self._failed_canaries = True, 0
-        self._next_start = now
+        self._next_start = self._soonest(now)
 
     def end_outage(self, now: float) -> None:
         """Go back to the limit and the stagger."""
         self.outage = False
-        self._next_start = now
+        self._next_start = self._soonest(now)
+
+    def _soonest(self, now: float) -> float:
+        """Return when a turn may be given that waits for nothing else: several routes may answer in one moment."""
+        return max(now, self._given_at + float(self.stagger))
 
     def next_start(self) -> float | None:
         """Return from when on the next turn may be given; None while all turns are out."""
@@ -49,6 +55,7 @@ class Turns:
 
     def give(self, now: float) -> bool:
         """Give a turn to the first who waits; return whether it is a canary's. ``next_start`` has come."""
+        self._given_at = now
         self.connecting += 1
         self._canaries += self.outage
         self._next_start = now + (CANARY_GRACE if self.outage else float(self.stagger))

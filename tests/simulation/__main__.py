@@ -147,6 +147,7 @@ def main(words: list[str]) -> int:
             interrupted = True
             children.stop()
             pages = keep_findings(tally, run, options.out, most=0, minutes=0)
+        children.stop()
     for line in tally.lines(time.monotonic()):
         print(line)
     given = {name: str(value) for name, value in vars(options).items() if value is not None}

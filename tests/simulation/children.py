@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from attrs import define, field
 
@@ -17,6 +17,8 @@ from tests.simulation.nursery import MAX_ERROR, ROOT, Crashed, NoAnswer, Nursery
 from tests.simulation.outcome import Outcome
 from tests.simulation.story import Story
 
+CHILD: Sequence[str] | None = None
+"""The command of each run; None forks it from a process that has imported everything."""
 NO_ANSWER: Final = "an answer in time"
 CRASHED: Final = "a run that ends well"
 
@@ -33,7 +35,7 @@ class Children:
     """
 
     patience: float = 300.0
-    command: Sequence[str] | None = None
+    command: Sequence[str] | None = field(factory=lambda: CHILD)
     stopped: bool = False
     _idle: list[Nursery] = field(factory=list)
     _busy: set[Nursery] = field(factory=set)
@@ -107,6 +109,12 @@ class Children:
             return Outcome.load(said)
         except (ValueError, KeyError, TypeError) as error:
             return _failed(CRASHED, f"the run's answer cannot be read: {error}", said[-MAX_ERROR:] + errors)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """End all runs, and begin no other."""

@@ -1,11 +1,13 @@
 """What the world writes down while it runs: the evidence for the judges, and the happenings for the diagram."""
 
+import asyncio
 import logging
 from collections import Counter
 from typing import Any
 
 from attrs import define, field
 
+from adapters.telegram.datacenter_probe import inspect_datacenter
 from tests.simulation.evidence import (
     Complaint,
     ConnectionSeen,
@@ -65,9 +67,10 @@ class Ledger:
             began=self.now,
             account=self.accounts_by_port.get(port, ""),
             route=f"127.0.0.1:{port}",
+            use=ConnectionUse.PROBE if _asks_for_datacenter() else ConnectionUse.UNKNOWN,
         )
         self.evidence.connections.append(seen)
-        self.counters["attempts"] += 1
+        self.counters["probes" if seen.use is ConnectionUse.PROBE else "attempts"] += 1
         return seen
 
     def opened(self, link: Link, seen: ConnectionSeen) -> None:
@@ -134,6 +137,17 @@ class Ledger:
         """Note what the loop's exception handler is told."""
         exc = context.get("exception")
         self.complain(f"{context.get('message')}: {exc!r}" + _traceback(exc))
+
+
+def _asks_for_datacenter() -> bool:
+    """Return whether the network probe asks for a connection: it has no account, and each account's port is a route."""
+    task = asyncio.current_task()
+    coro: Any = task.get_coro() if task is not None else None
+    while coro is not None:
+        if getattr(getattr(coro, "cr_code", None), "co_name", "") == inspect_datacenter.__name__:
+            return True
+        coro = getattr(coro, "cr_await", None)
+    return False
 
 
 def key_text(key: int) -> str:

@@ -1,6 +1,5 @@
 """Seeds of the simulated world, each in a process of its own: promises are kept, and a seed gives the same journal."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,16 +28,15 @@ def test_one_seed_gives_the_same_journal_twice(tmp_path: Path) -> None:
     assert "1 seed: 1 clean, 0 failed" in swarm(tmp_path, "--seed", "4", "--hours", "1", "--twice")
 
 
-def test_four_seeds_keep_all_promises(tmp_path: Path) -> None:
+def test_twenty_seeds_keep_all_promises(tmp_path: Path) -> None:
     """A short swarm for each run of the suite."""
-    swarm(tmp_path, "--seeds", "4", "--hours", "1")
-    assert json.loads((tmp_path / "summary.json").read_text())["clean"] == 4
+    assert "20 seeds: 20 clean, 0 failed" in swarm(tmp_path, "--seeds", "20", "--hours", "1")
 
 
 @pytest.mark.slow
-def test_twenty_seeds_keep_all_promises(tmp_path: Path) -> None:
-    """Every run of the CI has a small swarm."""
-    assert "20 seeds: 20 clean, 0 failed" in swarm(tmp_path, "--seeds", "20", "--hours", "2")
+def test_twenty_longer_seeds_keep_all_promises(tmp_path: Path) -> None:
+    """Every run of the CI has a small swarm, of other seeds."""
+    assert "20 seeds: 20 clean, 0 failed" in swarm(tmp_path, "--first", "21", "--seeds", "20", "--hours", "4")
 
 
 @pytest.mark.slow

@@ -1,0 +1,22 @@
+"""Stories in which the simulation once found a fault of the engine, as short as they could be made."""
+
+from tests.simulation.children import Children
+from tests.simulation.story import JobOrder, Story, Workload
+
+
+def test_a_link_that_is_asked_for_proofs_is_not_given_up() -> None:
+    """Only pings restart the datacenter's timer: where every second question is a proof, it takes a ping along."""
+    settings = {"states.healthy.probe_every": 300, "states.healthy.prove_every": 600}
+    with Children() as children:
+        outcome = children.run(Story(seed=2, hours=1, settings=settings))
+    assert outcome.verdicts == ()
+    assert outcome.counters["attempts"] == 1
+
+
+def test_a_reader_gets_the_records_of_the_end() -> None:
+    """The last rows are written when the journal closes; readers end after that, with nothing raised."""
+    orders = (JobOrder(at=60, kind="steps", steps=3, seconds=1),)
+    workload = Workload(updates_per_day=500, followers=1, subscribers=2, jobs=orders)
+    with Children() as children:
+        for seed in (1, 2, 3):
+            assert children.run(Story(seed=seed, hours=0.2, accounts=3, workload=workload)).verdicts == ()
