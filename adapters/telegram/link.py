@@ -9,6 +9,8 @@ close.
 import asyncio
 import itertools
 import os
+import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -50,6 +52,8 @@ from states.events import (
 )
 from states.snapshot import Hold
 
+_NO_LINGER = struct.pack("ii", 1, 0)
+"""For SO_LINGER: a close drops what was not delivered, and resets the connection."""
 ABORT_TIMEOUT = 2.0
 """Seconds that a close may take after its socket was aborted."""
 PROOF = GetStateRequest()
@@ -257,6 +261,7 @@ class TelegramLink:
         self._watcher = None
         self.connector.inbox.drop_client(client)
         self.connector.session_events.link = None
+        self._drop_unanswered()
         with anyio.CancelScope(shield=True):
             for limit in (timeout, ABORT_TIMEOUT):
                 with anyio.move_on_after(limit):
@@ -335,7 +340,26 @@ class TelegramLink:
         sender = self._client._sender
         return getattr(sender, "direct", sender).send(request)
 
+    def _drop_unanswered(self) -> None:
+        """Let the kernel drop what it could not deliver, if a request is unanswered: the link may be silent.
+
+        The kernel would go on trying for minutes. Requests that arrive on this link after those of the next one are two
+        links that use one key in parallel, for which the datacenter destroys the login.
+        """
+        transport, sender = self._transport, self._client._sender
+        if transport is None or not (sender._pending_state or sender._send_queue._deque):
+            return
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            with suppress(OSError):  # it is closed
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+
     def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def _transport(self) -> Any:
+        """The transport of the link's socket, if there is one."""
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
-        if writer is not None and writer.transport is not None:
-            writer.transport.abort()
+        return None if writer is None else writer.transport

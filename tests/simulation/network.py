@@ -23,6 +23,8 @@ CONNECT_SECONDS: Final = 127.0
 """After how long a connection that nobody answers has failed (Linux, ``tcp_syn_retries`` 6)."""
 GIVE_UP_SECONDS: Final = 924.0
 """After how long a sender whose data nobody acknowledges gives up (Linux, ``tcp_retries2`` 15)."""
+ORPHAN_SECONDS: Final = 100.0
+"""The same once the program has closed the socket (Linux, ``tcp_orphan_retries`` 8)."""
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
 FIRST_PORT: Final = 40_000
@@ -224,7 +226,10 @@ class SimulatedTransport(asyncio.Transport):
         """Close after what was written has left."""
         if not self.closing:
             self.closing = True
-            self.write_eof()
+            if self.sock.resets:
+                self.hang_up()
+            else:
+                self.write_eof()
             self.network.call_in(self.process, 0.0, self.end, None)
 
     def abort(self) -> None:
@@ -239,6 +244,7 @@ class SimulatedTransport(asyncio.Transport):
     def hang_up(self) -> None:
         """Let the kernel close this end: RST if it lingers for zero seconds or was not read to the end, or else FIN."""
         if self.sock.resets or self.received:
+            self.network.discard(self)
             self.network.reset(self.peer)
         elif not self.eof_sent:
             self.eof_sent = True
@@ -410,13 +416,13 @@ class Network:
         way.timer = None
         if not way.queue or sender.peer.lost:
             if sender.peer.lost and any(piece is not None for _, piece in way.queue):
-                self._discard(sender)
+                self.discard(sender)
                 self.reset(sender)
             return
         if sender.link.silent or self.is_silent(sender.link.port, up=sender.is_client):
             way.oldest = now if way.oldest is None else way.oldest
-            if now - way.oldest >= GIVE_UP_SECONDS:
-                self._discard(sender)
+            if now - way.oldest >= (ORPHAN_SECONDS if sender.lost else GIVE_UP_SECONDS):
+                self.discard(sender)
                 self.call_in(sender.process, 0.0, sender.end, TimeoutError(errno.ETIMEDOUT, "Connection timed out"))
                 return
             pause = min(30.0, 0.2 + (now - way.oldest))
@@ -434,7 +440,7 @@ class Network:
         if way.queue:
             self._wait(sender)
 
-    def _discard(self, sender: SimulatedTransport) -> None:
+    def discard(self, sender: SimulatedTransport) -> None:
         sender.outgoing.queue.clear()
         sender.outgoing.size = 0
 
@@ -447,7 +453,7 @@ class Network:
         if end.link.silent or self.is_silent(end.link.port, up=not end.is_client):
             return  # lost: an RST is not repeated; who sends on a dead link gets the next one
         error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
-        self._discard(end)
+        self.discard(end)
         self.call_in(end.process, self._delay(end.link.port), end.end, error)
 
     def reset_links(self, port: int | None) -> int:
@@ -455,7 +461,7 @@ class Network:
         hit = [link for link in self.links.values() if port is None or link.port == port]
         for link in hit:
             for end in (link.client, link.server):
-                self._discard(end)
+                self.discard(end)
                 error = ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
                 self.call_in(end.process, 0.0, end.end, error)
         return len(hit)

@@ -24,6 +24,7 @@ from telethon.sessions import SQLiteSession
 
 import engine.app.engine as engine_module
 from adapters.sandbox import Sandbox
+from adapters.session import writer as session_writer
 from adapters.system import namespace_locks
 from adapters.telegram import Datacenter
 from engine.console import logs
@@ -157,6 +158,7 @@ class Run:
             await self._until_over(life)
             if task.done() and life.ended is None:
                 self._note_end(life, task)
+                self._exit(self.process)
             inspection.look(self)
             if not self._ending:
                 await anyio.sleep(self.pause)
@@ -189,6 +191,13 @@ class Run:
             self.pause = PAUSE_AFTER_FAILURE
             self.ledger.on_loop_error(None, {"message": "the engine ended by itself", "exception": error})
         self.ledger.counters[f"life.{life.ending}"] += 1
+
+    def _exit(self, process: SimulatedProcess) -> None:
+        """End the process of an engine that has ended, as Python does: write what is not written, then be gone."""
+        process.context.copy().run(session_writer.shared.drain, session_writer.EXIT_TIMEOUT)
+        self.program.engine = self.control = None
+        self.disk.dies()
+        self.world.kill(process)
 
     async def kill(self, *, pause: float, power: bool = False) -> None:
         """Kill the engine; it is started again after ``pause`` seconds."""
@@ -341,6 +350,8 @@ def promises_of(path: Path) -> Promises:
         policy=config.states,
         connects_at_once=config.fleet.connects_at_once,
         stagger=0.0 if stagger == "auto" else float(stagger),
+        job_tries=config.work.retry.tries,
+        job_retry_floor=config.work.retry.delay(1, 0.0),
     )
 
 

@@ -1,7 +1,7 @@
 """Stories in which the simulation once found a fault of the engine, as short as they could be made."""
 
 from tests.simulation.children import Children
-from tests.simulation.story import JobOrder, Story, Workload
+from tests.simulation.story import Incident, IncidentKind, JobOrder, Story, Workload
 
 
 def test_a_link_that_is_asked_for_proofs_is_not_given_up() -> None:
@@ -20,3 +20,15 @@ def test_a_reader_gets_the_records_of_the_end() -> None:
     with Children() as children:
         for seed in (1, 2, 3):
             assert children.run(Story(seed=seed, hours=0.2, accounts=3, workload=workload)).verdicts == ()
+
+
+def test_what_a_silent_link_could_not_deliver_does_not_destroy_the_login() -> None:
+    """A request that a closed link could not deliver never arrives: late, it would be a second use of the key."""
+    silence = Incident(at=300, kind=IncidentKind.NETWORK_HALF_OPEN, seconds=75)
+    settings = {"states.healthy.prove_every": 20, "states.timeout.patience": [10, 20]}
+    with Children() as children:
+        for seed in (1, 2, 3):
+            story = Story(seed=seed, hours=0.5, incidents=(silence,), settings=settings)
+            outcome = children.run(story)
+            assert outcome.verdicts == ()
+            assert outcome.counters["attempts"] == 2
