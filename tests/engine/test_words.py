@@ -189,7 +189,17 @@ COMMAND = re.compile(r"(?:(?:[A-Z]+=\S+ +)*)((?:\S+ )*(?:python -m engine|holdfa
 FILLED = {
     "ACCOUNT": "'Account 1'", "SEQ": "3", "NUMBER": "1", "1234": "3", "CONFIG": "config.yaml", "COMMAND": "--help",
 }  # fmt: skip
-NOT_RUN = ("run", "login", "logout", "verify", "doctor", "session restore", "session import", "--install-completion")
+NOT_RUN = (
+    "run",
+    "login",
+    "logout",
+    "verify",
+    "doctor",
+    "simulate",
+    "session restore",
+    "session import",
+    "--install-completion",
+)
 """Commands whose words alone are tried, with ``--help``: they take long, ask, read a login, or change the shell."""
 
 

@@ -44,8 +44,8 @@ def _commands(group: CommandGroup | None = None, above: tuple[str, ...] = ()) ->
 
 
 ALL = list(_commands())
-LEFT_TO_THE_LIBRARY = ("--config", "--help", "-h", "--version", "--log-format", "--to")
-"""Its own options, those that are a word's other name, and those with a choice of words."""
+LEFT_TO_THE_LIBRARY = ("--config", "--help", "-h", "--version", "--log-format", "--to", "--set")
+"""Its own options, those that are a word's other name, those with a choice of words, and one that may come again."""
 
 
 def _option_names(words: tuple[str, ...]) -> list[str]:
