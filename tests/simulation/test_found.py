@@ -18,7 +18,7 @@ def test_a_reader_gets_the_records_of_the_end() -> None:
     orders = (JobOrder(at=60, kind="steps", steps=3, seconds=1),)
     workload = Workload(updates_per_day=500, followers=1, subscribers=2, jobs=orders)
     with Children() as children:
-        for seed in (1, 2, 3):
+        for seed in (1, 2):
             assert children.run(Story(seed=seed, hours=0.2, accounts=3, workload=workload)).verdicts == ()
 
 
@@ -27,8 +27,6 @@ def test_what_a_silent_link_could_not_deliver_does_not_destroy_the_login() -> No
     silence = Incident(at=300, kind=IncidentKind.NETWORK_HALF_OPEN, seconds=75)
     settings = {"states.healthy.prove_every": 20, "states.timeout.patience": [10, 20]}
     with Children() as children:
-        for seed in (1, 2, 3):
-            story = Story(seed=seed, hours=0.5, incidents=(silence,), settings=settings)
-            outcome = children.run(story)
-            assert outcome.verdicts == ()
-            assert outcome.counters["attempts"] == 2
+        outcome = children.run(Story(seed=1, hours=0.5, incidents=(silence,), settings=settings))
+    assert outcome.verdicts == ()
+    assert outcome.counters["attempts"] == 2

@@ -99,7 +99,7 @@ def test_workers_are_those_of_reality() -> None:
     assert times == [True, 3, 1, 5]
 
 
-@pytest.mark.parametrize("program", ["exclusion", "workers", "journal_writer"])
+@pytest.mark.parametrize("program", ["exclusion", "workers", pytest.param("journal_writer", marks=pytest.mark.slow)])
 def test_a_seed_stands_for_one_order(program: str) -> None:
     """The same seed runs the same threads at the same times, in another process; another seed runs them otherwise."""
     first = told(program, "0:5")
@@ -108,11 +108,13 @@ def test_a_seed_stands_for_one_order(program: str) -> None:
     assert len({each["order"] for each in first}) == 5
 
 
+@pytest.mark.slow
 def test_the_journal_writer_loses_nothing_in_any_order() -> None:
     """The real writer, its thread and SQLite: rows once and in order, durable after a flush, all saved at the end."""
     assert len(seen("journal_writer", "0:200")) == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["write_behind", "session_writer"])
 def test_sessions_are_written_in_any_order(program: str) -> None:
     """The threads that write sessions: each change is written, once it is asked for, and none of them stays behind."""
@@ -126,6 +128,7 @@ def test_threads_that_go_on_without_end_are_found() -> None:
     assert "scheduler_now().give_way()" in only["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ["log_lines", "stalls"])
 def test_log_and_watch_keep_their_promises_in_any_order(program: str) -> None:
     """Each line is handed over once or counted; a job that blocks the loop is reported, and thrown out in time."""
