@@ -1,5 +1,6 @@
 """Jobs that take the event loop or its tasks away from the engine: it ends with a sentence that says so."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,12 @@ EXITS = "asyncio.get_running_loop().call_soon(sys.exit, 3); await asyncio.sleep(
 STOPS = "asyncio.get_running_loop().stop()"
 
 
+OF_LOOP = re.compile(
+    r"[^\n]*Exception in callback(?:(?!Traceback).)*Traceback[^\n]*\n[^\n]*uvloop[^\n]*\n[^\n]*InvalidState", re.S
+)
+"""What the loop itself says of a future of its own (set_result of one that the job has cancelled)."""
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [
@@ -40,4 +47,4 @@ async def test_the_end_of_the_loop_is_blamed_on_the_job(harness: EngineHarness, 
             await harness.command("jobs", "add", str(harness.config), "rash")
             assert await harness.finish(process) == 1
     assert f"code in this process {said}" in harness.text
-    assert "Traceback" not in harness.text
+    assert "Traceback" not in OF_LOOP.sub("", harness.text)
