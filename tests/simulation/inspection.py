@@ -111,7 +111,7 @@ async def change_jobs(run: "Run", kind: IncidentKind) -> bool:
 
     try:
         changed = await anyio.to_thread.run_sync(change_them)
-    except (StorageError, OSError):
+    except (StorageError, OSError, sqlite3.ProgrammingError):  # the last: a kill has closed what is on the disk
         return False
     for job in run.ledger.evidence.jobs:
         if job.number in changed and not retries:
