@@ -36,6 +36,7 @@ from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
 from adapters.telegram.proxy import Proxy
+from adapters.telegram.sender import retrieve
 from adapters.telegram.telethon_log import TELETHON_LOGGER
 from adapters.telegram.unreadable import UnreadableAnswer
 from states.events import (
@@ -329,7 +330,7 @@ class TelegramLink:
         """
         if self._pinged_at is not None and 2 * (time.monotonic() - self._pinged_at) > self.connector.disconnect_delay:
             with suppress(ConnectionError):  # the link is down already, which the proof reports
-                self._send(self._next_ping()).add_done_callback(lambda pong: pong.cancelled() or pong.exception())
+                self._send(self._next_ping()).add_done_callback(retrieve)
 
     def _next_ping(self) -> Any:
         self._pinged_at = time.monotonic()

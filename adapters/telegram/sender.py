@@ -139,7 +139,7 @@ class LinkSender(LeanSender):
         client = self._client() if self.gated else None
         if isinstance(request, PingRequest):
             pong = super().send(request, ordered=ordered)
-            pong.add_done_callback(_retrieve)  # Telethon awaits none, and asyncio would warn of a link's error in it
+            pong.add_done_callback(retrieve)  # Telethon awaits none, and asyncio would warn of a link's error in it
             return pong
         if client is None:
             return super().send(request, ordered=ordered)
@@ -310,6 +310,7 @@ class LinkSender(LeanSender):
             self._updates_queue.put_nowait(message.obj)
 
 
-def _retrieve(pong: "asyncio.Future[Any]") -> None:
+def retrieve(pong: "asyncio.Future[Any]") -> None:
+    """Take note of how a ping that nobody awaits has ended."""
     if not pong.cancelled():
         pong.exception()

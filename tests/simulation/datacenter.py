@@ -1,20 +1,15 @@
 """The datacenter of the simulation: the sandbox's own code over simulated sockets, and what it tells the ledger."""
 
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any
 
 import adapters.sandbox.server.listener as listener_module
-from adapters.sandbox import Sandbox
 from adapters.sandbox.errors import RpcRefusal
 from adapters.sandbox.mtproto import tl
-from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
 from adapters.sandbox.server import requests as requests_module
 from adapters.sandbox.server.connection import Connection
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Link, Network, SimulatedSocket
-
-KEY_BITS: Final = 2048
-DEAD: Final = ("AUTH_KEY_UNREGISTERED", "SESSION_REVOKED", "USER_DEACTIVATED", "AUTH_KEY_DUPLICATED")
 
 
 def install(network: Network, ledger: Ledger) -> None:
@@ -59,8 +54,3 @@ def _watch_requests(ledger: Ledger) -> None:
     handler.note_use = noted  # type: ignore[method-assign]
     handler.answer = answered  # type: ignore[method-assign]
     requests_module._faulty_answer = faulty
-
-
-def make(key: DatacenterKey | None = None) -> Sandbox:
-    """Return a datacenter that forgets everything with the run."""
-    return Sandbox(key=key)

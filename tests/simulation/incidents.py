@@ -23,7 +23,6 @@ NETWORK_FAULTS: dict[IncidentKind, dict[str, Any]] = {
     K.NETWORK_SILENT_DOWN: {"silent_down": True},
     K.NETWORK_REFUSED: {"refused": True},
     K.NETWORK_SYN_DROPPED: {"dropped": True},
-    K.NETWORK_DRIP: {"pieces": True},
 }
 
 
@@ -55,7 +54,7 @@ class Incidents:
             seen.ended = run.ledger.now
 
     async def _carry_out(self, incident: Incident) -> None:
-        if incident.kind in NETWORK_FAULTS or incident.kind is K.NETWORK_LATENCY:
+        if incident.kind in NETWORK_FAULTS or incident.kind in (K.NETWORK_LATENCY, K.NETWORK_DRIP):
             await self._network(incident)
         elif incident.kind is K.DATACENTER_RESTART:
             await self._restart_datacenter(incident)
@@ -71,6 +70,8 @@ class Incidents:
         options = NETWORK_FAULTS.get(incident.kind, {})
         if incident.kind is K.NETWORK_LATENCY:
             options = {"delay": float(incident.value or 0.0)}
+        if incident.kind is K.NETWORK_DRIP:
+            options = {"pieces": int(incident.value or 1)}
         fault = NetworkFault(port=self._port(incident), **options)
         faults = self.run.world.network.faults
         faults.append(fault)

@@ -12,6 +12,7 @@ from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import change
 from states.jobs import Cancelled, Retried
+from tests.simulation.disk_troubles import DATABASE
 from tests.simulation.entropy import EPOCH
 from tests.simulation.evidence import Delivery, Inspection, JournalSeen, Standstill
 from tests.simulation.judges import judge
@@ -22,8 +23,6 @@ from tests.simulation.telling import in_order, tell
 
 if TYPE_CHECKING:
     from tests.simulation.run import Run
-
-DATABASE = "data/engine.db"
 
 
 def look(run: "Run") -> None:

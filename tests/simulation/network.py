@@ -27,6 +27,8 @@ ORPHAN_SECONDS: Final = 100.0
 """The same once the program has closed the socket (Linux, ``tcp_orphan_retries`` 8)."""
 HIGH_WATER: Final = 64 * 1024
 LOW_WATER: Final = 16 * 1024
+MAX_PIECES: Final = 64
+"""Into how many pieces one write is cut at most."""
 FIRST_PORT: Final = 40_000
 
 
@@ -48,8 +50,8 @@ class NetworkFault:
     """New links hang; open ones stay as they are."""
     delay: float = 0.0
     """Seconds more for everything."""
-    pieces: bool = False
-    """What is sent arrives in small pieces."""
+    pieces: int = 0
+    """Of how many bytes each piece is in which data arrive; 0 leaves them whole."""
 
 
 @define(eq=False)
@@ -136,7 +138,6 @@ class Link:
     number: int
     port: int
     """The datacenter's, which tells the account."""
-    latency: float
     began: float
     client: "SimulatedTransport" = field(init=False)
     server: "SimulatedTransport" = field(init=False)
@@ -331,7 +332,7 @@ class Network:
         if listener.backlog == 0:
             await asyncio.sleep(CONNECT_SECONDS)
             raise TimeoutError(errno.ETIMEDOUT, f"Connect call failed ({host!r}, {port})")
-        return self._open(listener, delay, protocol, attempt)
+        return self._open(listener, protocol, attempt)
 
     def _hears(self, port: int) -> bool:
         """Return whether a first packet arrives, and the answer to it."""
@@ -346,9 +347,9 @@ class Network:
                 return
         raise TimeoutError(errno.ETIMEDOUT, f"Connect call failed ({host!r}, {port})")
 
-    def _open(self, listener: SimulatedSocket, latency: float, protocol: Any, attempt: Any) -> SimulatedTransport:
+    def _open(self, listener: SimulatedSocket, protocol: Any, attempt: Any) -> SimulatedTransport:
         self._numbers += 1
-        link = Link(self._numbers, listener.port, latency, self.loop.time())
+        link = Link(self._numbers, listener.port, self.loop.time())
         ours = SimulatedSocket(port=self.free_port(), peer_port=listener.port, network=self)
         theirs = SimulatedSocket(port=listener.port, peer_port=ours.port, network=self)
         link.client = SimulatedTransport(self, ours, link, is_client=True)
@@ -390,10 +391,9 @@ class Network:
 
     def cut(self, link: Link, data: bytes) -> list[bytes]:
         """Return the pieces in which data arrive."""
-        if len(data) < 2 or not any(each.pieces for each in self._faults_of(link.port)):
-            return [data]
-        places = sorted({self.rng.randrange(1, len(data)) for _ in range(self.rng.randint(1, 4))})
-        return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+        size = min((each.pieces for each in self._faults_of(link.port) if each.pieces), default=len(data))
+        size = max(size, len(data) // MAX_PIECES + 1)
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
     def send(self, sender: SimulatedTransport, piece: bytes | None) -> None:
         """Put a piece on its way; it arrives after those before it."""

@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -73,7 +74,7 @@ class Program:
 
     story: Story
     ledger: Ledger
-    config: str
+    config: Path
     datacenters: Mapping[str, Datacenter]
     planned: list[PlannedJob] = field(init=False)
     places: dict[str, int | None] = field(factory=dict)
@@ -86,7 +87,7 @@ class Program:
 
     async def live(self, life: EngineLife, stop: anyio.Event) -> None:
         """Run one engine until it is told to stop, or ends by itself."""
-        config = load(self._path())
+        config = load(self.config)
         engine = Engine(config, source=WorldConnectors(config, self.datacenters))
         self._register(engine, life)
         try:
@@ -113,11 +114,6 @@ class Program:
         jumps = [each for each in self.story.incidents if each.kind.group == "clock"]
         ahead = sum(max(0.0, float(each.value or 0.0)) + each.seconds for each in jumps)
         return self.ledger.now + max(0.0, float(keep) - ahead)
-
-    def _path(self) -> Any:
-        from pathlib import Path
-
-        return Path(self.config)
 
     async def _until_over(self, engine: Engine, stop: anyio.Event) -> None:
         async with anyio.create_task_group() as either:

@@ -101,7 +101,7 @@ class Run:
         inspection.close(self)
 
     async def _serve(self, ready: anyio.Event) -> None:
-        async with datacenter.make() as self.sandbox:
+        async with Sandbox() as self.sandbox:
             for number in range(1, self.story.accounts + 1):
                 name, phone = f"Account {number}", f"+{FIRST_NUMBER + number - 1}"
                 self.ports[name], self.phones[name] = await self.sandbox.listen(phone), phone
@@ -140,7 +140,7 @@ class Run:
         }
         _sync(directory)
         self.disk = DiskTroubles(self.world)
-        self.program = Program(self.story, self.ledger, str(path), datacenters)
+        self.program = Program(self.story, self.ledger, path, datacenters)
         self.ledger.evidence.promises = promises_of(path)
 
     # --- lives of the engine ---

@@ -86,9 +86,9 @@ class IncidentKind(StrEnum):
     """The lid is closed for ``seconds``: nothing of the engine runs, and then all of that time has passed at once."""
 
     DISK_FULL = "disk.full"
-    """Writes fail with ENOSPC. ``account`` is whose session file; None is the engine's database."""
+    """Writes fail with ENOSPC. The disk is full as a whole, whatever ``account`` is."""
     DISK_BROKEN = "disk.broken"
-    """Writes fail with EIO."""
+    """Writes fail with EIO, on all of the disk."""
     DISK_SLOW = "disk.slow"
     """Each write takes ``value`` seconds."""
     DISK_LOCKED = "disk.locked"

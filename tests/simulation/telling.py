@@ -36,7 +36,7 @@ def tell(evidence: Evidence, story: Story, epoch: float) -> Iterator[Happening]:
             yield Happening(command.answered or command.at, "engine", f"refuses: {command.what}{whom}", "program")
     for write in evidence.writes:
         if write.acknowledged is not None and write.kind in ("job", "checkpoint"):
-            text = f"has {write.kind} {write.key} on the disk: {write.value}"
+            text = f"says that {write.kind} {write.key} is on the disk: {write.value}"
             yield Happening(write.acknowledged, "engine", text, "program")
     for update in evidence.updates:
         yield Happening(update.at, "datacenter", f"has '{update.mark}' for it", update.account)
