@@ -145,6 +145,8 @@ class ConnectionSeen:
     """When the last request with ``key`` arrived at the datacenter."""
     closed: float | None = None
     """When the engine's side closed it, or its socket ended by a reset."""
+    given_up: bool = False
+    """Whether the engine's side closed it by itself: nothing had told it that the link is over."""
 
 
 @define(kw_only=True)

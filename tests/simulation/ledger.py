@@ -83,6 +83,7 @@ class Ledger:
         seen = self.connections.get(link.number)
         if seen is not None and seen.closed is None:
             seen.closed = self.now
+            seen.given_up = not link.client.told
 
     # --- requests ---
 

@@ -158,6 +158,8 @@ class SimulatedTransport(asyncio.Transport):
         self.received: list[bytes | None] = []
         """What arrived before anybody read."""
         self.closing = self.lost = self.eof_sent = self.paused = self.write_paused = False
+        self.told = False
+        """Whether this end was told that the link is over: by FIN, by RST, or by its kernel's own time-out."""
         sock.transport = self
 
     @property
@@ -256,6 +258,7 @@ class SimulatedTransport(asyncio.Transport):
         if self.lost:
             return
         self.lost = self.closing = True
+        self.told |= exc is not None
         self.network.note_end(self)
         if self.protocol is not None and self.process.alive:
             self.protocol.connection_lost(exc)
@@ -264,6 +267,7 @@ class SimulatedTransport(asyncio.Transport):
         """Pass on what has arrived."""
         while self.received and not self.paused and not self.lost and self.protocol is not None:
             piece = self.received.pop(0)
+            self.told |= piece is None
             if piece is not None:
                 if not self.closing:
                     self.protocol.data_received(piece)

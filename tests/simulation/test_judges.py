@@ -151,6 +151,13 @@ def _no_backoff(seen: Evidence) -> None:
     seen.connections.append(connection(7, ONE, 21.0, 500.0))
 
 
+def _given_up_before_its_patience_ended(seen: Evidence) -> None:
+    _no_backoff(seen)
+    first = seen.connections[0]
+    first.given_up, first.closed = True, first.began + 5.0
+    seen.connections[-1].began = first.closed + 1.0
+
+
 def _storm(seen: Evidence) -> None:
     for number in range(60):
         begin = 600.0 + number
@@ -265,6 +272,7 @@ BROKEN: dict[Change, str] = {
     _too_fast: "attempts of the fleet",
     _too_many_at_once: "attempts of the fleet",
     _no_backoff: "back-off is a floor",
+    _given_up_before_its_patience_ended: "back-off is a floor",
     _storm: "no storm of connections",
     _flood_cut_short: "a flood wait is a floor",
     _restless: "every account comes to rest",
@@ -326,6 +334,11 @@ def _probe_answered(seen: Evidence) -> None:
     )
 
 
+def _silence_waited_for(seen: Evidence) -> None:
+    _no_backoff(seen)
+    seen.connections[0].given_up = True
+
+
 def _floor_kept(seen: Evidence) -> None:
     seen.floods.append(FloodDemand(at=480.0, account=ONE, method="users.getUsers", seconds=10.0, connection=1))
 
@@ -370,8 +383,9 @@ def _unseen_end(seen: Evidence) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        _asked, _person_asked, _probe_answered, _floor_kept, _killed_before_it_was_stored, _parked_for_a_reason,
-        _paused, _handler_fails_on_purpose, _words_of_telethon, _forgotten_by_the_datacenter, _unseen_end,
+        _asked, _person_asked, _probe_answered, _silence_waited_for, _floor_kept, _killed_before_it_was_stored,
+        _parked_for_a_reason, _paused, _handler_fails_on_purpose, _words_of_telethon,
+        _forgotten_by_the_datacenter, _unseen_end,
     ],
     ids=lambda change: change.__name__.strip("_"),
 )  # fmt: skip

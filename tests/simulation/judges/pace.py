@@ -61,10 +61,10 @@ def backoff_is_a_floor(evidence: Evidence) -> Iterator[Verdict]:
     """After a link that did not become stable, the next attempt waits at least the shortest back-off.
 
     Not if a person asked for it, or if something showed in between that the network works again: a probe of this route,
-    or another account that got through.
+    or another account that got through. A link that was given up for its silence has been waited for already.
     """
     lives, floor = lives_by_number(evidence), least_wait(evidence)
-    stable_after = evidence.promises.policy.healthy.stable_after
+    policy = evidence.promises.policy
     attempts = attempts_with_key(evidence)
     proofs = sorted(each.first_request for each in attempts if each.first_request is not None)
     for account, mine in grouped(attempts, lambda each: each.account).items():
@@ -75,7 +75,8 @@ def backoff_is_a_floor(evidence: Evidence) -> Iterator[Verdict]:
             if former.life != later.life or not account or later.began >= end + floor - MOMENT:
                 continue
             held = end - (former.first_request or former.began)
-            if held >= stable_after - evidence.promises.network_delay or any_within(asked, former.began, later.began):
+            waited = min(policy.timeout.patience) if former.given_up else policy.healthy.stable_after
+            if held >= waited - evidence.promises.network_delay or any_within(asked, former.began, later.began):
                 continue
             answered = any(each.route == former.route and former.began <= each.began <= later.began for each in probes)
             if not answered and not any_within(proofs, end - evidence.promises.network_delay, later.began):
