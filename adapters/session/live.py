@@ -82,6 +82,8 @@ class LiveFile:
     _stamp: files.StatStamp | None = field(default=None, init=False)
     """The stamp of the file when memory and file were last known to agree."""
     _database: sqlite3.Connection | None = field(default=None, init=False)
+    _log_asked: bool = field(default=False, init=False)
+    """Whether this connection has turned the write-ahead log on, as far as the file's disk supports one."""
     _used_at: float = field(default=0.0, init=False)
     _guard: threading.Lock = field(factory=threading.Lock, init=False)
     """Held for moments: the loop takes it at each change."""
@@ -369,12 +371,12 @@ class LiveFile:
         """Return a connection to the file that has the name now."""
         found = self._find_inode()
         if self._database is not None and found == self._inode:
+            self._enable_log(self._database)
             return self._database
         self._disconnect()
         database = files.connect(self.path, mode="rw", timeout=0)
         try:
-            with suppress(sqlite3.OperationalError):  # the file is locked: it works without, and the next visit retries
-                database.execute("pragma journal_mode = wal")
+            self._enable_log(database)
             database.execute("pragma synchronous = full")
         except BaseException:
             database.close()
@@ -386,7 +388,15 @@ class LiveFile:
             self.contents.mark_rows_dirty()
         return database
 
+    def _enable_log(self, database: sqlite3.Connection) -> None:
+        """Turn the write-ahead log on. Under another program's lock it works without, and the next visit tries."""
+        if not self._log_asked:
+            with suppress(sqlite3.OperationalError):
+                database.execute("pragma journal_mode = wal")
+                self._log_asked = True
+
     def _disconnect(self) -> None:
+        self._log_asked = False
         if self._database is not None:
             database, self._database = self._database, None
             current = self._stamp == files.stat_stamp(self.path)

@@ -36,6 +36,8 @@ READ_TIMEOUT: Final = 10.0
 WRITE_TIMEOUT: Final = 5.0
 ACCEPT_PAUSE: Final = 1.0
 """Seconds before the server listens again after the system refused a client, for lack of descriptors for example."""
+SPARES: Final = 3
+"""Descriptors kept for commands: a writer's thread may take one in the moment in which it is freed."""
 CHECK_EVERY: Final = 5.0
 """Seconds between two looks whether the socket's file is still there."""
 
@@ -90,19 +92,20 @@ class ControlServer:
     path: Path
     commands: Commands
     _clients: int = field(default=0, init=False)
-    _spare: int | None = field(default=None, init=False)
-    """A descriptor that is given up for a command when the process has no other left: ``pause`` makes room."""
+    _spares: list[int] = field(factory=list, init=False)
+    """Descriptors that are given up for a command when the process has no other left: ``pause`` makes room."""
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started once it listens.
 
         Nothing that happens to the socket ends it: it listens again after a pause, and says once why commands wait.
         """
-        self._keep_spare()  # before the accounts take them all
+        self._keep_spares()  # before the accounts take them all
         try:
             await self._serve(task_status)
         finally:
-            self._give_spare()
+            while self._spares:
+                os.close(self._spares.pop())
 
     async def _serve(self, task_status: TaskStatus[None]) -> None:
         failures, begun, process = 0, False, os.getpid()
@@ -147,7 +150,7 @@ class ControlServer:
         failures = 0
         while True:
             stream = None
-            self._keep_spare()
+            self._keep_spares()
             with anyio.move_on_after(CHECK_EVERY):
                 try:
                     stream = await listener.accept()
@@ -165,28 +168,24 @@ class ControlServer:
                 log.error("control_unreachable", path=str(self.path), detail="the socket's file is gone")
                 return
 
-    def _keep_spare(self) -> None:
-        if self._spare is None:
-            with suppress(OSError):
-                self._spare = os.open(os.devnull, os.O_RDONLY)
-
-    def _give_spare(self) -> bool:
-        if self._spare is None:
-            return False
-        spare, self._spare = self._spare, None
-        os.close(spare)
-        return True
+    def _keep_spares(self) -> None:
+        with suppress(OSError):
+            while len(self._spares) < SPARES:
+                self._spares.append(os.open(os.devnull, os.O_RDONLY))
 
     async def _accept_with_spare(self, listener: SocketListener) -> SocketStream | None:
-        """Return a client that takes the spare descriptor, before any other task can; None if nobody waits."""
-        if not self._give_spare():
-            return None
-        try:
-            client, _ = listener.extra(SocketAttribute.raw_socket).accept()
-        except OSError:
-            self._keep_spare()
-            return None
-        return await UNIXSocketStream.from_socket(client)
+        """Return a client that takes a spare descriptor, before any other task can; None if nobody waits."""
+        while self._spares:
+            os.close(self._spares.pop())
+            try:
+                client, _ = listener.extra(SocketAttribute.raw_socket).accept()
+            except BlockingIOError:
+                break
+            except OSError:  # a thread was faster: give it another
+                continue
+            return await UNIXSocketStream.from_socket(client)
+        self._keep_spares()
+        return None
 
     async def _serve_client(self, stream: SocketStream) -> None:
         self._clients += 1
@@ -201,7 +200,7 @@ class ControlServer:
             log.exception("command_failed")
         finally:
             self._clients -= 1
-            self._keep_spare()  # at once: what this client has left goes to the next command, not to an account
+            self._keep_spares()  # at once: what this client has left goes to the next command, not to an account
 
     async def _answer_requests(self, stream: SocketStream) -> None:
         lines = BufferedByteReceiveStream(stream)

@@ -97,7 +97,11 @@ class SessionCheck:
         if mode == "wal":
             return Finding(name, True, "journal mode is wal")
         remedy = engine_command("doctor", self.config.path, options=["--fix"])
-        if not self.fix or found.owner:
+        if found.owner and found.owner.program == ENGINE:
+            return Finding(name, None, f"journal mode is {mode}", "the engine turns WAL on when it next writes")
+        if found.owner:
+            return Finding(name, False, f"journal mode is {mode}", f"end the program that uses it, then {remedy}")
+        if not self.fix:
             return Finding(name, False, f"journal mode is {mode}", remedy)
         try:
             if enable_wal(self.account.session):

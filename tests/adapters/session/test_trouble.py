@@ -3,11 +3,12 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import attrs
@@ -66,6 +67,19 @@ def test_a_file_that_another_process_has_locked_is_written_when_it_is_free(path:
     (recovered,) = [event for event in session.told if isinstance(event, DatabaseRecovered)]
     assert recovered.waited >= locks[-1].waited
     assert recovered.written == 5
+    session.close()
+
+
+def test_a_file_that_was_read_at_first_gets_its_log_later(path: Path) -> None:
+    """A reader keeps the write-ahead log from being turned on; the first visit after it turns it on."""
+    session = RecordingSession(path, timeouts=QUICK)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("begin")
+        reader.execute("select * from entities").fetchall()
+        session.process_entities([user(1)])
+        until(lambda: session.told)
+    until(lambda: rows(path) == [1])
+    assert rows(path, "pragma journal_mode") == ["wal"]
     session.close()
 
 

@@ -4,8 +4,8 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,29 +105,48 @@ async def test_what_accept_refuses_ends_nothing(
     assert [event["event"] for event in logged] == ["command_not_heard"]
 
 
-async def test_a_process_without_descriptors_hears_commands_when_it_has_some(tmp_path: Path) -> None:
-    """Every descriptor of the process is in use; a client waits, and is answered when one is free."""
-    path, limit = tmp_path / "engine.sock", resource.getrlimit(resource.RLIMIT_NOFILE)
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Take every descriptor of the process that is free."""
+    used: list[int] = []
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                used.append(os.dup(0))
+        yield
+    finally:
+        for descriptor in used:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+@pytest.mark.parametrize("thieves", range(server.SPARES))
+async def test_a_process_without_descriptors_hears_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thieves: int
+) -> None:
+    """Every descriptor is in use, and threads take some that are freed for the command: it is answered all the same."""
+    path, close, stolen = tmp_path / "engine.sock", os.close, []
+
+    def close_among_thieves(descriptor: int) -> None:
+        close(descriptor)
+        if len(stolen) < thieves:
+            stolen.append(os.dup(0))
+
     async with serving(path):
-        client = socket.socket(socket.AF_UNIX)
-        client.setblocking(False)
-        used: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limit[1]))
-        try:
-            with suppress(OSError):
-                while True:
-                    used.append(os.dup(0))
-            client.connect(str(path))
-            client.sendall(b'{"do": "info"}\n')
-            await anyio.sleep(0.1)
-        finally:
-            for descriptor in used:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-        with anyio.fail_after(TIMEOUT):
-            await anyio.wait_readable(client)
-        assert b'"ok": true' in client.recv(4096)
-        client.close()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.setblocking(False)
+            with no_descriptors(), monkeypatch.context() as patched:
+                patched.setattr(os, "close", close_among_thieves)
+                client.connect(str(path))
+                client.sendall(b'{"do": "info"}\n')
+                with anyio.fail_after(TIMEOUT):
+                    await anyio.wait_readable(client)
+                assert b'"ok": true' in client.recv(4096)
+    for descriptor in stolen:
+        os.close(descriptor)
+    assert len(stolen) == thieves
 
 
 async def test_a_deleted_socket_is_made_again(tmp_path: Path) -> None:

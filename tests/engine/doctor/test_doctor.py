@@ -88,8 +88,21 @@ def test_a_file_in_use_is_not_changed(harness: EngineHarness, capsys: Any) -> No
     with program(HOLDS, path) as other:
         assert other.say() == "held"
         _, findings = doctor(harness, capsys, "--fix")
-    assert wrong(findings, "Account 1") == ["journal mode is delete"]
+    (bad,) = [one for one in findings if one["text"] == "journal mode is delete"]
+    assert (bad["well"], bad["mend"].startswith("end the program that uses it, then ")) == (False, True)
     assert any(f"is used by process {other.process.pid} " in one["text"] for one in findings)
+
+
+def test_an_engine_is_trusted_to_turn_wal_on(harness: EngineHarness, capsys: Any) -> None:
+    """A file that an engine has not written to yet is no fault: its first commit turns WAL on."""
+    path = harness.directory / "account1.session"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("pragma journal_mode = delete")
+    with program("import sys; sys.argv[0] = 'engine'" + HOLDS, path) as other:
+        assert other.say() == "held"
+        _, findings = doctor(harness, capsys)
+    (told,) = [one for one in findings if one["text"] == "journal mode is delete"]
+    assert (told["well"], told["mend"]) == (None, "the engine turns WAL on when it next writes")
 
 
 def test_loose_permissions_are_told_and_mended(harness: EngineHarness, capsys: Any) -> None:
