@@ -1,15 +1,20 @@
 """The datacenter of the simulation: the sandbox's own code over simulated sockets, and what it tells the ledger."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import adapters.sandbox.server.listener as listener_module
 from adapters.sandbox.errors import RpcRefusal
+from adapters.sandbox.faults.kinds import FaultPoint
 from adapters.sandbox.mtproto import tl
 from adapters.sandbox.server import requests as requests_module
 from adapters.sandbox.server.connection import Connection
+from tests.simulation.evidence import DeadKey, FloodDemand
 from tests.simulation.ledger import Ledger
 from tests.simulation.network import Link, Network, SimulatedSocket
+
+DUPLICATED = "AUTH_KEY_DUPLICATED"
 
 
 def install(network: Network, ledger: Ledger) -> None:
@@ -32,6 +37,8 @@ def link_of(connection: Any) -> Link:
 def _watch_requests(ledger: Ledger) -> None:
     handler = requests_module.RequestHandler
     note_use, answer, perform = handler.note_use, handler.answer, requests_module._faulty_answer
+    refusals: dict[bytes, FloodDemand | DeadKey] = {}
+    """What an answer says, by the answer, which has the number of its request."""
 
     def noted(self: Any, key: Any, query: Any) -> None:
         owner = self._hub.store.owner(key.id)
@@ -41,8 +48,13 @@ def _watch_requests(ledger: Ledger) -> None:
         note_use(self, key, query)
 
     def answered(self: Any, msg_id: int, key: Any, query: Any, fault: Any) -> bytes:
-        ledger.asking = link_of(self._receiver), tl.method_name(query.request), key.id
-        return answer(self, msg_id, key, query, fault)
+        ledger.asking, ledger.refusal = (link_of(self._receiver), tl.method_name(query.request), key.id), None
+        if self._hub.store.is_destroyed(key.id):
+            ledger.refused(406, DUPLICATED, by_fault=False)
+        body = answer(self, msg_id, key, query, fault)
+        if ledger.refusal is not None:
+            refusals[body] = ledger.refusal
+        return body
 
     def faulty(context: Any, fault: Any) -> Any:
         try:
@@ -51,6 +63,17 @@ def _watch_requests(ledger: Ledger) -> None:
             ledger.refused(refusal.code, str(refusal.text))
             raise
 
+    send = Connection._send
+
+    def sent(self: Any, body: bytes, *, reply: bool, content: bool) -> None:
+        refusal, link = refusals.pop(body, None), link_of(self)
+        before = link.server.bytes_sent
+        readable = not self._find_fault(FaultPoint.SEAL) and not self._find_fault(FaultPoint.CLOCK)
+        send(self, body, reply=reply, content=content)
+        if refusal is not None and readable and link.server.bytes_sent > before:
+            link.client.when_heard(link.server.bytes_sent, partial(ledger.delivered, refusal))
+
     handler.note_use = noted  # type: ignore[method-assign]
     handler.answer = answered  # type: ignore[method-assign]
+    Connection._send = sent  # type: ignore[method-assign]
     requests_module._faulty_answer = faulty

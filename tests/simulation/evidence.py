@@ -129,6 +129,7 @@ class ResourceMoment(StrEnum):
     BASELINE = "baseline"
     """After the end of a first life that did next to nothing, or before the first life began."""
     RUNNING = "running"
+    """At rest: every account has its link, and nothing is under way."""
     END = "end"
     """After the end of a life, when the world has collected garbage."""
 

@@ -60,6 +60,8 @@ class RequestSeen:
     method: str
     """As ``messages.sendMessage``."""
     key: str = ""
+    sent: float | None = None
+    """When the engine's side sent it, or a little before; None: as it arrived."""
 
 
 @define(kw_only=True)
@@ -86,5 +88,7 @@ class DeadKey:
     """From when on it is refused."""
     why: str
     """As ``AUTH_KEY_UNREGISTERED``."""
+    by_fault: bool = True
+    """Whether a fault of the story has killed it; otherwise it was destroyed for its use."""
     told: float | None = None
     """When a refusal was first delivered to the engine's side."""

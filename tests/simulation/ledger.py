@@ -46,6 +46,8 @@ class Ledger:
     """The names of accounts by their phone numbers, without the plus."""
     asking: tuple[Link, str, int] | None = None
     """Whose request the datacenter is answering: link, method and key."""
+    refusal: FloodDemand | DeadKey | None = None
+    """What the answer to that request says that matters for later."""
 
     @property
     def now(self) -> float:
@@ -99,11 +101,18 @@ class Ledger:
         seen.first_request = self.now if seen.first_request is None else seen.first_request
         seen.last_request = self.now
         self.evidence.requests.append(
-            RequestSeen(at=self.now, connection=seen.number, account=seen.account, method=method, key=text)
+            RequestSeen(
+                at=self.now,
+                connection=seen.number,
+                account=seen.account,
+                method=method,
+                key=text,
+                sent=link.server.heard_sent_at,
+            )
         )
         self.counters["requests"] += 1
 
-    def refused(self, code: int, text: str) -> None:
+    def refused(self, code: int, text: str, *, by_fault: bool = True) -> None:
         """Note that the request that is being answered is refused."""
         if self.asking is None:
             return
@@ -114,11 +123,22 @@ class Ledger:
         self.tell("datacenter", f"{code} {text} to {method}", seen.account or None)
         if code in (420, -429):
             seconds = float(text.rpartition("_")[2]) if text.rpartition("_")[2].isdigit() else 0.0
-            self.evidence.floods.append(
-                FloodDemand(at=self.now, account=seen.account, method=method, seconds=seconds, connection=seen.number)
+            flood = FloodDemand(
+                at=self.now, account=seen.account, method=method, seconds=seconds, connection=seen.number
             )
+            self.evidence.floods.append(flood)
+            self.refusal = flood
         if code in (401, 406):
-            self.evidence.dead_keys.append(DeadKey(key=key_text(key), account=seen.account, at=self.now, why=text))
+            dead = DeadKey(key=key_text(key), account=seen.account, at=self.now, why=text, by_fault=by_fault)
+            self.evidence.dead_keys.append(dead)
+            self.refusal = dead
+
+    def delivered(self, refusal: FloodDemand | DeadKey) -> None:
+        """Note that the engine's side has got the answer."""
+        if isinstance(refusal, FloodDemand):
+            refusal.delivered = self.now
+        else:
+            refusal.told = self.now
 
     # --- lives, logs ---
 

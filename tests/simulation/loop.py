@@ -123,6 +123,10 @@ class SimulatedLoop(base_events.BaseEventLoop):
         heapq.heapify(self._scheduled)
         self._timer_cancelled_count = 0
 
+    def timers_of(self, process: SimulatedProcess) -> list[asyncio.TimerHandle]:
+        """Return the timers that are set by a process."""
+        return [each for each in self._scheduled if process.owns(each._context) and not each.cancelled()]
+
     def create_future(self) -> "asyncio.Future[Any]":
         """Return a future."""
         return CountedFuture(loop=self)

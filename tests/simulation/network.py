@@ -123,8 +123,8 @@ class SimulatedSocket:
 class Direction:
     """One direction of a link: what is on its way."""
 
-    queue: deque[tuple[float, bytes | None]] = field(factory=deque)
-    """When each piece arrives at the earliest, and the piece; None is the end (FIN)."""
+    queue: deque[tuple[float, bytes | None, float]] = field(factory=deque)
+    """When each piece arrives at the earliest, the piece (None is the end, FIN), and when it was sent."""
     timer: Any = None
     size: int = 0
     oldest: float | None = None
@@ -160,6 +160,11 @@ class SimulatedTransport(asyncio.Transport):
         self.closing = self.lost = self.eof_sent = self.paused = self.write_paused = False
         self.told = False
         """Whether this end was told that the link is over: by FIN, by RST, or by its kernel's own time-out."""
+        self.bytes_sent = self.bytes_heard = 0
+        """How many bytes were ever written here, and how many this end's protocol was given."""
+        self.heard_sent_at = 0.0
+        """When the first of those bytes was sent that arrived together last."""
+        self.marks: deque[tuple[int, Callable[[], None]]] = deque()
         sock.transport = self
 
     @property
@@ -202,6 +207,10 @@ class SimulatedTransport(asyncio.Transport):
         """Return the limits."""
         return LOW_WATER, HIGH_WATER
 
+    def when_heard(self, count: int, function: Callable[[], None]) -> None:
+        """Call a function of the world once this end's protocol was given so many bytes; never, if it never is."""
+        self.marks.append((count, function))
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Keep the limits."""
 
@@ -213,6 +222,7 @@ class SimulatedTransport(asyncio.Transport):
         """Send bytes."""
         if self.eof_sent or self.lost or not self.process.alive or not data:
             return
+        self.bytes_sent += len(data)
         for piece in self.network.cut(self.link, bytes(data)):
             self.network.send(self, piece)
         if self.outgoing.size > HIGH_WATER and not self.write_paused:
@@ -271,6 +281,9 @@ class SimulatedTransport(asyncio.Transport):
             if piece is not None:
                 if not self.closing:
                     self.protocol.data_received(piece)
+                    self.bytes_heard += len(piece)
+                    while self.marks and self.marks[0][0] <= self.bytes_heard:
+                        self.marks.popleft()[1]()
             elif not self.protocol.eof_received() and not self.closing:
                 self.close()
 
@@ -403,7 +416,7 @@ class Network:
         """Put a piece on its way; it arrives after those before it."""
         way, now = sender.outgoing, self.loop.time()
         last = way.queue[-1][0] if way.queue else 0.0
-        way.queue.append((max(now + self._delay(sender.link.port), last), piece))
+        way.queue.append((max(now + self._delay(sender.link.port), last), piece, now))
         way.size += len(piece or b"")
         if way.timer is None:
             self._wait(sender)
@@ -419,7 +432,7 @@ class Network:
         way, now = sender.outgoing, self.loop.time()
         way.timer = None
         if not way.queue or sender.peer.lost:
-            if sender.peer.lost and any(piece is not None for _, piece in way.queue):
+            if sender.peer.lost and any(piece is not None for _, piece, _ in way.queue):
                 self.discard(sender)
                 self.reset(sender)
             return
@@ -434,8 +447,9 @@ class Network:
             return
         way.oldest = None
         peer = sender.peer
+        peer.heard_sent_at = way.queue[0][2]
         while way.queue and way.queue[0][0] <= now:
-            _, piece = way.queue.popleft()
+            _, piece, _ = way.queue.popleft()
             way.size -= len(piece or b"")
             peer.received.append(piece)
         self.call_in(peer.process, 0.0, peer.deliver)

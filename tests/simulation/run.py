@@ -29,7 +29,7 @@ from adapters.system import namespace_locks
 from adapters.telegram import Datacenter
 from engine.console import logs
 from engine.fleet.credentials_watch import CredentialsWatch
-from tests.simulation import datacenter, inspection
+from tests.simulation import datacenter, inspection, resources
 from tests.simulation.disk_troubles import DiskTroubles
 from tests.simulation.entropy import VirtualClock
 from tests.simulation.evidence import AccountPromise, CommandSeen, Ending, EngineLife, Promises, Standing, UpdateSeen
@@ -95,6 +95,7 @@ class Run:
                 lives.start_soon(self._live)
                 await anyio.sleep(self.story.seconds - self.ledger.now)
                 self.note_standings()
+                resources.note_rest(self, last=True)
                 self._ending = True
                 self._stop.set()
             tasks.cancel_scope.cancel()
@@ -147,6 +148,7 @@ class Run:
 
     async def _live(self) -> None:
         """Start engines, one after the other, until the story is over."""
+        resources.note_baseline(self)
         while not self._ending:
             life = self.life = self.ledger.begin_life()
             self.process = SimulatedProcess(f"engine {life.number}")
@@ -176,6 +178,11 @@ class Run:
                 life.ending, life.detail = Ending.FAILED, "it did not stop"
 
     @property
+    def stopping(self) -> bool:
+        """Whether the engine was told to stop, or is no more."""
+        return self._stop.is_set() or self._over.is_set()
+
+    @property
     def grace(self) -> float:
         """Seconds within which the engine promises to stop."""
         return float(self.ledger.evidence.promises.policy.shutting_down.grace)
@@ -195,6 +202,8 @@ class Run:
     def _exit(self, process: SimulatedProcess) -> None:
         """End the process of an engine that has ended, as Python does: write what is not written, then be gone."""
         process.context.copy().run(session_writer.shared.drain, session_writer.EXIT_TIMEOUT)
+        if self.life is not None and self.life.ending is Ending.STOPPED:
+            resources.note_end(self, process, self.life.number)
         self.program.engine = self.control = None
         self.disk.dies()
         self.world.kill(process)
@@ -300,6 +309,7 @@ class Run:
             await anyio.sleep(30.0)
             self._note_healthy()
             self.note_standings()
+            resources.note_rest(self)
 
     def _note_healthy(self) -> None:
         engine = self.program.engine

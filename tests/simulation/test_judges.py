@@ -22,6 +22,8 @@ from tests.simulation.evidence import (
     Hearing,
     JobAttempt,
     LogLine,
+    ResourceCount,
+    ResourceMoment,
     Standing,
     Standstill,
 )
@@ -206,6 +208,21 @@ def _left_objects(seen: Evidence) -> None:
     seen.resources[1] = attrs.evolve(seen.resources[1], counts={"objects": 200_000})
 
 
+def _rests(seen: Evidence, kind: str, *numbers: int) -> None:
+    seen.resources += [
+        ResourceCount(at=2000.0 + 300 * at, life=2, moment=ResourceMoment.RUNNING, counts={kind: number})
+        for at, number in enumerate(numbers)
+    ]
+
+
+def _grown_tasks(seen: Evidence) -> None:
+    _rests(seen, "tasks", 7, 9, 8, 9, 12, 10, 11, 10)
+
+
+def _grown_objects(seen: Evidence) -> None:
+    _rests(seen, "objects", 2000, 2901)
+
+
 def _stands_still(seen: Evidence) -> None:
     seen.standstills.append(Standstill(at=5.0, life=1, detail="a lock is never given back"))
 
@@ -284,6 +301,8 @@ BROKEN: dict[Change, str] = {
     _ended_by_itself: "an engine ends only when it is told to",
     _left_tasks: "nothing is left behind",
     _left_objects: "nothing is left behind",
+    _grown_tasks: "nothing is left behind",
+    _grown_objects: "nothing is left behind",
     _stands_still: "something can go on",
     _other_delay: "the journal replays",
     _unreadable: "the journal replays",
@@ -339,6 +358,17 @@ def _silence_waited_for(seen: Evidence) -> None:
     seen.connections[0].given_up = True
 
 
+def _on_its_way(seen: Evidence) -> None:
+    _flood_cut_short(seen)
+    _dead_key(seen)
+    for each in seen.requests:
+        each.sent = min(each.at, 200.0)
+
+
+def _busy_now_and_then(seen: Evidence) -> None:
+    _rests(seen, "tasks", 7, 9, 8, 9, 12, 9, 11, 10)
+
+
 def _floor_kept(seen: Evidence) -> None:
     seen.floods.append(FloodDemand(at=480.0, account=ONE, method="users.getUsers", seconds=10.0, connection=1))
 
@@ -383,7 +413,8 @@ def _unseen_end(seen: Evidence) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        _asked, _person_asked, _probe_answered, _silence_waited_for, _floor_kept, _killed_before_it_was_stored,
+        _asked, _person_asked, _probe_answered, _silence_waited_for, _floor_kept,
+        _killed_before_it_was_stored, _on_its_way, _busy_now_and_then,
         _parked_for_a_reason, _paused, _handler_fails_on_purpose, _words_of_telethon,
         _forgotten_by_the_datacenter, _unseen_end,
     ],

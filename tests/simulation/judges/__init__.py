@@ -8,10 +8,10 @@ from tests.simulation.judges.durability import acknowledged_is_kept
 from tests.simulation.judges.keys import dead_keys_are_silent, one_link_for_each_key
 from tests.simulation.judges.pace import backoff_is_a_floor, fleet_keeps_its_rate, floods_are_floors, no_storm
 from tests.simulation.judges.records import journal_replays, log_is_clean
+from tests.simulation.judges.resources import nothing_is_left
 from tests.simulation.judges.rest import (
     accounts_come_to_rest,
     engines_end_when_told,
-    nothing_is_left,
     nothing_stands_still,
     stops_end_in_time,
 )

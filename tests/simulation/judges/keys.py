@@ -9,8 +9,11 @@ from tests.simulation.judges.shared import (
     attempts_with_key,
     commands_of,
     end_of,
+    forgotten,
     grouped,
     lives_by_number,
+    sent_at,
+    unreadable,
 )
 
 ONE_LINK = "one link for each key"
@@ -38,15 +41,21 @@ def one_link_for_each_key(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def dead_keys_are_silent(evidence: Evidence) -> Iterator[Verdict]:
-    """After the engine was told that a key is dead, nothing is sent with it until a person asks for an attempt."""
-    delay = 2 * evidence.promises.network_delay
+    """After the engine was told that a key is dead, nothing is sent with it until a person asks for an attempt.
+
+    Not judged where the engine cannot know: a kill before it was durable, or an answer that a clock made unreadable.
+    """
+    delay = evidence.promises.network_delay
     uses = grouped(evidence.requests, lambda each: each.key)
     for dead in evidence.dead_keys:
-        if dead.told is None:
+        if dead.told is None or unreadable(evidence, dead.told):
             continue
         asked = [each.at for each in commands_of(evidence, dead.account)]
         for request in uses.get(dead.key, []):
-            if request.at > dead.told + delay and not any_within(asked, dead.told, request.at):
+            sent = sent_at(request)
+            if sent <= dead.told + delay or any_within(asked, dead.told, sent):
+                continue
+            if not forgotten(evidence, dead.told, sent):
                 what = f"{request.method} was sent with a key that was refused with {dead.why} at {dead.told:.3f} s"
                 yield Verdict(judge=DEAD_KEY, what=what, at=request.at, account=dead.account)
                 break

@@ -5,19 +5,21 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from tests.simulation.evidence import ConnectionSeen, Evidence, FloodDemand, Verdict
+from tests.simulation.evidence import Evidence, Verdict
 from tests.simulation.judges.shared import (
     DISK,
     MOMENT,
-    active,
     any_within,
     attempts_with_key,
     commands_of,
     end_of,
     faults_of,
+    forgotten,
     grouped,
     least_wait,
     lives_by_number,
+    sent_at,
+    unreadable,
 )
 
 FLEET = "attempts of the fleet"
@@ -110,37 +112,17 @@ def floods_are_floors(evidence: Evidence) -> Iterator[Verdict]:
 
     Not judged where the engine cannot know: a kill before the wait was durable, or a clock that was set while none ran.
     """
-    connections = {each.number: each for each in evidence.connections}
     by_account = grouped(evidence.requests, lambda each: each.account)
     for demand in evidence.floods:
-        told = _delivered(evidence, demand, connections.get(demand.connection))
-        if told is None or not demand.seconds:
+        told = demand.delivered
+        if told is None or not demand.seconds or unreadable(evidence, told):
             continue
         begin, end = told + evidence.promises.network_delay, demand.at + demand.seconds
-        if _forgotten(evidence, told, end):
+        if forgotten(evidence, told, end):
             continue
         for request in by_account.get(demand.account, []):
-            if request.method == (demand.method or request.method) and begin < request.at < end - MOMENT:
-                early = f"{request.method} came {end - request.at:.3f} s before the end of a flood wait of"
+            if request.method == (demand.method or request.method) and begin < sent_at(request) < end - MOMENT:
+                early = f"{request.method} was sent {end - sent_at(request):.3f} s before the end of a flood wait of"
                 what = f"{early} {demand.seconds:g} s"
                 yield Verdict(judge=FLOOD, what=what, at=request.at, account=demand.account)
                 break
-
-
-def _delivered(evidence: Evidence, demand: FloodDemand, connection: ConnectionSeen | None) -> float | None:
-    """Return by when the engine's side has the answer; None if it may never have got it."""
-    if demand.delivered is not None:
-        return demand.delivered
-    arrives = demand.at + 2 * evidence.promises.network_delay
-    if connection is None or (connection.closed is not None and connection.closed <= arrives):
-        return None
-    troubles = [*faults_of(evidence, "network."), *faults_of(evidence, "process."), *faults_of(evidence, "clock.")]
-    return None if active(troubles, demand.at, arrives) else arrives
-
-
-def _forgotten(evidence: Evidence, told: float, end: float) -> bool:
-    """Return whether the engine may have lost a wait, or cannot know when it ends."""
-    ends = [life.ended for life in evidence.lives if life.ended is not None and told <= life.ended <= end]
-    if any(at <= told + evidence.promises.durable_within for at in ends):
-        return True
-    return bool(ends and active([*faults_of(evidence, "clock."), *faults_of(evidence, "disk.")], told, end))

@@ -1,10 +1,9 @@
-"""Rest: where accounts are when all is over, how engines end, what they leave, and that nothing stands still."""
+"""Rest: where accounts are when all is over, how engines end, and that nothing stands still."""
 
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from tests.simulation.evidence import Ending, EngineLife, Evidence, ResourceMoment, Standing, Verdict
+from tests.simulation.evidence import Ending, Evidence, Standing, Verdict
 from tests.simulation.judges.shared import (
     CREDENTIALS,
     DISK,
@@ -20,14 +19,11 @@ from tests.simulation.judges.shared import (
 RESTED = "every account comes to rest"
 STOPPED = "a stop ends in time"
 ENDED = "an engine ends only when it is told to"
-LEFT = "nothing is left behind"
 MOVES = "something can go on"
 STOP_MARGIN: Final = 10.0
 """Seconds that a stop may take beyond its grace, while everything is written and user code is cancelled."""
 DISK_MARGIN: Final = 30.0
 """The same where the disk makes trouble."""
-OBJECTS_FACTOR, OBJECTS_SPARE = 1.2, 5000
-"""How many more objects than at the baseline there may be: caches fill up."""
 
 
 def accounts_come_to_rest(evidence: Evidence) -> Iterator[Verdict]:
@@ -67,7 +63,7 @@ def _restless(evidence: Evidence, at: Standing) -> str | None:
     if not at.cause or not at.action:
         return f"it is {'parked' if at.parked else at.state}, without a cause or without what to do about it"
     parking = [each for each in evidence.faults if each.parks and concerns(each.account, at.account)]
-    refused = [each for each in evidence.dead_keys if each.account == at.account]
+    refused = [each for each in evidence.dead_keys if each.account == at.account and each.by_fault]
     harmed = parking or refused or faults_of(evidence, CREDENTIALS, at.account)
     if at.state == "auth_failed" and not harmed and not faults_of(evidence, DISK, at.account):
         return f"it is in auth_failed ({at.cause}), and nothing had happened to its login"
@@ -95,30 +91,6 @@ def engines_end_when_told(evidence: Evidence) -> Iterator[Verdict]:
         if life.ending is Ending.FAILED:
             what = f"life {life.number} ended by itself: {sentence(life.detail) or 'nobody knows why'}"
             yield Verdict(judge=ENDED, what=what, at=life.ended or life.began)
-
-
-def nothing_is_left(evidence: Evidence) -> Iterator[Verdict]:
-    """After each life there are as many tasks, timers, links, files, threads and objects as at the baseline."""
-    baseline: dict[str, int] = defaultdict(int)
-    for count in evidence.resources:
-        if count.moment is ResourceMoment.BASELINE:
-            for kind, number in count.counts.items():
-                baseline[kind] = max(baseline[kind], number)
-    lives: dict[int, EngineLife] = {life.number: life for life in evidence.lives}
-    for count in evidence.resources:
-        if count.moment is not ResourceMoment.END:
-            continue
-        for kind, number in sorted(count.counts.items()):
-            if kind not in baseline:
-                continue
-            most = baseline[kind]
-            if kind == "objects":
-                most = int(most * OBJECTS_FACTOR) + OBJECTS_SPARE
-            if number > most:
-                life = lives.get(count.life)
-                how = life.ending.value if life is not None else "over"
-                what = f"life {count.life} ({how}) left {number} {kind}; {most} are the most"
-                yield Verdict(judge=LEFT, what=what, at=count.at)
 
 
 def nothing_stands_still(evidence: Evidence) -> Iterator[Verdict]:

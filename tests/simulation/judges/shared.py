@@ -12,6 +12,7 @@ from tests.simulation.evidence import (
     EngineLife,
     Evidence,
     FaultSeen,
+    RequestSeen,
     Standing,
     Verdict,
 )
@@ -26,6 +27,8 @@ HARMLESS: Final = frozenset({"status", "jobs cancel", "jobs retry", "jobs add"})
 """Commands that change nothing about a connection."""
 CREDENTIALS: Final = "credentials."
 DISK: Final = "disk."
+CLOCK_SECONDS: Final = 900.0
+"""How long after a clock was set a client may take an answer for one of another time, and drop it."""
 
 
 def growing(evidence: Evidence) -> list[Backoff]:
@@ -122,6 +125,25 @@ def attempts_with_key(evidence: Evidence) -> list[ConnectionSeen]:
     kinds = (ConnectionUse.ACCOUNT, ConnectionUse.UNKNOWN)
     found = [each for each in evidence.connections if each.key and each.life and each.use in kinds]
     return sorted(found, key=lambda each: each.began)
+
+
+def sent_at(request: RequestSeen) -> float:
+    """Return when the engine's side sent a request."""
+    return request.at if request.sent is None else request.sent
+
+
+def unreadable(evidence: Evidence, told: float) -> bool:
+    """Return whether a client may have dropped an answer, because a clock was set not long before."""
+    clocks = [*faults_of(evidence, "clock."), *faults_of(evidence, "datacenter.clock_offset")]
+    return bool(active(clocks, told - CLOCK_SECONDS, told))
+
+
+def forgotten(evidence: Evidence, told: float, until: float) -> bool:
+    """Return whether the engine may have lost what it was told, by a kill, or what time it is meanwhile."""
+    ends = [life.ended for life in evidence.lives if life.ended is not None and told <= life.ended <= until]
+    if any(at <= told + evidence.promises.durable_within for at in ends):
+        return True
+    return bool(ends and active([*faults_of(evidence, "clock."), *faults_of(evidence, DISK)], told, until))
 
 
 def grouped(items: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:
