@@ -1,5 +1,6 @@
 """What the commands share: their common parameters, and how they report errors."""
 
+import errno
 import os
 import re
 import sys
@@ -68,6 +69,19 @@ def reporting_errors() -> Iterator[None]:
 def say(*sentences: str) -> None:
     """Print sentences to stdout, each as one line."""
     print("\n".join(map(one_line, sentences)))
+
+
+def check_output(path: Path) -> None:
+    """Raise the ``OSError`` that writing a file there would raise, before much work is done for it."""
+    number = 0
+    if path.is_dir():
+        number = errno.EISDIR
+    elif not path.exists() and not path.parent.is_dir():
+        number = errno.ENOENT
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        number = errno.EACCES
+    if number:
+        raise OSError(number, os.strerror(number), str(path))
 
 
 def write_output(path: Path, content: bytes) -> None:

@@ -16,6 +16,7 @@ from engine.cli.common import (
     EXIT_BAD_INPUT,
     AsJson,
     ConfigPath,
+    check_output,
     fail,
     parse_duration_option,
     reporting_errors,
@@ -80,6 +81,8 @@ def simulate(
     from engine.simulate.summary import as_data, summarise  # noqa: PLC0415
 
     with reporting_errors():
+        if svg is not None:
+            check_output(svg)
         settings = load(config)
         given = SimulatedScenario(scenario=built_in(length)) if scenario is None else load_scenario(scenario)
         count = len(settings.accounts) if accounts is None else accounts
@@ -93,8 +96,9 @@ def simulate(
         took = time.perf_counter() - began
         name = BUILT_IN if scenario is None else str(scenario)
         heading = f"{found.accounts:,} account{'s' if found.accounts != 1 else ''} for {seconds(found.lasted)}, {name}"
+        unwritten = None
         if svg is not None:
-            write_output(svg, draw(found, f"{heading}, seed {seed}").encode())
+            unwritten = _write_picture(svg, draw(found, f"{heading}, seed {seed}"))
         if as_json:
             print(json_text(as_data(found, seed=seed, scenario=name), indent=2))
         else:
@@ -104,8 +108,19 @@ def simulate(
             from engine.simulate.page import page  # noqa: PLC0415
 
             Console(highlight=False).print(page(found, whole, _remarks(settings, found)))
+        if unwritten is not None:
+            raise unwritten
     if not found.complete:
         raise SystemExit(EXIT_INTERRUPTED)
+
+
+def _write_picture(path: Path, picture: str) -> OSError | None:
+    """Write the picture before anything is printed, whose reader may go; return what hindered it, to be told last."""
+    try:
+        write_output(path, picture.encode())
+    except OSError as exc:
+        return exc
+    return None
 
 
 def _build(config: "Config", given: "SimulatedScenario", count: int, *, path: Path, **options: Any) -> "Simulation":
@@ -141,15 +156,23 @@ def _remarks(config: "Config", found: "SimulationSummary") -> list[str]:
     remarks = []
     if not found.complete:
         remarks.append(f"⚠️ ended after {seconds(found.lasted)} of {seconds(found.wanted)}")
+    elif late := found.not_reached:
+        steps = "1 step" if len(late) == 1 else f"{len(late):,} steps"
+        remarks.append(f"⚠️ {steps} of the scenario did not happen: --for ends before {seconds(min(late))}")
     stagger = config.fleet.stagger
     if found.never_connected and isinstance(stagger, float) and stagger * found.accounts > found.lasted / 2:
         remarks.append(
-            f"⚠️ fleet.stagger: {seconds(stagger)} lets at most {1 / stagger:,.0f} accounts per second connect; "
+            f"⚠️ fleet.stagger: {seconds(stagger)} lets at most {_rate(stagger)} connect; "
             "'auto' lets as many as the machine and the datacenter can"
         )
     if any(len(account.proxy) > 1 for account in config.accounts):
         remarks.append("⚠️ of several proxies of an account the model uses the first alone")
     return remarks
+
+
+def _rate(every: float) -> str:
+    """Return how many accounts that is, if one may begin ``every`` so many seconds."""
+    return f"{1 / every:,.0f} accounts per second" if every < 1 else f"one account each {seconds(every)}"
 
 
 @define(eq=False)

@@ -67,6 +67,8 @@ class SimulatedAccount:
     armed: int = -1
     """When the first of the probes that are skipped was armed; -1 if none are."""
     lost_by: int = -1
-    """The disturbance that took the account its link, until it is back; -1 for none."""
+    """The disturbance that took the account its link last; -1 for none."""
+    lost_place: int = 0
+    """Which of the accounts that this disturbance took their link it is."""
     opening: bool = False
     """Whether an attempt is under way."""

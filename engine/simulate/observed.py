@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
+from typing import Final
 
 from attrs import define, field
 
@@ -11,15 +12,22 @@ from engine.simulate.ticks import TICKS
 from states import Record, State
 
 STATES = tuple(State)
+AWAY: Final = -1
+"""Stands for the time at which an account was back, while it is not."""
 
 
 @define(eq=False)
 class LostAccounts:
-    """The accounts that a disturbance took their healthy link, and when each was back, in ticks."""
+    """The accounts that a disturbance took their healthy link, each once, however often it did."""
 
     disturbance: Disturbance
-    count: int = 0
     back: "array[int]" = field(factory=lambda: array("q"))
+    """When each was back for the last time, in ticks; ``AWAY`` while it is not."""
+
+    @property
+    def count(self) -> int:
+        """How many accounts there are."""
+        return len(self.back)
 
 
 @define(eq=False)
@@ -92,14 +100,21 @@ class Observed:
             self._count_until(at)
             self._now_healthy += 1
             if account.lost_by >= 0:
-                self.lost[account.lost_by].back.append(at)
-                account.lost_by = -1
+                self.lost[account.lost_by].back[account.lost_place] = at
         elif before is State.HEALTHY:
             self._count_until(at)
             self._now_healthy -= 1
-            if by >= 0 and account.lost_by < 0:
-                account.lost_by = by
-                self.lost[by].count += 1
+            if by >= 0:
+                self._lose(account, by)
+
+    def _lose(self, account: SimulatedAccount, by: int) -> None:
+        """Note that a disturbance took an account its link; the number ``by`` never becomes lower for an account."""
+        back = self.lost[by].back
+        if account.lost_by == by:
+            back[account.lost_place] = AWAY
+        else:
+            account.lost_by, account.lost_place = by, len(back)
+            back.append(AWAY)
 
     def finish(self, at: int) -> None:
         """Count up to the end."""

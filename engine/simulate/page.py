@@ -40,28 +40,45 @@ def _figures(found: SimulationSummary) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     share = f"{int(found.availability * 1_000_000) / 10_000:.4f} %"
-    healthy = "–" if found.first_healthy is None else f"after {seconds(found.first_healthy)}"
-    if found.never_connected:
-        healthy = f"never; {found.never_connected:,} have not connected once"
-    at_the_end = ", ".join(
-        f"{STATE_STYLES[state][0]} {count:,} {state.value}" for state, count in found.states.items() if count
-    )
     rows = (
         ("Availability", share),
-        ("All healthy", healthy),
+        ("All healthy", _all_healthy(found)),
         ("Attempts", f"{found.attempts:,}; at the peak {_peak(found.attempts_peak.most, found.attempts_peak.at)}"),
         ("Handshakes at once", f"at the peak {found.at_once.most:,}, at {seconds(found.at_once.at)}"),
         (
             "Journal",
-            f"{found.rows:,} rows; {found.rows_mean:,.1f} per second on average, at the peak "
+            f"{found.rows:,} rows; {_mean(found.rows_mean)} per second on average, at the peak "
             f"{_peak(found.rows_peak.most, found.rows_peak.at)}",
         ),
         ("Network probes", f"{found.network_probes:,}"),
-        ("At the end", at_the_end),
+        ("At the end", _at_the_end(found)),
     )
     for name, value in rows:
         grid.add_row(name, value)
     return grid
+
+
+def _all_healthy(found: SimulationSummary) -> str:
+    if found.first_healthy is not None:
+        return f"after {seconds(found.first_healthy)}"
+    never = found.never_connected
+    if never:
+        return f"never; {never:,} {'has' if never == 1 else 'have'} not connected once"
+    return "never at once, though each has connected"
+
+
+def _at_the_end(found: SimulationSummary) -> str:
+    """Return how many accounts are in which state, and which of them nothing but the operator brings back."""
+    parked = f", of which {found.parked:,} parked: they wait for the operator" if found.parked else ""
+    return ", ".join(
+        f"{STATE_STYLES[state][0]} {count:,} {state.value}{parked if state is State.BACKOFF else ''}"
+        for state, count in found.states.items()
+        if count
+    )
+
+
+def _mean(rate: float) -> str:
+    return f"{rate:,.1f}" if rate >= 1 else f"{rate:.2f}" if rate >= 0.005 or not rate else "below 0.01"
 
 
 def _peak(most: int, at: float) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from engine.simulate.driver import Simulation
-from engine.simulate.observed import LostAccounts
+from engine.simulate.observed import AWAY, LostAccounts
 from engine.simulate.ticks import TICKS
 from states import State
 
@@ -64,6 +64,10 @@ class SimulationSummary:
     network_probes: int
     decisions: int
     states: dict[State, int]
+    parked: int
+    """How many of those in ``backoff`` wait for the operator alone."""
+    not_reached: tuple[float, ...]
+    """When the disturbances begin that were to come after its end."""
     recoveries: tuple[Recovery, ...]
     series: dict[str, Sequence[int]]
     """Per second: healthy accounts (at its end), attempts, attempts at once (the most), and rows of the journal."""
@@ -100,6 +104,8 @@ def summarise(simulation: Simulation) -> SimulationSummary:
         network_probes=simulation.probes.sent,
         decisions=seen.decisions,
         states=dict(seen.counts),
+        parked=sum(account.snapshot.parked for account in simulation.accounts),
+        not_reached=tuple(each.disturbance.begin for each in seen.lost if each.disturbance.begin > lasted),
         recoveries=tuple(_recovery(each) for each in seen.lost if each.disturbance.begin <= lasted),
         series={
             "healthy": seen.healthy,
@@ -118,7 +124,7 @@ def _peak(series: Sequence[int]) -> Peak:
 def _recovery(lost: LostAccounts) -> Recovery:
     each = lost.disturbance
     ends = each.begin if each.end is None else each.end
-    back = sorted(lost.back)
+    back = sorted(at for at in lost.back if at != AWAY)
 
     def after(share: float) -> float | None:
         number = math.ceil(lost.count * share)
@@ -164,6 +170,8 @@ def as_data(found: SimulationSummary, *, seed: int, scenario: str) -> dict[str, 
         },
         "network_probes": found.network_probes,
         "decisions": found.decisions,
+        "parked": found.parked,
+        "faults_not_reached": len(found.not_reached),
         "states": {state.value: count for state, count in found.states.items()},
         "faults": [
             {

@@ -1,5 +1,7 @@
 """What a simulated fleet does under each kind of disturbance: the decisions are the engine's, so it is known."""
 
+from attrs import evolve
+
 from adapters.sandbox.faults.kinds import FaultKind
 from engine.config.types import Fleet
 from engine.simulate.disturbances import Disturbance, ModelKind
@@ -14,10 +16,14 @@ FLEET = Fleet(connects_at_once=32, stagger=0.0)
 BEGIN = 200.0
 
 
-def simulated(*disturbances: Disturbance, count: int = 1, duration: float = 600.0) -> Simulation:
+def simulated(
+    *disturbances: Disturbance, count: int = 1, duration: float = 600.0, policy: Policy | None = None
+) -> Simulation:
     """Run some accounts, and return the simulation."""
     models = [AccountModel(f"Account {number}") for number in range(count)]
-    made = Simulation(models, Policy(), FLEET, disturbances, duration=duration, network=NETWORK, keeps=True, seed=1)
+    made = Simulation(
+        models, policy or Policy(), FLEET, disturbances, duration=duration, network=NETWORK, keeps=True, seed=1
+    )
     made.run()
     return made
 
@@ -103,6 +109,15 @@ def test_a_flood_wait_is_a_floor() -> None:
     moves = way(simulated(flood, hurt(FaultKind.RESET)))[2:]
     assert [state for state, _ in moves] == [State.RECONNECTING, State.BACKOFF, State.RECONNECTING, State.HEALTHY]
     assert moves[2][1] - moves[1][1] >= 90
+
+
+def test_an_account_that_is_lost_again_is_counted_once() -> None:
+    """With a patience shorter than the way to the datacenter each probe loses the link, and one account is lost."""
+    hasty = evolve(Policy(), timeout=evolve(Policy().timeout, patience=(0.001,)))
+    simulation = simulated(hurt(FaultKind.RESET), policy=hasty, duration=BEGIN + 120.0)
+    recovery = summarise(simulation).recoveries[0]
+    assert attempts(simulation.observed) > 3
+    assert (recovery.lost, 0 <= recovery.away <= 1) == (1, True)
 
 
 def test_handshakes_that_the_datacenter_has_no_time_for_wait() -> None:

@@ -1,5 +1,6 @@
 """``simulate`` as people call it."""
 
+import errno
 import json
 import os
 import signal
@@ -120,6 +121,57 @@ def test_a_mistake_is_a_sentence(config: Path, words: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert words[0] in done.stderr or words[1] in done.stderr
+
+
+def test_a_picture_that_cannot_be_written_is_said_before_the_work(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run of minutes is not lost for a directory that is not there."""
+    monkeypatch.setattr(simulate, "_build", lambda *_, **__: pytest.fail("it ran"))
+    for path in (config.parent / "nowhere" / "a.svg", config.parent):
+        with pytest.raises(SystemExit) as ended:
+            simulate.simulate(config, svg=path)
+        assert (ended.value.code, capsys.readouterr().err.count(str(path))) == (1, 1)
+
+
+def test_figures_are_printed_though_the_picture_could_not_be_written(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk is full at the end: the exit code says so, and the work is not lost."""
+
+    def full(path: Path, _: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(simulate, "write_output", full)
+    with pytest.raises(SystemExit) as ended:
+        simulate.simulate(config, svg=config.with_name("a.svg"), as_json=True)
+    said = capsys.readouterr()
+    assert (ended.value.code, json.loads(said.out)["complete"]) == (1, True)
+    assert "a.svg" in said.err
+
+
+def test_a_step_after_the_end_is_said(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who wrote it would take the figures for those of a fleet that it had happened to."""
+    scenario = config.with_name("outage.yaml")
+    simulate.simulate(config, duration="3m", scenario=scenario)
+    assert "1 step of the scenario did not happen: --for ends before 5 min" in capsys.readouterr().out
+    simulate.simulate(config, duration="3m", scenario=scenario, as_json=True)
+    assert json.loads(capsys.readouterr().out)["faults_not_reached"] == 1
+
+
+def test_parked_accounts_are_told_from_those_that_try_again(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing but the operator brings them back."""
+    park = "states: {backoff: {network: {first: 1s, cap: 1s, tries: 1, then: park}}}"
+    config.write_text(CONFIG + park)
+    simulate.simulate(config, duration="10m")
+    assert "3 backoff, of which 3 parked: they wait for the operator" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_stagger_of_more_than_a_second_is_said_as_it_is(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not as zero accounts per second."""
+    config.write_text(CONFIG.replace("stagger: auto", "stagger: 1h"))
+    simulate.simulate(config, duration="10m")
+    assert "lets at most one account each 1 h connect" in " ".join(capsys.readouterr().out.split())
 
 
 def test_ctrl_c_shows_what_is_known_so_far(
