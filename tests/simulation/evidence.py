@@ -13,6 +13,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from states import Entry, Policy, Snapshot
+from states.pace import WorkPolicy
 from tests.simulation.evidence_network import ConnectionSeen, ConnectionUse, DeadKey, FloodDemand, RequestSeen
 from tests.simulation.evidence_work import (
     Delivery,
@@ -81,6 +82,7 @@ class Promises:
     connects_at_once: int = 25
     stagger: float = 0.1
     """0 also for ``auto``, which promises no distance."""
+    work: WorkPolicy = field(factory=WorkPolicy)
     job_tries: int = 5
     job_retry_floor: float = 8.0
     """The shortest pause between two attempts of a job that failed: ``work.retry.first`` less its jitter."""

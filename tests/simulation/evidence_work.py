@@ -62,6 +62,8 @@ class JobSeen:
     """At the end of all: ``queued``, ``running``, ``done``, ``failed``, ``cancelled``, or ``gone`` by retention."""
     ended: float | None = None
     """When it was over for the first time (by ``finished``, or as the file has it); None if it never was."""
+    work: float = 0.0
+    """How many seconds it takes at most when it is the only one, its own failures included, their waits not."""
     bound: float | None = None
     """By when it has to be over, in seconds after all faults have ended; None: not promised (hours, a budget)."""
     cancelled: float | None = None

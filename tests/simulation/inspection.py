@@ -12,6 +12,7 @@ from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.jobs import change
 from states.jobs import Cancelled, Retried
+from tests.simulation import job_bounds
 from tests.simulation.disk_troubles import DATABASE
 from tests.simulation.entropy import EPOCH
 from tests.simulation.evidence import Delivery, Inspection, JournalSeen, Standstill
@@ -73,6 +74,7 @@ def close(run: "Run") -> None:
     evidence.quiet_from = max(
         [run.story.quiet_from, *(each.ended or 0.0 for each in evidence.faults), *(c.at for c in evidence.commands)]
     )
+    job_bounds.fill(evidence, run.story)
 
 
 def _close_jobs(run: "Run") -> None:

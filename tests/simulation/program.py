@@ -30,6 +30,7 @@ from tests.simulation.evidence import (
     ReaderSeen,
     Write,
 )
+from tests.simulation.job_bounds import work_of
 from tests.simulation.ledger import Ledger
 from tests.simulation.story import JobOrder, Story
 
@@ -232,6 +233,7 @@ class Program:
                 account=account or "",
                 text=planned.name if order.kind == "send" else "",
                 chat=GROUP if order.kind == "collect" else "",
+                work=work_of(order, self.ledger.evidence.promises.job_tries),
             )
         )
 

@@ -360,6 +360,7 @@ def promises_of(path: Path) -> Promises:
         policy=config.states,
         connects_at_once=config.fleet.connects_at_once,
         stagger=0.0 if stagger == "auto" else float(stagger),
+        work=config.work,
         job_tries=config.work.retry.tries,
         job_retry_floor=config.work.retry.delay(1, 0.0),
     )

@@ -365,6 +365,11 @@ def _on_its_way(seen: Evidence) -> None:
         each.sent = min(each.at, 200.0)
 
 
+def _job_of_a_parked_account(seen: Evidence) -> None:
+    _parked_for_a_reason(seen)
+    seen.jobs[1].account, seen.jobs[1].state = TWO, "queued"
+
+
 def _busy_now_and_then(seen: Evidence) -> None:
     _rests(seen, "tasks", 7, 9, 8, 9, 12, 9, 11, 10)
 
@@ -414,7 +419,7 @@ def _unseen_end(seen: Evidence) -> None:
     "change",
     [
         _asked, _person_asked, _probe_answered, _silence_waited_for, _floor_kept,
-        _killed_before_it_was_stored, _on_its_way, _busy_now_and_then,
+        _killed_before_it_was_stored, _on_its_way, _busy_now_and_then, _job_of_a_parked_account,
         _parked_for_a_reason, _paused, _handler_fails_on_purpose, _words_of_telethon,
         _forgotten_by_the_datacenter, _unseen_end,
     ],

@@ -13,6 +13,7 @@ from tests.simulation.judges.shared import (
     faults_of,
     healing_bound,
     last_standings,
+    runs_at_the_end,
     sentence,
 )
 
@@ -28,7 +29,7 @@ DISK_MARGIN: Final = 30.0
 
 def accounts_come_to_rest(evidence: Evidence) -> Iterator[Verdict]:
     """After the last fault and ``healing_bound``, each account is healthy, or stopped for a reason that it names."""
-    if not came_to_rest(evidence) or not _runs_at_the_end(evidence):
+    if not came_to_rest(evidence) or not runs_at_the_end(evidence):
         return
     since = (evidence.quiet_from or 0.0) + healing_bound(evidence)
     last = last_standings(evidence)
@@ -40,13 +41,6 @@ def accounts_come_to_rest(evidence: Evidence) -> Iterator[Verdict]:
                 yield Verdict(judge=RESTED, what=what, at=since, account=account.name)
         elif (wrong := _restless(evidence, standing)) is not None:
             yield Verdict(judge=RESTED, what=wrong, at=standing.at, account=account.name)
-
-
-def _runs_at_the_end(evidence: Evidence) -> bool:
-    """Return whether an engine ran all the time from the last fault on, apart from its own end at the end of all."""
-    quiet = evidence.quiet_from or 0.0
-    ends = [life.ended for life in evidence.lives if life.ended is not None and life.ended > quiet]
-    return bool(evidence.lives) and all(end >= evidence.seconds for end in ends)
 
 
 def _restless(evidence: Evidence, at: Standing) -> str | None:

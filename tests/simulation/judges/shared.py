@@ -69,6 +69,13 @@ def came_to_rest(evidence: Evidence) -> bool:
     return quiet is not None and evidence.seconds >= quiet + healing_bound(evidence)
 
 
+def runs_at_the_end(evidence: Evidence) -> bool:
+    """Return whether an engine ran all the time from the last fault on, apart from its own end at the end of all."""
+    quiet = evidence.quiet_from or 0.0
+    ends = [life.ended for life in evidence.lives if life.ended is not None and life.ended > quiet]
+    return bool(evidence.lives) and all(end >= evidence.seconds for end in ends)
+
+
 def last_standings(evidence: Evidence) -> dict[str, Standing]:
     """Return where each account was at last, by name; only what was seen once all had to be at rest."""
     rest = (evidence.quiet_from or 0.0) + healing_bound(evidence)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tests.simulation.evidence import Evidence, Verdict
-from tests.simulation.judges.shared import grouped, healing_bound
+from tests.simulation.judges.shared import grouped, healing_bound, last_standings, runs_at_the_end
 
 SENT = "each message is sent once"
 ENDED = "jobs come to their end"
@@ -34,10 +34,16 @@ def sent_once(evidence: Evidence) -> Iterator[Verdict]:
 
 
 def jobs_end(evidence: Evidence) -> Iterator[Verdict]:
-    """A job with a bound is over by then, and a job that failed has had its tries, with pauses between them."""
-    quiet = evidence.quiet_from
+    """A job with a bound is over by then, and a job that failed has had its tries, with pauses between them.
+
+    Its account has to be healthy at the end; of a job for any account, all of them.
+    """
+    quiet, names = evidence.quiet_from, [each.name for each in evidence.accounts]
+    healthy = {name for name, standing in last_standings(evidence).items() if standing.state == "healthy"}
     for job in evidence.jobs:
         if job.bound is None or quiet is None or job.state not in ("queued", "running"):
+            continue
+        if not runs_at_the_end(evidence) or not healthy.issuperset([job.account] if job.account else names):
             continue
         if evidence.seconds >= max(quiet, job.added) + healing_bound(evidence) + job.bound:
             late = evidence.seconds - quiet
