@@ -279,6 +279,8 @@ class Dispatcher:
         if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
             self._wakeup.set()
         for run in list(self._runs):
+            if run.end is not None:  # it has ended, and only its end is still to be stored
+                continue
             timeout = self.policy.of(run.job.kind).patience
             if run.why is None and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"

@@ -43,6 +43,22 @@ async def test_a_store_that_fails_for_a_while_stops_nothing(method: str, lines: 
     assert not said(lines, "does not end")
 
 
+async def test_a_job_whose_end_cannot_be_stored_is_not_stuck(lines: Lines) -> None:
+    """Its function has let its cancellation through: it is not blamed for the file, and the job goes on afterwards."""
+    log, store = RunLog(), MemoryStore()
+    number = store.add("paged", account="A")
+    async with dispatching({"paged": log.paged}, store) as harness:
+        await anyio.sleep(5)
+        store.fails = {"save"}
+        harness.leave("A")
+        await anyio.sleep(120)
+        assert not said(lines, "does not end")
+        store.fails = set()
+        harness.arrive("A")
+        (job,) = await harness.over(number)
+    assert job.state is JobState.DONE
+
+
 async def test_a_begin_that_cannot_be_stored_takes_no_place() -> None:
     """While a begin fails again and again no room of the account and no place of the budget is used up."""
     log, store = RunLog(), MemoryStore(fails={"charge"})

@@ -48,7 +48,9 @@ def _restless(evidence: Evidence, at: Standing) -> str | None:
     if at.state == "healthy":
         return None
     if at.state == "paused":
-        last = [each.what for each in evidence.commands if concerns(each.account, at.account) and each.ok]
+        mine = [each for each in evidence.commands if concerns(each.account, at.account)]
+        # A pause without an answer counts, too: the engine may have stored it before it died.
+        last = [each.what for each in mine if each.ok or each.what == "pause"]
         paused = [what for what in last if what in ("pause", "resume")][-1:] == ["pause"]
         return None if paused else "it is paused, and no command paused it last"
     if not (at.state == "auth_failed" or at.parked):
