@@ -46,8 +46,12 @@ def whatif(
 
     if draws is not None and not 1 <= draws <= work.MAX_DRAWS:
         fail(EXIT_BAD_INPUT, f"--draws: must be from 1 to {work.MAX_DRAWS}, not {draws}")
+    if seed < 0:
+        fail(EXIT_BAD_INPUT, f"--seed: must be 0 or more, not {seed}")
     now = time.time()
     period = parse_period(since, until, now=now)
+    if period.since is not None and period.since > now:
+        fail(EXIT_BAD_INPUT, f"--since: {since!r} has not come yet; name a time that has been")
     end = now if period.until is None else min(now, period.until)
     with reporting_errors():
         loaded = load(config)

@@ -109,6 +109,8 @@ def shown(value: Any) -> str:
     """Return a value as it is written in YAML."""
     if isinstance(value, list):
         return f"[{', '.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{shown(key)}: {shown(of)}' for key, of in value.items())}}}"
     if isinstance(value, bool):
         return str(value).lower()
     text = f"{value:g}" if isinstance(value, float) else str(value)

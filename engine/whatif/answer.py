@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 
 from engine.config.types import Fleet
 from engine.fleet.stagger import AutoStagger
-from engine.whatif.past import Meter, PastBuilder
+from engine.whatif.past import Doubts, Meter, PastBuilder
 from engine.whatif.rerun import Rerun, Settings
 from engine.whatif.world import AccountWorld, worlds_of
 from states import Policy
@@ -116,22 +116,22 @@ class WhatIf:
     def outcome(self, policy: Policy, fleet: Fleet, draws: int) -> Outcome:
         """Run it with other settings."""
         sums = {worst: {name: Meter() for name in self.past.accounts} for worst in (False, True)}
-        parked, peaks = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
+        parked, peaks = {False: 0, True: 0}, {False: 0, True: 0}
         for draw in range(draws):
             for worst in (False, True):
                 run = self._run(settings_of(policy, fleet), worst=worst, rng=random.Random(f"{self.seed}/{draw}"))
                 for name, meter in run.run(self._tell).items():
                     sums[worst][name].seconds += meter.seconds / draws
                     sums[worst][name].attempts += meter.attempts
-                parked[worst] += run.parked / draws
-                peaks[worst] += max(run.minutes.values(), default=0) / draws
+                parked[worst] += run.parked
+                peaks[worst] += max(run.minutes.values(), default=0)
         best, worst_sums = sums[False], sums[True]
         misses = self.recorded.misses
         return Outcome(
             fleet=_figure(total(best.values()), total(worst_sums.values()), draws, self.recorded.miss),
             accounts={name: _figure(best[name], worst_sums[name], draws, misses.get(name, 0.0)) for name in best},
-            parked=_ordered(parked[False], parked[True]),
-            peak=_ordered(peaks[False], peaks[True]),
+            parked=_ordered(parked[False] / draws, parked[True] / draws),
+            peak=_ordered(peaks[False] / draws, peaks[True] / draws),
             draws=draws,
         )
 
@@ -180,19 +180,39 @@ def _figure(best: Meter, worst: Meter, draws: int, miss: float) -> Figure:
     )
 
 
+def _counted(doubts: Doubts, gone: int) -> list[tuple[int, str, str]]:
+    """Return how often the journal shows what is not known, and the words for once and for more."""
+    out = "the account is left out until it is healthy again"
+    back = "the clock was set, or went backwards: what came later is moved back by as much"
+    slept = "the machine slept: the sleep counts as time"
+    return [
+        (
+            doubts.began_before,
+            "outage had begun before the records that are left, and is left out",
+            "outages had begun before the records that are left, and are left out",
+        ),
+        (doubts.lost_track, f"time a record is missing: {out}", f"times records are missing: {out}"),
+        (doubts.unreadable, f"record cannot be read: {out}", f"records cannot be read: {out}"),
+        (
+            doubts.cut_off,
+            "life ended without a record, with its engine: it counts until its last sign of life",
+            "lives ended without a record, with their engine: they count until their last sign of life",
+        ),
+        (doubts.clock_set, f"time {back}", f"times {back}"),
+        (doubts.slept, f"time {slept}", f"times {slept}"),
+        (
+            gone,
+            "account is no longer in the config, and counts as part of the fleet of then",
+            "accounts are no longer in the config, and count as part of the fleet of then",
+        ),
+    ]
+
+
 def unknowns(past: PastBuilder, *, gone: Sequence[str]) -> list[str]:
     """Return what the answer does not know, as sentences; what the journal shows to be so comes first."""
     doubts = past.doubts
-    counted = [
-        (doubts.began_before, "outages had begun before the records that are left, and are left out"),
-        (doubts.lost_track, "times records are missing: the account is left out until it is healthy again"),
-        (doubts.unreadable, "records cannot be read: the account is left out until it is healthy again"),
-        (doubts.cut_off, "lives ended without a record, with their engine: they count until their last sign of life"),
-        (doubts.clock_set, "times the clock was set, or went backwards: what came later is moved back by as much"),
-        (doubts.slept, "times the machine slept: the sleep counts as time"),
-        (len(gone), "accounts are no longer in the config, and count as part of the fleet of then"),
-    ]
-    found = [f"{count:,} {what}." for count, what in counted if count]
+    counted = _counted(doubts, len(gone))
+    found = [f"{count:,} {once if count == 1 else often}." for count, once, often in counted if count]
     if doubts.late:
         found.append(
             "The journal begins later than the period: retention has deleted what was before, or there was nothing."

@@ -23,6 +23,7 @@ accounts:
 """
 STORIES = {"News 1": [*UP, *OUTAGE, *OUTAGE, *DOWN], "News 2": [*UP, *OUTAGE], "Gone": [*UP, *OUTAGE]}
 FIRST = "states.backoff.network.first"
+THEN = "states.backoff.network.then"
 
 
 @pytest.fixture
@@ -71,6 +72,46 @@ def test_it_is_a_page_for_people(directory: Path, run: Run) -> None:
     assert "Gone " not in out
 
 
+@pytest.mark.parametrize("columns", ["30", "40", "60"])
+def test_a_narrow_terminal_gets_every_figure(
+    directory: Path, run: Run, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    """As sentences, in which no word is cut and no column is left out."""
+    monkeypatch.setenv("COLUMNS", columns)
+    code, out, _ = run("--set", f"{FIRST}=2s", "--set", "states.backoff.network.tries=1", "--set", f"{THEN}=park")
+    said = " ".join(out.split())
+    assert code == 0
+    assert "…" not in said
+    for words in (
+        "as it happened: downtime",
+        "change",
+        "attempts",
+        "per minute",
+        "parked",
+        "then → first=2s",
+        "News 1",
+    ):
+        assert words in said
+
+
+def test_averages_of_counts_are_exact(directory: Path, run: Run) -> None:
+    """Ten runs of the same peak have this peak on average, and not a little less."""
+    peak = answer(run, "--draws", "10")["settings"][0]["attempts_per_minute"]
+    assert all((bound * 10).is_integer() for bound in peak.values())
+
+
+def test_one_is_said_as_one(directory: Path, run: Run) -> None:
+    """An account that is gone is not several."""
+    sentences = answer(run)["unknown"]
+    assert "1 account is no longer in the config, and counts as part of the fleet of then." in sentences
+
+
+def test_a_section_is_shown_as_yaml_has_it(directory: Path, run: Run) -> None:
+    """Not as Python's own notation."""
+    code, out, _ = run("--set", "states.backoff.network={first: 2s}")
+    assert (code, "network={first: 2s}" in out) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -80,6 +121,8 @@ def test_it_is_a_page_for_people(directory: Path, run: Run) -> None:
         (["--set", "fleet.connects_at_once=[" + ",".join(map(str, range(1, 40))) + "]"], "32 are the most"),
         (["--draws", "0"], "--draws: must be from 1 to 100"),
         (["--since", "yesterdayish"], "--since"),
+        (["--since", "9999-12-30"], "--since: '9999-12-30' has not come yet"),
+        (["--seed", "-1"], "--seed: must be 0 or more"),
         (["--account", "Nobody"], "no account is named like"),
     ],
 )
