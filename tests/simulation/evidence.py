@@ -181,6 +181,14 @@ class CommandSeen:
     """Whom it is for; empty: all."""
     answered: float | None = None
     ok: bool = True
+    unknown: bool = False
+    """Whether it may have been carried out although nobody said so: the engine, or who gave it, was gone before."""
+    said: str = ""
+    """What the engine said, or why it said nothing."""
+    unreached: bool = False
+    """Whether an engine had the lock, and could not be reached, or was gone before it answered."""
+    hung: bool = False
+    """Whether the engine took it, and did not answer in time."""
 
 
 # --- how it stands, and what was logged ------------------------------------------------------------------------------

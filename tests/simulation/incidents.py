@@ -8,7 +8,8 @@ from attrs import define
 
 from adapters.sandbox import Fault
 from adapters.sandbox.errors import SandboxError
-from tests.simulation.evidence import CommandSeen, FaultSeen
+from engine.control import Verb
+from tests.simulation.evidence import FaultSeen
 from tests.simulation.network import NetworkFault
 from tests.simulation.story import Incident, IncidentKind
 
@@ -143,33 +144,21 @@ class Incidents:
     # --- commands ---
 
     async def _pause(self, incident: Incident) -> None:
-        for name in self._names(incident):
-            await self._command("pause", name)
-        await anyio.sleep(incident.seconds)
-        for name in self._names(incident):
-            await self._command("resume", name)
+        await self.run.commands.pause_and_resume(self._names(incident), incident.seconds)
 
     async def _reconnect(self, incident: Incident) -> None:
-        for name in self._names(incident):
-            await self._command("retry", name)
+        await self.run.commands.give(Verb.RETRY, self._names(incident))
 
     async def _status(self, incident: Incident) -> None:
-        self.run.note_standings()
+        await self.run.commands.show_status()
+
+    async def _jobs(self, incident: Incident) -> None:
+        await self.run.commands.change_jobs(incident.kind)
 
     def _names(self, incident: Incident) -> list[str]:
         if incident.account is not None:
             return [f"Account {incident.account}"]
         return list(self.run.ports)
-
-    async def _command(self, what: str, account: str) -> None:
-        run = self.run
-        seen = CommandSeen(at=run.ledger.now, what=what, account=account)
-        run.ledger.evidence.commands.append(seen)
-        seen.ok = await run.command(what, account)
-        seen.answered = run.ledger.now
-
-    async def _jobs(self, incident: Incident) -> None:
-        await self.run.change_jobs(incident.kind)
 
 
 OTHERS: Final[dict[IncidentKind, Callable[[Incidents, Incident], Awaitable[None]]]] = {

@@ -6,12 +6,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
-
 from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.job_reader import JobReader
-from adapters.sqlite.jobs import change
-from states.jobs import Cancelled, Retried
 from tests.simulation import job_bounds
 from tests.simulation.disk_troubles import DATABASE
 from tests.simulation.entropy import EPOCH
@@ -19,7 +15,6 @@ from tests.simulation.evidence import Delivery, Inspection, JournalSeen, Standst
 from tests.simulation.judges import judge
 from tests.simulation.outcome import Outcome
 from tests.simulation.program import GROUP, STEPS
-from tests.simulation.story import IncidentKind
 from tests.simulation.telling import in_order, tell
 
 if TYPE_CHECKING:
@@ -96,28 +91,6 @@ def _close_jobs(run: "Run") -> None:
             )
         )
         run.ledger.counters["sends"] += 1
-
-
-async def change_jobs(run: "Run", kind: IncidentKind) -> bool:
-    """Do what ``jobs cancel`` or ``jobs retry`` does with the file, in a thread; return whether it could."""
-    path = run.world.directory / DATABASE
-    retries = kind is IncidentKind.CONTROL_JOBS_RETRY
-
-    def change_them() -> list[int]:
-        with JobReader.open(path) as reader:
-            wanted = {"state": ["failed"] if retries else ["queued", "running"]}
-            numbers = [job.id for job in reader.jobs(wanted)]
-        outcomes = change(path, numbers if retries else numbers[:1], Retried() if retries else Cancelled())
-        return [each[1].id for each in outcomes if isinstance(each, tuple) and each[0] != each[1]]
-
-    try:
-        changed = await anyio.to_thread.run_sync(change_them)
-    except (StorageError, OSError, sqlite3.ProgrammingError):  # the last: a kill has closed what is on the disk
-        return False
-    for job in run.ledger.evidence.jobs:
-        if job.number in changed and not retries:
-            job.cancelled = run.ledger.now
-    return True
 
 
 def standstill(run: "Run", detail: str) -> None:

@@ -145,6 +145,22 @@ class SimulatedLoop(base_events.BaseEventLoop):
         """Wait for a connection at a listening socket."""
         return await self.network.accept(sock), ("127.0.0.1", 0)
 
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Call something when a Unix socket has become readable."""
+        fd.watch("read", callback, args)
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Call it no more."""
+        return bool(fd.unwatch("read"))
+
+    def add_writer(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Call something when a Unix socket takes more."""
+        fd.watch("write", callback, args)
+
+    def remove_writer(self, fd: Any) -> bool:
+        """Call it no more."""
+        return bool(fd.unwatch("write"))
+
     async def sock_connect(self, sock: Any, address: Any) -> None:
         """Fill the queue of a socket that drops packets."""
 

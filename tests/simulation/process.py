@@ -42,6 +42,11 @@ WORLD = SimulatedProcess("")
 """What is outside of all machines: the network, and who injects faults."""
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether a simulated process of this number runs."""
+    return any(each.pid == pid and each.alive for each in _processes.values())
+
+
 def current() -> SimulatedProcess:
     """Return the process whose code runs."""
     return _processes[scheduler_now().process]

@@ -73,6 +73,7 @@ def count(run: "Run", process: "SimulatedProcess") -> dict[str, int]:
         "tasks": sum(task.get_name() != process.name for task in world.tasks_of(process)),
         "timers": len(world.loop.timers_of(process)),
         "links": sum(not end.closing for end in links),
+        "sockets": len(world.sockets.of(process)),
         "threads": sum(not name.startswith(POOLS) for name in threads),
     }
     if DESCRIPTORS.is_dir():

@@ -30,6 +30,7 @@ from adapters.telegram import Datacenter
 from engine.console import logs
 from engine.fleet.credentials_watch import CredentialsWatch
 from tests.simulation import datacenter, inspection, resources
+from tests.simulation.commands import Commands
 from tests.simulation.disk_troubles import DiskTroubles
 from tests.simulation.entropy import VirtualClock
 from tests.simulation.evidence import AccountPromise, CommandSeen, Ending, EngineLife, Promises, Standing, UpdateSeen
@@ -39,7 +40,7 @@ from tests.simulation.loop import NothingLeft
 from tests.simulation.outcome import Outcome
 from tests.simulation.process import WORLD, SimulatedProcess
 from tests.simulation.program import GROUP, Program
-from tests.simulation.story import IncidentKind, Story
+from tests.simulation.story import Story
 from tests.simulation.threads import Deadlock, Scheduler
 from tests.simulation.world import World, install_connections, install_processes
 
@@ -64,8 +65,7 @@ class Run:
     sandbox: Sandbox = field(init=False)
     program: Program = field(init=False)
     disk: DiskTroubles = field(init=False)
-    control: Any = None
-    """The handlers of commands of the engine that runs."""
+    commands: Commands = field(init=False)
     process: SimulatedProcess | None = None
     life: EngineLife | None = None
     pause: float = 1.0
@@ -143,6 +143,7 @@ class Run:
         self.disk = DiskTroubles(self.world)
         self.program = Program(self.story, self.ledger, path, datacenters)
         self.ledger.evidence.promises = promises_of(path)
+        self.commands = Commands(self)
 
     # --- lives of the engine ---
 
@@ -204,7 +205,7 @@ class Run:
         process.context.copy().run(session_writer.shared.drain, session_writer.EXIT_TIMEOUT)
         if self.life is not None and self.life.ending is Ending.STOPPED:
             resources.note_end(self, process, self.life.number)
-        self.program.engine = self.control = None
+        self.program.engine = None
         self.disk.dies()
         self.world.kill(process)
 
@@ -215,7 +216,9 @@ class Run:
             return
         life.ended, life.ending = self.ledger.now, Ending.POWER_CUT if power else Ending.KILLED
         self.ledger.counters[f"life.{life.ending}"] += 1
-        self.program.engine = self.control = None
+        self.program.engine = None
+        if power:
+            self.commands.lose_power()
         self.disk.dies()
         self.world.kill(process, power=power)
         self.pause = pause
@@ -252,44 +255,6 @@ class Run:
     async def in_datacenter(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run something as code of the datacenter."""
         return await self.world.start(self.world.datacenter, work())  # type: ignore[no-any-return]
-
-    async def in_engine(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """Run something as code of the engine; return None if it was killed meanwhile, or does not run."""
-        process, over = self.process, self._over
-        if process is None or not process.alive or over.is_set():
-            return None
-        task = self.world.start(process, work())
-        done = anyio.Event()
-        task.add_done_callback(lambda _: done.set(), context=WORLD.context)
-        async with anyio.create_task_group() as either:
-            for event in (done, over):
-                either.start_soon(_cancel_after, event, either.cancel_scope)
-        if not task.done():
-            return None
-        return task.result()  # type: ignore[no-any-return]
-
-    async def command(self, what: str, account: str) -> bool:
-        """Give the running engine a command; return whether it was carried out."""
-        handlers = self.control
-        if handlers is None:
-            return False
-        outcome = await self.in_engine(lambda: getattr(handlers, what)(account))
-        return outcome is not None and bool(outcome.done)
-
-    async def change_jobs(self, kind: IncidentKind) -> None:
-        """Cancel the oldest job, or try the failed ones again, as ``jobs cancel`` and ``jobs retry`` do."""
-        number = self.ledger.counters["commands"] = self.ledger.counters["commands"] + 1
-        process = SimulatedProcess(f"command {number}")
-        seen = CommandSeen(at=self.ledger.now, what=kind.value.partition(".")[2].replace("_", " "))
-        self.ledger.evidence.commands.append(seen)
-        seen.ok = await self.world.start(process, inspection.change_jobs(self, kind))
-        seen.answered = self.ledger.now
-        if (handlers := self.control) is not None:
-
-            async def look() -> None:
-                handlers.jobs_changed()
-
-            await self.in_engine(look)
 
     async def _send_updates(self, number: int, name: str) -> None:
         for index, at in enumerate(self.story.arrivals(number), 1):
@@ -335,11 +300,6 @@ class Run:
             )
 
 
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
-
-
 def _sync(directory: Path) -> None:
     """Let no power cut take what the operator had long before the story begins."""
     for path in (*directory.iterdir(), directory):
@@ -366,22 +326,6 @@ def promises_of(path: Path) -> Promises:
     )
 
 
-@define(eq=False)
-class SimulatedControl:
-    """Stands where the socket for commands is: a command of the story calls its handlers directly."""
-
-    path: Path
-    commands: Any
-
-    async def run(self) -> None:
-        """Let the story find the handlers."""
-        _present[0].control = self.commands
-        await anyio.sleep_forever()
-
-
-_present: list[Run] = []
-
-
 def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     """Run a story to its end; see the module."""
     directory = _make_directory()
@@ -394,19 +338,18 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     network.on_attempt, network.on_open, network.on_end = ledger.attempt, ledger.opened, ledger.ended
     datacenter.install(network, ledger)
     _calm()
-    engine_module.ControlServer = SimulatedControl  # type: ignore[misc,assignment]
     logs.configure()
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     root.addHandler(LogCapture(ledger))
     gc.disable()
     playing = Run(story, world, ledger)
-    _present.append(playing)
     loop = world.loop
     loop.set_exception_handler(ledger.on_loop_error)
     asyncio.set_event_loop(loop)
     world.disk.install()
     install_connections()
+    world.sockets.install()
     try:
         try:
             loop.run_until_complete(playing.main())
@@ -422,6 +365,7 @@ SLOWER = {
     "engine.work.dispatcher": {"TICK_SECONDS": 30.0},
     "engine.app.locks": {"LOOK_EVERY": 60.0},
     "engine.fleet.clock_watch": {"CHECK_EVERY": 20.0},
+    "engine.control.server": {"CHECK_EVERY": 60.0},
     "adapters.sqlite.queue": {"_IDLE_SECONDS": 60.0},
 }
 """What looks again and again without an occasion does so less often here: else a day would cost minutes."""

@@ -33,7 +33,8 @@ def tell(evidence: Evidence, story: Story, epoch: float) -> Iterator[Happening]:
         whom = f" {command.account}" if command.account else ""
         yield Happening(command.at, "program", f"{command.what}{whom}", "engine")
         if not command.ok:
-            yield Happening(command.answered or command.at, "engine", f"refuses: {command.what}{whom}", "program")
+            text = f"has not done it: {command.said or 'nobody knows why'}"
+            yield Happening(command.answered or command.at, "engine", text, "program")
     for write in evidence.writes:
         if write.acknowledged is not None and write.kind in ("job", "checkpoint"):
             text = f"says that {write.kind} {write.key} is on the disk: {write.value}"

@@ -27,7 +27,7 @@ WARM_UP: Final = 5
 """Runs before the first that counts: what is imported late, or kept, is then the same for each seed."""
 POINTS: Final = ("adapters.sqlite", "adapters.session", "engine.console.log_thread", "engine.work.stall")
 """What is interrupted between two statements, too."""
-STORIES: Final = ("thread_stories", "thread_sessions", "thread_logs")
+STORIES: Final = ("thread_stories", "thread_sessions", "thread_logs", "socket_programs")
 """The modules of programs that use the product."""
 
 

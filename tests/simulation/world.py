@@ -17,9 +17,10 @@ from tests.simulation.disk_connections import DiskConnection
 from tests.simulation.entropy import VirtualClock
 from tests.simulation.loop import SimulatedLoop, run_in
 from tests.simulation.network import Network
-from tests.simulation.process import SimulatedProcess, current
+from tests.simulation.process import SimulatedProcess, current, is_alive
 from tests.simulation.thread_database import SwitchingConnection
 from tests.simulation.threads import Scheduler
+from tests.simulation.unix_sockets import UnixSockets
 
 
 @define(eq=False)
@@ -33,6 +34,7 @@ class World:
     network: Network = field(init=False)
     loop: SimulatedLoop = field(init=False)
     disk: Disk = field(init=False)
+    sockets: UnixSockets = field(init=False)
     datacenter: SimulatedProcess = field(factory=lambda: SimulatedProcess("datacenter"))
     _graveyard: list[Any] = field(factory=list)
     """What dead processes had: collecting it would run their cleanup, which no dead process does."""
@@ -40,6 +42,7 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.random("network"))
         self.loop = SimulatedLoop(self.network, self.threads)
+        self.sockets = UnixSockets(self.loop)
         self.disk = Disk(self.directory, self.random("disk"))
         self.disk.lock = nullcontext()  # one thread runs all, and none may be interrupted inside of SQLite
         self.clock.is_elsewhere = lambda: current() is self.datacenter
@@ -61,13 +64,18 @@ class World:
         """End a process at once, as ``kill -9`` does, or with ``power`` its machine, as a power cut does."""
         if not self.disk.is_frozen:  # it may have been stopped at a write
             (self.disk.power_cut if power else self.disk.kill)()
+        self.end(process, silently=power)
+        drop_locks(self.threads)
+        self.disk.restore()
+
+    def end(self, process: SimulatedProcess, *, silently: bool = False) -> None:
+        """End a process at once that has no file open and holds no lock."""
         process.alive = False
         self._graveyard += self.tasks_of(process)
         self.loop.forget(process)
         self._graveyard += self.threads.kill(process.name)
-        self.network.process_died(process, silently=power)
-        drop_locks(self.threads)
-        self.disk.restore()
+        self.network.process_died(process, silently=silently)
+        self.sockets.process_died(process)
 
     def tasks_of(self, process: SimulatedProcess) -> "list[asyncio.Task[Any]]":
         """Return the tasks of a process that are not done."""
@@ -104,5 +112,9 @@ def drop_locks(threads: Scheduler) -> None:
 
 def install_processes() -> None:
     """Give each process its own number, and its own worker threads: those of a dead one answer nobody."""
+    from adapters.system import kernel_locks  # after ``install``
+
+    real = kernel_locks.is_alive
     os.getpid = lambda: current().pid
+    kernel_locks.is_alive = lambda number: is_alive(number) or real(number)
     setattr(RunVar, "_current_vars", property(lambda _: current().run_vars))  # noqa: B010  # read-only to mypy

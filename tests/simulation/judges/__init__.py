@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.simulation.evidence import Evidence, Verdict
+from tests.simulation.judges.commands import commands_are_answered, paused_stays_paused
 from tests.simulation.judges.durability import acknowledged_is_kept
 from tests.simulation.judges.keys import dead_keys_are_silent, one_link_for_each_key
 from tests.simulation.judges.pace import backoff_is_a_floor, fleet_keeps_its_rate, floods_are_floors, no_storm
@@ -28,6 +29,8 @@ JUDGES: Final[tuple[Judge, ...]] = (
     acknowledged_is_kept,
     sent_once,
     jobs_end,
+    commands_are_answered,
+    paused_stays_paused,
     heard_once,
     followed_once,
     fleet_keeps_its_rate,

@@ -50,7 +50,7 @@ def _restless(evidence: Evidence, at: Standing) -> str | None:
     if at.state == "paused":
         mine = [each for each in evidence.commands if concerns(each.account, at.account)]
         # A pause without an answer counts, too: the engine may have stored it before it died.
-        last = [each.what for each in mine if each.ok or each.what == "pause"]
+        last = [each.what for each in mine if each.ok or (each.unknown and each.what == "pause")]
         paused = [what for what in last if what in ("pause", "resume")][-1:] == ["pause"]
         return None if paused else "it is paused, and no command paused it last"
     if not (at.state == "auth_failed" or at.parked):
