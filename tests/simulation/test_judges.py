@@ -8,6 +8,7 @@ import pytest
 
 from states import Entry, Policy
 from states.events import Started
+from tests.simulation import test_commands
 from tests.simulation.evidence import (
     CommandSeen,
     Complaint,
@@ -311,6 +312,7 @@ BROKEN: dict[Change, str] = {
     _late_error: "the log is clean",
     _bug: "the log is clean",
     _never_retrieved: "the log is clean",
+    **test_commands.BROKEN,
 }
 """What breaks a promise, and the judge that condemns it."""
 
