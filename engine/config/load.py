@@ -134,19 +134,19 @@ def _structure(plain: dict[str, Any], folder: Path, sessions: SessionPaths) -> t
         return None, error.problems
 
 
-def read_document(path: Path) -> Document:
-    """Return the YAML document in a file. Raises ``ConfigError``."""
+def read_document(path: Path, what: str = "config") -> Document:
+    """Return the YAML document in a file; ``what`` it is, is in sentences. Raises ``ConfigError``."""
     problem: Problem
     try:
         with os.fdopen(open_input(path, PIPE_TIMEOUT), "rb") as file:
             data = file.read(MAX_SIZE + 1)
         if len(data) <= MAX_SIZE:
             return read_yaml(data.decode("utf-8-sig"))
-        problem = Problem((), f"the file is larger than {MAX_SIZE:,} bytes, the most that a config may have; split it")
+        problem = Problem((), f"the file is larger than {MAX_SIZE:,} bytes, the most that a {what} may have; split it")
     except FileNotFoundError:
-        problem = Problem((), "there is no such file; give the path of the config, or write one there")
+        problem = Problem((), f"there is no such file; give the path of the {what}, or write one there")
     except IsADirectoryError:
-        problem = Problem((), "this is a directory; give the path of the config file in it")
+        problem = Problem((), f"this is a directory; give the path of the {what} file in it")
     except OSError as error:
         problem = Problem(
             (), f"the file cannot be read ({error.strerror}); see to its permissions, or give another path"
@@ -154,7 +154,7 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         problem = Problem((), "the file is not UTF-8; save it as UTF-8", error.object.count(b"\n", 0, error.start) + 1)
     except ValueError:
-        problem = Problem((), "a file cannot have this name; give the path of the config")
+        problem = Problem((), f"a file cannot have this name; give the path of the {what}")
     except Unreadable as error:
         problem = error.problem
     # Raised here, because inside `except` it would keep the first error as its context, and with it the content read.

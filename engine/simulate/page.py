@@ -24,6 +24,8 @@ LEAST_COLUMNS: Final = 20
 MOST_COLUMNS: Final = 160
 FULL, HALF, EMPTY = "█", "▄", " "
 MAX_FAULTS_SHOWN: Final = 40
+NOTHING: Final = "–"
+"""Stands in the table where there is no value."""
 TABLE_COLUMNS: Final = 78
 """What the table of faults needs."""
 
@@ -107,7 +109,8 @@ class Faults:
             if options.max_width >= TABLE_COLUMNS:
                 grid.add_row(f"{number}", plain(each.label), *values)
             else:
-                said = ", ".join(f"{title.lower()} {value}" for title, value in zip(titles, values, strict=True))
+                pairs = zip(titles, values, strict=True)
+                said = ", ".join(f"{title.lower()} {value}" for title, value in pairs if value != NOTHING)
                 yield plain(f"{number} {each.label}: {said}")
         if grid.rows:
             yield grid
@@ -117,9 +120,9 @@ class Faults:
 
 
 def _values(each: Recovery) -> list[str]:
-    lasts = "ever" if each.ends is None else seconds(each.ends - each.at) if each.ends > each.at else "–"
-    back = ("–" if after is None else f"+{seconds(after)}" for after in each.back)
-    return [seconds(each.at), lasts, f"{each.lost:,}", *back, f"{each.away:,}" if each.away else "–"]
+    lasts = "ever" if each.ends is None else seconds(each.ends - each.at) if each.ends > each.at else NOTHING
+    back = (NOTHING if after is None else f"+{seconds(after)}" for after in each.back)
+    return [seconds(each.at), lasts, f"{each.lost:,}", *back, f"{each.away:,}" if each.away else NOTHING]
 
 
 @frozen

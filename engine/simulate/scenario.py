@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 from adapters.sandbox.faults.kinds import FAULT_RULES, FaultKind
 from engine.config.document import Problem
-from engine.config.load import ConfigError, read_document
+from engine.config.load import ConfigError, line_of, read_document
 from engine.config.reader import Faulty, Reader
 from engine.config.values import (
     one_of,
@@ -116,7 +116,7 @@ class SimulatedScenario:
 
 def load_scenario(path: Path) -> SimulatedScenario:
     """Return the scenario in a file. Raises ``ConfigError`` with all problems at once."""
-    document = read_document(path)
+    document = read_document(path, "scenario")
     problems, found = list(document.problems), None
     if not problems:
         try:
@@ -215,8 +215,8 @@ def disturbances_of(
             members = sorted(found)
         made.append(_make(step, members))
     if problems:
-        document = read_document(path)
-        placed = [evolve(each, line=document.line(each.path)) for each in problems]
+        lines = [line_of(path, each.path) if path.is_file() else None for each in problems]  # a pipe is read once
+        placed = [evolve(each, line=line) for each, line in zip(problems, lines, strict=True)]
         raise ConfigError(path, [each.sentence(path.name) for each in placed])
     return made
 

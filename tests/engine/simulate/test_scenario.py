@@ -1,11 +1,13 @@
 """A scenario file: what is in it, whom a step is for, and a sentence for each mistake."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from adapters.sandbox.faults.kinds import FaultKind
-from engine.config.load import ConfigError
+from engine.config.load import ConfigError, read_document
 from engine.simulate.disturbances import MOMENTS, SHARED_KINDS, ModelKind
 from engine.simulate.driver import AccountModel
 from engine.simulate.scenario import allowed, built_in, disturbances_of, load_scenario
@@ -53,6 +55,21 @@ def test_an_account_or_a_proxy_that_is_not_there_is_named(tmp_path: Path, step: 
     path = written(tmp_path, step)
     with pytest.raises(ConfigError, match=r"News 1|socks5://10.0.0.1:1080"):
         disturbances_of(load_scenario(path).scenario, OWN, count=3, seed=0, path=path)
+
+
+def test_a_pipe_is_not_read_again_for_the_place_of_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more comes out of it, so the sentence is without a line; it says what is wrong nevertheless."""
+    steps = load_scenario(written(tmp_path, '{at: 1s, do: reset, account: "New 1"}')).scenario
+    os.mkfifo(tmp_path / "pipe.yaml")
+    monkeypatch.setattr(sys.modules[read_document.__module__], "PIPE_TIMEOUT", 0.01)
+    with pytest.raises(ConfigError, match="no account is named like that"):
+        disturbances_of(steps, OWN, count=3, seed=0, path=tmp_path / "pipe.yaml")
+
+
+def test_a_scenario_that_is_not_there_is_not_called_a_config(tmp_path: Path) -> None:
+    """The sentence says what to give."""
+    with pytest.raises(ConfigError, match="give the path of the scenario"):
+        load_scenario(tmp_path / "nowhere.yaml")
 
 
 def test_every_kind_can_be_written(tmp_path: Path) -> None:

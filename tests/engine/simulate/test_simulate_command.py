@@ -91,6 +91,14 @@ def test_it_can_be_read_in_any_environment(config: Path, environment: dict[str, 
     assert "\\u" not in done.stdout
 
 
+def test_a_sentence_leaves_out_what_there_is_not(config: Path) -> None:
+    """On a narrow terminal a moment has no 'for', and a fleet that is back no 'away'."""
+    done = run(config, "--for", "10m", "--scenario", str(config.with_name("outage.yaml")), COLUMNS="40")
+    said = " ".join(done.stdout.split())
+    assert "2 reset, News *: at 5 min, lost 2, 50% back" in said
+    assert "–" not in said
+
+
 def test_the_picture_is_valid_and_loads_nothing(config: Path, tmp_path: Path) -> None:
     """It is SVG, with the charts' names and what went wrong."""
     picture = tmp_path / "outage.svg"
