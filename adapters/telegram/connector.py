@@ -87,7 +87,14 @@ class TelegramConnector:
 
     @inbox.default
     def _make_inbox(self) -> Inbox:
-        return Inbox(self.name)
+        inbox = Inbox(self.name)
+        inbox.note_handled = self._write_states
+        return inbox
+
+    def _write_states(self) -> None:
+        """Have the file say how far updates were handled: a process that dies in an outage repeats none of them."""
+        if self.memory.session is not None:
+            self.memory.session.write_states(self.inbox)
 
     @property
     def label(self) -> str:
@@ -120,7 +127,7 @@ class TelegramConnector:
         """
         if self.memory.session is None:
             return
-        self.memory.session.write_states(self.inbox)
+        self._write_states()
         try:
             await self.memory.session.release()
         except StorageError as exc:

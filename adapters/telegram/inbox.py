@@ -57,6 +57,8 @@ class Inbox:
     _delivering: bool = field(default=False, init=False)
     failures: int = field(default=0, init=False)
     """How often a handler has failed."""
+    note_handled: Callable[[], None] = field(default=lambda: None, init=False)
+    """Called when no handler runs any more and there is no client, which would look for itself."""
 
     def on(self, handler: Handler, event: Any) -> None:
         """Call ``handler`` with such events, with each client from the next one on."""
@@ -195,6 +197,8 @@ class Inbox:
         del self._running[number]  # not when cancelled: then the update was not handled
         if not self._running:
             self._wake()
+            if self.client is None:
+                self.note_handled()
 
     def _wake(self) -> None:
         if self._changed is not None:

@@ -167,6 +167,26 @@ async def test_the_file_is_at_most_a_moment_behind(harness: DatacenterHarness) -
             assert await harness.pts_in_file(account, 2) == 2
 
 
+async def test_the_file_is_not_behind_in_an_outage(harness: DatacenterHarness) -> None:
+    """A handler that ends while no client is connected counts in the file at once: a crash then repeats nothing."""
+    async with harness as dc:
+        account = harness.connector()
+        begun, ended = anyio.Event(), anyio.Event()
+
+        async def slow(_: Any) -> None:
+            begun.set()
+            await ended.wait()
+
+        account.on(slow, events.NewMessage())
+        async with delivering(account):
+            async with linked(account):
+                await dc.push(PHONE, "one")
+                with anyio.fail_after(TIMEOUT):
+                    await begun.wait()
+            ended.set()
+            assert await harness.pts_in_file(account, 2) == 2
+
+
 async def test_a_handler_s_exception_is_its_own(harness: DatacenterHarness) -> None:
     """An exception in a handler is logged; the next message and the other handlers know nothing of it."""
     async with harness as dc:
