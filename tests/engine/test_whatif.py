@@ -94,6 +94,11 @@ def test_a_narrow_terminal_gets_every_figure(
         assert words in said
 
 
+def test_the_network_probe_is_among_what_is_not_known(directory: Path, run: Run) -> None:
+    """With other waits it asks at other times, and nobody knows what it would have found."""
+    assert any("network probe" in sentence for sentence in answer(run)["unknown"])
+
+
 def test_averages_of_counts_are_exact(directory: Path, run: Run) -> None:
     """Ten runs of the same peak have this peak on average, and not a little less."""
     peak = answer(run, "--draws", "10")["settings"][0]["attempts_per_minute"]
