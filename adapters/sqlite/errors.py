@@ -138,13 +138,24 @@ def naming_file(path: Path) -> Iterator[None]:
 def translating_errors(
     path: Path, kinds: tuple[type[sqlite3.Error] | type[OSError], ...] = (sqlite3.Error,)
 ) -> Iterator[None]:
-    """Turn errors of these ``kinds`` into ``DatabaseUnusable``; those that mean a bug stay as they are."""
+    """Turn errors of these ``kinds`` into ``DatabaseUnusable``; those that mean a bug stay as they are.
+
+    For the databases of this program: the version of their schema was read, so a table that is not there was taken.
+    """
     try:
         yield
     except kinds as exc:
-        if (error := unusable(path, exc)) is None:
+        if (error := _table_taken(path, exc) or unusable(path, exc)) is None:
             raise
         raise error from exc
+
+
+def _table_taken(path: Path, exc: BaseException) -> DatabaseUnusable | None:
+    """Return the error for a table that is not there, for which SQLite has no code of its own."""
+    if not isinstance(exc, sqlite3.OperationalError) or not str(exc).startswith("no such table: "):
+        return None
+    meaning, detail = _meanings()[sqlite3.SQLITE_CORRUPT], f"the database is damaged ({exc})"
+    return DatabaseUnusable(f"{path}: {detail}; {meaning.advice}", meaning.event(detail=detail))
 
 
 def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | None:

@@ -1,5 +1,6 @@
 """``log replay``."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -157,6 +158,8 @@ def as_text(report: ReplayReport) -> str:
             f"   {one_line(str(found.replay))}",
             f"   Before it, these agree: {counted}. 'log explain {found.seq}' shows the record.",
         ]
+    elif found.field == "seq":
+        lines += [f"❌ Record {found.seq} is missing from the journal.", f"   Before it, these agree: {counted}."]
     else:
         lines += [
             f"❌ Record {found.seq} of {one_line(found.account)} is not what the rules make of it. {found.field}:",
@@ -174,7 +177,9 @@ def as_text(report: ReplayReport) -> str:
 
 
 def _to_json(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as JSON has it, which has no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, bool | int | float | str):
         return str(value) if isinstance(value, str) else value
     return list(value) if isinstance(value, tuple) and all(isinstance(item, str) for item in value) else str(value)

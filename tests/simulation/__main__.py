@@ -9,6 +9,7 @@ import threading
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
+from tempfile import TemporaryFile
 
 EXAMPLES = """\
 examples:
@@ -47,19 +48,19 @@ def _parsed(words: list[str]) -> Namespace:
     parser.add_argument("--first", type=int, default=1, metavar="N", help="the first seed (1)")
     parser.add_argument("--hours", type=_hours, default=24.0, metavar="H", help="virtual hours of each seed (24)")
     parser.add_argument("--jobs", type=_positive, default=2, metavar="N", help="runs at the same time (2)")
-    parser.add_argument("--budget", type=float, metavar="MIN", help="begin no other seed after so many minutes")
+    parser.add_argument("--budget", type=_above_0, metavar="MIN", help="begin no other seed after so many minutes")
     parser.add_argument(
-        "--patience", type=float, default=300.0, metavar="S", help="real seconds that a run may take (300)"
+        "--patience", type=_above_0, default=300.0, metavar="S", help="real seconds that a run may take (300)"
     )
     parser.add_argument("--twice", action="store_true", help="run each seed two times and compare the journals")
     parser.add_argument(
-        "--out", type=Path, default=Path(".simulation"), metavar="DIR", help="where findings go (.simulation)"
+        "--out", type=_directory, default=".simulation", metavar="DIR", help="where findings go (.simulation)"
     )
     parser.add_argument(
-        "--shrink", type=int, default=5, metavar="N", help="shrink so many failures of different kinds (5)"
+        "--shrink", type=_count, default=5, metavar="N", help="shrink so many failures of different kinds (5)"
     )
     parser.add_argument(
-        "--shrink-minutes", type=float, default=10.0, metavar="MIN", help="for each at most so long (10)"
+        "--shrink-minutes", type=_above_0, default=10.0, metavar="MIN", help="for each at most so long (10)"
     )
     return parser.parse_args(words)
 
@@ -70,11 +71,36 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _hours(text: str) -> float:
+def _count(text: str) -> int:
+    return 0 if text == "0" else _positive(text)
+
+
+def _number(text: str) -> float:
     try:
-        hours = float(text)
+        return float(text)
     except ValueError:
-        hours = 0.0
+        return 0.0
+
+
+def _above_0(text: str) -> float:
+    if not 0 < _number(text) < float("inf"):
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
+    return _number(text)
+
+
+def _directory(text: str) -> Path:
+    """Return a directory that can be written, which is found out now: a swarm may end a night later."""
+    path = Path(text)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise ArgumentTypeError(f"{text!r} cannot be written: {error.strerror}") from None
+
+
+def _hours(text: str) -> float:
+    hours = _number(text)
     if not 0 < hours <= 24 * 365:
         raise ArgumentTypeError(f"{text!r} is not a number of hours above 0")
     return hours

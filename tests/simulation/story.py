@@ -18,6 +18,7 @@ from attrs import field, frozen
 from adapters.sandbox.faults.kinds import FAULT_RULES, FaultKind
 
 MAX_ACCOUNTS: Final = 10
+MAX_HOURS: Final = 24 * 365
 HOUR: Final = 3600.0
 DAY: Final = 24 * HOUR
 
@@ -143,7 +144,7 @@ FOR_ALL: Final = frozenset(
 class Incident:
     """One thing that goes wrong, or is done to the engine. What ``value`` is, its kind says."""
 
-    at: float
+    at: float = field(validator=attrs.validators.ge(0))
     """Virtual seconds since the beginning of the story."""
     kind: IncidentKind
     seconds: float = 0.0
@@ -229,7 +230,7 @@ class Story:
 
     seed: int
     """Everything that the story does not say is drawn from it: latencies, interleavings, keys, arrivals."""
-    hours: float
+    hours: float = field(validator=[attrs.validators.gt(0), attrs.validators.le(MAX_HOURS)])
     accounts: int = field(default=1, validator=[attrs.validators.ge(1), attrs.validators.le(MAX_ACCOUNTS)])
     settings: Mapping[str, Any] = field(factory=dict)
     """Values of the config that differ from its defaults, by their dotted paths: ``states.healthy.probe_every``."""
@@ -286,8 +287,11 @@ class Story:
     def load(cls, text: str) -> "Story":
         """Return the story that ``dump`` wrote. Raises ValueError, with what is wrong, for other text."""
         try:
-            return _CONVERTER.structure(json.loads(text), cls)
-        except (BaseExceptionGroup, TypeError) as error:
+            found = json.loads(text)
+            if not isinstance(found, dict):
+                raise TypeError(f"an object is expected, and not {type(found).__name__}")
+            return _CONVERTER.structure(found, cls)
+        except (BaseExceptionGroup, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"This is no story: {'; '.join(_reasons(error))}.") from None
 
 

@@ -145,11 +145,39 @@ def test_the_commit_says_whether_files_differ_from_it() -> None:
     assert 7 <= len(commit_of()) <= 13
 
 
-def test_a_story_that_cannot_be_read_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "text",
+    ['{"seed": "x"}', "[1]", "null", "[" * 100_000, '{"seed": 1, "hours": 1, "workload": []}']
+    + [f'{{"seed": 1, "hours": {hours}}}' for hours in ("-5", "0", "NaN", "1e308")]
+    + ['{"seed": 1, "hours": 1, "incidents": [{"at": -1, "kind": "process.kill"}]}'],
+    ids=range(10),
+)  # fmt: skip
+def test_a_story_that_cannot_be_read_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
     """No traceback for a wrong file."""
-    (tmp_path / "x.json").write_text('{"seed": "x"}')
+    (tmp_path / "x.json").write_text(text)
     assert main(["--story", str(tmp_path / "x.json")]) == 2
     assert "x.json cannot be run" in capsys.readouterr().err
+
+
+def test_where_findings_cannot_be_written_nothing_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A swarm of a night must not lose what it found because its directory is a file."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        main(["--seeds", "1", "--out", str(tmp_path / "file" / "out")])
+    assert ended.value.code == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--budget", "--patience", "--shrink-minutes"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
+def test_a_time_is_above_0(tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    """With no time at all no seed would be run, and a swarm of none would pass."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--seeds", "1", "--out", str(tmp_path), option, value])
+    assert ended.value.code == 2
+    assert "is not a number above 0" in capsys.readouterr().err
 
 
 def test_ctrl_c_gives_the_summary_so_far(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
   const data = machine.data;
   let policy = 0, walk = [], wholePath = false, written = null, writing = 0;
   const seen = new Map(); // which decision of each property was shown last
+  let counted = null; // the policy whose configurations and decisions are counted on the page
 
   const at = () => walk.length ? walk[walk.length - 1].to : 0;
 
@@ -264,6 +265,8 @@
   }
 
   function drawJumps() {
+    counted = policy;
+    seen.clear();
     const of = machine.policy(policy);
     $("to-state").replaceChildren(...data.states.map((state) =>
       make("button", { type: "button", click: () => toState(state.name) }, badge(state.name))));
@@ -279,6 +282,7 @@
   function draw() {
     wholePath = false;
     $("policy").value = policy;
+    if (counted !== policy) drawJumps(); // a link and the browser's way back change the policy, too
     $("back").disabled = $("anew").disabled = walk.length === 0;
     drawPicture();
     drawHere();
@@ -332,7 +336,7 @@
 
   $("policy").replaceChildren(...data.policies.map((each, number) =>
     make("option", { value: number }, each.name.replaceAll("_", " "))));
-  $("policy").addEventListener("change", () => { policy = Number($("policy").value); seen.clear(); drawJumps(); go([]); });
+  $("policy").addEventListener("change", () => { policy = Number($("policy").value); go([]); });
   $("rules").replaceChildren(...data.rules.map((rule) => make("option", { value: rule.name })));
   $("about").replaceChildren(...prose(data.about));
   $("anew").addEventListener("click", () => go([]));
@@ -354,6 +358,5 @@
   window.addEventListener("hashchange", readAddress);
   readAddress();
   if (written === null) draw();
-  drawJumps();
   document.documentElement.dataset.ready = "yes";
 })();

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.sqlite import JournalReader, JournalWriter
+from adapters.sqlite import DatabaseUnusable, JournalReader, JournalWriter
 from adapters.sqlite.renames import Rename, rename
 from engine.cli.log_follow import FollowedJournal
-from engine.cli.log_replay import follow_until_incident
+from engine.cli.log_replay import as_data, as_text, follow_until_incident
 from engine.journal.watch import Incident
 from states import Event, Policy
 from states.events import Closed, Connected, Elapsed, NetworkLost, ProbeAnswered, Stable, Started, StopRequested
@@ -222,6 +222,31 @@ async def test_the_file_is_replaced_by_another(
     (tmp_path / "copy.db").replace(scene.path)
     checked(followed)
     assert "Another database has the name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table", ["journal", "snapshots", "lives"])
+async def test_a_table_is_taken_away(scene: Scene, followed: FollowedJournal, table: str) -> None:
+    """A database without one of its tables is damaged: one sentence, as of a file that is no database."""
+    await scene.again("One", *BEGINNING)
+    scene.change("PRAGMA foreign_keys = OFF", f"DROP TABLE {table}")
+    with pytest.raises(DatabaseUnusable, match=f"the database is damaged .no such table: .*{table}.; restore it"):
+        followed.step()
+
+
+async def test_a_missing_record_is_not_shown(scene: Scene, followed: FollowedJournal) -> None:
+    """What is said of it claims neither an account nor that another command shows it."""
+    await scene.go_on("One", *OUTAGE)
+    scene.change("DELETE FROM journal WHERE seq = 9")
+    text = as_text(followed.report(incident_of(followed)))
+    assert text.startswith("❌ Record 9 is missing from the journal.\n")
+    assert "explain" not in text
+
+
+async def test_an_infinite_number_is_json(scene: Scene, followed: FollowedJournal) -> None:
+    """A row may hold infinity, which JSON has not: whoever reads the lines must be able to."""
+    await scene.go_on("One", *OUTAGE)
+    scene.change("UPDATE journal SET at = 9e999 WHERE seq = 10")
+    json.dumps(as_data(followed.report(incident_of(followed))), allow_nan=False)
 
 
 async def test_accounts_change_their_names(scene: Scene, followed: FollowedJournal) -> None:

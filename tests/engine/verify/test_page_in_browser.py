@@ -353,6 +353,19 @@ def test_the_browsers_own_back_goes_back(tab: BrowserTab) -> None:
     tab.wait("document.querySelectorAll('#path li').length === 2")
 
 
+def test_another_policy_has_its_own_counts(tab: BrowserTab, url: str) -> None:
+    """The link and the browser's way back that change the policy show how much there is under that one."""
+    counts = "document.querySelector('#size').textContent + document.querySelector('#properties').textContent"
+    shown = {}
+    for policy in ("keep_trying", "park"):
+        tab.open(f"{url}#{LAW}/{policy}/Started.one")
+        shown[policy] = tab.run(counts)
+    assert shown["keep_trying"] != shown["park"]
+    tab.run(f"location.hash = '#{LAW}/keep_trying/Started.one'")
+    tab.wait("document.querySelector('#policy').value === '0'")
+    assert tab.run(counts) == shown["keep_trying"]
+
+
 ANEW = ", so the walk begins anew."
 
 
