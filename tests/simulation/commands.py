@@ -7,7 +7,6 @@ known to the engine alone.
 import random
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -119,9 +118,11 @@ class Commands:
 
         def work() -> None:
             self._have_engine_look(seen)
-            with suppress(StorageError, OSError, sqlite3.ProgrammingError):  # a kill has closed what is on the disk
+            try:
                 self._change_jobs(retries=kind is IncidentKind.CONTROL_JOBS_RETRY)
                 seen.ok = True
+            except (StorageError, OSError, sqlite3.ProgrammingError) as exc:  # a kill has closed what is on the disk
+                seen.said = f"the jobs cannot be changed ({type(exc).__name__})"
             self._have_engine_look(seen)
 
         await self._run_client(work, seen)
