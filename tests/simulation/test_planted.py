@@ -73,3 +73,26 @@ def test_a_planted_defect_is_found() -> None:
     with copied_tree(defect.file) as tree, copied_tree() as clean:
         assert {judge for judge, _ in tree.verdicts(CUT)} == {"nothing acknowledged is lost"}
         assert clean.verdicts(CUT) == []
+
+
+LEFT = """{"seed": 1, "hours": 0.2, "incidents": [{"at": 300, "kind": "network.reset", "account": 1}]}"""
+FORGOTTEN = """{"seed": 1, "hours": 1.5, "incidents": [{"at": 350, "kind": "network.reset", "account": 1}],
+"workload": {"jobs": [{"at": 300, "kind": "steps", "account": 1, "seconds": 30, "steps": 3}]}}"""
+REVOKED = """{"seed": 1, "hours": 0.4, "incidents": [
+{"at": 300, "kind": "credentials.revoke", "account": 1, "seconds": 900, "value": "SESSION_REVOKED"},
+{"at": 301, "kind": "network.reset", "account": 1}]}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("patch", "story", "judge"),
+    [
+        ("41-closing-leaves-a-task", LEFT, "nothing is left behind"),
+        ("42-lost-run-is-forgotten", FORGOTTEN, "jobs come to their end"),
+        ("43-dead-key-counts-as-unexpected", REVOKED, "a dead key is not used"),
+    ],
+)
+def test_a_judge_has_what_it_needs_to_condemn(patch: str, story: str, judge: str) -> None:
+    """The world sees enough of a real run for the judge of this defect."""
+    with copied_tree(DIRECTORY / f"{patch}.patch") as tree:
+        assert judge in {each for each, _ in tree.verdicts(story)}
