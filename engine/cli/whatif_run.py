@@ -22,7 +22,8 @@ from engine.config import Config
 from engine.config.overrides import BadOverride, Changed, ConfigVariants, Override
 from engine.console.format import iso
 from engine.whatif.answer import Figure, LeastMost, Outcome, Recorded, WhatIf, unknowns
-from engine.whatif.past import Meter, PastBuilder
+from engine.whatif.happenings import Meter
+from engine.whatif.past import PastBuilder
 from states import State
 
 MAX_CANDIDATES: Final = 32

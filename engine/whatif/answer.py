@@ -8,7 +8,8 @@ from attrs import define, field, frozen
 
 from engine.config.types import Fleet
 from engine.fleet.stagger import AutoStagger
-from engine.whatif.past import Doubts, Meter, PastBuilder
+from engine.whatif.happenings import Meter
+from engine.whatif.past import Doubts, PastBuilder
 from engine.whatif.rerun import Rerun, Settings
 from engine.whatif.world import AccountWorld, worlds_of
 from states import Policy
@@ -103,7 +104,7 @@ class WhatIf:
         self.recorded = Recorded(
             fleet=total(meters.values()),
             accounts=meters,
-            peak=max(self.past.minutes.values(), default=0),
+            peak=max(self.past.outages.minutes.values(), default=0),
             again=sum(meter.seconds for meter in again.values()),
             misses={name: miss for name, miss in misses.items() if miss > 0},
         )
@@ -140,12 +141,12 @@ class WhatIf:
             pasts=self.past.accounts,
             worlds=self._worlds,
             routes=self.routes,
-            news=self.past.news,
+            news=self.past.outages.news,
             settings=settings,
             worst=worst,
             rng=rng,
             then=then,
-            latency=self.past.latency,
+            latency=self.past.outages.latency,
         )
 
     def _tell(self, _: float) -> None:

@@ -8,178 +8,23 @@ clock was set, what comes later is moved back by as much.
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import define, evolve, field, fields_dict, frozen
+from attrs import define, evolve, field
 
 from engine.journal.replay import Beginning, EventOf, UnreadableEvent
+from engine.whatif.happenings import AccountPast, Happening, LifeBegan, LifeEnded
+from engine.whatif.outages import KeptEvents, KnownPlace, OutageFinder
 from states import Entry, Event, Policy, Snapshot, State
-from states.events import EVENT_BY_NAME, ClockJumped, Connected, Failure, ServerFault, TimedOut
+from states.events import EVENT_BY_NAME, ClockJumped
 
-NEWS_OF_OTHERS: Final = 0.1
-"""Seconds after a connection of any account within which a ``NetworkRestored`` is taken for news of it."""
-TOGETHER: Final = 0.1
-"""Seconds within which accounts that hear the same have heard it together."""
-LONGEST_LATENCY: Final = 1000
-"""Milliseconds; a turn that came later had to be waited for."""
 LONGEST: Final = 1e11
 """Seconds beyond every time of a calendar; what is greater was not written by an engine."""
 STEP_BACK: Final = 1.0
 """Seconds by which a time may be before the one before it without that the clock was set."""
 
-KEPT: Final = ("what", "seconds", "request", "credentials", "held", "setting")
-"""The fields of events on which decisions depend."""
-NOT_KEPT: Final = {"detail": "", "chain": (), "link": 0, "via": ""}
-"""The others that are left out, and what stands in their place."""
-MAX_EVENTS: Final = 10_000
-"""Different events that are remembered; each flood wait can have a length of its own."""
-
-ATTEMPT: Final = (State.CONNECTING, State.RECONNECTING)
-WITH_LINK: Final = (State.HEALTHY, State.TIMEOUT)
-
 
 def is_time(value: float) -> bool:
     """Return whether a number can be a time or a duration: a spoilt row can have any other."""
     return -LONGEST < value < LONGEST
-
-
-@frozen
-class LifeBegan:
-    """A life began, or the journal's part of it did, at ``start``, whose times are of the clock that was never set.
-
-    ``event`` is what it began with; None where the journal has only what came later. ``follows`` says that nothing is
-    missing between the life before and this one.
-    """
-
-    at: float
-    policy: Policy
-    start: Snapshot
-    event: Event | None = None
-    follows: bool = False
-
-
-@frozen
-class LifeEnded:
-    """A life ended, by a stop or because its engine was gone."""
-
-    at: float
-
-
-@frozen
-class LinkLost:
-    """A link failed that had been proven. It was ``since`` then that nothing came through it any more.
-
-    ``silent`` says that only a probe without an answer has shown it, ``at - since`` after it was sent.
-    """
-
-    at: float
-    since: float
-    event: Event
-    silent: bool = False
-
-
-@frozen
-class SilenceLasted:
-    """A link that had fallen silent did not answer a probe either, by then."""
-
-    at: float
-
-
-@frozen
-class SilenceEnded:
-    """A link that had fallen silent answered."""
-
-    at: float
-
-
-@frozen
-class AttemptFailed:
-    """An attempt, from its turn to its failure."""
-
-    begun: float
-    at: float
-    event: Event
-
-
-@frozen
-class AttemptSucceeded:
-    """An attempt, from its turn to the proof of its link."""
-
-    begun: float
-    at: float
-    event: Event
-
-
-@frozen
-class NewsHeard:
-    """The account heard that the network was back."""
-
-    at: float
-
-
-@frozen
-class EventGiven:
-    """The account was told something that no setting moves: a person asked for a retry, a session has a new key."""
-
-    at: float
-    event: Event
-
-
-Happening = (
-    LifeBegan
-    | LifeEnded
-    | LinkLost
-    | SilenceLasted
-    | SilenceEnded
-    | AttemptFailed
-    | AttemptSucceeded
-    | NewsHeard
-    | EventGiven
-)
-
-
-@define
-class Meter:
-    """Adds up downtime and attempts. Time in ``auth_failed`` and between two lives does not count."""
-
-    seconds: float = 0.0
-    attempts: int = 0
-    outages: int = 0
-    longest: float = 0.0
-    _down: float | None = None
-
-    def note(self, state: State, at: float, since: float | None = None) -> None:
-        """Take the state after a decision at ``at``; the link was gone ``since`` then, if that was earlier."""
-        if state in (State.BACKOFF, State.TIMEOUT, State.RECONNECTING):
-            if self._down is None:
-                self._down = at if since is None else min(at, since)
-                self.outages += 1
-        elif state is not State.CONNECTING:
-            self.stop(at)
-
-    def stop(self, at: float) -> None:
-        """End the outage, if there is one: the account is back, or its time does not count any more."""
-        if self._down is not None:
-            length = max(0.0, at - self._down)
-            self.seconds += length
-            self.longest = max(self.longest, length)
-            self._down = None
-
-
-@define
-class AccountPast:
-    """The past of one account, oldest first, and what it came to."""
-
-    happenings: list[Happening] = field(factory=list)
-    meter: Meter = field(factory=Meter)
-    draws: list[float] = field(factory=list)
-    """The random numbers behind its waits, in their order."""
-
-
-@define
-class News:
-    """The network probe told accounts that their datacenter answers, all of them together."""
-
-    at: float
-    accounts: list[str]
 
 
 @define
@@ -203,18 +48,10 @@ class Doubts:
 
 
 @define
-class _PastWalk:
+class _PastWalk(KnownPlace):
     """How far an account is."""
 
-    past: AccountPast
     life: int = -1
-    state: State | None = None
-    """None while it is not known."""
-    policy: Policy = field(factory=Policy)
-    begun: float | None = None
-    """When the attempt that is under way got its turn."""
-    since: float | None = None
-    """When the link fell silent that is suspected."""
     offset: float = 0.0
     """By how much the machine's clock was set so far."""
     last: float = float("-inf")
@@ -233,22 +70,18 @@ class PastBuilder:
     lives: Mapping[tuple[str, int], Beginning]
     event_of: EventOf
     accounts: dict[str, AccountPast] = field(factory=dict, init=False)
-    news: list[News] = field(factory=list, init=False)
+    outages: OutageFinder = field(init=False)
     doubts: Doubts = field(factory=Doubts, init=False)
     records: int = field(default=0, init=False)
-    turns: dict[int, int] = field(factory=dict, init=False)
-    """How many turns came after so many milliseconds, up to a second."""
-    minutes: dict[int, int] = field(factory=dict, init=False)
-    """Attempts by minute."""
     first: float | None = field(default=None, init=False)
     last: float = field(default=float("-inf"), init=False)
     _walks: dict[str, _PastWalk] = field(factory=dict, init=False)
     _offset: float = field(default=0.0, init=False)
     """By how much the machine's clock was set so far, as the account has it that was told last."""
     _jumps: set[tuple[float, float]] = field(factory=set, init=False)
-    _connected: float = field(default=float("-inf"), init=False)
-    """When any account connected last."""
-    _events: dict[tuple[str, str], Event] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.outages = OutageFinder(KeptEvents(self.event_of))
 
     def take(self, entry: Entry) -> None:
         """Take the next record."""
@@ -271,26 +104,13 @@ class PastBuilder:
         if walk.over:
             self._find(walk, entry, at)
             return
-        try:
-            self._follow(walk, entry, event_class, at)
-        except UnreadableEvent:
-            self._lose(walk, unreadable=True)
+        self._follow(walk, entry, event_class, at)
 
     def leave_out(self, account: str | None) -> None:
         """Note that a record of an account cannot be read."""
         self.doubts.unreadable += 1
         if account is not None and (walk := self._walks.get(account)) is not None:
             self._forget(walk)
-
-    @property
-    def latency(self) -> float:
-        """How long the engine took from a decision to the next when nothing made it wait: that of one turn in ten."""
-        left = sum(self.turns.values()) // 10
-        for milliseconds, count in sorted(self.turns.items()):
-            left -= count
-            if left < 0:
-                return milliseconds / 1000
-        return 0.0
 
     def add_healthy(self, account: str, policy: Policy, life: int) -> None:
         """Add an account that was healthy all the time: nothing happened to it, but others are seen beside it."""
@@ -332,7 +152,7 @@ class PastBuilder:
             return
         at = self._time(walk, life.at, begins=True)
         try:
-            event = self._event(entry)
+            event = self.outages.events.of(entry)
         except UnreadableEvent:
             return
         self._open(walk, at, _moved(life.snapshot, life.at - at), event, follows=walk.known)
@@ -360,15 +180,20 @@ class PastBuilder:
             known = walk.past.happenings[-1].at if walk.past.happenings else self.first
             since = max(at - entry.dwell, at if known is None else known)
             self._open(walk, min(since, at), _healthy(entry, since, stable=held))
-            self._take_again(walk, entry, at)
+            self._follow(walk, entry, EVENT_BY_NAME[entry.event], at)
         elif not walk.past.happenings and not walk.doubted:
             walk.doubted = True
             self.doubts.began_before += entry.source not in (healthy, State.SHUTTING_DOWN)
 
-    def _take_again(self, walk: _PastWalk, entry: Entry, at: float) -> None:
-        """Take a record of an account whose place was just found."""
+    def _follow(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> None:
+        """Go on by a record whose source is where the account was."""
+        if entry.draw is not None:
+            walk.past.draws.append(entry.draw)
+        if entry.event == "StopRequested":
+            self._end(walk, at)
+            return
         try:
-            self._follow(walk, entry, EVENT_BY_NAME[entry.event], at)
+            self.outages.take(walk, entry, event_class, at)
         except UnreadableEvent:
             self._lose(walk, unreadable=True)
 
@@ -416,107 +241,6 @@ class PastBuilder:
             self._jumps.add(jump)
             self.doubts.clock_set += bool(event.shift)
             self.doubts.slept += bool(event.slept)
-
-    # --- what happened ---------------------------------------------------------------------------------------------
-
-    def _follow(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> None:
-        """Go on by a record whose source is where the account was."""
-        past, source, target = walk.past, entry.source, entry.target
-        since = None
-        if entry.draw is not None:
-            past.draws.append(entry.draw)
-        if entry.event == "StopRequested":
-            self._end(walk, at)
-            return
-        if source in ATTEMPT:
-            self._attempt(walk, entry, event_class, at)
-        elif source in WITH_LINK:
-            since = self._linked(walk, entry, event_class, at)
-        elif source is State.BACKOFF and entry.event == "NetworkRestored" and target is not source:
-            past.happenings.append(NewsHeard(at))
-            self._hear(entry.account, at)
-        if entry.event in ("RetryRequested", "CredentialsReplaced") or (
-            source is State.BACKOFF and target is State.AUTH_FAILED
-        ):
-            past.happenings.append(EventGiven(at, self._event(entry)))
-        walk.state = target
-        past.meter.note(target, at, since)
-
-    def _hear(self, account: str, at: float) -> None:
-        """Note who heard that the network was back, unless that was the news of another account's connection."""
-        if 0 <= at - self._connected <= NEWS_OF_OTHERS:
-            return
-        if not self.news or not 0 <= at - self.news[-1].at <= TOGETHER:
-            self.news.append(News(at, []))
-        self.news[-1].accounts.append(account)
-
-    def _attempt(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> None:
-        past = walk.past
-        if "Open" in entry.effects:
-            waited = int(entry.dwell * 1000)
-            if waited <= LONGEST_LATENCY:
-                self.turns[waited] = self.turns.get(waited, 0) + 1
-            walk.begun = at
-            past.meter.attempts += 1
-            self.minutes[int(at // 60)] = self.minutes.get(int(at // 60), 0) + 1
-        elif event_class is Connected and entry.target is State.HEALTHY:
-            begun = at if walk.begun is None else walk.begun
-            past.happenings.append(AttemptSucceeded(begun, at, self._event(entry)))
-            self._connected = at
-        elif issubclass(event_class, Failure) and entry.target is not entry.source and walk.begun is not None:
-            past.happenings.append(AttemptFailed(walk.begun, at, self._event(entry)))
-        if entry.target is not entry.source:
-            walk.begun = walk.since = None
-
-    def _linked(self, walk: _PastWalk, entry: Entry, event_class: type[Event], at: float) -> float | None:
-        """Go on from ``healthy`` or ``timeout``; return since when the link was gone, if it is gone now."""
-        past, target = walk.past, entry.target
-        if (
-            entry.source is State.TIMEOUT
-            and "[of_request]" not in entry.rule
-            and event_class in (TimedOut, ServerFault)
-        ):
-            past.happenings.append(SilenceLasted(at))
-            return None
-        if target is entry.source:
-            return None
-        if target is State.HEALTHY:
-            past.happenings.append(SilenceEnded(at))
-            walk.since = None
-            return None
-        if not issubclass(event_class, Failure):
-            return None
-        event = self._event(entry)
-        if entry.source is State.HEALTHY:
-            silent = isinstance(event, TimedOut) and event.what == "probe"
-            walk.since = max(at - walk.policy.timeout.nth(1) if silent else at, self._up_from(past))
-        else:
-            silent = False
-        since = at if walk.since is None else min(at, walk.since)
-        past.happenings.append(LinkLost(at, since, event, silent))
-        return since
-
-    @staticmethod
-    def _up_from(past: AccountPast) -> float:
-        """Return when the link was proven that is up."""
-        latest = past.happenings[-1]
-        return latest.at
-
-    def _event(self, entry: Entry) -> Event:
-        """Return the event of a record, of no link in particular; equal ones are one object."""
-        kept = {name: value for name, value in entry.payload.items() if name in KEPT}
-        key = (entry.event, repr(sorted(kept.items())))
-        if (event := self._events.get(key)) is None:
-            event = _plain(self.event_of(entry))
-            if len(self._events) < MAX_EVENTS:
-                self._events[key] = event
-        return event
-
-
-def _plain(event: Event) -> Event:
-    """Return an event with nothing in it but what decisions depend on."""
-    names = fields_dict(type(event)).keys()
-    return evolve(event, **{name: value for name, value in NOT_KEPT.items() if name in names})
 
 
 def _moved(start: Snapshot, by: float) -> Snapshot:

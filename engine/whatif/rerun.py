@@ -22,7 +22,7 @@ from engine.fleet.turns import Turns
 from engine.simulate.agenda import ACCOUNT_MASK, KIND_BITS, Agenda
 from engine.simulate.limiter import SimulatedLimiter
 from engine.simulate.network_probes import SimulatedProbes
-from engine.whatif.past import (
+from engine.whatif.happenings import (
     AccountPast,
     EventGiven,
     Happening,

@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from engine.whatif.past import (
+from engine.whatif.happenings import (
     AccountPast,
     AttemptFailed,
     AttemptSucceeded,

@@ -7,16 +7,16 @@ import pytest
 from attrs import evolve
 
 from engine.cli.log_events import decode_event
-from engine.whatif.past import (
+from engine.whatif.happenings import (
     AttemptFailed,
     AttemptSucceeded,
     LifeBegan,
     LifeEnded,
     LinkLost,
     NewsHeard,
-    PastBuilder,
     SilenceEnded,
 )
+from engine.whatif.past import PastBuilder
 from engine.whatif.world import closures_of
 from states import Entry, Event, Policy, Record, begin
 from states.events import (
@@ -90,7 +90,7 @@ def test_news_that_the_network_is_back_bound_the_outage() -> None:
     past = built(*written(AccountDriver(), [*UP, *events, *rest]))
     (closure,) = closures_of(past.accounts["a"].happenings, 1.0)
     assert (closure.least, closure.most) == (NOW + 7, NOW + 8)
-    assert [(news.at, news.accounts) for news in past.news] == [(NOW + 8, ["a"])]
+    assert [(news.at, news.accounts) for news in past.outages.news] == [(NOW + 8, ["a"])]
     assert any(isinstance(each, NewsHeard) for each in past.accounts["a"].happenings)
 
 

@@ -13,14 +13,14 @@ from engine.config.types import Fleet
 from engine.simulate.disturbances import Disturbance
 from engine.simulate.driver import AccountModel, Simulation
 from engine.whatif.answer import WhatIf, total
-from engine.whatif.past import (
+from engine.whatif.happenings import (
     AccountPast,
     LifeBegan,
     LifeEnded,
     LinkLost,
     Meter,
-    PastBuilder,
 )
+from engine.whatif.past import PastBuilder
 from engine.whatif.rerun import Rerun, Settings
 from engine.whatif.world import AccountWorld, Closure
 from states import Entry, Event, Policy, Record, Snapshot, Step, begin
