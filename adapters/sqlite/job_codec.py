@@ -32,7 +32,7 @@ def legible(text: str) -> str:
 
 def is_legible(value: Any) -> bool:
     """Return whether a stored value is a text, and one that can be stored again."""
-    return isinstance(value, str) and legible(value) == value
+    return isinstance(value, str) and (value.isascii() or legible(value) == value)
 
 
 def _check_number(value: object) -> None:

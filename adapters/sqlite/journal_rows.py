@@ -80,6 +80,8 @@ class UnreadableRow:
 
 policy_from = lru_cache(maxsize=8)(decode_policy)
 """Returns a policy from its JSON; nearly all lives share one."""
+body_from = lru_cache(maxsize=4096)(decode_body)
+"""Returns what a record has without a column, from its JSON; many records share one, so nobody may change it."""
 
 
 def conditions(
@@ -110,11 +112,21 @@ def conditions(
     return " AND ".join(["true", *(text for text, _ in conditions)]), [value for _, value in conditions]
 
 
+_NUMBER = (int, float)
+_STATES = {state.value: state for state in State}
+
+
 def check_numbers(*values: Any) -> None:
     """Raise ``TypeError`` for a value that is no number."""
     for value in values:
-        if not isinstance(value, int | float):
+        if not isinstance(value, _NUMBER):
             raise TypeError(f"{value!r:.40} in place of a number")
+
+
+def _state(name: Any) -> State:
+    """Return the state of this name. Raises ``ValueError``."""
+    state = _STATES.get(name)
+    return State(name) if state is None else state
 
 
 def _check_texts(*values: Any) -> None:
@@ -150,11 +162,13 @@ def entry_from(row: tuple[Any, ...]) -> Entry:
     try:
         _check_texts(account, event, rule)
         check_numbers(at, dwell, attempt, failures, life)
-        check_numbers(*(value for value in (delay, draw, deadline) if value is not None))
+        for value in (delay, draw, deadline):
+            if value is not None:
+                check_numbers(value)
         return Entry(
-            seq=seq, account=account, life=life, at=at, source=State(source), event=event, rule=rule,
-            target=State(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
-            dwell=dwell, **decode_body(body),
+            seq=seq, account=account, life=life, at=at, source=_state(source), event=event, rule=rule,
+            target=_state(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
+            dwell=dwell, **body_from(body),
         )  # fmt: skip
     except (ValueError, TypeError) as exc:
         raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc

@@ -3,6 +3,13 @@
 What decides is what decides in the engine: ``step`` and the schedules for each account, the arithmetic of turns, the
 outage detector and the plan of the network probe. What is met is the past: an attempt meets what ``AccountWorld`` says.
 A healthy account costs nothing until its link fails.
+
+The driver of ``engine.simulate`` is another one, and what they can share they share: ``Agenda``, ``SimulatedLimiter``
+and ``SimulatedProbes``. What is left differs in each part. There, everything comes to an account from a model of the
+network: one timer of each kind, a link with packets, answered probes that are skipped; all have one policy and one
+life. Here, accounts have lives that begin and end, a policy and random numbers for each, and what comes to them is on
+record, at times that are no whole ticks; there are no links and no probes but those that a loss needs. One driver would
+ask at each step which of the two it is.
 """
 
 import math
@@ -22,6 +29,7 @@ from engine.fleet.turns import Turns
 from engine.simulate.agenda import ACCOUNT_MASK, KIND_BITS, Agenda
 from engine.simulate.limiter import SimulatedLimiter
 from engine.simulate.network_probes import SimulatedProbes
+from engine.simulate.ticks import TICKS
 from engine.whatif.happenings import (
     AccountPast,
     EventGiven,
@@ -122,7 +130,8 @@ class Rerun:
     """The healthy accounts whose links carry something."""
     _last_loss: float = field(default=float("-inf"), init=False)
     _detector: OutageDetector = field(init=False)
-    _limiter: "SimulatedLimiter" = field(init=False)
+    _stagger: AutoStagger | None = field(init=False)
+    _limiter: SimulatedLimiter = field(init=False)
     _plan: ProbePlan = field(init=False)
     _probes: SimulatedProbes = field(init=False)
     _sign_due: bool = field(default=False, init=False)
@@ -131,7 +140,9 @@ class Rerun:
         """Run all of it; return what came of each account. ``advance`` is told how far the time is, now and then."""
         begun = min((past.happenings[0].at for past in self.pasts.values() if past.happenings), default=0.0)
         self._base = math.floor(begun)
-        self._limiter = SimulatedLimiter(Turns(self.settings.at_once, self.settings.stagger), self._agenda)
+        stagger = self.settings.stagger
+        self._stagger = stagger if isinstance(stagger, AutoStagger) else None
+        self._limiter = SimulatedLimiter(Turns(self.settings.at_once, stagger), self._agenda)
         self._detector = OutageDetector(self._limiter, self._notify, logs=False)
         self._plan = ProbePlan(
             self._route_of, self._detector.datacenter_answers, self._look, rng=random.Random(self.rng.random())
@@ -172,7 +183,7 @@ class Rerun:
     @property
     def now(self) -> float:
         """The time, as in the pasts."""
-        return self._base + self._agenda.seconds
+        return self._base + self._agenda.tick / TICKS
 
     def _at(self, time: float, work: Callable[[float], None]) -> None:
         self._agenda.call_at(time - self._base, work)
@@ -248,13 +259,13 @@ class Rerun:
     # --- decisions -------------------------------------------------------------------------------------------------
 
     def _decide(self, account: _Account, event: Event) -> None:
-        before = account.snapshot
-        decision = step(before, event, now=self.now, rng=account.rng, policy=account.policy)
+        before, now = account.snapshot, self.now
+        decision = step(before, event, now=now, rng=account.rng, policy=account.policy)
         self.decisions += 1
         account.snapshot = after = decision.snapshot
         self._observe(account, decision)
         if after.generation != before.generation:
-            account.meter.note(after.state, self.now, account.since)
+            account.meter.note(after.state, now, account.since)
             if account.turn:
                 account.grant = 0
                 self._limiter.leave(account)
@@ -272,8 +283,8 @@ class Rerun:
             self.observer(account.name, decision)
         self._detector.observe(account.name, decision)
         self._plan.observe(account.name, decision, self._agenda.seconds)
-        if isinstance(self.settings.stagger, AutoStagger):
-            self.settings.stagger.observe(account.name, decision)
+        if self._stagger is not None:
+            self._stagger.observe(account.name, decision)
         if self._detector.suspected and self._bright and not self._sign_due:
             self._sign_due = True
             self._at(self.now + self._pause_of_signs(), self._give_sign)
