@@ -9,8 +9,6 @@ close.
 import asyncio
 import itertools
 import os
-import socket
-import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -22,6 +20,7 @@ from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
 
+from adapters.sockets import reset_on_close
 from adapters.telegram.cancellation import begin_request, translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
@@ -53,8 +52,6 @@ from states.events import (
 )
 from states.snapshot import Hold
 
-_NO_LINGER = struct.pack("ii", 1, 0)
-"""For SO_LINGER: a close drops what was not delivered, and resets the connection."""
 ABORT_TIMEOUT = 2.0
 """Seconds that a close may take after its socket was aborted."""
 PROOF = GetStateRequest()
@@ -353,7 +350,7 @@ class TelegramLink:
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with suppress(OSError):  # it is closed
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                reset_on_close(sock)
 
     def _abort(self) -> None:
         if self._transport is not None:

@@ -1,8 +1,6 @@
 """The socket of one connection: packets in, packets out, and every way in which it can end."""
 
 import contextlib
-import socket
-import struct
 from asyncio import StreamReader, StreamWriter
 from typing import Final
 
@@ -10,6 +8,7 @@ import anyio
 from attrs import define
 
 from adapters.sandbox.mtproto import transport
+from adapters.sockets import reset_on_close
 
 FIN_TIMEOUT_SECONDS: Final = 2.0
 """After our FIN, how long we wait for the client's."""
@@ -18,7 +17,6 @@ MAX_BACKLOG_BYTES: Final = 4 * 1024 * 1024
 """Answers that a client does not read; above this the connection is reset."""
 SEND_TIMEOUT_SECONDS: Final = 30.0
 CLOSE_TIMEOUT_SECONDS: Final = 1.0
-LINGER_ZERO: Final = struct.pack("ii", 1, 0)
 GARBAGE: Final = b"\xde\xad\xbe\xef" * 8
 """No framing takes this for a packet. A client of the full framing takes most other noise for a length, and waits for a
 gigabyte."""
@@ -68,7 +66,7 @@ class ConnectionSocket:
         """Send RST: close a socket that lingers for zero seconds."""
         sock = self._writer.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+            reset_on_close(sock)
         self.closed = True
         self._writer.transport.abort()
 
