@@ -41,6 +41,8 @@ def next_probe(elapsed: float, draw: float) -> float:
         return elapsed + LEAST_PAUSE
     attempt, pause, nth = 0.0, 0.0, 0
     while attempt <= max(elapsed, FIRST_SECONDS):
+        if pause == LATER.cap:  # all that come are as long: an outage of weeks has thousands of them
+            attempt += (elapsed - attempt) // pause * pause
         nth += 1
         pause = LATER.steady(nth)
         attempt += pause

@@ -21,6 +21,9 @@ LONGEST: Final = 1e11
 STEP_BACK: Final = 1.0
 """Seconds by which a time may be before the one before it without that the clock was set."""
 
+FAR: Final = 366 * 86400.0
+"""Seconds without a record, in the middle of a life, beyond which the clock was set meanwhile or a time is spoilt."""
+
 
 def is_time(value: float) -> bool:
     """Return whether a number can be a time or a duration: a spoilt row can have any other."""
@@ -127,8 +130,8 @@ class PastBuilder:
         for account, walk in self._walks.items():
             if not walk.over:
                 sign = ends.get(account)
-                sign = sign if sign is not None and is_time(sign) else None
-                self._end(walk, walk.last if sign is None else max(walk.last, sign - walk.offset))
+                end = walk.last if sign is None or not is_time(sign) else max(walk.last, sign - walk.offset)
+                self._end(walk, end if end - walk.last <= FAR else walk.last)
 
     # --- lives -----------------------------------------------------------------------------------------------------
 
@@ -220,6 +223,10 @@ class PastBuilder:
             self.doubts.clock_set += 1
             self._offset = walk.offset = walk.offset - behind
             at += behind
+        elif not walk.over and at - walk.last > FAR:
+            self.doubts.clock_set += 1
+            self._offset = walk.offset = walk.offset + (at - walk.last)
+            at = walk.last
         at = max(at, walk.last)
         walk.last, self.last = at, max(self.last, at)
         if self.first is None:

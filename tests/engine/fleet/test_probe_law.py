@@ -196,3 +196,8 @@ def test_the_jitter_never_makes_a_probe_sooner() -> None:
             times.append(elapsed)
         assert_lawful(times, 0.0, times[-1])
     assert next_probe(8.5, 0.0) == pytest.approx(15.8096)
+
+
+def test_the_next_probe_of_a_very_long_outage_is_one_pause_away() -> None:
+    """Its place is computed, not counted up to: of this one it would take years."""
+    assert 1e15 < next_probe(1e15, 0.0) <= 1e15 + 121

@@ -195,3 +195,20 @@ def test_attempts_have_their_length() -> None:
         if isinstance(each, AttemptFailed | AttemptSucceeded)
     ]
     assert lengths == [1, 1, 1]
+
+
+@pytest.mark.parametrize("at", [-1.8e9, 1.8e9, 9e10])
+@pytest.mark.parametrize("seq", range(1, 12))
+def test_one_spoilt_time_is_no_outage_of_decades(seq: int, at: float) -> None:
+    """The clock is taken to have been set, and to have been set back with the next record."""
+    entries = written(AccountDriver(), [*UP, *OUTAGE, *OUTAGE])
+    past = built(*(evolve(entry, at=at) if entry.seq == seq else entry for entry in entries), ends=NOW + 60)
+    assert past.accounts["a"].meter.seconds <= 10
+    assert past.last - NOW < 100
+
+
+def test_a_spoilt_time_at_the_end_does_not_make_the_life_decades_long() -> None:
+    """The last sign of life counts only if it is near the last record."""
+    entries = written(AccountDriver(), [*UP, *OUTAGE[:3]])
+    past = built(*entries[:-1], evolve(entries[-1], at=-1.8e9), ends=NOW + 60)
+    assert past.accounts["a"].meter.seconds <= 10
