@@ -5,11 +5,13 @@ holds the lock stands still. So a connection does not wait inside SQLite, and tr
 """
 
 import sqlite3
+from itertools import chain, repeat
 from typing import Any, Final
 
 from tests.simulation.threads import scheduler_now
 
-_RETRY_SECONDS: Final = 0.005
+_RETRIES: Final = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.025, 0.025, 0.05, 0.05, 0.1)
+"""Seconds between the tries for a lock, as SQLite's own busy handler has them; the last stays."""
 
 
 class SwitchingConnection(sqlite3.Connection):
@@ -29,14 +31,14 @@ class SwitchingConnection(sqlite3.Connection):
             self._timeout = int(value) / 1000
             return super().execute("select 1")
         give_up = scheduler.now + self._timeout
-        while True:
+        for pause in chain(_RETRIES, repeat(_RETRIES[-1])):
             try:
                 cursor = super().execute(sql, parameters)
                 break
             except sqlite3.OperationalError as exc:
                 if getattr(exc, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or scheduler.now >= give_up:
                     raise
-            scheduler.sleep(_RETRY_SECONDS)
+            scheduler.sleep(min(pause, give_up - scheduler.now))
         scheduler.switch_point()
         return cursor
 
