@@ -59,10 +59,10 @@ class Disk:
 
     directory: Path
     rng: random.Random
-    on_sync: Callable[[], None] | None = None
-    """Called after each sync, inside of a call from SQLite's C code. It may count and move a virtual clock. It must not
-    use SQLite or this disk, switch to another greenlet, wait for another thread, or raise (which ``check`` reports).
-    To let others run while a commit takes its time, use ``before_commit``."""
+    on_sync: Callable[[str], None] | None = None
+    """Called with the file's path after each sync, inside of a call from SQLite's C code. It may count and move a
+    virtual clock. It must not use SQLite or this disk, switch to another greenlet, wait for another thread, or raise
+    (which ``check`` reports). To let others run while a commit takes its time, use ``before_commit``."""
     before_commit: Callable[[], None] | None = None
     """Called before each ``COMMIT`` and each ``commit()`` of a connection, outside of SQLite: it may do anything."""
     loses_synced: bool = False
@@ -71,6 +71,8 @@ class Disk:
     syncs: int = field(default=0, init=False)
     bytes_written: int = field(default=0, init=False)
     is_broken: bool = field(default=False, init=False)
+    at_risk: dict[str, int] = field(factory=dict, init=False)
+    """How many writes to each file the last power cut has found that were not synced, by path."""
     lock: Any = field(factory=_thread.RLock, init=False)
     """Of all that calls from SQLite's C code change."""
     names: DiskNames = field(init=False)
@@ -318,6 +320,9 @@ class Disk:
                     self._leave(os.path.join(directory, name), *there[key])
         # A machine that loses power keeps much, little or a part of what it was about to write.
         keeps, tears = power.choice(((0.0, 0.0), (0.0, 0.2), (0.5, 0.2), (0.9, 0.1)))
+        self.at_risk = {
+            path: len(left.model.unsynced) for path, left in self._left.items() if left.model and left.model.unsynced
+        }
         for path, left in self._left.items():
             if left.model is None:
                 length = self.names.length_after_power_cut(left.status, power)

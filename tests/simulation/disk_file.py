@@ -112,7 +112,7 @@ class DiskFile:
                 self.syncs_name = False
                 self.disk.names.sync(os.path.dirname(self.path))
         if self.disk.on_sync is not None:
-            self.disk.on_sync()
+            self.disk.on_sync(self.path)
         return OK
 
     def close(self, real: RealFile) -> int:

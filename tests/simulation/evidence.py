@@ -23,6 +23,7 @@ from tests.simulation.evidence_work import (
     JobAttempt,
     JobSeen,
     ReaderSeen,
+    SyncSeen,
     UpdateSeen,
     Write,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "ResourceMoment",
     "Standing",
     "Standstill",
+    "SyncSeen",
     "UpdateSeen",
     "Verdict",
     "Write",
@@ -298,6 +300,7 @@ class Evidence:
 
     writes: list[Write] = field(factory=list)
     inspections: list[Inspection] = field(factory=list)
+    syncs: list[SyncSeen] = field(factory=list)
 
     jobs: list[JobSeen] = field(factory=list)
     attempts: list[JobAttempt] = field(factory=list)

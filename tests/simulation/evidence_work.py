@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from attrs import define
+from attrs import define, field
 
 # --- what was acknowledged ------------------------------------------------------------------------------------------
 
@@ -39,6 +39,17 @@ class Inspection:
     """Values by kind and key, of all kinds in ``kinds``."""
     kinds: frozenset[str]
     """The kinds that were looked for: only of these a missing key counts."""
+    positions: Mapping[str, int] = field(factory=dict)
+    """Up to which position each account's session file has its updates as handled."""
+
+
+@define(kw_only=True)
+class SyncSeen:
+    """The disk has made durable what was written to a file."""
+
+    at: float
+    file: str
+    """Its name."""
 
 
 # --- work -----------------------------------------------------------------------------------------------------------
@@ -82,7 +93,13 @@ class JobAttempt:
     """The checkpoint it was started with, as ``Write.value`` has it; empty: none."""
     ended: float | None = None
     failed: bool = False
-    """Whether it ended by an exception of its own."""
+    """Whether it was drawn to fail, and ended by that."""
+    attempt: int = 0
+    """Its number as the engine counts it, from 1: a run after a lost link belongs to the same one. 0: not seen."""
+    returned: bool = False
+    """Whether the function came to its end."""
+    raised: bool = False
+    """Whether it ended by an exception, its own or one of the client; not by being cancelled."""
 
 
 @define(kw_only=True)
@@ -108,6 +125,8 @@ class UpdateSeen:
     account: str
     mark: str
     """Its text, which is different for each."""
+    position: int = 0
+    """What the datacenter counts as the account's position (``pts``) from this message on; 0: not seen."""
     promised: bool = True
     """Whether it has to be heard: False where the datacenter itself forgot it (a difference that is too long)."""
 

@@ -97,8 +97,17 @@ def clean() -> Evidence:
         JobSeen(number=2, kind="steps", added=15.0, state="done", bound=60.0),
     ]
     seen.attempts = [
-        JobAttempt(number=2, life=1, account=ONE, began=16.0, ended=1000.0),
-        JobAttempt(number=2, life=2, account=TWO, began=1011.0, checkpoint='{"done": 2}', ended=1100.0),
+        JobAttempt(number=2, life=1, account=ONE, began=16.0, ended=1000.0, attempt=1),
+        JobAttempt(
+            number=2,
+            life=2,
+            account=TWO,
+            began=1011.0,
+            checkpoint='{"done": 2}',
+            ended=1100.0,
+            attempt=1,
+            returned=True,
+        ),
     ]
     seen.deliveries = [Delivery(at=11.0, account=ONE, text="text 1")]
     seen.updates = [

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -42,8 +43,53 @@ def _inspect(run: "Run") -> None:
     except (StorageError, OSError):
         return
     run.ledger.evidence.inspections.append(
-        Inspection(at=run.ledger.now, life=run.ledger.life, found=found, kinds=frozenset({"job", "checkpoint"}))
+        Inspection(
+            at=run.ledger.now,
+            life=run.ledger.life,
+            found=found,
+            kinds=frozenset({"job", "checkpoint"}),
+            positions={name: at for name in run.ports if (at := _position(run, name)) is not None},
+        )
     )
+
+
+def _position(run: "Run", account: str) -> int | None:
+    """Return up to which position a session file has its updates as handled; None if it cannot be read.
+
+    A copy is read, by a connection that is not of the disk, in a directory whose name is not drawn: the world must be
+    the same whether this is asked or not.
+    """
+    name, directory = f"{account.lower().replace(' ', '')}.session", run.world.directory
+    beside = directory.with_name(f"{directory.name}-look")
+    beside.mkdir()
+    try:
+        for each in (name, f"{name}-wal"):
+            if (directory / each).exists():
+                shutil.copyfile(directory / each, beside / each)
+        with closing(sqlite3.connect(beside / name, factory=sqlite3.Connection)) as database:
+            row = database.execute("SELECT pts FROM update_state WHERE id = 0").fetchone()
+    except sqlite3.Error:
+        return None
+    finally:
+        shutil.rmtree(beside)
+    return None if row is None else int(row[0])
+
+
+def datacenter_position(run: "Run", account: str) -> int:
+    """Return how far the datacenter's events for an account go. No other thread goes on while this is asked."""
+    asked = "SELECT pts FROM accounts WHERE phone = ?"
+    phone = run.phones[account].lstrip("+")
+    row = sqlite3.Connection.execute(run.sandbox._hub.store._db, asked, (phone,)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def at_risk(run: "Run") -> str:
+    """Return in words what the power cut has found that was not synced."""
+    writes = {path.rpartition("/")[2]: count for path, count in run.world.disk.at_risk.items()}
+    if not writes:
+        return "everything that was written had been synced"
+    told = ", ".join(f"{count} to {name}" for name, count in sorted(writes.items()))
+    return f"writes that were never synced: {told}"
 
 
 def close(run: "Run") -> None:
@@ -74,11 +120,13 @@ def close(run: "Run") -> None:
 
 def _close_jobs(run: "Run") -> None:
     seen = {job.number: job for job in run.ledger.evidence.jobs}
+    for job in seen.values():
+        job.state = "gone"  # unless the file has it
     with JobReader.open(run.world.directory / DATABASE) as reader:
-        for job in reader.jobs({}):
-            if (known := seen.get(job.id)) is not None:
-                known.state = job.state.value
-                known.ended = None if job.ended is None else job.ended - run.world.clock.wall() + run.ledger.now
+        for kept in reader.jobs({}):
+            if (known := seen.get(kept.id)) is not None:
+                known.state = kept.state.value
+                known.ended = None if kept.ended is None else kept.ended - run.world.clock.wall() + run.ledger.now
     names = {run.sandbox._hub.store.account(phone).id: name for name, phone in run.phones.items()}
     for message in run.sandbox.channel_messages(GROUP):
         run.ledger.evidence.deliveries.append(

@@ -18,6 +18,7 @@ from tests.simulation.evidence import (
     FloodDemand,
     LogLine,
     RequestSeen,
+    SyncSeen,
 )
 from tests.simulation.network import Link
 from tests.simulation.outcome import Happening
@@ -140,7 +141,12 @@ class Ledger:
         else:
             refusal.told = self.now
 
-    # --- lives, logs ---
+    # --- disk, lives, logs ---
+
+    def synced(self, path: str) -> None:
+        """Note that a file was synced."""
+        if len(self.evidence.syncs) < MAX_HAPPENINGS:
+            self.evidence.syncs.append(SyncSeen(at=self.now, file=path.rpartition("/")[2]))
 
     def begin_life(self) -> EngineLife:
         """Note that an engine starts."""

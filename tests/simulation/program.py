@@ -165,6 +165,7 @@ class Program:
             account=job.account,
             began=self.ledger.now,
             checkpoint=json.dumps(job.saved, sort_keys=True) if job.saved else "",
+            attempt=job.attempt,
         )
         self.ledger.evidence.attempts.append(attempt)
         data, done = job.data, int(job.saved.get("done", 0))
@@ -177,6 +178,10 @@ class Program:
                     raise StepFailed("this attempt was drawn to fail")
                 done += 1
                 await self._checkpoint(life, job, {"done": done})
+            attempt.returned = True
+        except Exception:
+            attempt.raised = True
+            raise
         finally:
             attempt.ended = self.ledger.now
         return {"done": done}

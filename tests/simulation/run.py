@@ -193,7 +193,6 @@ class Run:
         error = task.exception() if not task.cancelled() else None
         if error is None and life.asked_to_stop is not None:
             life.ending = Ending.STOPPED
-            self.ledger.tell("engine", f"has stopped (life {life.number})")
         else:
             life.ending, life.detail = Ending.FAILED, repr(error)
             self.pause = PAUSE_AFTER_FAILURE
@@ -221,6 +220,8 @@ class Run:
             self.commands.lose_power()
         self.disk.dies()
         self.world.kill(process, power=power)
+        if power:
+            life.detail = inspection.at_risk(self)
         self.pause = pause
         self._over.set()
 
@@ -262,11 +263,11 @@ class Run:
             mark = f"update {number}.{index}"
             self._note_healthy()
             promised = name in self._once_healthy  # before that, nobody knows from where on it would have to hear
-            self.ledger.evidence.updates.append(
-                UpdateSeen(at=self.ledger.now, account=name, mark=mark, promised=promised)
-            )
+            update = UpdateSeen(at=self.ledger.now, account=name, mark=mark, promised=promised)
+            self.ledger.evidence.updates.append(update)
             self.ledger.counters["updates"] += 1
             await self.in_datacenter(lambda mark=mark: self.sandbox.push(self.phones[name], mark))  # type: ignore[misc]
+            update.position = inspection.datacenter_position(self, name)
 
     async def _watch(self) -> None:
         """Note where the accounts are, now and then."""
@@ -335,6 +336,7 @@ def run(story: Story, clock: VirtualClock, threads: Scheduler) -> Outcome:
     ledger.evidence.seed, ledger.evidence.seconds = story.seed, story.seconds
     install_processes()
     network = world.network
+    world.disk.on_sync = ledger.synced
     network.on_attempt, network.on_open, network.on_end = ledger.attempt, ledger.opened, ledger.ended
     datacenter.install(network, ledger)
     _calm()

@@ -10,11 +10,24 @@ from typing import Final
 
 from engine.console.format import seconds
 from states import ROWS, Entry
-from tests.simulation.evidence import ConnectionSeen, EngineLife, Evidence
+from tests.simulation.disk_troubles import DATABASE as DATABASE_PATH
+from tests.simulation.evidence import (
+    ConnectionSeen,
+    ConnectionUse,
+    Ending,
+    EngineLife,
+    Evidence,
+    Inspection,
+    JobAttempt,
+    Write,
+)
 from tests.simulation.outcome import Happening
 from tests.simulation.story import IncidentKind, Story
 
 WHY: Final = {row.name: row.why for row in ROWS}
+DATABASE: Final = DATABASE_PATH.rpartition("/")[2]
+MAX_TOLD: Final = 3
+"""Of what a disk has, and has not."""
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -35,12 +48,10 @@ def tell(evidence: Evidence, story: Story, epoch: float) -> Iterator[Happening]:
         if not command.ok:
             text = f"has not done it: {command.said or 'nobody knows why'}"
             yield Happening(command.answered or command.at, "engine", text, "program")
-    for write in evidence.writes:
-        if write.acknowledged is not None and write.kind in ("job", "checkpoint"):
-            text = f"says that {write.kind} {write.key} is on the disk: {write.value}"
-            yield Happening(write.acknowledged, "engine", text, "program")
+    yield from _kept(evidence)
     for update in evidence.updates:
-        yield Happening(update.at, "datacenter", f"has '{update.mark}' for it", update.account)
+        where = f" (position {update.position})" if update.position else ""
+        yield Happening(update.at, "datacenter", f"has '{update.mark}' for it{where}", update.account)
     for hearing in evidence.hearings:
         yield Happening(hearing.at, hearing.account, f"a handler begins with '{hearing.mark}'", "program")
         if hearing.ended is not None:
@@ -49,8 +60,7 @@ def tell(evidence: Evidence, story: Story, epoch: float) -> Iterator[Happening]:
         if delivery.account:
             yield Happening(delivery.at, delivery.account, f"sends '{delivery.text}'", "datacenter")
     for attempt in evidence.attempts:
-        if attempt.failed and attempt.ended is not None:
-            yield Happening(attempt.ended, "program", f"the function of job {attempt.number} raises an error")
+        yield from _attempt(attempt)
     for line in evidence.logs:
         if line.level in ("error", "critical"):
             yield Happening(line.at, "engine", f"logs {line.level}: {line.text.partition(chr(10))[0]}")
@@ -102,6 +112,51 @@ def times(entries: Sequence[Entry], story: Story, epoch: float) -> list[float]:
     return found
 
 
+def _kept(evidence: Evidence) -> Iterator[Happening]:
+    """Tell what was acknowledged, what was synced for that, and what was found of it after each life."""
+    syncs = [each for each in evidence.syncs if each.file.startswith(DATABASE)]
+    told = [each for each in evidence.writes if each.acknowledged is not None and each.kind in ("job", "checkpoint")]
+    for write in told:
+        assert write.acknowledged is not None
+        done = [each for each in syncs if write.asked <= each.at <= write.acknowledged]
+        if done:
+            yield Happening(done[-1].at, "engine", f"syncs {done[-1].file}", "disk")
+        what = f"{write.kind} {write.key} is on the disk"
+        unsynced = "" if done or not evidence.syncs else " (and has synced nothing)"
+        yield Happening(write.acknowledged, "engine", f"says that {what}{unsynced}: {write.value}", "program")
+    for inspection in evidence.inspections:
+        life = next((each for each in evidence.lives if each.number == inspection.life), None)
+        if life is None or life.ending is not Ending.STOPPED:
+            yield from _found(inspection, told, evidence)
+
+
+def _found(inspection: Inspection, told: Sequence[Write], evidence: Evidence) -> Iterator[Happening]:
+    """Tell what a life that did not end in order has left."""
+    keys = dict.fromkeys((each.kind, each.key) for each in told if (each.acknowledged or 0.0) <= inspection.at)
+    there = {key: inspection.found[key] for key in keys if key in inspection.found}
+    missing = [f"{kind} {key}" for kind, key in keys if (kind, key) not in there]
+    marks = [f"{kind} {key} {value}" for (kind, key), value in there.items() if kind == "checkpoint"]
+    if keys:
+        jobs = sum(kind == "job" for kind, _ in there)
+        parts = [f"{jobs} job{'' if jobs == 1 else 's'}", *marks[-MAX_TOLD:]]
+        lost = f"; it has no {', no '.join(missing[:MAX_TOLD])}" if missing else ""
+        yield Happening(inspection.at, "disk", f"has {', '.join(parts)}{lost}", "disk")
+    heard = {each.account for each in evidence.updates if each.at <= inspection.at}
+    for account, position in inspection.positions.items():
+        if account in heard:
+            yield Happening(inspection.at, "disk", f"the session file has position {position} as handled", account)
+
+
+def _attempt(attempt: JobAttempt) -> Iterator[Happening]:
+    number, nth = attempt.number, f", attempt {attempt.attempt}" if attempt.attempt else ""
+    since = f", from {attempt.checkpoint}" if attempt.checkpoint else ""
+    yield Happening(attempt.began, attempt.account, f"begins job {number}{nth}{since}", "program")
+    if attempt.ended is None:
+        return
+    how = "returns" if attempt.returned else "raises an error" if attempt.raised or attempt.failed else "is cut off"
+    yield Happening(attempt.ended, "program", f"the function of job {number} {how}")
+
+
 def _life(life: EngineLife) -> Iterator[Happening]:
     yield Happening(life.began, "program", f"starts the engine (life {life.number})", "engine")
     if life.asked_to_stop is not None:
@@ -114,7 +169,12 @@ def _life(life: EngineLife) -> Iterator[Happening]:
 def _connection(seen: ConnectionSeen) -> Iterator[Happening]:
     who = seen.account or "engine"
     if seen.accepted is None:
-        yield Happening(seen.began, who, f"{seen.use} connection {seen.number} is not accepted", "network")
+        yield Happening(
+            seen.began,
+            who,
+            f"{'probe' if seen.use is ConnectionUse.PROBE else 'connection'} {seen.number} is not accepted",
+            "network",
+        )
         return
     yield Happening(seen.began, who, f"opens connection {seen.number}", "datacenter")
     if seen.answered is not None:

@@ -248,8 +248,8 @@ def test_the_same_seed_gives_the_same_files(directory: Path) -> None:
 def test_what_fails_inside_of_sqlite_is_raised_at_the_next_call(disk: Disk, directory: Path) -> None:
     """An exception in a call from C has nobody above it: it is kept."""
 
-    def fail() -> None:
-        raise LookupError("of the test")
+    def fail(path: str) -> None:
+        raise LookupError(f"of the test, for {path}")
 
     disk.on_sync = fail
     with closing(sqlite3.connect(directory / "a.db")) as database, pytest.raises(sqlite3.OperationalError):
@@ -264,13 +264,14 @@ def test_what_fails_inside_of_sqlite_is_raised_at_the_next_call(disk: Disk, dire
 def test_a_commit_takes_its_time_outside_of_sqlite(disk: Disk, directory: Path) -> None:
     """The hook before a commit may do what it likes, even use SQLite; the one after a sync counts."""
     seen: list[int] = []
-    syncs: list[None] = []
+    syncs: list[str] = []
     database = open_file(directory / "a.db")
     disk.before_commit = lambda: seen.append(database.execute("select count(*) from rows").fetchone()[0])
-    disk.on_sync = lambda: syncs.append(None)
+    disk.on_sync = syncs.append
     write(database, random.Random(2), 0)
     assert len(seen) == 1
     assert seen[0] > 0
+    assert {Path(path).name for path in syncs} <= {"a.db", "a.db-wal"}
     assert syncs
     database.close()
 

@@ -104,6 +104,10 @@ def _hasty_job(seen: Evidence) -> None:
     )
 
 
+def _done_by_nobody(seen: Evidence) -> None:
+    seen.attempts[1].returned = False
+
+
 def _heard_twice(seen: Evidence) -> None:
     seen.hearings.insert(1, Hearing(at=102.0, life=1, account=ONE, mark="update 100", ended=102.1))
 
@@ -279,6 +283,7 @@ BROKEN: dict[Change, str] = {
     _sent_by_nobody: "each message is sent once",
     _endless_job: "jobs come to their end",
     _hasty_job: "jobs come to their end",
+    _done_by_nobody: "each job is done once",
     _heard_twice: "each message is heard once",
     _heard_again_long_after: "each message is heard once",
     _heard_again_after_a_stop: "each message is heard once",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.simulation.evidence import Evidence, Verdict
+from tests.simulation.judges.attempts import done_once
 from tests.simulation.judges.commands import commands_are_answered, paused_stays_paused
 from tests.simulation.judges.durability import acknowledged_is_kept
 from tests.simulation.judges.keys import dead_keys_are_silent, one_link_for_each_key
@@ -29,6 +30,7 @@ JUDGES: Final[tuple[Judge, ...]] = (
     acknowledged_is_kept,
     sent_once,
     jobs_end,
+    done_once,
     commands_are_answered,
     paused_stays_paused,
     heard_once,
