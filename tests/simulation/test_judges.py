@@ -375,6 +375,7 @@ def _on_its_way(seen: Evidence) -> None:
 def _job_of_a_parked_account(seen: Evidence) -> None:
     _parked_for_a_reason(seen)
     seen.jobs[1].account, seen.jobs[1].state = TWO, "queued"
+    seen.attempts[0].account = TWO
 
 
 def _busy_now_and_then(seen: Evidence) -> None:
