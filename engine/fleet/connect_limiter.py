@@ -66,6 +66,8 @@ class ConnectLimiter:
         except asyncio.CancelledError:
             if waiter.cancelled():
                 self._queue.pop(waiter, None)
+                if not self._queue:
+                    self._give_turns()  # nobody is left for whom the timer would fire
             else:  # its turn had come in the same moment
                 self._leave(waiter.result())
             raise

@@ -1,5 +1,6 @@
 """The connect limiter in random interleavings: never too many, no account starves, one that left blocks none."""
 
+import asyncio
 import time
 from itertools import pairwise
 
@@ -144,19 +145,20 @@ def test_a_cancelled_attempt_delays_none_behind_it(count: int, at_once: int, who
     assert last <= (count - 1) // at_once + 1e-6
 
 
+async def _stay(limiter: ConnectLimiter) -> None:
+    async with limiter.turn():
+        await anyio.sleep_forever()
+
+
 @pytest.mark.virtual
 async def test_ten_thousand_leave_the_queue_at_once() -> None:
     """A fleet that is stopped while it waits ends in a moment, because each account waits on an event of its own."""
     limiter = ConnectLimiter(1, 0.0)
     used: list[float] = []
 
-    async def stay() -> None:
-        async with limiter.turn():
-            await anyio.sleep_forever()
-
     async with anyio.create_task_group() as tasks:
         for _ in range(10_000):
-            tasks.start_soon(stay)
+            tasks.start_soon(_stay, limiter)
         await anyio.sleep(1)
         assert limiter.waiting == 9_999
         used.append(time.process_time())
@@ -164,3 +166,17 @@ async def test_ten_thousand_leave_the_queue_at_once() -> None:
     used.append(time.process_time())
     assert limiter.waiting == 0
     assert used[1] - used[0] < 5
+
+
+@pytest.mark.virtual
+async def test_no_timer_stays_for_a_queue_that_all_have_left() -> None:
+    """A fleet that is stopped between two turns leaves nothing in the loop."""
+    limiter = ConnectLimiter(1, 60.0)
+    async with anyio.create_task_group() as tasks:
+        async with limiter.turn():
+            tasks.start_soon(_stay, limiter)
+            await anyio.sleep(1)
+        await anyio.sleep(1)
+        tasks.cancel_scope.cancel()
+    scheduled: list[asyncio.TimerHandle] = vars(asyncio.get_running_loop())["_scheduled"]
+    assert [each for each in scheduled if not each.cancelled()] == []
