@@ -54,6 +54,8 @@ def serve() -> None:
                 answers.flush()
                 sys.stderr.flush()
                 os._exit(0)  # what a dead engine left must not be cleaned up by an interpreter that goes
+            if not _await(child):
+                os._exit(1)
             _, status = os.waitpid(child, 0)
             if status:
                 errors.seek(0)
@@ -61,6 +63,22 @@ def serve() -> None:
                 answers.write(json.dumps({"crashed": os.waitstatus_to_exitcode(status), "errors": said}) + "\n")
                 answers.flush()
     os._exit(0)
+
+
+def _await(child: int) -> bool:
+    """Wait for the end of a child; return False, the child being killed, if the swarm is gone before."""
+    if not hasattr(os, "pidfd_open"):
+        return True
+    ended, poller = os.pidfd_open(child), select.poll()
+    try:
+        poller.register(ended, select.POLLIN)
+        poller.register(0, 0)  # its end is told without being asked for
+        if any(number == ended for number, _ in poller.poll()):
+            return True
+        os.kill(child, signal.SIGKILL)
+        return False
+    finally:
+        os.close(ended)
 
 
 @define(eq=False)

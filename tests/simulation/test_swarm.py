@@ -14,6 +14,7 @@ from attrs import evolve
 from tests.simulation.__main__ import main
 from tests.simulation.children import CRASHED, NO_ANSWER, Children, Stopped
 from tests.simulation.evidence import Verdict
+from tests.simulation.nursery import Nursery
 from tests.simulation.outcome import Outcome
 from tests.simulation.story import Incident, IncidentKind, Story
 from tests.simulation.swarm import SAME, Tally, commit_of, keep_findings, run_all, twice
@@ -214,6 +215,20 @@ if story["seed"] >= 3:
     time.sleep(600)
 """
     return ANSWER.replace("journal = f", waiting + "journal = f", 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system cannot tell of two ends at once")
+def test_a_nursery_ends_with_its_swarm() -> None:
+    """A swarm that is killed leaves no run behind that goes on for nobody."""
+    nursery = Nursery()
+    process = nursery.process
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(Story(seed=1, hours=24 * 365, accounts=1, incidents=()).dump()).encode() + b"\n")
+    process.stdin.close()
+    try:
+        assert process.wait(TIMEOUT) == 1
+    finally:
+        nursery.end()
 
 
 def test_an_outcome_without_verdicts_is_clean() -> None:
