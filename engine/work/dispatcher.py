@@ -282,7 +282,7 @@ class Dispatcher:
             if run.end is not None:  # it has ended, and only its end is still to be stored
                 continue
             timeout = self.policy.of(run.job.kind).patience
-            if run.why is None and loop_now - run.active_at > timeout:
+            if run.why is None and not run.storing and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
                 self._running.take_away(run, Raised(silence))
             elif run.why is not None and loop_now > run.owned.grace_ends:

@@ -61,6 +61,8 @@ class Run:
     """Why it was taken away; None if it was not."""
     active_at: float = field(factory=anyio.current_time, init=False)
     """When it began or last reported progress, by the loop's clock: a change of the time of day makes no job silent."""
+    storing: int = field(default=0, init=False)
+    """How many of its checkpoints wait for the disk; meanwhile the disk is silent, and not the job."""
     unsaved: bool = field(default=False, init=False)
     """Whether its latest progress is not stored yet."""
 
@@ -136,11 +138,16 @@ class JobHandle(Generic[Data]):
         # A copy: later changes to the function's own mapping must not be stored before the next checkpoint.
         kept, results = as_json(dict(mark)), as_json(list(results))
         saved = Saved(checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay)
-        async with self._checkpointing:
-            job = decide(self._run.job, saved, now=self._clock.now())
-            await self._store.keep(job, messages, results)
-            self._moved_on(job)  # only now: a cancelled write has stored nothing, and the job is where it was
-        await self._store.flush()
+        self._run.storing += 1
+        try:
+            async with self._checkpointing:
+                job = decide(self._run.job, saved, now=self._clock.now())
+                await self._store.keep(job, messages, results)
+                self._moved_on(job)  # only now: a cancelled write has stored nothing, and the job is where it was
+            await self._store.flush()
+        finally:
+            self._run.storing -= 1
+            self._run.active_at = anyio.current_time()
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Report how far the job is, for display only: it need not survive a crash.

@@ -59,6 +59,19 @@ async def test_a_job_whose_end_cannot_be_stored_is_not_stuck(lines: Lines) -> No
     assert job.state is JobState.DONE
 
 
+async def test_a_job_that_waits_for_the_disk_is_not_silent() -> None:
+    """A checkpoint that takes longer than the kind's patience is no failure of the job, whose patience begins anew."""
+    log, store = RunLog(), MemoryStore()
+    number = store.add("paged", account="A")
+    async with dispatching({"paged": log.paged}, store, policy=rules(paged=KindPolicy(patience=60))) as harness:
+        await anyio.sleep(5)
+        store.takes = 100
+        await anyio.sleep(200)
+        store.takes = 0
+        (job,) = await harness.over(number)
+    assert (job.state, job.attempts, len(log.begins)) == (JobState.DONE, 0, 1)
+
+
 async def test_a_begin_that_cannot_be_stored_takes_no_place() -> None:
     """While a begin fails again and again no room of the account and no place of the budget is used up."""
     log, store = RunLog(), MemoryStore(fails={"charge"})
