@@ -222,7 +222,7 @@ def unknowns(past: PastBuilder, *, gone: Sequence[str]) -> list[str]:
         *found,
         "An outage ended somewhere between the last failed attempt and the first that succeeded: least and most.",
         "Whether the way was open for a moment between two failed attempts; it counts as closed.",
-        "What the network probe would have found at other times: it counts as answered once any account gets through.",
+        "What the network probe would have found at other times: at best a way that was open, at worst that of others.",
         "Trouble that nothing noticed with the settings of then: a shorter patience could have seen it.",
         "What the datacenter would have said to more attempts: flood waits and -429 are those that were recorded.",
         "Outages while the engine did not run, and what a person would have done in an outage of another length.",

@@ -377,7 +377,7 @@ class Rerun:
             return "dark", 0.0  # what the probe found then, and when, is on record
         route = self._route_of(name)
         accounts = self._accounts
-        up = any(self._route_of(each) == route for each in self._bright) or any(
-            accounts[each].world.is_open(self.now, worst=self.worst) for each in self._plan.waiting.get(route, ())
-        )
+        up = any(accounts[each].world.is_open(self.now, worst=self.worst) for each in self._plan.waiting.get(route, ()))
+        if self.worst:  # the look may come while only others get through: the attempt that it brings is in vain
+            up = up or any(self._route_of(each) == route for each in self._bright)
         return ("answers", QUICK_REFUSAL) if up else ("dark", 0.0)

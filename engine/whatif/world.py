@@ -136,9 +136,11 @@ class AccountWorld:
         return max(0.0, answers - at) if answers < at + patience else None
 
     def is_open(self, at: float, *, worst: bool) -> bool:
-        """Return whether the datacenter can be reached by the account's way."""
+        """Return whether an attempt gets through that begins now."""
         closure = self.closure_at(at)
-        return closure is None or at >= closure.ended(worst=worst)
+        if closure is None:
+            return True
+        return at >= closure.ended(worst=worst) and not isinstance(closure.same_moment(at), AttemptFailed)
 
     def _open(self, at: float, seconds: float, event: Event = CONNECTED) -> Meeting:
         following = bisect_right(self._begins, at)

@@ -5,8 +5,9 @@ import pytest
 
 from engine.whatif.answer import WhatIf
 from states import Policy
+from states.events import NetworkLost
 from states.schedules import Backoff, Suspicion
-from tests.engine.whatif.worlds import FLEET, TrueFleet, drawn_disturbances, simulated
+from tests.engine.whatif.worlds import BASE, FLEET, TrueFleet, drawn_disturbances, simulated
 
 POLICY = Policy()
 EAGER = attrs.evolve(
@@ -55,6 +56,17 @@ def test_other_settings_give_bounds_that_hold(seed: int, policy: Policy) -> None
     true = sum(fleet.run(policy, draw).seconds for draw in range(4)) / 4
     assert found.downtime.least * 0.95 - 3 <= true <= found.downtime.most * 1.05 + 3
     assert found.downtime.least <= found.downtime.most
+
+
+def test_a_look_of_the_network_probe_may_come_in_the_best_moment_and_in_vain() -> None:
+    """While others get through, nobody knows what the probe finds for one that does not: the bounds have both."""
+    losses = {0: [(BASE + 300.0, BASE + 310.0, NetworkLost())], 1: [], 2: []}
+    fleet = TrueFleet.of(losses, POLICY, 1.0)
+    model = WhatIf(fleet.past(fleet.journal(1)), {}, 1)
+    model.check(FLEET)
+    found = model.outcome(LAZY, FLEET, draws=4).fleet.downtime
+    assert found.least < 20.0
+    assert found.most > 60.0
 
 
 @pytest.mark.parametrize("seed", range(6))
