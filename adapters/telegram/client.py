@@ -202,6 +202,14 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
 
+    def note_late_error(self, exc: Exception, *, own: bool) -> None:
+        """Report what an answer says for which nobody waits any more, of the login or of a flood wait.
+
+        Where answers take longer than their deadline, no other comes.
+        """
+        if not isinstance(classify(exc), TimedOut):
+            self._report_failure(exc, own=own)
+
     # --- the connection ---
 
     async def connect(self) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import sqlite3
+from collections import deque
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -33,6 +34,8 @@ SELF = 0
 MAX_DATE_LAG = datetime.timedelta(hours=1)
 """How old the date in a file may be while the account has seen no update: the date moves with every check for updates,
 and writing it costs a commit."""
+MAX_CAPTURED = 16
+"""Moments that are remembered, while handlers run, of how far updates were seen then."""
 
 
 def _differ(old: Any, new: Any) -> bool:
@@ -58,13 +61,14 @@ class SessionMemory:
     session: "EngineSession | None" = field(default=None, init=False)
     """The session as it was last opened. Links come one after another, so one at a time uses it."""
     _key: bytes = field(default=b"", init=False, repr=False)
-    _captured: tuple[int, States] = field(factory=lambda: (0, {}), init=False)
-    """The number of an update, and the states that were seen up to it."""
+    _captured: deque[tuple[int, States]] = field(factory=deque, init=False)
+    """Numbers of updates that are not handled yet, and the states that were seen up to each of them, oldest first."""
 
     def use_key(self, key: bytes) -> None:
         """Forget everything if this key is another one than before."""
         if self._key and key != self._key:
-            self.states, self._captured = {}, (0, {})
+            self.states = {}
+            self._captured.clear()
         self._key = key
 
     def put_state(self, entity: int, state: Any) -> None:
@@ -86,14 +90,20 @@ class SessionMemory:
         return key_fingerprint(session.key), session.user
 
     def handled_states(self, inbox: Inbox) -> States:
-        """Return the states up to which all updates have been handled; none while handlers still run."""
+        """Return the states up to which all updates have been handled; none if those are not known.
+
+        While handlers run, they are known for the moments at which this was asked.
+        """
         if inbox.is_handled(inbox.last):
-            self._captured = (inbox.last, dict(self.states))
-        number, states = self._captured
-        if not inbox.is_handled(number):
-            return {}
-        if number != inbox.last:  # updates that have come since are checked the next time
-            self._captured = (inbox.last, dict(self.states))
+            self._captured.clear()
+            return dict(self.states)
+        states: States = {}
+        while self._captured and inbox.is_handled(self._captured[0][0]):
+            states = self._captured.popleft()[1]
+        if not self._captured or self._captured[-1][0] != inbox.last:
+            if len(self._captured) == MAX_CAPTURED:
+                self._captured.pop()
+            self._captured.append((inbox.last, dict(self.states)))
         return states
 
 

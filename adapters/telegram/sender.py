@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from telethon.crypto import AuthKey
+from telethon.errors import rpc_message_to_error
 from telethon.network.mtprotostate import MTProtoState
 from telethon.network.requeststate import RequestState
 from telethon.tl import TLRequest, types
@@ -275,6 +276,8 @@ class LinkSender(LeanSender):
         result = message.obj
         bound_error_text(result)
         state = self._pending_state.get(result.req_msg_id)
+        if result.error and state is not None and state.future.done():
+            self._note_late_error(rpc_message_to_error(result.error, state.request))
         if result.error or state is None:
             if result.error:  # an answer to nothing is dropped; Telethon would log it
                 await super()._handle_rpc_result(message)
@@ -302,6 +305,11 @@ class LinkSender(LeanSender):
         self._store_own_updates(answer)
         if not state.future.done():
             state.future.set_result(answer)
+
+    def _note_late_error(self, error: Exception) -> None:
+        client = self._client() if self.gated else None
+        if client is not None:
+            client.note_late_error(error, own=self._is_main)
 
     async def _handle_update(self, message: TLMessage) -> None:
         if getattr(message.obj, "SUBCLASS_OF_ID", 0) != UPDATES:

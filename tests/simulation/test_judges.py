@@ -153,6 +153,11 @@ def _too_many_at_once(seen: Evidence) -> None:
         seen.connections.append(one)
 
 
+def _descriptors_left(seen: Evidence) -> None:
+    seen.resources[0] = attrs.evolve(seen.resources[0], counts={"descriptors": 0})
+    seen.resources[1] = attrs.evolve(seen.resources[1], counts={"descriptors": 7})
+
+
 def _no_backoff(seen: Evidence) -> None:
     seen.connections[0].closed = 20.0
     seen.connections.append(connection(7, ONE, 21.0, 500.0))
@@ -294,6 +299,7 @@ BROKEN: dict[Change, str] = {
     _followed_not_to_the_end: "each record is followed once",
     _too_fast: "attempts of the fleet",
     _too_many_at_once: "attempts of the fleet",
+    _descriptors_left: "nothing is left behind",
     _no_backoff: "back-off is a floor",
     _given_up_before_its_patience_ended: "back-off is a floor",
     _storm: "no storm of connections",
@@ -358,6 +364,11 @@ def _probe_answered(seen: Evidence) -> None:
     seen.connections.append(
         ConnectionSeen(number=8, life=1, began=20.3, account=ONE, route=ONE, accepted=20.4, closed=20.6)
     )
+
+
+def _descriptors_under_a_lock(seen: Evidence) -> None:
+    _descriptors_left(seen)
+    seen.faults.append(FaultSeen(at=8990.0, kind="disk.locked", ended=9002.0))
 
 
 def _silence_waited_for(seen: Evidence) -> None:
@@ -426,7 +437,7 @@ def _unseen_end(seen: Evidence) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        _asked, _person_asked, _probe_answered, _silence_waited_for, _floor_kept,
+        _asked, _person_asked, _probe_answered, _silence_waited_for, _descriptors_under_a_lock, _floor_kept,
         _killed_before_it_was_stored, _on_its_way, _busy_now_and_then, _job_of_a_parked_account,
         _parked_for_a_reason, _paused, _handler_fails_on_purpose, _words_of_telethon,
         _forgotten_by_the_datacenter, _unseen_end,

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from telethon import events
+from telethon.tl.types.updates import State
 
 from adapters.sandbox import Fault, FaultKind
 from adapters.telegram import TelegramConnector, TelegramLink
+from adapters.telegram.engine_session import MAX_CAPTURED, SessionMemory
 from adapters.telegram.inbox import Inbox
 from states.events import CaughtUp
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness, events_of
@@ -254,6 +257,39 @@ class Slow:
     async def _dispatch_update(self, update: int) -> None:
         await self.release.wait()
         self.seen.append(update)
+
+
+class OneByOne:
+    """A client whose dispatching of an update takes until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.let_go = {number: anyio.Event() for number in range(1, 40)}
+
+    async def _dispatch_update(self, update: int) -> None:
+        await self.let_go[update].wait()
+
+
+@pytest.mark.parametrize("count", [3, 30])
+async def test_what_overlapping_handlers_have_handled_is_known(count: int) -> None:
+    """While the last handler runs, the states are those up to it; of many, at least those of an earlier moment."""
+    inbox, client, memory = Inbox(), OneByOne(), SessionMemory()
+    inbox.use_client(client)
+    async with anyio.create_task_group() as tasks:
+        inbox.deliver(tasks.start_soon)
+        for number in range(1, count + 1):
+            inbox.add([number])
+            memory.put_state(0, State(pts=number, qts=0, date=None, seq=0, unread_count=0))
+            assert memory.handled_states(inbox) == {}
+        found = 0
+        for number in range(1, count):
+            client.let_go[number].set()
+            await anyio.wait_all_tasks_blocked()
+            states = memory.handled_states(inbox)
+            found = states[0].pts if states else found
+            assert found == min(number, MAX_CAPTURED - 1)
+        client.let_go[count].set()
+        await anyio.wait_all_tasks_blocked()
+        assert memory.handled_states(inbox)[0].pts == count
 
 
 @settings(max_examples=30)

@@ -18,7 +18,7 @@ from adapters.telegram import TelegramLink
 from adapters.telegram.classify import Migrated, RequestDropped, RequestHeld
 from states import Event, Hold
 from states.clock import LONGEST_WAIT
-from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, TimedOut
+from states.events import AccountLimited, AuthRejected, CaughtUp, FloodWait, SessionDuplicated, TimedOut
 from tests.adapters.telegram.harness import DatacenterHarness, events_of
 from tests.timeouts import TIMEOUT
 
@@ -67,6 +67,22 @@ async def test_a_request_without_an_answer_ends_at_its_deadline(harness: Datacen
         event = await told(link)
         assert isinstance(event, TimedOut)
         assert (event.what, event.link) == ("request", 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "told_as"), [(406, "AUTH_KEY_DUPLICATED", SessionDuplicated), (420, "FLOOD_WAIT_30", FloodWait)]
+)
+async def test_an_error_that_comes_too_late_is_told(
+    harness: DatacenterHarness, code: int, text: str, told_as: type[Event]
+) -> None:
+    """A dead login and a flood wait count also where the caller has given the request up before the answer came."""
+    async with harness as dc, opened(harness, timeout=0.1) as link:
+        await dc.inject(Fault(FaultKind.RPC_ERROR, request="messages.getDialogs", code=code, text=text))
+        await dc.inject(Fault(FaultKind.SLOW, request="messages.getDialogs", seconds=0.5))
+        with pytest.raises(TimeoutError):
+            await link.client(DIALOGS)
+        assert isinstance(await told(link), TimedOut)
+        assert isinstance(await told(link), told_as)
 
 
 async def test_a_flood_wait_is_told_and_raised(harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch) -> None:
