@@ -111,7 +111,7 @@ async def test_a_running_engine_is_told_to_pause_first(tmp_path: Path) -> None:
             assert (code, "❌" in said) == (0, False), said
             code, said = await harness.command("session", "restore", "Account 1")
             assert code == 1
-            assert "python -m engine pause config.yaml 'Account 1'" in said
+            assert "-m engine pause config.yaml 'Account 1'" in said
             assert (await harness.command("pause", "config.yaml", "Account 1"))[0] == 0
             code, said = await harness.command("session", "restore", "Account 1")
             assert code == 0, said
