@@ -10,6 +10,11 @@ import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # chance and time are replaced before anything else is loaded
+    from tests.simulation.story import Story
+    from tests.simulation.swarm import Tally
 
 EXAMPLES = """\
 examples:
@@ -110,30 +115,14 @@ def main(words: list[str]) -> int:
     """Run what was asked for; 0 if all promises were kept, 1 if not, 130 after Ctrl+C."""
     from tests.simulation.children import Children, Stopped
     from tests.simulation.draw import draw
-    from tests.simulation.story import Story
-    from tests.simulation.swarm import (
-        SeedResult,
-        Tally,
-        commit_of,
-        keep_findings,
-        run_all,
-        twice,
-        write_page,
-        write_summary,
-    )
+    from tests.simulation.swarm import SeedResult, Tally, commit_of, keep_findings, run_all, twice, write_page
 
     options = _parsed(words)
-    if options.story is not None:
-        try:
-            stories = [Story.load(options.story.read_text(encoding="utf-8"))]
-        except (OSError, ValueError) as error:
-            print(f"{options.story} cannot be run: {error}", file=sys.stderr)
-            return 2
-        options.shrink = 0  # it is as short as it was wanted
-    elif options.seed is not None:
-        stories = [draw(options.seed, options.hours)]
-    else:
-        stories = []
+    try:
+        stories = _single_story(options)
+    except (OSError, ValueError) as error:
+        print(f"{options.story} cannot be run: {error}", file=sys.stderr)
+        return 2
     verbose = bool(stories)
     count = len(stories) or options.seeds
     seeds = range(options.first, options.first + options.seeds)
@@ -174,13 +163,30 @@ def main(words: list[str]) -> int:
             children.stop()
             pages = keep_findings(tally, run, options.out, most=0, minutes=0)
         children.stop()
+    _print_results(tally, options, pages)
+    return 130 if interrupted else 1 if tally.failed else 0
+
+
+def _single_story(options: Namespace) -> "list[Story]":
+    """Return the one story that is wanted; none for a swarm. Raises ``OSError`` or ``ValueError`` for a bad file."""
+    from tests.simulation.draw import draw
+    from tests.simulation.story import Story
+
+    if options.story is not None:
+        options.shrink = 0  # it is as short as it was wanted
+        return [Story.load(options.story.read_text(encoding="utf-8"))]
+    return [] if options.seed is None else [draw(options.seed, options.hours)]
+
+
+def _print_results(tally: "Tally", options: Namespace, pages: list[Path]) -> None:
+    from tests.simulation.swarm import write_summary
+
     for line in tally.lines(time.monotonic()):
         print(line)
     given = {name: str(value) for name, value in vars(options).items() if value is not None}
     print(f"summary: {write_summary(tally, options.out, given)}")
     for page in pages:
         print(f"story: {page}")
-    return 130 if interrupted else 1 if tally.failed else 0
 
 
 class _Progress:

@@ -217,7 +217,7 @@ if story["seed"] >= 3:
     return ANSWER.replace("journal = f", waiting + "journal = f", 1)
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system cannot tell of two ends at once")
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="a nursery there waits for its run alone, and ends after it")
 def test_a_nursery_ends_with_its_swarm() -> None:
     """A swarm that is killed leaves no run behind that goes on for nobody."""
     nursery = Nursery()

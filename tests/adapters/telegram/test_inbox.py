@@ -69,6 +69,26 @@ def listening(connector: TelegramConnector) -> list[str]:
     return heard
 
 
+class Handling:
+    """A handler of an account that takes until the test lets it go."""
+
+    def __init__(self, connector: TelegramConnector) -> None:
+        self.begun, self.let_go = anyio.Event(), anyio.Event()
+        self.calls: list[str] = []
+        connector.on(self._handle, events.NewMessage())
+
+    async def _handle(self, event: Any) -> None:
+        self.calls.append(event.raw_text)
+        self.begun.set()
+        await self.let_go.wait()
+        self.calls.append("done")
+
+    async def begun_in_time(self) -> None:
+        """Wait until it was called."""
+        with anyio.fail_after(TIMEOUT):
+            await self.begun.wait()
+
+
 async def test_messages_of_an_outage_arrive_once_and_in_order(harness: DatacenterHarness) -> None:
     """What came live, while away, and after the return is heard once each, over three clients."""
     async with harness as dc:
@@ -109,26 +129,16 @@ async def test_a_handler_outlives_the_client_it_began_with(harness: DatacenterHa
     """A handler that is in the middle of its work when the link goes is not cut off, and not called again."""
     async with harness as dc:
         account = harness.connector()
-        begun, ended = anyio.Event(), anyio.Event()
-        calls: list[str] = []
-
-        async def slow(event: Any) -> None:
-            calls.append(event.raw_text)
-            begun.set()
-            await ended.wait()
-            calls.append("done")
-
-        account.on(slow, events.NewMessage())
+        handling = Handling(account)
         async with delivering(account):
             async with linked(account):
                 await dc.push(PHONE, "one")
-                with anyio.fail_after(TIMEOUT):
-                    await begun.wait()
-            ended.set()
+                await handling.begun_in_time()
+            handling.let_go.set()
             async with linked(account, 2):
-                await until(calls, 2)
+                await until(handling.calls, 2)
                 await anyio.sleep(0.1)
-    assert calls == ["one", "done"]
+    assert handling.calls == ["one", "done"]
 
 
 async def test_what_was_not_handled_is_heard_again_after_a_restart(harness: DatacenterHarness) -> None:
@@ -174,19 +184,12 @@ async def test_the_file_is_not_behind_in_an_outage(harness: DatacenterHarness) -
     """A handler that ends while no client is connected counts in the file at once: a crash then repeats nothing."""
     async with harness as dc:
         account = harness.connector()
-        begun, ended = anyio.Event(), anyio.Event()
-
-        async def slow(_: Any) -> None:
-            begun.set()
-            await ended.wait()
-
-        account.on(slow, events.NewMessage())
+        handling = Handling(account)
         async with delivering(account):
             async with linked(account):
                 await dc.push(PHONE, "one")
-                with anyio.fail_after(TIMEOUT):
-                    await begun.wait()
-            ended.set()
+                await handling.begun_in_time()
+            handling.let_go.set()
             assert await harness.pts_in_file(account, 2) == 2
 
 

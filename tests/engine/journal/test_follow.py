@@ -246,7 +246,7 @@ async def test_an_infinite_number_is_json(scene: Scene, followed: FollowedJourna
     """A row may hold infinity, which JSON has not: whoever reads the lines must be able to."""
     await scene.go_on("One", *OUTAGE)
     scene.change("UPDATE journal SET at = 9e999 WHERE seq = 10")
-    json.dumps(as_data(followed.report(incident_of(followed))), allow_nan=False)
+    assert json.dumps(as_data(followed.report(incident_of(followed))), allow_nan=False)
 
 
 async def test_accounts_change_their_names(scene: Scene, followed: FollowedJournal) -> None:
