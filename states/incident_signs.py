@@ -1,16 +1,17 @@
 """What an account's snapshot means for incidents: a trouble, health, or neither, in each of its slots. Pure.
 
-    where the account is                    connection   person     file       limit
-    --------------------------------------  -----------  ---------  ---------  ---------
-    paused                                  it is gone, see ``AccountGone``
-    stopping with the engine                unsettled    unsettled  unsettled  unsettled
-    healthy                                 well         well       by itself  by itself
-    in any state, a person must act         left         trouble    by itself  unsettled
-    not connected because of its file       left         unsettled  trouble    unsettled
-    not connected, or suspect, with a cause trouble      unsettled  by itself  unsettled
-    not connected, nothing failed yet       unsettled    unsettled  by itself  unsettled
+    where the account is                      connection   person      file
+    ----------------------------------------  -----------  ----------  ---------
+    paused                                    it is gone, see ``AccountGone``
+    stopping with the engine                  unsettled    unsettled   unsettled
+    healthy                                   well         well        by itself
+    in any state, and a person must act       left         trouble     by itself
+    not connected because of its file         left         unsettled   trouble
+    not connected, or suspect, with a cause   trouble      unsettled   by itself
+    not connected, and nothing has failed     unsettled    unsettled   by itself
 
-*By itself*: trouble while the snapshot says so; otherwise well if the account is healthy, and unsettled if not.
+*By itself*, as a limit is always: trouble while the snapshot says so; otherwise well if the account is healthy, and
+unsettled if not.
 """
 
 from typing import Final
