@@ -1,7 +1,8 @@
 """The next book of incidents while a decision is made; see ``incidents`` for what is decided."""
 
 import math
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -336,16 +337,23 @@ class BookDraft:
 
     def _join(self, number: int, members: list[Member]) -> None:
         incident = self.open[number]
-        names = {name for slot, name in members if slot in ACCOUNT_SLOTS}
         since = min([incident.since, *(self.tracks[each].since for each in members)])
-        if not names <= set(incident.accounts):
-            accounts = tuple(sorted({*incident.accounts, *names}))
-            incident = evolve(incident, accounts=accounts)
-        self.open[number] = evolve(incident, since=since)
+        accounts = _with(incident.accounts, [name for slot, name in members if slot in ACCOUNT_SLOTS])
+        self.open[number] = evolve(incident, since=since, accounts=accounts)
         self.sizes[number] += len(members)
         for each in members:
             self.tracks[each] = evolve(self.tracks[each], incident=number)
         self.changes.append(Joined(incident=self.open[number], members=tuple(members)))
+
+
+def _with(accounts: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    """Return sorted accounts with these among them."""
+    if len(names) != 1:
+        return tuple(sorted({*accounts, *names}))
+    place = bisect_left(accounts, names[0])  # the usual case: one of thousands joins
+    if accounts[place : place + 1] == (names[0],):
+        return accounts
+    return (*accounts[:place], names[0], *accounts[place:])
 
 
 def _waits_with(track: Track, reason: IncidentReason) -> bool:
