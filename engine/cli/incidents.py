@@ -6,9 +6,9 @@ from typing import Annotated
 from adapters.sqlite.incident_reader import IncidentReader
 from engine import paths
 from engine.cli.common import (
+    DEFAULT_CONFIG,
     EXIT_BAD_INPUT,
     EXIT_FAILED,
-    DEFAULT_CONFIG,
     AsJson,
     ConfigPath,
     config_and_numbers,
