@@ -87,6 +87,8 @@ class IncidentWatch:
     _seen: dict[str, AccountSeen | AccountGone] = field(factory=dict, init=False)
     """What was told of each account last: most decisions say nothing new."""
     _unstored: list[Change] = field(factory=list, init=False)
+    _on_their_way: frozenset[int] = field(default=frozenset(), init=False)
+    """The incidents whose changes are being stored: these may be in the file already."""
     _store_all: bool = field(default=False, init=False)
     """Whether all that is open is to be stored anew."""
     _to_store: Wakeup = field(factory=Wakeup, init=False)
@@ -189,7 +191,7 @@ class IncidentWatch:
             _log(changes)
             self._unstored += changes
             if len(self._unstored) > MAX_UNSTORED:
-                self._unstored = _without_finished(self._unstored)
+                self._unstored = _without_finished(self._unstored, self._on_their_way)
             self._to_store.notify()
         if due is not None and (before is None or due < before):
             self._moved.notify()
@@ -223,6 +225,7 @@ class IncidentWatch:
     async def _store_some(self) -> None:
         if self._unstored:
             changes = tuple(self._unstored)
+            self._on_their_way = frozenset(each.incident.id for each in changes)
             await self.store.keep(changes, [row for make in self.companions for row in make(changes)])
             # Only now: a call that is cancelled has stored nothing. What came meanwhile stays.
             stored = set(map(id, changes))
@@ -275,11 +278,12 @@ def _made_safe(found: AccountSeen | AccountGone) -> AccountSeen | AccountGone:
     )
 
 
-def _without_finished(changes: Sequence[Change]) -> list[Change]:
+def _without_finished(changes: Sequence[Change], on_their_way: Collection[int]) -> list[Change]:
     """Return changes without those of incidents that began and ended in them: nobody will have known of them."""
     began = {each.incident.id for each in changes if isinstance(each, Opened)}
     ended = {each.incident.id for each in changes if isinstance(each, Closed)}
-    return [each for each in changes if each.incident.id not in began & ended]
+    unknown = (began & ended).difference(on_their_way)
+    return [each for each in changes if each.incident.id not in unknown]
 
 
 def _log(changes: Sequence[Change]) -> None:
