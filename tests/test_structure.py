@@ -14,8 +14,11 @@ from tests.timeouts import TIMEOUT
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("adapters", "engine", "states")
-SAME_NAME: dict[str, str] = {}
-"""Class names that may exist more than once, each with the reason; there is none."""
+SAME_NAME: dict[str, str] = {
+    "Closed": "what a link and an incident are at their ends; each is one of its law's words, and no module has both",
+    "Elapsed": "what a machine of states is told by its timer, and the law of incidents by its own; likewise",
+}
+"""Class names that may exist more than once, each with the reason."""
 ESCAPES = {
     "engine/fleet/escape.py": "from adapters.sqlite import JournalWriter",
     "engine/console/escape.py": "from engine.app.run import run",

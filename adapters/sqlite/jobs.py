@@ -291,7 +291,7 @@ def _is_odd(value: Any) -> bool:
 
 
 @contextmanager
-def _transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connection]:
+def own_transaction(path: Path, *, queues: bool = True) -> Iterator[sqlite3.Connection]:
     """Open the file, create it if need be, and write in one transaction; if ``queues``, at this process's turn."""
     with translating_errors(path), naming_file(path):
         schema.check_owner(path)
@@ -320,7 +320,7 @@ def add(path: Path, jobs: Iterable[NewJob], *, queues: bool = True) -> range:
     rows = [(new.kind, new.account or "", encode_value(new.data), new.priority, new.due, now, new.wait) for new in jobs]
     if not rows:
         return range(0)
-    with _transaction(path, queues=queues) as db:
+    with own_transaction(path, queues=queues) as db:
         db.executemany(job_schema.ADD, rows)
         last = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'").fetchone()[0]
     return range(last - len(rows) + 1, last + 1)
@@ -335,7 +335,7 @@ def change(path: Path, numbers: Iterable[int], event: JobEvent) -> list[tuple[Jo
     if not path.exists():
         raise JournalMissing(f"{path}: there is no such file; add a job or run the engine first")
     outcomes: list[tuple[Job, Job] | int | str] = []
-    with _transaction(path) as db:
+    with own_transaction(path) as db:
         for number in numbers:
             try:
                 before = find(db, number)

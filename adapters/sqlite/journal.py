@@ -24,6 +24,7 @@ from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot
 from adapters.sqlite.connect import open_database, open_read_only
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
+from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import INDEX, LOG, beside
@@ -106,6 +107,11 @@ class JournalWriter:
     def jobs(self) -> JobStore:
         """The jobs in the same file, written by the same thread."""
         return JobStore(self.path, self._writer)
+
+    @property
+    def incidents(self) -> IncidentStore:
+        """The incidents in the same file, written by the same thread."""
+        return IncidentStore(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

@@ -54,6 +54,9 @@ MOVE: Final = (
     f"""UPDATE jobs SET account = {_NEW.format("account")}
         WHERE account IN (SELECT old FROM moves WHERE with_jobs)""",
     f"UPDATE jobs SET worker = {_NEW.format('worker')} WHERE worker IN (SELECT old FROM moves WHERE with_jobs)",
+    f"""UPDATE OR REPLACE incident_members SET name = char(1) || {_NEW.format("name")}
+        WHERE slot IN ('connection', 'person', 'file', 'limit') AND name IN (SELECT old FROM moves)""",
+    "UPDATE OR REPLACE incident_members SET name = substr(name, 2) WHERE name >= char(1) AND name < char(2)",
     "DROP TABLE numbered",
     "DROP TABLE moves",
 )

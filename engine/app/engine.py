@@ -24,6 +24,7 @@ from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account
 from engine.app.handlers import Handlers
+from engine.app.incidents import incident_watch
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
 from engine.app.locks import watch_locks
@@ -47,6 +48,7 @@ from engine.fleet.shared_timers import SharedTimers
 from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
+from engine.incidents.watch import IncidentWatch
 from engine.journal.follow import JournalFollower
 from engine.work.decorators import (
     BackgroundFunction,
@@ -59,7 +61,7 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
-from states.events import ClockJumped
+from states.events import ClockJumped, Failure
 from states.jobs import Job
 
 ENGINE = "engine"
@@ -96,6 +98,7 @@ class Engine:
     _lock: EngineLock | None = field(default=None, init=False, repr=False)
     _journal: JournalWriter | None = field(default=None, init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
+    _incidents: IncidentWatch | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.info = EngineInfo(running=False, pid=os.getpid(), since=time.time())
@@ -291,16 +294,33 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
-        journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity))
+        journal = self._journal = await parts.enter_async_context(
+            opened_journal(
+                self.config, self._identity, troubled=self._storage_troubled, replaced=self._database_replaced
+            )
+        )
         self._follower = JournalFollower(partial(_flush, journal), partial(records, journal.path))
-        self.jobs.open(journal.jobs, self._client_of, self.clock)
+        incidents = self._incidents = await incident_watch(self.config, journal, self.clock)
+        parts.push_async_callback(incidents.close)
+        self.jobs.open(journal.jobs, self._client_of, self.clock, incidents.job_ended)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
         restoration = Restoration(journal, connectors)
         known = await restoration.restore()
         parts.push_async_callback(restoration.remember)
-        return self._assemble(connectors, journal, known)  # last: a start that is cancelled makes no runners
+        incidents.begin(
+            [account.name for account in self.config.accounts], [name for name, at in known.items() if at.paused]
+        )
+        return self._assemble(connectors, journal, known, incidents)  # last: a start that is cancelled makes no runners
+
+    def _storage_troubled(self, failure: Failure | None) -> None:
+        if self._incidents is not None:
+            self._incidents.storage_trouble(failure)
+
+    def _database_replaced(self) -> None:
+        if self._incidents is not None:
+            self._incidents.database_replaced()
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -336,7 +356,11 @@ class Engine:
             self.stop.now()
 
     def _assemble(
-        self, connectors: Mapping[str, TelegramConnector], journal: JournalWriter, known: Mapping[str, Snapshot]
+        self,
+        connectors: Mapping[str, TelegramConnector],
+        journal: JournalWriter,
+        known: Mapping[str, Snapshot],
+        incidents: IncidentWatch,
     ) -> Sequence[Watcher]:
         """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
         config, fleet = self.config, self.fleet
@@ -346,10 +370,15 @@ class Engine:
         probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
         credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
-        handlers = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
+
+        def commands_changed() -> None:
+            self.jobs.jobs_changed()
+            incidents.commands_changed()
+
+        handlers = ControlHandlers(fleet, commands_changed, journal.look)
         control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
         fleet.life_failed = journal.end_life
-        fleet.listeners += [detector.observe, probe.observe, self._observe]
+        fleet.listeners += [detector.observe, probe.observe, incidents.observe, self._observe]
         if isinstance(stagger, AutoStagger):
             fleet.listeners.append(stagger.observe)
         self._handlers.attach(connectors)
@@ -372,6 +401,7 @@ class Engine:
             detector.clock_jumped(event)
             fleet.notify_all(event)
             self.jobs.clock_jumped(event)
+            incidents.clock_jumped(event)
 
         watched_clocks = partial(
             watch_clocks,
@@ -388,11 +418,12 @@ class Engine:
             ("the watch over the shared settings", refused.run),
             ("the socket for commands", control.run),
             ("the watch over the clocks", watched_clocks),
+            ("the watch over incidents", incidents.run),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:
-            watchers += retention(keep, (journal, self.jobs.store), known.values())
+            watchers += retention(keep, (journal, self.jobs.store, journal.incidents), known.values())
         return watchers
 
     def _observe(self, account: str, step: Step) -> None:

@@ -1,7 +1,7 @@
 """The job service: the kinds of jobs of an engine, its dispatcher, its background tasks. A composition root."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -74,8 +74,17 @@ class JobService:
         own = self._own_background
         return [(name_of(function), pattern) for pattern, function in own if not self._addressed((pattern,))]
 
-    def open(self, store: JobStore, client_of: ClientOf, clock: Clock) -> None:
-        """Make the dispatcher and the background tasks; needs a running loop. ``clock`` is the engine's time of day."""
+    def open(
+        self,
+        store: JobStore,
+        client_of: ClientOf,
+        clock: Clock,
+        ended: Callable[[Job, str], None] = lambda job, account: None,
+    ) -> None:
+        """Make the dispatcher and the background tasks; needs a running loop. ``clock`` is the engine's time of day.
+
+        ``ended`` is called with each job that has ended, and the account with which it ran.
+        """
         names = [account.name for account in self.config.accounts]
         self._store = store
         self.dispatcher = Dispatcher(
@@ -86,6 +95,7 @@ class JobService:
             client_of=client_of,
             classify_error=classify_job_error,
             clock=clock,
+            ended=ended,
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name in names:

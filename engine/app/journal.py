@@ -1,6 +1,6 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,12 +47,31 @@ def _snapshot_repaired(done: Repair) -> None:
 
 
 @asynccontextmanager
-async def opened_journal(config: Config, engine: str) -> AsyncIterator[JournalWriter]:
-    """Yield the journal of a config, written by the engine of this identity; at the end, wait for its last records."""
+async def opened_journal(
+    config: Config,
+    engine: str,
+    *,
+    troubled: Callable[[Failure | None], None] = lambda failure: None,
+    replaced: Callable[[], None] = lambda: None,
+) -> AsyncIterator[JournalWriter]:
+    """Yield the journal of a config, written by the engine of this identity; at the end, wait for its last records.
+
+    ``troubled`` is called with what keeps the file from being written, and with None when it is written again;
+    ``replaced`` when a new file has taken the place of a lost one.
+    """
+
+    def on_trouble(failure: Failure | None, waiting: int) -> None:
+        _storage_trouble(failure, waiting)
+        troubled(failure)
+
+    def on_rescue(done: Rescue) -> None:
+        _database_replaced(done)
+        replaced()
+
     journal = await JournalWriter.open(
         config.storage.directory / paths.DATABASE,
-        on_trouble=_storage_trouble,
-        on_rescue=_database_replaced,
+        on_trouble=on_trouble,
+        on_rescue=on_rescue,
         on_repair=_snapshot_repaired,
         engine=engine,
     )

@@ -12,7 +12,7 @@ from attrs import define, field
 from adapters.sqlite import JournalReader, JournalTooNew, StorageError, Undecodable
 from engine.cli.log_events import decode_event
 from engine.console.safe_text import json_text, one_line
-from engine.journal.watch import Incident, JournalWatch, Page, UnreadableRecord
+from engine.journal.watch import Irregularity, JournalWatch, Page, UnreadableRecord
 from states import Entry
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class FollowedJournal:
             self._reader.close()
             self._reader = None
 
-    def run(self) -> Incident:
+    def run(self) -> Irregularity:
         """Check records as they come; return the first incident."""
         failures = 0
         while True:
@@ -84,11 +84,11 @@ class FollowedJournal:
             if not full:
                 time.sleep(INTERVAL)
 
-    def report(self, incident: Incident | None) -> Any:
+    def report(self, incident: Irregularity | None) -> Any:
         """Return how much was checked."""
         return self._watch.report(incident)
 
-    def step(self) -> tuple[bool, Incident | None]:
+    def step(self) -> tuple[bool, Irregularity | None]:
         """Check the next page; return whether there may be more at once, and the first incident."""
         if self._reader is None or self._file != _identity(self.path):
             self.close()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from attrs import frozen
 
 from adapters.sqlite import JournalMissing
+from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
 from engine import paths
 from engine.cli.common import (
@@ -29,15 +30,19 @@ from engine.cli.stored_status import account_statuses, read_info
 from engine.config import Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
+from engine.console.incident_lines import as_data as incident_data
+from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
+from states.incident import Incident
 from states.job import JobState, JobSummary, by_state
 
 if TYPE_CHECKING:  # for pages alone; --json need not wait for it
     from rich.console import RenderableType
+    from rich.text import Text
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks of ``--watch``."""
@@ -54,6 +59,15 @@ def _read_jobs(directory: Path) -> JobSummary:
         return JobSummary()
 
 
+def _read_incidents(directory: Path) -> list[Incident]:
+    """Return the open incidents; those that cannot be read are named by ``incidents``."""
+    try:
+        with IncidentReader.open(directory / paths.DATABASE) as reader:
+            return reader.incidents(open_only=True)
+    except JournalMissing:
+        return []
+
+
 @frozen
 class _Look:
     """What one look at the files and at the engine has found."""
@@ -61,11 +75,17 @@ class _Look:
     info: EngineInfo
     accounts: dict[str, AccountStatus]
     jobs: JobSummary
+    incidents: Sequence[Incident]
 
     @property
     def page(self) -> "RenderableType":
         """The page for a terminal."""
-        return page(self.info, self.accounts, time.time(), job_lines(self.jobs, engine_runs=self.info.running))
+        now = time.time()
+        return page(self.info, self.accounts, now, self._more(now))
+
+    def _more(self, now: float) -> "list[Text]":
+        """Return the lines below the accounts."""
+        return [*incident_lines(self.incidents, now), *job_lines(self.jobs, engine_runs=self.info.running)]
 
     def print(self) -> None:
         """Print the page on stdout."""
@@ -73,8 +93,7 @@ class _Look:
 
         now, width, text = time.time(), plain_width(), None
         if width is not None:
-            jobs = (line.plain for line in job_lines(self.jobs, engine_runs=self.info.running))
-            text = page_text(self.info, self.accounts, now, width, jobs)
+            text = page_text(self.info, self.accounts, now, width, (line.plain for line in self._more(now)))
         if text is not None:
             print(text)
             return
@@ -85,7 +104,8 @@ class _Look:
     @property
     def data(self) -> dict[str, Any]:
         """What ``--json`` prints."""
-        return {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs)}
+        incidents = [incident_data(each) for each in self.incidents]
+        return {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
 
     @property
     def code(self) -> int:
@@ -98,7 +118,10 @@ def _look(outline: Outline, pattern: str | None) -> _Look:
     accounts = account_statuses(outline, info)
     if pattern is not None:
         accounts = {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
-    return _Look(info, accounts, _read_jobs(outline.directory))
+    incidents = _read_incidents(outline.directory)
+    if pattern is not None:
+        incidents = [each for each in incidents if not each.accounts or not accounts.keys().isdisjoint(each.accounts)]
+    return _Look(info, accounts, _read_jobs(outline.directory), incidents)
 
 
 def _watch(look: Callable[[], _Look], *, as_json: bool) -> int:

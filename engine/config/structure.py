@@ -28,6 +28,7 @@ from engine.config.values import (
     to_text,
 )
 from engine.config.work import Module, WorkSection, to_hours
+from states.incident_book import IncidentPolicy
 from states.pace import Budget, KindPolicy
 from states.schedules import (
     Backoff,
@@ -61,6 +62,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     for section in sections:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
+    reader.add_section(IncidentPolicy)
     reader.add_section(Config, lambda given: {"storage": {}} | given)  # its default is relative to the file
     reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder))
     reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))

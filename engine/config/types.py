@@ -12,6 +12,7 @@ from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAcco
 from engine.config.work import WorkSection
 from engine.console.format import nearest
 from engine.console.names import named
+from states.incident_book import IncidentPolicy
 from states.schedules import Policy
 
 
@@ -48,6 +49,8 @@ class Config:
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
+    incidents: IncidentPolicy = field(factory=IncidentPolicy)
+    """When a trouble becomes an incident."""
     logging: LoggingSection = field(factory=LoggingSection)
     """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)

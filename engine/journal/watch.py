@@ -27,7 +27,7 @@ class UnreadableRecord:
 
 
 @frozen(kw_only=True)
-class Incident:
+class Irregularity:
     """The first thing that the law does not allow: a record that differs or breaks it, or a row without a meaning."""
 
     difference: Difference | None = None
@@ -126,21 +126,21 @@ class JournalWatch:
         for account, (snapshot, seq) in stored.items():
             self._replay.go_on(account, snapshot, seq)
 
-    def take(self, page: Page) -> Incident | None:
+    def take(self, page: Page) -> Irregularity | None:
         """Check what was read; return the first incident."""
         if page.renames:
             self._rename(page.renames)
         for row in page.rows:
             if isinstance(row, UnreadableRecord):
-                return Incident(unreadable=row)
+                return Irregularity(unreadable=row)
             if (found := self._replay.take(row)) is not None:
-                return Incident(difference=found)
+                return Irregularity(difference=found)
             self.seen = row.seq
         self.seen = max(self.seen, page.until)
         found = self._replay.compare_stored(page.stored)
-        return Incident(difference=found) if found is not None else None
+        return Irregularity(difference=found) if found is not None else None
 
-    def report(self, incident: Incident | None = None) -> ReplayReport:
+    def report(self, incident: Irregularity | None = None) -> ReplayReport:
         """Return how much was checked so far."""
         return self._replay.report(incident.difference if incident is not None else None)
 

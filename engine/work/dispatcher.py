@@ -80,6 +80,8 @@ class Dispatcher:
     client_of: ClientOf
     classify_error: JobErrorClassifier
     clock: Clock
+    ended: Callable[[Job, str], None] = lambda job, account: None
+    """Called with each job whose end is stored, and the account with which it ran."""
     rng: random.Random = field(factory=random.Random, repr=False)
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
@@ -370,6 +372,7 @@ class Dispatcher:
             await self._settle(run, now)
             self._running.ended.popleft()  # only now: a call that is cancelled before has stored nothing
             log_outcome(run, run.job, now)
+            self.ended(run.job, run.account)
 
     async def _settle(self, run: Run, now: float) -> None:
         """Store how a run ended, and let another job begin in its place."""

@@ -31,11 +31,12 @@ BAD: tuple[Any, ...] = (
 )
 """One for each row; the last row of a table stays as it is."""
 PHONES = tuple(f"+99966200{number:02}" for number in range(len(BAD) + 1))
+WITHOUT_ROWID = ("job_counts", "job_charges", "job_results", "messages", "incident_members")
 JOB_TABLES = {"jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages"}
 JOB_COMMANDS = (["status"], ["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "show", "2"])
 COMMANDS = (
     ["status", "--json"], ["log"], ["log", "stats"], ["log", "replay"], ["diagram", "--heat"], ["session", "backup"],
-    ["doctor"],
+    ["doctor"], ["incidents"], ["incidents", "--open", "--json"],
 )  # fmt: skip
 MORE_ROWS = """
     INSERT INTO jobs (kind, account, data, added, due, worker, checkpoint, result, state)
@@ -46,6 +47,8 @@ MORE_ROWS = """
     INSERT INTO messages VALUES ('', 1, {n}, 1.0, 7, 'text', {n});
     INSERT INTO renames VALUES (1.0, 'Old {n}', 'Account {n}');
     INSERT INTO file_moves VALUES ('old{n}', 'new{n}');
+    INSERT INTO incidents VALUES ({n}, 'needs_person', 'log_in', 0, 'critical', 1.0, 1.0, NULL, NULL, 'detail');
+    INSERT INTO incident_members VALUES ({n}, 'person', 'Account {n}', NULL);
 """
 
 
@@ -58,7 +61,7 @@ def spoil(path: Path, table: str, column: str) -> None:
     """Put another bad value into each row but the last, or into the only one."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA ignore_check_constraints = 1")
-        key = "rowid" if table not in ("job_counts", "job_charges", "job_results", "messages") else None
+        key = "rowid" if table not in WITHOUT_ROWID else None
         names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
         rows = db.execute(f"SELECT {key or ', '.join(names)} FROM {table}").fetchall()
         for number, row in enumerate(rows[:-1] or rows):

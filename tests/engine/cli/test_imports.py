@@ -51,6 +51,8 @@ COMMANDS: dict[str, set[str]] = {
     "jobs list CONFIG --json": set(),
     "jobs list CONFIG": {"rich"},
     "jobs show CONFIG 1 --json": set(),
+    "incidents CONFIG": set(),
+    "incidents CONFIG --open --json": set(),
     "pause CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
     "resume CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
     "retry CONFIG A": WHOLE_CONFIG | {"engine.control.client"},
@@ -122,7 +124,7 @@ def test_a_command_imports_what_it_needs_and_nothing_else(config: Path, command:
 def test_a_command_imports_no_other_command(config: Path, command: str) -> None:
     """The modules of the other commands stay unread."""
     others = {"run", "status", "control", "login", "doctor", "diagram", "verify", "log", "session_transfer", "jobs"}
-    others |= {"simulate"}
+    others |= {"simulate", "incidents"}
     found = imported([str(config) if word == "CONFIG" else word for word in command.split()])
     assert len(found & {f"engine.cli.{other}" for other in others}) <= 1 or command.startswith("--")
 

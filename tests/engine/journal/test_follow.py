@@ -12,7 +12,7 @@ from adapters.sqlite import DatabaseUnusable, JournalReader, JournalWriter
 from adapters.sqlite.renames import Rename, rename
 from engine.cli.log_follow import FollowedJournal
 from engine.cli.log_replay import as_data, as_text, follow_until_incident
-from engine.journal.watch import Incident
+from engine.journal.watch import Irregularity
 from states import Event, Policy
 from states.events import Closed, Connected, Elapsed, NetworkLost, ProbeAnswered, Stable, Started, StopRequested
 from states.events import TurnGranted as Granted
@@ -89,7 +89,7 @@ def checked(followed: FollowedJournal) -> int:
             return int(followed.report(None).records)
 
 
-def incident_of(followed: FollowedJournal) -> Incident:
+def incident_of(followed: FollowedJournal) -> Irregularity:
     """Check what is there; return the incident that it raises."""
     _, found = followed.step()
     assert found is not None

@@ -1,0 +1,108 @@
+"""``incidents`` and ``incidents ack``."""
+
+import time
+from typing import Annotated
+
+from adapters.sqlite.incident_reader import IncidentReader
+from engine import paths
+from engine.cli.common import (
+    DEFAULT_CONFIG,
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    AsJson,
+    ConfigPath,
+    config_and_numbers,
+    fail,
+    have_engine_look,
+    reporting_errors,
+    say,
+)
+from engine.cli.declared import CommandGroup, Parameter
+from engine.config import load_outline
+from engine.console.incident_lines import as_data, paragraph
+from engine.console.safe_text import json_text, one_line
+from states.incident import Incident
+
+DEFAULT_LAST = 50
+"""Incidents that are listed if nothing else is said."""
+
+app = CommandGroup(name="incidents", help="What went wrong for so long, or so badly, that somebody should know.")
+
+
+@app.default
+def show(
+    config: ConfigPath = DEFAULT_CONFIG,
+    *,
+    open_only: Annotated[bool, Parameter(name="--open", negative="", help="Only those that are not over.")] = False,
+    last: Annotated[int | None, Parameter(name=["--last", "-n"], help="Only the newest so many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List incidents, oldest first: what is the matter, since when, for whom, and what to do.
+
+    Without --open, the newest 50; with it, all that are not over. --json prints one object per line. Exit code 0 if no
+    incident is open, 1 if one is.
+    """
+    with reporting_errors():
+        outline = load_outline(config)
+        have_engine_look(outline.directory)
+        unreadable: list[str] = []
+        limit = last if last is not None or open_only else DEFAULT_LAST
+        with IncidentReader.open(outline.directory / paths.DATABASE) as reader:
+            reader.on_unreadable = lambda number, why: unreadable.append(why)
+            found = reader.incidents(open_only=open_only, last=limit)
+            is_any_open = any(each.is_open for each in found) or bool(reader.incidents(open_only=True, last=1))
+        if as_json:
+            for each in found:
+                print(json_text(as_data(each)))
+        else:
+            _print(found, open_only=open_only)
+        if unreadable:
+            fail(EXIT_FAILED, *unreadable)
+        raise SystemExit(EXIT_FAILED if is_any_open else 0)
+
+
+def _print(found: list[Incident], *, open_only: bool) -> None:
+    now = time.time()
+    for each in found:
+        print("\n".join(paragraph(each, now)))
+    if not found:
+        print("no incident is open" if open_only else "there were no incidents")
+
+
+ConfigAndIncidents = Annotated[
+    str,
+    Parameter(name="[CONFIG] NUMBER…", negative="", help="The config file (config.yaml), and numbers of incidents."),
+]
+
+
+@app.command("ack")
+def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
+    """Say that you know of incidents: they stay open until they are over, and nobody is reminded of them any more.
+
+    Exit code 0 if all of them are acknowledged, 1 if one is over already, or does not exist.
+    """
+    from adapters.sqlite.incidents import acknowledge  # noqa: PLC0415 - the list needs nothing that writes
+
+    with reporting_errors():
+        config, numbers = config_and_numbers(words)
+        if not numbers:
+            fail(EXIT_BAD_INPUT, "say which incidents: their numbers, as 'incidents --open' lists them")
+        outline = load_outline(config)
+        have_engine_look(outline.directory)
+        known, refused = [], []
+        for number in dict.fromkeys(numbers):
+            incident, _ = acknowledge(outline.directory / paths.DATABASE, number, time.time())
+            if incident is None:
+                refused.append(f"there is no incident {number}")
+            elif incident.acked is None:
+                refused.append(f"incident {number} is over already; there is nothing to acknowledge")
+            else:
+                known.append(incident)
+        have_engine_look(outline.directory)
+        if as_json:
+            for each in known:
+                print(json_text(as_data(each)))
+        else:
+            say(*(one_line(f"incident {each.id} is acknowledged: {each.meaning}") for each in known))
+        if refused:
+            fail(EXIT_FAILED, *refused)

@@ -1,0 +1,135 @@
+"""What an incident is, as it is stored and shown; what opens, grows and closes one is in ``incidents``."""
+
+from enum import StrEnum
+from typing import Final
+
+from attrs import frozen
+
+from states.snapshot import ADVICE, Action
+
+MAX_DETAIL: Final = 300
+"""Characters of an incident's detail."""
+
+
+class IncidentKind(StrEnum):
+    """What kind of trouble it is."""
+
+    NEEDS_PERSON = "needs_person"
+    """An account cannot go on before a person acts."""
+    OUTAGE = "outage"
+    """Accounts are without a connection."""
+    FLAPPING = "flapping"
+    """Accounts lose their connection again and again, and never stay healthy for long."""
+    STORAGE = "storage"
+    """A file cannot be written."""
+    LIMITED = "limited"
+    """Telegram limits an account."""
+    JOB_FAILED = "job_failed"
+    """Jobs of one kind fail for good."""
+    CHANNEL = "channel"
+    """What is told to people does not arrive there."""
+
+
+class Severity(StrEnum):
+    """How soon somebody should look."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+@frozen(kw_only=True)
+class Incident:
+    """One trouble from its beginning to its end. Times are Unix seconds; None is not yet."""
+
+    id: int
+    kind: IncidentKind
+    cause: str
+    """What it is about, within its kind: an ``Action``, an error event, what many accounts share (their way to
+    Telegram, a setting, a disk), a path, a kind of jobs, a channel."""
+    accounts: tuple[str, ...] = ()
+    """The accounts that were ever in it, sorted."""
+    fleet: bool = False
+    """Whether it is one incident for all that share its cause."""
+    severity: Severity
+    since: float
+    """When the trouble began."""
+    opened: float
+    """When it became an incident."""
+    closed: float | None = None
+    """When the last of its accounts was well again, or was paused or removed; noted when that has lasted."""
+    acked: float | None = None
+    """When a person said that they know of it."""
+    detail: str = ""
+    """What was heard of it first, in a sentence."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the trouble goes on."""
+        return self.closed is None
+
+    def lasted(self, now: float) -> float:
+        """Return the seconds from the beginning of the trouble to its end, or to now."""
+        return max(0.0, (now if self.closed is None else self.closed) - self.since)
+
+    @property
+    def who(self) -> str:
+        """Whom it concerns, in a few words: an account's name, or how many there are; empty if it is no account."""
+        if not self.accounts:
+            return ""
+        return self.accounts[0] if len(self.accounts) == 1 else f"{len(self.accounts):,} accounts"
+
+    @property
+    def meaning(self) -> str:
+        """What is the matter: a sentence for a person, without its full stop. It quotes names, which are foreign."""
+        who = self.who or "the engine"
+        match self.kind:
+            case IncidentKind.NEEDS_PERSON:
+                return f"{who} cannot go on before somebody acts"
+            case IncidentKind.OUTAGE if self.fleet:
+                return f"{who} {_have(self)} no connection, and what they share is {self.cause}"
+            case IncidentKind.OUTAGE:
+                return f"{who} {_have(self)} no connection ({self.cause})"
+            case IncidentKind.FLAPPING if self.fleet:
+                return f"{who} lose the connection again and again, and what they share is {self.cause}"
+            case IncidentKind.FLAPPING:
+                return f"{who} {'loses' if len(self.accounts) == 1 else 'lose'} the connection again and again"
+            case IncidentKind.STORAGE if self.fleet:
+                return f"files on {self.cause} cannot be written; what is new waits in memory"
+            case IncidentKind.STORAGE:
+                return f"the session file of {who} cannot be written; what is new waits in memory"
+            case IncidentKind.LIMITED:
+                return f"Telegram limits {who}; {'its' if len(self.accounts) == 1 else 'their'} work is held"
+            case IncidentKind.JOB_FAILED:
+                return f"jobs of the kind {self.cause} fail for good"
+            case IncidentKind.CHANNEL:
+                return f"messages to {self.cause} do not arrive"
+
+    @property
+    def action(self) -> str:
+        """What a person should do: a sentence in the imperative, without its full stop."""
+        if self.kind is IncidentKind.NEEDS_PERSON:
+            return ADVICE.get(_ACTIONS.get(self.cause, Action.RETRY), ADVICE[Action.RETRY])
+        return _REMEDIES_OF_MANY.get(self.kind, _REMEDIES[self.kind]) if self.fleet else _REMEDIES[self.kind]
+
+
+_ACTIONS: Final = {action.value: action for action in Action}
+_REMEDIES: Final[dict[IncidentKind, str]] = {
+    IncidentKind.NEEDS_PERSON: ADVICE[Action.RETRY],
+    IncidentKind.OUTAGE: (
+        "nothing yet: the engine goes on trying; if others are healthy and this lasts, ask 'log explain' for the reason"
+    ),
+    IncidentKind.FLAPPING: "see what its losses have in common ('log --failed'): a proxy, a time of day, a request",
+    IncidentKind.STORAGE: "make the file writable: end the program that locks it, or see to its disk and permissions",
+    IncidentKind.LIMITED: f"let the account rest, and {ADVICE[Action.APPEAL]}; retry it when the limit is over",
+    IncidentKind.JOB_FAILED: "see 'jobs list --state failed' for the cause, mend it, and retry or cancel the jobs",
+    IncidentKind.CHANNEL: "see to the channel's address and its service, and try it with 'alerts test'",
+}
+_REMEDIES_OF_MANY: Final[dict[IncidentKind, str]] = {
+    IncidentKind.OUTAGE: "see to the network of this machine, or to the proxy; the accounts come back by themselves",
+    IncidentKind.FLAPPING: "see to the network of this machine, or to the proxy: it comes and goes",
+    IncidentKind.STORAGE: "free space on the disk, or see to its permissions; what waits is written by itself then",
+}
+
+
+def _have(incident: Incident) -> str:
+    return "has" if len(incident.accounts) == 1 else "have"
