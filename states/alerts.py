@@ -136,7 +136,9 @@ def about(incident: Incident, missed: str = "") -> About:
 
 def about_from(text: str) -> About:
     """Return what ``written`` has written. Raises ``ValueError`` or ``TypeError`` for anything else."""
-    found: dict[str, Any] = json.loads(text)
+    found: Any = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError("an incident is a mapping")
     known = {each.name for each in attrs.fields(About)}
     given = {key: value for key, value in found.items() if key in known}
     made = About(**{**given, "accounts": tuple(given.get("accounts", ()))})
@@ -144,6 +146,8 @@ def about_from(text: str) -> About:
         value = getattr(made, field.name)
         if not isinstance(value, _TYPES[field.name]) or (isinstance(value, bool) and field.name != "fleet"):
             raise TypeError(f"{field.name} cannot be {type(value).__name__}")
+    if not all(isinstance(each, str) for each in made.accounts):
+        raise TypeError("accounts are names")
     return made
 
 

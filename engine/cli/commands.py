@@ -21,6 +21,7 @@ COMMANDS = {
     "log": "engine.cli.log:app",
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",
+    "alerts": "engine.cli.alerts:app",
 }
 """Where each command is. Its module is imported when it is called, because most need much that the others do not."""
 
