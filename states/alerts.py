@@ -243,11 +243,16 @@ def acked(alert: Alert, about: About) -> Alert:
 
 
 def closed(alert: Alert, about: About, now: float) -> Alert:
-    """Return the alert after its incident has ended."""
-    unknown = alert.told is None and (alert.due is None or now < alert.due)
-    if unknown:
+    """Return the alert after its incident has ended, which may be noted later than it was."""
+    ended = now if about.closed is None else min(now, about.closed)
+    if alert.told is None and (alert.due is None or ended < alert.due):
         return evolve(alert, about=about, message=None, due=None)
     return evolve(alert, about=about, message=Message.CLOSED, due=now, tries=0)
+
+
+def merged(alert: Alert, about: About) -> Alert:
+    """Return the alert after its incident was found to be part of another one, which is told instead."""
+    return evolve(alert, about=about, message=None, due=None, tries=0)
 
 
 def sent(alert: Alert, message: Message, rule: Rule, now: float) -> Alert:

@@ -37,7 +37,7 @@ class _Ear(logging.Filter):
         """Return False for what may have a secret in it."""
         said = _heard.get(threading.get_ident())
         if said is None:
-            return record.name != "apprise"
+            return True  # another part of the program uses the same library
         if record.levelno >= logging.WARNING and len(said) < 20:
             said.append(record.getMessage())
         return False

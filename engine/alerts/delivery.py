@@ -10,7 +10,8 @@ A message leaves only after its alert is durable, or after a bounded wait for th
 has to hear, too.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -85,11 +86,13 @@ class Delivery:
     # --- what happens to incidents. The caller stores what is returned, in the transaction of the incident -----------
 
     def opened(self, about: About) -> tuple[Alert, ...]:
-        """Take an incident that has begun."""
-        return self._put(law.opened(about, self.rules, self.clock.now()))
+        """Take an incident that has begun. Telling it twice is telling it once: a transaction may be tried again."""
+        known = self._of(about.id)
+        missing = [rule for rule in self.rules if all(alert.channel != rule.channel for alert in known)]
+        return (*known, *self._put(law.opened(about, missing, self.clock.now())))
 
-    def joined(self, about: About) -> tuple[Alert, ...]:
-        """Take the accounts that have joined an incident; what is stored is right enough without them."""
+    def changed(self, about: About) -> tuple[Alert, ...]:
+        """Take the accounts that have joined an incident, or left it; what is stored is right enough without them."""
         self._put(law.joined(alert, about) for alert in self._of(about.id))
         return ()
 
@@ -101,6 +104,10 @@ class Delivery:
         """Take an incident that has ended."""
         now = self.clock.now()
         return self._put(law.closed(alert, about, now) for alert in self._of(about.id))
+
+    def merged(self, about: About) -> tuple[Alert, ...]:
+        """Take an incident that goes on in another one: it is told as that, and its own end is no news."""
+        return self._put(law.merged(alert, about) for alert in self._of(about.id))
 
     def restore(
         self, stored: Iterable[Alert], recent: Mapping[str, tuple[float, ...]], incidents: Iterable[About]
@@ -121,8 +128,9 @@ class Delivery:
                 self._alerts[new.key] = new
             if new != alert:
                 changed.append(new)
+        told = {alert.key for alert in changed if not alert.dropped} | set(self._alerts)
         for about in known.values():
-            missing = [rule for rule in self.rules if (about.id, rule.channel) not in self._alerts]
+            missing = [rule for rule in self.rules if (about.id, rule.channel) not in told]
             changed += self._put(law.opened(about, missing, now))
         return tuple(changed)
 
@@ -195,7 +203,7 @@ class Delivery:
     async def _deliver(self, outlet: Outlet, alerts: tuple[Alert, ...]) -> bool:
         """Send one message, and store that it was sent; return whether it was."""
         with anyio.move_on_after(DURABLE_WITHIN):
-            await self.storage.flush()
+            await _despite_storage(self.storage.flush())
         messages = [(alert.key, alert.message) for alert in alerts]
         letter = compose(alerts, self.clock.now(), self.config)
         # Not cut off by the engine's end: a message that arrives and is not marked would be sent again.
@@ -223,10 +231,11 @@ class Delivery:
         else:
             changed = [law.failed(alert, message) for alert, message in current]
         self._note(outlet, why)
-        await self.storage.save(self._put(changed), now)
         if why is None:
             log.info("alert_sent", channel=outlet.label, incidents=sorted({key[0] for key, _ in messages}))
-            await self.storage.flush()
+        await _despite_storage(self.storage.save(self._put(changed), now))
+        if why is None:
+            await _despite_storage(self.storage.flush())
 
     def _note(self, outlet: Outlet, why: str | None) -> None:
         """Count the failures of a channel in a row, and tell of the first one and of their end."""
@@ -242,6 +251,12 @@ class Delivery:
         if failures == 0:
             log.warning("channel_failed", channel=outlet.label, detail=why, delay=law.pause_after(1))
         self.on_channel(name, outlet.label, why)
+
+
+async def _despite_storage(work: Awaitable[None]) -> None:
+    """Wait for the storage, and go on if it is broken: that is told elsewhere, and must not keep alerts from going."""
+    with suppress(Exception):
+        await work
 
 
 async def _send(channel: Channel, letter: Letter) -> str | None:

@@ -1,6 +1,7 @@
 """The alerts of a config: its channels, and the delivery that belongs to an engine. A composition root."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from attrs import define, frozen
 
@@ -14,7 +15,7 @@ from engine.alerts.ports import Channel
 from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
-from states.alerts import WINDOW, About, Alert, Rule
+from states.alerts import WINDOW, Alert, Incident, Rule, about
 
 Rows = list[tuple[Statement, Sequence[object]]]
 """What the incident's transaction stores beside the incident."""
@@ -46,16 +47,21 @@ def _rule(entry: AlertConfig, number: int) -> Rule:
     )
 
 
+def _nothing_known(_: Incident) -> str:
+    return ""
+
+
 @define(eq=False, kw_only=True)
 class Alerts:
     """The alerts of an engine: what the owner of the incidents calls, and what runs beside the fleet.
 
-    For each change of an incident it calls one of the first four methods, and stores the rows that it returns in the
-    transaction of that change.
+    ``rows_of`` makes what is stored in one transaction with the changes of incidents.
     """
 
     delivery: Delivery
     outbox: Outbox
+    missed: Callable[[Incident], str] = _nothing_known
+    """Returns what was missed in an incident that is over, in a sentence; empty if it is not known."""
 
     @classmethod
     def of(
@@ -71,27 +77,32 @@ class Alerts:
         )
         return cls(delivery=delivery, outbox=outbox)
 
-    def opened(self, about: About) -> Rows:
-        """Take an incident that has begun."""
-        return self._rows(self.delivery.opened(about))
+    def rows_of(self, changes: Sequence[Any]) -> Rows:
+        """Return what is to be stored in the transaction of changes of incidents.
 
-    def joined(self, about: About) -> Rows:
-        """Take the accounts that have joined an incident."""
-        return self._rows(self.delivery.joined(about))
+        They are those of the law of incidents, told apart by their class. Telling one twice is telling it once.
+        """
+        rows: Rows = []
+        for change in changes:
+            match type(change).__name__:
+                case "Opened":
+                    alerts = self.delivery.opened(about(change.incident))
+                case "Acked":
+                    alerts = self.delivery.acked(about(change.incident))
+                case "Closed" if getattr(change, "into", None) is not None:
+                    alerts = self.delivery.merged(about(change.incident))
+                case "Closed":
+                    alerts = self.delivery.closed(about(change.incident, self.missed(change.incident)))
+                case _:
+                    alerts = self.delivery.changed(about(change.incident))
+            rows += self._rows(alerts)
+        return rows
 
-    def acked(self, about: About) -> Rows:
-        """Take an incident that somebody has acknowledged."""
-        return self._rows(self.delivery.acked(about))
-
-    def closed(self, about: About) -> Rows:
-        """Take an incident that has ended."""
-        return self._rows(self.delivery.closed(about))
-
-    async def restore(self, incidents: Iterable[About]) -> int:
+    async def restore(self, incidents: Iterable[Incident]) -> int:
         """Go on where the last engine was, with the incidents that are open; return how many rows are unreadable."""
         now = self.delivery.clock.now()
         stored = await self.outbox.load(now - WINDOW)
-        changed = self.delivery.restore(stored.alerts, stored.recent, incidents)
+        changed = self.delivery.restore(stored.alerts, stored.recent, map(about, incidents))
         await self.outbox.save(changed, now)
         return stored.unreadable
 

@@ -1,10 +1,8 @@
 """The section ``alerts``: who is told of which incidents, and how. No ``repr`` shows an address, which has secrets."""
 
-import hashlib
 import os
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +77,8 @@ class AlertConfig:
 
 def _identity(way: str, target: str) -> str:
     """Return a name for a channel; so short a digest tells nothing of an address."""
+    import hashlib  # noqa: PLC0415 - few configs have alerts
+
     return f"{way}-{hashlib.sha256(target.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
@@ -127,6 +127,8 @@ def to_command(value: Any, folder: Path) -> tuple[str, ...]:
         raise ValueError(f"must be a command, such as notify-me --urgent, not {describe_type(value)}")
     if not words or not words[0] or any("\0" in word for word in words):
         raise ValueError("must be a command, such as notify-me --urgent, and not empty")
+    import shutil  # noqa: PLC0415 - few configs have a command
+
     program = os.path.expanduser(words[0])
     found = shutil.which(str(folder / program) if "/" in program else program)
     if found is None:

@@ -115,6 +115,13 @@ def test_without_repeat_an_incident_is_told_once() -> None:
     assert law.sent(alert, OPEN, rule(repeat=None), START + 120).message is None
 
 
+def test_an_end_that_is_noted_late_is_the_end_that_it_was() -> None:
+    """A trouble that was over before its message was due is told to nobody, although the incident closes later."""
+    alert = one(law.opened(about(), [rule(after=600)], START + 120))
+    assert law.closed(alert, evolve(alert.about, closed=START + 590), START + 890).over
+    assert law.closed(alert, evolve(alert.about, closed=START + 600), START + 900).message is CLOSE
+
+
 @pytest.mark.parametrize("sent_as", [OPEN, REPEAT])
 def test_what_happens_while_a_message_is_on_its_way_stays(sent_as: Message) -> None:
     """An incident that ended meanwhile is still told of its end."""

@@ -120,6 +120,22 @@ async def test_a_trouble_is_told_while_nothing_can_be_stored() -> None:
         assert desk.channel.subjects == ["⚠️ the engine cannot store: disk full"]
 
 
+async def test_a_trouble_is_told_when_the_storage_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that has stopped because of a bug keeps no message from going, nor lets it go twice."""
+    desk = Desk()
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("the writer stopped")
+
+    async with desk.runs():
+        told = incident(kind="storage", cause="engine.db")
+        desk.delivery.opened(told)
+        monkeypatch.setattr(desk.storage, "save", broken)
+        monkeypatch.setattr(desk.storage, "flush", broken)
+        await anyio.sleep(600)
+        assert desk.channel.subjects == ["⚠️ the engine cannot store: engine.db"]
+
+
 async def test_the_end_of_the_engine_lets_a_message_arrive() -> None:
     """It is marked, too; a channel that takes too long is left, and its message goes again after the next start."""
     desk = Desk("a", "b")
@@ -186,9 +202,21 @@ async def test_accounts_that_join_are_in_the_next_message() -> None:
     desk = Desk(after=60.0)
     async with desk.runs():
         told = await desk.open()
-        assert desk.delivery.joined(evolve(told, accounts=("A", "B"), accounts_total=2)) == ()
+        assert desk.delivery.changed(evolve(told, accounts=("A", "B"), accounts_total=2)) == ()
         await anyio.sleep(100)
         assert desk.channel.subjects == ["⚠️ A and B have no connection"]
+
+
+async def test_an_incident_that_goes_on_in_another_one_is_told_as_that() -> None:
+    """Fifty incidents that turn out to be a proxy's are one message, and fifty ends are none."""
+    desk = Desk()
+    async with desk.runs():
+        told = await desk.open(1)
+        await anyio.sleep(1)
+        assert all(each.over for each in desk.delivery.merged(evolve(told, closed=LoopClock().now())))
+        await desk.open(2, fleet=True, accounts=("A", "B"), accounts_total=2)
+        await anyio.sleep(3 * 3600)
+        assert desk.channel.subjects == ["⚠️ Account 1 has no connection", "⚠️ 2 accounts have no connection"]
 
 
 async def test_new_files_get_everything_that_is_not_over() -> None:

@@ -18,6 +18,7 @@ from engine.app.alerts import Alerts, outlets
 from engine.config import Config, load
 from states.alerts import About
 from tests.adapters.alerts.servers import mail_server, web_server
+from tests.engine.alerts.changes import Acked, Closed, Joined, Opened
 from tests.engine.config.texts import HEAD, ONE
 from tests.timeouts import TIMEOUT
 
@@ -81,12 +82,15 @@ async def test_an_incident_reaches_mail_webhook_and_command_once_each(tmp_path: 
 
             told, troubles = incident(), Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.opened(told))
+                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=told)]))
                 await until(lambda: all_have(1))
             async with running(config, troubles, [told]) as alerts:
                 await anyio.sleep(0.2)
                 assert all_have(1)
-                await alerts.outbox.writer.write_together(alerts.closed(evolve(told, closed=SystemClock().now())))
+                ended = evolve(told, closed=SystemClock().now())
+                await alerts.outbox.writer.write_together(
+                    alerts.rows_of([Joined(incident=told), Closed(incident=ended)])
+                )
                 await until(lambda: all_have(2))
             assert troubles == []
             assert mails.got[0]["Subject"] == "❌ A needs you: log in again"
@@ -106,7 +110,7 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
             config = config_of(tmp_path, f'  - to: "{hooks.address}"\n  - to: "{mails.address}"\n')
             troubles = Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.opened(incident()))
+                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=incident())]))
                 await until(lambda: troubles and mails.got)
                 name, label, why = troubles[0]
                 assert re.fullmatch(r"json-[0-9a-f]{8}", name)
@@ -115,11 +119,25 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
                 assert "500" in why
                 assert "verysecretpath" not in f"{troubles}"
                 broken = evolve(incident(2, "channel"), cause=name, detail=f"{label}: {why}")
-                await alerts.outbox.writer.write_together(alerts.opened(broken))
+                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=broken)]))
                 await until(lambda: len(mails.got) == 2)
                 assert "alerts[0] (json)" in mails.got[1]["Subject"]
         with closing(sqlite3.connect(tmp_path / "engine.db")) as db:
             assert "verysecretpath" not in "\n".join(db.iterdump())
+
+
+async def test_rows_of_changes_may_be_made_twice(tmp_path: Path) -> None:
+    """A transaction that was cancelled is made again: nothing is told twice, or begins anew."""
+    config = config_of(tmp_path, "  - exec: 'true'\n")
+    async with running(config, [], []) as alerts:
+        told = incident()
+        first = alerts.rows_of([Opened(incident=told)])
+        assert [row[:4] for _, row in alerts.rows_of([Opened(incident=told)])] == [row[:4] for _, row in first]
+        acked = evolve(told, acked=SystemClock().now())
+        assert len(alerts.rows_of([Acked(incident=acked), Joined(incident=acked)])) == 1
+        ((_, row),) = alerts.rows_of([Closed(incident=evolve(acked, closed=acked.opened), into=2)])
+        assert (row[2], row[7]) == (None, 1)
+        assert alerts.rows_of([Closed(incident=acked, into=2)]) == []
 
 
 def test_each_address_is_a_channel_with_a_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Apprise takes most of a second to load, and 40 MB: only what sends alerts, or checks their addresses, does that."""
+"""Apprise takes most of a second to load: only what sends alerts, or checks their addresses, does that."""
 
 import subprocess
 import sys
