@@ -53,14 +53,14 @@ TIME: Final = datetime(2025, 11, 29, 18, 4, 44).timestamp()
 EXAMPLES: Final[dict[str, Any]] = {
     "account": "Account 1", "accounts": 14, "action": "log_in", "alerted": False, "alone": False, "at_once": 32,
     "attempt": 2, "attempts": 2, "back": TIME, "cancellations": 3, "command": "uv run python -m engine doctor --fix",
-    "channel": "alerts[0] (mailtos)", "config": "config.yaml", "delay": 10.0, "detail": "connection reset", "done": 1000.0, "duration": 120.0,
+    "config": "config.yaml", "delay": 10.0, "detail": "connection reset", "done": 1000.0, "duration": 120.0,
     "exit_code": 1, "failure": "NetworkLost", "failures": 5, "files": 2, "function": "watch", "grace": 15.0,
-    "group": "holdfast_news", "handler": "on_message", "incidents": [12], "job": 17, "kind": "send", "lost": 3, "max_failures": 5,
+    "group": "holdfast_news", "handler": "on_message", "job": 17, "kind": "send", "lost": 3, "max_failures": 5,
     "messages": 3000, "others": 2, "path": "data/sessions/account1.session", "port": 40123, "recovered": 3,
     "request": "SendMessage", "rows": 12, "running": "job 17 (send) of Account 1", "seconds": 7200.0, "seed": 7,
     "signal": 2, "silence": 1.5, "still": 2.0, "timeout": 20.0, "took": 31.0, "total": 2500.0,
     "trigger": "NetworkRestored", "unsaved": 3, "until": TIME, "via": "", "waited": 32.0, "waiting": 3,
-    "watcher": "the network probe", "written": 3,
+    "watcher": "the network probe", "written": 3, "channel": "alerts[0] (mailtos)", "incidents": [12],
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
