@@ -15,7 +15,7 @@ from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 import attrs
 from attrs import frozen
 
-from engine.config import Config, Fleet
+from engine.config import AlertConfig, Config, Fleet
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
 from engine.config.sections import DatacenterConfig, Storage, Telegram
@@ -33,6 +33,9 @@ MEANINGS: Final = {"work.retry.tries": "After so many attempts the job is `faile
 KEYS: Final = {"duration": "for"}
 """Attributes whose key is a word that Python keeps for itself."""
 UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
+    (AlertConfig, "to"): "address, or a list of them",
+    (AlertConfig, "exec"): "command",
+    (AlertConfig, "on"): "list of kinds",
     (None, "factor"): "number",
     (None, "jitter"): "fraction",
     (ScenarioStep, "seconds"): "duration, may be negative",
@@ -209,9 +212,11 @@ def _written(value: Any, name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as the config writes them: ``100ms``, ``75s``, ``10m``."""
+    """Return seconds as the config writes them: ``100ms``, ``75s``, ``10m``, ``6h``."""
     if 0 < seconds < 1:
         return f"{round(seconds * 1000)}ms"
+    if seconds >= 7200 and seconds % 3600 == 0:
+        return f"{seconds / 3600:g}h"
     return f"{seconds / 60:g}m" if seconds >= 300 and seconds % 60 == 0 else f"{seconds:g}s"
 
 

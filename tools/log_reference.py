@@ -31,6 +31,7 @@ attribute of the record. `holdfast.session`, `holdfast.handlers`, `holdfast.moni
 the standard library's loggers.
 """
 NOTES: Final = {
+    "holdfast.alerts": "Messages about incidents that leave this machine. No address of a channel is in the log.",
     "holdfast.connection": "One account's connection. `ConnectionMonitor` logs the same events to `holdfast.monitor`.",
     "holdfast.control": "Commands for the running engine: `pause`, `resume`, `retry`.",
     "holdfast.engine": "The engine's start and end.",
@@ -60,10 +61,12 @@ EXAMPLES: Final[dict[str, Any]] = {
     "request": "SendMessage", "rows": 12, "running": "job 17 (send) of Account 1", "seconds": 7200.0, "seed": 7,
     "signal": 2, "silence": 1.5, "still": 2.0, "timeout": 20.0, "took": 31.0, "total": 2500.0,
     "trigger": "NetworkRestored", "unsaved": 3, "until": TIME, "via": "", "waited": 32.0, "waiting": 3,
-    "watcher": "the network probe", "written": 3,
+    "watcher": "the network probe", "written": 3, "channel": "alerts[0] (mailtos)", "incidents": [12],
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "channel_failed": {"detail": "Failed to send JSON POST notification: error=500", "delay": 15.0},
+    "alerts_given_up": {"messages": 2},
     "sandbox_control": {
         "port": 4431,
         "command": '(cat data/sandbox/control.token; echo \'{"do": "reset"}\') | nc 127.0.0.1 4431',

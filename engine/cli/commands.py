@@ -22,6 +22,7 @@ COMMANDS = {
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",
     "incidents": "engine.cli.incidents:app",
+    "alerts": "engine.cli.alerts:app",
 }
 """Where each command is. Its module is imported when it is called, because most need much that the others do not."""
 

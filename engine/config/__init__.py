@@ -8,6 +8,7 @@ from engine.config.values import parse_duration
 from states.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from engine.config.alerts import AlertConfig
     from engine.config.log_section import LogFormat, LoggingSection, LogLevel
     from engine.config.proxies import ProxyConfig, Scheme
     from engine.config.scenario import Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, StepCommand
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccountConfig",
+    "AlertConfig",
     "Chaos",
     "Config",
     "ConfigError",
@@ -50,6 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "engine.config.alerts": ("AlertConfig",),
     "engine.config.log_section": ("LogFormat", "LogLevel", "LoggingSection"),
     "engine.config.proxies": ("ProxyConfig", "Scheme"),
     "engine.config.scenario": (

@@ -47,7 +47,10 @@ def load(path: Path) -> "Config":
 
 
 def load_outline(path: Path) -> Outline:
-    """Return what commands that only read need of a config. It refuses what ``load`` refuses."""
+    """Return what commands that only read need of a config.
+
+    It refuses what ``load`` refuses, but for the addresses of alerts: asking Apprise takes most of a second.
+    """
     folder = _folder(path)
     document = read_document(path)
     problems = list(document.problems)
@@ -57,7 +60,7 @@ def load_outline(path: Path) -> Outline:
             return read_outline(plain, path, SessionPaths(folder))
         except NoOutline:
             pass
-    config = _read(path, document)
+    config = _read(path, document, with_addresses=False)
     return Outline(path, config.storage.directory, tuple(account.name for account in config.accounts))
 
 
@@ -81,7 +84,7 @@ def _substituted(document: Document, problems: list[Problem]) -> object:
     return substitute(document.value, (), problems) if document.may_have_variables else document.value
 
 
-def _read(path: Path, document: Document) -> "Config":
+def _read(path: Path, document: Document, *, with_addresses: bool = True) -> "Config":
     from engine.config.rules import find_conflicts  # noqa: PLC0415 - what only reads needs the outline alone
     from engine.config.wildcards import expand, restore_origin  # noqa: PLC0415
 
@@ -95,6 +98,10 @@ def _read(path: Path, document: Document) -> "Config":
         sessions = SessionPaths(folder)
         config, faults = _structure(plain, folder, sessions)
         problems += [restore_origin(problem, origin) for problem in (*faults, *find_conflicts(plain, sessions, origin))]
+        if config is not None and config.alerts and with_addresses:
+            from engine.config.alerts import find_unusable  # noqa: PLC0415 - few configs have alerts
+
+            problems += find_unusable(config.alerts, plain.get("alerts"))
     else:
         problems += _top_level_problem(plain)
     if problems or config is None:

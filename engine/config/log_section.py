@@ -12,6 +12,7 @@ from engine.config.values import describe_type
 from engine.console.format import may_show, nearest
 
 LOGGERS: Final = (
+    "holdfast.alerts",
     "holdfast.connection",
     "holdfast.control",
     "holdfast.engine",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from engine.config.alerts import AlertConfig, to_addresses, to_command, to_entries, to_kinds, to_quiet
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
 from engine.config.reader import Reader
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
@@ -63,7 +64,18 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
     reader.add_section(IncidentPolicy)
-    reader.add_section(Config, lambda given: {"storage": {}} | given)  # its default is relative to the file
+    reader.add_section(
+        Config,
+        lambda given: {"storage": {}} | given,  # its default is relative to the file
+        alerts=partial(_to_alerts, reader),
+    )
+    reader.add_section(
+        AlertConfig,
+        to=to_addresses,
+        exec=lambda value: to_command(value, folder),
+        on=to_kinds,
+        quiet=to_quiet,
+    )
     reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder))
     reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
     reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
@@ -132,6 +144,10 @@ def _to_modules(reader: Reader, value: Any) -> tuple[Module, ...]:
     if not isinstance(value, list):
         raise ValueError(f"must be a list, not {describe_type(value)}")
     return reader.read([{"module": each} if isinstance(each, str) else each for each in value], tuple[Module, ...])
+
+
+def _to_alerts(reader: Reader, value: Any) -> tuple[AlertConfig, ...]:
+    return reader.read(to_entries(value), tuple[AlertConfig, ...])
 
 
 def _to_scenario(reader: Reader, value: Any) -> Chaos | tuple[ScenarioStep, ...]:

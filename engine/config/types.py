@@ -6,6 +6,7 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen
 
+from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
 from engine.config.scenario import SandboxSection
 from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAccount, positive
@@ -55,6 +56,8 @@ class Config:
     """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
+    alerts: tuple[AlertConfig, ...] = ()
+    """Who is told of incidents, and how: a list of entries, each with addresses or a command."""
     sandbox: SandboxSection = field(factory=SandboxSection)
     """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
 

@@ -1,7 +1,7 @@
 """Decisions as events of the log, and the one renderer that makes a line of an event.
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
-❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_connections``,
+❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
 ``log_engine``, ``log_incidents``, ``log_journal``, ``log_sandbox`` and ``log_work``.
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from adapters.redaction import redacted, redacted_value
+from engine.console.log_alerts import ALERTS
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
 from engine.console.log_event import Fields, LogEvent
@@ -26,7 +27,7 @@ from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event for event in (*CONNECTIONS, *ENGINE, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event for event in (*ALERTS, *CONNECTIONS, *ENGINE, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 

@@ -12,6 +12,7 @@ from tests.timeouts import TIMEOUT
 
 HEAVY = (
     "anyio",
+    "apprise",
     "asyncio",
     "cattrs",
     "cryptg",
@@ -25,6 +26,7 @@ HEAVY = (
     "msgspec",
     "multiprocessing",
     "pygments",
+    "requests",
     "rich",
     "segno",
     "ssl",

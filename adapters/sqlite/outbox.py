@@ -1,0 +1,132 @@
+"""The alerts in ``engine.db``: written with their incident in one transaction, read when the engine starts.
+
+An alert is stored before its message is sent and again after that. So a process that dies between the two sends the
+message once more, and none is forgotten.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio.to_thread
+from attrs import define, frozen
+
+from adapters.sqlite import alert_schema
+from adapters.sqlite.connect import open_read_only, read_rows
+from adapters.sqlite.errors import naming_file, translating_errors
+from adapters.sqlite.job_codec import MAX_TIME, is_legible
+from adapters.sqlite.queue import Statement
+from adapters.sqlite.writer import GroupWriter
+from states.alerts import Alert, Message, about_from
+
+T = TypeVar("T")
+
+KEPT: Final = 90 * 86_400.0
+"""Seconds that an alert stays in the file after it is over."""
+
+
+@frozen(kw_only=True)
+class StoredAlerts:
+    """What a start finds: the alerts that are not over, and when each channel got messages of late."""
+
+    alerts: tuple[Alert, ...]
+    recent: dict[str, tuple[float, ...]]
+    unreadable: int
+    """Rows that cannot be read: something else has spoilt them."""
+
+
+def row_of(alert: Alert, now: float) -> tuple[Statement, Sequence[object]]:
+    """Return the row that stores an alert, for the transaction of its incident."""
+    message = None if alert.message is None else alert.message.value
+    row = (
+        alert.about.id, alert.channel, message, alert.due, alert.told, alert.messages, alert.tries, int(alert.over),
+        now, alert.about.written(),
+    )  # fmt: skip
+    return alert_schema.ALERT, row
+
+
+@define(eq=False)
+class Outbox:
+    """The alerts of a running engine. Reads in a worker thread, writes through ``writer``."""
+
+    path: Path
+    writer: GroupWriter
+
+    async def save(self, alerts: Iterable[Alert], now: float) -> None:
+        """Store alerts in one transaction; durable a moment later, see ``flush``."""
+        if rows := [row_of(alert, now) for alert in alerts]:
+            await self.writer.write_together(rows)
+
+    async def flush(self) -> None:
+        """Return when everything written before is durable."""
+        await self.writer.flush()
+
+    async def prune(self, now: float) -> None:
+        """Delete the oldest alerts that have long been over, at most a thousand."""
+        await self.writer.write(alert_schema.PRUNE_ALERTS, (now - KEPT,))
+
+    async def load(self, told_since: float) -> StoredAlerts:
+        """Return the stored alerts, and the times of messages after ``told_since`` (Unix seconds)."""
+        await self.writer.flush()
+        return await self._read(lambda db: _load(db, told_since))
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        def run() -> T:
+            with translating_errors(self.path), naming_file(self.path):
+                db = open_read_only(self.path)
+                try:
+                    return query(db)
+                finally:
+                    db.close()
+
+        return await anyio.to_thread.run_sync(run)
+
+
+def _load(db: sqlite3.Connection, told_since: float) -> StoredAlerts:
+    alerts, unreadable = [], 0
+    for row in read_rows(db, alert_schema.SELECT_OPEN):
+        try:
+            alerts.append(_alert_from(row))
+        except (ValueError, TypeError):
+            unreadable += 1
+    recent: dict[str, set[float]] = {}
+    for channel, told in read_rows(db, alert_schema.SELECT_TOLD, (told_since,)):
+        if is_legible(channel) and _is_time(told):
+            recent.setdefault(channel, set()).add(told)  # the alerts of one digest have the same time
+    return StoredAlerts(
+        alerts=tuple(alerts),
+        recent={channel: tuple(sorted(times)) for channel, times in recent.items()},
+        unreadable=unreadable,
+    )
+
+
+def _alert_from(row: Sequence[object]) -> Alert:
+    """Return the alert of a row. Raises ``ValueError`` or ``TypeError`` for one that something else has spoilt."""
+    incident, channel, message, due, told, messages, tries, _, _, about = row
+    if not (is_legible(channel) and is_legible(about)):
+        raise ValueError
+    if not all(each is None or _is_time(each) for each in (due, told)):
+        raise ValueError
+    if not (isinstance(messages, int) and isinstance(tries, int)):
+        raise TypeError
+    found = about_from(str(about))
+    if found.id != incident or (message is None) != (due is None):
+        raise ValueError
+    return Alert(
+        channel=str(channel),
+        about=found,
+        message=None if message is None else Message(str(message)),
+        due=_number(due),
+        told=_number(told),
+        messages=messages,
+        tries=tries,
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) < MAX_TIME

@@ -1,0 +1,278 @@
+"""``Delivery``: sends what the law of alerts says, for each channel in a task of its own.
+
+    incident ──▶ take: alerts, which its owner stores with it in one transaction
+                              │
+    channel's task  ◀── next_send (states/alerts.py)
+          │ send (with a deadline), then store that it was sent
+          └ failed: the channel waits by a schedule, and its trouble is reported
+
+A message leaves only after its alert is durable, or after a bounded wait for that: of a disk that is full, somebody
+has to hear, too.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+import anyio
+import structlog
+from attrs import define, field, frozen
+
+from engine.alerts.messages import Letter, compose
+from engine.alerts.ports import AlertStorage, Channel
+from engine.fleet.ports import Clock
+from engine.wakeup import Wakeup
+from states import alerts as law
+from states.alerts import About, Alert, Message, Rule
+
+SEND_TIMEOUT: Final = 30.0
+"""Seconds that a message may take."""
+DURABLE_WITHIN: Final = 5.0
+"""Seconds that a message waits for its alert to be stored."""
+MARK_TIMEOUT: Final = 10.0
+"""Seconds that storing may take that a message was sent, before the next one is looked for."""
+STOP_TIMEOUT: Final = 5.0
+"""Seconds that a message on its way has when the engine ends."""
+PRUNE_EVERY: Final = 6 * 3600.0
+
+log = structlog.get_logger("holdfast.alerts")
+
+
+@frozen(kw_only=True)
+class Outlet:
+    """A channel, what it is called, and what it is told."""
+
+    rule: Rule
+    label: str
+    """What the operator calls it, such as ``alerts[0] (mailtos)``."""
+    channel: Channel
+
+
+def _local(at: float) -> datetime:
+    return datetime.fromtimestamp(at)
+
+
+@define(eq=False, kw_only=True)
+class Delivery:
+    """The alerts of an engine, and the tasks that send them."""
+
+    outlets: Mapping[str, Outlet]
+    """The channels by what identifies them."""
+    storage: AlertStorage
+    clock: Clock
+    config: str = ""
+    """The config's path, for the commands in messages."""
+    on_channel: Callable[[str, str, str | None], None] = field(default=lambda channel, label, why: None)
+    """Called with a channel, its label, and why it fails; None when it works again."""
+    local: Callable[[float], datetime] = _local
+    _alerts: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
+    _recent: dict[str, tuple[float, ...]] = field(factory=dict, init=False)
+    _failures: dict[str, int] = field(factory=dict, init=False)
+    _changed: Wakeup = field(factory=Wakeup, init=False)
+    _on_the_way: dict[str, anyio.CancelScope] = field(factory=dict, init=False)
+    _stopping: bool = field(default=False, init=False)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """What each channel is told."""
+        return tuple(outlet.rule for outlet in self.outlets.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are due, or will be."""
+        return sum(alert.message is not None for alert in self._alerts.values())
+
+    # --- what happens to incidents. The caller stores what is returned, in the transaction of the incident -----------
+
+    def opened(self, about: About) -> tuple[Alert, ...]:
+        """Take an incident that has begun. Telling it twice is telling it once: a transaction may be tried again."""
+        known = self._of(about.id)
+        missing = [rule for rule in self.rules if all(alert.channel != rule.channel for alert in known)]
+        return (*known, *self._put(law.opened(about, missing, self.clock.now())))
+
+    def changed(self, about: About) -> tuple[Alert, ...]:
+        """Take the accounts that have joined an incident, or left it; what is stored is right enough without them."""
+        self._put(law.joined(alert, about) for alert in self._of(about.id))
+        return ()
+
+    def acked(self, about: About) -> tuple[Alert, ...]:
+        """Take an incident that somebody has acknowledged."""
+        return self._put(law.acked(alert, about) for alert in self._of(about.id))
+
+    def closed(self, about: About) -> tuple[Alert, ...]:
+        """Take an incident that has ended."""
+        now = self.clock.now()
+        return self._put(law.closed(alert, about, now) for alert in self._of(about.id))
+
+    def merged(self, about: About) -> tuple[Alert, ...]:
+        """Take an incident that goes on in another one: it is told as that, and its own end is no news."""
+        return self._put(law.merged(alert, about) for alert in self._of(about.id))
+
+    def restore(
+        self, stored: Iterable[Alert], recent: Mapping[str, tuple[float, ...]], incidents: Iterable[About]
+    ) -> tuple[Alert, ...]:
+        """Go on where the last engine was; ``incidents`` are those that are open. Returns what is to be stored anew.
+
+        A channel that is new is told of what is open already.
+        """
+        now, changed = self.clock.now(), []
+        self._recent = dict(recent)
+        known = {each.id: each for each in incidents}
+        for alert in stored:
+            outlet, about = self.outlets.get(alert.channel), known.get(alert.about.id, alert.about)
+            if about.closed is None and about.id not in known:  # the incident was lost with its database
+                outlet = None
+            new = law.restored(law.joined(alert, about), outlet and outlet.rule, now)
+            if not new.over:
+                self._alerts[new.key] = new
+            if new != alert:
+                changed.append(new)
+        told = {alert.key for alert in changed if not alert.dropped} | set(self._alerts)
+        for about in known.values():
+            missing = [rule for rule in self.rules if (about.id, rule.channel) not in told]
+            changed += self._put(law.opened(about, missing, now))
+        return tuple(changed)
+
+    def everything(self) -> tuple[Alert, ...]:
+        """Return all alerts that are not over, for a new file that takes the place of a lost one."""
+        return tuple(self._alerts.values())
+
+    def clock_jumped(self, shift: float) -> tuple[Alert, ...]:
+        """Move all waits with a clock that was set by ``shift`` s."""
+        self._recent = {name: tuple(at + shift for at in times) for name, times in self._recent.items()}
+        return self._put(law.moved(alert, shift) for alert in list(self._alerts.values()))
+
+    def _of(self, incident: int) -> list[Alert]:
+        found = (self._alerts.get((incident, channel)) for channel in self.outlets)
+        return [alert for alert in found if alert is not None]
+
+    def _put(self, alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+        kept = tuple(alerts)
+        for alert in kept:
+            if alert.over:
+                self._alerts.pop(alert.key, None)
+            else:
+                self._alerts[alert.key] = alert
+        if kept:
+            self._changed.notify()
+        return kept
+
+    # --- the tasks ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Send messages until it is cancelled; one that is on its way then has a few seconds."""
+        self._stopping = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._prune)
+            for outlet in self.outlets.values():
+                tasks.start_soon(self._serve, outlet)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._stopping = True
+                for scope in self._on_the_way.values():
+                    scope.deadline = min(scope.deadline, anyio.current_time() + STOP_TIMEOUT)
+
+    async def _prune(self) -> None:
+        while True:
+            await self.storage.prune(self.clock.now())
+            await anyio.sleep(PRUNE_EVERY)
+
+    async def _serve(self, outlet: Outlet) -> None:
+        name = outlet.rule.channel
+        while not self._stopping:
+            changed, now = self._changed.upcoming, self.clock.now()
+            await self._give_up(name, now)
+            mine = [alert for alert in self._alerts.values() if alert.channel == name]
+            match law.next_send(mine, outlet.rule, self._recent.get(name, ()), now, self.local):
+                case law.Send(alerts):
+                    if not await self._deliver(outlet, alerts):
+                        await anyio.sleep(law.pause_after(self._failures[name]))
+                case law.Wait(until):
+                    with anyio.move_on_after(None if until is None else max(until - now, 0.0)):
+                        await changed.wait()
+
+    async def _give_up(self, channel: str, now: float) -> None:
+        """Forget messages that could not be sent for so long that they are no news any more."""
+        stale = [each for each in self._alerts.values() if each.channel == channel and law.is_stale(each, now)]
+        if stale:
+            log.error("alerts_given_up", channel=self.outlets[channel].label, messages=len(stale))
+            await self.storage.save(self._put(law.given_up(each) for each in stale), now)
+
+    async def _deliver(self, outlet: Outlet, alerts: tuple[Alert, ...]) -> bool:
+        """Send one message, and store that it was sent; return whether it was."""
+        with anyio.move_on_after(DURABLE_WITHIN):
+            await _despite_storage(self.storage.flush())
+        messages = [(alert.key, alert.message) for alert in alerts]
+        letter = compose(alerts, self.clock.now(), self.config)
+        # Not cut off by the engine's end: a message that arrives and is not marked would be sent again.
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + SEND_TIMEOUT + MARK_TIMEOUT) as scope:
+            self._on_the_way[outlet.rule.channel] = scope
+            try:
+                why = await _send(outlet.channel, letter)
+                await self._mark(outlet, messages, why)
+            finally:
+                del self._on_the_way[outlet.rule.channel]
+            return why is None
+        self._failures[outlet.rule.channel] = max(1, self._failures.get(outlet.rule.channel, 0))
+        return False
+
+    async def _mark(
+        self, outlet: Outlet, messages: list[tuple[tuple[int, str], Message | None]], why: str | None
+    ) -> None:
+        """Take the outcome of a message; what has happened to its incidents meanwhile stays so."""
+        name, now = outlet.rule.channel, self.clock.now()
+        current = [(self._alerts[key], message) for key, message in messages if key in self._alerts and message]
+        if why is None:
+            changed = [law.sent(alert, message, outlet.rule, now) for alert, message in current]
+            recent = (*self._recent.get(name, ()), now)
+            self._recent[name] = tuple(at for at in recent if at > now - law.WINDOW)[-2 * law.AT_MOST :]
+        else:
+            changed = [law.failed(alert, message) for alert, message in current]
+        self._note(outlet, why)
+        if why is None:
+            log.info("alert_sent", channel=outlet.label, incidents=sorted({key[0] for key, _ in messages}))
+        await _despite_storage(self.storage.save(self._put(changed), now))
+        if why is None:
+            await _despite_storage(self.storage.flush())
+
+    def _note(self, outlet: Outlet, why: str | None) -> None:
+        """Count the failures of a channel in a row, and tell of the first one and of their end."""
+        name = outlet.rule.channel
+        failures = self._failures.get(name, 0)
+        if why is None:
+            self._failures[name] = 0
+            if failures:
+                log.info("channel_works", channel=outlet.label, failures=failures)
+                self.on_channel(name, outlet.label, None)
+            return
+        self._failures[name] = failures + 1
+        if failures == 0:
+            log.warning("channel_failed", channel=outlet.label, detail=why, delay=law.pause_after(1))
+        self.on_channel(name, outlet.label, why)
+
+
+async def _despite_storage(work: Awaitable[None]) -> None:
+    """Wait for the storage, and go on if it is broken: that is told elsewhere, and must not keep alerts from going."""
+    with suppress(Exception):
+        await work
+
+
+async def _send(channel: Channel, letter: Letter) -> str | None:
+    """Send a message; return why it could not be sent, None if it was."""
+    try:
+        with anyio.fail_after(SEND_TIMEOUT + 1.0):
+            await channel.send(
+                key=letter.key,
+                subject=letter.subject,
+                body=letter.body,
+                tone=letter.tone,
+                data=letter.data,
+                timeout=SEND_TIMEOUT,
+            )
+    except TimeoutError:
+        return f"no answer within {SEND_TIMEOUT:g} s"
+    except Exception as exc:  # whatever a service's own code raises: the others are told, and it is tried again
+        return str(exc) or type(exc).__name__
+    return None

@@ -1,0 +1,150 @@
+"""The alerts of a config: its channels, and the delivery that belongs to an engine. A composition root."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, frozen
+
+from adapters.alerts.apprise_channel import AppriseChannel
+from adapters.alerts.exec_channel import ExecChannel
+from adapters.sqlite.outbox import Outbox, row_of
+from adapters.sqlite.queue import Statement
+from engine.alerts.delivery import SEND_TIMEOUT, Delivery, Outlet
+from engine.alerts.messages import trial_letter
+from engine.alerts.ports import Channel
+from engine.config import Config
+from engine.config.alerts import AlertConfig, scheme_of
+from engine.fleet.ports import Clock
+from states.alerts import WINDOW, Alert, Incident, Rule, about
+
+Rows = list[tuple[Statement, Sequence[object]]]
+"""What the incident's transaction stores beside the incident."""
+
+
+def outlets(config: Config) -> dict[str, Outlet]:
+    """Return each channel of a config by what identifies it: one for each address, and one for each command."""
+    return {outlet.rule.channel: outlet for outlet in _outlets(config)}
+
+
+def _outlets(config: Config) -> Iterator[Outlet]:
+    for index, entry in enumerate(config.alerts):
+        folder = config.path.absolute().parent
+        if entry.exec:
+            yield Outlet(rule=_rule(entry, 0), label=f"alerts[{index}] (exec)", channel=ExecChannel(entry.exec, folder))
+        for number, address in enumerate(entry.to):
+            place = f"alerts[{index}].to[{number}]" if len(entry.to) > 1 else f"alerts[{index}]"
+            channel: Channel = AppriseChannel(address)
+            yield Outlet(rule=_rule(entry, number), label=f"{place} ({scheme_of(address)})", channel=channel)
+
+
+def _rule(entry: AlertConfig, number: int) -> Rule:
+    return Rule(
+        channel=entry.channels[number],
+        kinds=frozenset(entry.on),
+        after=entry.after,
+        repeat=entry.repeat,
+        quiet=entry.quiet,
+    )
+
+
+def _nothing_known(_: Incident) -> str:
+    return ""
+
+
+@define(eq=False, kw_only=True)
+class Alerts:
+    """The alerts of an engine: what the owner of the incidents calls, and what runs beside the fleet.
+
+    ``rows_of`` makes what is stored in one transaction with the changes of incidents.
+    """
+
+    delivery: Delivery
+    outbox: Outbox
+    missed: Callable[[Incident], str] = _nothing_known
+    """Returns what was missed in an incident that is over, in a sentence; empty if it is not known."""
+
+    @classmethod
+    def of(
+        cls, config: Config, outbox: Outbox, clock: Clock, on_channel: Callable[[str, str, str | None], None]
+    ) -> "Alerts":
+        """Return the alerts of a config.
+
+        ``on_channel`` is called with a channel's identity, its label, and why it fails (None: it works again). That is
+        an incident of the kind ``channel``, whose cause is the identity.
+        """
+        delivery = Delivery(
+            outlets=outlets(config), storage=outbox, clock=clock, config=str(config.path), on_channel=on_channel
+        )
+        return cls(delivery=delivery, outbox=outbox)
+
+    def rows_of(self, changes: Sequence[Any]) -> Rows:
+        """Return what is to be stored in the transaction of changes of incidents.
+
+        They are those of the law of incidents, told apart by their class. Telling one twice is telling it once.
+        """
+        rows: Rows = []
+        for change in changes:
+            match type(change).__name__:
+                case "Opened":
+                    alerts = self.delivery.opened(about(change.incident))
+                case "Acked":
+                    alerts = self.delivery.acked(about(change.incident))
+                case "Closed" if getattr(change, "into", None) is not None:
+                    alerts = self.delivery.merged(about(change.incident))
+                case "Closed":
+                    alerts = self.delivery.closed(about(change.incident, self.missed(change.incident)))
+                case _:
+                    alerts = self.delivery.changed(about(change.incident))
+            rows += self._rows(alerts)
+        return rows
+
+    async def restore(self, incidents: Iterable[Incident]) -> int:
+        """Go on where the last engine was, with the incidents that are open; return how many rows are unreadable."""
+        now = self.delivery.clock.now()
+        stored = await self.outbox.load(now - WINDOW)
+        changed = self.delivery.restore(stored.alerts, stored.recent, map(about, incidents))
+        await self.outbox.save(changed, now)
+        return stored.unreadable
+
+    async def clock_jumped(self, shift: float) -> None:
+        """Move all waits with a clock that was set."""
+        await self.outbox.save(self.delivery.clock_jumped(shift), self.delivery.clock.now())
+
+    async def rescued(self) -> None:
+        """Store all alerts in a new file that has taken the place of a lost one."""
+        await self.outbox.save(self.delivery.everything(), self.delivery.clock.now())
+
+    async def run(self) -> None:
+        """Send messages until it is cancelled."""
+        await self.delivery.run()
+
+    def _rows(self, alerts: Iterable[Alert]) -> Rows:
+        now = self.delivery.clock.now()
+        return [row_of(alert, now) for alert in alerts]
+
+
+@frozen(kw_only=True)
+class Trial:
+    """What became of a test message; ``problem`` is None if it was sent."""
+
+    number: int
+    channel: str
+    problem: str | None
+
+
+async def try_channel(config: Config, number: int, outlet: Outlet) -> Trial:
+    """Send a test message by one channel."""
+    letter = trial_letter(outlet.label, str(config.path))
+    problem = None
+    try:
+        await outlet.channel.send(
+            key=letter.key,
+            subject=letter.subject,
+            body=letter.body,
+            tone=letter.tone,
+            data=letter.data,
+            timeout=SEND_TIMEOUT,
+        )
+    except Exception as exc:  # whatever a service's own code raises is why it was not sent
+        problem = str(exc) or type(exc).__name__
+    return Trial(number=number, channel=outlet.label, problem=problem)

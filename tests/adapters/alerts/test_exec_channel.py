@@ -1,0 +1,113 @@
+"""Messages to a command: its input, its environment, its deadline and its output."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from adapters.alerts.errors import AlertNotSent
+from adapters.alerts.exec_channel import MAX_OUTPUT, ExecChannel
+from tests.timeouts import TIMEOUT
+
+DATA = json.dumps({"subject": "s", "incidents": [{"id": 7}]}).encode()
+
+
+async def run(program: str, directory: Path, *, data: bytes = DATA, timeout: float = TIMEOUT) -> None:
+    channel = ExecChannel((sys.executable, "-c", program), directory)
+    await channel.send(key="1", subject="s", body="b", tone="info", data=data, timeout=timeout)
+
+
+async def test_a_command_gets_the_incident_as_json(tmp_path: Path) -> None:
+    """On its standard input, in the directory of the config."""
+    await run("import sys, json; json.dump(json.load(sys.stdin), open('got', 'w'))", tmp_path)
+    assert json.loads((tmp_path / "got").read_text()) == json.loads(DATA)
+
+
+async def test_a_command_sees_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables such as those that the config reads are not in its environment; the path is."""
+    monkeypatch.setenv("API_HASH", "verysecret")
+    monkeypatch.setenv("OPS_URL", "verysecret")
+    await run("import os; open('got', 'w').write(repr(dict(os.environ)))", tmp_path)
+    got = (tmp_path / "got").read_text()
+    assert "verysecret" not in got
+    assert "PATH" in got
+
+
+async def test_a_command_need_not_read(tmp_path: Path) -> None:
+    """One that ends at once, with more input waiting than a pipe has room for, has succeeded."""
+    await run("pass", tmp_path, data=b"x" * 5_000_000)
+
+
+async def test_a_failure_says_what_the_command_said(tmp_path: Path) -> None:
+    """Its exit code, and the beginning of its output without known secrets."""
+    with pytest.raises(AlertNotSent, match="exit code 3: no route, password=…"):
+        await run("import sys; print('no route, password=hunter2hunter2'); sys.exit(3)", tmp_path)
+
+
+async def test_endless_output_is_read_and_dropped(tmp_path: Path) -> None:
+    """A command that prints much neither hangs nor fills the memory."""
+    program = "import sys\nfor _ in range(2000): print('x' * 1000)\nsys.exit(1)"
+    with pytest.raises(AlertNotSent) as caught:
+        await run(program, tmp_path)
+    assert len(str(caught.value)) < MAX_OUTPUT
+
+
+async def test_a_command_that_does_not_end_is_killed_with_its_children(tmp_path: Path) -> None:
+    """The whole group, so that nothing of it stays behind."""
+    program = "sleep 600 & echo $$ $! > pids.new; mv pids.new pids; wait"
+    timeout = 0.5
+    while not (tmp_path / "pids").exists():  # until the machine is fast enough to start it in time
+        channel = ExecChannel(("/bin/sh", "-c", program), tmp_path)
+        with pytest.raises(AlertNotSent, match="did not end within"):
+            await channel.send(key="1", subject="s", body="b", tone="info", data=DATA, timeout=timeout)
+        timeout *= 2
+    with anyio.fail_after(TIMEOUT):
+        for pid in map(int, (tmp_path / "pids").read_text().split()):
+            while _runs(pid):
+                await anyio.sleep(0.02)
+
+
+async def _until_there(path: Path) -> None:
+    while not path.exists():
+        await anyio.sleep(0.02)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    return state != "Z"
+
+
+async def test_a_child_that_stays_does_not_hold_the_message_up(tmp_path: Path) -> None:
+    """A command may start a program and end; the program keeps the pipe."""
+    channel = ExecChannel(("/bin/sh", "-c", "sleep 1 &"), tmp_path)
+    await channel.send(key="1", subject="s", body="b", tone="info", data=DATA, timeout=TIMEOUT)
+
+
+async def test_a_command_that_is_gone_is_a_failure(tmp_path: Path) -> None:
+    """It was there when the config was read."""
+    channel = ExecChannel(("/nonexistent/program",), tmp_path)
+    with pytest.raises(AlertNotSent, match="cannot be started"):
+        await channel.send(key="1", subject="s", body="b", tone="info", data=DATA, timeout=TIMEOUT)
+
+
+async def test_a_cancelled_message_leaves_no_process(tmp_path: Path) -> None:
+    """The engine's end kills what still runs."""
+    program = "import os, time; open('new', 'w').write(str(os.getpid())); os.rename('new', 'pid'); time.sleep(600)"
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, program, tmp_path)
+        with anyio.fail_after(TIMEOUT):
+            await _until_there(tmp_path / "pid")
+        tasks.cancel_scope.cancel()
+    assert not _runs(int((tmp_path / "pid").read_text()))
+
+
+def test_the_command_is_in_no_repr(tmp_path: Path) -> None:
+    """Its arguments may have a token."""
+    assert "tok" not in repr(ExecChannel(("curl", "tok"), tmp_path))
