@@ -55,12 +55,12 @@ class Config:
     """Your own modules, and how fast jobs may go."""
     web: WebSection | None = None
     """The web server: health at `/healthz` and `/readyz`, metrics at `/metrics`. It runs only where this section is."""
-    health: HealthSection = HealthSection()
+    health: HealthSection = field(factory=HealthSection)
     """What counts as ready."""
     heartbeat: HeartbeatSection | None = None
     """A URL that is fetched regularly, so that another machine notices when this one is silent. Left out, there is
     none."""
-    metrics: MetricsSection = MetricsSection()
+    metrics: MetricsSection = field(factory=MetricsSection)
     """The series at `/metrics`."""
     sandbox: SandboxSection = field(factory=SandboxSection)
     """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
