@@ -27,6 +27,7 @@ from engine.app.handlers import Handlers
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
 from engine.app.locks import watch_locks
+from engine.app.outward import EngineParts, watchers_of
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
@@ -389,6 +390,17 @@ class Engine:
             ("the socket for commands", control.run),
             ("the watch over the clocks", watched_clocks),
         ]
+        parts = EngineParts(
+            config=config,
+            fleet=fleet,
+            jobs=self.jobs,
+            journal=journal,
+            limiter=limiter,
+            probe=probe,
+            detector=detector,
+            connectors=connectors,
+        )
+        watchers += watchers_of(parts)
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:

@@ -2,7 +2,7 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_connections``,
-``log_engine``, ``log_journal``, ``log_sandbox`` and ``log_work``.
+``log_engine``, ``log_health``, ``log_journal``, ``log_sandbox`` and ``log_work``.
 """
 
 import logging
@@ -16,6 +16,7 @@ from adapters.redaction import redacted, redacted_value
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
 from engine.console.log_event import Fields, LogEvent
+from engine.console.log_health import HEALTH
 from engine.console.log_journal import JOURNAL
 from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
@@ -25,7 +26,7 @@ from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event for event in (*CONNECTIONS, *ENGINE, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event for event in (*CONNECTIONS, *ENGINE, *HEALTH, *JOURNAL, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 
