@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
     from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
     from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
-    from adapters.system.ping import PingFailed, ping
     from adapters.system.service import ServiceManager
+    from adapters.system.url_ping import PingFailed, ping
 
 __all__ = [
     "ContinuousClock",
@@ -32,7 +32,7 @@ _HOMES = {
     "adapters.system.clock": ("ContinuousClock", "SteadyClock", "SystemClock", "WatchedClock"),
     "adapters.system.descriptors": ("Descriptors", "descriptors_for", "raise_limit"),
     "adapters.system.lock": ("EngineLock", "Holder", "LockHeld", "holder_of"),
-    "adapters.system.ping": ("PingFailed", "ping"),
+    "adapters.system.url_ping": ("PingFailed", "ping"),
     "adapters.system.service": ("ServiceManager",),
 }
 """The module of each name, which is imported when the name is first asked for: commands only ask who holds the lock."""

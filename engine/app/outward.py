@@ -14,7 +14,7 @@ import anyio
 from attrs import frozen
 
 from adapters.sqlite import JournalWriter, StorageError
-from adapters.system import PingFailed, ServiceManager, ping
+from adapters.system import ServiceManager
 from adapters.telegram import TelegramConnector
 from engine.app.jobs import JobService
 from engine.config import Config, MetricAccounts
@@ -100,6 +100,8 @@ def watchers_of(parts: EngineParts) -> list[Watcher]:
         reports = ServiceReports(manager, parts.status, lambda: hangs(health.findings()), parts.fleet.stop)
         watchers.append(("the reports to the service manager", reports.run))
     if config.heartbeat is not None:
+        from adapters.system import PingFailed, ping  # noqa: PLC0415 - most configs have none
+
         beat = Heartbeat(config.heartbeat.url, config.heartbeat.every, ping, PingFailed, health.lives)
         watchers.append(("the heartbeat", beat.run))
     if config.web is not None:
