@@ -69,7 +69,10 @@ class BoundedConnection(H11Protocol):
     def on_response_complete(self) -> None:
         """Wait for another request."""
         self.since = self.loop.time()
-        self._end_limit()
+        if self.transport.get_write_buffer_size():  # the answer is written, and the client has not fetched it
+            self._within(ANSWER_SECONDS)
+        else:
+            self._end_limit()
         before = self.cycle
         super().on_response_complete()
         if self.cycle is not before and not self.idle:  # the next request was there already

@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from engine.fleet.watchers import describe, pause_after
+from engine.web import connection
 from engine.web.connection import KEEP_SECONDS, MAX_HEAD_BYTES, BoundedConnection
 
 BACKLOG: Final = 64
@@ -112,7 +113,8 @@ class WebServer:
             await send(message)
 
         try:
-            await self.application(scope, receive, sent)
+            with anyio.move_on_after(connection.ANSWER_SECONDS):  # its client has lost its place then
+                await self.application(scope, receive, sent)
         except Exception:
             if (now := anyio.current_time()) >= self._told_at + TOLD_SECONDS:
                 self._told_at = now
@@ -127,11 +129,11 @@ class WebServer:
 
 async def _end(state: ServerState) -> None:
     """Let answers that are under way end, in bounded time, and close all connections."""
-    for connection in list(state.connections):
-        connection.shutdown()
+    for each in list(state.connections):
+        each.shutdown()
     await _wait(state.tasks)
-    for connection in list(state.connections):
-        connection.transport.abort()
+    for each in list(state.connections):
+        each.transport.abort()
     for task in list(state.tasks):
         task.cancel()
     await _wait(state.tasks)
