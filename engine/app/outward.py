@@ -51,6 +51,7 @@ class EngineParts:
     probe: NetworkProbe
     detector: OutageDetector
     connectors: Mapping[str, TelegramConnector]
+    manager: ServiceManager | None
 
     def vitals(self, lag: LoopLag) -> Vitals:
         """Return what is measured now."""
@@ -83,9 +84,16 @@ class EngineParts:
         return ", ".join(said)
 
 
+def preload() -> None:
+    """Import the libraries of the web server: in the loop, that would hold up the accounts for a part of a second."""
+    import engine.web.exposition  # noqa: PLC0415
+    import engine.web.routes  # noqa: PLC0415
+    import engine.web.server  # noqa: F401, PLC0415
+
+
 def watchers_of(parts: EngineParts) -> list[Watcher]:
     """Return what runs beside the fleet so that others hear of it; nothing if nobody wants to."""
-    config, manager = parts.config, ServiceManager.from_environment()
+    config, manager = parts.config, parts.manager
     if config.web is None and config.heartbeat is None and manager is None:
         return []
     lag = LoopLag()
@@ -114,6 +122,7 @@ def _web_server(parts: EngineParts, health: HealthReports, lag: LoopLag) -> Watc
     from engine.web.exposition import Exposition  # noqa: PLC0415 - for those that have a web server alone
     from engine.web.metrics import FleetMetrics  # noqa: PLC0415
     from engine.web.routes import application  # noqa: PLC0415
+    from engine.web.security import HostGuard  # noqa: PLC0415
     from engine.web.server import WebServer  # noqa: PLC0415
 
     assert parts.config.web is not None
@@ -124,7 +133,9 @@ def _web_server(parts: EngineParts, health: HealthReports, lag: LoopLag) -> Watc
         connector.requests.observer = metrics.request_done
     lag.on_beat = metrics.loop_beat
     exposition = Exposition(metrics.registry, partial(_picture, parts, health))
-    return "the web server", WebServer(parts.config.web.listen, application(health, exposition.text)).run
+    web = parts.config.web
+    guarded = HostGuard(application(health, exposition.text), {web.listen.host, *web.hosts})
+    return "the web server", WebServer(web.listen, guarded).run
 
 
 async def _picture(parts: EngineParts, health: HealthReports) -> "EnginePicture":

@@ -92,6 +92,13 @@ def to_ping_url(value: object) -> str:
     return Secret(value)
 
 
+def _are_hosts(_: Any, attribute: Any, value: tuple[str, ...]) -> None:
+    from engine.config.proxies import is_host  # noqa: PLC0415 - as above
+
+    if not all(map(is_host, value)):
+        raise ValueError(f"{attribute.name} must be names of hosts without ports, such as [holdfast.example.org]")
+
+
 def _often_enough(_: Any, attribute: Any, value: float) -> None:
     if value < _MIN_EVERY:
         raise ValueError(f"{attribute.name} must be at least {_MIN_EVERY:g} s")
@@ -103,6 +110,10 @@ class WebSection:
 
     listen: ListenAddress = ListenAddress("127.0.0.1", 8080)
     """The address and the port. On an address that other machines reach, put a reverse proxy with TLS before it."""
+    hosts: tuple[str, ...] = field(default=(), validator=_are_hosts)
+    """Names by which clients may ask, such as that of a reverse proxy. Addresses, `localhost`, the name in `listen` and
+    names without a dot need not be here. Any other name is refused: a page in a browser could otherwise make one that
+    it owns point here, and read what is served."""
 
 
 @frozen(kw_only=True)

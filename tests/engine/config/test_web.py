@@ -65,6 +65,8 @@ def test_the_accounts_with_series_are_chosen(good: Load) -> None:
         ("web: {listen: 127.0.0.1:70000}", "web.listen", "the port at most 65535"),
         ("web: {listen: '::1:80'}", "web.listen", "must be an address and a port"),
         ("web: {listen: '[1:2]:80'}", "web.listen", "must be an address and a port"),
+        ("web: {hosts: [a b]}", "web.hosts", "must be names of hosts without ports"),
+        ("web: {hosts: 'a.org'}", "web.hosts", "must be a list, not text"),
         ("web: {port: 80}", "web.port", "unknown key"),
         ("health: {ready_when: 90}", "health.ready_when", "with a number above 1, write the % too"),
         ("health: {ready_when: .nan}", "health.ready_when", "must be a percentage such as 90%"),

@@ -163,15 +163,28 @@ async def test_systemd_hears_of_the_whole_life_of_a_process(
 
         async with Sandbox() as dc, anyio.create_task_group() as tasks:
             tasks.start_soon(listen)
-            harness.at(dc, PHONES[0], rest=FAST)
+            harness.at(dc, PHONES[0], rest=FAST + web.section)
             async with harness.running(dev=True) as process:
                 await harness.until(lambda _: "STATUS=1 of 1 accounts healthy" in heard)
+                await web.until("/readyz", 200)
+                assert "holdfast_ready 1.0" in (await web.get("/metrics")).text
                 await harness.until(lambda _: heard.count("WATCHDOG=1") > 2)
                 assert await harness.finish(process, signal.SIGTERM) == 0
             await harness.until(lambda _: "STOPPING=1" in heard)
             tasks.cancel_scope.cancel()
     assert heard[0] == "READY=1"
     assert "uvicorn" not in harness.text
+
+
+async def test_a_page_of_another_name_is_refused(harness: EngineHarness, web: Web) -> None:
+    """The check stands before every route."""
+    async with Sandbox() as dc:
+        harness.at(dc, PHONES[0], rest=FAST + web.section)
+        async with Engine.from_config(harness.config):
+            assert (await web.get("/healthz")).status_code == 200
+            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+                url = f"http://127.0.0.1:{web.port}/metrics"
+                assert (await client.get(url, headers={"host": "evil.example"})).status_code == 421
 
 
 async def test_a_dead_mans_switch_hears_of_an_engine_that_lives(harness: EngineHarness) -> None:
