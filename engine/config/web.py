@@ -1,11 +1,9 @@
 """The sections ``web``, ``health``, ``heartbeat`` and ``metrics``: what the engine tells the machines around it."""
 
-import ipaddress
 import re
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -41,7 +39,9 @@ class MetricAccounts(StrEnum):
 
 def to_listen(value: object) -> ListenAddress:
     """Return the address that a text means. Raises ``ValueError`` with a sentence."""
-    from engine.config.proxies import is_host  # noqa: PLC0415 - for this key alone
+    import ipaddress  # noqa: PLC0415 - for this key alone
+
+    from engine.config.proxies import is_host  # noqa: PLC0415
 
     match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -74,7 +74,9 @@ def to_share(value: object) -> float:
 
 def to_ping_url(value: object) -> str:
     """Return the URL of a heartbeat. Raises ``ValueError`` with a sentence, which never quotes it: it is a secret."""
-    from engine.config.proxies import is_host  # noqa: PLC0415 - as above
+    from urllib.parse import urlsplit  # noqa: PLC0415 - as above
+
+    from engine.config.proxies import is_host  # noqa: PLC0415
 
     if not isinstance(value, str):
         raise ValueError(f"must be {_URL_FORM}, not {describe_type(value)}")
