@@ -1,7 +1,7 @@
 """``/metrics``: what is asked for at a scrape, and the text of all series.
 
 A scrape takes a picture of the engine on its loop, which is quick, and writes the text in a thread, which is not: ten
-thousand accounts with a series each take a quarter of a second. One text is written at a time, and kept for a second,
+thousand accounts may have a series each. One text is written at a time, and kept for a second,
 so that it costs the same however many ask.
 """
 

@@ -26,7 +26,7 @@ SILENT: Final = 90.0
 WATCH_SECONDS: Final = 5.0
 """How often the parts are looked at by the engine itself."""
 MEMORY_SECONDS: Final = 1.0
-"""How old the counts of accounts may be. To count ten thousand takes some milliseconds, and anybody may ask."""
+"""How old the counts of accounts may be. Counting goes through all of them, and anybody may ask."""
 _DETAIL: Final = 200
 """Characters of what the database says."""
 
