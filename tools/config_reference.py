@@ -19,6 +19,7 @@ from engine.config import AlertConfig, Config, Fleet
 from engine.config.proxies import ProxyConfig
 from engine.config.scenario import Group, SandboxSection, ScenarioStep
 from engine.config.sections import DatacenterConfig, Storage, Telegram
+from engine.config.web import HealthSection, ListenAddress
 from engine.diagram.field_docs import field_docs
 from states.pace import Hours
 
@@ -42,12 +43,14 @@ UNITS: Final[Mapping[tuple[type[Any] | None, str], str]] = {
     (DatacenterConfig, "public_key"): "path",
     (Fleet, "stagger"): "duration, or `auto`",
     (Telegram, "datacenter"): "`sandbox`, or a mapping",
+    (HealthSection, "ready_when"): "percentage",
     (SandboxSection, "scenario"): "`chaos`, or a list of mappings",
 }
 """Where the type does not tell; with the class None in every class."""
 DEFAULTS: Final[Mapping[tuple[type[Any], str], str]] = {
     (Group, "title"): "as `name`",
     (Storage, "directory"): "`data`",
+    (HealthSection, "ready_when"): "`90%`",
     (SandboxSection, "seed"): "random",
 }
 WORDS: Final[Mapping[Any, str]] = {
@@ -56,6 +59,7 @@ WORDS: Final[Mapping[Any, str]] = {
     str: "text",
     Path: "path",
     Hours: "hours",
+    ListenAddress: "address:port",
     ProxyConfig: "URL or `direct`",
     dict[str, Any]: "mapping",
     bool: "`true` or `false`",

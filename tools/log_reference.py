@@ -37,12 +37,14 @@ NOTES: Final = {
     "holdfast.engine": "The engine's start and end.",
     "holdfast.fleet": "What concerns many accounts at once, and mistakes of the engine.",
     "holdfast.handlers": "Handlers of Telegram's updates.",
+    "holdfast.health": "Whether the engine does its work, and the heartbeats that tell another machine of it.",
     "holdfast.incidents": "Troubles that have lasted, or that need a person: `incidents` lists them.",
     "holdfast.jobs": "Jobs and background tasks.",
     "holdfast.journal": "The journal's file, which also holds the jobs.",
     "holdfast.loop": "What blocks the event loop.",
     "holdfast.sandbox": "The sandbox datacenter of a demo.",
     "holdfast.session": "Session files. What the engine's accounts meet is logged by `holdfast.connection` instead.",
+    "holdfast.web": "The web server.",
 }
 TELETHON: Final = """## `holdfast.telethon`
 
@@ -110,6 +112,12 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "descriptors_few": {"accounts": 40, "needed": 304, "limit": 64, "command": "ulimit -n 1024"},
     "log_waits": {"path": "data/logs/engine.log", "detail": "no space left on device"},
     "log_written": {"path": "data/logs/engine.log", "lines": 12},
+    "heartbeat_failed": {"host": "hc.example.org", "detail": "connection refused", "every": 60.0},
+    "heartbeat_answered": {"host": "hc.example.org"},
+    "liveness_lost": {"detail": "no row of the journal was saved for 31 s, and 12 wait (database is locked)"},
+    "web_listening": {"address": "127.0.0.1:8080"},
+    "web_request_failed": {"request": "/metrics"},
+    "web_unreachable": {"address": "127.0.0.1:8080", "detail": "address already in use"},
     "watcher_failed": {"detail": "too many open files"},
     "command_not_heard": {"detail": "too many open files"},
     "lock_lost": {"path": "data", "detail": "was removed or replaced; it is held again"},

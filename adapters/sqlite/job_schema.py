@@ -184,4 +184,7 @@ NEXT_KIND: Final = f"{_READY} AND kind > ? ORDER BY kind, account LIMIT 1"
 ``(kind, account) > (?, ?)`` would need one query only, and SQLite would walk over all jobs that are equal in both.
 """
 NEXT_DUE: Final = "SELECT min(due) FROM jobs INDEXED BY jobs_waiting WHERE state = 'queued' AND due IS NOT NULL"
+OLDEST_READY: Final = """SELECT added FROM (SELECT id, added, due FROM jobs INDEXED BY jobs_by_state
+    WHERE state = 'queued' ORDER BY id LIMIT 1000) WHERE due IS NULL ORDER BY id LIMIT 1"""
+"""Among the first thousand only: those before it may all wait for a time, and there may be a million of them."""
 COUNTS: Final = "SELECT kind, state, jobs FROM job_counts WHERE jobs > 0"

@@ -189,6 +189,11 @@ class JobStore:
         """Return how many jobs there are, by kind and state."""
         return await self._read(counts_of)
 
+    async def oldest_ready(self) -> float | None:
+        """Return when the oldest of the jobs that could begin was added; None if there is none among the first."""
+        rows = await self._read(lambda db: read_rows(db, job_schema.OLDEST_READY))
+        return next((float(added) for (added,) in rows if isinstance(added, int | float)), None)
+
     async def add(self, jobs: Iterable[NewJob]) -> range:
         """Add jobs; return their numbers when they are durable."""
         rows = list(jobs)

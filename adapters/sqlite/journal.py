@@ -28,6 +28,7 @@ from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import INDEX, LOG, beside
+from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
@@ -102,6 +103,11 @@ class JournalWriter:
     def waiting(self) -> int:
         """How many rows are not durable yet."""
         return self._writer.waiting
+
+    @property
+    def pulse(self) -> WriterPulse:
+        """Whether the writer's thread still works, and how far it is behind."""
+        return self._writer.pulse
 
     @property
     def jobs(self) -> JobStore:

@@ -30,6 +30,7 @@ from attrs import define, field, frozen
 from adapters.redaction import redacted
 from adapters.sqlite.errors import WriterBroken, WriterClosed, database_failure
 from adapters.sqlite.memory import Memory
+from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Batch, Queue, QueuedWrite, Row, Statement, batch_rows, storable
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.written_database import WrittenDatabase
@@ -84,6 +85,7 @@ class GroupWriter:
     """How many times a new file has taken the place of a lost one: other connections to it must be opened again."""
 
     # Used on the loop only.
+    pulse: WriterPulse = field(factory=WriterPulse, init=False)
     _written: int = field(default=0, init=False)
     _durable: int = field(default=0, init=False)
     _flushes: deque[tuple[int, asyncio.Future[None]]] = field(factory=deque, init=False)
@@ -212,6 +214,8 @@ class GroupWriter:
             return True
         if self.waiting >= self.max_waiting and not always:
             return False
+        if self._written == self._durable:
+            self.pulse.begin()
         self._written += 1
         self._queue.append(write)
         if not self._wakes:
@@ -236,6 +240,7 @@ class GroupWriter:
 
     def _acknowledge(self, rows: int, recovered: bool) -> None:
         self._durable += rows
+        self.pulse.store(rows, more=self.waiting > 0, recovered=recovered)
         flushes, durable = self._flushes, self._durable
         while flushes and flushes[0][0] <= durable:
             reached = flushes.popleft()[1]
@@ -251,6 +256,7 @@ class GroupWriter:
             self.on_rescue(done)
 
     def _report(self, failure: Failure) -> None:
+        self.pulse.fail(failure)
         self.on_trouble(failure, self.waiting)
 
     def _end(self, bug: BaseException | None) -> None:
@@ -262,7 +268,7 @@ class GroupWriter:
             _resolve(self._looks.popleft())
         self._make_room()
         if bug is not None:
-            self.on_trouble(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"), self.waiting)
+            self._report(Unexpected(detail=f"the writer of {self.path} stopped: {_sentence(bug)}"))
 
     def _make_room(self) -> None:
         """Let the caller that waits for room try again."""

@@ -1,4 +1,4 @@
-"""The machine that the engine runs on: its clocks, and the lock that allows one engine per data directory."""
+"""The machine that the engine runs on: its clocks, its service manager, and the lock on a data directory."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from adapters.system.clock import ContinuousClock, SteadyClock, SystemClock, WatchedClock
     from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
     from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
+    from adapters.system.service import ServiceManager
+    from adapters.system.url_ping import PingFailed, ping
 
 __all__ = [
     "ContinuousClock",
@@ -15,11 +17,14 @@ __all__ = [
     "EngineLock",
     "Holder",
     "LockHeld",
+    "PingFailed",
+    "ServiceManager",
     "SteadyClock",
     "SystemClock",
     "WatchedClock",
     "descriptors_for",
     "holder_of",
+    "ping",
     "raise_limit",
 ]
 
@@ -27,6 +32,8 @@ _HOMES = {
     "adapters.system.clock": ("ContinuousClock", "SteadyClock", "SystemClock", "WatchedClock"),
     "adapters.system.descriptors": ("Descriptors", "descriptors_for", "raise_limit"),
     "adapters.system.lock": ("EngineLock", "Holder", "LockHeld", "holder_of"),
+    "adapters.system.url_ping": ("PingFailed", "ping"),
+    "adapters.system.service": ("ServiceManager",),
 }
 """The module of each name, which is imported when the name is first asked for: commands only ask who holds the lock."""
 

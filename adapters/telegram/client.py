@@ -39,6 +39,7 @@ from adapters.telegram.inbox import Inbox
 from adapters.telegram.lean_client import LeanClient
 from adapters.telegram.lent import check_allowed
 from adapters.telegram.lent_client import LentClient
+from adapters.telegram.request_times import ANSWERED, RequestObserver, method_class, note_failure
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
 from adapters.tl_reader import HostileData
@@ -90,6 +91,8 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     note_unreadable: Callable[[Exception], str] = staticmethod(describe_unreadable)
     """Called with what Telethon could not read; returns what it is in a few words."""
     request_timeout = REQUEST_TIMEOUT
+    request_done: RequestObserver | None = None
+    """Whoever measures requests; nobody does unless there are metrics."""
     differences: Differences
     proof: TLRequest | None = None
     """The authorised request that the connection is begun with; None if that must wait."""
@@ -135,6 +138,19 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         return await self._send(sender, request, self.request_timeout, ordered=ordered)
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
+        """Send a request and return its answer, measured if anybody wants to know; see ``_exchange``."""
+        if (observer := self.request_done) is None:
+            return await self._exchange(sender, request, timeout, ordered=ordered)
+        began = time.perf_counter()
+        try:
+            answer = await self._exchange(sender, request, timeout, ordered=ordered)
+        except BaseException as exc:
+            note_failure(observer, request, exc, began)
+            raise
+        observer(method_class(request), ANSWERED, time.perf_counter() - began)
+        return answer
+
+    async def _exchange(self, sender: Any, request: Any, timeout: float, *, ordered: bool) -> Any:
         """Send a request and return its answer; report a failure that concerns the account or the link."""
         own = sender is self._sender
         try:

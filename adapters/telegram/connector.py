@@ -19,6 +19,7 @@ from adapters.telegram.failover import ProxyFailover
 from adapters.telegram.inbox import Handler, Inbox, Start
 from adapters.telegram.link import TelegramLink
 from adapters.telegram.proxy import Proxy, connection_class
+from adapters.telegram.request_times import RequestWatch
 from adapters.telegram.session_events import SessionEvents
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.unreadable import UnreadableCount
@@ -62,6 +63,8 @@ class TelegramConnector:
     """The directory of the copy that is made before a session is upgraded."""
     name: str = field()
     """The account's name, and that of its backups."""
+    requests: RequestWatch = field(factory=RequestWatch, init=False, repr=False)
+    """Whoever measures the requests of the account's clients."""
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)

@@ -130,6 +130,7 @@ class TelegramLink:
         session.admit()
         client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
         client.note_unreadable = connector.unreadable.note
+        client.request_done = connector.requests.observer
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
         client.schedule_save = self._schedule_save
         client.proof = None if self._is_proof_held() else PROOF

@@ -19,7 +19,7 @@ from attrs import Factory, define, evolve, field
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.errors import WriterClosed
-from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
+from adapters.system import ContinuousClock, EngineLock, ServiceManager, SteadyClock, SystemClock, WatchedClock, forks
 from adapters.telegram import TelegramConnector
 from engine import paths
 from engine.app.account import Account
@@ -28,6 +28,7 @@ from engine.app.incidents import incident_watch
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
 from engine.app.locks import watch_locks
+from engine.app.outward import EngineParts, preload, watchers_of
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
@@ -83,6 +84,8 @@ class Engine:
     source: ConnectorSource = field(default=Factory(lambda self: source_of(self.config), takes_self=True), repr=False)
     throws_out: bool = False
     """Whether a job that blocks the event loop is thrown out. It takes SIGURG, so it works on the main thread only."""
+    manager: ServiceManager | None = field(default=None, repr=False)
+    """The service manager that hears of this engine. ``run`` gives it that of its process; a program has its own."""
     stop: Stop = field(factory=Stop, init=False)
     clock: WatchedClock = field(factory=WatchedClock, init=False, repr=False)
     """The time of day by which the engine decides."""
@@ -107,6 +110,8 @@ class Engine:
         self._handlers = Handlers(self.config, self.jobs)
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
         self.source.check(self.jobs.registry)
+        if self.config.web is not None:
+            preload()
 
     @classmethod
     def from_config(cls, path: Path | str) -> Self:
@@ -420,6 +425,18 @@ class Engine:
             ("the watch over the clocks", watched_clocks),
             ("the watch over incidents", incidents.run),
         ]
+        parts = EngineParts(
+            config=config,
+            fleet=fleet,
+            jobs=self.jobs,
+            journal=journal,
+            limiter=limiter,
+            probe=probe,
+            detector=detector,
+            connectors=connectors,
+            manager=self.manager,
+        )
+        watchers += watchers_of(parts)
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
         if (keep := config.storage.keep) is not None:

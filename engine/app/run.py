@@ -18,7 +18,7 @@ from adapters.sandbox import SandboxError
 from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
-from adapters.system import raise_limit
+from adapters.system import ServiceManager, raise_limit
 from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
@@ -95,7 +95,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
     Raises ``LockHeld`` if another engine runs on the same data, and ``OSError`` if its directory cannot be used.
     """
     descriptors = raise_limit(len(config.accounts))
-    engine = Engine(config, throws_out=True)
+    engine = Engine(config, throws_out=True, manager=ServiceManager.from_environment())
     fleet = engine.fleet
     with ExitStack() as files:
         files.enter_context(engine.lock())

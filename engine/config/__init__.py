@@ -21,6 +21,14 @@ if TYPE_CHECKING:
         UnknownAccount,
     )
     from engine.config.types import Config, Fleet
+    from engine.config.web import (
+        HealthSection,
+        HeartbeatSection,
+        ListenAddress,
+        MetricAccounts,
+        MetricsSection,
+        WebSection,
+    )
 
 __all__ = [
     "AccountConfig",
@@ -32,9 +40,14 @@ __all__ = [
     "Do",
     "Fleet",
     "Group",
+    "HealthSection",
+    "HeartbeatSection",
+    "ListenAddress",
     "LogFormat",
     "LogLevel",
     "LoggingSection",
+    "MetricAccounts",
+    "MetricsSection",
     "Outline",
     "ProxyConfig",
     "SandboxConfig",
@@ -46,6 +59,7 @@ __all__ = [
     "Storage",
     "Telegram",
     "UnknownAccount",
+    "WebSection",
     "load",
     "load_outline",
     "parse_duration",
@@ -73,6 +87,14 @@ _HOMES = {
         "UnknownAccount",
     ),
     "engine.config.types": ("Config", "Fleet"),
+    "engine.config.web": (
+        "HealthSection",
+        "HeartbeatSection",
+        "ListenAddress",
+        "MetricAccounts",
+        "MetricsSection",
+        "WebSection",
+    ),
 }
 """The module of each name, which is imported when the name is first asked for: what only reads needs the outline."""
 

@@ -18,6 +18,7 @@ LOGGERS: Final = (
     "holdfast.engine",
     "holdfast.fleet",
     "holdfast.handlers",
+    "holdfast.health",
     "holdfast.jobs",
     "holdfast.journal",
     "holdfast.loop",
@@ -25,6 +26,7 @@ LOGGERS: Final = (
     "holdfast.sandbox",
     "holdfast.session",
     "holdfast.telethon",
+    "holdfast.web",
 )
 """The loggers of this program; ``holdfast.telethon`` has one below it for each session."""
 _MAX_LOGGERS: Final = 100

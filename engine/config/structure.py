@@ -28,6 +28,16 @@ from engine.config.values import (
     to_stagger,
     to_text,
 )
+from engine.config.web import (
+    HealthSection,
+    HeartbeatSection,
+    MetricAccounts,
+    MetricsSection,
+    WebSection,
+    to_listen,
+    to_ping_url,
+    to_share,
+)
 from engine.config.work import Module, WorkSection, to_hours
 from states.incident_book import IncidentPolicy
 from states.pace import Budget, KindPolicy
@@ -58,17 +68,19 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add(Then, lambda value: Then(one_of(tuple(Then))(value)))
     reader.add(LogFormat, lambda value: LogFormat(one_of(tuple(LogFormat))(value)))
     reader.add(LogLevel, lambda value: LogLevel(one_of(tuple(LogLevel))(value)))
+    reader.add(MetricAccounts, lambda value: MetricAccounts(one_of(tuple(MetricAccounts))(value)))
     reader.add(Do, lambda value: to_do(one_of(DO_VALUES)(value)))
     sections: tuple[type[Any], ...] = (Group, Policy, Patience, Suspicion, Health, ServerGiven, ShuttingDown)
     for section in sections:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
     reader.add_section(IncidentPolicy)
-    reader.add_section(
-        Config,
-        lambda given: {"storage": {}} | given,  # its default is relative to the file
-        alerts=partial(_to_alerts, reader),
-    )
+    written = {
+        "alerts": partial(_to_alerts, reader),
+        "web": partial(_to_written, reader, WebSection),
+        "heartbeat": partial(_to_written, reader, HeartbeatSection),
+    }
+    reader.add_section(Config, lambda given: {"storage": {}} | given, **written)  # storage is relative to the file
     reader.add_section(
         AlertConfig,
         to=to_addresses,
@@ -76,6 +88,10 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         on=to_kinds,
         quiet=to_quiet,
     )
+    reader.add_section(WebSection, listen=to_listen)
+    reader.add_section(HealthSection, ready_when=to_share)
+    reader.add_section(HeartbeatSection, url=to_ping_url)
+    reader.add_section(MetricsSection)
     reader.add_section(Storage, _fill_directory, directory=lambda value: to_path(value, folder))
     reader.add_section(Telegram, datacenter=partial(_to_datacenter, reader))
     reader.add_section(DatacenterConfig, public_key=lambda value: to_public_key(value, folder))
@@ -156,6 +172,11 @@ def _to_scenario(reader: Reader, value: Any) -> Chaos | tuple[ScenarioStep, ...]
     if isinstance(value, list):
         return reader.read(value, tuple[ScenarioStep, ...])
     raise ValueError(f"must be chaos, or a list of steps, not {describe(value)}")
+
+
+def _to_written(reader: Reader, section: type[Any], value: Any) -> Any:
+    """Return a section that means something by being there, also if all of its lines are comments."""
+    return reader.read({} if value is None else value, section)
 
 
 def _fill_directory(storage: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
 from engine.config.scenario import SandboxSection
 from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAccount, positive
+from engine.config.web import HealthSection, HeartbeatSection, MetricsSection, WebSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
 from engine.console.names import named
@@ -58,6 +59,15 @@ class Config:
     """Your own modules, and how fast jobs may go."""
     alerts: tuple[AlertConfig, ...] = ()
     """Who is told of incidents, and how: a list of entries, each with addresses or a command."""
+    web: WebSection | None = None
+    """The web server: health at `/healthz` and `/readyz`, metrics at `/metrics`. It runs only where this section is."""
+    health: HealthSection = field(factory=HealthSection)
+    """What counts as ready."""
+    heartbeat: HeartbeatSection | None = None
+    """A URL that is fetched regularly, so that another machine notices when this one is silent. Left out, there is
+    none."""
+    metrics: MetricsSection = field(factory=MetricsSection)
+    """The series at `/metrics`."""
     sandbox: SandboxSection = field(factory=SandboxSection)
     """What the sandbox has in it, and what it does to the accounts. Only with ``telegram.datacenter: sandbox``."""
 

@@ -2,7 +2,7 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
-``log_engine``, ``log_incidents``, ``log_journal``, ``log_sandbox`` and ``log_work``.
+``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_sandbox`` and ``log_work``.
 """
 
 import logging
@@ -17,6 +17,7 @@ from engine.console.log_alerts import ALERTS
 from engine.console.log_connections import CONNECTIONS, LOGGER
 from engine.console.log_engine import ENGINE
 from engine.console.log_event import Fields, LogEvent
+from engine.console.log_health import HEALTH
 from engine.console.log_incidents import INCIDENTS
 from engine.console.log_journal import JOURNAL
 from engine.console.log_sandbox import SANDBOX
@@ -27,7 +28,8 @@ from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event for event in (*ALERTS, *CONNECTIONS, *ENGINE, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event
+    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 

@@ -98,7 +98,15 @@ class Dispatcher:
     """Whether the queues have to be read anew."""
     _reread_at: float = field(default=math.inf, init=False)
     """When they are to be read anew in any case, by the loop's clock."""
+    counts: Mapping[str, Mapping[str, int]] = field(factory=dict, init=False)
+    """How many jobs there are, by kind and state, as of a second ago."""
     _counts: Mapping[str, int] = field(factory=dict, init=False)
+    _ticked_at: float = field(default=math.inf, init=False)
+    """When it last looked at its jobs, by the loop's clock; inf before it began."""
+    _round_at: float = field(default=math.inf, init=False)
+    """When the present round began; inf while it sleeps."""
+    _told_at: float = field(default=-math.inf, init=False)
+    """When it last said why it waits."""
     _jumped: bool = field(default=False, init=False)
     """Whether the clock jumped since the last round, and by how much it was set."""
     _shift: float = field(default=0.0, init=False)
@@ -148,6 +156,11 @@ class Dispatcher:
         return self._running.stuck
 
     @property
+    def silent(self) -> float:
+        """For how many seconds it has neither looked at its jobs, nor ended the round that it is in, nor said why."""
+        return max(0.0, anyio.current_time() - max(self._told_at, min(self._ticked_at, self._round_at)))
+
+    @property
     def summary(self) -> JobSummary:
         """How many jobs there are (up to a second ago), and those that run now."""
         running = tuple(run.job for run in self._runs)
@@ -159,13 +172,16 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Work until cancelled; then take all jobs away and store how far they are, within ``STOP_TIMEOUT``."""
+        self._ticked_at, self._round_at = anyio.current_time(), math.inf
         try:
             async with anyio.create_task_group() as tasks:
                 await self._retrying(self._begin_work)
                 tasks.start_soon(self._tick)
                 while True:
                     self._wakeup.clear()
+                    self._round_at = anyio.current_time()
                     await self._retrying(self._round)
+                    self._round_at = math.inf
                     wait = min(self._wake_at, self._queues.next_due) - self.clock.now()
                     with anyio.move_on_after(None if wait == math.inf else max(wait, MIN_WAIT_SECONDS)):
                         await self._wakeup.wait()
@@ -204,7 +220,7 @@ class Dispatcher:
                     delay=RETRY_SECONDS,
                     exc_info=not _explains_itself(exc),
                 )
-                self._reread = True
+                self._reread, self._told_at = True, anyio.current_time()
                 await anyio.sleep(RETRY_SECONDS)
 
     async def _round(self) -> None:
@@ -272,6 +288,7 @@ class Dispatcher:
         while True:
             await anyio.sleep(TICK_SECONDS)
             await self._retrying(self._check_runs)
+            self._ticked_at = anyio.current_time()
 
     async def _check_runs(self) -> None:
         """Take silent jobs away, cancel again those that do not end, and store the progress of the others."""
@@ -293,7 +310,8 @@ class Dispatcher:
             if run.unsaved and run.end is None:
                 run.unsaved = False
                 await self.store.save(run.job)
-        self._counts = by_state(await self.store.counts())
+        self.counts = await self.store.counts()
+        self._counts = by_state(self.counts)
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ def config(file: Path, section: str, keys: dict[str, Any]) -> str:
     """Return what is loaded from the smallest config with these keys in a section."""
     chaos = {"scenario": "chaos"} if section == "sandbox" else {}
     budget = {"at_most": 1, "per": "1h"} if section.endswith(".budget") else {}
+    ping = {"url": "https://example.org"} if section == "heartbeat" else {}
     document: dict[str, Any] = {
         "telegram": {"api_id": 1, "api_hash": "0" * 32, "datacenter": "sandbox"},
         "accounts": [{"name": "Account 1", "session": "account1", "phone": "+9996620001"}],
@@ -36,7 +37,7 @@ def config(file: Path, section: str, keys: dict[str, Any]) -> str:
     place = document
     for name in section.replace("<kind>", "some_kind").split("."):
         place = place.setdefault(name, {})
-    place |= chaos | budget | keys
+    place |= chaos | budget | ping | keys
     file.write_text(yaml.safe_dump(document), "utf-8")
     return str(load(file))
 

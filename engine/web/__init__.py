@@ -1,0 +1,1 @@
+"""What the engine tells the machines around it: a web server, health, metrics, and heartbeats."""
