@@ -98,7 +98,7 @@ def restore(archive: Path, config: Path, *, trusted: Collection[Path] = (), lock
             held.enter_context(EngineLock(lock).held(time.time()))
         _check_unused(targets, held)
         with _staged(archive, manifest, targets):
-            waiting = _check_all(archive, targets)
+            waiting = _check_all(archive, manifest, targets)
             for directory in directories:
                 set_mark(directory, archive)
                 sync_directory(directory)
@@ -241,7 +241,7 @@ def _staged(archive: Path, manifest: Manifest, targets: Sequence[Target]) -> Ite
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _check_all(archive: Path, targets: Iterable[Target]) -> int:
+def _check_all(archive: Path, manifest: Manifest, targets: Iterable[Target]) -> int:
     """Raise ``BadArchive`` or ``ArchiveTooNew`` unless each file is what it is said to be; return the waiting jobs."""
     waiting = 0
     for target in targets:
@@ -251,7 +251,7 @@ def _check_all(archive: Path, targets: Iterable[Target]) -> int:
         if target.member.role is Role.SESSION:
             _check_session(archive, name, path)
         elif target.member.role is Role.DATABASE:
-            waiting = _check_database(archive, path)
+            waiting = _check_database(archive, path, manifest.schema)
         elif name.endswith(".pem"):
             with path.open("rb") as file:
                 if file.read(len(_PEM)) != _PEM:
@@ -272,14 +272,17 @@ def _check_session(archive: Path, name: str, path: Path) -> None:
         raise BadArchive(f"{archive}: {name} in it cannot be used ({why}); choose another archive")
 
 
-def _check_database(archive: Path, path: Path) -> int:
+def _check_database(archive: Path, path: Path, schema: int | None) -> int:
     """Return how many jobs wait in a database, or run."""
     try:
         with _at_rest(path) as read:
-            schema_version(read, path)
+            if schema_version(read, path) != schema:
+                raise BadArchive(f"{archive}: the engine.db in it has another schema than its manifest says")
             with suppress(sqlite3.Error):  # of a schema that has none
                 count = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
                 return int(read.execute(count).fetchone()[0])
+    except BadArchive:
+        raise
     except JournalTooNew as exc:
         text = f"{archive}: a newer Holdfast wrote the engine.db in it; restore it with that version, or a newer one"
         raise ArchiveTooNew(text) from exc
