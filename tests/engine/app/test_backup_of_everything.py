@@ -31,10 +31,7 @@ def records(database: Path) -> int:
 
 async def both_healthy(harness: EngineHarness) -> None:
     """Wait until both accounts are connected."""
-    while True:
-        _, said = await harness.command("status", str(harness.config), "--json")
-        if said and json.loads(said)["counts"]["healthy"] == 2:
-            return
+    await harness.until(lambda engine: engine.states() == ["healthy", "healthy"])
 
 
 async def test_a_fleet_comes_back_from_a_backup_that_was_made_while_it_ran(harness: EngineHarness) -> None:
