@@ -7,7 +7,7 @@ import json
 import re
 from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from attrs import asdict, frozen
 
@@ -25,7 +25,6 @@ MAX_SESSION: Final = 1 << 32
 MAX_DATABASE: Final = 1 << 42
 _MAX_PLACE: Final = 4096
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
-T = TypeVar("T")
 
 
 class Role(StrEnum):
@@ -132,7 +131,7 @@ def decode(content: bytes) -> Manifest:
         manifest = Manifest(
             format=form,
             program=_text(said, "program", 200),
-            made=float(_value(said, "made", (int, float))),
+            made=float(_value(said, "made", int, float)),
             schema=None if schema is None else _value(said, "schema", int),
             members=members,
             left_out=tuple(map(_left_out, _value(said, "left_out", list))),
@@ -197,11 +196,11 @@ def _left_out(said: Any) -> LeftOut:
     return LeftOut(account=_text(said, "account", 500), why=_text(said, "why", 4096), expected=said["expected"] is True)
 
 
-def _value(said: Any, key: str, kind: type[T] | tuple[type, ...]) -> T:
+def _value(said: Any, key: str, *kinds: type) -> Any:
     found = said[key]
-    if isinstance(found, bool) or not isinstance(found, kind):
+    if isinstance(found, bool) or not isinstance(found, kinds):
         raise TypeError(key)
-    return found  # type: ignore[no-any-return, return-value]  # checked just now
+    return found
 
 
 def _text(said: Any, key: str, most: int) -> str:

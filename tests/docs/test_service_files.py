@@ -1,5 +1,6 @@
 """What is under ``deploy/`` is what the service managers and the real command line understand."""
 
+import json
 import re
 import shlex
 import shutil
@@ -37,7 +38,8 @@ def called() -> Iterator[str]:
         for line in re.findall(r"/opt/holdfast/bin/holdfast (.*?)(?:'|$)", unit.read_text("utf-8"), re.MULTILINE):
             yield line
     yield from re.findall(r"CMD holdfast (.*?) >", DOCKERFILE)
-    entry, command = (shlex.split(re.sub(r"[\[\],]", " ", each)) for each in re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", DOCKERFILE, re.MULTILINE))
+    words = re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", DOCKERFILE, re.MULTILINE)
+    entry, command = (json.loads(each) for each in words)
     assert entry == ["holdfast"]
     yield shlex.join(command)
 
@@ -69,7 +71,7 @@ def test_the_pages_name_commands_that_there_are() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_systemd_understands_a_unit(unit: Path, tmp_path: Path) -> None:
-    """``systemd-analyze verify`` finds nothing to say of it, with programs that are there in place of those that are not."""
+    """``systemd-analyze verify`` finds nothing to say of it; programs that are not here have one that is in their place."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("there is no systemd-analyze on this machine")
