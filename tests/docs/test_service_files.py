@@ -71,7 +71,7 @@ def test_the_pages_name_commands_that_there_are() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_systemd_understands_a_unit(unit: Path, tmp_path: Path) -> None:
-    """``systemd-analyze verify`` finds nothing to say of it; programs that are not here have one that is in their place."""
+    """``systemd-analyze verify`` finds nothing to say of it; programs that are not here have a stand-in."""
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
         pytest.skip("there is no systemd-analyze on this machine")
