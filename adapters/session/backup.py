@@ -59,7 +59,7 @@ class Backup:
     @property
     def good(self) -> bool:
         """Whether the backup is intact and has a key. Reads the file."""
-        return _flaw(self.path) is None
+        return flaw_of(self.path) is None
 
 
 def safe_name(name: str) -> str:
@@ -107,8 +107,8 @@ def back_up(session: Path, directory: Path, *, name: str | None = None, keep: in
     unfinished: Path | None = None
     try:
         unfinished = _make_unfinished(directory, safe_name(name))
-        _copy(session, unfinished)  # the copy keeps its journal mode: a single file, wherever it is carried
-        if (flaw := _flaw(unfinished)) is not None:
+        copy_session(session, unfinished)  # the copy keeps its journal mode: a single file, wherever it is carried
+        if (flaw := flaw_of(unfinished)) is not None:
             raise SessionDamaged(f"{session}: {flaw}, so it is not backed up; the backups that there are stay")
         return _publish(unfinished, directory, name, keep)
     except (sqlite3.Error, OSError) as exc:
@@ -161,12 +161,12 @@ def put_in_place(source: Path, session: Path) -> Path | None:
     aside first, and its new path is returned. A session that other programs have open stays the same file. Raises
     ``SessionDamaged`` if the source cannot be used, and ``DatabaseUnusable``.
     """
-    if (flaw := _flaw(source)) is not None:
+    if (flaw := flaw_of(source)) is not None:
         raise SessionDamaged(f"{source}: {flaw}; choose another one")
     try:
         aside = set_aside(session) if session.exists() and _find_flaw(session) not in (None, NO_LOGIN) else None
         if session.exists():
-            _copy(source, session)
+            copy_session(source, session)
         else:
             _create(source, session)
         session.chmod(0o600)
@@ -287,7 +287,7 @@ def open_recovered(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_session(source: Path, target: Path) -> None:
     """Copy a session into an existing file, which is a database or empty, and make it durable.
 
     Raises ``sqlite3.Error``, and ``SessionError`` for a source that is not a session.
@@ -322,11 +322,11 @@ def _copy_pages(read: sqlite3.Connection, written: sqlite3.Connection) -> None:
 
 
 def _create(source: Path, session: Path) -> None:
-    """Create a session file, which gets its name only when it is complete. Raises as ``_copy`` does."""
+    """Create a session file, which gets its name only when it is complete. Raises as ``copy_session`` does."""
     unfinished = session.with_name(f".{session.name}.new")
     files.remove(unfinished)
     create_privately(unfinished)
-    _copy(source, unfinished)
+    copy_session(source, unfinished)
     with closing(files.connect(unfinished, mode="rw", timeout=files.OPEN_TIMEOUT)) as database:
         database.execute("pragma journal_mode = wal")
     files.free_place(session)
@@ -336,7 +336,7 @@ def _create(source: Path, session: Path) -> None:
 # --- flaws -----------------------------------------------------------------------------------------------------------
 
 
-def _flaw(path: Path) -> str | None:
+def flaw_of(path: Path) -> str | None:
     """Return why a file cannot serve as a session; None if it can."""
     try:
         return _find_flaw(path)

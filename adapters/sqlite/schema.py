@@ -195,9 +195,20 @@ def schema_version(connection: sqlite3.Connection, path: Path) -> int:
     if version > len(MIGRATIONS):
         raise JournalTooNew(
             f"{path}: the journal has schema {version}, and this version of the program knows {len(MIGRATIONS)}; "
-            "use the version that wrote it, or a newer one"
+            f"use the version that wrote it, or a newer one{_way_back(path)}"
         )
     return version
+
+
+def _way_back(path: Path) -> str:
+    """Return the end of a sentence that names the copy of before the upgrade that this version can read, if any."""
+    from adapters.sqlite.copy import copies_before_upgrades  # noqa: PLC0415 - for an error alone
+
+    for copy in copies_before_upgrades(path):
+        with suppress(ValueError):
+            if int(copy.name.rsplit("-", 2)[1]) <= len(MIGRATIONS):
+                return f", or put the copy in its place that was made before the upgrade: {copy}"
+    return ""
 
 
 def _refuse(path: Path, why: str, advice: str) -> NoReturn:
@@ -233,10 +244,10 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the file to the newest schema, all steps in one transaction.
+    """Bring the file to the newest schema, all steps in one transaction; before that, a copy of it is kept.
 
     A file that has it already is only read, so that there is no wait for a lock. Raises ``JournalTooNew`` and
-    ``DatabaseUnusable``.
+    ``DatabaseUnusable``, also if there is no room for the copy: the file is then as it was.
     """
     with translating_errors(path):
         if schema_version(connection, path) == len(MIGRATIONS):
@@ -244,7 +255,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             return
         with transaction(connection):
             # Read again: another program may have migrated the file while this one waited for the lock.
-            for step in MIGRATIONS[schema_version(connection, path) :]:
+            version = schema_version(connection, path)
+            if 0 < version < len(MIGRATIONS) and connection.execute("PRAGMA database_list").fetchone()[2]:
+                from adapters.sqlite.copy import keep_copy  # noqa: PLC0415 - for an upgrade alone
+
+                keep_copy(path, version)
+            for step in MIGRATIONS[version:]:
                 for statement in step:
                     connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -80,6 +81,32 @@ def has_open(path: Path) -> list[int]:
             if name.isdigit() and int(name) != os.getpid() and _has_open(name, wanted):
                 found.append(int(name))
     return found
+
+
+def users_of(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return which of these files another process of this user has open, with one such process (where ``/proc`` is).
+
+    All of them are looked for at once, because there may be thousands.
+    """
+    wanted: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        with suppress(OSError):
+            found = os.stat(path)
+            wanted[found.st_dev, found.st_ino] = path
+    users: dict[Path, int] = {}
+    with suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) != os.getpid():
+                users |= {wanted[each]: int(name) for each in _open_files(name) if each in wanted}
+    return users
+
+
+def _open_files(process: str) -> Iterator[tuple[int, int]]:
+    with suppress(OSError):
+        for descriptor in os.listdir(f"/proc/{process}/fd"):
+            with suppress(OSError):
+                found = os.stat(f"/proc/{process}/fd/{descriptor}")
+                yield found.st_dev, found.st_ino
 
 
 def _has_open(process: str, wanted: os.stat_result) -> bool:

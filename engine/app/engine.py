@@ -16,6 +16,7 @@ import structlog
 from anyio.abc import TaskStatus
 from attrs import Factory, define, evolve, field
 
+from adapters.archive.marker import check_mark
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.errors import WriterClosed
@@ -256,12 +257,15 @@ class Engine:
     def lock(self) -> Iterator[None]:
         """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
 
+        Raises ``RestoreUnfinished`` for data that a restore was replacing when it was killed.
+
         A session in use by another engine is an error: two engines must not run one account. A session in use by a
         script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
         with self._lock.held(self.info.since or 0.0, self._identity):
+            check_mark(self.config.storage.directory)
             for account in self.config.accounts:
                 owner = owner_of(account.session)
                 if owner is not None and owner.program == ENGINE:

@@ -13,6 +13,8 @@ COMMANDS = {
     "retry": "engine.cli.control:retry",
     "login": "engine.cli.login:login",
     "logout": "engine.cli.login:logout",
+    "backup": "engine.cli.backup:backup",
+    "restore": "engine.cli.backup:restore",
     "doctor": "engine.cli.doctor:doctor",
     "diagram": "engine.cli.diagram:diagram",
     "verify": "engine.cli.verify:verify",

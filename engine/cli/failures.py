@@ -2,6 +2,7 @@
 
 import errno
 
+from adapters.archive.errors import DataInUse
 from adapters.files import NoFile
 from adapters.redaction import redacted
 from adapters.session.errors import SessionHeld
@@ -22,6 +23,8 @@ def report(exc: Exception) -> None:
         case BadModule():
             fail(EXIT_BAD_INPUT, redacted(str(exc)))  # an error of the user's code may have its secrets in it
         case LockHeld() | SessionHeld():
+            fail(EXIT_ENGINE_RUNS, str(exc))
+        case DataInUse():
             fail(EXIT_ENGINE_RUNS, str(exc))
         case StorageError():
             fail(EXIT_FAILED, str(exc))

@@ -29,6 +29,7 @@ PLAIN = (
     "jobs list CONFIG --state failed --json", "jobs show CONFIG 1 --json", "jobs cancel 1 2 3", "run CONFIG --for 5m",
     "jobs add CONFIG send to=@x --priority 3 --after 10m", "pause CONFIG A", "resume A", "retry CONFIG A --json",
     "session backup CONFIG --json", "session restore CONFIG A --list", "doctor CONFIG --fix", "verify --json",
+    "backup CONFIG b.tar.gz", "backup b.tar.gz --json", "restore CONFIG b.tar.gz", "restore b.tar.gz --list --json",
     "simulate CONFIG --accounts 1000 --for 10m --seed 7 --json",
     "diagram CONFIG --format svg -o a.svg", "login CONFIG A --qr --yes", "logout A",
 )  # fmt: skip
