@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
-from attrs import field, frozen
+from attrs import frozen
 
 from adapters.file_names import hide_logins
 from engine.config.secret import Secret
@@ -303,4 +303,4 @@ def _shown_object(value: Any) -> str:
 
 def _shows_itself(value: Any) -> bool:
     """Return whether a class has its own short form, such as hours and proxies."""
-    return type(value).__str__ is not object.__str__
+    return "__str__" in vars(type(value))

@@ -35,8 +35,20 @@ class Ranking:
     """Where each account is in this ranking: its group, and its state."""
 
     def __attrs_post_init__(self) -> None:
-        self._ordered = sorted(self.names, key=name_key)
+        self._order(self.names)
+
+    def _order(self, names: Iterable[str]) -> None:
+        self._ordered = sorted(names, key=name_key)
         self._places = {name: place for place, name in enumerate(self._ordered)}
+
+    def use(self, names: Iterable[str]) -> None:
+        """Rank these accounts from now on, and no others."""
+        self._order(names)
+        self.states.clear()
+        self._groups.clear()
+        self._found.clear()
+        for name in self._ordered:
+            self.update(name)
 
     @classmethod
     def of(cls, statuses: Statuses) -> "Ranking":
@@ -50,7 +62,9 @@ class Ranking:
         return len(self._found)
 
     def update(self, name: str) -> None:
-        """Rank an account where it is now."""
+        """Rank an account where it is now; one that there may not be is left out until ``use``."""
+        if name not in self._places:
+            return
         self.updates += 1
         at = self.status(name)
         found = severity_of(at), at.state

@@ -97,7 +97,8 @@ class ControlHandlers:
         async with self._locks[account]:
             if account in self._held:
                 return CommandOutcome(account, False, f"another login of {account} is under way; end that first")
-            was_paused = self.fleet.runners[account].snapshot.paused
+            runner = self.fleet.runners.get(account)
+            was_paused = runner is not None and runner.snapshot.paused
             outcome = await self._pause(account)
             if outcome.done and not was_paused:
                 self._held.add(account)
@@ -110,9 +111,9 @@ class ControlHandlers:
             await self.resume(account)
 
     async def _pause(self, account: str) -> CommandOutcome:
-        runner = self.fleet.runners[account]
         if (refusal := self._refusal(account)) is not None:
             return refusal
+        runner = self.fleet.runners[account]
         was_paused = runner.snapshot.paused
         if not was_paused:
             await runner.post(StopRequested(reason="a person pauses it", paused=True))
@@ -147,9 +148,9 @@ class ControlHandlers:
     async def retry(self, account: str) -> CommandOutcome:
         """Request an attempt now; a command cannot shorten a flood wait."""
         async with self._locks[account]:
-            runner = self.fleet.runners[account]
             if (refusal := self._refusal(account)) is not None:
                 return refusal
+            runner = self.fleet.runners[account]
             if runner.snapshot.paused:
                 return CommandOutcome(account, False, f"{account} is paused; resume it to go on")
             before = runner.snapshot
@@ -160,7 +161,9 @@ class ControlHandlers:
 
     def _refusal(self, account: str) -> CommandOutcome | None:
         """Return why the account can carry out no command now; None if it can."""
-        runner = self.fleet.runners[account]
+        runner = self.fleet.runners.get(account)
+        if runner is None:
+            return CommandOutcome(account, False, f"{account} is in the config no more, and was removed meanwhile")
         if self.fleet.stopping:
             return CommandOutcome(account, False, f"{account} is being stopped, with the whole engine")
         if runner.ended.is_set() and not runner.snapshot.paused:

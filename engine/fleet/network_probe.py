@@ -52,6 +52,10 @@ class NetworkProbe:
         """Note whether an account waits for the network, and whether its route works."""
         self._plan.observe(account, step, anyio.current_time())
 
+    def forget(self, account: str) -> None:
+        """Forget an account that the fleet has no more."""
+        self._plan.forget(account)
+
     async def run(self) -> None:
         """Probe for as long as accounts wait, until cancelled."""
         limit = anyio.CapacityLimiter(MAX_PROBES_AT_ONCE)
