@@ -12,7 +12,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -22,7 +22,7 @@ from attrs import define, field
 
 from adapters.sqlite import rename_schema, renames, retention, schema
 from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot, policy_key
-from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.connect import open_database
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
@@ -208,7 +208,7 @@ class JournalWriter:
         await self._write_together((account,), (rename_schema.LOGIN, (account, login, user)))
 
     async def rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
-        """Give what is stored other names, durably, before any account runs. Raises ``DatabaseUnusable``.
+        """Give what is stored other names, durably, while none of these accounts runs. Raises ``DatabaseUnusable``.
 
         ``files`` are noted in the same transaction, see ``renames.pending_files``.
         """
@@ -219,8 +219,7 @@ class JournalWriter:
     def _rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
         renames.rename(self.path, moved, files, now)
         if self._writer.memory is not None:
-            with closing(open_read_only(self.path)) as connection, translating_errors(self.path):
-                self._writer.memory.load(connection)
+            self._writer.memory.rename({each.former: each.name for each in moved})
 
     async def look(self) -> None:
         """Return when the file was compared with the one that is open, and replaced if it was lost."""

@@ -19,35 +19,27 @@ from attrs import Factory, define, evolve, field
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.errors import WriterClosed
-from adapters.system import ContinuousClock, EngineLock, SteadyClock, SystemClock, WatchedClock, forks
-from adapters.telegram import TelegramConnector
+from adapters.system import EngineLock, WatchedClock, forks
 from engine import paths
 from engine.app.account import Account
+from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
 from engine.app.locks import watch_locks
+from engine.app.reload import Reloader
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
 from engine.console.account_status import AccountStatus
-from engine.console.messages import narrate
 from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
-from engine.fleet.clock_watch import watch_clocks
-from engine.fleet.connect_limiter import ConnectLimiter
-from engine.fleet.credentials_watch import CredentialsWatch
-from engine.fleet.network_probe import NetworkProbe
-from engine.fleet.outage_detector import OutageDetector
-from engine.fleet.refused_config import RefusedConfig
-from engine.fleet.runner import Runner
-from engine.fleet.shared_timers import SharedTimers
-from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
 from engine.journal.follow import JournalFollower
+from engine.wakeup import Wakeup
 from engine.work.decorators import (
     BackgroundFunction,
     Handler,
@@ -59,7 +51,6 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
-from states.events import ClockJumped
 from states.jobs import Job
 
 ENGINE = "engine"
@@ -84,6 +75,8 @@ class Engine:
     stop: Stop = field(factory=Stop, init=False)
     clock: WatchedClock = field(factory=WatchedClock, init=False, repr=False)
     """The time of day by which the engine decides."""
+    appliers: dict[str, Callable[[Config], object]] = field(factory=dict, init=False, repr=False)
+    """What has another section of a config applied while the engine runs, by the section's name."""
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
@@ -95,6 +88,8 @@ class Engine:
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _lock: EngineLock | None = field(default=None, init=False, repr=False)
     _journal: JournalWriter | None = field(default=None, init=False, repr=False)
+    _reloader: Reloader | None = field(default=None, init=False, repr=False)
+    _config_changed: Wakeup = field(factory=Wakeup, init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -297,10 +292,11 @@ class Engine:
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        restoration = Restoration(journal, connectors)
+        made = FleetParts(self.config, self.fleet, dict(connectors), journal, self.clock)
+        restoration = Restoration(journal, made.connectors)
         known = await restoration.restore()
         parts.push_async_callback(restoration.remember)
-        return self._assemble(connectors, journal, known)  # last: a start that is cancelled makes no runners
+        return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -336,68 +332,57 @@ class Engine:
             self.stop.now()
 
     def _assemble(
-        self, connectors: Mapping[str, TelegramConnector], journal: JournalWriter, known: Mapping[str, Snapshot]
+        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot]
     ) -> Sequence[Watcher]:
-        """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
-        config, fleet = self.config, self.fleet
-        stagger = AutoStagger() if config.fleet.stagger == "auto" else config.fleet.stagger
-        limiter = ConnectLimiter(config.fleet.connects_at_once, stagger)
-        detector = OutageDetector(limiter, fleet.notify)
-        probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
-        credentials = CredentialsWatch(fleet)
-        refused = RefusedConfig(fleet)
-        handlers = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
-        control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
-        fleet.life_failed = journal.end_life
-        fleet.listeners += [detector.observe, probe.observe, self._observe]
-        if isinstance(stagger, AutoStagger):
-            fleet.listeners.append(stagger.observe)
-        self._handlers.attach(connectors)
-        probe_timers = SharedTimers()
-        for account in config.accounts:
-            runner = Runner(
-                account=account.name,
-                connector=connectors[account.name],
-                limiter=limiter,
-                journal=journal,
-                clock=self.clock,
-                policy=config.states,
-                observer=narrate,
-                restored=known.get(account.name),
-                probe_timers=probe_timers,
-            )
-            fleet.add(runner)
-
-        def clock_jumped(event: ClockJumped) -> None:
-            detector.clock_jumped(event)
-            fleet.notify_all(event)
-            self.jobs.clock_jumped(event)
-
-        watched_clocks = partial(
-            watch_clocks,
-            SystemClock(),
-            SteadyClock(),
-            clock_jumped,
-            continuous=ContinuousClock(),
-            accept=self.clock.accept,
-        )
+        """Add all accounts to the fleet; return what runs beside it."""
+        self._reloader = Reloader(self, parts, restoration, self._handlers)
+        commands = ControlHandlers(self.fleet, self.jobs.jobs_changed, parts.journal.look, self._reloader.answer)
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
+        self.fleet.listeners.append(self._observe)
+        self._handlers.attach(parts.connectors)
+        for account in self.config.accounts:
+            parts.add(account.name, known.get(account.name))
         watchers: list[Watcher] = [
             ("the source of the connectors", self.source.run),
-            ("the network probe", probe.run),
-            ("the watch over session files", credentials.run),
-            ("the watch over the shared settings", refused.run),
+            *parts.watchers(self.jobs.clock_jumped),
             ("the socket for commands", control.run),
-            ("the watch over the clocks", watched_clocks),
+            ("the reload", self._reloader.run),
+            ("retention", partial(self._retain, parts.journal, known)),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
-        if (keep := config.storage.keep) is not None:
-            watchers += retention(keep, (journal, self.jobs.store), known.values())
         return watchers
+
+    def reload_soon(self) -> None:
+        """Have the running engine read its config again, and apply it as ``reload`` does; the log says what came of it."""
+        if self._reloader is not None:
+            self._reloader.soon()
+
+    def use_config(self, config: Config) -> None:
+        """Have the accounts and the values of another config, which the reload applies."""
+        accounts = (
+            self._accounts.get(account.name) or Account(account.name, self.fleet) for account in config.accounts
+        )
+        self.config, self._accounts = config, {account.name: account for account in accounts}
+        self._config_changed.notify()
+
+    async def _retain(self, journal: JournalWriter, known: Mapping[str, Snapshot]) -> None:
+        """Delete what is older than the config wants, as it is at the time, until cancelled."""
+        while True:
+            keep, changed = self.config.storage.keep, self._config_changed.upcoming
+            async with anyio.create_task_group() as tasks:
+                if keep is not None:
+                    for name, watcher in retention(keep, (journal, self.jobs.store), known.values()):
+                        tasks.start_soon(keep_running, name, watcher)
+                while self.config.storage.keep == keep:
+                    await changed.wait()
+                    changed = self._config_changed.upcoming
+                tasks.cancel_scope.cancel()
 
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:
-            self._accounts[account].changed()
+            if (known := self._accounts.get(account)) is not None:  # one that is being removed has none
+                known.changed()
             self.jobs.account_changed(account)
             if self._follower is not None:
                 self._follower.wake()

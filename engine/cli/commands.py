@@ -11,6 +11,7 @@ COMMANDS = {
     "pause": "engine.cli.control:pause",
     "resume": "engine.cli.control:resume",
     "retry": "engine.cli.control:retry",
+    "reload": "engine.cli.reload:reload",
     "login": "engine.cli.login:login",
     "logout": "engine.cli.login:logout",
     "doctor": "engine.cli.doctor:doctor",

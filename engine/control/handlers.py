@@ -5,14 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import structlog
 from attrs import define, field
 
 from engine.console.format import moment
-from engine.control.protocol import CommandOutcome
+from engine.control.protocol import CommandOutcome, RefusalReason, refuse
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
@@ -26,6 +26,13 @@ FLUSH_TIMEOUT: Final = 10.0
 """Seconds that a pause has to reach the disk."""
 
 log = structlog.get_logger("holdfast.control")
+
+
+class Reload(Protocol):
+    """Has the engine read its config again."""
+
+    async def __call__(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Apply it, or only say what that would do; return the answer."""
 
 
 @define(eq=False)
@@ -55,6 +62,8 @@ class ControlHandlers:
     """Called when another process has changed the jobs in the file."""
     database_seen: Callable[[], Awaitable[None]] | None = None
     """Returns when the engine has compared its database with the file that others find under its name."""
+    reload_config: Reload | None = None
+    """Reads the config again and applies it; returns the answer."""
     since: float = field(factory=time.time)
     """When this engine started (Unix seconds)."""
     _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
@@ -85,6 +94,12 @@ class ControlHandlers:
         if self.database_seen is not None:
             with anyio.move_on_after(LOOK_TIMEOUT):
                 await self.database_seen()
+
+    async def reload(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Apply the config as it is now, or only say what that would do; return the answer."""
+        if self.reload_config is None:
+            return refuse(RefusalReason.REFUSED, "this engine cannot read its config again; stop it and start it anew")
+        return await self.reload_config(config, dry_run=dry_run)
 
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and begin another only when the account is resumed; durable when this returns."""
@@ -215,7 +230,7 @@ def _describe_retry(account: str, before: Snapshot, step: Step | None) -> Comman
     if target is State.HEALTHY:
         return CommandOutcome(account, True, f"{account} is healthy; it is asked for a sign of life now")
     if before.action is Action.MEND_CONFIG:
-        advice = "the config is read only at the start, so if you have changed it, restart the engine"
+        advice = "if you have changed it, have it read: reload"
         return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {advice}")
     if source is target:
         return CommandOutcome(account, True, f"{account} is connecting already")

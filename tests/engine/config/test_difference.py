@@ -8,7 +8,7 @@ import pytest
 
 from engine.config import Config, load
 from engine.config.difference import HIDDEN, ConfigDifference, Setting, difference
-from engine.console.config_changes import lines
+from engine.config.difference_text import lines
 
 HASH = "0123456789abcdef0123456789abcdef"
 Read = Callable[..., Config]

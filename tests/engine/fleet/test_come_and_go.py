@@ -1,6 +1,7 @@
 """Accounts that come into a fleet that runs, leave it, and get another policy."""
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from engine.fleet.connect_limiter import ConnectLimiter
@@ -49,7 +50,7 @@ async def test_a_paused_account_leaves_at_once_and_comes_back_paused() -> None:
     journal, supervisor = MemoryJournal(), Supervisor({}, anyio.Event(), grace=15)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(supervisor.run)
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         supervisor.add(runner_for(FakeConnector(), journal))
         await until(supervisor.runners["A"], State.HEALTHY)
         await supervisor.runners["A"].post(StopRequested(reason="a person pauses it", paused=True))

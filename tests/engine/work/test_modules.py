@@ -176,7 +176,7 @@ def test_two_functions_of_a_module_for_one_kind_are_a_mistake(tmp_path: Path, wr
 
 
 def test_code_that_changed_is_noticed_and_imported_anew(tmp_path: Path, write: Write) -> None:
-    """A module and one beside it that it imports are new, even within the same second; what is loaded stays as it is."""
+    """A module and one that it imports are new, even within the same second; what is loaded stays as it is."""
     write("helper_of_it.py", "WORD = 'old'\n")
     text = "import helper_of_it\n@job_kind('say')\nasync def say(job, client): return helper_of_it.WORD\n"
     write("says.py", text)
@@ -203,7 +203,7 @@ def test_code_that_cannot_be_imported_leaves_the_one_before(tmp_path: Path, writ
 
 def test_a_module_that_has_the_name_of_another_takes_no_others_place(tmp_path: Path, write: Write) -> None:
     """A file called like a module of Python is imported anew, and Python's own stays where it is."""
-    import json  # noqa: PLC0415
+    import json
 
     write("json.py", "@job_kind('say')\nasync def say(job, client): ...\n")
     before = found(tmp_path, "json.py")
