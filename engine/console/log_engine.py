@@ -137,6 +137,13 @@ _ENGINE = (
         },
     ),
     _engine(
+        "reload_signalled",
+        "info",
+        "",
+        "Received SIGHUP. The config is read again",
+        "SIGHUP came to an engine that has no terminal, such as a service",
+    ),
+    _engine(
         "config_unchanged",
         "info",
         "🔄",
@@ -173,7 +180,7 @@ _ENGINE = (
         "info",
         "",
         _signalled,
-        "SIGINT, SIGTERM or SIGHUP came; with SIGHUP the terminal has closed",
+        "SIGINT, SIGTERM or SIGHUP came; with SIGHUP the terminal has closed, without a terminal it is a reload",
         {"signal": "the signal's number"},
     ),
     _engine(

@@ -93,7 +93,7 @@ async def test_an_account_that_returns_goes_on_where_it_was(harness: EngineHarne
             assert (await harness.command("reload"))[0] == 0
             harness.config.write_text(whole, encoding="utf-8")
             assert (await harness.command("reload"))[0] == 0
-            code, said = await harness.command("status", "Account 1", "--json")
+            _, said = await harness.command("status", "Account 1", "--json")
             assert json.loads(said)["accounts"][0]["paused"], said
             assert await harness.command("resume", "Account 1") == (0, "Account 1 is connecting\n")
             await harness.until(lambda it: state_of(it, "Account 1") == "healthy")
@@ -185,7 +185,7 @@ async def test_jobs_get_the_new_code(harness: EngineHarness) -> None:
         async with harness.running():
             await harness.until(all_are("healthy", 1))
             module.write_text(text.replace("old", "new"))
-            code, said = await harness.command("reload")
+            _, said = await harness.command("reload")
             assert said.splitlines() == [
                 "my_work.py has other code: jobs that run end with the old, those that begin have the new",
                 "1 account will keep its connection",

@@ -58,7 +58,8 @@ async def test_the_next_life_begins_with_its_own_policy(run: Run, path: Path) ->
     journal.use_policy("News 2", Policy())
     again = next_life(driver)
     again.policy = SLOW
-    await write_life(journal, "News 2", again, [Started(), Elapsed(generation=0), TurnGranted(generation=0), Connected()])
+    way = [Started(), Elapsed(generation=0), TurnGranted(generation=0), Connected()]
+    await write_life(journal, "News 2", again, way)
     assert await journal.aclose(5) == 0
     with JournalReader.open(path) as reader:
         assert {entry.policy for entry in reader.entries() if entry.life == again.snapshot.life} == {None}
