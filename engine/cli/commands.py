@@ -12,6 +12,7 @@ COMMANDS = {
     "resume": "engine.cli.control:resume",
     "retry": "engine.cli.control:retry",
     "reload": "engine.cli.reload:reload",
+    "account": "engine.cli.account:app",
     "login": "engine.cli.login:login",
     "logout": "engine.cli.login:logout",
     "doctor": "engine.cli.doctor:doctor",
