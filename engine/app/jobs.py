@@ -106,12 +106,13 @@ class JobService:
             name: [function for patterns, function in declared if name in self._addressed(patterns)] for name in names
         }
 
-    def read_again(self, config: Config, *, anew: bool) -> JobRegistry:
-        """Return the registry of another config, and use nothing of it yet; ``anew`` imports the modules again. Blocks.
+    def read_again(self, config: Config, *, anew: bool, trial: bool) -> JobRegistry:
+        """Return the registry of another config, and use nothing of it yet. Blocks.
 
-        Raises ``BadModule``, also for a kind that the program has itself.
+        ``anew`` imports the modules again, for a ``trial`` without any consequence. Raises ``BadModule``, also for a
+        kind that the program has itself.
         """
-        with imported_anew(self.registry.modules) if anew else nullcontext():
+        with imported_anew(self.registry.modules, trial=trial) if anew else nullcontext():
             registry = JobRegistry.of(config)
             for kind in self._own_kinds:
                 if registry.kinds.get(kind.name) is not None:

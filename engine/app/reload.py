@@ -127,7 +127,7 @@ class Reloader:
             return refuse(RefusalReason.REFUSED, sentence)
         try:
             if dry_run:
-                plan: Plan | None = await self._plan()
+                plan: Plan | None = await self._plan(trial=True)
             else:
                 request = self.soon()
                 with anyio.move_on_after(self.engine.fleet.grace + BEYOND_GRACE):
@@ -143,8 +143,8 @@ class Reloader:
 
     # --- what may refuse ---------------------------------------------------------------------------------------------
 
-    async def _plan(self) -> Plan:
-        """Read the config, and ask all that may refuse it. Raises ``ReloadRefused``."""
+    async def _plan(self, *, trial: bool = False) -> Plan:
+        """Read the config, and ask all that may refuse it; a ``trial`` is not applied. Raises ``ReloadRefused``."""
         before, jobs = self.engine.config, self.engine.jobs
         try:
             config = await anyio.to_thread.run_sync(load, before.path)
@@ -157,7 +157,7 @@ class Reloader:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
         if found.concerns("work") or code:
             try:
-                registry = await anyio.to_thread.run_sync(partial(jobs.read_again, config, anew=bool(code)))
+                registry = await anyio.to_thread.run_sync(partial(jobs.read_again, config, anew=bool(code), trial=trial))
             except BadModule as exc:
                 raise ReloadRefused(RefusalReason.BAD_CONFIG, redacted(str(exc))) from None
         else:

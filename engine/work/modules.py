@@ -81,10 +81,10 @@ def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> 
 
 
 @contextmanager
-def imported_anew(loaded: ModuleContents) -> Iterator[None]:
+def imported_anew(loaded: ModuleContents, *, trial: bool = False) -> Iterator[None]:
     """Let ``load_modules`` in the block import again what was loaded before, and what these modules brought with them.
 
-    If the block fails, all is as it was: what is imported next is the code that was there before.
+    If the block fails, or is a ``trial``, all is as it was afterwards: what is imported next is the code from before.
     """
     before: dict[str, ModuleType] = {}
     for path, _ in loaded.sources.values():
@@ -99,6 +99,8 @@ def imported_anew(loaded: ModuleContents) -> Iterator[None]:
     except BaseException:
         sys.modules.update(before)
         raise
+    if trial:
+        sys.modules.update(before)
 
 
 def _sources(modules: Mapping[str, ModuleType]) -> dict[str, tuple[str, str]]:
