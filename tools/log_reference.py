@@ -63,6 +63,9 @@ EXAMPLES: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "config_reloaded": {
+        "added": 10, "removed": 5, "renamed": 1, "reconnecting": 2, "kept": 193, "settings": 1,
+    },
     "sandbox_control": {
         "port": 4431,
         "command": '(cat data/sandbox/control.token; echo \'{"do": "reset"}\') | nc 127.0.0.1 4431',

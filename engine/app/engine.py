@@ -354,7 +354,7 @@ class Engine:
         return watchers
 
     def reload_soon(self) -> None:
-        """Have the running engine read its config again, and apply it as ``reload`` does; the log says what came of it."""
+        """Have the running engine read its config again and apply it, as ``reload`` does; the log says the outcome."""
         if self._reloader is not None:
             self._reloader.soon()
 

@@ -29,7 +29,7 @@ class Handlers:
         self._own.append((pattern, handler, event))
 
     def attach(self, connectors: Mapping[str, TelegramConnector]) -> None:
-        """Let these connectors, which are named like their accounts, have all handlers that are for them, and no others.
+        """Let these connectors, which are named like their accounts, have the handlers that are for them, no others.
 
         Say which handlers and background tasks of the program are for no account.
         """

@@ -157,7 +157,8 @@ class Reloader:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
         if found.concerns("work") or code:
             try:
-                registry = await anyio.to_thread.run_sync(partial(jobs.read_again, config, anew=bool(code), trial=trial))
+                read = partial(jobs.read_again, config, anew=bool(code), trial=trial)
+                registry = await anyio.to_thread.run_sync(read)
             except BadModule as exc:
                 raise ReloadRefused(RefusalReason.BAD_CONFIG, redacted(str(exc))) from None
         else:

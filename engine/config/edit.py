@@ -68,7 +68,8 @@ def _accounts(text: str) -> SequenceNode:
     try:
         root = _yaml().compose(io.StringIO(text))
     except YAMLError as exc:
-        raise CannotEdit(f"it cannot be edited ({str(exc).splitlines()[0]}); write the change into it yourself") from None
+        why = str(exc).splitlines()[0]
+        raise CannotEdit(f"it cannot be edited ({why}); write the change into it yourself") from None
     if isinstance(root, MappingNode):
         for key, value in root.value:
             if key.value == "accounts" and isinstance(value, SequenceNode):
@@ -113,7 +114,8 @@ def _anew(text: str, change: Any) -> str:
 
 
 def _map(entry: Mapping[str, str], *, flow: bool) -> CommentedMap:
-    made = CommentedMap({key: DoubleQuotedScalarString(each) if key in _QUOTED else each for key, each in entry.items()})
+    quoted = {key: DoubleQuotedScalarString(each) for key, each in entry.items() if key in _QUOTED}
+    made = CommentedMap({**entry, **quoted})
     if flow:
         made.fa.set_flow_style()
     return made
