@@ -1,10 +1,13 @@
 """What the journal keeps: a decision as a record, and the line that it becomes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from states.snapshot import State
+
+if TYPE_CHECKING:  # most readers of records need no policy
+    from states.schedules import Policy
 
 
 @frozen(kw_only=True)
@@ -61,3 +64,5 @@ class Entry(Record):
     account: str
     life: int
     quiet: bool = False
+    policy: "Policy | None" = None
+    """The policy by which it was decided, if that is another than the one with which its life began."""

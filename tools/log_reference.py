@@ -69,6 +69,14 @@ EXAMPLES: Final[dict[str, Any]] = {
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "channel_failed": {"detail": "Failed to send JSON POST notification: error=500", "delay": 15.0},
     "alerts_given_up": {"messages": 2},
+    "config_reloaded": {
+        "added": 10,
+        "removed": 5,
+        "renamed": 1,
+        "reconnecting": 2,
+        "kept": 193,
+        "settings": 1,
+    },
     "sandbox_control": {
         "port": 4431,
         "command": '(cat data/sandbox/control.token; echo \'{"do": "reset"}\') | nc 127.0.0.1 4431',

@@ -114,6 +114,13 @@ def decode_policy(text: str) -> "Policy":
     return _decode(lambda: _converter().structure(_object(text), Policy), "policy")
 
 
+def policy_key(text: str) -> str:
+    """Return what a record calls the policy with this JSON, 16 hex digits."""
+    from hashlib import blake2b  # noqa: PLC0415 - only where a policy was changed under a life
+
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def event_from(name: str, payload: dict[str, Any]) -> "Event":
     """Return the event with this name and payload. Raises ``Undecodable``, also for an unknown name."""
     from states.events import EVENT_BY_NAME  # noqa: PLC0415 - as above
@@ -124,20 +131,28 @@ def event_from(name: str, payload: dict[str, Any]) -> "Event":
     return _decode(lambda: _converter().structure(payload, event), name)
 
 
-def encode_body(record: Record) -> str:
-    """Return as JSON what has no column: payload, effects, and detail and cause if the payload lacks them."""
+def encode_body(record: Record, policy: str | None = None) -> str:
+    """Return as JSON what has no column: payload, effects, and detail and cause if the payload lacks them.
+
+    ``policy`` is the key of the policy by which it was decided, unless that is the one of its life.
+    """
     payload = record.payload
     body: dict[str, Any] = {"payload": payload, "effects": record.effects}
     if record.detail != payload.get("detail", ""):
         body["detail"] = record.detail
     if record.cause != payload.get("chain", ()):
         body["cause"] = record.cause
+    if policy is not None:
+        body["policy"] = policy
     text = _encode_quickly(body, payload.values())
     return _encode(body) if text is None else text
 
 
 def decode_body(text: str) -> dict[str, Any]:
-    """Return payload, effects, detail and cause from the ``body`` of a record. Raises ``Undecodable``."""
+    """Return payload, effects, detail and cause from the ``body`` of a record, and the key of its policy if it has one.
+
+    Raises ``Undecodable``.
+    """
 
     def decode() -> dict[str, Any]:
         body = _object(text)
@@ -150,6 +165,8 @@ def decode_body(text: str) -> dict[str, Any]:
         }
         if not all(isinstance(each, str) for each in (found["detail"], *found["cause"], *found["effects"])):
             raise TypeError("detail, cause and effects must be text")
+        if "policy" in body:
+            found["policy"] = str(body["policy"])
         return found
 
     return _decode(decode, "record")

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,8 +21,8 @@ import anyio.to_thread
 from attrs import define, field
 
 from adapters.sqlite import rename_schema, renames, retention, schema
-from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot
-from adapters.sqlite.connect import open_database, open_read_only
+from adapters.sqlite.codec import MAX_NUMBER, encode_body, encode_policy, encode_snapshot, policy_key
+from adapters.sqlite.connect import open_database
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
@@ -63,6 +63,8 @@ class JournalWriter:
     _named: set[str] = field(factory=set, init=False)
     """Names that the writer has already, and that SQLite has as they are. This only saves rows and checks, since
     storing a name twice does no harm."""
+    _policies: dict[str, str] = field(factory=dict, init=False)
+    """The keys of policies that were changed under a life, by account; the others go by the policy of their life."""
     _unsaved: dict[str, Snapshot] = field(factory=dict, init=False)
     """The snapshots that only routine has changed since they were stored, by account."""
     _saving: asyncio.TimerHandle | None = field(default=None, init=False)
@@ -123,6 +125,7 @@ class JournalWriter:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""
         text = encode_policy(policy)
         state = encode_snapshot(snapshot)
+        self._policies.pop(account, None)  # before the wait: the policy may change during it
         await self._write_together(
             (account,),
             (schema.POLICY, (text,)),
@@ -131,6 +134,17 @@ class JournalWriter:
             (schema.PRESENT, (account, snapshot.life, self.engine)),
         )
         self._unsaved.pop(account, None)
+
+    def use_policy(self, account: str, policy: Policy) -> None:
+        """Note that another policy decides from now on, in the same life: each record says by which it was decided.
+
+        Raises what ``GroupWriter.write`` raises, and does not wait.
+        """
+        text = encode_policy(policy)
+        key = policy_key(text)
+        if key not in self._policies.values():
+            self._writer.offer([(schema.POLICY, (text,))], always=True)  # queued before the first record that needs it
+        self._policies[account] = key
 
     async def end_life(self, account: str, life: int) -> None:
         """Store that a life is over although its last snapshot does not say so: an error of the engine ended it."""
@@ -144,7 +158,8 @@ class JournalWriter:
         source, target = str(record.source), str(record.target)
         row = (
             account, snapshot.life, source, record.event, target, record.rule, record.attempt, record.failures,
-            record.at, record.dwell, record.delay, record.draw, record.deadline, encode_body(record),
+            record.at, record.dwell, record.delay, record.draw, record.deadline,
+            encode_body(record, self._policies.get(account)),
         )  # fmt: skip
         names = (account, source, record.event, target, record.rule)
         rows: list[_Row] = [
@@ -205,7 +220,7 @@ class JournalWriter:
         await self._write_together((account,), (rename_schema.LOGIN, (account, login, user)))
 
     async def rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
-        """Give what is stored other names, durably, before any account runs. Raises ``DatabaseUnusable``.
+        """Give what is stored other names, durably, while none of these accounts runs. Raises ``DatabaseUnusable``.
 
         ``files`` are noted in the same transaction, see ``renames.pending_files``.
         """
@@ -216,8 +231,7 @@ class JournalWriter:
     def _rename(self, moved: Sequence[renames.Rename], files: Sequence[renames.FileMove], now: float) -> None:
         renames.rename(self.path, moved, files, now)
         if self._writer.memory is not None:
-            with closing(open_read_only(self.path)) as connection, translating_errors(self.path):
-                self._writer.memory.load(connection)
+            self._writer.memory.rename({each.former: each.name for each in moved})
 
     async def look(self) -> None:
         """Return when the file was compared with the one that is open, and replaced if it was lost."""

@@ -1,7 +1,7 @@
 """Rows of the journal as values, whatever else may stand in them: what cannot be read is ``Undecodable``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -154,8 +154,8 @@ def check_row(what: str, *, texts: list[Any], numbers: list[Any]) -> None:
         raise Undecodable(f"{what} cannot be read ({exc}); restore a backup") from exc
 
 
-def entry_from(row: tuple[Any, ...]) -> Entry:
-    """Return the entry in a row of ``COLUMNS``. Raises ``Undecodable``."""
+def entry_from(row: tuple[Any, ...], policy_of: "Callable[[str], Policy]") -> Entry:
+    """Return the entry in a row of ``COLUMNS``; ``policy_of`` finds a policy by its key. Raises ``Undecodable``."""
     seq, at, account, life, source, event, target, rule, attempt, failures, delay, draw, deadline, dwell, body = row
     if account is None:
         raise Undecodable(f"entry {seq} of the journal cannot be read (it names no account); restore a backup")
@@ -165,10 +165,13 @@ def entry_from(row: tuple[Any, ...]) -> Entry:
         for value in (delay, draw, deadline):
             if value is not None:
                 check_numbers(value)
+        rest = body_from(body)
+        if "policy" in rest:
+            rest = {**rest, "policy": policy_of(rest["policy"])}
         return Entry(
             seq=seq, account=account, life=life, at=at, source=_state(source), event=event, rule=rule,
             target=_state(target), attempt=attempt, failures=failures, delay=delay, draw=draw, deadline=deadline,
-            dwell=dwell, **body_from(body),
+            dwell=dwell, **rest,
         )  # fmt: skip
     except (ValueError, TypeError) as exc:
         raise Undecodable(f"entry {seq} of the journal cannot be read ({exc}); use the version that wrote it") from exc

@@ -5,6 +5,7 @@ are those that the engine has read into memory and that are not over.
 """
 
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import define, field
@@ -46,6 +47,13 @@ class Memory:
             if is_legible(name) and isinstance(at, int | float) and is_legible(snapshot)  # else it is spoilt
         }
         self.note_last_job(connection)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give what is known of accounts other names, as the file has done. The writer may note others meanwhile."""
+        for noted in (self._lives, self._snapshots, self._present):
+            moved = {names[name]: row for name in names if (row := noted.pop(name, None)) is not None}
+            noted.update({name: (name, *row[1:]) for name, row in moved.items()})
+        self._names.update(names.values())
 
     def note_last_job(self, connection: sqlite3.Connection) -> None:
         """Note the greatest number that a job has had so far."""

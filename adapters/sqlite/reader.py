@@ -5,11 +5,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import define, field
 
-from adapters.sqlite.codec import decode_snapshot, event_from
+from adapters.sqlite.codec import decode_snapshot, event_from, policy_key
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import is_legible
@@ -32,6 +32,9 @@ from adapters.sqlite.snapshots import snapshot_decoder
 from states.record import Entry
 from states.snapshot import Snapshot, State
 
+if TYPE_CHECKING:  # most reads need no policy
+    from states.schedules import Policy
+
 _PAGE_ROWS = 1000
 
 _PRESENT_SINCE = 5
@@ -49,6 +52,8 @@ class JournalReader:
     path: Path
     _connection: sqlite3.Connection
     _version: int
+    _policies: dict[str, str] = field(factory=dict, init=False)
+    """The policies of the file as JSON, by key; those that were written later are read when a record has them."""
     on_unreadable: Callable[["UnreadableRow"], None] | None = field(default=None)
     """Called for each row that cannot be read, in the order of the rows, which is then left out; None: it raises."""
 
@@ -185,7 +190,7 @@ class JournalReader:
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none."""
         with naming_file(self.path):
-            return next(map(entry_from, self._rows("seq = ?", [seq])), None)
+            return next((entry_from(row, self._policy_of) for row in self._rows("seq = ?", [seq])), None)
 
     def before(self, entry: Entry, count: int) -> list[Entry]:
         """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
@@ -336,11 +341,20 @@ class JournalReader:
     def _entries(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[Entry]:
         for row in rows:
             try:
-                entry = entry_from(row)
+                entry = entry_from(row, self._policy_of)
             except Undecodable as exc:
                 self._leave_out(exc, seq=row[0], account=text_or_none(row[2]), life=whole_or_none(row[3]))
             else:
                 yield entry
+
+    def _policy_of(self, key: str) -> "Policy":
+        """Return the policy that a record calls by this key. Raises ``Undecodable``."""
+        if key not in self._policies:
+            rows = self._select("SELECT policy FROM policies")
+            self._policies |= {policy_key(text): text for (text,) in rows if is_legible(text)}
+        if key not in self._policies:
+            raise Undecodable(f"its policy {key:.16} is not stored; restore a backup")
+        return policy_from(self._policies[key])
 
     def _leave_out(self, exc: Undecodable, *, account: str | None, seq: int = 0, life: int | None = None) -> None:
         """Tell of a row that cannot be read; raise its error if nobody is to be told."""

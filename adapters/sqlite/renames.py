@@ -66,7 +66,7 @@ def logins_in(reader: JournalReader) -> dict[str, StoredLogin]:
 def rename(path: Path, renames: Sequence[Rename], files: Iterable[FileMove], now: float) -> None:
     """Give stored state other names, and note the files that are to be renamed with it: all or nothing.
 
-    Only before accounts run. Blocks. Raises ``DatabaseUnusable``.
+    Only while none of these accounts runs. Blocks. Raises ``DatabaseUnusable``.
     """
     with _transaction(path) as connection:
         connection.execute(rename_schema.MAKE_MOVES)

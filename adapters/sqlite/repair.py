@@ -109,7 +109,7 @@ def _salvage(life: StoredLife | None, number: int, entries: Iterable[Entry], tex
     for entry in entries:
         last = entry
         try:
-            following = redo(found, entry, event_from(entry.event, entry.payload), policy).snapshot
+            following = redo(found, entry, event_from(entry.event, entry.payload), entry.policy or policy).snapshot
         except (Undecodable, ArithmeticError, TypeError, ValueError):
             continue  # of a spoilt record, only its columns are of use
         if _decoded(encode_snapshot(following)) is not None:

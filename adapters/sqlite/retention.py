@@ -73,7 +73,7 @@ def replay(life: StoredLife, entries: Iterable[Entry] | None) -> Snapshot | None
             event = event_from(entry.event, entry.payload)
         except Undecodable:
             return None
-        made = redo(snapshot, entry, event, life.policy)
+        made = redo(snapshot, entry, event, entry.policy or life.policy)
         if differences(made.record, entry):
             return None
         snapshot = made.snapshot

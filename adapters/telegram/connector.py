@@ -1,12 +1,12 @@
 """The connector of one account: what its links have in common, and what outlives each of them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
-from attrs import field, frozen
+from attrs import define, field, frozen
 from telethon import TelegramClient
 from telethon.crypto import rsa
 
@@ -45,9 +45,12 @@ class Datacenter:
         rsa.add_key(self.public_key, old=False)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class TelegramConnector:
-    """What the links of one account have in common, and what outlives each of them."""
+    """What the links of one account have in common, and what outlives each of them.
+
+    Only ``disconnect_delay`` may change: every ping names it anew.
+    """
 
     session: Path
     api_id: int
@@ -117,6 +120,10 @@ class TelegramConnector:
         again.
         """
         self.inbox.on(handler, event)
+
+    def use_handlers(self, handlers: Iterable[tuple[Handler, Any]]) -> None:
+        """Call these handlers, and no others, for updates from now on, also with the client that is connected."""
+        self.inbox.use_handlers(handlers)
 
     def deliver(self, start: Start | None) -> None:
         """Run the handlers on arriving updates, in tasks that ``start`` starts; with None, on none from now on."""

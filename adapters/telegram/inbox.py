@@ -8,6 +8,7 @@ repeats and skips nothing, and after a crash the updates that were not handled y
 
 import asyncio
 import math
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -47,6 +48,8 @@ class Inbox:
     client: Any = field(default=None, init=False)
     """The client that is connected and proven, if one is."""
     _handlers: list[tuple[Handler, Any]] = field(factory=list, init=False)
+    _registered: "weakref.ref[Any] | None" = field(default=None, init=False)
+    """The client that has the handlers, for as long as somebody uses it."""
     _waiting: list[tuple[int, Any]] = field(factory=list, init=False)
     _running: dict[int, Any] = field(factory=dict, init=False)
     _last: int = field(default=0, init=False)
@@ -100,12 +103,22 @@ class Inbox:
             await self._wait_for_change()
         return self.client
 
+    def use_handlers(self, handlers: Iterable[tuple[Handler, Any]]) -> None:
+        """Call these handlers, and no others, for updates from now on; calls that are under way end as they began."""
+        before, self._handlers = self._handlers, [(self._guard(handler), event) for handler, event in handlers]
+        client = self._registered() if self._registered is not None else None
+        if client is not None:
+            for handler, _ in before:
+                client.remove_event_handler(handler)
+            self.register_handlers(client)
+
     def has_handler(self, handler: Any) -> bool:
         """Return whether a client has this handler from here."""
         return any(handler is own for own, _ in self._handlers)
 
     def register_handlers(self, client: Any) -> None:
-        """Register all handlers with a fresh client."""
+        """Register all handlers with a fresh client, which is the account's last one from now on."""
+        self._registered = weakref.ref(client)
         for handler, event in self._handlers:
             client.add_event_handler(handler, event)
 

@@ -70,6 +70,8 @@ class Delivery:
     _recent: dict[str, tuple[float, ...]] = field(factory=dict, init=False)
     _failures: dict[str, int] = field(factory=dict, init=False)
     _changed: Wakeup = field(factory=Wakeup, init=False)
+    _replaced: Wakeup = field(factory=Wakeup, init=False)
+    """Notified when ``outlets`` are others."""
     _on_the_way: dict[str, anyio.CancelScope] = field(factory=dict, init=False)
     _stopping: bool = field(default=False, init=False)
 
@@ -134,6 +136,14 @@ class Delivery:
             changed += self._put(law.opened(about, missing, now))
         return tuple(changed)
 
+    def use(self, outlets: Mapping[str, Outlet], incidents: Iterable[About]) -> tuple[Alert, ...]:
+        """Send by other channels from now on; ``incidents`` are those that are open. Returns what is to be stored."""
+        stored, self._alerts, self.outlets = self.everything(), {}, outlets
+        self._failures = {name: count for name, count in self._failures.items() if name in outlets}
+        changed = self.restore(stored, self._recent, incidents)
+        self._replaced.notify()
+        return changed
+
     def everything(self) -> tuple[Alert, ...]:
         """Return all alerts that are not over, for a new file that takes the place of a lost one."""
         return tuple(self._alerts.values())
@@ -162,17 +172,19 @@ class Delivery:
 
     async def run(self) -> None:
         """Send messages until it is cancelled; one that is on its way then has a few seconds."""
-        self._stopping = False
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._prune)
-            for outlet in self.outlets.values():
-                tasks.start_soon(self._serve, outlet)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                self._stopping = True
-                for scope in self._on_the_way.values():
-                    scope.deadline = min(scope.deadline, anyio.current_time() + STOP_TIMEOUT)
+        while True:
+            upcoming, self._stopping = self._replaced.upcoming, False
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._prune)
+                for outlet in self.outlets.values():
+                    tasks.start_soon(self._serve, outlet)
+                try:
+                    await upcoming.wait()
+                finally:
+                    self._stopping = True
+                    for scope in self._on_the_way.values():
+                        scope.deadline = min(scope.deadline, anyio.current_time() + STOP_TIMEOUT)
+                tasks.cancel_scope.cancel()
 
     async def _prune(self) -> None:
         while True:

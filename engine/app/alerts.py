@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from attrs import define, frozen
+import anyio
+from attrs import define, field, frozen
 
 from adapters.alerts.apprise_channel import AppriseChannel
 from adapters.alerts.exec_channel import ExecChannel
@@ -15,6 +16,7 @@ from engine.alerts.ports import Channel
 from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
+from engine.wakeup import Wakeup
 from states.alerts import WINDOW, Alert, Incident, Rule, about
 
 Rows = list[tuple[Statement, Sequence[object]]]
@@ -62,6 +64,8 @@ class Alerts:
     outbox: Outbox
     missed: Callable[[Incident], str] = _nothing_known
     """Returns what was missed in an incident that is over, in a sentence; empty if it is not known."""
+    _unstored: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
+    _to_store: Wakeup = field(factory=Wakeup, init=False)
 
     @classmethod
     def of(
@@ -106,17 +110,35 @@ class Alerts:
         await self.outbox.save(changed, now)
         return stored.unreadable
 
-    async def clock_jumped(self, shift: float) -> None:
-        """Move all waits with a clock that was set."""
-        await self.outbox.save(self.delivery.clock_jumped(shift), self.delivery.clock.now())
+    def use(self, config: Config, incidents: Iterable[Incident]) -> None:
+        """Send by the channels of another config from now on; those that are new hear of the incidents that are open.
 
-    async def rescued(self) -> None:
-        """Store all alerts in a new file that has taken the place of a lost one."""
-        await self.outbox.save(self.delivery.everything(), self.delivery.clock.now())
+        A message that is on its way ends as it began.
+        """
+        self._store(self.delivery.use(outlets(config), map(about, incidents)))
+
+    def clock_jumped(self, shift: float) -> None:
+        """Move all waits with a clock that was set."""
+        self._store(self.delivery.clock_jumped(shift))
+
+    def database_replaced(self) -> None:
+        """Store all alerts in a new file, which has taken the place of a lost one."""
+        self._store(self.delivery.everything())
 
     async def run(self) -> None:
         """Send messages until it is cancelled."""
-        await self.delivery.run()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.delivery.run)
+            while True:
+                upcoming = self._to_store.upcoming
+                alerts, self._unstored = list(self._unstored.values()), {}
+                await self.outbox.save(alerts, self.delivery.clock.now())
+                await upcoming.wait()
+
+    def _store(self, alerts: Iterable[Alert]) -> None:
+        """Have alerts stored soon, each as it is then, by ``run``."""
+        self._unstored |= {alert.key: alert for alert in alerts}
+        self._to_store.notify()
 
     def _rows(self, alerts: Iterable[Alert]) -> Rows:
         now = self.delivery.clock.now()

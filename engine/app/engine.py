@@ -20,37 +20,28 @@ from adapters.archive.marker import check_mark
 from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
 from adapters.sqlite.errors import WriterClosed
-from adapters.system import ContinuousClock, EngineLock, ServiceManager, SteadyClock, SystemClock, WatchedClock, forks
-from adapters.telegram import TelegramConnector
+from adapters.system import EngineLock, ServiceManager, WatchedClock, forks
 from engine import paths
 from engine.app.account import Account
+from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
-from engine.app.incidents import incident_watch
+from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
 from engine.app.journal import opened_journal, records, retention
+from engine.app.live_config import LiveConfig
 from engine.app.locks import watch_locks
-from engine.app.outward import EngineParts, preload, watchers_of
+from engine.app.outward import OutwardParts, preload
+from engine.app.reload import Reloader
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
 from engine.config import Config, load
 from engine.console import logs
 from engine.console.account_status import AccountStatus
-from engine.console.messages import narrate
 from engine.console.status import EngineInfo
 from engine.control import ControlHandlers, ControlServer
-from engine.fleet.clock_watch import watch_clocks
-from engine.fleet.connect_limiter import ConnectLimiter
-from engine.fleet.credentials_watch import CredentialsWatch
-from engine.fleet.network_probe import NetworkProbe
-from engine.fleet.outage_detector import OutageDetector
-from engine.fleet.refused_config import RefusedConfig
-from engine.fleet.runner import Runner
-from engine.fleet.shared_timers import SharedTimers
-from engine.fleet.stagger import AutoStagger
 from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher, keep_running
-from engine.incidents.watch import IncidentWatch
 from engine.journal.follow import JournalFollower
 from engine.work.decorators import (
     BackgroundFunction,
@@ -63,7 +54,6 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
-from states.events import ClockJumped, Failure
 from states.jobs import Job
 
 ENGINE = "engine"
@@ -90,9 +80,13 @@ class Engine:
     stop: Stop = field(factory=Stop, init=False)
     clock: WatchedClock = field(factory=WatchedClock, init=False, repr=False)
     """The time of day by which the engine decides."""
+    appliers: dict[str, Callable[[Config], object]] = field(factory=dict, init=False, repr=False)
+    """What has another section of a config applied while the engine runs, by the section's name."""
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
+    control: ControlHandlers | None = field(default=None, init=False, repr=False)
+    """What carries out the commands of people; None before the accounts are there."""
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
     """What distinguishes this engine from those before and after it, whatever the clocks say."""
     _entered: bool = field(default=False, init=False)
@@ -101,6 +95,8 @@ class Engine:
     _life: AsyncExitStack = field(factory=AsyncExitStack, init=False)
     _lock: EngineLock | None = field(default=None, init=False, repr=False)
     _journal: JournalWriter | None = field(default=None, init=False, repr=False)
+    _reloader: Reloader | None = field(default=None, init=False, repr=False)
+    _live: LiveConfig = field(init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
     _incidents: IncidentWatch | None = field(default=None, init=False, repr=False)
 
@@ -110,6 +106,8 @@ class Engine:
         self.jobs = JobService(self.config)
         self._handlers = Handlers(self.config, self.jobs)
         self._accounts = {account.name: Account(account.name, self.fleet) for account in self.config.accounts}
+        self.incidents = IncidentParts(self.config, self.clock)
+        self._live = LiveConfig(lambda: self.config)
         self.source.check(self.jobs.registry)
         if self.config.web is not None:
             preload()
@@ -303,33 +301,23 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
-        journal = self._journal = await parts.enter_async_context(
-            opened_journal(
-                self.config, self._identity, troubled=self._storage_troubled, replaced=self._database_replaced
-            )
-        )
+        told = {"troubled": self.incidents.storage_trouble, "replaced": self.incidents.database_replaced}
+        journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity, **told))
         self._follower = JournalFollower(partial(_flush, journal), partial(records, journal.path))
-        incidents = self._incidents = await incident_watch(self.config, journal, self.clock)
-        parts.push_async_callback(incidents.close)
-        self.jobs.open(journal.jobs, self._client_of, self.clock, incidents.job_ended)
+        watch = await self.incidents.begin(journal)
+        parts.push_async_callback(watch.close)
+        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        restoration = Restoration(journal, connectors)
+        made = FleetParts(self.config, self.fleet, dict(connectors), journal, self.clock)
+        restoration = Restoration(journal, made.connectors)
         known = await restoration.restore()
         parts.push_async_callback(restoration.remember)
-        incidents.begin(
-            [account.name for account in self.config.accounts], [name for name, at in known.items() if at.paused]
-        )
-        return self._assemble(connectors, journal, known, incidents)  # last: a start that is cancelled makes no runners
-
-    def _storage_troubled(self, failure: Failure | None) -> None:
-        if self._incidents is not None:
-            self._incidents.storage_trouble(failure)
-
-    def _database_replaced(self) -> None:
-        if self._incidents is not None:
-            self._incidents.database_replaced()
+        watch.begin(list(self._accounts), [name for name, at in known.items() if at.paused])
+        self.fleet.listeners.append(watch.observe)
+        self.fleet.removed.append(watch.forget)
+        return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
 
     def _end_following(self) -> None:
         """Let readers of the records end: no more will be written."""
@@ -365,91 +353,64 @@ class Engine:
             self.stop.now()
 
     def _assemble(
-        self,
-        connectors: Mapping[str, TelegramConnector],
-        journal: JournalWriter,
-        known: Mapping[str, Snapshot],
-        incidents: IncidentWatch,
+        self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot]
     ) -> Sequence[Watcher]:
-        """Make the runners of all accounts, and the parts that watch over them; return what runs beside the fleet."""
-        config, fleet = self.config, self.fleet
-        stagger = AutoStagger() if config.fleet.stagger == "auto" else config.fleet.stagger
-        limiter = ConnectLimiter(config.fleet.connects_at_once, stagger)
-        detector = OutageDetector(limiter, fleet.notify)
-        probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
-        credentials = CredentialsWatch(fleet)
-        refused = RefusedConfig(fleet)
-
-        def commands_changed() -> None:
-            self.jobs.jobs_changed()
-            incidents.commands_changed()
-
-        handlers = ControlHandlers(fleet, commands_changed, journal.look)
-        control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
-        fleet.life_failed = journal.end_life
-        fleet.listeners += [detector.observe, probe.observe, incidents.observe, self._observe]
-        if isinstance(stagger, AutoStagger):
-            fleet.listeners.append(stagger.observe)
-        self._handlers.attach(connectors)
-        probe_timers = SharedTimers()
-        for account in config.accounts:
-            runner = Runner(
-                account=account.name,
-                connector=connectors[account.name],
-                limiter=limiter,
-                journal=journal,
-                clock=self.clock,
-                policy=config.states,
-                observer=narrate,
-                restored=known.get(account.name),
-                probe_timers=probe_timers,
-            )
-            fleet.add(runner)
-
-        def clock_jumped(event: ClockJumped) -> None:
-            detector.clock_jumped(event)
-            fleet.notify_all(event)
-            self.jobs.clock_jumped(event)
-            incidents.clock_jumped(event)
-
-        watched_clocks = partial(
-            watch_clocks,
-            SystemClock(),
-            SteadyClock(),
-            clock_jumped,
-            continuous=ContinuousClock(),
-            accept=self.clock.accept,
+        """Add all accounts to the fleet; return what runs beside it."""
+        reloader = self._reloader = Reloader(self, parts, restoration, self._handlers)
+        commands = self.control = ControlHandlers(
+            self.fleet, self._commands_changed, parts.journal.look, reloader.answer
         )
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
+        outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager)
+        self.fleet.listeners.append(self._observe)
+        self._handlers.attach(parts.connectors)
         watchers: list[Watcher] = [
             ("the source of the connectors", self.source.run),
-            ("the network probe", probe.run),
-            ("the watch over session files", credentials.run),
-            ("the watch over the shared settings", refused.run),
+            *parts.watchers(self.jobs.clock_jumped, self.incidents.clock_jumped),
+            *self.incidents.watchers(),
+            *outward.watchers(),
             ("the socket for commands", control.run),
-            ("the watch over the clocks", watched_clocks),
-            ("the watch over incidents", incidents.run),
+            ("the reload", reloader.run),
+            (
+                "retention",
+                partial(self._live.follow, lambda config: config.storage.keep, partial(self._retention, known)),
+            ),
         ]
-        parts = EngineParts(
-            config=config,
-            fleet=fleet,
-            jobs=self.jobs,
-            journal=journal,
-            limiter=limiter,
-            probe=probe,
-            detector=detector,
-            connectors=connectors,
-            manager=self.manager,
-        )
-        watchers += watchers_of(parts)
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
-        if (keep := config.storage.keep) is not None:
-            watchers += retention(keep, (journal, self.jobs.store, journal.incidents), known.values())
+        for account in self.config.accounts:
+            parts.add(account.name, known.get(account.name))
         return watchers
+
+    def _commands_changed(self) -> None:
+        """Read what a command has written into the file."""
+        self.jobs.jobs_changed()
+        self.incidents.commands_changed()
+
+    def reload_soon(self) -> None:
+        """Have the running engine read its config again and apply it, as ``reload`` does; the log says the outcome."""
+        if self._reloader is not None:
+            self._reloader.soon()
+
+    def use_config(self, config: Config) -> None:
+        """Have the accounts and the values of another config, which the reload applies."""
+        accounts = (
+            self._accounts.get(account.name) or Account(account.name, self.fleet) for account in config.accounts
+        )
+        self.config, self._accounts = config, {account.name: account for account in accounts}
+        self._live.changed()
+
+    def _retention(self, known: Mapping[str, Snapshot], config: Config) -> list[Watcher]:
+        """Return what deletes the rows that are older than a config wants."""
+        if config.storage.keep is None or self._journal is None:
+            return []
+        stores = (self._journal, self.jobs.store, self._journal.incidents)
+        return retention(config.storage.keep, stores, known.values())
 
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:
-            self._accounts[account].changed()
+            if (known := self._accounts.get(account)) is not None:  # one that is being removed has none
+                known.changed()
             self.jobs.account_changed(account)
             if self._follower is not None:
                 self._follower.wake()

@@ -29,7 +29,7 @@ class Handlers:
         self._own.append((pattern, handler, event))
 
     def attach(self, connectors: Mapping[str, TelegramConnector]) -> None:
-        """Attach all handlers to the connectors, which are named like their accounts.
+        """Let these connectors, which are named like their accounts, have the handlers that are for them, no others.
 
         Say which handlers and background tasks of the program are for no account.
         """
@@ -43,9 +43,6 @@ class Handlers:
         ]
         for function, pattern in idle:
             log.warning("accounts_unmatched", function=function, pattern=pattern, hint=nearest(pattern, names))
-        for name in names:
-            for (_, handler, event), whom in zip(self._own, meant, strict=True):
-                if name in whom:
-                    connectors[name].on(handler, event)
-            for handler, event in self.jobs.handlers_of(name):
-                connectors[name].on(handler, event)
+        for name, connector in connectors.items():
+            own = [(handler, event) for (_, handler, event), whom in zip(self._own, meant, strict=True) if name in whom]
+            connector.use_handlers([*own, *self.jobs.handlers_of(name)])

@@ -1,45 +1,145 @@
-"""The incidents of an engine: the watch over them, with what this machine knows of ways and disks."""
+"""The incidents of an engine and the messages about them, with what this machine knows of ways and disks.
+
+A composition root.
+"""
 
 import os
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import anyio.to_thread
+import structlog
+from attrs import define, field
 
 from adapters.sqlite import JournalWriter
+from adapters.sqlite.outbox import Outbox
 from engine import paths
+from engine.app.alerts import Alerts
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
+from engine.fleet.watchers import Watcher
 from engine.incidents.watch import IncidentWatch
+from states.events import ClockJumped, Failure
+from states.incident import Incident
+from states.incidents import Slot
 
 DIRECT: Final = "the direct way to Telegram"
 NETWORK: Final = "the network"
 """What all accounts share."""
 
+log = structlog.get_logger("holdfast.alerts")
 
-async def incident_watch(config: Config, journal: JournalWriter, clock: Clock) -> IncidentWatch:
-    """Return the watch over the incidents of a config, with those that earlier engines have left open.
 
-    Raises ``StorageError``.
+@define(eq=False)
+class IncidentParts:
+    """The incidents of an engine, and the messages about them. ``begin`` once the journal is open.
+
+    Whoever reports something before that waits for nothing: it is taken into account then.
     """
-    store = journal.incidents
-    directories = {account.name: account.session.parent for account in config.accounts}
-    disks = await anyio.to_thread.run_sync(_disks, {*directories.values(), config.storage.directory})
-    ways = {account.name: way_of(account) for account in config.accounts}
-    return IncidentWatch(
-        store=store,
-        clock=clock,
-        policy=config.incidents,
-        book=await store.restore(clock.now()),
-        database=str(config.storage.directory / paths.DATABASE),
-        disk=disks[config.storage.directory],
-        ways=lambda account: ways.get(account, (DIRECT, NETWORK)),
-        disk_of=partial(_disk_of, disks, directories),
-        count_jobs=journal.jobs.counts,
-    )
+
+    config: Config
+    clock: Clock
+    watch: IncidentWatch | None = field(default=None, init=False)
+    alerts: Alerts | None = field(default=None, init=False)
+    _trouble: Failure | None = field(default=None, init=False)
+    _ways: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
+    _directories: dict[str, Path] = field(factory=dict, init=False)
+    _disks: dict[Path, str] = field(factory=dict, init=False)
+
+    @property
+    def open(self) -> Mapping[int, Incident]:
+        """The incidents that are open, by number."""
+        return {} if self.watch is None else self.watch.book.open
+
+    async def begin(self, journal: JournalWriter) -> IncidentWatch:
+        """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``."""
+        store, directory = journal.incidents, self.config.storage.directory
+        await self._look_at_ways()
+        watch = IncidentWatch(
+            store=store,
+            clock=self.clock,
+            policy=self.config.incidents,
+            book=await store.restore(self.clock.now()),
+            database=str(directory / paths.DATABASE),
+            disk=self._disks[directory],
+            ways=lambda account: self._ways.get(account, (DIRECT, NETWORK)),
+            disk_of=self._disk_of,
+            count_jobs=journal.jobs.counts,
+        )
+        alerts = Alerts.of(
+            self.config,
+            Outbox(journal.path, journal.writer),
+            self.clock,
+            on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
+        )
+        if unreadable := await alerts.restore(watch.book.open.values()):
+            log.warning("alerts_unreadable", rows=unreadable)
+        watch.companions.append(alerts.rows_of)
+        self.watch, self.alerts = watch, alerts
+        self._forget_channels()
+        if self._trouble is not None:
+            watch.storage_trouble(self._trouble)
+        return watch
+
+    async def use(self, config: Config) -> None:
+        """Go by another config from now on."""
+        before, self.config = self.config, config
+        await self._look_at_ways()
+        assert self.watch is not None and self.alerts is not None, "begun before anything can be reloaded"
+        self.watch.use_policy(config.incidents)
+        if before.alerts != config.alerts:
+            self.alerts.use(config, self.watch.book.open.values())
+            self._forget_channels()
+
+    def storage_trouble(self, failure: Failure | None) -> None:
+        """Take into account what keeps the engine's file from being written; None: nothing any more."""
+        self._trouble = failure
+        if self.watch is not None:
+            self.watch.storage_trouble(failure)
+
+    def database_replaced(self) -> None:
+        """Store what is open anew: the file is another one."""
+        if self.watch is not None and self.alerts is not None:
+            self.watch.database_replaced()
+            self.alerts.database_replaced()
+
+    def clock_jumped(self, event: ClockJumped) -> None:
+        """Move all times with a clock that was set."""
+        assert self.watch is not None and self.alerts is not None, "begun before the clocks are watched"
+        self.watch.clock_jumped(event)
+        if event.shift:
+            self.alerts.clock_jumped(event.shift)
+
+    def commands_changed(self) -> None:
+        """Read what another process has changed in the file."""
+        if self.watch is not None:
+            self.watch.commands_changed()
+
+    def watchers(self) -> list[Watcher]:
+        """Return what runs beside the fleet."""
+        assert self.watch is not None and self.alerts is not None, "begun before the fleet runs"
+        return [("the watch over incidents", self.watch.run), ("the alerts", self.alerts.run)]
+
+    def _forget_channels(self) -> None:
+        """Let incidents of channels be over that the config does not have any more."""
+        assert self.watch is not None and self.alerts is not None
+        known = {name for slot, name in self.watch.book.tracks if slot is Slot.CHANNEL}
+        for name in sorted(known - self.alerts.delivery.outlets.keys()):
+            self.watch.channel_gone(name)
+
+    async def _look_at_ways(self) -> None:
+        """See what the accounts share: their ways to Telegram, and the disks of their sessions."""
+        accounts = self.config.accounts
+        self._ways = {account.name: way_of(account) for account in accounts}
+        self._directories = {account.name: account.session.parent for account in accounts}
+        directories = {*self._directories.values(), self.config.storage.directory}
+        self._disks = await anyio.to_thread.run_sync(_disks, directories)
+
+    def _disk_of(self, account: str) -> str | None:
+        directory = self._directories.get(account)
+        return None if directory is None else self._disks.get(directory)
 
 
 def way_of(account: AccountConfig) -> tuple[str, ...]:
@@ -50,10 +150,6 @@ def way_of(account: AccountConfig) -> tuple[str, ...]:
     if len(ways) == 1:
         return f"the proxy {ways[0]}", NETWORK
     return f"the proxies {', '.join(ways)}", NETWORK
-
-
-def _disk_of(disks: dict[Path, str], directories: dict[str, Path], account: str) -> str | None:
-    return disks.get(directories[account]) if account in directories else None
 
 
 def _disks(directories: Iterable[Path]) -> dict[Path, str]:

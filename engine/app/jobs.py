@@ -1,7 +1,8 @@
 """The job service: the kinds of jobs of an engine, its dispatcher, its background tasks. A composition root."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
 from engine.work.labels import WorkLabel
+from engine.work.modules import BadModule, imported_anew
 from engine.work.ports import ClientOf
 from states.events import ClockJumped
 from states.jobs import OPEN, Job, JobSummary
@@ -36,6 +38,8 @@ class JobService:
     _store: JobStore | None = field(default=None, init=False)
     _own_background: list[tuple[str, Work]] = field(factory=list, init=False)
     """Background tasks that the program has added, each with the name or pattern of its accounts."""
+    _own_kinds: list[JobKind] = field(factory=list, init=False)
+    """Kinds that the program has added."""
     _known: dict[tuple[str, ...], set[str]] = field(factory=dict, init=False)
 
     @registry.default
@@ -44,7 +48,9 @@ class JobService:
 
     def add_kind(self, name: str, function: Function, data: type[Any] | None) -> None:
         """Add a kind that the program itself defines."""
-        self.registry.kinds.by_name[name] = JobKind(name, function, data)
+        kind = JobKind(name, function, data)
+        self._own_kinds.append(kind)
+        self.registry.kinds.by_name[name] = kind
 
     def check_new_kind(self, name: str) -> None:
         """Raise ``ValueError`` if there is a kind of this name already: its jobs would be done by another function."""
@@ -98,13 +104,51 @@ class JobService:
             ended=ended,
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
-        for name in names:
-            for each in self.registry.modules.background_tasks:
-                if name in self._addressed(each.accounts):
-                    self.background.add(name, each.function)
-            for pattern, function in self._own_background:
-                if name in self._addressed((pattern,)):
-                    self.background.add(name, function)
+        for name, functions in self._background_of(names).items():
+            for function in functions:
+                self.background.add(name, function)
+
+    def _background_of(self, names: Sequence[str]) -> dict[str, list[Work]]:
+        """Return the background tasks of each account: those of the modules, then those of the program."""
+        modules = [(each.accounts, each.function) for each in self.registry.modules.background_tasks]
+        declared = [*modules, *(((pattern,), function) for pattern, function in self._own_background)]
+        return {
+            name: [function for patterns, function in declared if name in self._addressed(patterns)] for name in names
+        }
+
+    def read_again(self, config: Config, *, anew: bool, trial: bool) -> JobRegistry:
+        """Return the registry of another config, and use nothing of it yet. Blocks.
+
+        ``anew`` imports the modules again, for a ``trial`` without any consequence. Raises ``BadModule``, also for a
+        kind that the program has itself.
+        """
+        with imported_anew(self.registry.modules, trial=trial) if anew else nullcontext():
+            registry = JobRegistry.of(config)
+            for kind in self._own_kinds:
+                if registry.kinds.get(kind.name) is not None:
+                    raise BadModule(
+                        f"{config.path.name}: work.modules: the program has the kind {kind.name!r} itself; rename one"
+                    )
+                registry.kinds.by_name[kind.name] = kind
+        for name, source in self.registry.modules.sources.items():
+            registry.modules.sources.setdefault(name, source)  # what was imported before is not found once more
+        return registry
+
+    def use(self, config: Config, registry: JobRegistry) -> None:
+        """Go by another config from now on: jobs that run end as they began."""
+        self.config, self.registry = config, registry
+        self._known.clear()
+        names = [account.name for account in config.accounts]
+        if self.dispatcher is not None and self.background is not None:
+            self.dispatcher.use(names, registry.kinds, config.work)
+            self.background.use(self._background_of(names))
+
+    async def idle(self, accounts: Collection[str]) -> None:
+        """Return when the jobs of these accounts, which have no client any more, have ended and are stored."""
+        for name in accounts:
+            self.account_changed(name)
+        if self.dispatcher is not None:
+            await self.dispatcher.idle(accounts)
 
     def account_changed(self, name: str) -> None:
         """Tell the dispatcher and the background tasks that an account may have another client, or none."""

@@ -41,6 +41,9 @@ class _NoJournal:
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Forget it."""
 
+    def use_policy(self, account: str, policy: Policy) -> None:
+        """Forget it."""
+
     async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
         """Forget it."""
 

@@ -4,6 +4,7 @@ The heavy libraries are imported only where the config has ``web``.
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -11,18 +12,16 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 import anyio
-from attrs import frozen
+from attrs import define, field
 
-from adapters.sqlite import JournalWriter, StorageError
+from adapters.sqlite import StorageError
 from adapters.system import ServiceManager
-from adapters.telegram import TelegramConnector
+from engine.app.fleet_parts import FleetParts
+from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
+from engine.app.live_config import LiveConfig
 from engine.config import Config, MetricAccounts
 from engine.console.status import count_states
-from engine.fleet.connect_limiter import ConnectLimiter
-from engine.fleet.network_probe import NetworkProbe
-from engine.fleet.outage_detector import OutageDetector
-from engine.fleet.supervisor import Supervisor
 from engine.fleet.watchers import Watcher
 from engine.web.health import HealthReports, Vitals, hangs, problems
 from engine.web.heartbeat import Heartbeat
@@ -32,6 +31,7 @@ from states import State
 
 if TYPE_CHECKING:
     from engine.web.exposition import EnginePicture
+    from engine.web.metrics import FleetMetrics
 
 DISTRIBUTION = "holdfast-telegram"
 """What pip calls the project."""
@@ -39,42 +39,51 @@ READ_SECONDS = 2.0
 """For what a scrape reads from the engine's file; without it the text has less in it."""
 
 
-@frozen(kw_only=True)
-class EngineParts:
-    """The parts of a running engine that have something to tell."""
+@define(eq=False)
+class OutwardParts:
+    """The parts of a running engine that have something to tell, and what tells it."""
 
-    config: Config
-    fleet: Supervisor
+    parts: FleetParts
     jobs: JobService
-    journal: JournalWriter
-    limiter: ConnectLimiter
-    probe: NetworkProbe
-    detector: OutageDetector
-    connectors: Mapping[str, TelegramConnector]
+    incidents: IncidentParts
+    live: LiveConfig
     manager: ServiceManager | None
+    _lag: LoopLag = field(factory=LoopLag, init=False)
+    _health: HealthReports = field(init=False)
+    _metrics: "FleetMetrics | None" = field(default=None, init=False)
+    """What is counted, from the first web server on."""
 
-    def vitals(self, lag: LoopLag) -> Vitals:
+    def __attrs_post_init__(self) -> None:
+        self._health = HealthReports(
+            measure=self.vitals,
+            count=self.counts,
+            needed=lambda: self.parts.config.health.ready_when,
+            stopping=self.parts.fleet.stop.is_set,
+        )
+
+    def vitals(self) -> Vitals:
         """Return what is measured now."""
-        pulse, dispatcher = self.journal.pulse, self.jobs.dispatcher
+        journal, dispatcher = self.parts.journal, self.jobs.dispatcher
+        pulse, stopping = journal.pulse, self.parts.fleet.stop.is_set()
         return Vitals(
-            loop_late=lag.late,
+            loop_late=self._lag.late,
             journal_behind=pulse.behind,
             journal_silent=pulse.silent,
-            journal_rows=self.journal.waiting,
+            journal_rows=journal.waiting,
             journal_trouble=pulse.trouble.detail if pulse.trouble is not None else "",
-            dispatcher_silent=0.0 if dispatcher is None or self.fleet.stop.is_set() else dispatcher.silent,
+            dispatcher_silent=0.0 if dispatcher is None or stopping else dispatcher.silent,
         )
 
     def counts(self) -> Mapping[str, int]:
         """Return how many accounts are in each state."""
-        return count_states(self.fleet.statuses)
+        return count_states(self.parts.fleet.statuses)
 
     def status(self) -> str:
         """Return the line that the service manager shows."""
-        if self.fleet.stop.is_set():
+        if self.parts.fleet.stop.is_set():
             return "Stopping"
-        statuses = self.fleet.statuses.values()
-        counts = count_states(self.fleet.statuses)
+        statuses = self.parts.fleet.statuses.values()
+        counts = count_states(self.parts.fleet.statuses)
         needed = sum(at.last is not None and at.last.action is not None and not at.paused for at in statuses)
         healthy, paused = counts.pop(State.HEALTHY.value, 0), counts.pop("paused", 0)
         said = [f"{healthy} of {counts.total() + healthy} accounts healthy"]
@@ -83,84 +92,95 @@ class EngineParts:
         said += [f"{needed} need{'s' if needed == 1 else ''} a person"] if needed else []
         return ", ".join(said)
 
+    def watchers(self) -> list[Watcher]:
+        """Return what runs beside the fleet so that others hear of it."""
+        watchers: list[Watcher] = [
+            ("the watch over the engine", partial(self.live.follow, _is_watched, self._watches)),
+            ("the web server", partial(self.live.follow, lambda config: config.web, self._web_server)),
+            ("the heartbeats", partial(self.live.follow, lambda config: config.heartbeat, self._heartbeat)),
+        ]
+        if self.manager is not None:
+            reports = ServiceReports(
+                self.manager, self.status, lambda: hangs(self._health.findings()), self.parts.fleet.stop
+            )
+            watchers.append(("the reports to the service manager", reports.run))
+        return watchers
+
+    def _watches(self, config: Config) -> list[Watcher]:
+        """Return what measures the engine, if anybody hears of it."""
+        if self.manager is None and not _is_watched(config):
+            return []
+        return [("the watch over the loop", self._lag.run), ("the watch over the engine's parts", self._health.watch)]
+
+    def _heartbeat(self, config: Config) -> list[Watcher]:
+        if config.heartbeat is None:
+            return []
+        from adapters.system import PingFailed, ping  # noqa: PLC0415 - most configs have none
+
+        beat = Heartbeat(config.heartbeat.url, config.heartbeat.every, ping, PingFailed, self._health.lives)
+        return [("the heartbeat", beat.run)]
+
+    def _web_server(self, config: Config) -> list[Watcher]:
+        """Return the web server of a config, with which the engine counts what its metrics say."""
+        if config.web is None:
+            return []
+        from engine.web.exposition import Exposition  # noqa: PLC0415 - for those that have a web server alone
+        from engine.web.routes import application  # noqa: PLC0415
+        from engine.web.security import HostGuard  # noqa: PLC0415
+        from engine.web.server import WebServer  # noqa: PLC0415
+
+        exposition = Exposition(self._counting().registry, self._picture)
+        guarded = HostGuard(application(self._health, exposition.text), {config.web.listen.host, *config.web.hosts})
+        return [("the web server", WebServer(config.web.listen, guarded).run)]
+
+    def _counting(self) -> "FleetMetrics":
+        """Return the metrics, which count from the first time on."""
+        from engine.web.metrics import FleetMetrics  # noqa: PLC0415 - as above
+
+        if self._metrics is None:
+            metrics = self._metrics = FleetMetrics()
+            self.parts.fleet.listeners.append(metrics.observe)
+            self.parts.journal.pulse.on_batch = metrics.batch_stored
+            self.parts.use_request_observer(metrics.request_done)
+            self._lag.on_beat = metrics.loop_beat
+        return self._metrics
+
+    async def _picture(self) -> "EnginePicture":
+        from engine.web.exposition import EnginePicture, count_accounts  # noqa: PLC0415 - as above
+
+        oldest = await _oldest_job(self.jobs)  # first: what follows is one moment
+        now, dispatcher, journal = time.time(), self.jobs.dispatcher, self.parts.journal
+        findings, ready = self._health.findings(), self._health.readiness()
+        every = self.parts.config.metrics.accounts is MetricAccounts.ALL
+        return EnginePicture(
+            **count_accounts(self.parts.fleet.statuses, now, every=every),
+            turns_waiting=self.parts.limiter.waiting,
+            probes=self.parts.probe.probes,
+            outage=self.parts.detector.suspected,
+            incidents=Counter((each.kind.value, each.severity.value) for each in self.incidents.open.values()),
+            jobs={} if dispatcher is None else dispatcher.counts,
+            queue_age=None if oldest is None else max(0.0, now - oldest),
+            rows_waiting=journal.waiting,
+            journal_lag=journal.pulse.behind,
+            journal_trouble=journal.pulse.trouble is not None,
+            storage_failures=journal.pulse.failures,
+            live=not problems(findings),
+            ready=not problems(findings) and not ready.problems,
+            ready_when=ready.needed,
+            version=_version(),
+        )
+
+
+def _is_watched(config: Config) -> bool:
+    """Return whether a config has somebody hear how the engine is."""
+    return config.web is not None or config.heartbeat is not None
+
 
 def preload() -> None:
     """Import the libraries of the web server: in the loop, that would hold up the accounts for a part of a second."""
     import engine.web.exposition  # noqa: PLC0415
     import engine.web.routes  # noqa: PLC0415
     import engine.web.server  # noqa: F401, PLC0415
-
-
-def watchers_of(parts: EngineParts) -> list[Watcher]:
-    """Return what runs beside the fleet so that others hear of it; nothing if nobody wants to."""
-    config, manager = parts.config, parts.manager
-    if config.web is None and config.heartbeat is None and manager is None:
-        return []
-    lag = LoopLag()
-    health = HealthReports(
-        measure=lambda: parts.vitals(lag),
-        count=parts.counts,
-        needed=config.health.ready_when,
-        stopping=parts.fleet.stop.is_set,
-    )
-    watchers: list[Watcher] = [("the watch over the loop", lag.run), ("the watch over the engine", health.watch)]
-    if manager is not None:
-        reports = ServiceReports(manager, parts.status, lambda: hangs(health.findings()), parts.fleet.stop)
-        watchers.append(("the reports to the service manager", reports.run))
-    if config.heartbeat is not None:
-        from adapters.system import PingFailed, ping  # noqa: PLC0415 - most configs have none
-
-        beat = Heartbeat(config.heartbeat.url, config.heartbeat.every, ping, PingFailed, health.lives)
-        watchers.append(("the heartbeat", beat.run))
-    if config.web is not None:
-        watchers.append(_web_server(parts, health, lag))
-    return watchers
-
-
-def _web_server(parts: EngineParts, health: HealthReports, lag: LoopLag) -> Watcher:
-    """Return the web server of an engine, which from now on counts what its metrics say."""
-    from engine.web.exposition import Exposition  # noqa: PLC0415 - for those that have a web server alone
-    from engine.web.metrics import FleetMetrics  # noqa: PLC0415
-    from engine.web.routes import application  # noqa: PLC0415
-    from engine.web.security import HostGuard  # noqa: PLC0415
-    from engine.web.server import WebServer  # noqa: PLC0415
-
-    assert parts.config.web is not None
-    metrics = FleetMetrics()
-    parts.fleet.listeners.append(metrics.observe)
-    parts.journal.pulse.on_batch = metrics.batch_stored
-    for connector in parts.connectors.values():
-        connector.requests.observer = metrics.request_done
-    lag.on_beat = metrics.loop_beat
-    exposition = Exposition(metrics.registry, partial(_picture, parts, health))
-    web = parts.config.web
-    guarded = HostGuard(application(health, exposition.text), {web.listen.host, *web.hosts})
-    return "the web server", WebServer(web.listen, guarded).run
-
-
-async def _picture(parts: EngineParts, health: HealthReports) -> "EnginePicture":
-    from engine.web.exposition import EnginePicture, count_accounts  # noqa: PLC0415 - as above
-
-    oldest = await _oldest_job(parts.jobs)  # first: what follows is one moment
-    now, dispatcher, pulse = time.time(), parts.jobs.dispatcher, parts.journal.pulse
-    findings, ready = health.findings(), health.readiness()
-    every = parts.config.metrics.accounts is MetricAccounts.ALL
-    return EnginePicture(
-        **count_accounts(parts.fleet.statuses, now, every=every),
-        turns_waiting=parts.limiter.waiting,
-        probes=parts.probe.probes,
-        outage=parts.detector.suspected,
-        jobs={} if dispatcher is None else dispatcher.counts,
-        queue_age=None if oldest is None else max(0.0, now - oldest),
-        rows_waiting=parts.journal.waiting,
-        journal_lag=pulse.behind,
-        journal_trouble=pulse.trouble is not None,
-        storage_failures=pulse.failures,
-        live=not problems(findings),
-        ready=not problems(findings) and not ready.problems,
-        ready_when=ready.needed,
-        version=_version(),
-    )
 
 
 async def _oldest_job(jobs: JobService) -> float | None:

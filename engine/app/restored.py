@@ -72,7 +72,7 @@ def renames_of(found: Mapping[str, str], present: Collection[str], stored: Colle
     used = set(found.values())
     taken = {*present, *stored}
     for name in present:
-        if name in stored and name not in used:
+        if name in stored and name not in used:  # a name of an account that runs is never in ``present``
             kept, number = f"{name} (login until {day})", 1
             while kept in taken:
                 number += 1
@@ -94,19 +94,29 @@ class Restoration:
     def _path(self) -> Path:
         return self.journal.path
 
-    async def restore(self) -> dict[str, Snapshot]:
+    async def restore(
+        self, names: Collection[str] | None = None, renamed: Mapping[str, str] | None = None
+    ) -> dict[str, Snapshot]:
         """Return the stored snapshot of each account, by its name in the config.
 
-        Says so when state gets another name, and renames all that belongs to it. Raises ``StorageError``.
+        ``names`` are those that are about to run, by default all; what is stored of others is left alone, because they
+        run. ``renamed`` has what some of them were called until now, by which state is found that has no login. Says so
+        when state gets another name, and renames all that belongs to it. Raises ``StorageError``.
         """
         await self._finish_files()
-        stored = self._stored = await anyio.to_thread.run_sync(stored_logins, self._path)
+        whole = self._stored = await anyio.to_thread.run_sync(stored_logins, self._path)
+        mine = self.connectors.keys() if names is None else set(names)
+        running = self.connectors.keys() - mine
+        stored = {name: login for name, login in whole.items() if name not in running}
         await anyio.to_thread.run_sync(self._read_fingerprints)
-        present = {name: await present_login(connector) for name, connector in self.connectors.items()}
+        present = {name: await present_login(self.connectors[name]) for name in self.connectors if name in mine}
         replaced = await anyio.to_thread.run_sync(self._find_replaced, present)
-        renames = renames_of(
-            owners(present, stored, replaced), present, stored, datetime.now().astimezone().date().isoformat()
-        )
+        found = owners(present, stored, replaced)
+        for name, former in (renamed or {}).items():
+            if name in present and name not in found and former in stored and former not in found.values():
+                found[name] = former
+        day = datetime.now().astimezone().date().isoformat()
+        renames = renames_of(found, present, {*stored, *running}, day)
         if renames:
             await self._rename(renames)
             self._stored = await anyio.to_thread.run_sync(stored_logins, self._path)

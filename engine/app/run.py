@@ -6,9 +6,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import structlog
@@ -24,7 +26,7 @@ from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
 from engine.app.sandbox import SandboxDemo
-from engine.app.stop import Stop, heeded
+from engine.app.stop import Stop, has_terminal, heeded
 from engine.config import Config, LogFormat
 from engine.console import live, logs, status, streams
 from engine.console.ranking import Ranking
@@ -44,15 +46,20 @@ _MAX_EXIT = 5.0
 log = structlog.get_logger("holdfast.engine")
 
 
-async def _watch_signals(stop: Stop) -> None:
+async def _watch_signals(stop: Stop, reload: Callable[[], None] | None) -> None:
     """Turn the first SIGINT, SIGTERM or SIGHUP into an orderly stop, and leave at the second.
 
     A terminal that closes sends SIGHUP, often twice, so that it never counts as the second. Where it is ignored, as
-    ``nohup`` has it, it stays ignored.
+    ``nohup`` has it, it stays ignored. With ``reload``, which a process without a terminal has, SIGHUP comes from a
+    person or a service manager on purpose, and means what it means to every service: read the config again.
     """
     with anyio.open_signal_receiver(*heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)) as signals:
         async for number in signals:
             if stop.wanted.is_set() and number == signal.SIGHUP:
+                continue
+            if reload is not None and number == signal.SIGHUP:
+                log.info("reload_signalled")
+                reload()
                 continue
             if stop.wanted.is_set():
                 with suppress(OSError, ValueError):  # nobody reads stderr any more
@@ -78,13 +85,16 @@ CANCELLED = (
 
 def _opened_log(
     config: Config, log_format: LogFormat | None, recent: logs.RecentLines | None
-) -> AbstractContextManager[None]:
-    return logs.opened(
-        config.storage.directory / paths.LOGS,
-        recent=recent,
-        as_json=(log_format or config.logging.format) is LogFormat.JSON,
-        levels={name: level.number for name, level in config.logging.levels.items()},
-    )
+) -> AbstractContextManager[logs.ChangeLog]:
+    directory = config.storage.directory / paths.LOGS
+    return logs.opened(directory, recent=recent, **_log_settings(config, log_format))
+
+
+def _log_settings(config: Config, log_format: LogFormat | None) -> dict[str, Any]:
+    return {
+        "as_json": (log_format or config.logging.format) is LogFormat.JSON,
+        "levels": {name: level.number for name, level in config.logging.levels.items()},
+    }
 
 
 async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
@@ -100,7 +110,8 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
     with ExitStack() as files:
         files.enter_context(engine.lock())
         recent = logs.RecentLines() if console.is_terminal else None
-        files.enter_context(_opened_log(config, log_format, recent))
+        change_log = files.enter_context(_opened_log(config, log_format, recent))
+        engine.appliers["logging"] = lambda new: change_log(**_log_settings(new, log_format))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         if loose := [path for path in _private(config) if loose_permissions(path)]:
             mend = engine_command("doctor", config.path, options=["--fix"])
@@ -109,10 +120,11 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
             log.warning("descriptors_few", accounts=len(config.accounts), **few)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_watch_signals, engine.stop)
+            tasks.start_soon(_watch_signals, engine.stop, None if has_terminal() else engine.reload_soon)
             if recent is not None:
                 ranking = Ranking([account.name for account in config.accounts], fleet.status)
                 fleet.on_change.append(ranking.update)
+                fleet.removed.append(ranking.discard)
                 sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
                 tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
             _tidy_memory()

@@ -27,8 +27,8 @@ from engine import paths
 from engine.app.audit import Audit, GroupRecord, audit
 from engine.app.job_registry import JobRegistry
 from engine.app.jobs import JobService
-from engine.app.telegram import connectors_of
-from engine.config import Chaos, Config, SandboxSection, ScenarioStep, StepCommand
+from engine.app.telegram import connector_of
+from engine.config import AccountConfig, Chaos, Config, SandboxSection, ScenarioStep, StepCommand
 from engine.config.load import line_of
 from engine.work.kinds import BadJob
 
@@ -71,7 +71,7 @@ class SandboxDemo:
             control = command_line("127.0.0.1", sandbox.control_port, sandbox.token_file)
             log.info("sandbox_control", port=sandbox.control_port, command=control)
             await _fill(self.config, sandbox)
-            connectors = await _log_in(self.config, sandbox)
+            connectors = await _log_in(self.config, sandbox, self.config.accounts)
             await self._add_jobs(engine.jobs)
             self._sandbox = sandbox
             # Here and not in ``run``: a scenario that cannot be played ends the start.
@@ -81,6 +81,15 @@ class SandboxDemo:
                 yield connectors
                 if self._played and self.config.sandbox.groups:
                     await self._audit(engine, sandbox)
+
+    async def add(self, config: Config, accounts: Sequence[AccountConfig]) -> Mapping[str, TelegramConnector]:
+        """Give accounts that come later a port each, log them in, and make them members of the groups.
+
+        Raises ``SandboxError``.
+        """
+        assert self._sandbox is not None, "opened comes first"
+        await _fill(config, self._sandbox)
+        return await _log_in(config, self._sandbox, accounts)
 
     async def run(self) -> None:
         """Play the scenario; log an error if the sandbox ends before the engine."""
@@ -159,15 +168,17 @@ async def _fill(config: Config, sandbox: SandboxProcess) -> None:
             log.info("sandbox_group_filled", group=group.name, messages=written)
 
 
-async def _log_in(config: Config, sandbox: SandboxProcess) -> dict[str, TelegramConnector]:
+async def _log_in(
+    config: Config, sandbox: SandboxProcess, accounts: Sequence[AccountConfig]
+) -> dict[str, TelegramConnector]:
     """Give each account a port of its own in the sandbox, and log in the test numbers that have no session yet."""
     datacenters: dict[str, Datacenter | None] = {}
-    for account in config.accounts:
+    for account in accounts:
         port = await sandbox.listen(account.phone) if account.phone else sandbox.port
         datacenters[account.name] = Datacenter(sandbox.dc_id, "127.0.0.1", port, sandbox.public_key)
     at_sandbox(sandbox.dc_id, sandbox.port, sandbox.public_key)
-    connectors = connectors_of(config, datacenters)
-    for account in config.accounts:
+    connectors = {account.name: connector_of(config, account, datacenters[account.name]) for account in accounts}
+    for account in accounts:
         if account.phone and not account.session.exists():
             try:
                 await log_in_test_account(connectors[account.name], account.phone)

@@ -1,5 +1,6 @@
 """``Stop``: the request to end an engine."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,15 @@ from attrs import define, field
 def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
     """Return those of these signals that a program may listen to: not a SIGHUP that ``nohup`` has it ignore."""
     return [each for each in numbers if each != signal.SIGHUP or signal.getsignal(each) is not signal.SIG_IGN]
+
+
+def has_terminal() -> bool:
+    """Return whether this process belongs to a terminal, whose end sends SIGHUP; a service belongs to none."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 @define(eq=False)

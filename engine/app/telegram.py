@@ -1,7 +1,7 @@
 """The connectors of a config's accounts, to Telegram or to the operator's own datacenter. A composition root."""
 
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -35,6 +35,9 @@ class ConnectorSource(Protocol):
         The block begins before the first account starts, and ends after the last one has ended.
         """
 
+    async def add(self, config: Config, accounts: Sequence[AccountConfig]) -> Mapping[str, TelegramConnector]:
+        """Return a connector for each of these accounts of another config, which come to an engine that runs."""
+
     async def run(self) -> None:
         """Do the source's own work while the fleet runs, until cancelled."""
 
@@ -52,6 +55,11 @@ class TelegramConnectors:
     async def opened(self, engine: "Engine") -> AsyncIterator[Mapping[str, TelegramConnector]]:
         """Yield the connectors; there is nothing to close."""
         yield connectors_outside(self.config)
+
+    async def add(self, config: Config, accounts: Sequence[AccountConfig]) -> Mapping[str, TelegramConnector]:
+        """Return the connectors of accounts that come later."""
+        datacenter = datacenter_outside(config)
+        return {account.name: connector_of(config, account, datacenter) for account in accounts}
 
     async def run(self) -> None:
         """Wait until cancelled."""
@@ -75,7 +83,7 @@ def connector_of(config: Config, account: AccountConfig, datacenter: Datacenter 
         api_hash=config.telegram.api_hash,
         datacenter=datacenter,
         failover=ProxyFailover(tuple(map(_proxy, account.proxy))),
-        disconnect_delay=_disconnect_delay(config.states),
+        disconnect_delay=disconnect_delay(config.states),
         backups=config.storage.directory / paths.BACKUPS,
         name=account.name,
     )
@@ -102,7 +110,7 @@ def datacenter_outside(config: Config) -> Datacenter | None:
     return datacenter
 
 
-def _disconnect_delay(policy: Policy) -> int:
+def disconnect_delay(policy: Policy) -> int:
     """Return the seconds without a ping after which the datacenter may drop a link: later than the engine does."""
     silent = policy.healthy.probe_every + sum(policy.timeout.patience)
     return max(MIN_DISCONNECT_DELAY, math.ceil(silent + DISCONNECT_MARGIN))

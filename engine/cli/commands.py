@@ -11,6 +11,8 @@ COMMANDS = {
     "pause": "engine.cli.control:pause",
     "resume": "engine.cli.control:resume",
     "retry": "engine.cli.control:retry",
+    "reload": "engine.cli.reload:reload",
+    "account": "engine.cli.account:app",
     "login": "engine.cli.login:login",
     "logout": "engine.cli.login:logout",
     "backup": "engine.cli.backup:backup",

@@ -71,7 +71,11 @@ def _command(words: tuple[str, ...], verb: Verb, as_json: bool) -> None:
             fail(EXIT_FAILED, f"{exc}; process {holder.pid} runs it: if it is just starting, try again in a moment")
         except CommandRefused as exc:
             unknown = exc.kind == RefusalReason.UNKNOWN_ACCOUNT
-            advice = "; if the config is newer than the engine, restart the engine" if unknown else ""
+            advice = (
+                f"; if the config is newer than the engine, have it read: {engine_command('reload', config)}"
+                if unknown
+                else ""
+            )
             fail(EXIT_BAD_INPUT if unknown else EXIT_FAILED, f"{exc}{advice}")
         if as_json:
             print(json_text([asdict(outcome) for outcome in outcomes], indent=2))

@@ -38,6 +38,13 @@ def _refused(of: Fields) -> str:
     return f"Telegram refuses {of['detail']}, so {count} stopped. What to do: {advice}"
 
 
+def _reloaded(of: Fields) -> str:
+    done = (("added", "added"), ("removed", "removed"), ("renamed", "renamed"), ("settings", "settings changed"))
+    told = [f"{of[name]} {word}" for name, word in done if of[name]]
+    stay = f"{of['reconnecting']} reconnect, {of['kept']} keep their connection"
+    return f"{of['config']} was read again: {', '.join([*told, stay])}"
+
+
 def _jumped(of: Fields) -> str:
     which = "ahead" if of["seconds"] > 0 else "back"
     return (
@@ -114,11 +121,66 @@ _ENGINE = (
         },
     ),
     _engine(
+        "config_reloaded",
+        "info",
+        "🔄",
+        _reloaded,
+        "the config was read again, and what is different in it applied",
+        {
+            "config": "the path of the config",
+            "added": "accounts that were added",
+            "removed": "accounts that were closed",
+            "renamed": "accounts that have another name",
+            "reconnecting": "accounts that stay and reconnect, renamed ones included",
+            "kept": "accounts that keep their connection",
+            "settings": "keys outside of `accounts` that have another value",
+        },
+    ),
+    _engine(
+        "reload_signalled",
+        "info",
+        "",
+        "Received SIGHUP. The config is read again",
+        "SIGHUP came to an engine that has no terminal, such as a service",
+    ),
+    _engine(
+        "config_unchanged",
+        "info",
+        "🔄",
+        "{config} was read again, and nothing in it has changed",
+        "the config was read again, and is what the engine runs",
+        {"config": "the path of the config"},
+    ),
+    _engine(
+        "reload_refused",
+        "error",
+        "❌",
+        "The config was read again, and nothing of it applied: {detail}",
+        "a reload was asked for, and cannot be done",
+        _DETAIL,
+    ),
+    _engine(
+        "reload_waits",
+        "error",
+        "💾",
+        "The reload waits for the database, which has the state of accounts that come: {detail}",
+        "the database cannot be used during a reload; told once, and tried again every few seconds",
+        _DETAIL,
+    ),
+    _engine(
+        "account_not_closed",
+        "error",
+        "❌",
+        "{account} leaves the fleet, and could not be closed within the grace; its connection was dropped",
+        "an account that a reload removes or changes did not close in time",
+        {**_ACCOUNT, "grace": "the grace, in seconds"},
+    ),
+    _engine(
         "signal_received",
         "info",
         "",
         _signalled,
-        "SIGINT, SIGTERM or SIGHUP came; with SIGHUP the terminal has closed",
+        "SIGINT, SIGTERM or SIGHUP came; with SIGHUP the terminal has closed, without a terminal it is a reload",
         {"signal": "the signal's number"},
     ),
     _engine(

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -180,6 +180,13 @@ def configure() -> None:
     )
 
 
+class ChangeLog(Protocol):
+    """Changes how a log that is open is written."""
+
+    def __call__(self, *, as_json: bool, levels: Mapping[str, int]) -> None:
+        """Write lines in this form, of loggers with these levels, from now on."""
+
+
 @contextmanager
 def opened(
     directory: Path,
@@ -187,12 +194,12 @@ def opened(
     recent: RecentLines | None,
     as_json: bool = False,
     levels: Mapping[str, int] | None = None,
-) -> Iterator[None]:
+) -> Iterator[ChangeLog]:
     """Write log lines to ``directory/engine.log`` and, unless a screen shows the ``recent`` ones, to stderr.
 
     What Telethon says goes to ``telethon.log``: it calls each lost connection an error, and knows no accounts. With
     ``as_json`` all of them are lines of JSON, except on the screen. ``levels`` has those of loggers, by name, for the
-    length of the block; ``root`` is all that have none of their own.
+    length of the block; ``root`` is all that have none of their own. Yields what changes both while lines are written.
     """
     configure()
     text = TextLines()
@@ -206,11 +213,22 @@ def opened(
     )
     thread = LogThread((*files, shown))
     root = logging.getLogger()
-    before = _set_levels({"root": logging.INFO, **LEVELS, **(levels or {})})
+    before: dict[str, int] = {}
+
+    def change(*, as_json: bool, levels: Mapping[str, int]) -> None:
+        _set_levels(before)  # those that have none of their own any more
+        before.update(_set_levels({"root": logging.INFO, **LEVELS, **levels}))
+        lines = JsonLines() if as_json else text
+        files[0].setFormatter(lines)
+        files[1].setFormatter(lines if as_json else TextLines(names=True))
+        if recent is None:
+            shown.setFormatter(lines)
+
+    change(as_json=as_json, levels=levels or {})
     root.addHandler(thread)
     try:
         with told_by(thread.tell):
-            yield
+            yield change
     finally:
         ended = thread.finish(STOP_TIMEOUT)
         root.removeHandler(thread)

@@ -28,8 +28,7 @@ from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event
-    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 

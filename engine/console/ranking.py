@@ -31,11 +31,16 @@ class Ranking:
     """The place of each account in the order of the names."""
     _groups: dict[Severity, list[int]] = field(factory=dict, init=False)
     """The places of the accounts that are equally bad, in order."""
+    _new: dict[str, None] = field(factory=dict, init=False)
+    """Accounts that have come since the ranking was last looked at."""
     _found: dict[str, tuple[Severity, str]] = field(factory=dict, init=False)
     """Where each account is in this ranking: its group, and its state."""
 
     def __attrs_post_init__(self) -> None:
-        self._ordered = sorted(self.names, key=name_key)
+        self._order(self.names)
+
+    def _order(self, names: Iterable[str]) -> None:
+        self._ordered = sorted(names, key=name_key)
         self._places = {name: place for place, name in enumerate(self._ordered)}
 
     @classmethod
@@ -50,8 +55,11 @@ class Ranking:
         return len(self._found)
 
     def update(self, name: str) -> None:
-        """Rank an account where it is now."""
+        """Rank an account where it is now; one that has come is in the ranking when it is next looked at."""
         self.updates += 1
+        if name not in self._places:
+            self._new[name] = None
+            return
         at = self.status(name)
         found = severity_of(at), at.state
         before = self._found.get(name)
@@ -66,7 +74,30 @@ class Ranking:
         insort(self._groups.setdefault(found[0], []), place)
         self.states[found[1]] += 1
 
+    def discard(self, name: str) -> None:
+        """Have an account no more."""
+        self.updates += 1
+        self._new.pop(name, None)
+        if (before := self._found.pop(name, None)) is not None:
+            group = self._groups[before[0]]
+            del group[bisect_left(group, self._places[name])]
+            self.states[before[1]] -= 1
+
+    def _take_in(self) -> None:
+        """Give the accounts that have come their places among the others: all at once, because each moves many."""
+        new, self._new = self._new, {}
+        self._order({*self._ordered, *new})
+        self._groups = {}
+        for name, (severity, _) in self._found.items():
+            self._groups.setdefault(severity, []).append(self._places[name])
+        for group in self._groups.values():
+            group.sort()
+        for name in new:
+            self.update(name)
+
     def first(self, count: int) -> list[tuple[str, AccountStatus]]:
         """Return the first accounts, at most so many, and where each is."""
+        if self._new:
+            self._take_in()
         names = (self._ordered[place] for group in sorted(self._groups) for place in self._groups[group])
         return [(name, self.status(name)) for name in islice(names, count)]

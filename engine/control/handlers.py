@@ -5,14 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 import structlog
 from attrs import define, field
 
 from engine.console.format import moment
-from engine.control.protocol import CommandOutcome
+from engine.control.protocol import CommandOutcome, RefusalReason, refuse
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
@@ -26,6 +26,13 @@ FLUSH_TIMEOUT: Final = 10.0
 """Seconds that a pause has to reach the disk."""
 
 log = structlog.get_logger("holdfast.control")
+
+
+class Reload(Protocol):
+    """Has the engine read its config again."""
+
+    async def __call__(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Apply it, or only say what that would do; return the answer."""
 
 
 @define(eq=False)
@@ -55,6 +62,8 @@ class ControlHandlers:
     """Called when another process has changed the jobs in the file."""
     database_seen: Callable[[], Awaitable[None]] | None = None
     """Returns when the engine has compared its database with the file that others find under its name."""
+    reload_config: Reload | None = None
+    """Reads the config again and applies it; returns the answer."""
     since: float = field(factory=time.time)
     """When this engine started (Unix seconds)."""
     _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
@@ -86,6 +95,12 @@ class ControlHandlers:
             with anyio.move_on_after(LOOK_TIMEOUT):
                 await self.database_seen()
 
+    async def reload(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Apply the config as it is now, or only say what that would do; return the answer."""
+        if self.reload_config is None:
+            return refuse(RefusalReason.REFUSED, "this engine cannot read its config again; stop it and start it anew")
+        return await self.reload_config(config, dry_run=dry_run)
+
     async def pause(self, account: str) -> CommandOutcome:
         """End the account's life, and begin another only when the account is resumed; durable when this returns."""
         async with self._locks[account]:
@@ -97,7 +112,8 @@ class ControlHandlers:
         async with self._locks[account]:
             if account in self._held:
                 return CommandOutcome(account, False, f"another login of {account} is under way; end that first")
-            was_paused = self.fleet.runners[account].snapshot.paused
+            runner = self.fleet.runners.get(account)
+            was_paused = runner is not None and runner.snapshot.paused
             outcome = await self._pause(account)
             if outcome.done and not was_paused:
                 self._held.add(account)
@@ -110,9 +126,9 @@ class ControlHandlers:
             await self.resume(account)
 
     async def _pause(self, account: str) -> CommandOutcome:
-        runner = self.fleet.runners[account]
         if (refusal := self._refusal(account)) is not None:
             return refusal
+        runner = self.fleet.runners[account]
         was_paused = runner.snapshot.paused
         if not was_paused:
             await runner.post(StopRequested(reason="a person pauses it", paused=True))
@@ -147,9 +163,9 @@ class ControlHandlers:
     async def retry(self, account: str) -> CommandOutcome:
         """Request an attempt now; a command cannot shorten a flood wait."""
         async with self._locks[account]:
-            runner = self.fleet.runners[account]
             if (refusal := self._refusal(account)) is not None:
                 return refusal
+            runner = self.fleet.runners[account]
             if runner.snapshot.paused:
                 return CommandOutcome(account, False, f"{account} is paused; resume it to go on")
             before = runner.snapshot
@@ -160,7 +176,9 @@ class ControlHandlers:
 
     def _refusal(self, account: str) -> CommandOutcome | None:
         """Return why the account can carry out no command now; None if it can."""
-        runner = self.fleet.runners[account]
+        runner = self.fleet.runners.get(account)
+        if runner is None:
+            return CommandOutcome(account, False, f"{account} is in the config no more, and was removed meanwhile")
         if self.fleet.stopping:
             return CommandOutcome(account, False, f"{account} is being stopped, with the whole engine")
         if runner.ended.is_set() and not runner.snapshot.paused:
@@ -212,7 +230,7 @@ def _describe_retry(account: str, before: Snapshot, step: Step | None) -> Comman
     if target is State.HEALTHY:
         return CommandOutcome(account, True, f"{account} is healthy; it is asked for a sign of life now")
     if before.action is Action.MEND_CONFIG:
-        advice = "the config is read only at the start, so if you have changed it, restart the engine"
+        advice = "if you have changed it, have it read: reload"
         return CommandOutcome(account, True, f"{account} is tried again with the config as it was; {advice}")
     if source is target:
         return CommandOutcome(account, True, f"{account} is connecting already")

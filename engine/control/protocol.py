@@ -1,6 +1,8 @@
 """The protocol between a command and a running engine: a request is a line of JSON, and so is its answer.
 
-``{"do": "pause", "account": "News *"}`` is answered by ``{"ok": true, "accounts": [{"account", "done", "said"}]}``.
+``{"do": "pause", "account": "News *"}`` is answered by ``{"ok": true, "accounts": [{"account", "done", "said"}]}``,
+``{"do": "reload", "config": "/etc/holdfast.yaml", "dry_run": true}`` by ``{"ok": true, "applied", "difference",
+"lines"}``.
 A request that the engine refuses is answered by ``{"ok": false, "kind", "error"}``.
 """
 
@@ -12,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import frozen
 
 MAX_REQUEST_BYTES: Final = 4096
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
@@ -23,7 +25,7 @@ MAX_ADDRESS_BYTES: Final = 100
 
 
 class Verb(StrEnum):
-    """The commands; all but ``info`` and ``jobs`` need an account."""
+    """The commands; ``pause``, ``hold``, ``resume`` and ``retry`` need an account."""
 
     INFO = "info"
     JOBS = "jobs"
@@ -33,6 +35,8 @@ class Verb(StrEnum):
     """Pause until the connection that asks for it is closed, as it is when its process ends, however it does."""
     RESUME = "resume"
     RETRY = "retry"
+    RELOAD = "reload"
+    """Read the config again, and apply it unless it is a dry run."""
 
 
 WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS)
@@ -45,14 +49,21 @@ class RefusalReason(StrEnum):
     UNKNOWN_ACCOUNT = "unknown_account"
     BUSY = "busy"
     FAILED = "failed"
+    BAD_CONFIG = "bad_config"
+    """The config, or a module in it, cannot be used; nothing was applied."""
+    REFUSED = "refused"
+    """What is asked for cannot be done while the engine runs; nothing of it was."""
 
 
 @frozen
 class Request:
-    """One command. ``account`` is a name or a pattern of names."""
+    """One command. ``account`` is a name or a pattern of names; ``config`` and ``dry_run`` are those of a reload."""
 
     do: Verb
     account: str = ""
+    config: str = ""
+    """The absolute path of the config that the command was given."""
+    dry_run: bool = False
 
 
 @frozen
@@ -77,6 +88,8 @@ def parse_request(line: bytes) -> Request:
     if not isinstance(values, dict) or values.get("do") not in tuple(Verb):
         raise BadRequest(f"a request is a JSON object whose 'do' is one of {', '.join(Verb)}")
     verb = Verb(values["do"])
+    if verb is Verb.RELOAD:
+        return _parse_reload(values)
     alone = verb in WITHOUT_ACCOUNT
     if values.keys() - {"do"} != (set() if alone else {"account"}):
         raise BadRequest(f"'{verb}' takes {'nothing else' if alone else 'an account, and nothing else'}")
@@ -86,9 +99,23 @@ def parse_request(line: bytes) -> Request:
     return Request(verb, account)
 
 
+def _parse_reload(values: dict[str, Any]) -> Request:
+    """Return a request for a reload. Raises ``BadRequest``."""
+    config, dry_run = values.get("config"), values.get("dry_run")
+    fits = isinstance(config, str) and "\0" not in config and isinstance(dry_run, bool)
+    if values.keys() != {"do", "config", "dry_run"} or not fits:
+        raise BadRequest("'reload' takes 'config', the path of a config, and 'dry_run', true or false")
+    return Request(Verb.RELOAD, config=str(config), dry_run=bool(dry_run))
+
+
 def encode_request(request: Request) -> bytes:
     """Return a request as a line."""
-    return encode_line({"do": request.do} if request.do in WITHOUT_ACCOUNT else asdict(request))
+    values: dict[str, Any] = {"do": request.do}
+    if request.do is Verb.RELOAD:
+        values |= {"config": request.config, "dry_run": request.dry_run}
+    elif request.do not in WITHOUT_ACCOUNT:
+        values["account"] = request.account
+    return encode_line(values)
 
 
 def encode_line(values: dict[str, Any]) -> bytes:

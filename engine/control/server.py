@@ -80,6 +80,9 @@ class Commands(Protocol):
     async def retry(self, account: str) -> CommandOutcome:
         """Request an attempt now."""
 
+    async def reload(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Apply the config as it is now, or only say what that would do; return the answer."""
+
 
 @define(eq=False)
 class ControlServer:
@@ -239,6 +242,8 @@ class ControlServer:
         if request.do is Verb.JOBS:
             self.commands.jobs_changed()
             return {"ok": True}
+        if request.do is Verb.RELOAD:
+            return await self.commands.reload(request.config, dry_run=request.dry_run)
         accounts = matching(self.commands.names, request.account)
         if not accounts:
             hint = nearest(request.account, self.commands.names)

@@ -56,6 +56,12 @@ class ConnectLimiter:
         self._turns.end_outage(anyio.current_time())
         self._give_turns()
 
+    def change(self, at_once: int, stagger: float | AutoStagger) -> None:
+        """Go by another limit and another stagger from the next turn on; attempts under way continue."""
+        self.at_once = self._turns.at_once = at_once
+        self.stagger = self._turns.stagger = stagger
+        self._give_turns()
+
     async def _enter(self) -> bool:
         """Wait for a turn; return whether it is a canary's."""
         waiter: _Waiter = asyncio.get_running_loop().create_future()

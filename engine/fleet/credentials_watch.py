@@ -53,6 +53,10 @@ class CredentialsWatch:
     """For each account the stamp of its file, and the fingerprint of the key that the file had then."""
     _reads: anyio.CapacityLimiter = field(factory=lambda: anyio.CapacityLimiter(MAX_READS_AT_ONCE), init=False)
 
+    def forget(self, account: str) -> None:
+        """Forget an account that the fleet has no more."""
+        self._known.pop(account, None)
+
     async def run(self) -> None:
         """Check all accounts again and again until cancelled."""
         while True:

@@ -52,6 +52,14 @@ class NetworkProbe:
         """Note whether an account waits for the network, and whether its route works."""
         self._plan.observe(account, step, anyio.current_time())
 
+    def forget(self, account: str) -> None:
+        """Forget an account that the fleet has no more."""
+        self._plan.forget(account)
+
+    def use_refused(self, schedule: Backoff) -> None:
+        """Wait by another schedule after the next probe that is refused."""
+        self.refused = self._plan.refused = schedule
+
     async def run(self) -> None:
         """Probe for as long as accounts wait, until cancelled."""
         limit = anyio.CapacityLimiter(MAX_PROBES_AT_ONCE)

@@ -102,6 +102,13 @@ class OutageDetector:
         """Whether the next sign of life of any account changes something."""
         return self.suspected or bool(self._together)
 
+    def forget(self, account: str) -> None:
+        """Forget an account that the fleet has no more."""
+        for group in (self._in_play, self._healthy, self._notified):
+            group.discard(account)
+        self._together.pop(account, None)
+        self._lost.pop(account, None)
+
     def clock_jumped(self, event: ClockJumped) -> None:
         """Move what is remembered with a clock that was set."""
         self._since += event.shift
@@ -116,10 +123,7 @@ class OutageDetector:
     def _sort(self, account: str, snapshot: Snapshot) -> None:
         """Update the sets of accounts that are in play, healthy, and without network."""
         if snapshot.state in NOT_IN_PLAY or snapshot.parked:
-            for group in (self._in_play, self._healthy, self._notified):
-                group.discard(account)
-            self._together.pop(account, None)
-            self._lost.pop(account, None)
+            self.forget(account)
             return
         self._in_play.add(account)
         if snapshot.state is State.HEALTHY:

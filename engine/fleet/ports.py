@@ -94,6 +94,9 @@ class Journal(Protocol):
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Record where a life begins."""
 
+    def use_policy(self, account: str, policy: Policy) -> None:
+        """Note that another policy decides from now on, in the same life."""
+
     async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
         """Record a decision and the snapshot that it led to."""
 

@@ -138,6 +138,12 @@ class ProbePlan:
         """Note that accounts know otherwise that their datacenter answers."""
         self._notified.update(accounts)
 
+    def forget(self, account: str) -> None:
+        """Forget an account that the fleet has no more."""
+        self._notified.discard(account)
+        if account in self._routes:
+            self._remove(account)
+
     def regroup(self, route: Hashable, now: float) -> None:
         """Move the accounts away whose route is another by now: with several proxies, it changes."""
         for account in sorted(self.waiting.get(route, ())):

@@ -50,10 +50,16 @@ class RefusedConfig:
             await upcoming.wait()
 
     async def _notify(self, name: str, refusal: ConfigRefused) -> None:
-        if self.fleet.runners[name].snapshot.state in NOT_IN_USE:
-            return  # it was refused itself meanwhile
+        runner = self.fleet.runners.get(name)
+        if runner is None or runner.snapshot.state in NOT_IN_USE:
+            return  # it was removed, or refused itself, meanwhile
         with anyio.move_on_after(POST_TIMEOUT):
-            await self.fleet.runners[name].post(refusal)
+            await runner.post(refusal)
+
+    def lift(self) -> None:
+        """Take the refusal for over: the setting is another now."""
+        self._in_force = None
+        self._pending.clear()
 
     def _observe(self, account: str, step: Step) -> None:
         record = step.record

@@ -105,6 +105,14 @@ class Runner:
         """Put an event into the mailbox without waiting; return False if there is no room."""
         return self._mailbox.offer(event)
 
+    def use_policy(self, policy: Policy) -> None:
+        """Decide by another policy from now on; what waits already keeps the time until which it waits."""
+        if policy == self.policy:
+            return
+        if self.snapshot.life and not self.ended.is_set():
+            self.journal.use_policy(self.account, policy)
+        self.policy = policy
+
     def rest(self) -> None:
         """Begin no life: the account stays where it was left, and takes no events."""
         self.snapshot = self.restored or self.snapshot

@@ -12,7 +12,8 @@ from engine.console.account_status import AccountStatus
 from engine.fleet.ports import Observer
 from engine.fleet.runner import Runner
 from engine.fleet.watchers import describe, is_bug
-from states import Event, Snapshot, State, Step
+from engine.wakeup import Flag
+from states import Event, Policy, Snapshot, State, Step
 from states.events import StopRequested
 
 RESTART_DELAY = 10.0
@@ -25,6 +26,16 @@ STOP_MARGIN = 5.0
 """Seconds beyond the grace after which accounts that have not ended are abandoned."""
 
 log = structlog.get_logger("holdfast.fleet")
+
+
+@define(eq=False)
+class _Lives:
+    """The lives of one account, one after another, until it is removed."""
+
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
+    over: bool = field(default=False, init=False)
+    """Whether no other begins."""
+    ended: Flag = field(factory=Flag, init=False)
 
 
 @define(eq=False, repr=False)
@@ -44,9 +55,12 @@ class Supervisor:
     at_stop: Mapping[str, AccountStatus] = field(factory=dict, init=False)
     """Where each account was when the stop began."""
     stopping: bool = field(default=False, init=False)
+    removed: list[Callable[[str], None]] = field(factory=list, init=False)
+    """Called with the name of an account that the fleet has no more."""
     life_failed: Callable[[str, int], Awaitable[None]] | None = field(default=None, init=False)
     """Called with an account and the number of its life when an error of the engine has ended that life."""
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
+    _lives: dict[str, "_Lives"] = field(factory=dict, init=False)
     _fleet: TaskGroup | None = field(default=None, init=False)
     _told: dict[Observer, float] = field(factory=dict, init=False)
     """When the failure of an observer was last told, by the loop's clock."""
@@ -94,7 +108,7 @@ class Supervisor:
         async with anyio.create_task_group() as fleet:
             self._fleet = fleet
             for name in self.runners:
-                fleet.start_soon(self._keep_alive, name, name=name)
+                self._begin(fleet, name)
             await self.stop.wait()
             self.stopping, self.at_stop = True, self.statuses
             with anyio.move_on_after(self.grace + STOP_MARGIN):
@@ -111,7 +125,37 @@ class Supervisor:
         self.runners[runner.account] = runner
         self._changed(runner.account)
         if self._fleet is not None and not self.stopping:
-            self._fleet.start_soon(self._keep_alive, runner.account, name=runner.account)
+            self._begin(self._fleet, runner.account)
+
+    async def remove(self, name: str, reason: str) -> bool:
+        """Close an account's connection in order, within the grace, and have the account no more.
+
+        Returns whether it closed in time; otherwise its life is cancelled. Where it was is stored, as at every end of a
+        life. Raises ``KeyError`` for an account that the fleet does not have.
+        """
+        runner, lives = self.runners[name], self._lives.get(name)
+        if lives is not None:
+            lives.over = True
+        with anyio.move_on_after(self.grace + STOP_MARGIN):
+            if not runner.ended.is_set():
+                await runner.post(StopRequested(reason=reason))
+                await runner.ended.wait()
+        orderly = runner.ended.is_set()
+        if lives is not None:
+            lives.scope.cancel()
+            await lives.ended.wait()
+        if self.runners.get(name) is runner:
+            del self.runners[name]
+        self._lives.pop(name, None)
+        for tell in self.removed:
+            tell(name)
+        return orderly
+
+    def use_policy(self, policy: Policy) -> None:
+        """Let all accounts decide by this policy from now on, each in the life that it lives."""
+        self.grace = policy.shutting_down.grace
+        for runner in self.runners.values():
+            runner.use_policy(policy)
 
     def resume(self, name: str) -> bool:
         """Let a resting account begin its next life; return False if it is not resting."""
@@ -121,11 +165,24 @@ class Supervisor:
         resumed.set()
         return True
 
+    def _begin(self, fleet: TaskGroup, name: str) -> None:
+        """Begin the lives of an account."""
+        self._lives[name] = _Lives()
+        fleet.start_soon(self._live_on, name, self._lives[name], name=name)
+
+    async def _live_on(self, name: str, lives: "_Lives") -> None:
+        """Live an account's lives until the last is over, or the account is removed."""
+        try:
+            with lives.scope:
+                await self._keep_alive(name, lives)
+        finally:
+            lives.ended.set()
+
     async def _end(self, runner: Runner) -> None:
         await runner.post(StopRequested(reason="the engine stops"))
         await runner.ended.wait()
 
-    async def _keep_alive(self, name: str) -> None:
+    async def _keep_alive(self, name: str, lives: "_Lives") -> None:
         """Keep an account alive: a life that a bug in the engine ended is followed by another."""
         runner = self.runners[name]
         runner.observer = partial(self._observe, runner.observer)
@@ -136,7 +193,7 @@ class Supervisor:
             return
         while True:
             await (self._rest(name) if self.runners[name].snapshot.paused else self._recover())
-            if self.stopping:
+            if self.stopping or lives.over:
                 return
             before = self.runners[name]
             runner = self.runners[name] = evolve(before, restored=before.snapshot)

@@ -119,6 +119,13 @@ class IncidentWatch:
             self._seen[account] = found
             self._tell(_made_safe(found))
 
+    def use_policy(self, policy: IncidentPolicy) -> None:
+        """Decide by another policy from now on."""
+        if policy != self.policy:
+            self.policy = policy
+            self.book = evolve(self.book, due=self.clock.now())  # what time decides is decided anew
+            self._tell(Elapsed())
+
     def forget(self, account: str) -> None:
         """Let an account that was removed leave all incidents."""
         self._seen.pop(account, None)

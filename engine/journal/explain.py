@@ -65,12 +65,13 @@ def explain(
     if snapshot is not None and life is not None:
         try:
             event = event_of(entry)
-            made = redo(snapshot, entry, event, life.policy)
+            policy = entry.policy or life.policy
+            made = redo(snapshot, entry, event, policy)
         except UnreadableEvent as exc:
             doubt = str(exc)
         else:
-            asked = ask_guards(Moment(snapshot, event, entry.at, life.policy))
-            arithmetic = arithmetic_of(entry, event, made.snapshot, life.policy)
+            asked = ask_guards(Moment(snapshot, event, entry.at, policy))
+            arithmetic = arithmetic_of(entry, event, made.snapshot, policy)
             wrong = differences(made.record, entry)
             if wrong:
                 doubt = f"the rules of this version decide otherwise here ({', '.join(wrong)}); 'log replay' says how"
@@ -99,7 +100,7 @@ def _reconstructed(
         if record.seq >= entry.seq:
             break
         try:
-            made = redo(snapshot, record, event_of(record), life.policy)
+            made = redo(snapshot, record, event_of(record), record.policy or life.policy)
         except UnreadableEvent as exc:
             return None, f"{exc}, so what the guards saw is unknown"
         if made.record.rule != record.rule or made.record.target != record.target:

@@ -1,6 +1,7 @@
 """Replay: every record of the journal goes through ``step`` again, and must come out as it was written.
 
-The replay goes life by life. A life begins at its starting snapshot or, when retention has deleted its first records,
+The replay goes life by life, by the policy with which a life began, or the one that a record names: a reload can change
+it under a life. A life begins at its starting snapshot or, when retention has deleted its first records,
 where it was after them. Time and random draws are the recorded ones. Routine events are not in the journal. They change
 only ``last_success`` and ``proved_at``, on which no rule depends: these two are not compared, nor is ``offline``, which
 is derived from them.
@@ -165,7 +166,8 @@ class Replay:
             return Difference(seq=entry.seq, account=entry.account, field="life", journal=entry.life, replay=due)
         try:
             event = self.event_of(entry)
-            made = redo(walk.snapshot, entry, event, life.policy)
+            policy = entry.policy or life.policy
+            made = redo(walk.snapshot, entry, event, policy)
         except UnreadableEvent as exc:
             return Difference(
                 seq=entry.seq, account=entry.account, field="payload", journal=entry.payload, replay=str(exc)
@@ -173,7 +175,7 @@ class Replay:
         for name in differences(made.record, entry):
             there, due = getattr(entry, name), getattr(made.record, name)
             return Difference(seq=entry.seq, account=entry.account, field=name, journal=there, replay=due)
-        if self.monitored and (found := _ask_monitor(walk, entry, event, made, life.policy)) is not None:
+        if self.monitored and (found := _ask_monitor(walk, entry, event, made, policy)) is not None:
             return found
         self._records += 1
         walk.snapshot = made.snapshot
@@ -266,6 +268,7 @@ def _ask_monitor(walk: _Walk, entry: Entry, event: Event, made: Step, policy: Po
         assert walk.snapshot is not None, "what is skipped is not asked about"
         begins = LawMonitor.of_life if walk.from_start else LawMonitor.in_life
         walk.monitor = begins(walk.snapshot, policy)
+    walk.monitor.policy = policy
     if (breach := walk.monitor.take(event, made)) is None:
         return None
     return Difference(

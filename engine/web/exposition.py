@@ -49,6 +49,8 @@ class EnginePicture:
     turns_waiting: int
     probes: int
     outage: bool
+    incidents: Mapping[tuple[str, str], int]
+    """How many incidents are open, by kind and severity."""
     jobs: Mapping[str, Mapping[str, int]]
     """How many jobs there are, by kind and state."""
     queue_age: float | None
@@ -131,6 +133,7 @@ class PictureCollector(Collector):
         yield _gauge("accounts_waiting_for_turn", "Accounts that wait for a turn to connect", at.turns_waiting)
         yield CounterMetricFamily("holdfast_network_probes", "Looks of the network probe", at.probes)
         yield _gauge("outage_suspected", "Whether many accounts lost the network together", at.outage)
+        yield _gauges("incidents", "Open incidents by kind and severity", ("kind", "severity"), at.incidents.items())
         jobs = (((kind, state), count) for kind, of in _few(at.jobs).items() for state, count in of.items())
         yield _gauges("jobs", "Jobs by kind and state", ("kind", "state"), jobs)
         if at.queue_age is not None:

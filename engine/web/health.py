@@ -140,7 +140,8 @@ class HealthReports:
     measure: Callable[[], Vitals]
     count: Callable[[], Mapping[str, int]]
     """Returns how many accounts are in each state."""
-    needed: float
+    needed: Callable[[], float]
+    """Returns the share of the accounts that must be healthy, from 0 to 1."""
     stopping: Callable[[], bool]
     _counted: Mapping[str, int] = field(factory=dict, init=False)
     _counted_at: float = field(default=float("-inf"), init=False)
@@ -158,7 +159,7 @@ class HealthReports:
         now = anyio.current_time()
         if now - self._counted_at > MEMORY_SECONDS:
             self._counted, self._counted_at = self.count(), now
-        return Readiness(counts=self._counted, needed=self.needed, stopping=self.stopping())
+        return Readiness(counts=self._counted, needed=self.needed(), stopping=self.stopping())
 
     def live(self) -> dict[str, Any]:
         """Return the body of ``/healthz``."""

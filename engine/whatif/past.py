@@ -99,6 +99,8 @@ class PastBuilder:
             return
         if entry.life != walk.life:
             self._begin(walk, entry)
+        if entry.policy is not None:
+            walk.policy = entry.policy
         if event_class is ClockJumped:
             self._jump(walk, entry)
         if not walk.over and entry.source is not walk.state:

@@ -16,6 +16,8 @@ class AccountSlot:
     client: object | None = None
     rests_until: float = -math.inf
     """When it may begin jobs again, by the loop's clock."""
+    leaves: bool = field(default=False, init=False)
+    """Whether it is in the config no more; it is forgotten when none of its jobs runs."""
     runs: list[Run] = field(factory=list, init=False)
 
     def has_paid(self, job: Job) -> bool:

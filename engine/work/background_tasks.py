@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,9 @@ RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0)
 """How long the second, third, … start waits."""
 REST_SECONDS = 1.0
 """How long a function that lost its connection waits, unless its account has another client by then."""
+
+FOLLOW_SECONDS = 0.1
+"""How often one that follows another looks whether that has ended."""
 
 Work = Callable[[Any], Awaitable[None]]
 
@@ -47,6 +50,10 @@ class BackgroundTask:
     """When it last started, by the loop's clock."""
     again_at: float = field(default=-math.inf, init=False)
     """When it may start again, by the loop's clock."""
+    retired: bool = field(default=False, init=False)
+    """Whether it ends for good: its account has left, or its code is another now."""
+    follows: "tuple[BackgroundTask, ...]" = ()
+    """Those that end before this one begins."""
     given_up: bool = field(default=False, init=False)
     """Whether it is never started again: it fails too often, or does not end."""
 
@@ -92,6 +99,29 @@ class BackgroundTasks:
         self.tasks.append(background)
         self._of.setdefault(account, []).append(background)
         self._changed[background] = None
+
+    def use(self, wanted: Mapping[str, Sequence[Work]]) -> None:
+        """Run these functions from now on, by account; one that runs goes on if it is among them.
+
+        What is not among them is cancelled, and what is new for its account begins when that has ended.
+        """
+        for account in dict.fromkeys((*self._of, *wanted)):
+            before, functions = self._of.get(account, []), list(wanted.get(account, ()))
+            kept = [each for each in before if each.function in functions]
+            retired = tuple(each for each in before if each not in kept)
+            for each in retired:
+                each.retired = True
+                self._changed[each] = None
+            self._of[account] = kept
+            for function in functions:
+                if not any(each.function == function for each in kept):
+                    background = BackgroundTask(account, function, follows=retired)
+                    self.tasks.append(background)
+                    self._of[account].append(background)
+                    self._changed[background] = None
+            if not self._of[account]:
+                del self._of[account]
+        self._wakeup.set()
 
     def account_changed(self, name: str) -> None:
         """Check an account again: it may have another client, or none."""
@@ -142,15 +172,24 @@ class BackgroundTasks:
     def _advance(self, background: BackgroundTask, now: float) -> float:
         """Start or end one as its account's client demands; return when to check it again, by the loop's clock."""
         client, owned = self.client_of(background.account), background.owned
+        if background.retired:
+            client = None
         if owned is not None:
             if client is not background.client:
                 owned.cancel()
             if not background.given_up and now >= owned.grace_ends and not owned.cancel():
                 self._give_up(background)
             return math.inf if background.given_up else owned.grace_ends
+        if background.retired:
+            if background in self.tasks:
+                self.tasks.remove(background)
+            return math.inf
         if client is None or background.given_up:
             background.client = None
             return math.inf
+        if any(each.owned is not None and not each.given_up for each in background.follows):
+            return now + FOLLOW_SECONDS
+        background.follows = ()
         if client is background.client and background.failure is None:  # it returned by itself with this client
             return math.inf
         if now < background.again_at and client is background.client:

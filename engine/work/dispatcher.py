@@ -12,7 +12,8 @@ wait: the dispatcher has a few of each queue in memory, and reads more when thes
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 import anyio
 import structlog
@@ -57,6 +58,8 @@ RETRY_SECONDS = 5.0
 """How long the dispatcher waits after an error, of the file or of its own."""
 REREAD_SECONDS = 30.0
 """How often the file is read for jobs that were added without a word to the engine."""
+IDLE_PAUSE = 0.02
+"""Seconds between two looks whether accounts that leave have no jobs any more."""
 NOT_HEALTHY = "the connection is not healthy"
 MIN_WAIT_SECONDS = 0.001
 """The shortest wait: the two clocks round differently, and the loop must not spin until they agree."""
@@ -107,6 +110,8 @@ class Dispatcher:
     """When the present round began; inf while it sleeps."""
     _told_at: float = field(default=-math.inf, init=False)
     """When it last said why it waits."""
+    _outgoing: Counter[str] = field(factory=Counter, init=False)
+    """How many jobs of a kind still run with the code that the kind had before."""
     _jumped: bool = field(default=False, init=False)
     """Whether the clock jumped since the last round, and by how much it was set."""
     _shift: float = field(default=0.0, init=False)
@@ -134,6 +139,45 @@ class Dispatcher:
             self._wakeup.set()
             # Soon, when the decision that changed the account is also performed. The next round may wait for the file.
             asyncio.get_running_loop().call_soon(self._update_client, slot)
+
+    def use(self, accounts: Collection[str], kinds: JobKinds, policy: WorkPolicy) -> None:
+        """Go by these accounts, kinds and rules from now on.
+
+        Jobs that run end as they began. Of a kind with other code, none begins before those with the code of before
+        have ended. An account that is left out must have no client any more; its jobs wait for its return.
+        """
+        self.accounts, self.kinds, self.policy = accounts, kinds, policy
+        self._queues.kinds, self._pace.policy = kinds, policy
+        for name in accounts:
+            self._slots.setdefault(name, AccountSlot(name))
+        wanted = set(accounts)
+        for slot in [slot for name, slot in self._slots.items() if name not in wanted]:
+            slot.leaves = True
+            self._update_client(slot)
+            self._drop_if_idle(slot)
+        for name in accounts:
+            self._slots[name].leaves = False
+        self._outgoing = Counter(run.job.kind for run in self._runs if self._has_other_code(run))
+        self._all_changed()
+        self.jobs_changed()
+
+    async def idle(self, accounts: Collection[str]) -> None:
+        """Return when no job runs with these accounts, and all that did is stored; those that do not end are left."""
+        wanted = set(accounts)
+        while any(run.account in wanted for run in self._runs):
+            self._wakeup.set()
+            await anyio.sleep(IDLE_PAUSE)
+        await self.store.flush()
+
+    def _has_other_code(self, run: Run) -> bool:
+        kind = self.kinds.get(run.job.kind)
+        return kind is not None and kind is not run.kind and kind != run.kind
+
+    def _drop_if_idle(self, slot: AccountSlot) -> None:
+        """Forget an account that has left, once none of its jobs runs."""
+        if slot.leaves and not slot.runs:
+            self._slots.pop(slot.name, None)
+            self._changed.pop(slot.name, None)
 
     def jobs_changed(self) -> None:
         """Read the file again: jobs were added, retried or cancelled."""
@@ -242,7 +286,9 @@ class Dispatcher:
             names, self._changed = self._changed, {}
             starved: dict[str, None] = {}
             for name in names:
-                slot = self._slots[name]
+                slot = self._slots.get(name)
+                if slot is None:  # it has left
+                    continue
                 self._update_client(slot)
                 if slot.client is not None and not await self._fill(slot):
                     starved[name] = None
@@ -334,7 +380,7 @@ class Dispatcher:
         now, best = self.clock.now(), None
         for queue in self._queues.of(slot.name):
             head = queue.head
-            if head is None and not queue.more:
+            if (head is None and not queue.more) or self._outgoing[queue.kind]:
                 continue
             paid = head is None or slot.has_paid(head)
             opening = self._pace.opening(queue.kind, slot.name, now, paid=paid)
@@ -374,11 +420,15 @@ class Dispatcher:
 
     def _free_place(self, run: Run) -> None:
         """Let another job begin in the place of this one."""
-        slot = self._slots[run.account]
-        if run in slot.runs:
+        slot = self._slots.get(run.account)
+        if slot is not None and run in slot.runs:
             slot.runs.remove(run)
             del self._runs[run]
             self._pace.ended(run.job.kind, run.account)
+            if self._outgoing[run.job.kind] and self._has_other_code(run):
+                self._outgoing[run.job.kind] -= 1
+                self._all_changed()
+            self._drop_if_idle(slot)
             self._changed[slot.name] = None
             if self.policy.of(run.job.kind).at_once is not None:
                 self._all_changed()
@@ -409,8 +459,8 @@ class Dispatcher:
         if isinstance(run.end, Flooded) and not run.end.alone:
             until = run.end.end(now)
             self._pace.hold(job.kind, run.account, until, until - now)
-        slot = self._slots[run.account]
-        if isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
+        slot = self._slots.get(run.account)
+        if slot is not None and isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS
         if job.state is JobState.QUEUED:
             self._queues.put_back(job)

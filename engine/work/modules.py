@@ -1,11 +1,13 @@
 """Imports the user's modules that a config names, and collects their declared functions."""
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +39,12 @@ class ModuleContents:
     kinds: list[JobKind] = field(factory=list)
     handlers: list[AccountFunction] = field(factory=list)
     background_tasks: list[AccountFunction] = field(factory=list)
+    sources: dict[str, tuple[str, str]] = field(factory=dict)
+    """The file of each module of the user's, by its name in ``sys.modules``, and the fingerprint of the code in it."""
+
+    def changed(self) -> list[str]:
+        """Return the names of the files that have other code by now, or none. Blocks."""
+        return sorted(Path(path).name for path, code in self.sources.values() if _fingerprint(path) != code)
 
 
 def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> ModuleContents:
@@ -47,8 +55,11 @@ def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> 
     """
     found = ModuleContents()
     homes: dict[str, tuple[str, Any]] = {}
+    known = set(sys.modules)
     for name, accounts in modules:
-        for function in _functions(_import(name, folder)):
+        module = _import(name, folder)
+        found.sources.update(_sources({module.__name__: module}))
+        for function in _functions(module):
             for declaration in declarations_of(function):
                 if not inspect.iscoroutinefunction(function):
                     raise BadModule(f"{name}: {function.__name__} must be async: async def {function.__name__}(…)")
@@ -62,7 +73,53 @@ def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> 
                         found.handlers.append(AccountFunction(function, tuple(accounts), event))
                     case BackgroundTaskDeclaration():
                         found.background_tasks.append(AccountFunction(function, tuple(accounts)))
+    beside = {name: module for name, module in list(sys.modules.items()) if name not in known}
+    found.sources.update(
+        {name: source for name, source in _sources(beside).items() if _is_in(source[0], folder.resolve())}
+    )
     return found
+
+
+@contextmanager
+def imported_anew(loaded: ModuleContents, *, trial: bool = False) -> Iterator[None]:
+    """Let ``load_modules`` in the block import again what was loaded before, and what these modules brought with them.
+
+    If the block fails, or is a ``trial``, all is as it was afterwards: what is imported next is the code from before.
+    """
+    before: dict[str, ModuleType] = {}
+    for path, _ in loaded.sources.values():
+        for each, module in list(sys.modules.items()):
+            if getattr(module, "__file__", None) == path:  # another module may have the same name
+                before[each] = sys.modules.pop(each)
+        with suppress(OSError, NotImplementedError):  # compiled within the second of the change, it would be taken
+            Path(importlib.util.cache_from_source(path)).unlink()
+    importlib.invalidate_caches()
+    try:
+        yield
+    except BaseException:
+        sys.modules.update(before)
+        raise
+    if trial:
+        sys.modules.update(before)
+
+
+def _sources(modules: Mapping[str, ModuleType]) -> dict[str, tuple[str, str]]:
+    """Return the files of modules, and the fingerprints of their code."""
+    paths = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+    return {name: (path, _fingerprint(path)) for name, path in paths.items() if path and path.endswith(".py")}
+
+
+def _fingerprint(path: str) -> str:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _is_in(path: str, folder: Path) -> bool:
+    """Return whether a file is the user's own: beside the config, and not installed there."""
+    found = Path(path).resolve()
+    return found.is_relative_to(folder) and "site-packages" not in found.parts
 
 
 def _kind(module: str, name: str, function: Function, data: Any) -> JobKind:

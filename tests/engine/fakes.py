@@ -183,6 +183,9 @@ class MemoryJournal:
         """Keep where a life begins."""
         self.lives.append((account, snapshot))
 
+    def use_policy(self, account: str, policy: Policy) -> None:
+        """Nothing to do."""
+
     async def write(self, account: str, record: Record, snapshot: Snapshot) -> None:
         """Keep a decision."""
         self.records.append((account, record))

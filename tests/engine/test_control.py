@@ -135,7 +135,7 @@ async def test_an_account_that_the_engine_does_not_know_yet(harness: EngineHarne
             code, printed = await told(harness, "pause", "Newcomer")
             assert await harness.finish(engine, signal.SIGINT) == 0
     assert code == 2
-    assert "restart the engine" in printed
+    assert "reload" in printed
 
 
 async def test_a_data_directory_with_a_long_name(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ async def test_a_refused_api_id_is_one_alert_and_mending_it_helps(
             await harness.until(all_are("auth_failed", 3))
             code, printed = await told(harness, "retry", "Account 1")
             assert code == 0
-            assert "restart the engine" in printed
+            assert "reload" in printed
             await harness.until(lambda at: at.text.count("3 accounts are stopped") == 2)
             assert await harness.finish(engine, signal.SIGINT) == 0
         errors = [line for line in harness.text.splitlines() if " - ERROR - " in line]

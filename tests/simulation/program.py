@@ -6,7 +6,7 @@ What it hears and does, it tells the ledger, which is outside and remembers also
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from adapters.telegram import Datacenter, TelegramConnector
 from engine import BadJob, Engine, JobOver, StorageError
 from engine.app.job_registry import JobRegistry
 from engine.app.telegram import connectors_of
-from engine.config import Config
+from engine.config import AccountConfig, Config
 from engine.config.load import load
 from tests.simulation.evidence import (
     EngineLife,
@@ -287,6 +287,10 @@ class WorldConnectors:
         for datacenter in self.datacenters.values():
             datacenter.trust()
         yield connectors_of(self.config, dict(self.datacenters))
+
+    async def add(self, config: Config, accounts: Sequence[AccountConfig]) -> Mapping[str, TelegramConnector]:
+        """Add none: the datacenters of the world are made at its beginning."""
+        return {}
 
     async def run(self) -> None:
         """Wait until cancelled."""

@@ -48,7 +48,7 @@ def stored(path: Path, account: str | None = None) -> list[dict[str, object]]:
     """Return the stored records, without seq, account and life."""
     with closing(JournalReader.open(path)) as reader:
         entries = reader.entries(accounts=None if account is None else [account])
-        own = ("seq", "account", "life", "quiet")
+        own = ("seq", "account", "life", "quiet", "policy")
         return [attrs.asdict(e, recurse=False, filter=lambda field, _: field.name not in own) for e in entries]
 
 

@@ -24,13 +24,42 @@ async def test_a_hangup_ends_the_run_in_order(harness: EngineHarness) -> None:
     """Accounts are disconnected, all is stored, the exit code is 0, and the log says which signal came; two are one."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES)
-        async with harness.running() as process:
+        async with at_terminal(harness, "run", str(harness.config)) as terminal:
             await harness.until(all_are("healthy", 2))
-            assert await harness.finish(process, signal.SIGHUP, signal.SIGHUP, signal.SIGHUP) == 0
-    assert "Received signal 1 (SIGHUP: the terminal has closed). Initiating graceful shutdown" in harness.text
-    assert "Stopped" in harness.text
-    assert not COMPLAINTS.search(harness.text)
+            for _ in range(3):
+                terminal.process.send_signal(signal.SIGHUP)
+            assert await terminal.end() == 0
+    said = log_of(harness)
+    assert "Received signal 1 (SIGHUP: the terminal has closed). Initiating graceful shutdown" in said
+    assert "Stopped" in said
+    assert not COMPLAINTS.search(said)
     assert harness.states() == ["shutting_down"] * 2
+
+
+async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -> None:
+    """No terminal can close there: as for every service it means to read the config again, and the accounts go on."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES)
+        words = [sys.executable, "-m", "engine", "run", "config.yaml"]
+        async with await anyio.open_process(words, cwd=harness.directory, env=harness.environment, stdout=None,
+                                            stderr=None, start_new_session=True) as process:  # fmt: skip
+            try:
+                await harness.until(all_are("healthy", 2))
+                text = harness.config.read_text()
+                lines = [line for line in text.splitlines() if "name: Account 1," not in line]
+                harness.config.write_text("\n".join([*lines, "logging: {format: json}"]))
+                process.send_signal(signal.SIGHUP)
+                await harness.until(lambda it: "was read again" in log_of(it) or "config_reloaded" in log_of(it))
+                assert sorted(harness.states()) == ["healthy", "shutting_down"]
+                harness.config.write_text("accounts: []")
+                process.send_signal(signal.SIGHUP)
+                await harness.until(lambda it: "reload_refused" in log_of(it))
+                assert sorted(harness.states()) == ["healthy", "shutting_down"]
+                assert await harness.finish(process, signal.SIGTERM) == 0
+            finally:
+                if process.returncode is None:
+                    process.kill()
+    assert "Received SIGHUP. The config is read again" in log_of(harness)
 
 
 async def test_under_nohup_the_run_goes_on(harness: EngineHarness) -> None:

@@ -137,7 +137,7 @@ async def test_pauses_and_resumes_at_the_same_moment_are_met_in_turn() -> None:
     [
         (NetworkLost(), True, "A is tried again now"),
         (AuthRejected(), True, "A is tried again now"),
-        (ConfigRefused(setting="telegram.api_id"), True, "restart the engine"),
+        (ConfigRefused(setting="telegram.api_id"), True, "have it read: reload"),
         (FloodWait(seconds=600), False, "stands until"),
         (TransportFlood(), False, "stands until"),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.work.modules import BadModule, ModuleContents, load_modules
+from engine.work.modules import BadModule, ModuleContents, imported_anew, load_modules
 
 HEAD = "from attrs import frozen\nfrom engine.work.decorators import job_kind, on, while_healthy\n"
 Write = Callable[[str, str], str]
@@ -173,3 +173,41 @@ def test_two_functions_of_a_module_for_one_kind_are_a_mistake(tmp_path: Path, wr
     assert refused(tmp_path, "twice_work.py") == (
         "twice_work.py: the kind 'k' is in twice_work.py already; rename one of them"
     )
+
+
+def test_code_that_changed_is_noticed_and_imported_anew(tmp_path: Path, write: Write) -> None:
+    """A module and one that it imports are new, even within the same second; what is loaded stays as it is."""
+    write("helper_of_it.py", "WORD = 'old'\n")
+    text = "import helper_of_it\n@job_kind('say')\nasync def say(job, client): return helper_of_it.WORD\n"
+    write("says.py", text)
+    before = found(tmp_path, "says.py")
+    assert before.changed() == []
+    write("helper_of_it.py", "WORD = 'new'\n")
+    assert before.changed() == ["helper_of_it.py"]
+    with imported_anew(before):
+        after = found(tmp_path, "says.py")
+    assert after.kinds[0].function is not before.kinds[0].function
+    assert [each.kinds[0].function.__globals__["helper_of_it"].WORD for each in (before, after)] == ["old", "new"]
+    assert after.changed() == []
+
+
+def test_code_that_cannot_be_imported_leaves_the_one_before(tmp_path: Path, write: Write) -> None:
+    """What is said names the line, and an import afterwards still gets the code that works."""
+    write("breaks.py", "@job_kind('say')\nasync def say(job, client): ...\n")
+    before = found(tmp_path, "breaks.py")
+    write("breaks.py", "1 / 0\n")
+    with pytest.raises(BadModule, match="ZeroDivisionError"), imported_anew(before):
+        found(tmp_path, "breaks.py")
+    assert found(tmp_path, "breaks.py").kinds == before.kinds
+
+
+def test_a_module_that_has_the_name_of_another_takes_no_others_place(tmp_path: Path, write: Write) -> None:
+    """A file called like a module of Python is imported anew, and Python's own stays where it is."""
+    import json
+
+    write("json.py", "@job_kind('say')\nasync def say(job, client): ...\n")
+    before = found(tmp_path, "json.py")
+    with imported_anew(before):
+        assert sys.modules["json"] is json
+        assert found(tmp_path, "json.py").kinds[0].name == "say"
+    assert sys.modules["json"] is json

@@ -1,0 +1,287 @@
+"""The reload: a running engine reads its config again, and applies what is different. A composition root.
+
+All that can refuse is asked first: the config itself, what cannot change, the modules, the session files, the source of
+the connectors. Until then nothing has changed, and a refusal leaves all as it was. What follows is carried out to its
+end: accounts that leave, or that go on otherwise, are closed in order; their state is found for those that come; jobs,
+handlers and schedules follow. An account that did not change keeps its connection.
+"""
+
+from collections import deque
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+import anyio.to_thread
+import structlog
+from attrs import define, evolve, field, frozen
+
+from adapters.redaction import redacted
+from adapters.sandbox import SandboxError
+from adapters.session.owner import held_error, owner_of
+from adapters.sqlite import StorageError
+from adapters.system import raise_limit
+from adapters.telegram import TelegramConnector
+from adapters.telegram.engine_session import cached_fingerprint, read_fingerprint
+from engine.app.fleet_parts import FleetParts
+from engine.app.handlers import Handlers
+from engine.app.job_registry import JobRegistry
+from engine.app.restored import Restoration
+from engine.config import AccountConfig, Config, ConfigError, load
+from engine.config.difference import LIVE, ConfigDifference, difference
+from engine.config.difference_text import lines
+from engine.control.protocol import RefusalReason, refuse
+from engine.wakeup import Flag, Wakeup
+from engine.work.modules import BadModule
+from states import Snapshot
+
+if TYPE_CHECKING:
+    from engine.app.engine import Engine
+
+BEYOND_GRACE: Final = 30.0
+"""Seconds beyond the grace for which a command waits for its reload; it goes on after that, too."""
+RETRY_SECONDS: Final = 5.0
+"""How long the reload waits when the database cannot be used: the state of accounts that come is in it."""
+JOBS_TIMEOUT: Final = 20.0
+"""Seconds that the jobs of accounts that leave have to end."""
+LEAVES: Final = "the config has this account no more, or has it otherwise"
+
+log = structlog.get_logger("holdfast.engine")
+
+
+class ReloadRefused(Exception):
+    """Nothing was applied; the text has a sentence for each reason."""
+
+    def __init__(self, reason: RefusalReason, *sentences: str) -> None:
+        super().__init__("\n".join(sentences))
+        self.reason = reason
+
+
+@frozen(kw_only=True)
+class Plan:
+    """Another config, what is different in it, and what it takes to apply it."""
+
+    config: Config
+    found: ConfigDifference
+    registry: JobRegistry
+    coming: tuple[AccountConfig, ...]
+    """Accounts that begin a life: those that are added, and those that reconnect."""
+    leaving: tuple[str, ...]
+    """Accounts that are closed, by the names that they have now."""
+
+
+@define(eq=False)
+class _Request:
+    """A reload that was asked for, and what came of it."""
+
+    plan: Plan | None = field(default=None, init=False)
+    refused: ReloadRefused | None = field(default=None, init=False)
+    done: Flag = field(factory=Flag, init=False)
+
+
+@define(eq=False)
+class Reloader:
+    """Applies another config to a running engine, one reload after another."""
+
+    engine: "Engine"
+    parts: FleetParts
+    restoration: Restoration
+    handlers: Handlers
+    _requests: deque[_Request] = field(factory=deque, init=False)
+    _wakeup: Wakeup = field(factory=Wakeup, init=False)
+
+    def soon(self) -> _Request:
+        """Ask for a reload; the log says what came of it."""
+        if self._requests:  # one that has not begun yet reads the config later than now
+            return self._requests[-1]
+        request = _Request()
+        self._requests.append(request)
+        self._wakeup.notify()
+        return request
+
+    async def run(self) -> None:
+        """Carry out reloads until cancelled."""
+        while True:
+            upcoming = self._wakeup.upcoming
+            while self._requests:
+                request = self._requests.popleft()
+                try:
+                    request.plan = await self._reload()
+                except ReloadRefused as exc:
+                    request.refused = exc
+                    log.error("reload_refused", detail="; ".join(str(exc).splitlines()))
+                except BaseException:
+                    request.refused = ReloadRefused(RefusalReason.FAILED, "the reload failed; see the log")
+                    raise
+                finally:
+                    request.done.set()
+            await upcoming.wait()
+
+    async def answer(self, config: str, *, dry_run: bool) -> dict[str, Any]:
+        """Return the answer to a command that asks for a reload of the config at this path."""
+        mine = self.engine.config.path.absolute()
+        if not _is_same(Path(config), mine):
+            sentence = f"the running engine has another config, {mine}; reload that, or write your changes there"
+            return refuse(RefusalReason.REFUSED, sentence)
+        try:
+            if dry_run:
+                plan: Plan | None = await self._plan(trial=True)
+            else:
+                request = self.soon()
+                with anyio.move_on_after(self.engine.fleet.grace + BEYOND_GRACE):
+                    await request.done.wait()
+                if request.refused is not None:
+                    raise request.refused
+                plan = request.plan
+        except ReloadRefused as exc:
+            return refuse(exc.reason, str(exc))
+        if plan is None:
+            return refuse(RefusalReason.FAILED, "the reload is still under way; see the log for its end")
+        return {"ok": True, "applied": not dry_run, "difference": plan.found.as_json(), "lines": lines(plan.found)}
+
+    # --- what may refuse ---------------------------------------------------------------------------------------------
+
+    async def _plan(self, *, trial: bool = False) -> Plan:
+        """Read the config, and ask all that may refuse it; a ``trial`` is not applied. Raises ``ReloadRefused``."""
+        before, jobs = self.engine.config, self.engine.jobs
+        try:
+            config = await anyio.to_thread.run_sync(load, before.path)
+        except ConfigError as exc:
+            raise ReloadRefused(RefusalReason.BAD_CONFIG, *exc.sentences) from None
+        code = await anyio.to_thread.run_sync(jobs.registry.modules.changed)
+        compare = partial(difference, login_of=_login_of, code=code, live=LIVE | self.engine.appliers.keys())
+        found = await anyio.to_thread.run_sync(partial(compare, before, config))
+        if found.refused:
+            raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
+        if found.concerns("work") or code:
+            try:
+                read = partial(jobs.read_again, config, anew=bool(code), trial=trial)
+                registry = await anyio.to_thread.run_sync(read)
+            except BadModule as exc:
+                raise ReloadRefused(RefusalReason.BAD_CONFIG, redacted(str(exc))) from None
+        else:
+            registry = evolve(jobs.registry, config=config)
+        begin = {*found.added, *found.reconnecting}
+        coming = tuple(account for account in config.accounts if account.name in begin)
+        leaving = (*found.removed, *(each.former or each.name for each in found.changed if each.reconnects))
+        plan = Plan(config=config, found=found, registry=registry, coming=coming, leaving=leaving)
+        await anyio.to_thread.run_sync(_check_sessions, before, plan)
+        return plan
+
+    # --- what is done ------------------------------------------------------------------------------------------------
+
+    async def _reload(self) -> Plan:
+        """Read the config again and apply it; return what was applied. Raises ``ReloadRefused``."""
+        plan = await self._plan()
+        if self.engine.fleet.stopping:
+            raise ReloadRefused(RefusalReason.REFUSED, "the engine is being stopped; the next start reads the config")
+        if plan.found.is_empty:
+            self.engine.use_config(plan.config)
+            log.info("config_unchanged", config=str(plan.config.path))
+            return plan
+        try:
+            connectors = await self.engine.source.add(plan.config, plan.coming)
+        except SandboxError as exc:
+            raise ReloadRefused(RefusalReason.FAILED, str(exc)) from None
+        _raise_limit(plan)
+        await self._close(plan.leaving)
+        await self._apply(plan, connectors)
+        found = plan.found
+        log.info(
+            "config_reloaded",
+            config=str(plan.config.path),
+            added=len(found.added),
+            removed=len(found.removed),
+            renamed=len(found.renamed),
+            reconnecting=len(found.reconnecting),
+            kept=found.kept,
+            settings=len(found.settings),
+        )
+        return plan
+
+    async def _close(self, names: Collection[str]) -> None:
+        """Close accounts in order, side by side, and have them no more."""
+
+        async def remove(name: str) -> None:
+            life = self.engine.fleet.runners[name].snapshot.life
+            if not await self.engine.fleet.remove(name, LEAVES):
+                log.error("account_not_closed", account=name, grace=self.engine.fleet.grace)
+            with suppress(StorageError):  # the writer is over, and says so itself
+                await self.parts.journal.end_life(name, life)  # what is stored is where it was, and no more where it is
+
+        async with anyio.create_task_group() as tasks:
+            for name in names:
+                tasks.start_soon(remove, name)
+        with anyio.move_on_after(JOBS_TIMEOUT):
+            await self.engine.jobs.idle(names)
+        self.parts.forget(names)
+
+    async def _apply(self, plan: Plan, connectors: Mapping[str, TelegramConnector]) -> None:
+        config, found = plan.config, plan.found
+        self.engine.use_config(config)
+        self.handlers.config = config
+        self.parts.connectors.update(connectors)
+        known = await self._restore(plan) if plan.coming else {}
+        self.parts.use(config)
+        await self.engine.incidents.use(config)
+        self.engine.jobs.use(config, plan.registry)
+        all_anew = bool(found.code) or found.concerns("work.modules")
+        self.handlers.attach(self.parts.connectors if all_anew else connectors)
+        for section, apply in self.engine.appliers.items():
+            if found.concerns(section):
+                apply(config)
+        if found.concerns("telegram.api_id") or found.concerns("telegram.api_hash"):
+            self.parts.refused.lift()
+        for account in plan.coming:
+            self.parts.add(account.name, known.get(account.name))
+
+    async def _restore(self, plan: Plan) -> dict[str, Snapshot]:
+        """Find where the accounts that come go on; a database that cannot be used is waited for."""
+        names = [account.name for account in plan.coming]
+        renamed = {each.name: each.former for each in plan.found.renamed if each.former is not None}
+        told = False
+        while True:
+            try:
+                await self.parts.journal.flush()
+                return await self.restoration.restore(names, renamed)
+            except StorageError as exc:
+                if not told:
+                    log.error("reload_waits", detail=str(exc))
+                told = True
+            await anyio.sleep(RETRY_SECONDS)
+
+
+def _login_of(session: Path) -> str:
+    """Return the fingerprint of the login in a session file. Blocks."""
+    with suppress(StorageError, OSError):
+        return cached_fingerprint(session) or read_fingerprint(session)
+    return ""
+
+
+def _check_sessions(before: Config, plan: Plan) -> None:
+    """Raise ``ReloadRefused`` for a session of an account that comes which another program uses. Blocks."""
+    mine = {account.session for account in before.accounts}
+    held = [
+        str(held_error(account.session, owner))
+        for account in plan.coming
+        if account.session not in mine and (owner := owner_of(account.session)) is not None
+    ]
+    if held:
+        raise ReloadRefused(RefusalReason.REFUSED, *held)
+
+
+def _raise_limit(plan: Plan) -> None:
+    """Raise the limit of open files as at the start, and say if it is too low."""
+    accounts = len(plan.config.accounts)
+    if plan.found.added and not (limit := raise_limit(accounts)).enough:
+        few = {"needed": limit.needed, "limit": limit.soft, "command": limit.remedy}
+        log.warning("descriptors_few", accounts=accounts, **few)
+
+
+def _is_same(path: Path, mine: Path) -> bool:
+    """Return whether a command means the engine's own config."""
+    with suppress(OSError):
+        return path.samefile(mine)
+    return path == mine
