@@ -87,6 +87,8 @@ class Engine:
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
+    control: ControlHandlers | None = field(default=None, init=False, repr=False)
+    """What carries out the commands of people; None before the accounts are there."""
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
     """What distinguishes this engine from those before and after it, whatever the clocks say."""
     _entered: bool = field(default=False, init=False)
@@ -346,7 +348,7 @@ class Engine:
         probe = NetworkProbe(connectors, detector.datacenter_answers, config.states.backoff.transport_flood)
         credentials = CredentialsWatch(fleet)
         refused = RefusedConfig(fleet)
-        handlers = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
+        handlers = self.control = ControlHandlers(fleet, self.jobs.jobs_changed, journal.look)
         control = ControlServer(config.storage.directory / paths.SOCKET, handlers)
         fleet.life_failed = journal.end_life
         fleet.listeners += [detector.observe, probe.observe, self._observe]

@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from adapters.system.descriptors import exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
+from engine.app.live_screen import screen_of
 from engine.app.sandbox import SandboxDemo
 from engine.app.stop import Stop, heeded
 from engine.config import Config, LogFormat
@@ -30,6 +32,8 @@ from engine.console import live, logs, status, streams
 from engine.console.ranking import Ranking
 from engine.console.shell import engine_command
 from engine.fleet.watchers import keep_running
+from engine.screen import terminal
+from engine.screen.screen import Screen
 
 COLLECTIONS = (20_000, 5, 400)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers. A collection of
@@ -55,6 +59,7 @@ async def _watch_signals(stop: Stop) -> None:
             if stop.wanted.is_set() and number == signal.SIGHUP:
                 continue
             if stop.wanted.is_set():
+                terminal.give_back()
                 with suppress(OSError, ValueError):  # nobody reads stderr any more
                     print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)
                 os._exit(128 + number)
@@ -87,6 +92,18 @@ def _opened_log(
     )
 
 
+def _shown(
+    engine: Engine, recent: logs.RecentLines, console: Console
+) -> tuple[Screen | None, Callable[[], Awaitable[None]]]:
+    """Return the screen, and what shows it; on a terminal that can take only text, a table in the screen's place."""
+    ranking = Ranking([account.name for account in engine.config.accounts], engine.fleet.status)
+    engine.fleet.on_change.append(ranking.update)
+    if (screen := screen_of(engine, ranking, recent, console)) is not None:
+        return screen, screen.run
+    sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
+    return None, partial(live.show, console, *sources, recent)
+
+
 async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
 
@@ -97,6 +114,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
     descriptors = raise_limit(len(config.accounts))
     engine = Engine(config, throws_out=True)
     fleet = engine.fleet
+    screen = None
     with ExitStack() as files:
         files.enter_context(engine.lock())
         recent = logs.RecentLines() if console.is_terminal else None
@@ -111,10 +129,8 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
-                ranking = Ranking([account.name for account in config.accounts], fleet.status)
-                fleet.on_change.append(ranking.update)
-                sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
-                tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
+                screen, show = _shown(engine, recent, console)
+                tasks.start_soon(keep_running, "the live table", show)
             _tidy_memory()
             code = None
             try:
@@ -132,6 +148,8 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         if code is None:
             log.error("engine_failed", detail=CANCELLED)
             code = 1
+    if screen is not None:
+        screen.print_last(console)
     if fleet.at_stop:
         print(status.block(fleet.at_stop), file=console.file)  # as it is: to wrap it takes longer than to stop
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from attrs import define, field
@@ -65,6 +65,18 @@ class Ranking:
         self._found[name] = found
         insort(self._groups.setdefault(found[0], []), place)
         self.states[found[1]] += 1
+
+    @property
+    def needing(self) -> int:
+        """How many accounts need a person."""
+        return sum(len(places) for (calm, _, _), places in self._groups.items() if not calm)
+
+    def ordered(self) -> Iterator[tuple[str, str]]:
+        """Yield all accounts in order, each with its state, ``paused`` or ``unknown``."""
+        for group in sorted(self._groups):
+            for place in self._groups[group]:
+                name = self._ordered[place]
+                yield name, self._found[name][1]
 
     def first(self, count: int) -> list[tuple[str, AccountStatus]]:
         """Return the first accounts, at most so many, and where each is."""
