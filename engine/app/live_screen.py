@@ -11,7 +11,7 @@ from rich.console import Console
 
 from engine import paths
 from engine.app.engine import Engine
-from engine.app.journal_events import read_entries, read_explanation, stored_troubles
+from engine.app.screen_reads import read_entries, read_explanation, stored_troubles
 from engine.console.account_status import AccountStatus
 from engine.console.logs import RecentLines
 from engine.console.ranking import Ranking

@@ -20,7 +20,7 @@ from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from adapters.system import raise_limit
-from adapters.system.descriptors import exhaustion, is_exhaustion
+from adapters.system.descriptors import Descriptors, exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
@@ -74,6 +74,16 @@ def _private(config: Config) -> list[Path]:
     return [*sessions, *(path for path in directories if not is_shared(path))]
 
 
+def _warn(config: Config, descriptors: Descriptors) -> None:
+    """Tell of what may be amiss with files and limits."""
+    if loose := [path for path in _private(config) if loose_permissions(path)]:
+        mend = engine_command("doctor", config.path, options=["--fix"])
+        log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
+    if not descriptors.enough:
+        few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
+        log.warning("descriptors_few", accounts=len(config.accounts), **few)
+
+
 CANCELLED = (
     "code in this process cancelled the engine's own tasks; look in jobs and handlers for asyncio.all_tasks(), and for "
     "sys.exit() in a task or callback, mend it and start again"
@@ -120,12 +130,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         recent = logs.RecentLines() if console.is_terminal else None
         files.enter_context(_opened_log(config, log_format, recent))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
-        if loose := [path for path in _private(config) if loose_permissions(path)]:
-            mend = engine_command("doctor", config.path, options=["--fix"])
-            log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
-        if not descriptors.enough:
-            few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
-            log.warning("descriptors_few", accounts=len(config.accounts), **few)
+        _warn(config, descriptors)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop)
             if recent is not None:
@@ -149,7 +154,7 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
             log.error("engine_failed", detail=CANCELLED)
             code = 1
     if screen is not None:
-        screen.print_last(console)
+        screen.print_last()
     if fleet.at_stop:
         print(status.block(fleet.at_stop), file=console.file)  # as it is: to wrap it takes longer than to stop
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:

@@ -119,7 +119,7 @@ def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
             from engine.cli.watch import FileSource, watch  # noqa: PLC0415 - as above
 
             source = FileSource(directory, look, seen)
-            watch(source, terminal, console)
+            watch(source, terminal)
             return source.seen.code
     with suppress(KeyboardInterrupt):
         if console.is_terminal and not as_json:

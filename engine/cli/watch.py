@@ -12,10 +12,9 @@ from typing import Final, Protocol
 import anyio
 from anyio.to_thread import run_sync
 from attrs import define, field
-from rich.console import Console
 
 from engine import paths
-from engine.app.journal_events import read_entries, read_explanation, stored_troubles
+from engine.app.screen_reads import read_entries, read_explanation, stored_troubles
 from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.format import moment
 from engine.console.logs import LINES_RECENT
@@ -159,7 +158,7 @@ class FileSource:
         return send_to(self.directory, verb, account, timeout=COMMAND_TIMEOUT)
 
 
-def watch(source: FileSource, terminal: Terminal, console: Console) -> None:
+def watch(source: FileSource, terminal: Terminal) -> None:
     """Show the screen until it is left; the last picture stays on the terminal."""
     screen = Screen(source, terminal)
     ended: list[int] = []
@@ -181,4 +180,4 @@ def watch(source: FileSource, terminal: Terminal, console: Console) -> None:
     if ended:  # with the terminal given back, the signal means what it means to any command
         signal.signal(ended[0], signal.SIG_DFL)
         os.kill(os.getpid(), ended[0])
-    screen.print_last(console)
+    screen.print_last()

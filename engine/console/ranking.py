@@ -46,6 +46,9 @@ class Ranking:
             ranking.update(name)
         return ranking
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
     def __len__(self) -> int:
         return len(self._found)
 

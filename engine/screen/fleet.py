@@ -191,7 +191,8 @@ def state_text(at: AccountStatus, letters: Letters) -> str:
 def _paragraphs(row: Row, width: int, now: float, letters: Letters, *, chosen: bool) -> list[Line]:
     """Return an account as a name, and sentences below it."""
     at, icon, style = row.at, letters(STYLES[row.at.state][0]), STYLES[row.at.state][1]
-    parts = [f"{at.state} for {whole_seconds(now - at.last.since)}" if at.known and at.last else at.state]
+    said = "" if at.paused else f"{at.state} "  # a remark says it
+    parts = [f"{said}for {whole_seconds(now - at.last.since)}" if at.known and at.last else at.state]
     parts += [f"in trouble since {time_text(row.trouble, now)}"] if row.trouble else []
     lead = "; ".join(parts)
     name = f"{icon} {letters(one_line(row.name))}"

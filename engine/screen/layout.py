@@ -20,6 +20,8 @@ from states.jobs import JobSummary
 
 LEAST_ROWS: Final = 5
 """Lines for accounts that jobs and log lines leave free."""
+MOST_AT_THE_END: Final = 500
+"""Accounts in the picture that stays on the terminal."""
 LOG_STYLES: Final = ((40, "red"), (30, "yellow"), (0, "dim"))
 """The lowest level of a line of the log, and its style."""
 
@@ -84,6 +86,20 @@ def draw(model: Model, shown: Shown) -> Picture:
     return evolve(picture, lines=[cut(line, shown.width) for line in lines])
 
 
+def whole(shown: Shown) -> list[Line]:
+    """Return what stays on the terminal: the worst accounts, as many as anybody reads, jobs and the last log lines."""
+    width, letters = shown.width, shown.letters
+    lines = header(shown.info, shown.ranking, shown.now, width, letters)
+    columns = columns_of(width, shown.longest)
+    lines += [(), *([title_line(columns)] if columns is not None else [])]
+    for name in shown.names[:MOST_AT_THE_END]:
+        lines += row_lines(shown.row(name), columns, width, shown.now, letters, chosen=False)
+    if len(shown.names) > MOST_AT_THE_END:
+        lines.append(((f"and {len(shown.names) - MOST_AT_THE_END:,} more", "dim"),))
+    lines += [*_job_lines(shown), (), *_log_lines(shown, len(shown.log))]
+    return [cut(line, width) for line in lines]
+
+
 def _fleet(model: Model, shown: Shown, room: int) -> Picture:
     width, letters = shown.width, shown.letters
     above = header(shown.info, shown.ranking, shown.now, width, letters)
@@ -124,19 +140,22 @@ def _rows(model: Model, shown: Shown, columns: Columns | None, room: int) -> Pic
 
 def _beneath(shown: Shown, room: int) -> list[Line]:
     """Return the jobs and the last lines of the log, as far as there is room for them below the accounts."""
-    width, letters = shown.width, shown.letters
-    jobs = [
-        line
-        for text in job_lines(shown.jobs, engine_runs=shown.info.running)
-        for line in of_rich(spelled(text, letters), width, indent=4)
-    ]
     spare = max(0, room - LEAST_ROWS)
-    jobs = jobs[: spare // 2]
-    room_of_log = max(0, (spare - len(jobs)) // 2)
-    log = [(level, line) for level, text in shown.log for line in text.split("\n")]
-    log = log[-room_of_log:] if room_of_log else []
-    styled: list[Line] = [((letters(line), _log_style(level)),) for level, line in log]
-    return [*jobs, *([()] if styled else []), *(cut(line, width) for line in styled)]
+    jobs = _job_lines(shown)[: spare // 2]
+    log = _log_lines(shown, max(0, (spare - len(jobs)) // 2))
+    return [*jobs, *([()] if log else []), *log]
+
+
+def _job_lines(shown: Shown) -> list[Line]:
+    made = job_lines(shown.jobs, engine_runs=shown.info.running)
+    return [line for text in made for line in of_rich(spelled(text, shown.letters), shown.width, indent=4)]
+
+
+def _log_lines(shown: Shown, most: int) -> list[Line]:
+    """Return the last lines of the log; a traceback is several."""
+    lines = [(level, line) for level, text in shown.log for line in text.split("\n")]
+    styled: list[Line] = [((shown.letters(line), _log_style(level)),) for level, line in lines[-most:]] if most else []
+    return [cut(line, shown.width) for line in styled]
 
 
 def _log_style(level: int) -> str:

@@ -183,7 +183,7 @@ def press(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None]:
             return _in_record(model, key, seen), None
         case View.HELP:
             if key in ("?", *BACK, "enter"):
-                return evolve(model, view=model.beneath, offset=0), None
+                return evolve(model, view=model.beneath, beneath=View.FLEET, offset=0), None
             return _scrolled(model, key, seen), None
 
 
@@ -241,7 +241,7 @@ def _action(model: Model, key: str) -> Request | None:
 
 def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None]:
     if key in BACK:
-        return evolve(model, view=View.FLEET), None
+        return evolve(model, view=View.FLEET, record=None), None
     records = seen.records
     if key in OPEN and records:
         record = model.record if model.record in records else records[-1]

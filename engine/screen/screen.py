@@ -10,12 +10,10 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
-from rich.console import Console
 
-from engine.console import live
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY
-from engine.screen.layout import Picture, Shown, draw
+from engine.screen.layout import Picture, Shown, draw, whole
 from engine.screen.model import Do, Model, Request, Seen, View, press, settle, shown
 from engine.screen.source import Explained, Opened, Source, Unreadable
 from engine.screen.terminal import Terminal
@@ -61,11 +59,11 @@ class Screen:
                 await self._show()
                 self._tasks.cancel_scope.cancel()
 
-    def print_last(self, console: Console) -> None:
+    def print_last(self) -> None:
         """Print what stays on the terminal: what was printed meanwhile, and the worst accounts, without a filter."""
         self.terminal.print_kept()
-        source = self.source
-        console.print(live.picture(source.info, source.ranking, time.time(), source.jobs, source.lines))
+        names = [name for name, _ in self.source.ranking.ordered()]
+        self.terminal.print(whole(self._all(time.time(), self.terminal.size, names)))
 
     async def _show(self) -> None:
         drawn: object = None
@@ -100,42 +98,43 @@ class Screen:
     def picture(self, now: float, size: tuple[int, int]) -> Picture:
         """Return the picture of a moment (Unix seconds) for a size, and keep what keys need to know of it."""
         names = self._shown_names()
+        if self.model.selected is not None and self.model.selected not in self.source.ranking:
+            self.model = evolve(self.model, view=View.FLEET, selected=None)  # the engine that had it is gone
         self.model = settle(self.model, names)
         self._read_what_is_open()
-        source, width, height = self.source, *size
-        ranking = source.ranking
-        picture = draw(
-            self.model,
-            Shown(
-                info=source.info,
-                ranking=ranking,
-                names=names,
-                trouble_since=source.trouble_since,
-                jobs=source.jobs,
-                log=list(source.lines),
-                opened=self._opened,
-                explained=self._explained,
-                now=now,
-                width=width,
-                height=height,
-                longest=self._longest_name(),
-                letters=self.terminal.letters,
-                keys=self.terminal.keys,
-                quits=source.quits,
-            ),
-        )
+        picture = draw(self.model, self._all(now, size, names))
         if self.model.view is View.FLEET and picture.top != self.model.top:
             self.model = evolve(self.model, top=picture.top)
         entries: Sequence[Any] = self._opened.entries or () if self._opened is not None else ()
         self._seen = Seen(
             names=names,
-            states=[state for state in SEVERITY if ranking.states[state]],
+            states=[state for state in SEVERITY if self.source.ranking.states[state]],
             records=[entry.seq for entry in entries],
             fits=picture.fits,
             lines=picture.total,
-            quits=source.quits,
+            quits=self.source.quits,
         )
         return picture
+
+    def _all(self, now: float, size: tuple[int, int], names: Sequence[str]) -> Shown:
+        source, (width, height) = self.source, size
+        return Shown(
+            info=source.info,
+            ranking=source.ranking,
+            names=names,
+            trouble_since=source.trouble_since,
+            jobs=source.jobs,
+            log=list(source.lines),
+            opened=self._opened,
+            explained=self._explained,
+            now=now,
+            width=width,
+            height=height,
+            longest=self._longest_name(),
+            letters=self.terminal.letters,
+            keys=self.terminal.keys,
+            quits=source.quits,
+        )
 
     def _shown_names(self) -> list[str]:
         """Return the accounts that pass the filters; found out anew only if an account or a filter has changed."""

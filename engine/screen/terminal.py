@@ -23,7 +23,7 @@ from rich.style import Style
 
 from engine.console.safe_text import one_line
 from engine.screen.keys import Keys
-from engine.screen.text import Line, length_of
+from engine.screen.text import Line
 
 ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """The alternate page, without a cursor, without lines that go on in the next one."""
@@ -142,6 +142,10 @@ class Terminal:
             stream, line = self.printed.popleft()
             print(line, file=stream)
 
+    def print(self, lines: Sequence[Line]) -> None:
+        """Print lines as any program does."""
+        print("\n".join(map(self.styles.rendered, lines)))
+
     def ready(self) -> bool:
         """Return whether the terminal may be drawn on, and take it if it may: again after a stop and ``fg``."""
         if not self._in_foreground():
@@ -218,12 +222,12 @@ class Terminal:
         if size != self._size:
             self._size = size
             self._written.clear()
-        made = [self.styles.rendered(line, size[0]) for line in lines]
+        made = [self.styles.rendered(line) for line in lines]
         parts = [] if self._written else ["\x1b[2J"]
         before = self._written or [""] * len(made)
         for place, text in enumerate(made):
             if place >= len(before) or text != before[place] or not self._written:
-                parts.append(f"\x1b[{place + 1};1H{text}")
+                parts.append(f"\x1b[{place + 1};1H\x1b[2K{text}")  # first: terminals disagree on how wide ⏱️ is
         self._written = []  # until all of it is written
         if len(parts) > 0:
             await self._write("".join(parts).encode(self.encoding, self.errors))
@@ -283,13 +287,13 @@ class Styles:
     coloured: bool = True
     _found: dict[str | Style, tuple[str, str]] = field(factory=dict, init=False)
 
-    def rendered(self, line: Line, width: int) -> str:
-        """Return a line, and what clears the rest of it."""
+    def rendered(self, line: Line) -> str:
+        """Return a line with what switches its styles on and off."""
         parts = []
         for text, style in line:
             before, after = self._found.get(style) or self._around(style)
             parts.append(f"{before}{text}{after}")
-        return "".join(parts) + ("\x1b[K" if length_of(line) < width else "")
+        return "".join(parts)
 
     def _around(self, style: str | Style) -> tuple[str, str]:
         made = Style.parse(style) if isinstance(style, str) else style
