@@ -143,7 +143,7 @@ def status(
     *words: ConfigAndPattern,
     watch: Annotated[
         bool,
-        Parameter(negative="", help="Go on until Ctrl+C: a live table, or a page (--json: a line) every second."),
+        Parameter(negative="", help="Go on until Ctrl+C: a screen, or a page (--json: a line) every second."),
     ] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,

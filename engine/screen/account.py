@@ -46,7 +46,7 @@ def account_lines(row: Row, width: int, now: float, letters: Letters) -> list[Li
         lines += paragraph(f"Why: {letters(one_line(cause, CAUSE_CHARACTERS))}", width, indent=INDENT)
     if at.last is None:
         return lines
-    count = f"attempt {last.attempt}, {last.failures} failed in a row; {last.reconnects} reconnects so far"
+    count = f"attempt {last.attempt}; failed in a row: {last.failures}; reconnects: {last.reconnects}"
     heard = f"; last sign of life {moment(last.last_success, now)}" if last.last_success else "; never connected"
     return lines + paragraph(count + heard, width, "dim", indent=INDENT)
 

@@ -25,7 +25,7 @@ from engine.screen.text import Letters, Line, Span, fitted, flow, length_of, par
 from states import Snapshot
 
 GAP: Final = "  "
-STATE_CELLS: Final = 16
+STATE_CELLS: Final = 17
 FOR_CELLS: Final = 11
 TIME_CELLS: Final = 13
 NARROW: Final = 60

@@ -15,7 +15,7 @@ from engine.screen.fleet import Columns, Row, columns_of, filter_line, header, r
 from engine.screen.model import HINTS, Model, View, window
 from engine.screen.pages import help_lines
 from engine.screen.source import Explained, Opened
-from engine.screen.text import Letters, Line, as_many, cut, of_rich, paragraph, spelled
+from engine.screen.text import ELLIPSIS, Letters, Line, as_many, cut, of_rich, paragraph, spelled
 from states.jobs import JobSummary
 
 LEAST_ROWS: Final = 5
@@ -83,7 +83,7 @@ def draw(model: Model, shown: Shown) -> Picture:
         case View.HELP:
             picture = _page(model, help_lines(shown.width, shown.letters, quits=shown.quits), room)
     lines = [*picture.lines[:room], *[()] * (room - len(picture.lines)), *bottom][: shown.height]
-    return evolve(picture, lines=[cut(line, shown.width) for line in lines])
+    return evolve(picture, lines=_fitting(lines, shown))
 
 
 def whole(shown: Shown) -> list[Line]:
@@ -97,7 +97,15 @@ def whole(shown: Shown) -> list[Line]:
     if len(shown.names) > MOST_AT_THE_END:
         lines.append(((f"and {len(shown.names) - MOST_AT_THE_END:,} more", "dim"),))
     lines += [*_job_lines(shown), (), *_log_lines(shown, len(shown.log))]
-    return [cut(line, width) for line in lines]
+    return _fitting(lines, shown)
+
+
+def _fitting(lines: Sequence[Line], shown: Shown) -> list[Line]:
+    """Return lines none of which is too long; where the terminal has no ellipsis, a full stop says what was cut."""
+    lines = [cut(line, shown.width) for line in lines]
+    if shown.letters(ELLIPSIS) == ELLIPSIS:
+        return lines
+    return [tuple((text.replace(ELLIPSIS, "."), style) for text, style in line) for line in lines]
 
 
 def _fleet(model: Model, shown: Shown, room: int) -> Picture:

@@ -73,6 +73,8 @@ class Terminal:
     _entered: bool = field(default=False, init=False)
     _modes: list[Any] | None = field(default=None, init=False)
     """How the terminal was found."""
+    _gone: bool = field(default=False, init=False)
+    """Whether the terminal was closed: under ``nohup`` the process goes on without it."""
     _out: int | None = field(default=None, init=False)
     _blocking: bool = field(default=False, init=False)
     printed: deque[tuple[TextIO, str]] = field(factory=lambda: deque(maxlen=PRINTED), init=False)
@@ -148,7 +150,7 @@ class Terminal:
 
     def ready(self) -> bool:
         """Return whether the terminal may be drawn on, and take it if it may: again after a stop and ``fg``."""
-        if not self._in_foreground():
+        if self._gone or not self._in_foreground():
             self._entered = False
             return False
         if self._entered and self.input is not None and self._changed(self.input):
@@ -223,14 +225,18 @@ class Terminal:
             self._size = size
             self._written.clear()
         made = [self.styles.rendered(line) for line in lines]
-        parts = [] if self._written else ["\x1b[2J"]
-        before = self._written or [""] * len(made)
+        before = self._written
+        parts = [] if before else ["\x1b[2J"]
         for place, text in enumerate(made):
-            if place >= len(before) or text != before[place] or not self._written:
+            if place >= len(before) or text != before[place]:
                 parts.append(f"\x1b[{place + 1};1H\x1b[2K{text}")  # first: terminals disagree on how wide ⏱️ is
         self._written = []  # until all of it is written
-        if len(parts) > 0:
-            await self._write("".join(parts).encode(self.encoding, self.errors))
+        if parts:
+            try:
+                await self._write("".join(parts).encode(self.encoding, self.errors))
+            except OSError:
+                self._gone = True
+                return
         self._written = made
 
     async def _write(self, data: bytes) -> None:

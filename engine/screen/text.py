@@ -119,6 +119,11 @@ def plain(line: Line) -> str:
     return "".join(text for text, _ in line)
 
 
+def to_rich(line: Line) -> Text:
+    """Return a line as a text of Rich's, for a picture in the documents."""
+    return Text.assemble(*line, no_wrap=True)
+
+
 def spelled(text: Text, letters: Letters) -> Text:
     """Return a text of Rich's in letters that the terminal has."""
     if text.plain.isascii():

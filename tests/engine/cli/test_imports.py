@@ -21,6 +21,7 @@ HEAVY = (
     "engine.config.sections",
     "engine.config.structure",
     "engine.control.client",
+    "engine.screen",
     "markdown_it",
     "msgspec",
     "multiprocessing",
