@@ -105,7 +105,7 @@ class FileSource:
             try:
                 self._take(await run_sync(self.look, abandon_on_cancel=True))
                 await self._read_troubles()
-            except Exception as exc:  # such as a locked file: the next look may find more
+            except (Exception, SystemExit) as exc:  # such as a locked file: the next look may find more
                 self.tell(30, f"{moment(time.time(), time.time())} {exc}")
 
     def _take(self, seen: Look) -> None:

@@ -71,6 +71,8 @@ class Terminal:
     """The lines that are on the terminal; empty if that is not known."""
     _size: tuple[int, int] = field(default=(0, 0), init=False)
     _entered: bool = field(default=False, init=False)
+    _first: str = field(default="", init=False)
+    """What is to be written before the next picture."""
     _modes: list[Any] | None = field(default=None, init=False)
     """How the terminal was found."""
     _gone: bool = field(default=False, init=False)
@@ -127,7 +129,8 @@ class Terminal:
         """
         self._open()
         streams = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = (Kept(streams[0], 20, self.printed, tell), Kept(streams[1], 30, self.printed, tell))
+        out, err = (Kept(each, level, self.printed, tell) for each, level in zip(streams, (20, 30), strict=True))
+        sys.stdout, sys.stderr = out, err
         _taken.append(self)
         try:
             yield
@@ -136,6 +139,8 @@ class Terminal:
                 _taken.remove(self)
             self.leave()
             sys.stdout, sys.stderr = streams
+            out.finish()
+            err.finish()
             self._close()
 
     def print_kept(self) -> None:
@@ -188,7 +193,7 @@ class Terminal:
                 termios.tcsetattr(self.input, termios.TCSANOW, wanted)
             except termios.error:
                 self.input = None
-        self._write_bounded(ENTER + (KEYS_ON if self.input is not None else ""))
+        self._first = ENTER + (KEYS_ON if self.input is not None else "")  # with the picture, which waits in the loop
 
     def _changed(self, terminal: int) -> bool:
         """Return whether somebody else has set the terminal: a shell, while this process was stopped."""
@@ -226,17 +231,18 @@ class Terminal:
             self._written.clear()
         made = [self.styles.rendered(line) for line in lines]
         before = self._written
-        parts = [] if before else ["\x1b[2J"]
+        parts = [self._first] if before else [self._first, "\x1b[2J"]
         for place, text in enumerate(made):
             if place >= len(before) or text != before[place]:
                 parts.append(f"\x1b[{place + 1};1H\x1b[2K{text}")  # first: terminals disagree on how wide ⏱️ is
         self._written = []  # until all of it is written
-        if parts:
+        if any(parts):
             try:
                 await self._write("".join(parts).encode(self.encoding, self.errors))
             except OSError:
                 self._gone = True
                 return
+            self._first = ""
         self._written = made
 
     async def _write(self, data: bytes) -> None:
@@ -329,9 +335,19 @@ class Kept(io.TextIOBase):
             lines.append(self._begun)
             self._begun = ""
         for line in lines:
-            self._kept.append((self._stream, one_line(line)))
-            self._tell(self._level, one_line(line))
+            self._keep(line)
         return len(text)
+
+    def finish(self) -> None:
+        """Keep the last line, which nothing has ended."""
+        if self._begun:
+            self._keep(self._begun)
+            self._begun = ""
+
+    def _keep(self, line: str) -> None:
+        safe = one_line(line)
+        self._kept.append((self._stream, safe))
+        self._tell(self._level, safe)
 
     def flush(self) -> None:
         """Do nothing: what is kept is printed when the terminal is free."""

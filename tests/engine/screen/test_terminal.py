@@ -69,6 +69,7 @@ async def test_it_is_given_back_as_it_was_found(pair: Pair) -> None:
         assert pair.terminal.ready()
         assert not pair.modes & (termios.ICANON | termios.ECHO)
         assert pair.modes & termios.ISIG
+        await pair.terminal.paint(lines("one"))
         assert ENTER in pair.shown()
         raise KeyError
     assert pair.modes == before
