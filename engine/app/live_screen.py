@@ -20,7 +20,7 @@ from engine.journal.explain import Explanation
 from engine.journal.troubles import Troubles
 from engine.screen.model import Do
 from engine.screen.screen import Screen
-from engine.screen.terminal import Terminal
+from engine.screen.terminal import ScreenTerminal
 from states import Entry
 from states.jobs import JobSummary
 
@@ -99,7 +99,7 @@ class EngineSource:
 
 def screen_of(engine: Engine, ranking: Ranking, recent: RecentLines, console: Console) -> Screen | None:
     """Return the screen of an engine; None if the console's terminal can show a text only."""
-    if (terminal := Terminal.of(console)) is None:
+    if (terminal := ScreenTerminal.of(console)) is None:
         return None
     source = EngineSource(engine, ranking, recent)
     engine.fleet.listeners.append(source.troubles.observe)

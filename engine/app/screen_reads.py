@@ -8,7 +8,7 @@ from adapters.sqlite import JournalReader, StorageError
 from engine.app.journal_events import explain_entry
 from engine.journal.explain import Explanation
 from engine.journal.troubles import trouble_since
-from engine.screen.source import ENTRIES, Unreadable
+from engine.screen.source import ENTRIES, JournalUnreadable
 from states import Entry
 
 FIRST_ENTRIES = 4
@@ -18,7 +18,7 @@ FIRST_ENTRIES = 4
 def stored_troubles(path: Path, accounts: Iterable[str]) -> dict[str, float]:
     """Return since when (Unix seconds) accounts are in trouble, as the journal has it; nothing if it cannot be read."""
     found = {}
-    with suppress(Unreadable), _readable(path) as reader:
+    with suppress(JournalUnreadable), _readable(path) as reader:
         for account in accounts:
             if (since := trouble_since(reader.after_healthy(account, FIRST_ENTRIES))) is not None:
                 found[account] = since
@@ -26,16 +26,16 @@ def stored_troubles(path: Path, accounts: Iterable[str]) -> dict[str, float]:
 
 
 def read_entries(path: Path, account: str) -> list[Entry]:
-    """Return an account's newest entries for the screen, oldest first. Raises ``Unreadable``."""
+    """Return an account's newest entries for the screen, oldest first. Raises ``JournalUnreadable``."""
     with _readable(path) as reader:
         return list(reader.entries(accounts=[account], limit=ENTRIES))
 
 
 def read_explanation(path: Path, seq: int) -> Explanation:
-    """Return the explanation of an entry for the screen. Raises ``Unreadable``."""
+    """Return the explanation of an entry for the screen. Raises ``JournalUnreadable``."""
     with _readable(path) as reader, reader.read_transaction():
         if (entry := reader.entry(seq)) is None:
-            raise Unreadable(f"The journal has no entry {seq} any more: retention has deleted it")
+            raise JournalUnreadable(f"The journal has no entry {seq} any more: retention has deleted it")
         return explain_entry(reader, entry)
 
 
@@ -46,4 +46,4 @@ def _readable(path: Path) -> Iterator[JournalReader]:
             reader.on_unreadable = lambda row: None  # ``log`` tells of it; the others are there to be seen
             yield reader
     except (StorageError, OSError) as exc:
-        raise Unreadable(str(exc)) from exc
+        raise JournalUnreadable(str(exc)) from exc

@@ -113,9 +113,9 @@ def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
     console = Console()
     seen = look()
     if console.is_terminal and not as_json:
-        from engine.screen.terminal import Terminal  # noqa: PLC0415 - what prints once need not wait for it
+        from engine.screen.terminal import ScreenTerminal  # noqa: PLC0415 - what prints once need not wait for it
 
-        if (terminal := Terminal.of(console)) is not None:
+        if (terminal := ScreenTerminal.of(console)) is not None:
             from engine.cli.watch import FileSource, watch  # noqa: PLC0415 - as above
 
             source = FileSource(directory, look, seen)

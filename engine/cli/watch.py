@@ -26,7 +26,7 @@ from engine.journal.explain import Explanation
 from engine.journal.troubles import in_trouble
 from engine.screen.model import Do
 from engine.screen.screen import Screen
-from engine.screen.terminal import Terminal
+from engine.screen.terminal import ScreenTerminal
 from states import Entry
 from states.job import JobSummary
 
@@ -158,7 +158,7 @@ class FileSource:
         return send_to(self.directory, verb, account, timeout=COMMAND_TIMEOUT)
 
 
-def watch(source: FileSource, terminal: Terminal) -> None:
+def watch(source: FileSource, terminal: ScreenTerminal) -> None:
     """Show the screen until it is left; the last picture stays on the terminal."""
     screen = Screen(source, terminal)
     ended: list[int] = []

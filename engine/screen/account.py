@@ -7,7 +7,7 @@ from engine.console.journal_lines import as_text
 from engine.console.safe_text import one_line
 from engine.console.status import STYLES, cause_text, last_known, situation
 from engine.journal.explain_page import as_text as explanation_text
-from engine.screen.fleet import NEEDED, Row, highlighted, state_text
+from engine.screen.fleet import NEEDED, AccountRow, highlighted, state_text
 from engine.screen.model import Model, window
 from engine.screen.source import Explained, Opened
 from engine.screen.text import Letters, Line, of_rich, paragraph, plain, spelled
@@ -20,14 +20,14 @@ HANGING = 9
 
 
 @frozen
-class Journal:
+class JournalPart:
     """The lines of a journal that are in sight, and how many records they are of."""
 
     lines: list[Line]
     fits: int
 
 
-def account_lines(row: Row, width: int, now: float, letters: Letters) -> list[Line]:
+def account_lines(row: AccountRow, width: int, now: float, letters: Letters) -> list[Line]:
     """Return where an account is, since when, what to do, why, and what happens next; nothing of it is cut."""
     at, last = row.at, row.at.last or Snapshot()
     style = STYLES[at.state][1]
@@ -51,15 +51,15 @@ def account_lines(row: Row, width: int, now: float, letters: Letters) -> list[Li
     return lines + paragraph(count + heard, width, "dim", indent=INDENT)
 
 
-def journal_lines(model: Model, opened: Opened, width: int, room: int, letters: Letters) -> Journal:
+def journal_lines(model: Model, opened: Opened, width: int, room: int, letters: Letters) -> JournalPart:
     """Return the newest records, or those around the highlighted one."""
     if opened.trouble:
-        return Journal(paragraph(opened.trouble, width, "yellow"), 1)
+        return JournalPart(paragraph(opened.trouble, width, "yellow"), 1)
     if opened.entries is None:
-        return Journal([(("The journal is being read", "dim"),)], 1)
+        return JournalPart([(("The journal is being read", "dim"),)], 1)
     entries = opened.entries
     if not entries:
-        return Journal([(("The journal has nothing of this account yet", "dim"),)], 1)
+        return JournalPart([(("The journal has nothing of this account yet", "dim"),)], 1)
     made: dict[int, list[Line]] = {}
 
     def lines_of(place: int) -> list[Line]:
@@ -77,7 +77,7 @@ def journal_lines(model: Model, opened: Opened, width: int, room: int, letters: 
         for place in range(top, end)
         for line in lines_of(place)
     ]
-    return Journal(lines, end - top)
+    return JournalPart(lines, end - top)
 
 
 def _entry_lines(entry: Entry, width: int, letters: Letters) -> list[Line]:

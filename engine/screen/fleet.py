@@ -38,7 +38,7 @@ NEEDED: Final = "bold red"
 
 
 @frozen
-class Row:
+class AccountRow:
     """An account, where it is, and since when (Unix seconds) it is in trouble, if it is."""
 
     name: str
@@ -146,7 +146,7 @@ def title_line(columns: Columns) -> Line:
 
 
 def row_lines(
-    row: Row, columns: Columns | None, width: int, now: float, letters: Letters, *, chosen: bool
+    row: AccountRow, columns: Columns | None, width: int, now: float, letters: Letters, *, chosen: bool
 ) -> list[Line]:
     """Return the lines of an account; all of what to do is on them, however narrow they are."""
     if columns is None:
@@ -188,7 +188,7 @@ def state_text(at: AccountStatus, letters: Letters) -> str:
     return f"{letters(STYLES[at.state][0])} {at.state}"
 
 
-def _paragraphs(row: Row, width: int, now: float, letters: Letters, *, chosen: bool) -> list[Line]:
+def _paragraphs(row: AccountRow, width: int, now: float, letters: Letters, *, chosen: bool) -> list[Line]:
     """Return an account as a name, and sentences below it."""
     at, icon, style = row.at, letters(STYLES[row.at.state][0]), STYLES[row.at.state][1]
     said = "" if at.paused else f"{at.state} "  # a remark says it

@@ -11,7 +11,7 @@ from engine.console.ranking import Ranking
 from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
 from engine.screen.account import account_lines, journal_lines, record_lines
-from engine.screen.fleet import Columns, Row, columns_of, filter_line, header, row_lines, title_line
+from engine.screen.fleet import AccountRow, Columns, columns_of, filter_line, header, row_lines, title_line
 from engine.screen.model import HINTS, Model, View, window
 from engine.screen.pages import help_lines
 from engine.screen.source import Explained, Opened
@@ -50,10 +50,10 @@ class Shown:
     """Whether there is a keyboard."""
     quits: bool = False
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> AccountRow:
         """Return what there is to say of an account."""
         at = self.ranking.status(name)
-        return Row(name, at, self.trouble_since(name, at))
+        return AccountRow(name, at, self.trouble_since(name, at))
 
 
 @frozen(kw_only=True)

@@ -43,7 +43,7 @@ class Do(StrEnum):
 
 
 @frozen
-class Request:
+class KeyRequest:
     """What is to be done, and to which account."""
 
     do: Do
@@ -165,7 +165,7 @@ def window(height: Callable[[int], int], count: int, top: int, selected: int | N
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
-def press(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None]:
+def press(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     """Return the model after a key, and what the key asks for."""
     model = evolve(model, said="") if model.said else model
     if model.typing:
@@ -207,7 +207,7 @@ def _typed(model: Model, key: str) -> Model:
     return evolve(model, name=name[:MAX_TYPED], top=0)
 
 
-def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None]:
+def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     if (place := _moved(_place(seen.names, model.selected), key, len(seen.names), model.top, seen.fits)) is not None:
         return evolve(model, selected=seen.names[place]), None
     match key:
@@ -223,7 +223,7 @@ def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None
             return evolve(model, state=None, name="", hides_healthy=False, top=0), None
         case "q":
             if seen.quits:
-                return model, Request(Do.QUIT)
+                return model, KeyRequest(Do.QUIT)
             return evolve(model, said="Ctrl+C stops the engine, and all accounts with it"), None
     if model.selected is None and (key in OPEN or key in ACTIONS):
         return evolve(model, said=CHOOSE_FIRST), None
@@ -235,11 +235,11 @@ def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None
 ACTIONS: Final = {"p": Do.PAUSE, "u": Do.RESUME, "r": Do.RETRY}
 
 
-def _action(model: Model, key: str) -> Request | None:
-    return Request(ACTIONS[key], model.selected) if key in ACTIONS and model.selected is not None else None
+def _action(model: Model, key: str) -> KeyRequest | None:
+    return KeyRequest(ACTIONS[key], model.selected) if key in ACTIONS and model.selected is not None else None
 
 
-def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, Request | None]:
+def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     if key in BACK:
         return evolve(model, view=View.FLEET, record=None), None
     records = seen.records

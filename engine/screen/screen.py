@@ -14,9 +14,9 @@ from attrs import define, evolve, field
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY
 from engine.screen.layout import Picture, Shown, draw, whole
-from engine.screen.model import Do, Model, Request, Seen, View, press, settle, shown
-from engine.screen.source import Explained, Opened, Source, Unreadable
-from engine.screen.terminal import Terminal
+from engine.screen.model import Do, KeyRequest, Model, Seen, View, press, settle, shown
+from engine.screen.source import Explained, JournalUnreadable, Opened, Source
+from engine.screen.terminal import ScreenTerminal
 from engine.screen.text import width_of
 
 REFRESH_INTERVAL: Final = 0.25
@@ -33,7 +33,7 @@ class Screen:
     """Shows a source on a terminal. What the operator has chosen stays when ``run`` is called again."""
 
     source: Source
-    terminal: Terminal
+    terminal: ScreenTerminal
     model: Model = field(factory=Model, init=False)
     _seen: Seen = field(factory=Seen, init=False)
     _woken: anyio.Event = field(factory=anyio.Event, init=False)
@@ -44,7 +44,7 @@ class Screen:
     """When the journal was read last, and where its account was then."""
     _explained: Explained | None = field(default=None, init=False)
     _reading: set[str] = field(factory=set, init=False)
-    _under_way: set[Request] = field(factory=set, init=False)
+    _under_way: set[KeyRequest] = field(factory=set, init=False)
     _names: tuple[object, list[str]] = field(default=(None, []), init=False)
     _longest: tuple[int, int] = field(default=(-1, 0), init=False)
 
@@ -162,7 +162,7 @@ class Screen:
             self._do(request)
         self._woken.set()
 
-    def _do(self, request: Request) -> None:
+    def _do(self, request: KeyRequest) -> None:
         if request.do is Do.QUIT:
             self._over = True
         elif request not in self._under_way and self._tasks is not None:
@@ -170,7 +170,7 @@ class Screen:
             self.model = evolve(self.model, said=f"{request.account} {ASKED[request.do]}")
             self._tasks.start_soon(self._perform, request)
 
-    async def _perform(self, request: Request) -> None:
+    async def _perform(self, request: KeyRequest) -> None:
         try:
             said = await self.source.perform(request.do, request.account)
         finally:
@@ -205,7 +205,7 @@ class Screen:
     async def _read_journal(self, account: str) -> None:
         try:
             found = Opened(account, await self.source.entries(account))
-        except Unreadable as exc:
+        except JournalUnreadable as exc:
             found = Opened(account, trouble=str(exc))
         finally:
             self._reading.discard("journal")
@@ -216,7 +216,7 @@ class Screen:
     async def _explain(self, seq: int) -> None:
         try:
             found = Explained(seq, await self.source.explain(seq))
-        except Unreadable as exc:
+        except JournalUnreadable as exc:
             found = Explained(seq, trouble=str(exc))
         if self._explained is not None and self._explained.seq == seq:
             self._explained = found

@@ -17,7 +17,7 @@ ENTRIES: Final = 300
 """Number of an account's newest records that the screen has."""
 
 
-class Unreadable(Exception):
+class JournalUnreadable(Exception):
     """The journal cannot be read; the text is a sentence."""
 
 
@@ -54,10 +54,10 @@ class Source(Protocol):
         """Keep all of the above up to date, until cancelled."""
 
     async def entries(self, account: str) -> Sequence[Entry]:
-        """Return the account's newest ``ENTRIES`` records, oldest first. Raises ``Unreadable``."""
+        """Return the account's newest ``ENTRIES`` records, oldest first. Raises ``JournalUnreadable``."""
 
     async def explain(self, seq: int) -> Explanation:
-        """Return the explanation of a record. Raises ``Unreadable``."""
+        """Return the explanation of a record. Raises ``JournalUnreadable``."""
 
     async def perform(self, do: Do, account: str) -> str:
         """Do it, through what answers the commands of that name; return the sentence that says what came of it."""

@@ -47,7 +47,7 @@ SYSTEMS: Final = {
     "256": ColorSystem.EIGHT_BIT,
     "truecolor": ColorSystem.TRUECOLOR,
 }
-_taken: list["Terminal"] = []
+_taken: list["ScreenTerminal"] = []
 """The terminal that is taken now."""
 
 
@@ -59,7 +59,7 @@ def give_back() -> None:
 
 
 @define(eq=False)
-class Terminal:
+class ScreenTerminal:
     """A terminal for pictures (``output``) and keys (``input``, None if there are none), which are descriptors."""
 
     output: int
@@ -82,7 +82,7 @@ class Terminal:
     printed: deque[tuple[TextIO, str]] = field(factory=lambda: deque(maxlen=PRINTED), init=False)
 
     @classmethod
-    def of(cls, console: Console) -> "Terminal | None":
+    def of(cls, console: Console) -> "ScreenTerminal | None":
         """Return the terminal that a console writes to; None if it writes elsewhere, or to one that only takes text."""
         if not console.is_terminal or console.is_dumb_terminal or console.color_system not in SYSTEMS:
             return None

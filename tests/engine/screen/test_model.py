@@ -14,8 +14,8 @@ from engine.screen.model import (
     HINTS,
     PASTE,
     Do,
+    KeyRequest,
     Model,
-    Request,
     Seen,
     View,
     press,
@@ -136,9 +136,8 @@ def test_every_key_is_harmless_in_every_place() -> None:
                 assert then.record is None or then.record in seen.records
                 assert 0 <= then.offset <= max(0, seen.lines - seen.fits)
                 if request is not None:
-                    assert (
-                        key == "q" if request.do is Do.QUIT else request == Request(ACTIONS[key], str(model.selected))
-                    )
+                    wanted = KeyRequest(Do.QUIT) if key == "q" else KeyRequest(ACTIONS[key], str(model.selected))
+                    assert request == wanted
                     assert not model.typing
                 # Texts and places in the list do not matter here, and there would be no end of them.
                 short = evolve(then, name="x" if then.name else "", said="", top=0)
@@ -160,8 +159,8 @@ def test_an_action_is_for_the_highlighted_account() -> None:
     model = after("down", "down")
     turned = evolve(SEEN, names=NAMES[::-1])
     for key, do in ACTIONS.items():
-        assert press(model, key, turned)[1] == Request(do, "Old bot")
-        assert press(after("enter", model=model), key, turned)[1] == Request(do, "Old bot")
+        assert press(model, key, turned)[1] == KeyRequest(do, "Old bot")
+        assert press(after("enter", model=model), key, turned)[1] == KeyRequest(do, "Old bot")
 
 
 def test_nothing_is_done_to_an_account_that_nobody_chose() -> None:
@@ -239,7 +238,7 @@ def test_long_pages_scroll() -> None:
 
 def test_q_leaves_only_a_screen_that_is_alone() -> None:
     """In ``run`` it would stop the accounts, so it says what does."""
-    assert press(Model(), "q", evolve(SEEN, quits=True)) == (Model(), Request(Do.QUIT))
+    assert press(Model(), "q", evolve(SEEN, quits=True)) == (Model(), KeyRequest(Do.QUIT))
     model, request = press(Model(), "q", SEEN)
     assert (request, "Ctrl+C" in model.said) == (None, True)
 

@@ -13,7 +13,7 @@ from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from engine.screen.model import Do, View
 from engine.screen.screen import Screen
-from engine.screen.source import Unreadable
+from engine.screen.source import JournalUnreadable
 from engine.screen.text import Line, plain
 from states import Entry, Snapshot, State
 from states.jobs import JobSummary
@@ -71,7 +71,7 @@ class Given:
     quits: bool = True
     asked: list[tuple[Do, str]] = field(factory=list)
     answer: anyio.Event = field(factory=anyio.Event)
-    records: list[Entry] | Unreadable = field(factory=lambda: [entry(7, "NetworkLost", "connection reset")])
+    records: list[Entry] | JournalUnreadable = field(factory=lambda: [entry(7, "NetworkLost", "connection reset")])
     reads: int = 0
     ranking: Ranking = field(init=False)
 
@@ -97,12 +97,12 @@ class Given:
 
     async def entries(self, account: str) -> Sequence[Entry]:
         self.reads += 1
-        if isinstance(self.records, Unreadable):
+        if isinstance(self.records, JournalUnreadable):
             raise self.records
         return self.records
 
     async def explain(self, seq: int) -> Any:
-        raise Unreadable(f"no entry {seq} any more")
+        raise JournalUnreadable(f"no entry {seq} any more")
 
     async def perform(self, do: Do, account: str) -> str:
         self.asked.append((do, account))
@@ -182,7 +182,7 @@ async def test_an_account_is_opened_and_its_journal_read() -> None:
 
 async def test_a_journal_that_cannot_be_read_is_told() -> None:
     """In a sentence, on the account's page."""
-    source = Given(records=Unreadable("data/engine.db: the disk is gone"))
+    source = Given(records=JournalUnreadable("data/engine.db: the disk is gone"))
     async with showing(source, sheet := Sheet()):
         await press(sheet, "down", "enter")
         await anyio.sleep(0.3)

@@ -15,7 +15,7 @@ from rich.color import ColorSystem
 from rich.console import Console
 
 from engine.screen import terminal as terminals
-from engine.screen.terminal import ENTER, LEAVE, Styles, Terminal
+from engine.screen.terminal import ENTER, LEAVE, ScreenTerminal, Styles
 from engine.screen.text import Line
 from tests.timeouts import TIMEOUT
 
@@ -28,7 +28,7 @@ class Pair:
 
     there: int
     line: int
-    terminal: Terminal
+    terminal: ScreenTerminal
     told: list[tuple[int, str]] = field(factory=list)
 
     def tell(self, level: int, line: str) -> None:
@@ -52,7 +52,7 @@ class Pair:
 def pair() -> Iterator[Pair]:
     there, line = pty.openpty()
     termios.tcsetwinsize(line, (24, 80))
-    yield Pair(there, line, Terminal(line, line, Styles(ColorSystem.STANDARD)))
+    yield Pair(there, line, ScreenTerminal(line, line, Styles(ColorSystem.STANDARD)))
     for descriptor in (there, line):
         with suppress(OSError):
             os.close(descriptor)
@@ -166,15 +166,15 @@ async def test_what_is_printed_behind_the_screen_is_kept(pair: Pair, capsys: pyt
 
 def test_only_a_terminal_gets_a_screen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a file that is said to be one, and not a terminal that takes only text."""
-    assert Terminal.of(Console(file=io.StringIO(), force_terminal=True)) is None
+    assert ScreenTerminal.of(Console(file=io.StringIO(), force_terminal=True)) is None
     there, line = pty.openpty()
     try:
         with open(line, "w", encoding="utf-8", closefd=False) as file:
             monkeypatch.setenv("TERM", "dumb")
-            assert Terminal.of(Console(file=file)) is None
+            assert ScreenTerminal.of(Console(file=file)) is None
             monkeypatch.setenv("TERM", "xterm")
             monkeypatch.delenv("NO_COLOR", raising=False)
-            found = Terminal.of(Console(file=file))
+            found = ScreenTerminal.of(Console(file=file))
         assert found is not None
         assert found.output == line
     finally:
