@@ -1,4 +1,4 @@
-"""Draws the live table for the documents, with the code that draws it on a terminal and example data.
+"""Draws the screen for the documents, with the code that draws it on a terminal and example data.
 
 ``python -m tools.pictures`` writes ``docs/images/live-table.svg``, and ``explorer.png`` if that is stale; ``--check``
 fails if one of them is stale.
@@ -14,10 +14,14 @@ from logging import INFO, WARNING
 from pathlib import Path
 from typing import Final
 
-from engine.console.live import picture
+from rich.console import Group
+
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
-from engine.console.svg import svg
+from engine.console.svg import COLUMNS, svg
+from engine.screen.layout import Shown, draw
+from engine.screen.model import Model
+from engine.screen.text import to_rich
 from states import Snapshot, State
 from states.jobs import Job, JobState, JobSummary
 from states.snapshot import Cause
@@ -70,6 +74,10 @@ JOBS: Final = JobSummary(
     ),
 )
 
+TROUBLES: Final = {"News bot": NOW - 191, "Account 1": NOW - 47, "Account 2": NOW - 3}
+"""Since when accounts are in trouble."""
+HEIGHT: Final = 28
+
 LINES: Final = (
     (WARNING, "2026-11-29 12:04:07 - WARNING - 🔌 Network error for Account 1: connection reset"),
     (INFO, "2026-11-29 12:04:07 - INFO - 🔄 Attempting to reconnect Account 1..."),
@@ -85,8 +93,21 @@ LINES: Final = (
 def drawn() -> str:
     """Return the picture as it would be drawn now, wherever this machine is."""
     with in_utc():
-        info = EngineInfo(running=True, pid=4711, since=NOW - 263)
-        return svg(picture(info, Ranking.of(ACCOUNTS), NOW, JOBS, LINES), "python -m engine run config.yaml")
+        ranking = Ranking.of(ACCOUNTS)
+        shown = Shown(
+            info=EngineInfo(running=True, pid=4711, since=NOW - 263),
+            ranking=ranking,
+            names=[name for name, _ in ranking.ordered()],
+            trouble_since=lambda name, _: TROUBLES.get(name),
+            jobs=JOBS,
+            log=LINES,
+            now=NOW,
+            width=COLUMNS,
+            height=HEIGHT,
+            longest=max(map(len, ACCOUNTS)),
+        )
+        lines = draw(Model(), shown).lines
+        return svg(Group(*map(to_rich, lines)), "python -m engine run config.yaml")
 
 
 @contextmanager

@@ -200,6 +200,17 @@ class JournalReader:
         """Return the next ``count`` entries of the same account after ``entry``, oldest first."""
         return list(self._entries(self._neighbours(">", "ASC", entry, count)))
 
+    def after_healthy(self, account: str, count: int) -> list[Entry]:
+        """Return the first ``count`` entries of an account after its last one that ended in ``healthy``, oldest first.
+
+        It looks at no entry before that one.
+        """
+        mine = "account = (SELECT id FROM names WHERE name = ?)"
+        healthy = "+target = (SELECT id FROM names WHERE name = 'healthy')"
+        last = f"SELECT seq FROM journal WHERE {mine} AND {healthy} ORDER BY seq DESC LIMIT 1"
+        where = f"{mine} AND seq > coalesce(({last}), 0) ORDER BY seq LIMIT ?"
+        return list(self._entries(self._rows(where, [account, account, count])))
+
     def life_until(self, entry: Entry) -> list[Entry]:
         """Return the entries of the same life up to and including ``entry``, oldest first."""
         account = "account = (SELECT id FROM names WHERE name = ?)"

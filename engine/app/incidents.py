@@ -49,6 +49,13 @@ class IncidentParts:
     _disks: dict[Path, str] = field(factory=dict, init=False)
 
     @property
+    def _begun(self) -> tuple[IncidentWatch, Alerts]:
+        """What there is from ``begin`` on."""
+        if self.watch is None or self.alerts is None:
+            raise RuntimeError("the incidents have not begun")
+        return self.watch, self.alerts
+
+    @property
     def open(self) -> Mapping[int, Incident]:
         """The incidents that are open, by number."""
         return {} if self.watch is None else self.watch.book.open
@@ -87,10 +94,10 @@ class IncidentParts:
         """Go by another config from now on."""
         before, self.config = self.config, config
         await self._look_at_ways()
-        assert self.watch is not None and self.alerts is not None, "begun before anything can be reloaded"
-        self.watch.use_policy(config.incidents)
+        watch, alerts = self._begun
+        watch.use_policy(config.incidents)
         if before.alerts != config.alerts:
-            self.alerts.use(config, self.watch.book.open.values())
+            alerts.use(config, watch.book.open.values())
             self._forget_channels()
 
     def storage_trouble(self, failure: Failure | None) -> None:
@@ -107,10 +114,10 @@ class IncidentParts:
 
     def clock_jumped(self, event: ClockJumped) -> None:
         """Move all times with a clock that was set."""
-        assert self.watch is not None and self.alerts is not None, "begun before the clocks are watched"
-        self.watch.clock_jumped(event)
+        watch, alerts = self._begun
+        watch.clock_jumped(event)
         if event.shift:
-            self.alerts.clock_jumped(event.shift)
+            alerts.clock_jumped(event.shift)
 
     def commands_changed(self) -> None:
         """Read what another process has changed in the file."""
@@ -119,15 +126,15 @@ class IncidentParts:
 
     def watchers(self) -> list[Watcher]:
         """Return what runs beside the fleet."""
-        assert self.watch is not None and self.alerts is not None, "begun before the fleet runs"
-        return [("the watch over incidents", self.watch.run), ("the alerts", self.alerts.run)]
+        watch, alerts = self._begun
+        return [("the watch over incidents", watch.run), ("the alerts", alerts.run)]
 
     def _forget_channels(self) -> None:
         """Let incidents of channels be over that the config does not have any more."""
-        assert self.watch is not None and self.alerts is not None
-        known = {name for slot, name in self.watch.book.tracks if slot is Slot.CHANNEL}
-        for name in sorted(known - self.alerts.delivery.outlets.keys()):
-            self.watch.channel_gone(name)
+        watch, alerts = self._begun
+        known = {name for slot, name in watch.book.tracks if slot is Slot.CHANNEL}
+        for name in sorted(known - alerts.delivery.outlets.keys()):
+            watch.channel_gone(name)
 
     async def _look_at_ways(self) -> None:
         """See what the accounts share: their ways to Telegram, and the disks of their sessions."""

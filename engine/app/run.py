@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
 from adapters.system import ServiceManager, raise_limit
-from adapters.system.descriptors import exhaustion, is_exhaustion
+from adapters.system.descriptors import Descriptors, exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
 from engine.app.engine import Engine
+from engine.app.live_screen import screen_of
 from engine.app.sandbox import SandboxDemo
 from engine.app.stop import Stop, has_terminal, heeded
 from engine.config import Config, LogFormat
@@ -32,6 +33,8 @@ from engine.console import live, logs, status, streams
 from engine.console.ranking import Ranking
 from engine.console.shell import engine_command
 from engine.fleet.watchers import keep_running
+from engine.screen import terminal
+from engine.screen.screen import Screen
 
 COLLECTIONS = (20_000, 5, 400)
 """The thresholds of the garbage collector: high, because clients are made and dropped in large numbers. A collection of
@@ -62,6 +65,7 @@ async def _watch_signals(stop: Stop, reload: Callable[[], None] | None) -> None:
                 reload()
                 continue
             if stop.wanted.is_set():
+                terminal.give_back()
                 with suppress(OSError, ValueError):  # nobody reads stderr any more
                     print(f"Received signal {number:d} again. Leaving at once", file=sys.stderr, flush=True)
                 os._exit(128 + number)
@@ -74,6 +78,16 @@ def _private(config: Config) -> list[Path]:
     sessions = [account.session for account in config.accounts]
     directories = dict.fromkeys(path.parent for path in sessions)
     return [*sessions, *(path for path in directories if not is_shared(path))]
+
+
+def _warn(config: Config, descriptors: Descriptors) -> None:
+    """Tell of what may be amiss with files and limits."""
+    if loose := [path for path in _private(config) if loose_permissions(path)]:
+        mend = engine_command("doctor", config.path, options=["--fix"])
+        log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
+    if not descriptors.enough:
+        few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
+        log.warning("descriptors_few", accounts=len(config.accounts), **few)
 
 
 CANCELLED = (
@@ -97,6 +111,19 @@ def _log_settings(config: Config, log_format: LogFormat | None) -> dict[str, Any
     }
 
 
+def _shown(
+    engine: Engine, recent: logs.RecentLines, console: Console
+) -> tuple[Screen | None, Callable[[], Awaitable[None]]]:
+    """Return the screen, and what shows it; on a terminal that can take only text, a table in the screen's place."""
+    ranking = Ranking([account.name for account in engine.config.accounts], engine.fleet.status)
+    engine.fleet.on_change.append(ranking.update)
+    engine.fleet.removed.append(ranking.discard)
+    if (screen := screen_of(engine, ranking, recent, console)) is not None:
+        return screen, screen.run
+    sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
+    return None, partial(live.show, console, *sources, recent)
+
+
 async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:
     """Run the engine until a signal comes or the fleet ran for ``duration`` seconds; return the exit code.
 
@@ -107,26 +134,19 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
     descriptors = raise_limit(len(config.accounts))
     engine = Engine(config, throws_out=True, manager=ServiceManager.from_environment())
     fleet = engine.fleet
+    screen = None
     with ExitStack() as files:
         files.enter_context(engine.lock())
         recent = logs.RecentLines() if console.is_terminal else None
         change_log = files.enter_context(_opened_log(config, log_format, recent))
         engine.appliers["logging"] = lambda new: change_log(**_log_settings(new, log_format))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
-        if loose := [path for path in _private(config) if loose_permissions(path)]:
-            mend = engine_command("doctor", config.path, options=["--fix"])
-            log.warning("files_not_private", path=str(loose[0]), others=len(loose) - 1, command=mend)
-        if not descriptors.enough:
-            few = {"needed": descriptors.needed, "limit": descriptors.soft, "command": descriptors.remedy}
-            log.warning("descriptors_few", accounts=len(config.accounts), **few)
+        _warn(config, descriptors)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop, None if has_terminal() else engine.reload_soon)
             if recent is not None:
-                ranking = Ranking([account.name for account in config.accounts], fleet.status)
-                fleet.on_change.append(ranking.update)
-                fleet.removed.append(ranking.discard)
-                sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
-                tasks.start_soon(keep_running, "the live table", partial(live.show, console, *sources, recent))
+                screen, show = _shown(engine, recent, console)
+                tasks.start_soon(keep_running, "the live table", show)
             _tidy_memory()
             code = None
             try:
@@ -144,6 +164,8 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         if code is None:
             log.error("engine_failed", detail=CANCELLED)
             code = 1
+    if screen is not None:
+        screen.print_last()
     if fleet.at_stop:
         print(status.block(fleet.at_stop), file=console.file)  # as it is: to wrap it takes longer than to stop
     if isinstance(engine.source, SandboxDemo) and engine.source.audit is not None:

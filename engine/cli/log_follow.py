@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field
 
 from adapters.sqlite import JournalReader, JournalTooNew, StorageError, Undecodable
-from engine.cli.log_events import decode_event
+from engine.app.journal_events import decode_event
 from engine.console.safe_text import json_text, one_line
 from engine.journal.watch import Irregularity, JournalWatch, Page, UnreadableRecord
 from states import Entry

@@ -11,10 +11,10 @@ from rich.progress import Progress
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from engine import paths
+from engine.app.journal_events import decode_event
 from engine.cli.common import EXIT_FAILED, AsJson, ConfigPath, fail, reporting_errors, single
 from engine.cli.declared import Parameter
 from engine.cli.log_common import journal_accounts, open_journal, tell_unreadable
-from engine.cli.log_events import decode_event
 from engine.config import load_outline
 from engine.console.safe_text import json_text, one_line
 from engine.journal.replay import Difference, Replay, ReplayReport

@@ -36,7 +36,7 @@ def run(
         Parameter(name="--log-format", help="Write log lines as text or as JSON, whatever the config says."),
     ] = None,
 ) -> None:
-    """Run the fleet until Ctrl+C: a live table on a terminal, log lines elsewhere.
+    """Run the fleet until Ctrl+C: a screen on a terminal, log lines elsewhere.
 
     Exit code 0 after a clean stop, 2 for a bad config, 3 if another engine holds the data.
     """

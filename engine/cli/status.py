@@ -124,10 +124,10 @@ def _look(outline: Outline, pattern: str | None) -> _Look:
     return _Look(info, accounts, _read_jobs(outline.directory), incidents)
 
 
-def _watch(look: Callable[[], _Look], *, as_json: bool) -> int:
+def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
     """Show where the accounts are until Ctrl+C, or until the output's reader is gone; return the last exit code.
 
-    On a terminal it is one table that changes. Elsewhere it is a page, or with ``as_json`` a line, every second.
+    On a terminal it is the screen. Elsewhere it is a page, or with ``as_json`` a line, every second.
     """
     from rich.console import Console  # noqa: PLC0415 - as above
     from rich.live import Live  # noqa: PLC0415
@@ -135,6 +135,15 @@ def _watch(look: Callable[[], _Look], *, as_json: bool) -> int:
 
     console = Console()
     seen = look()
+    if console.is_terminal and not as_json:
+        from engine.screen.terminal import ScreenTerminal  # noqa: PLC0415 - what prints once need not wait for it
+
+        if (terminal := ScreenTerminal.of(console)) is not None:
+            from engine.cli.watch import FileSource, watch  # noqa: PLC0415 - as above
+
+            source = FileSource(directory, look, seen)
+            watch(source, terminal)
+            return source.seen.code
     with suppress(KeyboardInterrupt):
         if console.is_terminal and not as_json:
             with Live(seen.page, console=console, auto_refresh=False) as table:
@@ -157,7 +166,7 @@ def status(
     *words: ConfigAndPattern,
     watch: Annotated[
         bool,
-        Parameter(negative="", help="Go on until Ctrl+C: a live table, or a page (--json: a line) every second."),
+        Parameter(negative="", help="Go on until Ctrl+C: a screen, or a page (--json: a line) every second."),
     ] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
@@ -171,9 +180,10 @@ def status(
         config, account = config_and_pattern(words)
         if watch and picture is not None:
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
-        look = partial(_look, load_outline(config), account)
+        outline = load_outline(config)
+        look = partial(_look, outline, account)
         if watch:
-            raise SystemExit(_watch(look, as_json=as_json))
+            raise SystemExit(_watch(look, outline.directory, as_json=as_json))
         seen = look()
         if picture is not None:
             from engine.console.svg import svg  # noqa: PLC0415 - as above

@@ -15,8 +15,8 @@ from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
 from adapters.system import holder_of
 from engine import paths
+from engine.app.journal_events import decode_event
 from engine.cli.common import EXIT_BAD_INPUT, fail
-from engine.cli.log_events import decode_event
 from engine.cli.times import Period
 from engine.config import Config
 from engine.config.overrides import BadOverride, Changed, ConfigVariants, Override

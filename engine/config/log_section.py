@@ -59,7 +59,7 @@ class LoggingSection:
     """How ``run`` writes the log; a program with an engine of its own sets its logging up itself."""
 
     format: LogFormat = LogFormat.TEXT
-    """`text` is lines with icons, `json` is one JSON object on each line. The live table always has text."""
+    """`text` is lines with icons, `json` is one JSON object on each line. On the screen it is always text."""
     levels: dict[str, LogLevel] = field(factory=dict)
     """The level of a logger and of those below it, such as `holdfast.jobs: warning`; `root` is all others."""
 

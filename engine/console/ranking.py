@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from attrs import define, field
@@ -51,6 +51,9 @@ class Ranking:
             ranking.update(name)
         return ranking
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._found
+
     def __len__(self) -> int:
         return len(self._found)
 
@@ -85,6 +88,8 @@ class Ranking:
 
     def _take_in(self) -> None:
         """Give the accounts that have come their places among the others: all at once, because each moves many."""
+        if not self._new:
+            return
         new, self._new = self._new, {}
         self._order({*self._ordered, *new})
         self._groups = {}
@@ -95,9 +100,22 @@ class Ranking:
         for name in new:
             self.update(name)
 
+    @property
+    def needing(self) -> int:
+        """How many accounts need a person."""
+        self._take_in()
+        return sum(len(places) for (calm, _, _), places in self._groups.items() if not calm)
+
+    def ordered(self) -> Iterator[tuple[str, str]]:
+        """Yield all accounts in order, each with its state, ``paused`` or ``unknown``."""
+        self._take_in()
+        for group in sorted(self._groups):
+            for place in self._groups[group]:
+                name = self._ordered[place]
+                yield name, self._found[name][1]
+
     def first(self, count: int) -> list[tuple[str, AccountStatus]]:
         """Return the first accounts, at most so many, and where each is."""
-        if self._new:
-            self._take_in()
+        self._take_in()
         names = (self._ordered[place] for group in sorted(self._groups) for place in self._groups[group])
         return [(name, self.status(name)) for name in islice(names, count)]

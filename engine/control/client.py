@@ -54,7 +54,12 @@ def send_command(config: "Config", verb: Verb, account: str = "") -> list[Comman
     ``CommandRefused`` if the engine did nothing.
     """
     timeout = config.states.shutting_down.grace + BEYOND_GRACE_TIMEOUT
-    return _outcomes(ask(config.storage.directory / paths.SOCKET, Request(verb, account), timeout=timeout))
+    return send_to(config.storage.directory, verb, account, timeout=timeout)
+
+
+def send_to(directory: Path, verb: Verb, account: str, *, timeout: float) -> list[CommandOutcome]:
+    """Send a command to the engine on this data, which has ``timeout`` seconds. Raises as ``send_command`` does."""
+    return _outcomes(ask(directory / paths.SOCKET, Request(verb, account), timeout=timeout))
 
 
 def hold(config: "Config", account: str) -> tuple[CommandOutcome, socket.socket]:

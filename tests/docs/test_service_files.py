@@ -35,8 +35,7 @@ def settings(unit: str) -> dict[str, list[str]]:
 def called() -> Iterator[str]:
     """Yield each command line of Holdfast's in the files."""
     for unit in UNITS:
-        for line in re.findall(r"/opt/holdfast/bin/holdfast (.*?)(?:'|$)", unit.read_text("utf-8"), re.MULTILINE):
-            yield line
+        yield from re.findall(r"/opt/holdfast/bin/holdfast (.*?)(?:'|$)", unit.read_text("utf-8"), re.MULTILINE)
     yield from re.findall(r"CMD holdfast (.*?) >", DOCKERFILE)
     words = re.findall(r"^(?:ENTRYPOINT|CMD) (.*)$", DOCKERFILE, re.MULTILINE)
     entry, command = (json.loads(each) for each in words)

@@ -106,7 +106,7 @@ def test_a_newer_schema_is_refused_with_the_way_back(tmp_path: Path) -> None:
     with pytest.raises(JournalTooNew, match=f"schema {VERSION + 1}, .* knows {VERSION}.*before the upgrade: {kept}"):
         upgrade(path)
     kept.rename(kept.with_name(f"engine.db-schema-{VERSION + 1}-20990101T000000Z"))
-    with pytest.raises(JournalTooNew, match="or a newer one$"):
+    with pytest.raises(JournalTooNew, match=r"or a newer one$"):
         upgrade(path)
     assert rows(path, "PRAGMA user_version") == [VERSION + 1]
 

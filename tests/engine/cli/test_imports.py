@@ -22,6 +22,7 @@ HEAVY = (
     "engine.config.sections",
     "engine.config.structure",
     "engine.control.client",
+    "engine.screen",
     "markdown_it",
     "msgspec",
     "multiprocessing",

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from attrs import asdict, field, frozen
 
-from engine.cli.log_explain import as_data, as_text
 from engine.journal.explain import arithmetic_of, explain
+from engine.journal.explain_page import as_data, as_text
 from states import ROWS, Entry, Event, Policy, Record, Snapshot, State, step
 from states.answers import GUARD_INPUTS
 from states.events import DatabaseLocked, FloodWait, NetworkLost, TransportFlood

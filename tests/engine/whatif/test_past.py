@@ -6,7 +6,7 @@ import attrs
 import pytest
 from attrs import evolve
 
-from engine.cli.log_events import decode_event
+from engine.app.journal_events import decode_event
 from engine.whatif.happenings import (
     AttemptFailed,
     AttemptSucceeded,

@@ -8,7 +8,7 @@ import attrs
 from attrs import frozen
 
 from adapters.sandbox.faults.kinds import FaultKind
-from engine.cli.log_events import decode_event
+from engine.app.journal_events import decode_event
 from engine.config.types import Fleet
 from engine.simulate.disturbances import Disturbance
 from engine.simulate.driver import AccountModel, Simulation

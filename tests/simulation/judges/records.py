@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from engine.cli.log_events import decode_event
+from engine.app.journal_events import decode_event
 from engine.journal.replay import Difference, Replay
 from tests.simulation.evidence import Evidence, FaultSeen, JournalSeen, LogLine, Verdict
 from tests.simulation.judges.shared import concerns, sentence
