@@ -98,7 +98,6 @@ class Engine:
     _reloader: Reloader | None = field(default=None, init=False, repr=False)
     _live: LiveConfig = field(init=False, repr=False)
     _follower: JournalFollower | None = field(default=None, init=False, repr=False)
-    _incidents: IncidentWatch | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.info = EngineInfo(running=False, pid=os.getpid(), since=time.time())
