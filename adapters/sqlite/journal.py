@@ -28,6 +28,7 @@ from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import INDEX, LOG, beside
+from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
@@ -120,6 +121,11 @@ class JournalWriter:
     def incidents(self) -> IncidentStore:
         """The incidents in the same file, written by the same thread."""
         return IncidentStore(self.path, self._writer)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The alerts in the same file, written by the same thread."""
+        return Outbox(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

@@ -85,6 +85,7 @@ class Engine:
     info: EngineInfo = field(init=False)
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
+    incidents: IncidentParts = field(init=False, repr=False)
     control: ControlHandlers | None = field(default=None, init=False, repr=False)
     """What carries out the commands of people; None before the accounts are there."""
     _identity: str = field(factory=lambda: uuid4().hex, init=False)

@@ -13,7 +13,6 @@ import structlog
 from attrs import define, field
 
 from adapters.sqlite import JournalWriter
-from adapters.sqlite.outbox import Outbox
 from engine import paths
 from engine.app.alerts import Alerts
 from engine.config import Config
@@ -77,7 +76,7 @@ class IncidentParts:
         )
         alerts = Alerts.of(
             self.config,
-            Outbox(journal.path, journal.writer),
+            journal.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
         )
