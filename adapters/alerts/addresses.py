@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from apprise.plugins.base import NotifyBase
@@ -66,7 +66,8 @@ def refusal(address: str) -> str | None:
             return None
         from apprise.manager_plugins import NotificationManager  # noqa: PLC0415 - see above
 
-        services, scheme = NotificationManager(), address.partition("://")[0].lower()
+        services: Any = NotificationManager()  # type: ignore[no-untyped-call]  # the library has no types here
+        scheme = address.partition("://")[0].lower()
         if scheme not in services:
             return UNKNOWN
         return WRONG if services[scheme].enabled else DISABLED

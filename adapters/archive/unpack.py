@@ -43,7 +43,7 @@ class _Overlong(Exception):
 class _Metered:
     """What the archive unpacks to, forward only, and never more than ``allowance`` bytes before that is set again."""
 
-    source: IO[bytes]
+    source: gzip.GzipFile
     allowance: int = 0
     _at: int = field(default=0, init=False)
 

@@ -125,7 +125,7 @@ class Delivery:
             outlet, about = self.outlets.get(alert.channel), known.get(alert.about.id, alert.about)
             if about.closed is None and about.id not in known:  # the incident was lost with its database
                 outlet = None
-            new = law.restored(law.joined(alert, about), outlet and outlet.rule, now)
+            new = law.restored(law.joined(alert, about), None if outlet is None else outlet.rule, now)
             if not new.over:
                 self._alerts[new.key] = new
             if new != alert:

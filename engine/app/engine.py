@@ -301,8 +301,8 @@ class Engine:
     async def _start(self, parts: AsyncExitStack) -> Sequence[Watcher]:
         """Start the parts, which ``parts`` ends again, and make the runners; return what runs beside the fleet."""
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
-        told = {"troubled": self.incidents.storage_trouble, "replaced": self.incidents.database_replaced}
-        journal = self._journal = await parts.enter_async_context(opened_journal(self.config, self._identity, **told))
+        opened = opened_journal(self.config, self._identity, self.incidents)
+        journal = self._journal = await parts.enter_async_context(opened)
         self._follower = JournalFollower(partial(_flush, journal), partial(records, journal.path))
         watch = await self.incidents.begin(journal)
         parts.push_async_callback(watch.close)

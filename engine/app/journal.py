@@ -1,6 +1,6 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import structlog
 from adapters.sqlite import JournalReader, JournalWriter, Repair, Rescue, StorageError
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
+from engine.app.incidents import IncidentParts
 from engine.config import Config
 from engine.fleet.watchers import Watcher
 from engine.journal.retention import Prunable, TrustedTime, last_sign, retain
@@ -47,26 +48,19 @@ def _snapshot_repaired(done: Repair) -> None:
 
 
 @asynccontextmanager
-async def opened_journal(
-    config: Config,
-    engine: str,
-    *,
-    troubled: Callable[[Failure | None], None] = lambda failure: None,
-    replaced: Callable[[], None] = lambda: None,
-) -> AsyncIterator[JournalWriter]:
+async def opened_journal(config: Config, engine: str, incidents: IncidentParts) -> AsyncIterator[JournalWriter]:
     """Yield the journal of a config, written by the engine of this identity; at the end, wait for its last records.
 
-    ``troubled`` is called with what keeps the file from being written, and with None when it is written again;
-    ``replaced`` when a new file has taken the place of a lost one.
+    ``incidents`` hears of what keeps the file from being written, and of a new file in the place of a lost one.
     """
 
     def on_trouble(failure: Failure | None, waiting: int) -> None:
         _storage_trouble(failure, waiting)
-        troubled(failure)
+        incidents.storage_trouble(failure)
 
     def on_rescue(done: Rescue) -> None:
         _database_replaced(done)
-        replaced()
+        incidents.database_replaced()
 
     journal = await JournalWriter.open(
         config.storage.directory / paths.DATABASE,

@@ -12,7 +12,7 @@ from attrs import frozen
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 _WIDTH: Final = 1_000_000
@@ -95,9 +95,9 @@ def _end(node: Node) -> int:
     """Return the last line that a value occupies; the mark of a block is at what comes after it."""
     if isinstance(node, ScalarNode):
         if node.style in ("|", ">"):
-            return max(node.start_mark.line, node.end_mark.line - 1)
+            return int(max(node.start_mark.line, node.end_mark.line - 1))
         return int(node.end_mark.line)
-    if node.flow_style:
+    if isinstance(node, CollectionNode) and node.flow_style:
         return int(node.end_mark.line)
     parts = [part for pair in node.value for part in (pair if isinstance(node, MappingNode) else (pair,))]
     return max((_end(part) for part in parts), default=int(node.start_mark.line))
