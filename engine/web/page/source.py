@@ -18,9 +18,9 @@ other words of the query are handed to ``fragments`` as ``View.query``) answers 
     seen      {"at": …}              a batch is complete, as of this time (Unix seconds); its ``id`` is for a reconnect
     reload    {}                     this page is too old to be brought up to date: fetch it anew
 
-A comment comes every 15 s when nothing changes. ``seen`` with an unchanged fleet comes, too, so that the page knows that
-it is up to date. An answer of 503 has ``Retry-After`` (so many streams are open); 401 is the end of the visitor's
-access. A page that is hidden had better close its stream: a browser has six connections to a server.
+``seen`` comes every 15 s when nothing changes, so that the page knows that it is up to date. An answer of 503 has
+``Retry-After`` (so many streams are open); 401 is the end of the visitor's access. A page that is hidden had better
+close its stream: a browser has six connections to a server.
 """
 
 from collections.abc import Collection, Mapping, Sequence
