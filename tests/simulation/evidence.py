@@ -43,6 +43,7 @@ __all__ = [
     "FloodDemand",
     "Following",
     "Hearing",
+    "IncidentReport",
     "Inspection",
     "JobAttempt",
     "JobSeen",
@@ -91,6 +92,10 @@ class Promises:
     durable_within: float = 1.0
     """What the engine knows and nobody awaited (a flood wait that was told, how far updates were handled) is on disk
     after so long at most, as long as the disk takes it."""
+    incident_after: float = 120.0
+    """A trouble that lasts so long is an incident."""
+    incident_calm: float = 300.0
+    """An incident is over when all in it have been well for so long, or for ``incident_after`` if that is longer."""
     network_delay: float = 1.0
     """The longest time that a byte is under way in this world, where no fault delays it."""
 
@@ -273,6 +278,22 @@ class JournalSeen:
     """A sentence for each row that cannot be read."""
 
 
+@define(kw_only=True)
+class IncidentReport:
+    """An incident as the engine's database has it at the end. Times are Unix seconds by the engine's clock."""
+
+    number: int
+    kind: str
+    cause: str = ""
+    accounts: tuple[str, ...] = ()
+    """Those that were ever in it."""
+    since: float = 0.0
+    opened: float = 0.0
+    closed: float | None = None
+    inside: frozenset[tuple[str, str]] = frozenset()
+    """What is in it now: the slot, and the name."""
+
+
 # --- all of it --------------------------------------------------------------------------------------------------------
 
 
@@ -318,6 +339,8 @@ class Evidence:
     complaints: list[Complaint] = field(factory=list)
     standstills: list[Standstill] = field(factory=list)
     journals: list[JournalSeen] = field(factory=list)
+    incidents: list[IncidentReport] | None = None
+    """None if nobody looked: that no incident is there may be wrong, too."""
 
 
 # --- what judges say --------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 
 from states import Entry, Event, Policy, begin
-from states.events import Connected, NetworkLost, Started, TurnGranted
+from states.events import Connected, Elapsed, NetworkLost, Started, TurnGranted
 from tests.simulation.evidence import (
     AccountPromise,
     ConnectionSeen,
@@ -59,6 +59,30 @@ def journal() -> JournalSeen:
         seen.entries.append(Entry(seq=seq, account=ONE, life=1, **record))
     seen.stored[ONE] = driver.snapshot, len(events)
     return seen
+
+
+def outage(seconds: float = 600.0) -> tuple[JournalSeen, float, float]:
+    """Return the journal of an account that loses its link for so long, and when that begins and ends."""
+    driver, seen = AccountDriver(Policy(), begin(None, now=1_000_000.0)), JournalSeen(at=9000.0, first_seq=1)
+    seen.lives[ONE, 1] = LifeOfAccount(
+        at=driver.now, policy=driver.policy, snapshot=driver.snapshot, start=driver.snapshot
+    )
+
+    def take(event: Event) -> None:
+        record = driver.take(event).record
+        if not record.quiet:
+            seen.entries.append(
+                Entry(seq=len(seen.entries) + 1, account=ONE, life=1, **attrs.asdict(record, recurse=False))
+            )
+
+    for event in (Started(), TurnGranted(generation=0), Connected(), NetworkLost(detail="reset")):
+        take(event)
+    began = driver.now
+    driver.now += seconds
+    for event in (Elapsed(generation=0), TurnGranted(generation=0), Connected()):
+        take(event)
+    seen.stored[ONE] = driver.snapshot, len(seen.entries)
+    return seen, began, driver.now
 
 
 def clean() -> Evidence:

@@ -8,11 +8,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from adapters.sqlite import JournalReader, StorageError
+from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
 from tests.simulation import job_bounds
 from tests.simulation.disk_troubles import DATABASE
 from tests.simulation.entropy import EPOCH
-from tests.simulation.evidence import Delivery, Inspection, JournalSeen, Standstill
+from tests.simulation.evidence import Delivery, IncidentReport, Inspection, JournalSeen, Standstill
 from tests.simulation.judges import judge
 from tests.simulation.outcome import Outcome
 from tests.simulation.program import GROUP, STEPS
@@ -111,11 +112,30 @@ def close(run: "Run") -> None:
             )
     except StorageError as exc:
         run.ledger.complain(f"the journal cannot be read at the end: {exc}")
+    _close_incidents(run)
     _close_jobs(run)
     evidence.quiet_from = max(
         [run.story.quiet_from, *(each.ended or 0.0 for each in evidence.faults), *(c.at for c in evidence.commands)]
     )
     job_bounds.fill(evidence, run.story)
+
+
+def _close_incidents(run: "Run") -> None:
+    with IncidentReader.open(run.world.directory / DATABASE) as reader:
+        members = reader.inside()
+        run.ledger.evidence.incidents = [
+            IncidentReport(
+                number=each.id,
+                kind=each.kind.value,
+                cause=each.cause,
+                accounts=each.accounts,
+                since=each.since,
+                opened=each.opened,
+                closed=each.closed,
+                inside=frozenset((slot, name) for number, slot, name in members if number == each.id),
+            )
+            for each in reader.incidents()
+        ]
 
 
 def _close_jobs(run: "Run") -> None:

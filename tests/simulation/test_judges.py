@@ -8,7 +8,7 @@ import pytest
 
 from states import Entry, Policy
 from states.events import Started
-from tests.simulation import test_commands
+from tests.simulation import test_commands, test_incident_judge
 from tests.simulation.evidence import (
     CommandSeen,
     Complaint,
@@ -324,6 +324,7 @@ BROKEN: dict[Change, str] = {
     _bug: "the log is clean",
     _never_retrieved: "the log is clean",
     **test_commands.BROKEN,
+    **test_incident_judge.BROKEN,
 }
 """What breaks a promise, and the judge that condemns it."""
 

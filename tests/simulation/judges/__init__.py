@@ -7,6 +7,7 @@ from tests.simulation.evidence import Evidence, Verdict
 from tests.simulation.judges.attempts import done_once
 from tests.simulation.judges.commands import commands_are_answered, paused_stays_paused
 from tests.simulation.judges.durability import acknowledged_is_kept
+from tests.simulation.judges.incidents import incidents_are_told_once, incidents_are_true
 from tests.simulation.judges.keys import dead_keys_are_silent, one_link_for_each_key
 from tests.simulation.judges.pace import backoff_is_a_floor, fleet_keeps_its_rate, floods_are_floors, no_storm
 from tests.simulation.judges.records import journal_replays, log_is_clean
@@ -41,6 +42,8 @@ JUDGES: Final[tuple[Judge, ...]] = (
     floods_are_floors,
     accounts_come_to_rest,
     nothing_is_left,
+    incidents_are_told_once,
+    incidents_are_true,
     journal_replays,
     log_is_clean,
 )

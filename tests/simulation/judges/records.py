@@ -19,7 +19,7 @@ OWN_FAILURES: Final = ("HandlerFailed", "StepFailed")
 OF_ACCOUNTS: Final = frozenset(
     {
         "connection_lost", "attempt_failed", "failure_reported", "alert_exhausted", "alert_parked", "alert_auth_failed",
-        "alert_limited", "update_not_delivered", "job_failed", "background_task_failed",
+        "alert_limited", "incident_opened", "update_not_delivered", "job_failed", "background_task_failed",
     }
 )  # fmt: skip
 """Errors that tell of an account, which any fault of it may cause."""
