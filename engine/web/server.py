@@ -18,7 +18,6 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from engine.fleet.watchers import describe, pause_after
-from engine.web import connection
 from engine.web.connection import KEEP_SECONDS, MAX_HEAD_BYTES, BoundedConnection
 
 BACKLOG: Final = 64
@@ -113,8 +112,7 @@ class WebServer:
             await send(message)
 
         try:
-            with anyio.move_on_after(connection.ANSWER_SECONDS):  # its client has lost its place then
-                await self.application(scope, receive, sent)
+            await self.application(scope, receive, sent)
         except Exception:
             if (now := anyio.current_time()) >= self._told_at + TOLD_SECONDS:
                 self._told_at = now
