@@ -53,6 +53,47 @@ class StoredLife:
 
 
 @frozen(kw_only=True)
+class StoredBeginning:
+    """The part of a life that a history needs."""
+
+    account: str
+    life: int
+    at: float
+    """When it began (Unix seconds)."""
+    state: State
+    """Where it began, or where the records begin that retention has left."""
+    since: float
+    """When that state was entered, or the life began."""
+    answered: float | None
+    """The last sign of life before it."""
+
+
+BEGINNINGS = """SELECT rowid, (SELECT name FROM names WHERE id = account), life, at,
+    CASE WHEN json_valid(snapshot) THEN json_extract(snapshot, '$.state') END,
+    CASE WHEN json_valid(snapshot) THEN json_extract(snapshot, '$.last_success') END,
+    CASE WHEN json_valid(base) THEN json_extract(base, '$.state') END,
+    CASE WHEN json_valid(base) THEN json_extract(base, '$.since') END
+    FROM lives WHERE rowid > ? AND at >= ? ORDER BY rowid"""
+"""The columns of a beginning: SQLite reads the JSON in a tenth of the time."""
+
+
+def beginning_from(row: tuple[Any, ...]) -> StoredBeginning | None:
+    """Return the beginning in a row of ``BEGINNINGS``; None if it cannot be read."""
+    _, account, life, at, state, answered, base, since = row
+    try:
+        _check_texts(account)
+        check_numbers(life, at)
+        kept = State(base) if base is not None else State(state) if state is not None else State.CONNECTING
+        return StoredBeginning(
+            account=account, life=life, at=at, state=kept,
+            since=max(at, since) if base is not None and isinstance(since, _NUMBER) else at,
+            answered=answered if isinstance(answered, _NUMBER) else None,
+        )  # fmt: skip
+    except (ValueError, TypeError):
+        return None
+
+
+@frozen(kw_only=True)
 class StoredMove:
     """The part of an entry that statistics need: times as in ``Entry``, without the fields that are slow to read."""
 

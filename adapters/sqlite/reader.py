@@ -14,11 +14,14 @@ from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, translating_errors
 from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.journal_rows import (
+    BEGINNINGS,
     COLUMNS,
     MOVES,
+    StoredBeginning,
     StoredLife,
     StoredMove,
     UnreadableRow,
+    beginning_from,
     check_numbers,
     check_row,
     conditions,
@@ -186,6 +189,16 @@ class JournalReader:
             except Undecodable as exc:
                 self._leave_out(exc, account=text_or_none(name), life=whole_or_none(life))
         return found
+
+    def beginnings(self, after: int, since: float) -> list[tuple[int, StoredBeginning]]:
+        """Return the lives that began at ``since`` (Unix seconds) or later, each with the number of its row.
+
+        ``after`` leaves out those up to a row that was read before. What cannot be read is left out, too.
+        """
+        if self._version <= 1:
+            return []
+        rows = self._select(BEGINNINGS, [after, since])
+        return [(row[0], found) for row in rows if (found := beginning_from(row)) is not None]
 
     def entry(self, seq: int) -> Entry | None:
         """Return the entry with this number, None if there is none."""
