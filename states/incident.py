@@ -80,29 +80,27 @@ class Incident:
 
     @property
     def meaning(self) -> str:
-        """What is the matter: a sentence for a person, without its full stop. It quotes names, which are foreign."""
-        who = self.who or "the engine"
+        """What is the matter, or was, as a sentence without its full stop; why is in ``detail``. It quotes names."""
+        now, who, many = self.is_open, self.who or "the engine", len(self.accounts) != 1
+        lose = ("lose" if many else "loses") if now else "lost"
+        shared = f", and what they share is {self.cause}" if self.fleet else ""
         match self.kind:
             case IncidentKind.NEEDS_PERSON:
-                return f"{who} cannot go on before somebody acts"
-            case IncidentKind.OUTAGE if self.fleet:
-                return f"{who} {_have(self)} no connection, and what they share is {self.cause}"
+                return f"{who} {'cannot' if now else 'could not'} go on before somebody {'acts' if now else 'acted'}"
             case IncidentKind.OUTAGE:
-                return f"{who} {_have(self)} no connection ({self.cause})"
-            case IncidentKind.FLAPPING if self.fleet:
-                return f"{who} lose the connection again and again, and what they share is {self.cause}"
+                return f"{who} {('have' if many else 'has') if now else 'had'} no connection{shared}"
             case IncidentKind.FLAPPING:
-                return f"{who} {'loses' if len(self.accounts) == 1 else 'lose'} the connection again and again"
-            case IncidentKind.STORAGE if self.fleet:
-                return f"files on {self.cause} cannot be written; what is new waits in memory"
+                return f"{who} {lose} the connection again and again{shared}"
             case IncidentKind.STORAGE:
-                return f"the session file of {who} cannot be written; what is new waits in memory"
+                what, can = self.cause if self.fleet else f"the session file of {who}", "cannot" if now else "could not"
+                return f"{what} {can} be written; what is new wait{'s' if now else 'ed'} in memory"
             case IncidentKind.LIMITED:
-                return f"Telegram limits {who}; {'its' if len(self.accounts) == 1 else 'their'} work is held"
+                its = "their" if many else "its"
+                return f"Telegram limit{'s' if now else 'ed'} {who}; {its} work {'is' if now else 'was'} held"
             case IncidentKind.JOB_FAILED:
-                return f"jobs of the kind {self.cause} fail for good"
+                return f"jobs of the kind {self.cause} fail{'' if now else 'ed'} for good"
             case IncidentKind.CHANNEL:
-                return f"messages to {self.cause} do not arrive"
+                return f"messages to {self.cause} {'do' if now else 'did'} not arrive"
 
     @property
     def action(self) -> str:
@@ -129,7 +127,3 @@ _REMEDIES_OF_MANY: Final[dict[IncidentKind, str]] = {
     IncidentKind.FLAPPING: "see to the network of this machine, or to the proxy: it comes and goes",
     IncidentKind.STORAGE: "free space on the disk, or see to its permissions; what waits is written by itself then",
 }
-
-
-def _have(incident: Incident) -> str:
-    return "has" if len(incident.accounts) == 1 else "have"

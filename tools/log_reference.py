@@ -103,7 +103,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
         "kind": "outage",
         "account": None,
         "accounts": 50,
-        "meaning": "50 accounts have no connection, and what they share is the proxy socks5://10.0.0.7:1080",
+        "meaning": "50 accounts had no connection, and what they share is the proxy socks5://10.0.0.7:1080",
         "into": None,
         "took": 610.0,
     },

@@ -39,10 +39,11 @@ def _refused(of: Fields) -> str:
 
 
 def _reloaded(of: Fields) -> str:
-    done = (("added", "added"), ("removed", "removed"), ("renamed", "renamed"), ("settings", "settings changed"))
-    told = [f"{of[name]} {word}" for name, word in done if of[name]]
-    stay = f"{of['reconnecting']} reconnect, {of['kept']} keep their connection"
-    return f"{of['config']} was read again: {', '.join([*told, stay])}"
+    told = [f"{of[name]} {name}" for name in ("added", "removed", "renamed") if of[name]]
+    if count := of["settings"]:
+        told.append(f"{count} setting{'' if count == 1 else 's'} changed")
+    told.append(f"{of['reconnecting']} to reconnect, {of['kept']} with their connection as it is")
+    return f"{of['config']} was read again: {', '.join(told)}"
 
 
 def _jumped(of: Fields) -> str:

@@ -52,7 +52,7 @@ def test_they_are_listed(run: Run, law: Told) -> None:
     assert (code, err) == (1, "")
     first, second, todo, third, _ = out.splitlines()
     assert first.startswith("✅ 1 ")
-    assert "outage: Shop has no connection (NetworkLost) (connection reset); was over after 2 min 10 s" in first
+    assert "outage: Shop had no connection (connection reset); was over after 2 min 10 s" in first
     assert second.startswith("❌ 2 ")
     assert "News cannot go on before somebody acts" in second
     assert todo == "   what to do: log in again"
