@@ -39,10 +39,10 @@ def _refused(of: Fields) -> str:
 
 
 def _reloaded(of: Fields) -> str:
-    told = [f"{of[name]} {name}" for name in ("added", "removed", "renamed") if of[name]]
+    told = [f"{of[name]} {name}" for name in ("added", "removed", "renamed", "reconnecting") if of[name]]
     if count := of["settings"]:
         told.append(f"{count} setting{'' if count == 1 else 's'} changed")
-    told.append(f"{of['reconnecting']} to reconnect, {of['kept']} with their connection as it is")
+    told.append(f"{of['kept']} with no change")
     return f"{of['config']} was read again: {', '.join(told)}"
 
 
