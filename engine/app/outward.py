@@ -140,6 +140,7 @@ class OutwardParts:
         if self._metrics is None:
             metrics = self._metrics = FleetMetrics()
             self.parts.fleet.listeners.append(metrics.observe)
+            self.parts.fleet.removed.append(metrics.forget)
             self.parts.journal.pulse.on_batch = metrics.batch_stored
             self.parts.use_request_observer(metrics.request_done)
             self._lag.on_beat = metrics.loop_beat

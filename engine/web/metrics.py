@@ -10,15 +10,20 @@ from attrs import define, field
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from states import State, Step
-from states.events import FloodWait, TurnGranted
+from states.events import CaughtUp, FloodWait, TurnGranted
 
 MAX_KINDS: Final = 100
 """Kinds of requests, or of jobs, that have series of their own; all others share one."""
 OTHER: Final = "other"
 """What they are called."""
+TOO_LONG: Final = "too_long"
+"""The datacenter does not list updates of so long a time; what was written can be read from the chats."""
+REFUSED: Final = "refused"
+"""The datacenter refused what was asked, and it is still missing."""
 
 _FLOOD: Final = FloodWait.__name__
 _TURN: Final = TurnGranted.__name__
+_CAUGHT_UP: Final = CaughtUp.__name__
 _LINKED: Final = (State.HEALTHY, State.TIMEOUT)
 _WITHOUT_LINK: Final = (State.BACKOFF, State.RECONNECTING)
 
@@ -49,6 +54,8 @@ class FleetMetrics:
     _away: Histogram = field(init=False)
     _attempts: Counter = field(init=False)
     _floods: Counter = field(init=False)
+    _recovered: Counter = field(init=False)
+    _gaps: Counter = field(init=False)
     _requests: Counter = field(init=False)
     _durations: Histogram = field(init=False)
     _batch_rows: Histogram = field(init=False)
@@ -75,11 +82,15 @@ class FleetMetrics:
         self._away = histogram("reconnect_duration_seconds", "Time from a lost link to the next healthy one", _AWAY)
         self._attempts = counter("connection_attempts", "Attempts to connect that were begun")
         self._floods = counter("flood_wait_seconds", "Seconds that the datacenter told to wait", "request")
+        self._recovered = counter("updates_recovered", "Updates that were fetched after a time without a link")
+        self._gaps = counter("update_gaps", "Times that updates were missed for good, or cannot be listed", "reason")
         self._requests = counter("requests", "Requests to the datacenter by class and outcome", "method", "outcome")
         self._durations = histogram("request_duration_seconds", "Time of answered requests", _REQUEST, "method")
         self._batch_rows = histogram("journal_batch_rows", "Writes in each transaction of the journal", _ROWS)
         self._batch_seconds = histogram("journal_commit_seconds", "Time until a transaction was durable", _COMMIT)
         self._lag = histogram("loop_lag_seconds", "How late the event loop ran what was due", _LAG)
+        for reason in (TOO_LONG, REFUSED):
+            self._gaps.labels(reason)
         for state in State:
             self._dwells[state] = self._dwell.labels(state.value)
 
@@ -102,6 +113,12 @@ class FleetMetrics:
                 self._attempts.inc()
         elif record.event == _FLOOD:
             self._count_flood(record.payload)
+        elif record.event == _CAUGHT_UP:
+            self._count_updates(record.payload)
+
+    def forget(self, account: str) -> None:
+        """Forget an account that was removed."""
+        self._lost_at.pop(account, None)
 
     def request_done(self, method: str, outcome: str, seconds: float | None) -> None:
         """Count a request of a class of methods; ``seconds`` is None if it was not answered."""
@@ -131,6 +148,16 @@ class FleetMetrics:
             self._lost_at[account] = at
         elif target in (State.AUTH_FAILED, State.SHUTTING_DOWN):  # a person ends that, or nobody
             self._lost_at.pop(account, None)
+
+    def _count_updates(self, payload: dict[str, object]) -> None:
+        """Count what a link has fetched of what its account missed, and what it could not fetch."""
+        recovered = payload.get("recovered")
+        if isinstance(recovered, int) and recovered > 0:
+            self._recovered.inc(recovered)
+        if payload.get("too_long"):
+            self._gaps.labels(TOO_LONG).inc()
+        if payload.get("missing"):
+            self._gaps.labels(REFUSED).inc()
 
     def _count_flood(self, payload: dict[str, object]) -> None:
         wait, request = payload.get("seconds"), payload.get("request")

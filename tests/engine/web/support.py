@@ -27,6 +27,7 @@ def picture(statuses: Mapping[str, AccountStatus | Snapshot] | None = None, **mo
             "probes": 7,
             "outage": False,
             "jobs": {},
+            "incidents": {},
             "queue_age": None,
             "rows_waiting": 3,
             "journal_lag": 0.5,

@@ -1,9 +1,7 @@
 """What is counted of decisions, and the text that Prometheus reads."""
 
-import random
 import re
 import time
-from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
@@ -12,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from engine.web.exposition import MAX_SERIES, EnginePicture, Exposition
 from engine.web.metrics import MAX_KINDS, OTHER, FleetMetrics, bounded
 from states import Cause, Snapshot, State
-from states.events import AuthRejected, FloodWait, NetworkLost
+from states.events import AuthRejected, CaughtUp, FloodWait, NetworkLost
 from tests.engine.web.support import OPEN, fleet, lived, picture, samples, text, value
 from tests.states.harness import AccountDriver
 
@@ -30,6 +28,22 @@ async def test_decisions_become_transitions_attempts_and_times() -> None:
     assert value(written, "holdfast_reconnect_duration_seconds_count") == 1
     assert value(written, "holdfast_reconnect_duration_seconds_sum") == 5  # the driver's seconds
     assert value(written, "holdfast_flood_wait_seconds_total", request="SendMessage") == 30
+
+
+async def test_what_was_missed_is_counted() -> None:
+    """Updates that were fetched are not gaps; those that cannot be had are."""
+    metrics, driver = FleetMetrics(), AccountDriver()
+    driver.connect().settle()
+    for event in (
+        CaughtUp(recovered=3),
+        CaughtUp(recovered=2, too_long=True),
+        CaughtUp(missing=("updates of chat 7",)),
+    ):
+        metrics.observe("A", driver.take(event))
+    written = await text(metrics)
+    assert value(written, "holdfast_updates_recovered_total") == 5
+    assert value(written, "holdfast_update_gaps_total", reason="too_long") == 1
+    assert value(written, "holdfast_update_gaps_total", reason="refused") == 1
 
 
 async def test_an_account_that_a_person_must_help_is_not_reconnecting() -> None:
@@ -167,25 +181,3 @@ async def test_a_text_is_kept_for_a_moment_however_many_ask() -> None:
     for accept in ("", OPEN) * 20:
         await exposition.text(accept)
     assert taken <= 4  # two forms, and a machine that may need a second for them
-
-
-def test_what_a_decision_costs_is_little() -> None:
-    """The test prints it; its bound is against a mistake in the order of magnitude."""
-    metrics, driver, steps = FleetMetrics(), AccountDriver(), list[Any]()
-    rng = random.Random(1)
-    driver.connect().settle()
-    for _ in range(200):
-        steps += [driver.take(NetworkLost(detail="reset"))]
-        driver.connect()
-        if rng.random() < 0.5:
-            driver.settle()
-        steps += [driver.last]
-    best = float("inf")
-    for _ in range(5):
-        began = time.process_time()
-        for _ in range(10):
-            for step in steps:
-                metrics.observe("A", step)
-        best = min(best, (time.process_time() - began) / (10 * len(steps)))
-    print(f"{best * 1e6:.2f} µs for each decision")
-    assert best < 100e-6  # a bound against mistakes of its order, not a measurement
