@@ -16,3 +16,5 @@ SANDBOX: Final = Path("sandbox")
 """The state of the sandbox datacenter."""
 SANDBOX_ADDRESS: Final = SANDBOX / "running.json"
 """Where the sandbox of the running engine listens."""
+WEB_TOKEN: Final = Path("web.token")
+"""The token of the page's operators, unless the config has a place of its own for it."""

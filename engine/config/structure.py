@@ -22,6 +22,7 @@ from engine.config.values import (
     to_number,
     to_offset,
     to_optional_text,
+    to_own_file,
     to_path,
     to_phone,
     to_public_key,
@@ -88,7 +89,8 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         on=to_kinds,
         quiet=to_quiet,
     )
-    reader.add_section(WebSection, listen=to_listen)
+    own_file = partial(to_own_file, folder=folder)
+    reader.add_section(WebSection, listen=to_listen, token_file=own_file, reader_token_file=own_file)
     reader.add_section(HealthSection, ready_when=to_share)
     reader.add_section(HeartbeatSection, url=to_ping_url)
     reader.add_section(MetricsSection)

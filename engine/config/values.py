@@ -248,6 +248,16 @@ def to_path(value: object, folder: Path, real_path: Callable[[str], str] = os.pa
         ) from None
 
 
+def to_own_file(value: object, folder: Path) -> Path | None:
+    """Return the path of a file that the engine itself makes, or None: its directory without links, and its name."""
+
+    def real_path(text: str) -> str:
+        head, name = os.path.split(os.path.normpath(text))
+        return os.path.join(os.path.realpath(head), name)
+
+    return None if value is None else to_path(value, folder, real_path)
+
+
 class SessionPaths:
     """Returns the paths of session files, for one reading of a config: each is asked for by more than one rule."""
 

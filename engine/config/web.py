@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -116,6 +117,18 @@ class WebSection:
     """Names by which clients may ask, such as that of a reverse proxy. Addresses, `localhost`, the name in `listen` and
     names without a dot need not be here. Any other name is refused: a page in a browser could otherwise make one that
     it owns point here, and read what is served."""
+    token_file: Path | None = None
+    """The file with the token of the page's operators, who see everything and may pause, resume, retry and acknowledge;
+    by default `web.token` in `storage.directory`. If it does not exist, it is made with a new token, for this user
+    alone. `python -m engine web link` prints the link with the token; with another token, old links and old visitors
+    are worth nothing any more."""
+    reader_token_file: Path | None = None
+    """The file with the token of readers, who see everything and change nothing. Without it there are none. It is made
+    like `token_file`."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.reader_token_file is not None and self.reader_token_file == self.token_file:
+            raise ValueError("has one file as token_file and as reader_token_file; readers need another one")
 
 
 @frozen(kw_only=True)

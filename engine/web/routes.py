@@ -1,4 +1,4 @@
-"""The routes of the web server that programs ask: ``/healthz``, ``/readyz`` and ``/metrics``."""
+"""The routes of the web server: those that programs ask (``/healthz``, ``/readyz``, ``/metrics``), and the page."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engine.web.health import HealthReports
+from engine.web.page.routes import Page
 
 Rendered = tuple[bytes, str]
 """The text of the metrics, and its content type."""
 _FRESH = {"cache-control": "no-store"}
 
 
-def application(health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]]) -> Starlette:
+def application(health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]], page: Page) -> Starlette:
     """Return the ASGI application. ``metrics`` is given the ``Accept`` header of a request."""
 
     async def live(_: Request) -> Response:
@@ -30,7 +31,13 @@ def application(health: HealthReports, metrics: Callable[[str], Awaitable[Render
         text, content_type = await metrics(request.headers.get("accept", ""))
         return Response(text, headers={**_FRESH, "content-type": content_type})
 
-    return Starlette(routes=[Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)])
+    async def missing(request: Request, _: Exception) -> Response:
+        return page.not_found(request)
+
+    own = [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)]
+    made = Starlette(routes=[*own, *page.routes()], exception_handlers={404: missing})
+    made.router.redirect_slashes = False  # to an address that the request's own Host would make
+    return made
 
 
 def _answer(body: dict[str, Any], *, ok: bool) -> Response:

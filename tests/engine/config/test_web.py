@@ -93,3 +93,19 @@ def test_a_wrong_url_is_not_repeated(bad: Problems) -> None:
     """A mistake in it leaves it a secret."""
     (problem,) = bad(HEAD + ONE + "heartbeat: {url: 'https://example.org/KeyOfThe Heartbeat'}\n")
     assert "KeyOfThe" not in problem
+
+
+def test_the_tokens_of_the_page_are_in_files_of_their_own(good: Load, bad: Problems) -> None:
+    """Relative to the config; a link stays what it is, so that it is refused when it is read."""
+    web = good(HEAD + ONE + "web: {token_file: secrets/op.token, reader_token_file: /run/x/read.token}\n").web
+    assert web is not None
+    assert web.token_file is not None
+    assert web.token_file.is_absolute()
+    assert web.token_file.parts[-2:] == ("secrets", "op.token")
+    assert str(web.reader_token_file) == "/run/x/read.token"
+    default = good(HEAD + ONE + "web: {token_file: null}\n").web
+    assert default is not None
+    assert (default.token_file, default.reader_token_file) == (None, None)
+    assert bad(HEAD + ONE + "web: {token_file: a, reader_token_file: ./a}\n") == [
+        "web: has one file as token_file and as reader_token_file; readers need another one"
+    ]
