@@ -29,6 +29,7 @@ from functools import partial
 from typing import Any, Final
 
 import anyio
+import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -42,12 +43,26 @@ ANSWER_SECONDS: Final = 30.0
 """For the answer, until the client has fetched it."""
 KEEP_SECONDS: Final = 5
 """For which a connection is kept after an answer, for another request."""
-MAX_STREAMS: Final = 16
+MAX_STREAMS: Final = 32
 """How many of the clients may have a stream. They keep their places, so there must be others."""
 STREAM_SECONDS: Final = 3600.0
 """For a stream, after which its client has to ask again."""
 SEND_SECONDS: Final = 10.0
 """For a part of a stream, until the client has fetched it."""
+
+HEADERS: Final = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+        b"form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""The headers of every answer, whatever it is: no page of elsewhere shows, reads or runs what is served here."""
 
 _STREAM: Final = "holdfast.stream"
 """What the way to a stream is called among the extensions of an ASGI scope."""
@@ -147,6 +162,20 @@ class BoundedConnection(H11Protocol):
         super().on_response_complete()
         if self.cycle is not before and not self.idle:  # the next request was there already
             self._within(ANSWER_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, with the headers of every answer."""
+        if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # in the middle of an answer
+            self.drop()
+            return
+        close = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=[*HEADERS, *close], reason=b"Bad Request"),
+            h11.Data(data=msg.encode("ascii", "replace")),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def drop(self) -> None:
         """Close the connection at once."""

@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from engine.fleet.watchers import describe, pause_after
-from engine.web.connection import KEEP_SECONDS, MAX_HEAD_BYTES, BoundedConnection
+from engine.web.connection import HEADERS, KEEP_SECONDS, MAX_HEAD_BYTES, BoundedConnection
 
 BACKLOG: Final = 64
 STOP_SECONDS: Final = 1.0
@@ -63,6 +63,7 @@ class WebServer:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; started once it listens."""
         failures, state = 0, ServerState()
+        state.default_headers = list(HEADERS)
         while True:
             try:
                 listener = await self._listen(state)

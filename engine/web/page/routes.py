@@ -14,12 +14,13 @@ import structlog
 from attrs import define, field
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from engine.web.connection import begin_stream
 from engine.web.page.access import COOKIE_SECONDS, PageAccess, is_own
 from engine.web.page.source import PageName, PageSource, Unreadable, Verb, View, Viewer, Views, account_at
-from engine.web.page.stream import RETRY_SECONDS, EventStream, Hub, last_seen
+from engine.web.page.stream import RETRY_SECONDS, Hub, last_seen
 
 MAX_BODY: Final = 16_384
 """Bytes of a form."""
@@ -44,10 +45,12 @@ _OURS: Final = ("token", "page", "name", "seen")
 _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".png": "image/png"}
 
 NO_ACCESS: Final = (
-    "To see it, open the link with the token. 'python -m engine web link CONFIG' prints it, on the machine of the engine; "
-    "the line page_ready of the log names the file with the token. If you came from another site, just go on."
+    "To see it, open the link with the token. 'python -m engine web link CONFIG' prints it, on the machine of the "
+    "engine; the line page_ready of the log names the file with the token. If you came from another site, just go on."
 )
-WRONG: Final = "The token of this link is not the engine's; it may be an old one. 'python -m engine web link CONFIG' prints the link"
+WRONG: Final = (
+    "The token of this link is not the engine's, or not any more. A new link: 'python -m engine web link CONFIG'"
+)
 NOT_READY: Final = "The page has no token yet, so that nobody can see it; the engine's log says why"
 READ_ONLY: Final = "You have opened the page with the token of a reader, who may see everything and change nothing"
 FOREIGN: Final = "This form does not come from a page that this engine has shown you; open the page and try again"
@@ -175,10 +178,12 @@ class Page:
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=_FRESH)
         channel = await self.hub.look(viewer, View(page, name, words))
-        if self.hub.full:
+        if not begin_stream(request.scope):
             said = "So many pages are open that this one is not kept up to date; close some of them"
             return self._message(503, "Too many pages", said, headers={"retry-after": str(RETRY_SECONDS)})
-        return EventStream(self.hub, channel, channel.seen(last_seen(request)))
+        parts = self.hub.parts(channel, channel.seen(last_seen(request)))
+        headers = {**_FRESH, "x-accel-buffering": "no"}  # a proxy had better hand each event on at once
+        return StreamingResponse(parts, media_type="text/event-stream", headers=headers)
 
     async def _static(self, request: Request) -> Response:
         found = static_files().get(request.path_params["name"])

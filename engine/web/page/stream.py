@@ -4,7 +4,8 @@
                          for each view and role       └─▶ another's
 
 Nothing is kept for a visitor but a number: how much of the picture it has. Whoever reads slowly gets fewer and larger
-steps, and who does not read loses the connection. What is to be sent is made once for all who have the same.
+steps, and who does not read loses the connection (``engine.web.connection``). What is to be sent is made once for all
+who have the same.
 """
 
 import json
@@ -12,7 +13,6 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, Final
 
 import anyio
@@ -21,12 +21,9 @@ import msgspec
 import structlog
 from attrs import define, evolve, field, frozen
 from starlette.requests import Request
-from starlette.responses import Response
 
 from engine.wakeup import Wakeup
-from engine.web.connection import CONNECTION
 from engine.web.page.source import Fragments, PageSource, View, Viewer, Views
-from engine.web.server import LASTING, Message, Receive, Send
 
 EVERY: Final = 1.0
 """Seconds between two updates of a page."""
@@ -34,11 +31,8 @@ SHARE: Final = 0.2
 """Of a core, which drawing all views may take; with more to do, updates come less often."""
 ALIVE_SECONDS: Final = 15.0
 """After which a visitor hears that nothing has changed."""
-SEND_SECONDS: Final = 20.0
-"""In which a visitor has to take a part of an update."""
 RETRY_SECONDS: Final = 30
 """After which a visitor for whom there is no place may try again."""
-MAX_STREAMS: Final = 32
 MAX_UNSEEN: Final = 16
 """Pictures that are kept although nobody sees them, so that a page that was just fetched finds its own."""
 KEPT_SECONDS: Final = 60.0
@@ -166,11 +160,6 @@ class Hub:
     _opened: Wakeup = field(factory=Wakeup, init=False)
     _told_at: float = field(default=float("-inf"), init=False)
 
-    @property
-    def full(self) -> bool:
-        """Whether there is no place for another stream."""
-        return self.streams >= MAX_STREAMS
-
     async def look(self, viewer: Viewer, view: View) -> Channel:
         """Return the channel of a view, with a picture of this moment if it has none that is kept up to date."""
         key = (viewer, view)
@@ -205,7 +194,7 @@ class Hub:
             channel.end()
         self._channels.clear()
 
-    def opened(self, channel: Channel, streams: int) -> None:
+    def _count(self, channel: Channel, streams: int) -> None:
         """Count streams that begin, or end."""
         self.streams += streams
         channel.streams += streams
@@ -240,63 +229,27 @@ class Hub:
 
     async def parts(self, channel: Channel, seen: int | None) -> AsyncGenerator[bytes, None]:
         """Yield what a visitor with version ``seen`` of a channel is to get, until the channel is over."""
-        yield b"retry: 2000\n\n"
-        if seen is None:
-            yield _event("reload", {})
-            return
-        first = True
-        while not channel.over:
-            news, picture = channel.news.upcoming, channel.picture
-            for part in channel.batch(seen) if picture.version > seen else ():
-                yield part
-            if picture.version > seen or first:
-                yield _event("seen", {"at": picture.at}, f"{channel.key}-{picture.version}")
-            seen, first = picture.version, False
-            if channel.picture.version == seen:
-                with anyio.move_on_after(ALIVE_SECONDS) as quiet:
-                    await news.wait()
-                first = quiet.cancelled_caught
-
-
-class EventStream(Response):
-    """The answer to ``/stream``: it lasts until the visitor goes, does not read any more, or the page ends."""
-
-    media_type = "text/event-stream"
-
-    def __init__(self, hub: Hub, channel: Channel, seen: int | None) -> None:
-        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
-        del self.headers["content-length"]
-        self._hub, self._channel, self._seen = hub, channel, seen
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:  # type: ignore[override]
-        """Send what there is, and what comes."""
-        scope[LASTING]()
-        self._hub.opened(self._channel, 1)
+        self._count(channel, 1)
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_until_gone, receive, tasks.cancel_scope)
-                await self._send_all(scope, send)
-                tasks.cancel_scope.cancel()
+            yield b"retry: 2000\n\n"
+            if seen is None:
+                yield _event("reload", {})
+                return
+            is_due = True
+            while not channel.over:
+                news, picture = channel.news.upcoming, channel.picture
+                if picture.version > seen:
+                    for part in channel.batch(seen):
+                        yield part
+                if picture.version > seen or is_due:
+                    yield _event("seen", {"at": picture.at}, f"{channel.key}-{picture.version}")
+                seen, is_due = picture.version, False
+                if channel.picture.version == seen and not channel.over:
+                    with anyio.move_on_after(ALIVE_SECONDS) as quiet:
+                        await news.wait()
+                    is_due = quiet.cancelled_caught
         finally:
-            self._hub.opened(self._channel, -1)
-
-    async def _send_all(self, scope: Message, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self._hub.parts(self._channel, self._seen)) as parts:
-            async for part in parts:
-                with anyio.move_on_after(SEND_SECONDS) as limit:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                if limit.cancelled_caught:
-                    scope[CONNECTION].drop()
-                    return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _until_gone(receive: Receive, answer: anyio.CancelScope) -> None:
-    """Cancel an answer when its visitor is gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    answer.cancel()
+            self._count(channel, -1)
 
 
 def _event(name: str, data: Any, mark: str = "") -> bytes:
