@@ -23,6 +23,7 @@ from engine.screen.layout import Shown, draw
 from engine.screen.model import Model
 from engine.screen.text import to_rich
 from states import Snapshot, State
+from states.incident import Incident, IncidentKind, Severity
 from states.jobs import Job, JobState, JobSummary
 from states.snapshot import Cause
 from tools import page_picture
@@ -74,6 +75,18 @@ JOBS: Final = JobSummary(
     ),
 )
 
+INCIDENTS: Final = (
+    Incident(
+        id=7,
+        kind=IncidentKind.NEEDS_PERSON,
+        cause="stop_other_copy",
+        accounts=("News bot",),
+        severity=Severity.CRITICAL,
+        since=NOW - 191,
+        opened=NOW - 191,
+        detail="AUTH_KEY_DUPLICATED",
+    ),
+)
 TROUBLES: Final = {"News bot": NOW - 191, "Account 1": NOW - 47, "Account 2": NOW - 3}
 """Since when accounts are in trouble."""
 HEIGHT: Final = 28
@@ -100,6 +113,7 @@ def drawn() -> str:
             names=[name for name, _ in ranking.ordered()],
             trouble_since=lambda name, _: TROUBLES.get(name),
             jobs=JOBS,
+            incidents=INCIDENTS,
             log=LINES,
             now=NOW,
             width=COLUMNS,

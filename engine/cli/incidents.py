@@ -1,6 +1,7 @@
 """``incidents`` and ``incidents ack``."""
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 from adapters.sqlite.incident_reader import IncidentReader
@@ -19,8 +20,8 @@ from engine.cli.common import (
 )
 from engine.cli.declared import CommandGroup, Parameter
 from engine.config import load_outline
-from engine.console.incident_lines import as_data, paragraph
-from engine.console.safe_text import json_text, one_line
+from engine.console.incident_lines import acknowledged, as_data, paragraph
+from engine.console.safe_text import json_text
 from states.incident import Incident
 
 DEFAULT_LAST = 50
@@ -81,8 +82,6 @@ def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
 
     Exit code 0 if all of them are acknowledged, 1 if one is over already, or does not exist.
     """
-    from adapters.sqlite.incidents import acknowledge  # noqa: PLC0415 - the list needs nothing that writes
-
     with reporting_errors():
         config, numbers = config_and_numbers(words)
         if not numbers:
@@ -91,11 +90,11 @@ def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
         have_engine_look(outline.directory)
         known, refused = [], []
         for number in dict.fromkeys(numbers):
-            incident, _ = acknowledge(outline.directory / paths.DATABASE, number, time.time())
+            incident = noted(outline.directory, number)
             if incident is None:
                 refused.append(f"there is no incident {number}")
             elif incident.acked is None:
-                refused.append(f"incident {number} is over already; there is nothing to acknowledge")
+                refused.append(acknowledged(number, incident))
             else:
                 known.append(incident)
         have_engine_look(outline.directory)
@@ -103,6 +102,24 @@ def ack(*words: ConfigAndIncidents, as_json: AsJson = False) -> None:
             for each in known:
                 print(json_text(as_data(each)))
         else:
-            say(*(one_line(f"incident {each.id} is acknowledged: {each.meaning}") for each in known))
+            say(*(acknowledged(each.id, each) for each in known))
         if refused:
             fail(EXIT_FAILED, *refused)
+
+
+def acknowledge(directory: Path, number: int) -> Incident | None:
+    """Note that a person knows of an incident, and have a running engine see that; return it as it is now.
+
+    None if there is no such incident; one that is over stays as it is. Raises ``StorageError``.
+    """
+    have_engine_look(directory)
+    incident = noted(directory, number)
+    have_engine_look(directory)
+    return incident
+
+
+def noted(directory: Path, number: int) -> Incident | None:
+    """Note that a person knows of an incident; see ``acknowledge``."""
+    from adapters.sqlite.incidents import acknowledge as note  # noqa: PLC0415 - the list needs nothing that writes
+
+    return note(directory / paths.DATABASE, number, time.time())[0]

@@ -4,12 +4,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from attrs import frozen
+from attrs import define, evolve, frozen
 
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
@@ -27,7 +26,7 @@ from engine.cli.common import (
 )
 from engine.cli.declared import Parameter
 from engine.cli.stored_status import account_statuses, read_info
-from engine.config import Outline, load_outline
+from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
 from engine.console.incident_lines import as_data as incident_data
@@ -124,6 +123,26 @@ def _look(outline: Outline, pattern: str | None) -> _Look:
     return _Look(info, accounts, _read_jobs(outline.directory), incidents)
 
 
+@define
+class _Looks:
+    """Looks again and again, also at the accounts of a config that has changed meanwhile."""
+
+    outline: Outline
+    pattern: str | None
+    _changed: tuple[int, int] | None = None
+    """When the config file that was read was written, and its size."""
+
+    def __call__(self) -> _Look:
+        """Look once."""
+        with suppress(OSError, ConfigError):  # a file that is being edited: what it said before stands
+            now = self.outline.path.stat()
+            changed = now.st_mtime_ns, now.st_size
+            if self._changed not in (None, changed):
+                self.outline = evolve(self.outline, names=load_outline(self.outline.path).names)
+            self._changed = changed
+        return _look(self.outline, self.pattern)
+
+
 def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
     """Show where the accounts are until Ctrl+C, or until the output's reader is gone; return the last exit code.
 
@@ -181,10 +200,9 @@ def status(
         if watch and picture is not None:
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         outline = load_outline(config)
-        look = partial(_look, outline, account)
         if watch:
-            raise SystemExit(_watch(look, outline.directory, as_json=as_json))
-        seen = look()
+            raise SystemExit(_watch(_Looks(outline, account), outline.directory, as_json=as_json))
+        seen = _look(outline, account)
         if picture is not None:
             from engine.console.svg import svg  # noqa: PLC0415 - as above
 

@@ -13,10 +13,13 @@ import anyio
 from anyio.to_thread import run_sync
 from attrs import define, field
 
+from adapters.sqlite.errors import StorageError
 from engine import paths
 from engine.app.screen_reads import read_entries, read_explanation, stored_troubles
+from engine.cli.incidents import acknowledge
 from engine.console.account_status import UNKNOWN, AccountStatus
 from engine.console.format import moment
+from engine.console.incident_lines import acknowledged, worst_first
 from engine.console.logs import LINES_RECENT
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
@@ -28,6 +31,7 @@ from engine.screen.model import Do
 from engine.screen.screen import Screen
 from engine.screen.terminal import ScreenTerminal
 from states import Entry
+from states.incident import Incident
 from states.job import JobSummary
 
 WATCH_INTERVAL: Final = 1.0
@@ -52,6 +56,10 @@ class Look(Protocol):
         """The jobs."""
 
     @property
+    def incidents(self) -> Sequence[Incident]:
+        """The open incidents."""
+
+    @property
     def code(self) -> int:
         """The exit code that it means."""
 
@@ -69,10 +77,11 @@ class FileSource:
     quits: bool = field(default=True, init=False)
     _troubles: dict[str, tuple[object, float | None]] = field(factory=dict, init=False)
     """Since when accounts are in trouble, and the last sign of life before: with a later one it is another trouble."""
+    _incidents: Sequence[Incident] = field(default=(), init=False)
     _lines: deque[tuple[int, str]] = field(factory=lambda: deque(maxlen=LINES_RECENT), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ranking = Ranking.of(self.seen.accounts)
+        self.ranking, self._incidents = Ranking.of(self.seen.accounts), worst_first(self.seen.incidents)
 
     @property
     def info(self) -> EngineInfo:
@@ -85,6 +94,11 @@ class FileSource:
         return self.seen.jobs
 
     @property
+    def incidents(self) -> Sequence[Incident]:
+        """The open incidents, worst first."""
+        return self._incidents
+
+    @property
     def lines(self) -> Iterable[tuple[int, str]]:
         """What was printed; the engine's log is another process's."""
         return self._lines
@@ -92,6 +106,10 @@ class FileSource:
     def tell(self, level: int, line: str) -> None:
         """Show a line."""
         self._lines.append((level, line))
+
+    def knows(self, account: str) -> bool:
+        """Return whether the last look has found the account."""
+        return account in self.seen.accounts
 
     def trouble_since(self, account: str, at: AccountStatus) -> float | None:
         """Return since when an account is in trouble."""
@@ -111,8 +129,11 @@ class FileSource:
     def _take(self, seen: Look) -> None:
         """Rank anew what has changed."""
         before, self.seen = self.seen.accounts, seen
+        if list(self._incidents) != (incidents := worst_first(seen.incidents)):
+            self._incidents = incidents
         if before.keys() != seen.accounts.keys():
             self.ranking = Ranking.of(seen.accounts)
+            self._troubles = {name: found for name, found in self._troubles.items() if name in seen.accounts}
             return
         self.ranking.status = seen.accounts.__getitem__
         for name, at in seen.accounts.items():
@@ -146,13 +167,22 @@ class FileSource:
         """Send the engine the command of that name."""
         if not self.info.running:
             return "The engine is not running; start it with 'run' first"
-        if self.seen.accounts[account].state == UNKNOWN and any(letter in account for letter in "*?["):
-            return f"The running engine does not know {account}; restart it with this config"  # a pattern means others
+        at = self.seen.accounts.get(account)
+        if at is None or (at.state == UNKNOWN and any(letter in account for letter in "*?[")):  # a pattern means others
+            return f"The running engine does not know {account}; 'reload' has it read the config again"
         try:
             outcomes = await run_sync(self._send, Verb(do), account, abandon_on_cancel=True)
         except (EngineSilent, CommandRefused) as exc:
             return str(exc)
         return "; ".join(outcome.said for outcome in outcomes)
+
+    async def acknowledge(self, incident: int) -> str:
+        """Do what ``incidents ack`` does."""
+        try:
+            found = await run_sync(acknowledge, self.directory, incident, abandon_on_cancel=True)
+        except (StorageError, OSError) as exc:
+            return str(exc)
+        return acknowledged(incident, found)
 
     def _send(self, verb: Verb, account: str) -> list[CommandOutcome]:
         return send_to(self.directory, verb, account, timeout=COMMAND_TIMEOUT)

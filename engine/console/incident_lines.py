@@ -65,6 +65,15 @@ def paragraph(incident: Incident, now: float) -> list[str]:
     return list(map(one_line, lines))
 
 
+def acknowledged(number: int, incident: Incident | None) -> str:
+    """Return what came of acknowledging an incident, which is given as it is then; None if there is none."""
+    if incident is None:
+        return f"incident {number} is over, or there was none"
+    if incident.acked is None:
+        return f"incident {number} is over already; there is nothing to acknowledge"
+    return one_line(f"incident {incident.id} is acknowledged: {incident.meaning}")
+
+
 def worst_first(incidents: Sequence[Incident]) -> list[Incident]:
     """Return open incidents: those that nobody knows of before the others, the critical ones first, then the oldest."""
     return sorted(incidents, key=lambda each: (each.acked is not None, each.severity is not Severity.CRITICAL, each.id))

@@ -26,6 +26,8 @@ class Ranking:
     """How many accounts are in each state, ``paused`` and ``unknown`` included."""
     updates: int = field(default=0, init=False)
     """How often an account was ranked, by which the table knows that there is something to draw."""
+    roster: int = field(default=0, init=False)
+    """How often an account has come or gone."""
     _ordered: list[str] = field(init=False)
     _places: dict[str, int] = field(init=False)
     """The place of each account in the order of the names."""
@@ -69,7 +71,9 @@ class Ranking:
         if found == before:
             return
         place = self._places[name]
-        if before is not None:
+        if before is None:
+            self.roster += 1
+        else:
             group = self._groups[before[0]]
             del group[bisect_left(group, place)]
             self.states[before[1]] -= 1
@@ -82,6 +86,7 @@ class Ranking:
         self.updates += 1
         self._new.pop(name, None)
         if (before := self._found.pop(name, None)) is not None:
+            self.roster += 1
             group = self._groups[before[0]]
             del group[bisect_left(group, self._places[name])]
             self.states[before[1]] -= 1

@@ -49,6 +49,11 @@ class Troubles:
             if account not in self._healed:
                 self.began[account] = min(since, self.began.get(account, since))
 
+    def forget(self, account: str) -> None:
+        """Know nothing any more of an account that was removed."""
+        self.began.pop(account, None)
+        self._healed.discard(account)
+
     def since(self, account: str, at: AccountStatus) -> float | None:
         """Return since when an account is in trouble; None if it is not, is paused, or if that is not known."""
         return self.began.get(account) if in_trouble(at) else None

@@ -61,8 +61,13 @@ class Columns:
 # --- the header ------------------------------------------------------------------------------------------------------
 
 
-def header(info: EngineInfo, ranking: Ranking, now: float, width: int, letters: Letters) -> list[Line]:
-    """Return the line of counts, ``24 ✅  4 🔌  2 🔄  1 needs you``, after what is to be said of the engine itself."""
+def header(
+    info: EngineInfo, ranking: Ranking, now: float, width: int, letters: Letters, *, also: Sequence[Line] = ()
+) -> list[Line]:
+    """Return the line of counts, ``24 ✅  4 🔌  2 🔄  1 needs you``, after what is to be said of the engine itself.
+
+    ``also`` are other counts.
+    """
     text, style = heading_text(info, ranking.states, now)
     if not ranking.states.total():
         return paragraph(text, width, style)
@@ -71,12 +76,12 @@ def header(info: EngineInfo, ranking: Ranking, now: float, width: int, letters: 
     counts: list[Line] = [(("Holdfast", "bold"),), *_counts(ranking, letters)]
     if ranking.needing:
         counts.append(((f"{ranking.needing} need{'s' if ranking.needing == 1 else ''} you", NEEDED),))
-    lines += flow(counts, width)
+    lines += flow([*counts, *also], width)
     if not silent and info.since:
         process = f" (process {info.pid})" if info.pid else ""
-        for more in (f"running for {whole_seconds(now - info.since)}{process}", ""):
-            if more and length_of(lines[-1]) + len(GAP) + len(more) <= width:
-                lines[-1] = (*lines[-1], (GAP, ""), (more, "dim"))
+        more = f"running for {whole_seconds(now - info.since)}{process}"
+        if length_of(lines[-1]) + len(GAP) + len(more) <= width:
+            lines[-1] = (*lines[-1], (GAP, ""), (more, "dim"))
     return lines
 
 

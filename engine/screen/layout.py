@@ -12,10 +12,12 @@ from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
 from engine.screen.account import account_lines, journal_lines, record_lines
 from engine.screen.fleet import AccountRow, Columns, columns_of, filter_line, header, row_lines, title_line
+from engine.screen.incidents import AT_THE_END, incident_block, incident_count
 from engine.screen.model import HINTS, Model, View, window
 from engine.screen.pages import help_lines
 from engine.screen.source import Explained, Opened
 from engine.screen.text import ELLIPSIS, Letters, Line, as_many, cut, of_rich, paragraph, spelled
+from states.incident import Incident
 from states.jobs import JobSummary
 
 LEAST_ROWS: Final = 5
@@ -36,6 +38,8 @@ class Shown:
     """The accounts that pass the filters, in order."""
     trouble_since: Callable[[str, AccountStatus], float | None]
     jobs: JobSummary = field(factory=JobSummary)
+    incidents: Sequence[Incident] = ()
+    """Those that are open, worst first."""
     log: Sequence[tuple[int, str]] = ()
     opened: Opened | None = None
     explained: Explained | None = None
@@ -50,9 +54,12 @@ class Shown:
     """Whether there is a keyboard."""
     quits: bool = False
 
-    def row(self, name: str) -> AccountRow:
+    open_at: AccountStatus | None = None
+    """Where the open account is; None: where the ranking has it."""
+
+    def row(self, name: str, at: AccountStatus | None = None) -> AccountRow:
         """Return what there is to say of an account."""
-        at = self.ranking.status(name)
+        at = at or self.ranking.status(name)
         return AccountRow(name, at, self.trouble_since(name, at))
 
 
@@ -64,7 +71,7 @@ class Picture:
     top: int = 0
     """Place of the first account in sight."""
     fits: int = 1
-    """How many accounts, records or lines are in sight."""
+    """How many accounts, records, incidents or lines are in sight."""
     total: int = 0
     """How many lines an explanation or the help has."""
 
@@ -80,6 +87,8 @@ def draw(model: Model, shown: Shown) -> Picture:
             picture = _account(model, shown, room)
         case View.RECORD:
             picture = _page(model, record_lines(shown.explained, shown.width, shown.letters), room)
+        case View.INCIDENTS:
+            picture = _incidents(model, shown, room)
         case View.HELP:
             picture = _page(model, help_lines(shown.width, shown.letters, quits=shown.quits), room)
     lines = [*picture.lines[:room], *[()] * (room - len(picture.lines)), *bottom][: shown.height]
@@ -89,15 +98,30 @@ def draw(model: Model, shown: Shown) -> Picture:
 def whole(shown: Shown) -> list[Line]:
     """Return what stays on the terminal: the worst accounts, as many as anybody reads, jobs and the last log lines."""
     width, letters = shown.width, shown.letters
-    lines = header(shown.info, shown.ranking, shown.now, width, letters)
+    lines = _header(shown)
     columns = columns_of(width, shown.longest)
     lines += [(), *([title_line(columns)] if columns is not None else [])]
     for name in shown.names[:MOST_AT_THE_END]:
         lines += row_lines(shown.row(name), columns, width, shown.now, letters, chosen=False)
     if len(shown.names) > MOST_AT_THE_END:
         lines.append(((f"and {len(shown.names) - MOST_AT_THE_END:,} more", "dim"),))
-    lines += [*_job_lines(shown), (), *_log_lines(shown, len(shown.log))]
+    lines += [*_last_incidents(shown), *_job_lines(shown), (), *_log_lines(shown, len(shown.log))]
     return _fitting(lines, shown)
+
+
+def _header(shown: Shown) -> list[Line]:
+    also = [incident_count(shown.incidents)] if shown.incidents else []
+    return header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
+
+
+def _last_incidents(shown: Shown) -> list[Line]:
+    """Return the worst incidents, for the picture that stays."""
+    lines: list[Line] = [()] if shown.incidents else []
+    for each in shown.incidents[:AT_THE_END]:
+        lines += incident_block(each, shown.width, shown.now, shown.letters, chosen=False)
+    if (more := len(shown.incidents) - AT_THE_END) > 0:
+        lines.append(((f"and {more:,} more; see 'incidents --open'", "dim"),))
+    return lines
 
 
 def _fitting(lines: Sequence[Line], shown: Shown) -> list[Line]:
@@ -110,7 +134,7 @@ def _fitting(lines: Sequence[Line], shown: Shown) -> list[Line]:
 
 def _fleet(model: Model, shown: Shown, room: int) -> Picture:
     width, letters = shown.width, shown.letters
-    above = header(shown.info, shown.ranking, shown.now, width, letters)
+    above = _header(shown)
     which = filter_line(model, len(shown.names), len(shown.ranking), letters, keys=shown.keys)
     columns = columns_of(width, shown.longest)
     above += [which or (), *([title_line(columns)] if columns is not None else [])]
@@ -173,11 +197,35 @@ def _log_style(level: int) -> str:
 def _account(model: Model, shown: Shown, room: int) -> Picture:
     name = model.selected
     assert name is not None, "an account is open"
-    above = account_lines(shown.row(name), shown.width, shown.now, shown.letters)
+    above = account_lines(shown.row(name, shown.open_at), shown.width, shown.now, shown.letters)
     above = [*above[: max(1, room - 2)], ()]
     opened = shown.opened if shown.opened is not None and shown.opened.account == name else Opened(name)
     journal = journal_lines(model, opened, shown.width, max(1, room - len(above)), shown.letters)
     return Picture(lines=[*above, *journal.lines], fits=journal.fits)
+
+
+def _incidents(model: Model, shown: Shown, room: int) -> Picture:
+    """Return the incidents in sight, and a line that says how many are not."""
+    incidents = shown.incidents
+    plural = "" if len(incidents) == 1 else "s"
+    title: Line = ((f"{len(incidents):,} open incident{plural}" if incidents else "No incident is open", "bold"),)
+    numbers = [each.id for each in incidents]
+    chosen = numbers.index(model.incident) if model.incident in numbers else None
+    made: dict[int, list[Line]] = {}
+
+    def lines_of(place: int) -> list[Line]:
+        if place not in made:
+            block = incident_block(incidents[place], shown.width, shown.now, shown.letters, chosen=place == chosen)
+            made[place] = [*block, ()]
+        return made[place]
+
+    left = max(1, room - 2)  # below the title and an empty line
+    top, end = window(lambda place: len(lines_of(place)), len(incidents), 0, chosen, left)
+    if end - top < len(incidents):
+        which = f"{top + 1:,}" if end == top + 1 else f"{top + 1:,} to {end:,}"
+        title = (*title, (f", {which} in sight", "dim"))
+    lines = [line for place in range(top, end) for line in lines_of(place)]
+    return Picture(lines=[title, (), *lines], top=top, fits=max(1, end - top))
 
 
 def _page(model: Model, lines: Sequence[Line], room: int) -> Picture:
@@ -190,7 +238,8 @@ def _bottom(model: Model, shown: Shown) -> list[Line]:
     lines = paragraph(shown.letters(one_line(model.said)), shown.width, "bold yellow") if model.said else []
     if not shown.keys:
         return lines
-    hints: list[Line] = [((shown.letters(key), "bold"), (f" {what}", "dim")) for key, what in HINTS[model.view]]
+    keys = [hint for hint in HINTS[model.view] if shown.incidents or hint[0] != "i"]
+    hints: list[Line] = [((shown.letters(key), "bold"), (f" {what}", "dim")) for key, what in keys]
     if model.typing:
         hints = [(("Enter", "bold"), (" keep", "dim")), (("Esc", "bold"), (" all names", "dim"))]
     leave: Line = (("q" if shown.quits else "Ctrl+C", "bold"), (" quit" if shown.quits else " stop", "dim"))

@@ -1,17 +1,17 @@
 """What the screen shows, and what a key changes in it: pure, without a terminal, a clock or an engine.
 
-A selection is an account or a record, never a line: whatever moves while a key is on its way, the key acts on what was
-highlighted when it was pressed.
+A selection is an account, a record or an incident, never a line: whatever moves while a key is on its way, the key acts
+on what was highlighted when it was pressed.
 """
 
 import fnmatch
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from states import State
 
@@ -20,6 +20,7 @@ MAX_TYPED: Final = 60
 PASTE: Final = "paste:"
 """What a key is called that is a text from the clipboard; the text follows."""
 CHOOSE_FIRST: Final = "Choose an account with ↓ first"
+CHOOSE_INCIDENT: Final = "Choose an incident with ↓ first"
 
 
 class View(StrEnum):
@@ -30,6 +31,8 @@ class View(StrEnum):
     """One account, with its journal."""
     RECORD = "record"
     """One record of the account's journal, explained."""
+    INCIDENTS = "incidents"
+    """The open incidents."""
     HELP = "help"
 
 
@@ -39,15 +42,17 @@ class Do(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     RETRY = "retry"
+    ACKNOWLEDGE = "acknowledge"
     QUIT = "quit"
 
 
 @frozen
 class KeyRequest:
-    """What is to be done, and to which account."""
+    """What is to be done, and to which account or incident."""
 
     do: Do
     account: str = ""
+    incident: int = 0
 
 
 @frozen(kw_only=True)
@@ -57,6 +62,8 @@ class Model:
     view: View = View.FLEET
     beneath: View = View.FLEET
     """The view to which the help returns."""
+    back: View = View.FLEET
+    """The view to which an account's page returns."""
     state: str | None = None
     """Only accounts in this state are shown; None: in any."""
     name: str = ""
@@ -70,6 +77,8 @@ class Model:
     """Place of the first account in sight."""
     record: int | None = None
     """Number of the highlighted record; None: the newest."""
+    incident: int | None = None
+    """Number of the highlighted incident."""
     offset: int = 0
     """Lines above those in sight, of an explanation or of the help."""
     said: str = ""
@@ -91,6 +100,8 @@ class Seen:
     """The states in which there are accounts, worst first."""
     records: Sequence[int] = ()
     """The numbers of the open account's records, oldest first."""
+    incidents: Mapping[int, Sequence[str]] = field(factory=dict)
+    """The open incidents by number, in the order in which they are shown, with the accounts in each."""
     fits: int = 1
     """How many accounts, records or lines fit."""
     lines: int = 0
@@ -181,6 +192,8 @@ def press(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]
             return _in_account(model, key, seen)
         case View.RECORD:
             return _in_record(model, key, seen), None
+        case View.INCIDENTS:
+            return _in_incidents(model, key, seen)
         case View.HELP:
             if key in ("?", *BACK, "enter"):
                 return evolve(model, view=model.beneath, beneath=View.FLEET, offset=0), None
@@ -215,6 +228,8 @@ def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | N
             return evolve(model, typing=True, selected=None), None
         case "s" | "S":
             return evolve(model, state=_next_state(model.state, seen.states, key), selected=None, top=0), None
+        case "i":
+            return _to_incidents(model, seen), None
         case "h":
             return evolve(model, hides_healthy=not model.hides_healthy, top=0), None
         case "escape":
@@ -228,7 +243,7 @@ def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | N
     if model.selected is None and (key in OPEN or key in ACTIONS):
         return evolve(model, said=CHOOSE_FIRST), None
     if key in OPEN:
-        return evolve(model, view=View.ACCOUNT, record=None, offset=0), None
+        return evolve(model, view=View.ACCOUNT, back=View.FLEET, record=None, offset=0), None
     return model, _action(model, key)
 
 
@@ -241,7 +256,9 @@ def _action(model: Model, key: str) -> KeyRequest | None:
 
 def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     if key in BACK:
-        return evolve(model, view=View.FLEET, record=None), None
+        return evolve(model, view=model.back, back=View.FLEET, record=None), None
+    if key == "i":
+        return _to_incidents(model, seen), None
     records = seen.records
     if key in OPEN and records:
         record = model.record if model.record in records else records[-1]
@@ -262,6 +279,33 @@ def _in_record(model: Model, key: str, seen: Seen) -> Model:
         place = min(max(at + (1 if key == "n" else -1), 0), len(seen.records) - 1)
         return evolve(model, record=seen.records[place], offset=0)
     return _scrolled(model, key, seen)
+
+
+def _to_incidents(model: Model, seen: Seen) -> Model:
+    chosen = model.incident if model.incident in seen.incidents else next(iter(seen.incidents), None)
+    return evolve(model, view=View.INCIDENTS, back=View.FLEET, incident=chosen, record=None)
+
+
+def _in_incidents(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
+    numbers = list(seen.incidents)
+    if key in BACK or key == "i":
+        return evolve(model, view=View.FLEET), None
+    if (place := _moved(_place(numbers, model.incident), key, len(numbers), 0, seen.fits)) is not None:
+        return evolve(model, incident=numbers[place]), None
+    if key != "a" and key not in OPEN:
+        return model, None
+    if (incident := model.incident) is None or incident not in seen.incidents:
+        return evolve(model, said=CHOOSE_INCIDENT if numbers else "No incident is open"), None
+    if key == "a":
+        return model, KeyRequest(Do.ACKNOWLEDGE, incident=incident)
+    match seen.incidents[incident]:
+        case [account]:
+            opened = evolve(model, view=View.ACCOUNT, back=View.INCIDENTS, selected=account, record=None, offset=0)
+            return opened, None
+        case []:
+            return evolve(model, said="It is about no account"), None
+        case accounts:
+            return evolve(model, said=f"It is about {len(accounts):,} accounts; find one by / among all of them"), None
 
 
 def _scrolled(model: Model, key: str, seen: Seen) -> Model:
@@ -302,14 +346,17 @@ def _next_state(state: str | None, states: Sequence[str], key: str) -> str | Non
 
 HINTS: Final[dict[View, tuple[tuple[str, str], ...]]] = {
     View.FLEET: (
-        ("?", "help"), ("↑↓", "choose"), ("Enter", "open"), ("/", "name"), ("s", "state"), ("h", "hide healthy"),
-        ("r", "retry"), ("p", "pause"), ("u", "resume"), ("Esc", "all"),
+        ("?", "help"), ("↑↓", "choose"), ("Enter", "open"), ("i", "incidents"), ("/", "name"), ("s", "state"),
+        ("h", "hide healthy"), ("r", "retry"), ("p", "pause"), ("u", "resume"), ("Esc", "all"),
     ),
     View.ACCOUNT: (
         ("?", "help"), ("Esc", "back"), ("↑↓", "choose"), ("Enter", "explain"), ("r", "retry"), ("p", "pause"),
         ("u", "resume"),
     ),
     View.RECORD: (("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("n", "next record"), ("b", "the one before")),
+    View.INCIDENTS: (
+        ("?", "help"), ("Esc", "back"), ("a", "acknowledge"), ("↑↓", "choose"), ("Enter", "open the account"),
+    ),
     View.HELP: (("Esc", "back"), ("↑↓", "scroll")),
 }  # fmt: skip
 """The keys of each view, the most important first, for the line at the bottom."""

@@ -9,6 +9,7 @@ KEYS: Final = (
     ("All accounts, the worst first", (
         ("↑ ↓, k j", "choose an account; PgUp PgDn, Home End, g G go further"),
         ("Enter, →", "open it: why, since when, what to do, and its journal"),
+        ("i", "see the open incidents: what they mean, and what to do"),
         ("/", "show names with a text in them, such as news or *bot; Enter keeps it, Esc ends it"),
         ("s, S", "show one state only: the next one, the one before"),
         ("h", "hide healthy accounts, and show them again"),
@@ -23,6 +24,11 @@ KEYS: Final = (
         ("↑ ↓", "choose a record"),
         ("Enter, →", "explain it: the rule, what was asked, how long the wait is and why; n and b go on and back"),
         ("Esc, ←, q", "go back"),
+    )),
+    ("The open incidents", (
+        ("↑ ↓", "choose an incident"),
+        ("a", "acknowledge it: it stays until it is over, and nobody is reminded of it any more"),
+        ("Enter, →", "open the account that it is about"),
     )),
 )  # fmt: skip
 

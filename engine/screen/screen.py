@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
+from engine.console.account_status import AccountStatus
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY
 from engine.screen.layout import Picture, Shown, draw, whole
@@ -25,7 +26,12 @@ CALM_LOOKS: Final = 4
 """While nothing changes, one look in so many draws: the times in the picture go on, second by second."""
 RELOAD_INTERVAL: Final = 1.0
 """Seconds between two reads of the open account's journal, at least."""
-ASKED: Final = {Do.PAUSE: "is asked to pause", Do.RESUME: "is asked to go on", Do.RETRY: "is asked to try again"}
+ASKED: Final = {
+    Do.PAUSE: "is asked to pause",
+    Do.RESUME: "is asked to go on",
+    Do.RETRY: "is asked to try again",
+    Do.ACKNOWLEDGE: "is being acknowledged",
+}
 
 
 @define(eq=False)
@@ -42,11 +48,17 @@ class Screen:
     _opened: Opened | None = field(default=None, init=False)
     _opened_at: tuple[float, object] = field(default=(0.0, None), init=False)
     """When the journal was read last, and where its account was then."""
+    _followed: str | None = field(default=None, init=False)
+    """The account that was chosen when the last picture was drawn."""
+    _open_at: AccountStatus | None = field(default=None, init=False)
+    """Where it was when it was last seen."""
     _explained: Explained | None = field(default=None, init=False)
     _reading: set[str] = field(factory=set, init=False)
     _under_way: set[KeyRequest] = field(factory=set, init=False)
     _names: tuple[object, list[str]] = field(default=(None, []), init=False)
-    _longest: tuple[int, int] = field(default=(-1, 0), init=False)
+    """The accounts that pass the filters, after what they were found by."""
+    _longest: tuple[object, int] = field(default=(None, 0), init=False)
+    """The cells of the longest name, after what that was found by."""
 
     async def run(self) -> None:
         """Show the screen until it is left or cancelled."""
@@ -86,8 +98,10 @@ class Screen:
         log = tuple(source.lines)
         return (
             source.info,
+            source.ranking,
             source.ranking.updates,
             source.jobs,
+            tuple(source.incidents),
             log,
             self.terminal.size,
             self.model,
@@ -97,10 +111,11 @@ class Screen:
 
     def picture(self, now: float, size: tuple[int, int]) -> Picture:
         """Return the picture of a moment (Unix seconds) for a size, and keep what keys need to know of it."""
-        names = self._shown_names()
-        if self.model.selected is not None and self.model.selected not in self.source.ranking:
-            self.model = evolve(self.model, view=View.FLEET, selected=None)  # the engine that had it is gone
+        names, incidents = self._shown_names(), self.source.incidents
+        self._follow_selected()
         self.model = settle(self.model, names)
+        if self.model.incident is not None and all(each.id != self.model.incident for each in incidents):
+            self.model = evolve(self.model, incident=None)
         self._read_what_is_open()
         picture = draw(self.model, self._all(now, size, names))
         if self.model.view is View.FLEET and picture.top != self.model.top:
@@ -110,11 +125,26 @@ class Screen:
             names=names,
             states=[state for state in SEVERITY if self.source.ranking.states[state]],
             records=[entry.seq for entry in entries],
+            incidents={each.id: each.accounts for each in incidents},
             fits=picture.fits,
             lines=picture.total,
             quits=self.source.quits,
         )
         return picture
+
+    def _follow_selected(self) -> None:
+        """See where the chosen account is; one that there is no more, after a reload, is neither chosen nor open."""
+        model, name = self.model, self.model.selected
+        if name != self._followed:
+            self._followed, self._open_at = name, None
+        if name is None:
+            return
+        if name in self.source.ranking:
+            self._open_at = self.source.ranking.status(name)
+        elif model.view is View.FLEET or self._open_at is None or not self.source.knows(name):
+            view = model.back if model.view in (View.ACCOUNT, View.RECORD) else model.view
+            gone = f"{name} is not among the accounts any more" if view is not model.view else model.said
+            self.model = evolve(model, view=view, beneath=View.FLEET, selected=None, record=None, said=gone)
 
     def _all(self, now: float, size: tuple[int, int], names: Sequence[str]) -> Shown:
         source, (width, height) = self.source, size
@@ -125,8 +155,10 @@ class Screen:
             trouble_since=source.trouble_since,
             jobs=source.jobs,
             log=list(source.lines),
+            incidents=source.incidents,
             opened=self._opened,
             explained=self._explained,
+            open_at=self._open_at,
             now=now,
             width=width,
             height=height,
@@ -139,17 +171,17 @@ class Screen:
     def _shown_names(self) -> list[str]:
         """Return the accounts that pass the filters; found out anew only if an account or a filter has changed."""
         model, ranking = self.model, self.source.ranking
-        key = (id(ranking), ranking.updates, model.state, model.name, model.hides_healthy)
+        key = (ranking, ranking.updates, model.state, model.name, model.hides_healthy)
         if self._names[0] != key:
             self._names = key, shown(ranking.ordered(), model)
         return self._names[1]
 
     def _longest_name(self) -> int:
         ranking = self.source.ranking
-        if self._longest[0] != len(ranking):
+        if self._longest[0] != (ranking, ranking.roster):
             letters = self.terminal.letters
             cells = [width_of(letters(one_line(name))) for name, _ in ranking.ordered()]
-            self._longest = len(ranking), max(cells, default=0)
+            self._longest = (ranking, ranking.roster), max(cells, default=0)
         return self._longest[1]
 
     # --- keys and what they ask for ----------------------------------------------------------------------------------
@@ -167,12 +199,16 @@ class Screen:
             self._over = True
         elif request not in self._under_way and self._tasks is not None:
             self._under_way.add(request)
-            self.model = evolve(self.model, said=f"{request.account} {ASKED[request.do]}")
+            whom = request.account or f"Incident {request.incident}"
+            self.model = evolve(self.model, said=f"{whom} {ASKED[request.do]}")
             self._tasks.start_soon(self._perform, request)
 
     async def _perform(self, request: KeyRequest) -> None:
         try:
-            said = await self.source.perform(request.do, request.account)
+            if request.do is Do.ACKNOWLEDGE:
+                said = await self.source.acknowledge(request.incident)
+            else:
+                said = await self.source.perform(request.do, request.account)
         finally:
             self._under_way.discard(request)
         self.model = evolve(self.model, said=said)
@@ -188,14 +224,14 @@ class Screen:
         model = self.model
         if model.view not in (View.ACCOUNT, View.RECORD) or model.selected is None or self._tasks is None:
             return
-        at = self.source.ranking.status(model.selected)
+        at = self._open_at
         other = self._opened is None or self._opened.account != model.selected
-        due = at != self._opened_at[1] and time.monotonic() >= self._opened_at[0] + RELOAD_INTERVAL
+        due = at != self._opened_at[1] and anyio.current_time() >= self._opened_at[0] + RELOAD_INTERVAL
         if (other or due) and "journal" not in self._reading:
             if other:
                 self._opened, self._explained = Opened(model.selected), None
             self._reading.add("journal")
-            self._opened_at = time.monotonic(), at
+            self._opened_at = anyio.current_time(), at
             self._tasks.start_soon(self._read_journal, model.selected)
         wanted = model.record if model.view is View.RECORD else None
         if wanted is not None and (self._explained is None or self._explained.seq != wanted):

@@ -11,6 +11,7 @@ from engine.console.status import EngineInfo
 from engine.journal.explain import Explanation
 from engine.screen.model import Do
 from states import Entry
+from states.incident import Incident
 from states.jobs import JobSummary
 
 ENTRIES: Final = 300
@@ -37,12 +38,19 @@ class Source(Protocol):
         """The jobs."""
 
     @property
+    def incidents(self) -> Sequence[Incident]:
+        """The open incidents, worst first."""
+
+    @property
     def lines(self) -> Iterable[tuple[int, str]]:
         """The last lines of the log, each with its level; none where the log is somebody else's."""
 
     @property
     def quits(self) -> bool:
         """Whether leaving the screen ends nothing else."""
+
+    def knows(self, account: str) -> bool:
+        """Return whether there is such an account; one that reconnects for a reload may be in no ranking meanwhile."""
 
     def trouble_since(self, account: str, at: AccountStatus) -> float | None:
         """Return since when an account is in trouble (Unix seconds); None if it is not, or if that is not known."""
@@ -61,6 +69,9 @@ class Source(Protocol):
 
     async def perform(self, do: Do, account: str) -> str:
         """Do it, through what answers the commands of that name; return the sentence that says what came of it."""
+
+    async def acknowledge(self, incident: int) -> str:
+        """Note that a person knows of an incident, as ``incidents ack`` does; return what came of it, in a sentence."""
 
 
 @frozen

@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from rich.cells import cell_len
 
 from engine.console.account_status import AccountStatus
@@ -14,6 +15,7 @@ from engine.screen.model import Model, View
 from engine.screen.source import Explained, Opened
 from engine.screen.text import plain, wrapped
 from states import Cause, Entry, Snapshot, State
+from states.incident import Incident, IncidentKind, Severity
 from states.jobs import Job, JobState, JobSummary
 from states.snapshot import ADVICE, Action
 from tests.engine.screen.pages import FLEET, INFO, NOW, lost, picture, text
@@ -31,6 +33,21 @@ JOBS = JobSummary(
         Job(id=351, kind="collect", worker="Account 3", state=JobState.RUNNING, done=1840, total=3000, since=NOW - 13),
     ),
 )
+INCIDENTS = [
+    Incident(
+        id=4, kind=IncidentKind.NEEDS_PERSON, cause="log_in", accounts=("News bot",), severity=Severity.CRITICAL,
+        since=NOW - 191, opened=NOW - 191, detail="AUTH_KEY_UNREGISTERED",
+    ),
+    Incident(
+        id=3, kind=IncidentKind.OUTAGE, cause="the proxy socks5://10.0.0.7:1080", fleet=True,
+        accounts=tuple(f"Account {number}" for number in range(1, 31)), severity=Severity.CRITICAL,
+        since=NOW - 400, opened=NOW - 280, acked=NOW - 100, detail="connection refused",
+    ),
+    Incident(
+        id=2, kind=IncidentKind.JOB_FAILED, cause="collect", severity=Severity.WARNING, since=NOW - 7_000,
+        opened=NOW - 7_000, detail="job 7 of Account 3: ValueError",
+    ),
+]  # fmt: skip
 STUCK = {
     Action.LOG_IN: "AuthRejected",
     Action.STOP_OTHER_COPY: "SessionDuplicated",
@@ -61,6 +78,10 @@ PICTURES = {
         Model(view=View.ACCOUNT, selected="Account 1"), width=40, height=22, opened=OPENED
     ),
     "a filter": lambda: text(Model(name="acc", hides_healthy=True, selected="Account 2"), height=12, quits=True),
+    "incidents": lambda: text(Model(view=View.INCIDENTS, incident=3), height=22, incidents=INCIDENTS),
+    "incidents at 40 columns": lambda: text(
+        Model(view=View.INCIDENTS, incident=2), width=40, height=24, incidents=INCIDENTS
+    ),
     "a name that is typed": lambda: text(Model(name="acc", typing=True), height=12),
     "the help": lambda: text(Model(view=View.HELP), height=48),
 }
@@ -84,7 +105,9 @@ def test_a_picture_fills_the_terminal_and_no_more(view: View, width: int, height
     name = "名前" * 30
     model = Model(view=view, selected=None if view is View.FLEET else name, said="what was said " * 9)
     opened = Opened(name, [entry(1, "NetworkLost", "y" * 500), entry(2, "NetworkLost", "名" * 500)])
-    made = picture(model, width=width, height=height, fleet=fleet, jobs=JOBS, log=LOG * 4, opened=opened)
+    hostile = [evolve(each, accounts=tuple(fleet), cause="\x1b[2J" * 90, detail="名" * 300) for each in INCIDENTS]
+    more = {"jobs": JOBS, "log": LOG * 4, "opened": opened, "incidents": hostile}
+    made = picture(model, width=width, height=height, fleet=fleet, **more)
     assert len(made.lines) == height
     assert all(cell_len(plain(line)) <= width for line in made.lines)
     assert "\x1b" not in "".join(map(plain, made.lines))
@@ -102,6 +125,39 @@ def test_what_to_do_is_never_cut(view: View, action: Action, width: int) -> None
     model = Model(view=view, selected=None if view is View.FLEET else next(iter(fleet)))
     words = " ".join(text(model, width=width, height=40, fleet=fleet).split())
     assert ADVICE[action] in words
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", IncidentKind)
+@pytest.mark.parametrize("fleet", [False, True])
+def test_what_to_do_about_an_incident_is_never_cut(kind: IncidentKind, width: int, fleet: bool) -> None:
+    """All of what it means and of what to do, before what else is known of it."""
+    names = tuple(f"An account with a rather long name {number}" for number in range(90))
+    incident = Incident(
+        id=12, kind=kind, cause="log_in", fleet=fleet, accounts=names, severity=Severity.CRITICAL, since=NOW - 9,
+        opened=NOW, detail="a long reason " * 20,
+    )  # fmt: skip
+    model = Model(view=View.INCIDENTS, incident=12)
+    words = " ".join(text(model, width=width, height=24, incidents=[incident]).split())
+    assert incident.meaning in words
+    assert f"What to do: {incident.action}" in words
+
+
+@pytest.mark.parametrize("chosen", range(40))
+def test_the_chosen_incident_is_in_sight(chosen: int) -> None:
+    """Of many; the first line says where one is."""
+    incidents = [evolve(INCIDENTS[2], id=number) for number in range(40)]
+    made = text(Model(view=View.INCIDENTS, incident=chosen), incidents=incidents)
+    assert f" {chosen} job_failed" in made
+    assert made.startswith("40 open incidents, ")
+
+
+def test_open_incidents_are_counted_in_the_header() -> None:
+    """And the key for them is named; where there are none, neither."""
+    made = text(incidents=INCIDENTS)
+    assert "1 needs you  3 incidents" in made
+    assert "i incidents" in made
+    assert "incident" not in text()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

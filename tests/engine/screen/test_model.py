@@ -11,6 +11,7 @@ from engine.screen.model import (
     ACTIONS,
     BACK,
     CHOOSE_FIRST,
+    CHOOSE_INCIDENT,
     HINTS,
     PASTE,
     Do,
@@ -26,11 +27,12 @@ from engine.screen.model import (
 
 NAMES = ("News", "Old bot", "Third")
 STATES = ("auth_failed", "backoff", "healthy")
-SEEN = Seen(names=NAMES, states=STATES, records=(4, 7, 9), fits=2, lines=5)
+INCIDENTS = {3: ("News", "Third"), 1: ("Old bot",), 8: ()}
+SEEN = Seen(names=NAMES, states=STATES, records=(4, 7, 9), incidents=INCIDENTS, fits=2, lines=5)
 KEYS = (
     "up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "escape", "backspace", "tab", "delete",
     "ctrl+u", "ctrl+l", " ", "?", "/", "s", "S", "h", "p", "u", "r", "q", "n", "b", "j", "k", "g", "G", "x", "é", "",
-    f"{PASTE}pur\n",
+    "i", "a", f"{PASTE}pur\n",
 )  # fmt: skip
 
 
@@ -123,7 +125,7 @@ def test_an_accent_is_one_letter() -> None:
 def test_every_key_is_harmless_in_every_place() -> None:
     """From wherever keys can lead, every key leads to a place that the screen can show, and acts on what is chosen."""
     empty = Seen(names=(), states=(), records=(), fits=1)
-    few = evolve(SEEN, states=STATES[:1], records=(4, 7), lines=4)
+    few = evolve(SEEN, states=STATES[:1], records=(4, 7), incidents={1: ("Old bot",), 3: NAMES}, lines=4)
     for seen in (few, evolve(few, quits=True, names=NAMES[:1]), empty):
         met: set[Model] = {Model()}
         open_ = deque(met)
@@ -132,19 +134,29 @@ def test_every_key_is_harmless_in_every_place() -> None:
             for key in KEYS:
                 then, request = press(model, key, seen)
                 assert then.selected is None or then.selected in NAMES
-                assert then.view in (View.FLEET, View.HELP) or then.selected is not None
+                assert then.view in (View.FLEET, View.HELP, View.INCIDENTS) or then.selected is not None
+                assert then.incident is None or then.incident in seen.incidents
                 assert then.record is None or then.record in seen.records
                 assert 0 <= then.offset <= max(0, seen.lines - seen.fits)
                 if request is not None:
-                    wanted = KeyRequest(Do.QUIT) if key == "q" else KeyRequest(ACTIONS[key], str(model.selected))
-                    assert request == wanted
+                    assert request == wanted_by(key, model)
                     assert not model.typing
                 # Texts and places in the list do not matter here, and there would be no end of them.
                 short = evolve(then, name="x" if then.name else "", said="", top=0)
                 if short not in met:
                     met.add(short)
                     open_.append(short)
-        assert {model.view for model in met} == ({View.FLEET, View.HELP} if seen is empty else set(View))
+        alone = {View.FLEET, View.HELP, View.INCIDENTS}
+        assert {model.view for model in met} == (alone if seen is empty else set(View))
+
+
+def wanted_by(key: str, model: Model) -> KeyRequest:
+    """Return what a key asks for, if it asks for anything."""
+    if key == "q":
+        return KeyRequest(Do.QUIT)
+    if key == "a":
+        return KeyRequest(Do.ACKNOWLEDGE, incident=model.incident or 0)
+    return KeyRequest(ACTIONS[key], str(model.selected))
 
 
 def test_esc_leads_back_from_everywhere() -> None:
@@ -227,6 +239,28 @@ def test_records_are_chosen_and_explained() -> None:
     assert [after("b", model=explained).record, after("b", "b", "b", model=explained).record] == [7, 4]
     assert after("b", "n", "n", model=explained).record == 9
     assert after("escape", model=after("enter", model=older)).record == 7
+
+
+def test_an_incident_is_acknowledged_by_number() -> None:
+    """The worst one is highlighted at first; a key acts on what is highlighted, wherever it has moved meanwhile."""
+    listed = after("i")
+    assert (listed.view, listed.incident) == (View.INCIDENTS, 3)
+    chosen = after("down", model=listed)
+    moved = evolve(SEEN, incidents={8: (), 1: ("Old bot",), 3: NAMES})
+    assert press(chosen, "a", moved) == (chosen, KeyRequest(Do.ACKNOWLEDGE, incident=1))
+    gone = evolve(SEEN, incidents={8: ()})
+    assert after("a", model=chosen, seen=gone).said == CHOOSE_INCIDENT
+    assert after("i", "a", seen=evolve(SEEN, incidents={})).said == "No incident is open"
+
+
+def test_an_incident_leads_to_its_account() -> None:
+    """If it is about one; going back leads to the incidents, and from there to all accounts."""
+    opened = after("i", "down", "enter")
+    assert (opened.view, opened.selected) == (View.ACCOUNT, "Old bot")
+    assert after("escape", model=opened).view is View.INCIDENTS
+    assert after("escape", "escape", model=opened).view is View.FLEET
+    assert "2 accounts" in after("i", "enter").said
+    assert "no account" in after("i", "end", "enter").said
 
 
 def test_long_pages_scroll() -> None:

@@ -16,9 +16,10 @@ from engine.screen.screen import Screen
 from engine.screen.source import JournalUnreadable
 from engine.screen.text import Line, plain
 from states import Entry, Snapshot, State
+from states.incident import Incident
 from states.jobs import JobSummary
 from tests.engine.screen.pages import FLEET, INFO
-from tests.engine.screen.test_layout import entry
+from tests.engine.screen.test_layout import INCIDENTS, entry
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual]
 
@@ -69,6 +70,8 @@ class Given:
     jobs: JobSummary = field(factory=JobSummary)
     lines: list[tuple[int, str]] = field(factory=list)
     quits: bool = True
+    incidents: list[Incident] = field(factory=list)
+    known: set[str] = field(factory=set)
     asked: list[tuple[Do, str]] = field(factory=list)
     answer: anyio.Event = field(factory=anyio.Event)
     records: list[Entry] | JournalUnreadable = field(factory=lambda: [entry(7, "NetworkLost", "connection reset")])
@@ -85,6 +88,9 @@ class Given:
         assert at is not None
         self.accounts[name] = AccountStatus(evolve(at, **more))
         self.ranking.update(name)
+
+    def knows(self, account: str) -> bool:
+        return account in self.known
 
     def trouble_since(self, account: str, at: AccountStatus) -> float | None:
         return None
@@ -108,6 +114,10 @@ class Given:
         self.asked.append((do, account))
         await self.answer.wait()
         return f"{account} is done"
+
+    async def acknowledge(self, incident: int) -> str:
+        self.asked.append((Do.ACKNOWLEDGE, str(incident)))
+        return f"incident {incident} is acknowledged"
 
 
 @asynccontextmanager
@@ -198,6 +208,77 @@ async def test_an_account_that_is_gone_is_closed() -> None:
         await anyio.sleep(1)
         assert (screen.model.view, screen.model.selected) == (View.FLEET, None)
         assert "Account 3" in sheet.text
+
+
+async def test_an_account_that_reconnects_for_a_reload_stays_open() -> None:
+    """It is in no ranking while it is closed; its page says where it was, and goes on with it."""
+    source = Given(known={"News bot"})
+    async with showing(source, sheet := Sheet()) as screen:
+        await press(sheet, "down", "enter")
+        source.ranking.discard("News bot")
+        await anyio.sleep(2)
+        assert (screen.model.view, screen.model.selected) == (View.ACCOUNT, "News bot")
+        assert "What to do: " in sheet.text
+        source.change("News bot", state=State.HEALTHY, cause=None)
+        await anyio.sleep(1)
+        assert "✅ healthy News bot" in sheet.text
+
+
+async def test_an_account_that_was_removed_is_told_and_closed() -> None:
+    """A reload has taken it out of the config: neither page nor highlight is left of it."""
+    source = Given(known={"News bot"})
+    async with showing(source, sheet := Sheet()) as screen:
+        await press(sheet, "down", "enter")
+        source.ranking.discard("News bot")
+        source.known.clear()
+        await anyio.sleep(1.1)
+        assert (screen.model.view, screen.model.selected) == (View.FLEET, None)
+        assert "News bot is not among the accounts any more" in sheet.text
+        await press(sheet, "down", "p")
+        assert source.asked == [(Do.PAUSE, "Account 1")]
+
+
+async def test_a_name_that_comes_gets_its_width() -> None:
+    """As many accounts as before, one of them with another name: the column of names is as wide as it."""
+    source = Given()
+    async with showing(source, sheet := Sheet()):
+        name = "A name that is longer"
+        source.ranking.discard("Account 3")
+        source.accounts[name] = source.accounts["Account 3"]
+        source.ranking.update(name)
+        await anyio.sleep(1)
+        assert name in sheet.text
+        assert "Account 3" not in sheet.text
+
+
+async def test_another_ranking_is_shown_at_once() -> None:
+    """Even one that was changed as often as the one before."""
+    source = Given()
+    async with showing(source, sheet := Sheet()) as screen:
+        ranking = Ranking.of({name: Snapshot(state=State.HEALTHY) for name in "abcde"})
+        assert ranking.updates == source.ranking.updates
+        source.ranking = ranking
+        await anyio.sleep(0.3)
+        assert screen._seen.names == ["a", "b", "c", "d", "e"]
+        assert "5 ✅" in sheet.text
+
+
+async def test_an_incident_is_acknowledged_by_key() -> None:
+    """It is asked for by number; one that is over is highlighted no more, and one of an account that left is told."""
+    source = Given(incidents=list(INCIDENTS))
+    async with showing(source, sheet := Sheet()) as screen:
+        await press(sheet, "i", "a")
+        assert source.asked == [(Do.ACKNOWLEDGE, "4")]
+        assert "incident 4 is acknowledged" in sheet.text
+        del source.incidents[0]
+        await anyio.sleep(1)
+        assert (screen.model.view, screen.model.incident) == (View.INCIDENTS, None)
+        source.incidents.append(evolve(INCIDENTS[0], id=9, accounts=("Gone",)))
+        await anyio.sleep(1)
+        await press(sheet, "end", "enter")
+        await anyio.sleep(1)
+        assert (screen.model.view, screen.model.selected) == (View.INCIDENTS, None)
+        assert "Gone is not among the accounts any more" in sheet.text
 
 
 async def test_a_frozen_terminal_holds_neither_keys_nor_the_end() -> None:
