@@ -1,0 +1,215 @@
+"""Drawings in SVG: bars of availability, lanes of a timeline, outages of each day, the machine.
+
+They have attributes and classes only, no style: the page's policy forbids that. Each says in words what it shows, and
+what matters differs in form, not in colour alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import log10
+from typing import Final
+
+from attrs import frozen
+from markupsafe import Markup, escape
+
+from engine.console.format import local, whole_seconds
+from engine.diagram.places import BOX, HEIGHT, PLACES, WIDTH, curve
+from engine.web.page.history import DAYS, Bucket, Kind, Shown, Span
+from engine.web.page.words import word_of
+from states import ROWS, State
+
+CELL: Final = 4
+"""Width of a bucket."""
+TALL: Final = 20
+"""Height of a bar."""
+LEAST: Final = 5
+"""Height of the least loss: a minute of a day has to be seen."""
+LANE: Final = (1440, 10)
+"""Width and height of a lane: a minute is one wide."""
+TREND: Final = (DAYS * 8, 60)
+PAIRS: Final = tuple(sorted({(row.source, row.target) for row in ROWS if row.target is not None}))
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage that never rounds a loss away: 99.99 % is not 100 %."""
+    if share is None:
+        return "–"
+    if share >= 1:
+        return "100 %"
+    for digits in (1, 2, 3):
+        if (text := f"{100 * share:.{digits}f}") != f"{100:.{digits}f}":
+            return f"{text} %"
+    return "99.999 %"
+
+
+def summary(shown: Shown, of: str) -> str:
+    """Return what bars show, in a sentence."""
+    if shown.availability is None:
+        return f"{of}: nothing is known"
+    outages = "1 outage" if shown.outages == 1 else f"{shown.outages:,} outages"
+    lost = f"{whole_seconds(shown.lost)} lost in {outages}" if shown.lost >= 0.5 else "nothing lost"
+    return f"{of}: healthy {percent(shown.availability)} of the time, {lost}"
+
+
+def bars(shown: Shown, of: str, *, daily: bool) -> Markup:
+    """Return the bars of an account, oldest first: full if it was healthy, low if nobody ran it, notched by losses."""
+    width = CELL * len(shown.buckets)
+    parts, run = [], 0
+    for place, bucket in enumerate(shown.buckets):
+        if _is_whole(bucket):  # neighbours that were healthy all the time are one
+            run += 1
+            continue
+        parts += [_full(place - run, run)] if run else []
+        parts.append(_bucket(place, bucket, daily=daily))
+        run = 0
+    parts += [_full(len(shown.buckets) - run, run)] if run else []
+    return Markup(
+        '<svg class="bars" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(width, TALL, summary(shown, of), Markup("").join(parts))
+
+
+def _is_whole(bucket: Bucket) -> bool:
+    return bucket.tally.lost < 0.5 and bucket.lived > 0.02 * bucket.length
+
+
+def _full(place: int, count: int) -> Markup:
+    return Markup('<rect class="ok" x="{}" y="0" width="{}" height="{}"/>').format(place * CELL, count * CELL, TALL)
+
+
+def _bucket(place: int, bucket: Bucket, *, daily: bool) -> Markup:
+    left, tally = place * CELL, bucket.tally
+    if tally.lost < 0.5:
+        return Markup('<rect class="none" x="{}" y="{}" width="{}" height="3"/>').format(left, TALL - 3, CELL)
+    share = min(1.0, tally.lost / max(bucket.lived, 1.0))
+    tall = max(LEAST, round(share * TALL))
+    found = local(bucket.begin)
+    when = "" if found is None else f"{found:%a %d %b}" if daily else f"{found:%H:%M}"
+    return Markup(
+        '<g><title>{}: {} lost</title><rect class="ok" x="{}" y="0" width="{}" height="{}"/>'
+        '<rect class="lost" x="{}" y="{}" width="{}" height="{}"/></g>'
+    ).format(when, whole_seconds(tally.lost), left, CELL, TALL - tall, left, TALL - tall, CELL, tall)
+
+
+# --- the timeline ----------------------------------------------------------------------------------------------------
+
+
+def lane(spans: Sequence[Span], shared: Sequence[tuple[float, float]], begin: float, end: float, name: str) -> Markup:
+    """Return one account's lane from ``begin`` to ``end``, with the times of the fleet's incidents hatched behind it."""
+    width, tall = LANE
+    scale = width / (end - begin)
+
+    def place(start: float, stop: float) -> tuple[str, str]:
+        left = max(start, begin)
+        return f"{(left - begin) * scale:.1f}", f"{max((min(stop, end) - left) * scale, 2.0):.1f}"
+
+    parts = [Markup('<rect class="ground" x="0" y="0" width="{}" height="{}"/>').format(width, tall)]
+    for start, stop in shared:
+        left, wide = place(start, stop)
+        parts.append(Markup('<rect class="shared" x="{}" y="0" width="{}" height="{}"/>').format(left, wide, tall))
+    for span in spans:
+        left, wide = place(span.begin, end if span.end is None else span.end)
+        top, height = (3, 4) if span.kind is Kind.STOPPED else (1, 8)
+        parts.append(
+            Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
+                span.kind.value, left, top, wide, height, span_words(span)
+            )
+        )
+    text = f"{name}: {_lane_words(spans)}"
+    return Markup(
+        '<svg class="lane" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(width, tall, text, Markup("").join(parts))
+
+
+def span_words(span: Span) -> str:
+    """Return a span in words: what, from when to when, and its cause."""
+    begin, end = local(span.begin), None if span.end is None else local(span.end)
+    until = "now" if end is None else f"{end:%H:%M:%S}"
+    cause = f", {span.cause}" if span.cause else ""
+    return f"{KIND_WORDS[span.kind]}, {'' if begin is None else f'{begin:%H:%M:%S}'} to {until}{cause}"
+
+
+def _lane_words(spans: Sequence[Span]) -> str:
+    told = [span_words(span) for span in spans if span.kind in (Kind.TROUBLE, Kind.PERSON)]
+    more = f"; {len(told) - 3} earlier" if len(told) > 3 else ""
+    return ("; ".join(told[-3:]) or "no trouble") + more
+
+
+KIND_WORDS: Final[Mapping[Kind, str]] = {
+    Kind.TROUBLE: "in trouble",
+    Kind.PERSON: "needed a person",
+    Kind.STARTING: "connecting for the first time",
+    Kind.STOPPED: "not running",
+}
+
+
+def trend(outages: Sequence[tuple[float, int]], of: str) -> Markup:
+    """Return the number of outages of each day, oldest first: the day's beginning (Unix seconds), and the number."""
+    width, tall = TREND
+    most = max((count for _, count in outages), default=0) or 1
+    parts = []
+    for place, (begin, count) in enumerate(outages):
+        height = max(2, round(count / most * (tall - 2))) if count else 1
+        found = local(begin)
+        parts.append(
+            Markup('<rect class="{}" x="{}" y="{}" width="6" height="{}"><title>{}: {}</title></rect>').format(
+                "lost" if count else "none", place * 8 + 1, tall - height, height,
+                "" if found is None else f"{found:%a %d %b}", "1 outage" if count == 1 else f"{count:,} outages",
+            )
+        )  # fmt: skip
+    return Markup(
+        '<svg class="trend" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
+    ).format(width, tall, of, Markup("").join(parts))
+
+
+# --- the machine -----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Walked:
+    """How an account went through the machine."""
+
+    current: State | None
+    counts: Mapping[tuple[State, State], int]
+    path: Sequence[tuple[State, State]] = ()
+    """Its last changes of state."""
+
+
+def machine(walked: Walked) -> Markup:
+    """Return the seven states, the arrows that the account took by how often, its last ones, and where it is now."""
+    arrows, labels = [], []
+    for pair in PAIRS:
+        count, on_path = walked.counts.get(pair, 0), pair in walked.path
+        line, (x, y) = curve(*pair)
+        what = "path" if on_path else "taken" if count else "never"
+        wide = f"{1.2 + log10(count) * 1.3:.1f}" if count else "1"
+        said = f"{word_of(pair[0].value)} → {word_of(pair[1].value)}: {f'{count:,}×' if count else 'never taken'}"
+        arrows.append(
+            Markup('<path class="arrow {}" d="{}" stroke-width="{}" marker-end="url(#head-{})"><title>{}</title></path>')
+            .format(what, line, wide, what, said)
+        )  # fmt: skip
+        if count:
+            labels.append(Markup('<text class="count" x="{}" y="{}">{}</text>').format(f"{x:.0f}", f"{y + 4:.0f}", count))
+    boxes = [_box(state, here=state is walked.current) for state in State]
+    here = "its state is not known" if walked.current is None else f"now in {word_of(walked.current.value)}"
+    heads = [
+        Markup(
+            '<marker id="head-{}" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" orient="auto" '
+            'markerUnits="userSpaceOnUse"><path class="{}" d="M0 0 L10 5 L0 10 z"/></marker>'
+        ).format(each, each)
+        for each in ("never", "taken", "path")
+    ]
+    return Markup(
+        '<svg class="machine" viewBox="0 0 {} {}" role="img" aria-label="The states of the account: {}">'
+        "<defs>{}</defs>{}</svg>"
+    ).format(WIDTH, HEIGHT, here, Markup("").join(heads), Markup("").join([*arrows, *boxes, *labels]))
+
+
+def _box(state: State, *, here: bool) -> Markup:
+    (x, y), (width, height) = PLACES[state], BOX
+    mark = Markup('<text class="here" x="{}" y="{}">● now here</text>').format(x, y + 16) if here else ""
+    return Markup(
+        '<g class="box s-{}{}"><rect x="{}" y="{}" width="{}" height="{}" rx="8"/>'
+        '<text class="name" x="{}" y="{}">{}</text>{}</g>'
+    ).format(
+        escape(state.value), " current" if here else "", f"{x - width / 2:g}", f"{y - height / 2:g}", width, height,
+        x, y if here else y + 5, word_of(state.value), mark,
+    )  # fmt: skip
