@@ -12,8 +12,10 @@ from attrs import frozen
 from markupsafe import Markup, escape
 
 from engine.console.format import local, whole_seconds
+from engine.console.safe_text import one_line
 from engine.diagram.places import BOX, HEIGHT, PLACES, WIDTH, curve
-from engine.web.page.history import DAYS, Bucket, Kind, Shown, Span
+from engine.web.page.buckets import Bucket, Shown
+from engine.web.page.history import DAYS, Kind, Span
 from engine.web.page.words import word_of
 from states import ROWS, State
 
@@ -23,6 +25,9 @@ TALL: Final = 20
 """Height of a bar."""
 LEAST: Final = 5
 """Height of the least loss: a minute of a day has to be seen."""
+NO_LIFE: Final = 0.02
+"""The share of a bucket below which the engine as good as did not run an account in it."""
+MAX_CAUSE: Final = 80
 LANE: Final = (1440, 10)
 """Width and height of a lane: a minute is one wide."""
 TREND: Final = (DAYS * 8, 60)
@@ -50,50 +55,50 @@ def summary(shown: Shown, of: str) -> str:
     return f"{of}: healthy {percent(shown.availability)} of the time, {lost}"
 
 
-def bars(shown: Shown, of: str, *, daily: bool) -> Markup:
-    """Return the bars of an account, oldest first: full if it was healthy, low if nobody ran it, notched by losses."""
-    width = CELL * len(shown.buckets)
-    parts, run = [], 0
+def bars(shown: Shown, of: str) -> Markup:
+    """Return the bars of an account, oldest first: full if it was healthy, low if nobody ran it, notched by losses.
+
+    All of one kind are one path: a page has hundreds of these drawings.
+    """
+    full, gone, none, run = [], [], [], 0
     for place, bucket in enumerate(shown.buckets):
-        if _is_whole(bucket):  # neighbours that were healthy all the time are one
+        left = place * CELL
+        if bucket.tally.lost >= 0.5:
+            tall = _height(bucket)
+            full += [_block(left, 0, CELL, TALL - tall)] if tall < TALL else []
+            gone.append(_block(left, TALL - tall, CELL, tall))
+        elif bucket.lived <= NO_LIFE * bucket.length:
+            none.append(_block(left, TALL - 3, CELL, 3))
+        else:
             run += 1
             continue
-        parts += [_full(place - run, run)] if run else []
-        parts.append(_bucket(place, bucket, daily=daily))
+        full += [_block(left - run * CELL, 0, run * CELL, TALL)] if run else []
         run = 0
-    parts += [_full(len(shown.buckets) - run, run)] if run else []
+    full += [_block((len(shown.buckets) - run) * CELL, 0, run * CELL, TALL)] if run else []
+    paths = [
+        Markup('<path class="{}" d="{}"/>').format(kind, "".join(blocks))
+        for kind, blocks in (("ok", full), ("lost", gone), ("none", none))
+        if blocks
+    ]
     return Markup(
         '<svg class="bars" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>'
-    ).format(width, TALL, summary(shown, of), Markup("").join(parts))
+    ).format(CELL * len(shown.buckets), TALL, summary(shown, of), Markup("").join(paths))
 
 
-def _is_whole(bucket: Bucket) -> bool:
-    return bucket.tally.lost < 0.5 and bucket.lived > 0.02 * bucket.length
+def _block(left: int, top: int, wide: int, tall: int) -> str:
+    return f"M{left} {top}h{wide}v{tall}h-{wide}z"
 
 
-def _full(place: int, count: int) -> Markup:
-    return Markup('<rect class="ok" x="{}" y="0" width="{}" height="{}"/>').format(place * CELL, count * CELL, TALL)
-
-
-def _bucket(place: int, bucket: Bucket, *, daily: bool) -> Markup:
-    left, tally = place * CELL, bucket.tally
-    if tally.lost < 0.5:
-        return Markup('<rect class="none" x="{}" y="{}" width="{}" height="3"/>').format(left, TALL - 3, CELL)
-    share = min(1.0, tally.lost / max(bucket.lived, 1.0))
-    tall = max(LEAST, round(share * TALL))
-    found = local(bucket.begin)
-    when = "" if found is None else f"{found:%a %d %b}" if daily else f"{found:%H:%M}"
-    return Markup(
-        '<g><title>{}: {} lost</title><rect class="ok" x="{}" y="0" width="{}" height="{}"/>'
-        '<rect class="lost" x="{}" y="{}" width="{}" height="{}"/></g>'
-    ).format(when, whole_seconds(tally.lost), left, CELL, TALL - tall, left, TALL - tall, CELL, tall)
+def _height(bucket: Bucket) -> int:
+    """Return the height of what was lost; the least loss can be seen."""
+    return max(LEAST, round(min(1.0, bucket.tally.lost / max(bucket.lived, 1.0)) * TALL))
 
 
 # --- the timeline ----------------------------------------------------------------------------------------------------
 
 
 def lane(spans: Sequence[Span], shared: Sequence[tuple[float, float]], begin: float, end: float, name: str) -> Markup:
-    """Return one account's lane from ``begin`` to ``end``, with the times of the fleet's incidents hatched behind it."""
+    """Return one account's lane from ``begin`` to ``end``, with the fleet's incidents hatched behind it."""
     width, tall = LANE
     scale = width / (end - begin)
 
@@ -123,7 +128,7 @@ def span_words(span: Span) -> str:
     """Return a span in words: what, from when to when, and its cause."""
     begin, end = local(span.begin), None if span.end is None else local(span.end)
     until = "now" if end is None else f"{end:%H:%M:%S}"
-    cause = f", {span.cause}" if span.cause else ""
+    cause = f", {one_line(span.cause, MAX_CAUSE)}" if span.cause else ""
     return f"{KIND_WORDS[span.kind]}, {'' if begin is None else f'{begin:%H:%M:%S}'} to {until}{cause}"
 
 
@@ -183,11 +188,14 @@ def machine(walked: Walked) -> Markup:
         wide = f"{1.2 + log10(count) * 1.3:.1f}" if count else "1"
         said = f"{word_of(pair[0].value)} → {word_of(pair[1].value)}: {f'{count:,}×' if count else 'never taken'}"
         arrows.append(
-            Markup('<path class="arrow {}" d="{}" stroke-width="{}" marker-end="url(#head-{})"><title>{}</title></path>')
-            .format(what, line, wide, what, said)
-        )  # fmt: skip
+            Markup(
+                '<path class="arrow {}" d="{}" stroke-width="{}" marker-end="url(#head-{})"><title>{}</title></path>'
+            ).format(what, line, wide, what, said)
+        )
         if count:
-            labels.append(Markup('<text class="count" x="{}" y="{}">{}</text>').format(f"{x:.0f}", f"{y + 4:.0f}", count))
+            labels.append(
+                Markup('<text class="count" x="{}" y="{}">{}</text>').format(f"{x:.0f}", f"{y + 4:.0f}", count)
+            )
     boxes = [_box(state, here=state is walked.current) for state in State]
     here = "its state is not known" if walked.current is None else f"now in {word_of(walked.current.value)}"
     heads = [

@@ -12,6 +12,7 @@ from engine.console.account_status import PAUSED, AccountStatus
 from engine.console.format import local, whole_seconds
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY, EngineInfo, Severity, name_key, severity_of
+from engine.web.page.buckets import Shown, last_day, last_days
 from engine.web.page.drawings import bars, lane, percent, trend
 from engine.web.page.history import (
     DAYS,
@@ -19,15 +20,11 @@ from engine.web.page.history import (
     HALF_HOURS,
     Kind,
     Past,
-    Shown,
     Span,
     day_of,
-    last_day,
-    last_days,
     midnight,
 )
-from engine.web.page.source import account_path
-from engine.web.page.words import ICONS, MAX_NAME, NEEDS, TROUBLED, word_of
+from engine.web.page.words import ICONS, MAX_NAME, NEEDS, TROUBLED, path_of, word_of
 from states import State
 from states.incident import Incident
 
@@ -53,7 +50,7 @@ class Filter:
     def of(cls, query: Mapping[str, str]) -> "Filter":
         """Return the filter of an address; what makes no sense counts as not said."""
         state, sort = query.get("state", ""), query.get("sort", "")
-        page = query.get("page", "1")
+        page = query.get("number", "1")
         return cls(
             text=query.get("q", "").strip()[:MAX_SEARCH],
             state=state if state in (NEEDS, TROUBLED, *SEVERITY) else "",
@@ -66,11 +63,16 @@ class Filter:
         """Whether not all accounts are shown."""
         return bool(self.text or self.state)
 
+    @property
+    def words(self) -> dict[str, str]:
+        """What an address says of it; empty for what is not asked for."""
+        page = str(self.page) if self.page > 1 else ""
+        return {"q": self.text, "state": self.state, "sort": self.sort, "number": page}
+
     def at(self, page: int) -> str:
         """Return the address of another page of the same."""
-        said = {"q": self.text, "state": self.state, "sort": self.sort, "page": str(page) if page > 1 else ""}
-        words = urlencode({name: value for name, value in said.items() if value}, errors="backslashreplace")
-        return f"/?{words}" if words else "/"
+        words = {name: value for name, value in evolve(self, page=page).words.items() if value}
+        return f"/?{urlencode(words, errors='backslashreplace')}" if words else "/"
 
     def admits(self, name: str, at: AccountStatus) -> bool:
         """Return whether an account is asked for."""
@@ -196,17 +198,17 @@ class Bars:
     lost: str
 
 
-def bars_of(shown: Shown, of: str, *, daily: bool) -> Bars:
+def bars_of(shown: Shown, of: str) -> Bars:
     """Return the bars of a period."""
     said = whole_seconds(shown.lost) if shown.lost >= 0.5 else ""
-    return Bars(bars(shown, of, daily=daily), percent(shown.availability), said)
+    return Bars(bars(shown, of), percent(shown.availability), said)
 
 
 def both_bars(past: Past | None, now: float) -> dict[str, Bars]:
     """Return the bars of the last 24 hours and of the last 90 days."""
     return {
-        "day": bars_of(last_day(past, now), "24 hours", daily=False),
-        "days": bars_of(last_days(past, now), f"{DAYS} days", daily=True),
+        "day": bars_of(last_day(past, now), "24 hours"),
+        "days": bars_of(last_days(past, now), f"{DAYS} days"),
     }
 
 
@@ -215,7 +217,7 @@ class Lane:
     """An account of the timeline."""
 
     name: str
-    path: str
+    path: Markup
     drawing: Markup
 
 
@@ -244,7 +246,7 @@ def timeline(pasts: Mapping[str, Past], incidents: Sequence[Incident], now: floa
     ticks = [local(begin + 4 * HOUR * number) for number in range(7)]
     return {
         "lanes": [
-            Lane(one_line(name, MAX_NAME), account_path(name), _lane(name, spans, shared, (begin, end), now))
+            Lane(one_line(name, MAX_NAME), path_of(name), _lane(name, spans, shared, (begin, end), now))
             for _, _, name, spans in shown
         ],
         "more": len(found) - len(shown),

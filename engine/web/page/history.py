@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Final, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from states import State
 
@@ -76,9 +76,6 @@ class Tally:
     """Seconds in which nobody ran it, or nothing is known of it."""
     outages: int = 0
     """Outages that began."""
-
-
-NOTHING: Final = Tally()
 
 
 @frozen
@@ -364,7 +361,7 @@ class History:
         last, renamed = reader.last_seq(), len(reader.former_names())
         if self._seq is None or last < self._seq or renamed != self._renamed:
             self._begin(reader, now, renamed)
-        horizon, recent = _horizons(now)
+        horizon, recent = horizons(now)
         for row, life in reader.beginnings(self._row, horizon):  # after last_seq: no record is without its life
             self._fold(life.account, now).lives.append(life)
             self._row = row
@@ -382,7 +379,7 @@ class History:
     def _begin(self, reader: Reader, now: float, renamed: int) -> None:
         """Begin anew, with the last record of each account before the time that is asked for."""
         self._folds, self._row, self._renamed = {}, 0, renamed
-        first = reader.first_since(_horizons(now)[0])
+        first = reader.first_since(horizons(now)[0])
         for name, move in reader.last_moves(first).items():
             self._fold(name, now).remember(move)
         self._seq = first - 1
@@ -401,88 +398,11 @@ class History:
 
     def _fold(self, account: str, now: float) -> AccountFold:
         if (fold := self._folds.get(account)) is None:
-            horizon, recent = _horizons(now)
+            horizon, recent = horizons(now)
             fold = self._folds[account] = AccountFold(horizon, recent)
         return fold
 
 
-def _horizons(now: float) -> tuple[float, float]:
+def horizons(now: float) -> tuple[float, float]:
     """Return from when on days are asked for, and half hours."""
     return midnight(day_of(now) - DAYS + 1), (now // HALF_HOUR - HALF_HOURS + 1) * HALF_HOUR
-
-
-# --- what is shown of it ---------------------------------------------------------------------------------------------
-
-
-@frozen
-class Bucket:
-    """A day or half an hour of an account: its beginning, its length so far, and what was lost in it."""
-
-    begin: float
-    length: float
-    tally: Tally
-
-    @property
-    def lived(self) -> float:
-        """The seconds in which the engine ran the account."""
-        return max(0.0, self.length - self.tally.stopped)
-
-
-@frozen
-class Shown:
-    """A period in buckets, oldest first."""
-
-    buckets: tuple[Bucket, ...]
-
-    @property
-    def lost(self) -> float:
-        """Seconds in which the account was not healthy."""
-        return sum(bucket.tally.lost for bucket in self.buckets)
-
-    @property
-    def outages(self) -> int:
-        """How many outages began."""
-        return sum(bucket.tally.outages for bucket in self.buckets)
-
-    @property
-    def availability(self) -> float | None:
-        """The share in which the account was healthy of the time that the engine ran it; None if it never did."""
-        lived = sum(bucket.lived for bucket in self.buckets)
-        return None if lived <= 0 else min(1.0, max(0.0, 1 - self.lost / lived))
-
-
-def last_day(past: Past | None, now: float) -> Shown:
-    """Return the last 24 hours in half hours; the present one is not over."""
-    first = int(now // HALF_HOUR) - HALF_HOURS + 1
-    borders = [number * HALF_HOUR for number in range(first, first + HALF_HOURS)]
-    kept = {} if past is None else past.half_hours
-    return _shown(past, borders, [kept.get(first + place, NOTHING) for place in range(HALF_HOURS)], now)
-
-
-def last_days(past: Past | None, now: float) -> Shown:
-    """Return the last ``DAYS`` local days; the present one is not over."""
-    first = day_of(now) - DAYS + 1
-    kept = {} if past is None else past.days
-    borders = [midnight(first + place) for place in range(DAYS)]
-    return _shown(past, borders, [kept.get(first + place, NOTHING) for place in range(DAYS)], now)
-
-
-def _shown(past: Past | None, borders: list[float], tallies: list[Tally], now: float) -> Shown:
-    """Return buckets, with what lasts in them; before anything is known, nobody ran the account."""
-    ends = [*borders[1:], max(now, borders[-1])]
-    known = now if past is None else past.known
-    lasts = None if past is None else past.open
-    found = []
-    for begin, end, kept in zip(borders, ends, tallies, strict=True):
-        tally = kept
-        if begin < known:
-            tally = evolve(tally, stopped=tally.stopped + min(end, known) - begin)
-        if lasts is not None and (spent := end - max(begin, lasts.begin)) > 0:
-            stopped = lasts.kind is Kind.STOPPED
-            tally = evolve(
-                tally,
-                stopped=tally.stopped + (spent if stopped else 0),
-                lost=tally.lost + (0 if stopped else spent),
-            )
-        found.append(Bucket(begin, end - begin, tally))
-    return Shown(tuple(found))

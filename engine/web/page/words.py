@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
+from markupsafe import Markup, escape
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus
 from engine.console.format import moment
@@ -47,6 +48,12 @@ JOB_ICONS: Final[Mapping[JobState, str]] = {
 }
 
 
+def path_of(name: str) -> Markup:
+    """Return the path of an account's page as a template writes it; a name that is not shown stands in none."""
+    shown = one_line(name, MAX_NAME) == name
+    return escape(account_path(name) if shown else f"/accounts/{element_id(name)}")
+
+
 def word_of(state: str) -> str:
     """Return the name of a state as people read it."""
     return state.replace("_", " ")
@@ -71,7 +78,7 @@ class AccountWords:
 
     id: str
     name: str
-    path: str
+    path: Markup
     target: str
     """How an action names the account."""
     state: str
@@ -108,7 +115,7 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
     return AccountWords(
         id=identity,
         name=shown,
-        path=account_path(name),
+        path=path_of(name),
         target=name if shown == name else identity,
         state=at.state,
         icon=ICONS[at.state],
@@ -178,7 +185,7 @@ class IncidentWords:
     detail: str
     todo: str
     """What to do; empty if it is over."""
-    accounts: tuple[tuple[str, str], ...]
+    accounts: tuple[tuple[str, Markup], ...]
     """Names and paths of its accounts, the first ones."""
     more: int
     """How many there are beyond those."""
@@ -198,7 +205,7 @@ def incident_words(incident: Incident) -> IncidentWords:
         meaning=one_line(sentence(incident.meaning), MAX_WHY),
         detail=one_line(incident.detail, MAX_WHY),
         todo=sentence(incident.action) if incident.is_open else "",
-        accounts=tuple((one_line(name, MAX_NAME), account_path(name)) for name in incident.accounts[:MAX_NAMES]),
+        accounts=tuple((one_line(name, MAX_NAME), path_of(name)) for name in incident.accounts[:MAX_NAMES]),
         more=max(0, len(incident.accounts) - MAX_NAMES),
     )
 
@@ -215,7 +222,7 @@ class JobWords:
     state: str
     icon: str
     account: str
-    path: str | None
+    path: Markup | None
     about: str
     at: float
     """When it ended, began, or was added."""
@@ -238,7 +245,7 @@ def job_words(job: Job, accounts: Mapping[str, AccountStatus]) -> JobWords:
         state=job.state.value,
         icon=JOB_ICONS[job.state],
         account=one_line(who, MAX_NAME) if who else "any account",
-        path=account_path(who) if who in accounts else None,
+        path=path_of(who) if who in accounts else None,
         about=one_line(target_of(job), MAX_NAME),
         at=next((each for each in (job.ended, job.since, job.added) if each is not None), 0.0),
         due=job.due if job.state is JobState.QUEUED else None,
@@ -260,7 +267,7 @@ class EntryWords:
     seq: int
     at: float
     account: str
-    path: str
+    path: Markup
     icon: str
     state: str
     """The state afterwards."""
@@ -280,7 +287,7 @@ def entry_words(entry: Entry) -> EntryWords:
         seq=entry.seq,
         at=entry.at,
         account=one_line(entry.account, MAX_NAME),
-        path=account_path(entry.account),
+        path=path_of(entry.account),
         icon=ICONS[entry.target.value],
         state=entry.target.value,
         moved=entry.target is not entry.source,

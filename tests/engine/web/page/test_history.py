@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.sqlite import JournalReader
 from engine.journal.stats import AccountHistory, measure
+from engine.web.page.buckets import last_day, last_days
 from engine.web.page.history import (
     DAYS,
     HALF_HOUR,
@@ -23,8 +24,6 @@ from engine.web.page.history import (
     by_day,
     by_half_hour,
     day_of,
-    last_day,
-    last_days,
     midnight,
 )
 from states import Policy, Snapshot, State
