@@ -219,15 +219,17 @@ class Alert:
 def opened(about: About, rules: Iterable[Rule], now: float) -> tuple[Alert, ...]:
     """Return the alerts of an incident that has begun, or of which these channels have not been told yet."""
     return tuple(
-        Alert(
-            channel=rule.channel,
-            about=about,
-            message=Message.OPENED,
-            due=now if about.kind == NEEDS_PERSON else max(now, about.since + rule.after),
-        )
+        Alert(channel=rule.channel, about=about, message=Message.OPENED, due=_first_due(about, rule, now))
         for rule in rules
         if rule.wants(about)
     )
+
+
+def _first_due(about: About, rule: Rule, now: float) -> float:
+    """Return when an incident is told first: from its beginning on, however late its storage hears of it."""
+    if about.kind == NEEDS_PERSON:
+        return min(about.opened, now)
+    return min(max(about.opened, about.since + rule.after), now + rule.after)
 
 
 def joined(alert: Alert, about: About) -> Alert:
@@ -242,10 +244,14 @@ def acked(alert: Alert, about: About) -> Alert:
     return evolve(alert, about=about)
 
 
-def closed(alert: Alert, about: About, now: float) -> Alert:
-    """Return the alert after its incident has ended, which may be noted later than it was."""
+def closed(alert: Alert, about: About, now: float, *, on_its_way: bool = False) -> Alert:
+    """Return the alert after its incident has ended, which may be noted later than it was.
+
+    Whoever has heard of it hears of its end, and so does who may have: a message is on its way, or was tried.
+    """
     ended = now if about.closed is None else min(now, about.closed)
-    if alert.told is None and (alert.due is None or ended < alert.due):
+    untold = alert.told is None and not alert.tries and not on_its_way
+    if untold and (alert.due is None or ended < alert.due):
         return evolve(alert, about=about, message=None, due=None)
     return evolve(alert, about=about, message=Message.CLOSED, due=now, tries=0)
 
@@ -272,15 +278,27 @@ def failed(alert: Alert, message: Message) -> Alert:
 
 def moved(alert: Alert, shift: float) -> Alert:
     """Return the alert after the clock was set by ``shift`` seconds."""
-    return alert if alert.due is None else evolve(alert, due=alert.due + shift)
+    if alert.due is None:
+        return alert
+    return evolve(alert, due=alert.due + shift, told=None if alert.told is None else alert.told + shift)
 
 
 def restored(alert: Alert, rule: Rule | None, now: float) -> Alert:
-    """Return a stored alert as a restart finds it: the clock may have been set, and the channel may be gone (None)."""
+    """Return a stored alert as a restart or a reload finds it.
+
+    The clock may have been set, the rule may be another one, and the channel may be gone (None). What a person has
+    acknowledged meanwhile is not repeated.
+    """
     if rule is None or not rule.wants(alert.about):
         return evolve(alert, message=None, due=None, dropped=True)
-    longest = max(rule.after, rule.repeat or 0.0)
-    return alert if alert.due is None else evolve(alert, due=min(alert.due, now + longest))
+    if alert.about.closed is not None:
+        return alert if alert.due is None else evolve(alert, due=min(alert.due, now))
+    if alert.told is None:
+        return alert if alert.due is None else evolve(alert, due=_first_due(alert.about, rule, now))
+    if alert.about.acked is not None or rule.repeat is None:
+        return evolve(alert, message=None, due=None, tries=0)
+    due = min(alert.told + rule.repeat, now + rule.repeat)
+    return evolve(alert, message=Message.REPEATED, due=due)
 
 
 def is_stale(alert: Alert, now: float) -> bool:

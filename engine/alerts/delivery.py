@@ -17,7 +17,7 @@ from typing import Final
 
 import anyio
 import structlog
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from engine.alerts.messages import Letter, compose
 from engine.alerts.ports import AlertStorage, Channel
@@ -32,6 +32,8 @@ DURABLE_WITHIN: Final = 5.0
 """Seconds that a message waits for its alert to be stored."""
 MARK_TIMEOUT: Final = 10.0
 """Seconds that storing may take that a message was sent, before the next one is looked for."""
+MISSED_WITHIN: Final = 5.0
+"""Seconds that finding out may take what was missed in an incident."""
 STOP_TIMEOUT: Final = 5.0
 """Seconds that a message on its way has when the engine ends."""
 PRUNE_EVERY: Final = 6 * 3600.0
@@ -64,15 +66,21 @@ class Delivery:
     config: str = ""
     """The config's path, for the commands in messages."""
     on_channel: Callable[[str, str, str | None], None] = field(default=lambda channel, label, why: None)
-    """Called with a channel, its label, and why it fails; None when it works again."""
+    """Called after each message with its channel, the channel's label, and why it was not sent; None if it was."""
     local: Callable[[float], datetime] = _local
+    missed: Callable[[About], Awaitable[str]] | None = None
+    """Returns what was missed in an incident that is over, in a sentence; empty if nothing is known."""
     _alerts: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
     _recent: dict[str, tuple[float, ...]] = field(factory=dict, init=False)
     _failures: dict[str, int] = field(factory=dict, init=False)
     _changed: Wakeup = field(factory=Wakeup, init=False)
     _replaced: Wakeup = field(factory=Wakeup, init=False)
     """Notified when ``outlets`` are others."""
+    _served: set[str] = field(factory=set, init=False)
+    """The channels that have a task."""
     _on_the_way: dict[str, anyio.CancelScope] = field(factory=dict, init=False)
+    _sent: set[tuple[int, str]] = field(factory=set, init=False)
+    """The alerts that have a message on its way."""
     _stopping: bool = field(default=False, init=False)
 
     @property
@@ -105,7 +113,9 @@ class Delivery:
     def closed(self, about: About) -> tuple[Alert, ...]:
         """Take an incident that has ended."""
         now = self.clock.now()
-        return self._put(law.closed(alert, about, now) for alert in self._of(about.id))
+        return self._put(
+            law.closed(alert, about, now, on_its_way=alert.key in self._sent) for alert in self._of(about.id)
+        )
 
     def merged(self, about: About) -> tuple[Alert, ...]:
         """Take an incident that goes on in another one: it is told as that, and its own end is no news."""
@@ -137,12 +147,29 @@ class Delivery:
         return tuple(changed)
 
     def use(self, outlets: Mapping[str, Outlet], incidents: Iterable[About]) -> tuple[Alert, ...]:
-        """Send by other channels from now on; ``incidents`` are those that are open. Returns what is to be stored."""
-        stored, self._alerts, self.outlets = self.everything(), {}, outlets
+        """Send by other channels from now on; ``incidents`` are those that are open. Returns what is to be stored.
+
+        A message that is on its way ends as it began, and a channel that stays remembers what it has sent. One that is
+        new is told of what is open; whoever was told is not told again.
+        """
+        before = self.outlets
+        self.outlets = {
+            name: evolve(outlet, channel=before[name].channel) if name in before else outlet
+            for name, outlet in outlets.items()
+        }
         self._failures = {name: count for name, count in self._failures.items() if name in outlets}
-        changed = self.restore(stored, self._recent, incidents)
+        stored, self._alerts = self.everything(), {}
+        # An incident that is over, and whose end is still to be told here, is not lost.
+        known = {each.about.id: each.about for each in stored if each.about.closed is None}
+        known |= {each.id: each for each in incidents}
+        changed = self.restore(stored, self._recent, known.values())
         self._replaced.notify()
+        self._changed.notify()
         return changed
+
+    def as_it_is(self, alert: Alert) -> Alert | None:
+        """Return an alert as it is now; None if it is over meanwhile, which was stored with what ended it."""
+        return alert if alert.over else self._alerts.get(alert.key)
 
     def everything(self) -> tuple[Alert, ...]:
         """Return all alerts that are not over, for a new file that takes the place of a lost one."""
@@ -172,63 +199,80 @@ class Delivery:
 
     async def run(self) -> None:
         """Send messages until it is cancelled; one that is on its way then has a few seconds."""
-        while True:
-            upcoming, self._stopping = self._replaced.upcoming, False
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._prune)
-                for outlet in self.outlets.values():
-                    tasks.start_soon(self._serve, outlet)
-                try:
+        self._stopping = False
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._prune)
+            try:
+                while True:
+                    upcoming = self._replaced.upcoming
+                    for name in self.outlets.keys() - self._served:
+                        self._served.add(name)
+                        tasks.start_soon(self._serve, name)
                     await upcoming.wait()
-                finally:
-                    self._stopping = True
-                    for scope in self._on_the_way.values():
-                        scope.deadline = min(scope.deadline, anyio.current_time() + STOP_TIMEOUT)
-                tasks.cancel_scope.cancel()
+            finally:
+                self._stopping = True
+                for scope in self._on_the_way.values():
+                    scope.deadline = min(scope.deadline, anyio.current_time() + STOP_TIMEOUT)
 
     async def _prune(self) -> None:
         while True:
-            await self.storage.prune(self.clock.now())
+            await _despite_storage(self.storage.prune(self.clock.now()))
             await anyio.sleep(PRUNE_EVERY)
 
-    async def _serve(self, outlet: Outlet) -> None:
-        name = outlet.rule.channel
-        while not self._stopping:
-            changed, now = self._changed.upcoming, self.clock.now()
-            await self._give_up(name, now)
-            mine = [alert for alert in self._alerts.values() if alert.channel == name]
-            match law.next_send(mine, outlet.rule, self._recent.get(name, ()), now, self.local):
-                case law.Send(alerts):
-                    if not await self._deliver(outlet, alerts):
-                        await anyio.sleep(law.pause_after(self._failures[name]))
-                case law.Wait(until):
-                    with anyio.move_on_after(None if until is None else max(until - now, 0.0)):
-                        await changed.wait()
+    async def _serve(self, name: str) -> None:
+        """Send the messages of a channel for as long as the config has it."""
+        try:
+            while not self._stopping and (outlet := self.outlets.get(name)) is not None:
+                changed, replaced, now = self._changed.upcoming, self._replaced.upcoming, self.clock.now()
+                await self._give_up(outlet, now)
+                mine = [alert for alert in self._alerts.values() if alert.channel == name]
+                match law.next_send(mine, outlet.rule, self._recent.get(name, ()), now, self.local):
+                    case law.Send(alerts):
+                        if not await self._deliver(outlet, alerts):
+                            with anyio.move_on_after(law.pause_after(self._failures.get(name) or 1)):
+                                await replaced.wait()  # what a person has mended is tried at once
+                    case law.Wait(until):
+                        with anyio.move_on_after(None if until is None else max(until - now, 0.0)):
+                            await changed.wait()
+        finally:
+            self._served.discard(name)
 
-    async def _give_up(self, channel: str, now: float) -> None:
+    async def _give_up(self, outlet: Outlet, now: float) -> None:
         """Forget messages that could not be sent for so long that they are no news any more."""
-        stale = [each for each in self._alerts.values() if each.channel == channel and law.is_stale(each, now)]
+        name = outlet.rule.channel
+        stale = [each for each in self._alerts.values() if each.channel == name and law.is_stale(each, now)]
         if stale:
-            log.error("alerts_given_up", channel=self.outlets[channel].label, messages=len(stale))
-            await self.storage.save(self._put(law.given_up(each) for each in stale), now)
+            log.error("alerts_given_up", channel=outlet.label, messages=len(stale))
+            await _despite_storage(self.storage.save(self._put(law.given_up(each) for each in stale), now))
 
     async def _deliver(self, outlet: Outlet, alerts: tuple[Alert, ...]) -> bool:
         """Send one message, and store that it was sent; return whether it was."""
         with anyio.move_on_after(DURABLE_WITHIN):
             await _despite_storage(self.storage.flush())
         messages = [(alert.key, alert.message) for alert in alerts]
-        letter = compose(alerts, self.clock.now(), self.config)
+        letter = compose([await self._with_missed(alert) for alert in alerts], self.clock.now(), self.config)
         # Not cut off by the engine's end: a message that arrives and is not marked would be sent again.
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + SEND_TIMEOUT + MARK_TIMEOUT) as scope:
             self._on_the_way[outlet.rule.channel] = scope
+            self._sent.update(key for key, _ in messages)
             try:
                 why = await _send(outlet.channel, letter)
                 await self._mark(outlet, messages, why)
             finally:
                 del self._on_the_way[outlet.rule.channel]
+                self._sent.difference_update(key for key, _ in messages)
             return why is None
         self._failures[outlet.rule.channel] = max(1, self._failures.get(outlet.rule.channel, 0))
         return False
+
+    async def _with_missed(self, alert: Alert) -> Alert:
+        """Return an alert for its message: of the end of an incident, that says what was missed in it."""
+        if alert.message is not Message.CLOSED or self.missed is None:
+            return alert
+        missed = ""
+        with suppress(Exception), anyio.move_on_after(MISSED_WITHIN):  # the message does not depend on it
+            missed = await self.missed(alert.about)
+        return evolve(alert, about=evolve(alert.about, missed=missed or alert.about.missed))
 
     async def _mark(
         self, outlet: Outlet, messages: list[tuple[tuple[int, str], Message | None]], why: str | None
@@ -237,7 +281,8 @@ class Delivery:
         name, now = outlet.rule.channel, self.clock.now()
         current = [(self._alerts[key], message) for key, message in messages if key in self._alerts and message]
         if why is None:
-            changed = [law.sent(alert, message, outlet.rule, now) for alert, message in current]
+            rule = self.outlets.get(name, outlet).rule
+            changed = [law.sent(alert, message, rule, now) for alert, message in current]
             recent = (*self._recent.get(name, ()), now)
             self._recent[name] = tuple(at for at in recent if at > now - law.WINDOW)[-2 * law.AT_MOST :]
         else:
@@ -252,12 +297,14 @@ class Delivery:
     def _note(self, outlet: Outlet, why: str | None) -> None:
         """Count the failures of a channel in a row, and tell of the first one and of their end."""
         name = outlet.rule.channel
+        if name not in self.outlets:  # it was removed while its message was on the way
+            return
         failures = self._failures.get(name, 0)
         if why is None:
             self._failures[name] = 0
             if failures:
                 log.info("channel_works", channel=outlet.label, failures=failures)
-                self.on_channel(name, outlet.label, None)
+            self.on_channel(name, outlet.label, None)  # the last engine may have found that it fails
             return
         self._failures[name] = failures + 1
         if failures == 0:

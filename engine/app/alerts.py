@@ -1,6 +1,6 @@
 """The alerts of a config: its channels, and the delivery that belongs to an engine. A composition root."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
 from engine.wakeup import Wakeup
-from states.alerts import WINDOW, Alert, Incident, Rule, about
+from states.alerts import WINDOW, About, Alert, Incident, Rule, about
 
 Rows = list[tuple[Statement, Sequence[object]]]
 """What the incident's transaction stores beside the incident."""
@@ -49,10 +49,6 @@ def _rule(entry: AlertConfig, number: int) -> Rule:
     )
 
 
-def _nothing_known(_: Incident) -> str:
-    return ""
-
-
 @define(eq=False, kw_only=True)
 class Alerts:
     """The alerts of an engine: what the owner of the incidents calls, and what runs beside the fleet.
@@ -62,22 +58,31 @@ class Alerts:
 
     delivery: Delivery
     outbox: Outbox
-    missed: Callable[[Incident], str] = _nothing_known
-    """Returns what was missed in an incident that is over, in a sentence; empty if it is not known."""
     _unstored: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
     _to_store: Wakeup = field(factory=Wakeup, init=False)
 
     @classmethod
     def of(
-        cls, config: Config, outbox: Outbox, clock: Clock, on_channel: Callable[[str, str, str | None], None]
+        cls,
+        config: Config,
+        outbox: Outbox,
+        clock: Clock,
+        on_channel: Callable[[str, str, str | None], None],
+        missed: Callable[[About], Awaitable[str]] | None = None,
     ) -> "Alerts":
         """Return the alerts of a config.
 
-        ``on_channel`` is called with a channel's identity, its label, and why it fails (None: it works again). That is
-        an incident of the kind ``channel``, whose cause is the identity.
+        ``on_channel`` is called with a channel's identity, its label, and why it fails (None: it works). That is an
+        incident of the kind ``channel``, whose cause is the identity. ``missed`` returns what was missed in an incident
+        that is over, in a sentence.
         """
         delivery = Delivery(
-            outlets=outlets(config), storage=outbox, clock=clock, config=str(config.path), on_channel=on_channel
+            outlets=outlets(config),
+            storage=outbox,
+            clock=clock,
+            config=str(config.path),
+            on_channel=on_channel,
+            missed=missed,
         )
         return cls(delivery=delivery, outbox=outbox)
 
@@ -96,7 +101,7 @@ class Alerts:
                 case "Closed" if getattr(change, "into", None) is not None:
                     alerts = self.delivery.merged(about(change.incident))
                 case "Closed":
-                    alerts = self.delivery.closed(about(change.incident, self.missed(change.incident)))
+                    alerts = self.delivery.closed(about(change.incident))
                 case _:
                     alerts = self.delivery.changed(about(change.incident))
             rows += self._rows(alerts)
@@ -131,8 +136,12 @@ class Alerts:
             tasks.start_soon(self.delivery.run)
             while True:
                 upcoming = self._to_store.upcoming
-                alerts, self._unstored = list(self._unstored.values()), {}
-                await self.outbox.save(alerts, self.delivery.clock.now())
+                wanted = dict(self._unstored)
+                current = [self.delivery.as_it_is(alert) for alert in wanted.values()]
+                await self.outbox.save([alert for alert in current if alert is not None], self.delivery.clock.now())
+                for key, alert in wanted.items():  # only now: a call that failed has stored nothing
+                    if self._unstored.get(key) is alert:
+                        del self._unstored[key]
                 await upcoming.wait()
 
     def _store(self, alerts: Iterable[Alert]) -> None:

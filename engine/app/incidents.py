@@ -5,6 +5,7 @@ A composition root.
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,19 +13,23 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from adapters.sqlite import JournalWriter
+from adapters.sqlite import JournalReader, JournalWriter
 from engine import paths
+from engine.alerts.missed import missed_of
 from engine.app.alerts import Alerts
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import Watcher
 from engine.incidents.watch import IncidentWatch
+from states.alerts import About
 from states.events import ClockJumped, Failure
 from states.incident import Incident
 from states.incidents import Slot
 
 DIRECT: Final = "the direct way to Telegram"
+MOST_READ: Final = 5_000
+"""Records that are read to say what was missed in an incident; the newest."""
 NETWORK: Final = "the network"
 """What all accounts share."""
 
@@ -79,6 +84,7 @@ class IncidentParts:
             journal.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
+            missed=partial(_missed, journal.path),
         )
         if unreadable := await alerts.restore(watch.book.open.values()):
             log.warning("alerts_unreadable", rows=unreadable)
@@ -146,6 +152,19 @@ class IncidentParts:
     def _disk_of(self, account: str) -> str | None:
         directory = self._directories.get(account)
         return None if directory is None else self._disks.get(directory)
+
+
+async def _missed(path: Path, about: About) -> str:
+    """Return what the accounts of an incident missed, from its beginning to now, as the journal has it."""
+    if not about.accounts:
+        return ""
+    return await anyio.to_thread.run_sync(_read_missed, path, about)
+
+
+def _read_missed(path: Path, about: About) -> str:
+    with JournalReader.open(path) as reader:
+        names, since = about.accounts, about.since
+        return missed_of(reader.entries(accounts=names, event="CaughtUp", since=since, limit=MOST_READ))
 
 
 def way_of(account: AccountConfig) -> tuple[str, ...]:

@@ -61,7 +61,14 @@ def test_a_trouble_is_told_once_it_has_lasted() -> None:
 
 def test_an_old_trouble_is_told_at_once() -> None:
     """A channel that is new hears of what is open already, without another wait."""
-    assert one(law.opened(about(), [rule(after=120)], START + HOUR)).due == START + HOUR
+    alert = one(law.opened(about(), [rule(after=120)], START + HOUR))
+    assert decide([alert], rule(), START + HOUR) == Send((alert,))
+
+
+def test_an_incident_that_ends_before_its_storage_was_heard_of_is_told() -> None:
+    """It is due from its opening on, whenever the alert was made: the file may have been slow."""
+    alert = one(law.opened(about(opened=START + 120), [rule(after=120)], START + 150))
+    assert law.closed(alert, evolve(alert.about, closed=START + 130), START + 430).message is CLOSE
 
 
 def test_what_needs_a_person_does_not_wait() -> None:
@@ -120,6 +127,14 @@ def test_an_end_that_is_noted_late_is_the_end_that_it_was() -> None:
     alert = one(law.opened(about(), [rule(after=600)], START + 120))
     assert law.closed(alert, evolve(alert.about, closed=START + 590), START + 890).over
     assert law.closed(alert, evolve(alert.about, closed=START + 600), START + 900).message is CLOSE
+
+
+def test_whoever_may_have_heard_of_a_trouble_hears_of_its_end() -> None:
+    """Even if it was over before its message was due: that is on its way, or was tried and may have arrived."""
+    alert = one(law.opened(about(), [rule(after=600)], START + 120))
+    ended = evolve(alert.about, closed=START + 590)
+    assert law.closed(alert, ended, START + 890, on_its_way=True).message is CLOSE
+    assert law.closed(law.failed(alert, OPEN), ended, START + 890).message is CLOSE
 
 
 @pytest.mark.parametrize("sent_as", [OPEN, REPEAT])
@@ -187,6 +202,29 @@ def test_a_clock_that_was_set_moves_what_waits() -> None:
     alert = law.sent(one(law.opened(about(), [to], START)), OPEN, to, START)
     assert law.moved(alert, -1e6).due == START + HOUR - 1e6
     assert law.restored(alert, to, START - 1e6).due == START - 1e6 + HOUR
+
+
+def test_another_rule_counts_from_a_restart_or_a_reload_on() -> None:
+    """A first message waits as long as it says now, and so does the next one, or there is none."""
+    alert = one(law.opened(about(), [rule(after=120)], START))
+    assert law.restored(alert, rule(after=30), START + 10).due == START + 30
+    assert law.restored(alert, rule(after=600), START + 10).due == START + 600
+    told = law.sent(alert, OPEN, rule(repeat=HOUR), START + 120)
+    assert law.restored(told, rule(repeat=2 * HOUR), START + 130).due == START + 120 + 2 * HOUR
+    once = law.restored(told, rule(repeat=None), START + 130)
+    assert (once.message, once.due, once.over) == (None, None, False)
+    again = law.restored(once, rule(repeat=HOUR), START + 130)
+    assert (again.message, again.due) == (REPEAT, START + 120 + HOUR)
+
+
+def test_what_was_acknowledged_while_no_engine_ran_is_not_repeated() -> None:
+    """A command has written it into the file, and nothing else tells of it."""
+    alert = law.sent(one(law.opened(about(), [rule()], START)), OPEN, rule(), START)
+    acked = law.restored(law.joined(alert, evolve(alert.about, acked=START + 60)), rule(), START + 90)
+    assert acked.message is None
+    assert not acked.over
+    ended = law.closed(acked, evolve(acked.about, closed=START + HOUR), START + HOUR)
+    assert law.restored(ended, rule(), START + 2 * HOUR) == ended
 
 
 # --- quiet hours ------------------------------------------------------------------------------------------------------

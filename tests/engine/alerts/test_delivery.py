@@ -87,7 +87,7 @@ async def test_a_channel_that_fails_is_tried_again_and_told_by_the_others() -> N
     async with desk.runs():
         await desk.open()
         await anyio.sleep(1)
-        assert desk.troubles == [("a", "no route to it")]
+        assert ("a", "no route to it") in desk.troubles
         assert len(desk.channels["b"].got) == 1
         await desk.open(2, kind="channel", cause="a", detail="alerts[0] (a): no route to it", accounts_total=0)
         await anyio.sleep(1)
