@@ -104,10 +104,11 @@ def unpack(archive: Path, opened: Open, *, expected: Manifest) -> None:
 def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, _Metered, int]]:
     """Open an archive; every error of what it is made of becomes a sentence that begins with its path."""
     descriptor = os.open(archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):  # asked before Python makes a file of it, which a directory refuses
+        os.close(descriptor)
+        raise BadArchive(f"{archive}: this is no file; give the path of an archive that 'backup' has made")
     with os.fdopen(descriptor, "rb") as raw:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise BadArchive(f"{archive}: this is no file; give the path of an archive that 'backup' has made")
         try:
             with gzip.GzipFile(fileobj=raw, mode="rb") as zipped:
                 meter = _Metered(zipped, HEADERS)

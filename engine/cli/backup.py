@@ -177,9 +177,10 @@ def _print_restored(config: Path, done: "Restored", as_json: bool) -> None:
         say(f"✅ {target.path} was so already")
     if done.waiting_jobs:
         jobs = engine_command("jobs list", config, options=["--state", "queued"])
+        count = "1 job" if done.waiting_jobs == 1 else f"{done.waiting_jobs:,} jobs"
         say(
-            f"{done.waiting_jobs:,} jobs waited when the backup was made. Those that were done since would be done "
-            f"again: look at them before the engine starts ({jobs}), and cancel what must not happen twice"
+            f"{count} waited when the backup was made. What was done since would be done again: look at the jobs "
+            f"before the engine starts ({jobs}), and cancel what must not happen twice"
         )
     say(f"Everything of {date_and_time(done.manifest.made)} is in its place. Next: {doctor}")
 
