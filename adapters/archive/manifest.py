@@ -23,6 +23,8 @@ MAX_CONFIG: Final = 16 * 1024 * 1024
 MAX_PEM: Final = 65_536
 MAX_SESSION: Final = 1 << 32
 MAX_DATABASE: Final = 1 << 42
+PEM: Final = re.compile(rb"-----BEGIN ([A-Z ]{1,40})-----\s[A-Za-z0-9+/=\s]*-----END \1-----\s?\s?")
+"""A key, with nothing before or after it that another program could take for something else."""
 _MAX_PLACE: Final = 4096
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 

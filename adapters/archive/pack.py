@@ -23,7 +23,7 @@ from typing import IO, Final
 from attrs import frozen
 
 from adapters.archive import manifest as manifests
-from adapters.archive.errors import ArchiveError, Unsettled
+from adapters.archive.errors import ArchiveError, Unsettled, is_full, room_of
 from adapters.archive.manifest import LeftOut, Manifest, Member, Role
 from adapters.files import read_file
 from adapters.session import file as sessions
@@ -72,7 +72,7 @@ def pack(sources: Sequence[Source], target: Path, *, program: str) -> Packed:
     """
     if os.path.lexists(target):
         raise ArchiveError(f"{target}: there is a file already, and it is not overwritten; give another name")
-    with _workshop(target) as directory:
+    with _workshop(target) as directory, _telling_of_a_full_disk(target):
         made = time.time()
         copies, left_out = _copy_all(sources, directory)
         found = Manifest(
@@ -107,6 +107,20 @@ def _workshop(target: Path) -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _telling_of_a_full_disk(target: Path) -> Iterator[None]:
+    """Tell which disk is full: files that are only read need no room."""
+    try:
+        yield
+    except (OSError, StorageError, sqlite3.Error) as exc:
+        if not is_full(exc):
+            raise
+        raise ArchiveError(
+            f"{target}: there is no room for the copies, which are made beside it ({room_of(target)}); free some "
+            "space, or give a path on another disk"
+        ) from exc
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
@@ -158,9 +172,11 @@ def _copy_session(
             flaw = flaw_of(target)
             why, expected = (f"{source.path}: {flaw}", flaw == NO_LOGIN) if flaw is not None else ("", False)
     except StorageError as exc:
+        if is_full(exc):
+            raise
         why = str(exc)
     except sqlite3.Error as exc:
-        if (error := unusable(source.path, exc)) is None:
+        if is_full(exc) or (error := unusable(source.path, exc)) is None:
             raise
         why = str(error)
     except PermissionError as exc:
@@ -200,7 +216,10 @@ def _copy_database(source: Source, directory: Path) -> None:
 def _copy_plain(source: Source, directory: Path) -> None:
     target = directory / source.name
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    target.write_bytes(read_file(source.path.resolve(), manifests.MAX_CONFIG))
+    content = read_file(source.path.resolve(), manifests.MAX_CONFIG)
+    if source.role is Role.PUBLIC_KEY and (block := manifests.PEM.search(content)) is not None:
+        content = block[0]  # without what is written around it, which nobody reads
+    target.write_bytes(content)
 
 
 def flaw_of_database(path: Path) -> str | None:

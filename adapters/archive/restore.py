@@ -10,26 +10,22 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
 from attrs import frozen
 
-from adapters.archive.errors import ArchiveError, ArchiveTooNew, BadArchive, DataInUse
+from adapters.archive.checks import check_content
+from adapters.archive.errors import ArchiveError, ArchiveTooNew, BadArchive, DataInUse, ForeignOwner, is_full, room_of
 from adapters.archive.manifest import Manifest, Member, Role
 from adapters.archive.marker import remove_mark, set_mark
-from adapters.archive.pack import flaw_of_database
 from adapters.archive.unpack import read_manifest, unpack
 from adapters.files import COMPANIONS, read_file
-from adapters.session.backup import flaw_of
-from adapters.session.errors import SessionTooNew
 from adapters.session.file import sync_directory
 from adapters.session.owner import OwnerLock
-from adapters.session.schema import schema_of
 from adapters.sqlite.connect import create_directories
-from adapters.sqlite.errors import JournalTooNew
-from adapters.sqlite.schema import VERSION, schema_version
+from adapters.sqlite.schema import VERSION
 from adapters.system import EngineLock
 from adapters.system.kernel_locks import users_of
 
@@ -39,7 +35,6 @@ CLAIM_SECONDS: Final = 2.0
 _ORDER: Final = (Role.SESSION, Role.PUBLIC_KEY, Role.SANDBOX, Role.DATABASE, Role.CONFIG)
 """The config comes last: it says where the others are."""
 _SQLITE: Final = b"SQLite format 3\0"
-_PEM: Final = b"-----BEGIN "
 
 
 @frozen(kw_only=True)
@@ -91,6 +86,7 @@ def restore(archive: Path, config: Path, *, trusted: Collection[Path] = (), lock
     directories = {lock.parent: lock for lock in locks if lock.parent.is_dir()}
     if database is not None:
         directories.setdefault(database.path.parent, database.path.parent / "engine.lock")
+    _check_owners(targets)
     _check_space(archive, targets)
     with ExitStack() as held:
         for directory, lock in directories.items():
@@ -98,7 +94,8 @@ def restore(archive: Path, config: Path, *, trusted: Collection[Path] = (), lock
             held.enter_context(EngineLock(lock).held(time.time()))
         _check_unused(targets, held)
         with _staged(archive, manifest, targets):
-            waiting = _check_all(archive, manifest, targets)
+            files = [(target.member, target.unfinished) for target in targets]
+            waiting = check_content(archive, manifest, files)
             for directory in directories:
                 set_mark(directory, archive)
                 sync_directory(directory)
@@ -127,23 +124,50 @@ def find_targets(archive: Path, manifest: Manifest, config: Path, trusted: Colle
     for member in manifest.members:
         if member.role is Role.CONFIG:
             place = os.path.realpath(config.absolute())
-        elif member.place.startswith("/"):
-            place = os.path.realpath(member.place)
-            if place not in allowed:
-                raise BadArchive(
-                    f"{archive}: it has a file for {member.place}, which is not below {folder}, and which no config "
-                    f"there names; if it belongs there, take the config out first: tar -xzOf {archive} config.yaml > "
-                    f"{config}"
-                )
         else:
             place = os.path.realpath(folder / member.place)  # the links on the way are the operator's own
+            if place not in allowed and (why := _why_named_first(member, folder)):
+                raise BadArchive(
+                    f"{archive}: it has a file for {member.place}, {why}, and which no config there names; if it "
+                    f"belongs there, take the config out first: tar -xzOf {archive} config.yaml > {config}"
+                )
         if place in targets:
             raise BadArchive(f"{archive}: it has two files for {place}; nothing of it is restored")
         targets[place] = Target(member=member, path=Path(place))
     return list(targets.values())
 
 
+def _why_named_first(member: Member, folder: Path) -> str:
+    """Return why only the config that is there may say that a file belongs in its place; empty for all others."""
+    if member.place.startswith("/"):
+        return f"which is not below {folder}"
+    if member.role is Role.PUBLIC_KEY and any(part.startswith(".") for part in member.place.split("/")):
+        return "which other programs may read"  # sessions and databases have names of their own
+    return ""
+
+
 # --- before anything is replaced -------------------------------------------------------------------------------------
+
+
+def _check_owners(targets: Iterable[Target]) -> None:
+    """Raise ``ForeignOwner`` where root would make files in the directory of a user, who could not read them."""
+    if os.geteuid() != 0:
+        return
+    for target in targets:
+        parent = next(each for each in target.path.parents if each.is_dir())
+        if owner := parent.stat().st_uid:
+            raise ForeignOwner(
+                f"{parent}: this directory belongs to {_user(owner)}, who could not read what root restores there; "
+                "give 'restore' as that user"
+            )
+
+
+def _user(number: int) -> str:
+    with suppress(ImportError, KeyError):
+        import pwd  # noqa: PLC0415 - for a sentence alone, and not everywhere
+
+        return pwd.getpwuid(number).pw_name
+    return f"user {number}"
 
 
 def _check_space(archive: Path, targets: Iterable[Target]) -> None:
@@ -232,70 +256,22 @@ def _staged(archive: Path, manifest: Manifest, targets: Sequence[Target]) -> Ite
         return os.fdopen(descriptor, "wb")
 
     try:
-        unpack(archive, opened, expected=manifest)
+        try:
+            unpack(archive, opened, expected=manifest)
+        except OSError as exc:
+            if not is_full(exc):
+                raise
+            place = targets[0].path
+            text = (
+                f"{archive}: there is no room for its files ({room_of(place)}); free some space: nothing was replaced"
+            )
+            raise ArchiveError(text) from exc
         yield
     finally:
         for path in paths.values():
             for suffix in ("", *COMPANIONS):
                 with suppress(OSError):
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _check_all(archive: Path, manifest: Manifest, targets: Iterable[Target]) -> int:
-    """Raise ``BadArchive`` or ``ArchiveTooNew`` unless each file is what it is said to be; return the waiting jobs."""
-    waiting = 0
-    for target in targets:
-        name, path = target.member.name, target.unfinished
-        if target.member.is_database and (why := flaw_of_database(path)) is not None:
-            raise BadArchive(f"{archive}: {name} in it cannot be used ({why}); choose another archive")
-        if target.member.role is Role.SESSION:
-            _check_session(archive, name, path)
-        elif target.member.role is Role.DATABASE:
-            waiting = _check_database(archive, path, manifest.schema)
-        elif name.endswith(".pem"):
-            with path.open("rb") as file:
-                if file.read(len(_PEM)) != _PEM:
-                    raise BadArchive(f"{archive}: {name} in it is no key; choose another archive")
-    return waiting
-
-
-def _check_session(archive: Path, name: str, path: Path) -> None:
-    try:
-        with _at_rest(path) as read:
-            schema_of(read, path)
-    except SessionTooNew as exc:
-        text = f"{archive}: {name} in it was written by a newer Telethon; restore it with the Holdfast that wrote it"
-        raise ArchiveTooNew(text) from exc
-    except Exception as exc:
-        raise BadArchive(f"{archive}: {name} in it is no session; choose another archive") from exc
-    if (why := flaw_of(path)) is not None:
-        raise BadArchive(f"{archive}: {name} in it cannot be used ({why}); choose another archive")
-
-
-def _check_database(archive: Path, path: Path, schema: int | None) -> int:
-    """Return how many jobs wait in a database, or run."""
-    try:
-        with _at_rest(path) as read:
-            if schema_version(read, path) != schema:
-                raise BadArchive(f"{archive}: the engine.db in it has another schema than its manifest says")
-            with suppress(sqlite3.Error):  # of a schema that has none
-                count = "SELECT count(*) FROM jobs WHERE state IN ('queued', 'running')"
-                return int(read.execute(count).fetchone()[0])
-    except BadArchive:
-        raise
-    except JournalTooNew as exc:
-        text = f"{archive}: a newer Holdfast wrote the engine.db in it; restore it with that version, or a newer one"
-        raise ArchiveTooNew(text) from exc
-    except Exception as exc:
-        raise BadArchive(f"{archive}: the engine.db in it is none of Holdfast's; choose another archive") from exc
-    return 0
-
-
-@contextmanager
-def _at_rest(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a complete file that nobody else has open, and leave nothing beside it."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as read:
-        yield read
 
 
 # --- replacing -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What can be wrong with a database file: as typed events for the machine, and as one sentence for the operator."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -168,6 +169,11 @@ def unusable(path: Path, exc: sqlite3.Error | OSError) -> DatabaseUnusable | Non
         return DatabaseUnusable(f"{path}: {exc}", DatabaseUnavailable(detail=str(exc)))
     if isinstance(exc, OSError):
         why = exc.strerror or type(exc).__name__
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            return DatabaseUnusable(
+                f"{path}: the disk is full ({why}); free some space",
+                DatabaseUnavailable(detail=f"the disk is full ({why})"),
+            )
         sentence = f"{path}: the database cannot be opened ({why}); check the path and its permissions"
         return DatabaseUnusable(sentence, DatabaseUnavailable(detail=f"the database cannot be opened ({why})"))
     meaning, failure = _meaning(exc), database_failure(exc)

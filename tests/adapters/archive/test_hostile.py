@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from adapters.archive.errors import ArchiveError, BadArchive
-from adapters.archive.manifest import MAX_BYTES
+from adapters.archive.manifest import MAX_BYTES, Role
+from adapters.archive.pack import Source, pack
 from adapters.archive.unpack import read_manifest
 from tests.adapters.archive.support import Entry, Home, entries, recompress, with_file, with_manifest, write
 
@@ -311,3 +312,50 @@ def test_an_archive_that_unpacks_to_anything_is_refused_or_the_same(home: Home, 
             assert home.content() == before
         else:
             break
+
+
+KEY = b"-----BEGIN RSA PUBLIC KEY-----\nMIIBCgKCAQEA\n-----END RSA PUBLIC KEY-----\n"
+
+
+def with_key(home: Home, archive: Path, place: str, content: bytes) -> Path:
+    """Put a datacenter's public key into an archive."""
+    source = home.path / "dc.pem"
+    source.write_bytes(KEY)
+    sources = [*home.sources(), Source(role=Role.PUBLIC_KEY, path=source, name="datacenter.pem", place="dc.pem")]
+    archive.unlink()
+    pack(sources, archive, program="holdfast 0.1.0")
+    source.unlink()
+
+    def move(said: dict[str, Any]) -> None:
+        [member] = [each for each in said["members"] if each["name"] == "datacenter.pem"]
+        member["place"] = place
+
+    return with_manifest(with_file(archive, "datacenter.pem", content), move)
+
+
+@pytest.mark.parametrize("place", [".bashrc", ".ssh/authorized_keys", "keys/.profile"])
+def test_a_key_is_not_written_where_other_programs_read(home: Home, archive: Path, place: str) -> None:
+    """A name that begins with a dot must be in the config that is there."""
+    refused(home, with_key(home, archive, place, KEY), "which other programs may read")
+    home.restore(archive, trusted=[home.path / place])
+    assert (home.path / place).read_bytes() == KEY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"import os\n" + KEY, KEY + b"rm -rf /\n", KEY + KEY, KEY.replace(b"MIIB", b"$(x)"), b"", b"-----BEGIN "],
+)
+def test_a_key_is_nothing_but_a_key(home: Home, archive: Path, content: bytes) -> None:
+    """No line of it can be one of a program."""
+    refused(home, with_key(home, archive, "module.py", content), "is no key")
+
+
+def test_what_is_written_around_a_key_stays_at_home(home: Home, archive: Path) -> None:
+    """The config takes the block from a file with more in it, and so does the archive, which can be restored."""
+    source = home.path / "dc.pem"
+    source.write_bytes(b"The key of our datacenter:\n" + KEY + b"Ask Ann.\n")
+    sources = [*home.sources(), Source(role=Role.PUBLIC_KEY, path=source, name="datacenter.pem", place="dc.pem")]
+    archive.unlink()
+    pack(sources, archive, program="holdfast 0.1.0")
+    home.restore(archive)
+    assert source.read_bytes() == KEY
