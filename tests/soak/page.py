@@ -41,7 +41,7 @@ LOOK: Final = """() => ({
   live: (document.getElementById('link') || {}).className || '',
   rows: [...document.querySelectorAll('#order > [data-state]')].map(
     (row) => [row.querySelector('h3').textContent.trim(), row.dataset.state]),
-  incidents: [...document.querySelectorAll('[data-incident]')].map((each) => Number(each.dataset.incident)),
+  incidents: [...document.querySelectorAll('#incidents li.incident')].map((each) => Number(each.id.split('-')[1])),
 })"""
 
 
