@@ -97,7 +97,7 @@ def _index_of(text: str, path: Path, name: str) -> int:
 
     plain: Any = substitute(read_yaml(text).value, (), [])
     for index, account in enumerate(plain["accounts"]):
-        if named([str(account.get("name"))], name) is not None:
+        if (called := account.get("name")) is not None and named([str(called)], name) is not None:
             return index
     wildcard = "its session file is one of those that a wildcard in the config means; move the file away instead"
     fail(EXIT_FAILED, f"{name} has no entry of its own in {path.name}: {wildcard}")

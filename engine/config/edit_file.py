@@ -1,20 +1,24 @@
 """Writes an edited config in the place of the one before: whole or not at all, and only if an engine would take it."""
 
+import fcntl
 import os
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from engine.config.document import MAX_SIZE
-from engine.config.load import ConfigError, load
+from engine.config.load import config_of
 
 if TYPE_CHECKING:
     from engine.config.types import Config
 
 BACKUP: Final = ".bak"
 """What is added to the name of a config for the copy of what it was before the last edit."""
+_OTHERS: Final = 10.0
+"""Seconds to wait for other edits of files in the same directory."""
 
 
 class EditRefused(Exception):
@@ -25,10 +29,24 @@ def edit_file(path: Path, change: Callable[[str], str]) -> "Config":
     """Change the text of a config file, and return the config that it is then.
 
     What cannot be used is not written. The file keeps its mode and owner, a link stays a link, and what the file was
-    is beside it under the name that ends in ``.bak``. Raises ``ConfigError``, ``EditRefused``, ``OSError``, and what
-    ``change`` raises.
+    is beside it under the name that ends in ``.bak``. Edits at the same time come one after another. Raises
+    ``ConfigError``, ``EditRefused``, and what ``change`` raises.
     """
     real = Path(os.path.realpath(path))  # what a link names is changed; relative paths in it start at the link
+    if not real.is_file():
+        raise EditRefused(f"{path}: only a file on a disk can be edited")
+    try:
+        with _alone(real):
+            return _edit(path, real, change)
+    except PermissionError as exc:
+        where = f"{real.parent} cannot be written to ({(exc.strerror or 'not allowed').lower()})"
+        raise EditRefused(f"{path}: {where}, and the file is replaced as a whole; see to its permissions") from None
+    except OSError as exc:
+        why = (exc.strerror or type(exc).__name__).lower()
+        raise EditRefused(f"{path}: the file could not be replaced ({why}); it is as it was") from None
+
+
+def _edit(path: Path, real: Path, change: Callable[[str], str]) -> "Config":
     before = _read(real)
     try:
         text = before.decode("utf-8")
@@ -37,7 +55,7 @@ def edit_file(path: Path, change: Callable[[str], str]) -> "Config":
     after = change(text).encode("utf-8")
     if len(after) > MAX_SIZE:
         raise EditRefused(f"{path}: with this the file is larger than {MAX_SIZE:,} bytes, the most that it may have")
-    config = _checked(path, after)
+    config = config_of(path, after)
     if _read(real) != before:
         raise EditRefused(f"{path}: somebody else has changed the file in this moment; look at it, and try again")
     _put(real.with_name(real.name + BACKUP), before, real)
@@ -45,16 +63,23 @@ def edit_file(path: Path, change: Callable[[str], str]) -> "Config":
     return config
 
 
-def _checked(path: Path, content: bytes) -> "Config":
-    """Return the config that a file with this content would be. Raises ``ConfigError``, which names the file."""
-    trial = path.absolute().with_name(f".{path.name}.{os.getpid()}.yaml")
-    _write(trial, content, 0o600)
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold off other edits in the block, by a lock on the directory: the file itself is another one after each."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return load(trial)
-    except ConfigError as exc:
-        raise ConfigError(path, [each.replace(trial.name, path.name) for each in exc.problems]) from None
+        give_up = time.monotonic() + _OTHERS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise EditRefused(f"{path}: another edit is under way; wait for its end, and try again") from None
+            time.sleep(0.02)
+        yield
     finally:
-        trial.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _read(path: Path) -> bytes:

@@ -46,6 +46,12 @@ def load(path: Path) -> "Config":
     return _read(path, read_document(path))
 
 
+def config_of(path: Path, content: bytes) -> "Config":
+    """Return the config that the file ``path`` would be with this content. Raises ``ConfigError``."""
+    _folder(path)
+    return _read(path, _document(path, content, "config"))
+
+
 def load_outline(path: Path) -> Outline:
     """Return what commands that only read need of a config.
 
@@ -143,13 +149,9 @@ def _structure(plain: dict[str, Any], folder: Path, sessions: SessionPaths) -> t
 
 def read_document(path: Path, what: str = "config") -> Document:
     """Return the YAML document in a file; ``what`` it is, is in sentences. Raises ``ConfigError``."""
-    problem: Problem
     try:
         with os.fdopen(open_input(path, PIPE_TIMEOUT), "rb") as file:
             data = file.read(MAX_SIZE + 1)
-        if len(data) <= MAX_SIZE:
-            return read_yaml(data.decode("utf-8-sig"))
-        problem = Problem((), f"the file is larger than {MAX_SIZE:,} bytes, the most that a {what} may have; split it")
     except FileNotFoundError:
         problem = Problem((), f"there is no such file; give the path of the {what}, or write one there")
     except IsADirectoryError:
@@ -158,10 +160,21 @@ def read_document(path: Path, what: str = "config") -> Document:
         problem = Problem(
             (), f"the file cannot be read ({error.strerror}); see to its permissions, or give another path"
         )
-    except UnicodeDecodeError as error:
-        problem = Problem((), "the file is not UTF-8; save it as UTF-8", error.object.count(b"\n", 0, error.start) + 1)
     except ValueError:
         problem = Problem((), f"a file cannot have this name; give the path of the {what}")
+    else:
+        return _document(path, data, what)
+    raise ConfigError(path, [problem.sentence(path.name)])
+
+
+def _document(path: Path, data: bytes, what: str) -> Document:
+    """Return the YAML document that the content of a file is. Raises ``ConfigError``."""
+    problem = Problem((), f"the file is larger than {MAX_SIZE:,} bytes, the most that a {what} may have; split it")
+    try:
+        if len(data) <= MAX_SIZE:
+            return read_yaml(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        problem = Problem((), "the file is not UTF-8; save it as UTF-8", error.object.count(b"\n", 0, error.start) + 1)
     except Unreadable as error:
         problem = error.problem
     # Raised here, because inside `except` it would keep the first error as its context, and with it the content read.

@@ -56,14 +56,14 @@ def test_an_account_is_added_as_the_last_one(config: Path, capsys: pytest.Captur
     """One line is new, in the form of the entry before it; a phone number is in quotes."""
     code, said = outcome(lambda: add_account(str(config), "N: 1", session="sessions/n", phone="+9996620001"), capsys)
     assert code == 0, said
-    new = "  - {name: 'N: 1', session: sessions/n, phone: \"+9996620001\"}\n"
+    new = '  - {name: "N: 1", session: sessions/n, phone: "+9996620001"}\n'
     assert config.read_text() == TEXT.replace("session: c}\n", f"session: c}}\n{new}")
     assert [account.name for account in load(config).accounts] == ["A", "B", "C", "N: 1"]
     assert "reload" in said
     assert config.with_name("config.yaml.bak").read_text() == TEXT
 
 
-def test_a_block_entry_is_followed_by_a_block_entry(tmp_path: Path) -> None:
+def test_a_block_entry_is_followed_by_a_block_entry() -> None:
     """The new entry has the form of the last one, also at the end of a file that has no end of line."""
     text = "accounts:\n- name: A\n  session: a"
     assert with_account(text, {"name": "B", "session": "b"}) == f"{text}\n- name: B\n  session: b"
@@ -90,8 +90,8 @@ def test_a_removed_account_takes_its_own_lines_along(
     assert name not in [account.name for account in load(config).accounts]
 
 
-def test_a_list_in_brackets_is_edited_as_well(tmp_path: Path) -> None:
-    """What has no lines of its own is written anew, with its comments."""
+def test_a_list_in_brackets_is_edited_as_well() -> None:
+    """What has no lines of its own is edited within its line."""
     text = "accounts: [{name: A, session: a}, {name: B, session: b}] # mine\n"
     assert without_account(text, 0) == "accounts: [{name: B, session: b}] # mine\n"
     assert with_account(text, {"name": "C", "session": "c"}).endswith("{name: C, session: c}] # mine\n")
