@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,7 @@ from anyio.abc import TaskStatus
 from attrs import Factory, define, evolve, field
 
 from adapters.archive.marker import check_mark
-from adapters.session.owner import held_error, owner_of
 from adapters.sqlite import JournalWriter
-from adapters.sqlite.errors import WriterClosed
 from adapters.system import EngineLock, ServiceManager, WatchedClock, forks
 from engine import paths
 from engine.app.account import Account
@@ -27,9 +25,9 @@ from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
-from engine.app.journal import opened_journal, records, retention
+from engine.app.journal import follower_of, opened_journal, retention
 from engine.app.live_config import LiveConfig
-from engine.app.locks import watch_locks
+from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
 from engine.app.reload import Reloader
 from engine.app.restored import Restoration
@@ -55,9 +53,6 @@ from engine.work.decorators import (
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
 from states.jobs import Job
-
-ENGINE = "engine"
-"""The name of ``python -m engine`` in the lock of a session that it uses."""
 
 log = structlog.get_logger("holdfast.engine")
 
@@ -256,18 +251,12 @@ class Engine:
         """Make the data directory, and hold the lock on it for the block; raise ``LockHeld`` or ``SessionHeld``.
 
         Raises ``RestoreUnfinished`` for data that a restore was replacing when it was killed.
-
-        A session in use by another engine is an error: two engines must not run one account. A session in use by a
-        script is not: its account waits until it is free.
         """
         self.config.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = EngineLock(self.config.storage.directory / paths.LOCK)
         with self._lock.held(self.info.since or 0.0, self._identity):
             check_mark(self.config.storage.directory)
-            for account in self.config.accounts:
-                owner = owner_of(account.session)
-                if owner is not None and owner.program == ENGINE:
-                    raise held_error(account.session, owner)
+            refuse_sessions_of_engines(self.config)
             self.info = evolve(self.info, running=True)
             try:
                 yield
@@ -292,7 +281,7 @@ class Engine:
             async with anyio.create_task_group() as tasks:
                 for name, watcher in watchers:
                     tasks.start_soon(keep_running, name, watcher, name=name)
-                tasks.start_soon(self._stop_after, duration)
+                tasks.start_soon(self.stop.after, duration)
                 task_status.started()
                 await self._run_accounts()
                 tasks.cancel_scope.cancel()
@@ -303,7 +292,7 @@ class Engine:
         parts.callback(self._end_following)  # before the journal: its last rows are written when it closes
         opened = opened_journal(self.config, self._identity, self.incidents)
         journal = self._journal = await parts.enter_async_context(opened)
-        self._follower = JournalFollower(partial(_flush, journal), partial(records, journal.path))
+        self._follower = follower_of(journal)
         watch = await self.incidents.begin(journal)
         parts.push_async_callback(watch.close)
         self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended)
@@ -344,14 +333,6 @@ class Engine:
             await self.stop.wanted.wait()
             tasks.cancel_scope.cancel()
 
-    async def _stop_after(self, duration: float | None) -> None:
-        if duration is None:
-            return
-        await anyio.sleep(duration)
-        if not self.stop.wanted.is_set():
-            log.info("duration_over", duration=duration)
-            self.stop.now()
-
     def _assemble(
         self, parts: FleetParts, restoration: Restoration, known: Mapping[str, Snapshot]
     ) -> Sequence[Watcher]:
@@ -371,10 +352,7 @@ class Engine:
             *outward.watchers(),
             ("the socket for commands", control.run),
             ("the reload", reloader.run),
-            (
-                "retention",
-                partial(self._live.follow, lambda config: config.storage.keep, partial(self._retention, known)),
-            ),
+            retention(self._live, (parts.journal, self.jobs.store, parts.journal.incidents), known.values()),
         ]
         if self._lock is not None:
             watchers.append(("the watch over the locks", partial(watch_locks, self._lock)))
@@ -400,13 +378,6 @@ class Engine:
         self.config, self._accounts = config, {account.name: account for account in accounts}
         self._live.changed()
 
-    def _retention(self, known: Mapping[str, Snapshot], config: Config) -> list[Watcher]:
-        """Return what deletes the rows that are older than a config wants."""
-        if config.storage.keep is None or self._journal is None:
-            return []
-        stores = (self._journal, self.jobs.store, self._journal.incidents)
-        return retention(config.storage.keep, stores, known.values())
-
     def _observe(self, account: str, step: Step) -> None:
         if not step.record.quiet:
             if (known := self._accounts.get(account)) is not None:  # one that is being removed has none
@@ -419,9 +390,3 @@ class Engine:
         """Return the client of an account that work may use now, or None. Asked at each decision of each account."""
         runner = self.fleet.runners.get(account)
         return runner.usable_client if runner is not None else None
-
-
-async def _flush(journal: JournalWriter) -> None:
-    """Return when the records so far are durable; at once if the journal is closed, and so has written all it had."""
-    with suppress(WriterClosed):
-        await journal.flush(routine=False)

@@ -1,7 +1,7 @@
 """The journal of a running engine: opened, watched, and closed with its last records. A composition root."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -9,11 +9,14 @@ import anyio
 import structlog
 
 from adapters.sqlite import JournalReader, JournalWriter, Repair, Rescue, StorageError
+from adapters.sqlite.errors import WriterClosed
 from adapters.system import ContinuousClock, SystemClock
 from engine import paths
 from engine.app.incidents import IncidentParts
+from engine.app.live_config import LiveConfig
 from engine.config import Config
 from engine.fleet.watchers import Watcher
+from engine.journal.follow import JournalFollower
 from engine.journal.retention import Prunable, TrustedTime, last_sign, retain
 from states import Snapshot
 from states.events import Failure
@@ -77,18 +80,36 @@ async def opened_journal(config: Config, engine: str, incidents: IncidentParts) 
                 log.error("journal_rows_lost", rows=lost)
 
 
+def follower_of(journal: JournalWriter) -> JournalFollower:
+    """Return what follows a journal, for those that want its records as they are written."""
+    return JournalFollower(partial(_flush, journal), partial(_records, journal.path))
+
+
+async def _flush(journal: JournalWriter) -> None:
+    """Return when the records so far are durable; at once if the journal is closed, and so has written all it had."""
+    with suppress(WriterClosed):
+        await journal.flush(routine=False)
+
+
 @contextmanager
-def records(path: Path) -> Iterator[JournalReader]:
+def _records(path: Path) -> Iterator[JournalReader]:
     """Yield a reader of the journal for those that follow it."""
     with JournalReader.open(path) as reader:
         reader.on_unreadable = lambda row: None  # a subscriber gets the others; ``log`` shows what it did not get
         yield reader
 
 
-def retention(keep: float, stores: Iterable[Prunable], known: Iterable[Snapshot]) -> list[Watcher]:
-    """Return what deletes from each store the rows that are older than ``keep`` seconds.
+def retention(live: LiveConfig, stores: Sequence[Prunable], known: Iterable[Snapshot]) -> Watcher:
+    """Return what deletes from each store the rows that are older than the config of the time wants.
 
     ``known`` is where the accounts were when the engine started: the time of day is not before that.
     """
     times = TrustedTime(SystemClock(), ContinuousClock(), last_sign(known))
-    return [("retention", partial(retain, store, keep, times, unusable=StorageError)) for store in stores]
+
+    def watchers(config: Config) -> list[Watcher]:
+        keep = config.storage.keep
+        if keep is None:
+            return []
+        return [("retention", partial(retain, store, keep, times, unusable=StorageError)) for store in stores]
+
+    return "retention", partial(live.follow, lambda config: config.storage.keep, watchers)

@@ -1,4 +1,4 @@
-"""Keeps the locks of a running engine where others look for them: a lock file can be removed or replaced."""
+"""The locks of a running engine: those of others are heeded, and its own are kept where others look for them."""
 
 from pathlib import Path
 from typing import Final
@@ -8,12 +8,27 @@ import anyio.to_thread
 import structlog
 
 from adapters.session.lock_watch import LockWatch
+from adapters.session.owner import held_error, owner_of
 from adapters.system import EngineLock
+from engine.config import Config
 
+ENGINE: Final = "engine"
+"""The name of ``python -m engine`` in the lock of a session that it uses."""
 LOOK_EVERY: Final = 2.0
 """Seconds between two looks."""
 
 log = structlog.get_logger("holdfast.engine")
+
+
+def refuse_sessions_of_engines(config: Config) -> None:
+    """Raise ``SessionHeld`` for a session that another engine uses: two engines must not run one account.
+
+    A session that a script uses is let through: its account waits until it is free.
+    """
+    for account in config.accounts:
+        owner = owner_of(account.session)
+        if owner is not None and owner.program == ENGINE:
+            raise held_error(account.session, owner)
 
 
 async def watch_locks(lock: EngineLock) -> None:

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
+import structlog
 from attrs import define, field
+
+log = structlog.get_logger("holdfast.engine")
 
 
 def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
@@ -35,6 +38,15 @@ class Stop:
         self.wanted.set()
         if self._starting is not None:
             self._starting.cancel()
+
+    async def after(self, duration: float | None) -> None:
+        """Stop after so many seconds; never, for None."""
+        if duration is None:
+            return
+        await anyio.sleep(duration)
+        if not self.wanted.is_set():
+            log.info("duration_over", duration=duration)
+            self.now()
 
     @contextmanager
     def startup(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from adapters.session.schema import VERSION
 from adapters.sqlite import StorageError
 from adapters.system import holder_of
 from engine import paths
-from engine.app.engine import ENGINE
+from engine.app.locks import ENGINE
 from engine.config import AccountConfig, Config, SandboxConfig
 from engine.console.format import seconds
 from engine.console.shell import engine_command

@@ -3,7 +3,7 @@
 from typing import Any
 
 from adapters.sqlite.errors import WriterClosed
-from engine.app.engine import _flush
+from engine.app.journal import _flush
 
 
 class ClosedJournal:
