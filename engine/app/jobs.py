@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -18,7 +17,7 @@ from engine.work.background_tasks import BackgroundTasks, Work
 from engine.work.dispatcher import Dispatcher
 from engine.work.kinds import Function, JobKind
 from engine.work.labels import WorkLabel
-from engine.work.modules import BadModule, imported_anew
+from engine.work.modules import BadModule, FreshImport
 from engine.work.ports import ClientOf
 from states.events import ClockJumped
 from states.jobs import OPEN, Job, JobSummary
@@ -116,13 +115,12 @@ class JobService:
             name: [function for patterns, function in declared if name in self._addressed(patterns)] for name in names
         }
 
-    def read_again(self, config: Config, *, anew: bool, trial: bool) -> JobRegistry:
+    def read_again(self, config: Config, importing: FreshImport) -> JobRegistry:
         """Return the registry of another config, and use nothing of it yet. Blocks.
 
-        ``anew`` imports the modules again, for a ``trial`` without any consequence. Raises ``BadModule``, also for a
-        kind that the program has itself.
+        Raises ``BadModule``, also for a kind that the program has itself.
         """
-        with imported_anew(self.registry.modules, trial=trial) if anew else nullcontext():
+        with importing:
             registry = JobRegistry.of(config)
             for kind in self._own_kinds:
                 if registry.kinds.get(kind.name) is not None:
@@ -130,8 +128,8 @@ class JobService:
                         f"{config.path.name}: work.modules: the program has the kind {kind.name!r} itself; rename one"
                     )
                 registry.kinds.by_name[kind.name] = kind
-        for name, source in self.registry.modules.sources.items():
-            registry.modules.sources.setdefault(name, source)  # what was imported before is not found once more
+        if not importing.loaded.sources:  # what was imported before is not found once more
+            registry.modules.sources.update(self.registry.modules.sources | registry.modules.sources)
         return registry
 
     def use(self, config: Config, registry: JobRegistry) -> None:

@@ -28,13 +28,16 @@ from adapters.telegram.engine_session import cached_fingerprint, read_fingerprin
 from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.job_registry import JobRegistry
+from engine.app.outward import preload
 from engine.app.restored import Restoration
 from engine.config import AccountConfig, Config, ConfigError, load
 from engine.config.difference import LIVE, ConfigDifference, difference
 from engine.config.difference_text import lines
 from engine.control.protocol import RefusalReason, refuse
+from engine.fleet.watchers import describe, is_bug
 from engine.wakeup import Flag, Wakeup
-from engine.work.modules import BadModule
+from engine.work.daemon_call import DaemonCall
+from engine.work.modules import BadModule, FreshImport, ModuleContents
 from states import Snapshot
 
 if TYPE_CHECKING:
@@ -44,6 +47,10 @@ BEYOND_GRACE: Final = 30.0
 """Seconds beyond the grace for which a command waits for its reload; it goes on after that, too."""
 RETRY_SECONDS: Final = 5.0
 """How long the reload waits when the database cannot be used: the state of accounts that come is in it."""
+IMPORT_TIMEOUT: Final = 30.0
+"""Seconds that the modules have to be imported."""
+STORAGE_TIMEOUT: Final = 15.0
+"""Seconds that the engine's file has to take what waits, before an account is closed of which it has the state."""
 JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
 LEAVES: Final = "the config has this account no more, or has it otherwise"
@@ -89,6 +96,8 @@ class Reloader:
     parts: FleetParts
     restoration: Restoration
     handlers: Handlers
+    _alone: anyio.Lock = field(factory=anyio.Lock, init=False)
+    """Held by the one that reads the config and imports modules."""
     _requests: deque[_Request] = field(factory=deque, init=False)
     _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
@@ -127,7 +136,7 @@ class Reloader:
             return refuse(RefusalReason.REFUSED, sentence)
         try:
             if dry_run:
-                plan: Plan | None = await self._plan(trial=True)
+                plan: Plan | None = await self._tried()
             else:
                 request = self.soon()
                 with anyio.move_on_after(self.engine.fleet.grace + BEYOND_GRACE):
@@ -143,8 +152,23 @@ class Reloader:
 
     # --- what may refuse ---------------------------------------------------------------------------------------------
 
+    async def _tried(self) -> Plan:
+        """Return what a reload would do now. Raises ``ReloadRefused``."""
+        with anyio.move_on_after(IMPORT_TIMEOUT + BEYOND_GRACE):
+            async with self._alone:
+                return await self._plan(trial=True)
+        raise ReloadRefused(RefusalReason.BUSY, "a reload is under way; try again when the log says that it is done")
+
     async def _plan(self, *, trial: bool = False) -> Plan:
         """Read the config, and ask all that may refuse it; a ``trial`` is not applied. Raises ``ReloadRefused``."""
+        try:
+            return await self._asked(trial=trial)
+        except (OSError, MemoryError, RuntimeError) as exc:  # descriptors, memory, threads
+            if is_bug(exc):
+                raise
+            raise ReloadRefused(RefusalReason.FAILED, f"nothing was changed: {describe(exc)}; try again") from None
+
+    async def _asked(self, *, trial: bool) -> Plan:
         before, jobs = self.engine.config, self.engine.jobs
         try:
             config = await anyio.to_thread.run_sync(load, before.path)
@@ -156,28 +180,60 @@ class Reloader:
         if found.refused:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
         if found.concerns("work") or code:
-            try:
-                read = partial(jobs.read_again, config, anew=bool(code), trial=trial)
-                registry = await anyio.to_thread.run_sync(read)
-            except BadModule as exc:
-                raise ReloadRefused(RefusalReason.BAD_CONFIG, redacted(str(exc))) from None
+            registry = await self._import(config, anew=bool(code), trial=trial)
         else:
             registry = evolve(jobs.registry, config=config)
-        begin = {*found.added, *found.reconnecting}
-        coming = tuple(account for account in config.accounts if account.name in begin)
+        if config.web is not None and before.web is None:
+            await anyio.to_thread.run_sync(preload)
         leaving = (*found.removed, *(each.former or each.name for each in found.changed if each.reconnects))
-        plan = Plan(config=config, found=found, registry=registry, coming=coming, leaving=leaving)
+        there = self.engine.fleet.runners.keys() - leaving
+        plan = Plan(
+            config=config,
+            found=found,
+            registry=registry,
+            coming=tuple(account for account in config.accounts if account.name not in there),
+            leaving=tuple(name for name in leaving if name in self.engine.fleet.runners),
+        )
         await anyio.to_thread.run_sync(_check_sessions, before, plan)
         return plan
+
+    async def _import(self, config: Config, *, anew: bool, trial: bool) -> JobRegistry:
+        """Return the registry of another config. Raises ``ReloadRefused``, also if an import does not end in time."""
+        jobs, folder = self.engine.jobs, config.path.absolute().parent
+        importing = FreshImport(jobs.registry.modules if anew else ModuleContents(), folder, trial=trial)
+        call = DaemonCall(partial(jobs.read_again, config, importing))
+        try:
+            return await call.within(IMPORT_TIMEOUT)
+        except BadModule as exc:
+            raise ReloadRefused(RefusalReason.BAD_CONFIG, redacted(str(exc))) from None
+        except TimeoutError:
+            where = call.place(folder.resolve())
+            importing.give_up()
+            text = f"work.modules: an import{f' ({where})' if where else ''} does not end within {IMPORT_TIMEOUT:g} s"
+            hint = "take out of the module what it waits for, and try again"
+            raise ReloadRefused(RefusalReason.BAD_CONFIG, f"{text}; {hint}") from None
+
+    async def _check_storage(self) -> None:
+        """Raise ``ReloadRefused`` if the engine's file cannot be written now: it has the state of accounts."""
+        with anyio.move_on_after(STORAGE_TIMEOUT), suppress(StorageError):
+            await self.parts.journal.flush()
+            return
+        trouble = self.parts.journal.pulse.trouble
+        why = trouble.detail if trouble is not None else "it is slow"
+        sentence = f"the state of accounts cannot be stored now ({why}); nothing was changed, try again when it can"
+        raise ReloadRefused(RefusalReason.FAILED, sentence)
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
     async def _reload(self) -> Plan:
         """Read the config again and apply it; return what was applied. Raises ``ReloadRefused``."""
-        plan = await self._plan()
+        async with self._alone:
+            plan = await self._plan()
+        if plan.coming or plan.leaving:
+            await self._check_storage()
         if self.engine.fleet.stopping:
             raise ReloadRefused(RefusalReason.REFUSED, "the engine is being stopped; the next start reads the config")
-        if plan.found.is_empty:
+        if plan.found.is_empty and not plan.coming:
             self.engine.use_config(plan.config)
             log.info("config_unchanged", config=str(plan.config.path))
             return plan
@@ -224,18 +280,20 @@ class Reloader:
         self.handlers.config = config
         self.parts.connectors.update(connectors)
         known = await self._restore(plan) if plan.coming else {}
-        self.parts.use(config)
-        await self.engine.incidents.use(config)
-        self.engine.jobs.use(config, plan.registry)
-        all_anew = bool(found.code) or found.concerns("work.modules")
-        self.handlers.attach(self.parts.connectors if all_anew else connectors)
-        for section, apply in self.engine.appliers.items():
-            if found.concerns(section):
-                apply(config)
-        if found.concerns("telegram.api_id") or found.concerns("telegram.api_hash"):
-            self.parts.refused.lift()
-        for account in plan.coming:
-            self.parts.add(account.name, known.get(account.name))
+        try:
+            self.parts.use(config)
+            await self.engine.incidents.use(config)
+            self.engine.jobs.use(config, plan.registry)
+            all_anew = bool(found.code) or found.concerns("work.modules")
+            self.handlers.attach(self.parts.connectors if all_anew else connectors)
+            for section, apply in self.engine.appliers.items():
+                if found.concerns(section):
+                    apply(config)
+            if found.concerns("telegram.api_id") or found.concerns("telegram.api_hash"):
+                self.parts.refused.lift()
+        finally:  # whatever goes wrong with the rest, no account stays away
+            for account in plan.coming:
+                self.parts.add(account.name, known.get(account.name))
 
     async def _restore(self, plan: Plan) -> dict[str, Snapshot]:
         """Find where the accounts that come go on; a database that cannot be used is waited for."""

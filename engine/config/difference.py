@@ -4,6 +4,7 @@ Accounts are told apart by what they are, not by what they are called: the same 
 another, is the same account, whatever its name is now.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,9 @@ LEFT_OUT: Final = "left out"
 DIRECT: Final = "direct"
 PLAIN_NUMBERS: Final = frozenset({"factor", "jitter"})
 """Keys whose numbers with a point are no durations."""
+SHARES: Final = frozenset({"ready_when"})
+"""Keys whose numbers are shares of a whole."""
+DEFAULTS: Final = "with its defaults"
 
 LIVE: Final = frozenset({
     "accounts", "states", "fleet", "work", "telegram.api_id", "telegram.api_hash", "storage.keep",
@@ -40,6 +44,7 @@ REASONS: Final = {
     "sandbox": "the sandbox is filled, and its scenario begins, when the engine starts",
 }
 """Why a key, or a section, has the value of the start until the end."""
+_INDEX: Final = re.compile(r"\[\d+\]")
 _OTHER_REASON: Final = "it is read when the engine starts"
 
 LoginOf = Callable[[Path], str]
@@ -118,7 +123,7 @@ class ConfigDifference:
 
     def concerns(self, section: str) -> bool:
         """Return whether a section, or a key such as ``storage.keep``, has other values."""
-        return any(each.key == section or each.key.startswith(f"{section}.") for each in self.settings)
+        return any(each.key == section or each.key.startswith((f"{section}.", f"{section}[")) for each in self.settings)
 
     def as_json(self) -> dict[str, Any]:
         """Return the difference as values of JSON."""
@@ -230,7 +235,7 @@ def _refusals(settings: Iterable[Setting], live: Collection[str]) -> tuple[Refus
     """Return what cannot be applied, each section or key once."""
     refused: dict[str, Refusal] = {}
     for setting in settings:
-        parts = setting.key.split(".")
+        parts = _INDEX.sub("", setting.key).split(".")
         places = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
         if any(place in live for place in places):
             continue
@@ -256,6 +261,15 @@ def _settings(key: str, before: Any, after: Any) -> Iterator[Setting]:
     elif isinstance(before, dict) and isinstance(after, dict):
         for name in dict.fromkeys((*before, *after)):
             yield from _settings(f"{key}.{name}", before.get(name), after.get(name))
+    elif _is_list_of_sections(before) and _is_list_of_sections(after):
+        if len(before) == len(after):
+            for index, (then, now) in enumerate(zip(before, after, strict=True)):
+                yield from _settings(f"{key}[{index}]", then, now)
+        else:  # only what has come and gone: a list can be long
+            gone, come = (
+                [each for each in one if each not in other] for one, other in ((before, after), (after, before))
+            )
+            yield _setting(key, _shown(gone, key), _shown(come, key))
     else:
         yield _setting(key, _shown(before, key), _shown(after, key))
 
@@ -280,7 +294,7 @@ def _shown(value: Any, key: str = "") -> str:
         case Path():
             return hide_logins(str(value))
         case float():
-            return f"{value:g}" if key.rpartition(".")[2] in PLAIN_NUMBERS else seconds(value)
+            return _number(value, key.rpartition(".")[2])
         case tuple() | list():
             return ", ".join(_shown(each, key) for each in value) or "none"
         case dict():
@@ -299,7 +313,17 @@ def _shown_object(value: Any) -> str:
         f"{each.name}: {HIDDEN if each.repr is False else _shown(getattr(value, each.name), each.name)}"
         for each in fields
     ]
-    return f"{{{', '.join(shown)}}}"
+    return f"{{{', '.join(shown)}}}" if shown else DEFAULTS
+
+
+def _number(value: float, key: str) -> str:
+    if key in SHARES:
+        return f"{value * 100:g}%"
+    return f"{value:g}" if key in PLAIN_NUMBERS else seconds(value)
+
+
+def _is_list_of_sections(value: Any) -> bool:
+    return isinstance(value, tuple) and all(attrs.has(type(each)) and not _shows_itself(each) for each in value)
 
 
 def _shows_itself(value: Any) -> bool:

@@ -23,7 +23,7 @@ def lines(found: ConfigDifference) -> list[str]:
 
 def _lines(found: ConfigDifference) -> Iterator[str]:
     yield from _named("added", found.added)
-    yield from _named("removed, their connection closed, what is stored of them kept", found.removed)
+    yield from _named("removed (closed in order, and what is stored is kept)", found.removed)
     for each in found.renamed[:MOST_CHANGES]:
         yield f"{each.former} is called {each.name} now{_with(each.settings)}; it reconnects with the same login"
     yield from _rest(found.renamed)

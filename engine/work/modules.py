@@ -5,14 +5,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from engine.work.decorators import BackgroundTaskDeclaration, HandlerDeclaration, JobKindDeclaration, declarations_of
 from engine.work.kinds import Function, JobKind
@@ -80,27 +81,49 @@ def load_modules(modules: Iterable[tuple[str, Sequence[str]]], folder: Path) -> 
     return found
 
 
-@contextmanager
-def imported_anew(loaded: ModuleContents, *, trial: bool = False) -> Iterator[None]:
-    """Let ``load_modules`` in the block import again what was loaded before, and what these modules brought with them.
+@define(eq=False)
+class FreshImport:
+    """Lets ``load_modules`` in the block import again what was loaded before, and what these modules brought with them.
 
-    If the block fails, or is a ``trial``, all is as it was afterwards: what is imported next is the code from before.
+    If the block fails, is a ``trial``, or is given up, all is as it was afterwards: nothing stays of what it has
+    imported of the user's own, and what is imported next is the code from before.
     """
-    before: dict[str, ModuleType] = {}
-    for path, _ in loaded.sources.values():
-        for each, module in list(sys.modules.items()):
-            if getattr(module, "__file__", None) == path:  # another module may have the same name
-                before[each] = sys.modules.pop(each)
-        with suppress(OSError, NotImplementedError):  # compiled within the second of the change, it would be taken
-            Path(importlib.util.cache_from_source(path)).unlink()
-    importlib.invalidate_caches()
-    try:
-        yield
-    except BaseException:
-        sys.modules.update(before)
-        raise
-    if trial:
-        sys.modules.update(before)
+
+    loaded: ModuleContents
+    folder: Path
+    trial: bool = False
+    _before: dict[str, ModuleType] = field(factory=dict, init=False)
+    _known: frozenset[str] = field(default=frozenset(), init=False)
+    _given_up: bool = field(default=False, init=False)
+
+    def __enter__(self) -> None:
+        for path, _ in self.loaded.sources.values():
+            for each, module in list(sys.modules.items()):
+                if getattr(module, "__file__", None) == path:  # another module may have the same name
+                    self._before[each] = sys.modules.pop(each)
+            with suppress(OSError, NotImplementedError):  # compiled within the second of the change, it would be taken
+                Path(importlib.util.cache_from_source(path)).unlink()
+        self._known = frozenset(sys.modules)
+        importlib.invalidate_caches()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None or self.trial or self._given_up:
+            self._undo()
+
+    def give_up(self) -> None:
+        """Have all as it was, from another thread: an import does not end, or ends when nobody waits for it."""
+        self._given_up = True
+        self._undo()
+
+    def _undo(self) -> None:
+        folder = self.folder.resolve()
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None)
+            if name not in self._known and path and _is_in(path, folder):
+                sys.modules.pop(name, None)
+        sys.modules.update(self._before)
 
 
 def _sources(modules: Mapping[str, ModuleType]) -> dict[str, tuple[str, str]]:
@@ -138,7 +161,9 @@ def _import(name: str, folder: Path) -> ModuleType:
         sys.path.append(str(folder))
     try:
         return _from_file(folder / name) if name.endswith(".py") else importlib.import_module(name)
-    except (Exception, SystemExit) as exc:
+    except BaseException as exc:
+        if not isinstance(exc, Exception | SystemExit) and threading.current_thread() is threading.main_thread():
+            raise  # a person has pressed Ctrl+C
         raise BadModule(f"{name} cannot be imported: {_where(exc)}{_why(exc)}; mend it, and try again") from exc
 
 
@@ -158,7 +183,7 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[path.stem]
+        sys.modules.pop(path.stem, None)
         raise
     finally:
         if taken is not None:  # the name keeps its meaning for the module that had it before

@@ -58,7 +58,7 @@ async def test_accounts_come_and_go_and_the_others_stay_connected(harness: Engin
                 0,
                 [
                     "1 account added: Account 3",
-                    "1 account removed, their connection closed, what is stored of them kept: Account 1",
+                    "1 account removed (closed in order, and what is stored is kept): Account 1",
                     "1 account will keep its connection",
                 ],
             )

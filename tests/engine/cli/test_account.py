@@ -1,16 +1,20 @@
 """``account``: edits of the config that leave every other line alone, and refuse what an engine would refuse."""
 
+import errno
 import json
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from engine.cli.account import add_account, list_accounts, remove_account
+from engine.config import edit_file as edit_file_module
 from engine.config import load
 from engine.config.edit import CannotEdit, with_account, without_account
+from engine.config.edit_file import EditRefused, edit_file
 
 HASH = "0123456789abcdef0123456789abcdef"
 TEXT = f"""\
@@ -141,16 +145,60 @@ def test_a_link_stays_a_link_and_a_mode_a_mode(tmp_path: Path, capsys: pytest.Ca
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "real"]
 
 
+def test_edits_at_the_same_time_come_one_after_another(config: Path) -> None:
+    """Eight at once: each is there, and no other line has changed."""
+    with ThreadPoolExecutor(8) as threads:
+        entries = [{"name": f"N{number}", "session": f"n{number}"} for number in range(8)]
+        list(threads.map(lambda entry: edit_file(config, lambda text: with_account(text, entry)), entries))
+    lines = config.read_text().splitlines()
+    new = [f"  - {{name: N{number}, session: n{number}}}" for number in range(8)]
+    assert sorted(line for line in lines if line in new) == new
+    assert [line for line in lines if line not in new] == TEXT.splitlines()
+    assert sorted(path.name for path in config.parent.iterdir()) == ["config.yaml", "config.yaml.bak"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "cannot be written to (permission denied)"),
+        (OSError(errno.EROFS, "Read-only file system"), "could not be replaced (read-only file system)"),
+        (OSError(errno.ENOSPC, "No space left on device"), "could not be replaced (no space left on device)"),
+    ],
+)
+def test_a_directory_that_takes_no_file_is_told(
+    config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    """One sentence names the place, and the config is as it was."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(edit_file_module, "_write", refuse)
+    code, printed = outcome(lambda: remove_account(str(config), "A"), capsys)
+    assert (code, printed.count("\n")) == (1, 1)
+    assert said in printed
+    assert config.read_text() == TEXT
+
+
+def test_only_a_file_on_a_disk_is_edited(tmp_path: Path) -> None:
+    """A pipe, which a config can come from, cannot be replaced."""
+    os.mkfifo(tmp_path / "config.yaml")
+    with pytest.raises(EditRefused, match="only a file on a disk"):
+        edit_file(tmp_path / "config.yaml", str)
+
+
 def test_an_account_of_a_wildcard_is_not_in_the_file(
     config: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The sentence says what to do instead."""
     (tmp_path / "many").mkdir()
     (tmp_path / "many" / "one.session").touch()
+    (tmp_path / "many" / "None.session").touch()
     config.write_text(TEXT.replace("# the rest", "  - {session: many/*}\n# the rest"))
-    code, said = outcome(lambda: remove_account(str(config), "one"), capsys)
-    assert code == 1
-    assert "move the file away instead" in said
+    for name in ("one", "None"):
+        code, said = outcome(lambda: remove_account(str(config), name), capsys)  # noqa: B023 - called at once
+        assert code == 1
+        assert "move the file away instead" in said
 
 
 def test_an_unknown_account_is_answered_with_the_nearest(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

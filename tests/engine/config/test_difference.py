@@ -46,7 +46,7 @@ def test_accounts_come_and_go(read: Read) -> None:
     assert (found.added, found.removed, found.changed, found.kept) == (("C",), ("A",), (), 1)
     assert lines(found) == [
         "1 account added: C",
-        "1 account removed, their connection closed, what is stored of them kept: A",
+        "1 account removed (closed in order, and what is stored is kept): A",
         "1 account will keep its connection",
     ]
 
@@ -164,3 +164,56 @@ def test_long_lists_are_cut_for_people_only(read: Read) -> None:
     found = difference(read(A), read(A, *many))
     assert lines(found)[0].endswith("N6, N7 and 22 more")
     assert len(found.as_json()["added"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("", "web: {}", ["web: left out → with its defaults"]),
+        ("", "web: {listen: '[::1]:9'}", ["web: left out → {listen: [::1]:9}"]),
+        ("web: {}", "web: {hosts: [a.example]}", ["web.hosts: none → a.example"]),
+        ("health: {ready_when: 75%}", "", ["health.ready_when: 75% → 90%"]),
+        ("incidents: {after: 1m}", "", ["incidents.after: 1 min → 2 min"]),
+        ("metrics: {accounts: all}", "", ["metrics.accounts: all → troubled"]),
+        ("", "heartbeat: {url: 'http://u:pw@x/ping'}", ["heartbeat: left out → {url: …}"]),
+        (
+            "heartbeat: {url: 'http://u:pw@x/ping'}",
+            "heartbeat: {url: 'http://u:other@x/ping', every: 5m}",
+            ["heartbeat.url: another value, which is not shown", "heartbeat.every: 1 min → 5 min"],
+        ),
+        ("", "alerts: [{to: 'json://u:pw@x'}]", ["alerts: none → {to: …}"]),
+        (
+            "alerts: [{to: 'json://u:pw@x'}, {exec: /bin/true}]",
+            "alerts: [{to: 'json://u:other@x', quiet: '22:00-07:00'}, {exec: /bin/true, on: outage}]",
+            [
+                "alerts[0].to: another value, which is not shown",
+                "alerts[0].quiet: left out → 22:00-07:00",
+                "alerts[1].on: needs_person, outage, job_failed, storage → outage",
+            ],
+        ),
+        (
+            "alerts: [{to: 'json://u:pw@x'}, {exec: /bin/true pw}]",
+            "alerts: [{to: 'json://u:pw@x'}]",
+            ["alerts: {exec: …} → none"],
+        ),
+    ],
+)
+def test_each_section_of_what_leaves_the_machine_is_shown_without_its_secrets(
+    read: Read, before: str, after: str, said: list[str]
+) -> None:
+    """All of it is applied, one line tells each key, and no address or command is in any of them."""
+    found = difference(read(A, rest=before), read(A, rest=after))
+    assert found.refused == ()
+    assert lines(found)[:-1] == said
+    told = json.dumps([found.as_json(), repr(found), lines(found)])
+    assert not any(secret in told for secret in ("pw", "other", "true"))
+
+
+def test_a_changed_entry_of_a_list_concerns_its_section(read: Read) -> None:
+    """A module for other accounts is a change of the modules, and a step of the scenario one of the sandbox."""
+    found = difference(
+        read(A, rest="work: {modules: [{module: a.py, accounts: A}]}"),
+        read(A, rest="work: {modules: [{module: a.py, accounts: B}]}"),
+    )
+    assert lines(found)[0] == "work.modules[0].accounts: A → B"
+    assert (found.concerns("work.modules"), found.concerns("work"), found.refused) == (True, True, ())

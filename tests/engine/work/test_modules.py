@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.work.modules import BadModule, ModuleContents, imported_anew, load_modules
+from engine.work.modules import BadModule, FreshImport, ModuleContents, load_modules
 
 HEAD = "from attrs import frozen\nfrom engine.work.decorators import job_kind, on, while_healthy\n"
 Write = Callable[[str, str], str]
@@ -184,7 +184,7 @@ def test_code_that_changed_is_noticed_and_imported_anew(tmp_path: Path, write: W
     assert before.changed() == []
     write("helper_of_it.py", "WORD = 'new'\n")
     assert before.changed() == ["helper_of_it.py"]
-    with imported_anew(before):
+    with FreshImport(before, tmp_path):
         after = found(tmp_path, "says.py")
     assert after.kinds[0].function is not before.kinds[0].function
     assert [each.kinds[0].function.__globals__["helper_of_it"].WORD for each in (before, after)] == ["old", "new"]
@@ -196,7 +196,7 @@ def test_code_that_cannot_be_imported_leaves_the_one_before(tmp_path: Path, writ
     write("breaks.py", "@job_kind('say')\nasync def say(job, client): ...\n")
     before = found(tmp_path, "breaks.py")
     write("breaks.py", "1 / 0\n")
-    with pytest.raises(BadModule, match="ZeroDivisionError"), imported_anew(before):
+    with pytest.raises(BadModule, match="ZeroDivisionError"), FreshImport(before, tmp_path):
         found(tmp_path, "breaks.py")
     assert found(tmp_path, "breaks.py").kinds == before.kinds
 
@@ -207,7 +207,7 @@ def test_a_module_that_has_the_name_of_another_takes_no_others_place(tmp_path: P
 
     write("json.py", "@job_kind('say')\nasync def say(job, client): ...\n")
     before = found(tmp_path, "json.py")
-    with imported_anew(before):
+    with FreshImport(before, tmp_path):
         assert sys.modules["json"] is json
         assert found(tmp_path, "json.py").kinds[0].name == "say"
     assert sys.modules["json"] is json
