@@ -53,6 +53,8 @@ STORAGE_TIMEOUT: Final = 15.0
 """Seconds that the engine's file has to take what waits, before an account is closed of which it has the state."""
 JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
+MOST_SENTENCES: Final = 6
+"""Lines of a refusal that the log has; the command prints all."""
 LEAVES: Final = "the config has this account no more, or has it otherwise"
 
 log = structlog.get_logger("holdfast.engine")
@@ -64,6 +66,13 @@ class ReloadRefused(Exception):
     def __init__(self, reason: RefusalReason, *sentences: str) -> None:
         super().__init__("\n".join(sentences))
         self.reason = reason
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line, or the first of many mistakes."""
+        lines = [line.strip() for line in str(self).splitlines()]
+        more = [f"{len(lines) - MOST_SENTENCES} more"] if len(lines) > MOST_SENTENCES else []
+        return "; ".join([*lines[:MOST_SENTENCES], *more]).replace(":; ", ": ", 1)
 
 
 @frozen(kw_only=True)
@@ -120,7 +129,7 @@ class Reloader:
                     request.plan = await self._reload()
                 except ReloadRefused as exc:
                     request.refused = exc
-                    log.error("reload_refused", detail="; ".join(str(exc).splitlines()))
+                    log.error("reload_refused", detail=exc.sentence)
                 except BaseException:
                     request.refused = ReloadRefused(RefusalReason.FAILED, "the reload failed; see the log")
                     raise

@@ -11,9 +11,17 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox
 from adapters.sqlite import JournalReader
-from tests.engine.harness import COMPLAINTS, FAST, EngineHarness, all_are
+from tests.engine.harness import COMPLAINTS, EngineHarness, all_are
 
 PHONES = tuple(f"+999662000{number}" for number in range(1, 5))
+
+CALM = """
+states:
+  backoff:
+    network: {first: 100ms, factor: 2, cap: 500ms, jitter: 0.2}
+fleet: {stagger: 0}
+"""
+"""Schedules under which no account of a busy machine is lost by itself: these tests count connections."""
 
 
 def add(harness: EngineHarness, dc: Sandbox, number: int, phone: str, more: str = "") -> str:
@@ -49,7 +57,7 @@ def links(harness: EngineHarness, account: str) -> int:
 async def test_accounts_come_and_go_and_the_others_stay_connected(harness: EngineHarness) -> None:
     """One is added and gets healthy, one is removed and closed; the third keeps its connection, and all is replayed."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         async with harness.running() as process:
             await harness.until(all_are("healthy", 2))
             change(harness, r"^  - \{name: Account 1,.*\n", add(harness, dc, 3, PHONES[2]))
@@ -84,7 +92,7 @@ async def test_accounts_come_and_go_and_the_others_stay_connected(harness: Engin
 async def test_an_account_that_returns_goes_on_where_it_was(harness: EngineHarness) -> None:
     """What was stored of it, here that a person paused it, holds when it is in the config again."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         whole = harness.config.read_text("utf-8")
         async with harness.running():
             await harness.until(all_are("healthy", 2))
@@ -102,7 +110,7 @@ async def test_an_account_that_returns_goes_on_where_it_was(harness: EngineHarne
 async def test_a_renamed_account_keeps_its_login_and_its_state(harness: EngineHarness) -> None:
     """Its journal, and a job that waits for it, go by the new name; the others stay connected."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         async with harness.running() as process:
             await harness.until(all_are("healthy", 2))
             assert (await harness.command("pause", "Account 1"))[0] == 0
@@ -133,7 +141,7 @@ async def test_a_renamed_account_keeps_its_login_and_its_state(harness: EngineHa
 async def test_schedules_change_without_a_connection(harness: EngineHarness) -> None:
     """Probes come by the new schedule, no account connects anew, and the journal replays with both policies."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         async with harness.running() as process:
             await harness.until(all_are("healthy", 2))
             change(harness, "first: 100ms, factor: 2, cap: 500ms, jitter: 0.2", "first: 37ms, cap: 37ms, jitter: 0")
@@ -165,7 +173,7 @@ async def test_what_cannot_be_applied_is_refused_as_a_whole(
 ) -> None:
     """A sentence says why, and nothing of the rest, here an account that is removed, is applied."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         async with harness.running():
             await harness.until(all_are("healthy", 2))
             change(harness, r"^  - \{name: Account 1,.*\n", "")
@@ -181,7 +189,7 @@ async def test_jobs_get_the_new_code(harness: EngineHarness) -> None:
     text = "from engine import job_kind\n@job_kind('say')\nasync def say(job, client): return 'old'\n"
     module.write_text(text)
     async with Sandbox() as dc:
-        harness.at(dc, PHONES[0], rest=f"work: {{modules: [my_work.py]}}\n{FAST}")
+        harness.at(dc, PHONES[0], rest=f"work: {{modules: [my_work.py]}}\n{CALM}")
         async with harness.running():
             await harness.until(all_are("healthy", 1))
             module.write_text(text.replace("old", "new"))
@@ -205,7 +213,7 @@ def job_result(harness: EngineHarness) -> object:
 async def test_an_engine_with_another_config_is_not_meant(harness: EngineHarness) -> None:
     """Another file that names the same data directory is not the config of the engine that runs."""
     async with Sandbox() as dc:
-        harness.at(dc, PHONES[0])
+        harness.at(dc, PHONES[0], rest=CALM)
         async with harness.running():
             await harness.until(all_are("healthy", 1))
             other = harness.directory / "other.yaml"

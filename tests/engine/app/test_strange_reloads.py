@@ -11,12 +11,14 @@ from typing import Any
 import anyio
 import pytest
 
-from adapters.sandbox import Clear, Fault, FaultKind, Sandbox
+from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.session import HoldfastSession
 from engine import Engine
 from engine.app import reload as reload_module
-from tests.engine.app.test_reload import add, change
-from tests.engine.harness import FAST, EngineHarness
+from engine.app.reload import ReloadRefused
+from engine.control.protocol import RefusalReason
+from tests.engine.app.test_reload import CALM, add, change
+from tests.engine.harness import EngineHarness
 from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
@@ -44,7 +46,7 @@ async def all_healthy(engine: Engine, count: int) -> None:
 
 
 @asynccontextmanager
-async def running(harness: EngineHarness, dc: Sandbox, count: int = 2, rest: str = FAST) -> AsyncIterator[Engine]:
+async def running(harness: EngineHarness, dc: Sandbox, count: int = 2, rest: str = CALM) -> AsyncIterator[Engine]:
     """Run an engine with so many healthy accounts."""
     harness.at(dc, *PHONES[:count], rest=rest)
     async with Engine.from_config(harness.config) as engine:
@@ -85,7 +87,7 @@ async def test_a_file_that_cannot_be_used_changes_nothing(harness: EngineHarness
             (write(good + BOMB.encode()), "more than 100,000 values"),
             (write(good + b"#" * 1_100_000), "larger than"),
             (write(good.replace(b"accounts:\n", b"accounts: []\nx:\n")), "at least one entry"),
-            (write(good.replace(b"account2", b"account1")), "account1"),
+            (write(good.replace(b"account2", b"account1")), "use the same file"),
         ]
         for spoil, said in cases:
             spoil()
@@ -164,7 +166,7 @@ async def test_code_that_fails_or_does_not_end_is_refused_until_it_is_mended(
     monkeypatch.setattr(reload_module, "IMPORT_TIMEOUT", 0.5)
     good = "from engine import job_kind\n@job_kind('{}')\nasync def work(job, client): return 1\n"
     module.write_text(good.format("one"))
-    async with Sandbox() as dc, running(harness, dc, rest=f"work: {{modules: [my_work.py]}}\n{FAST}") as engine:
+    async with Sandbox() as dc, running(harness, dc, rest=f"work: {{modules: [my_work.py]}}\n{CALM}") as engine:
         module.write_text("x = 1\n1 / 0\n")
         assert "my_work.py cannot be imported: line 2 of my_work.py: ZeroDivisionError" in await refusal(engine)
         module.write_text("raise KeyboardInterrupt\n")
@@ -248,7 +250,7 @@ async def test_accounts_come_and_go_during_an_outage(harness: EngineHarness) -> 
         change(harness, ACCOUNT_1, add(harness, dc, 3, PHONES[2]))
         assert (await reload(engine))["ok"]
         assert set(engine.status) == {"Account 2", "Account 3"}
-        await dc.inject(Clear())
+        await dc.clear()
         await all_healthy(engine, 2)
 
 
@@ -273,7 +275,7 @@ async def test_no_account_stays_away_when_a_part_fails_to_follow(harness: Engine
 async def test_a_reload_while_the_engine_stops_changes_nothing(harness: EngineHarness) -> None:
     """The answer says that the next start reads the config, and the stop is not held up."""
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES[:2])
+        harness.at(dc, *PHONES[:2], rest=CALM)
         async with Engine.from_config(harness.config) as engine:
             await all_healthy(engine, 2)
             change(harness, ACCOUNT_1, add(harness, dc, 3, PHONES[2]))
@@ -282,3 +284,9 @@ async def test_a_reload_while_the_engine_stops_changes_nothing(harness: EngineHa
             answer = await reload(engine)
             assert "the engine is being stopped" in answer["error"]
         assert dc.stats()["accepted"] == 2
+
+
+def test_a_refusal_is_one_line_in_the_log() -> None:
+    """However many mistakes a config has, the line has the first of them and how many more there are."""
+    refused = ReloadRefused(RefusalReason.BAD_CONFIG, "c.yaml cannot be used:", "  a", *("  b" for _ in range(9)))
+    assert refused.sentence == "c.yaml cannot be used: a; b; b; b; b; 5 more"
