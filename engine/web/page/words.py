@@ -245,7 +245,7 @@ def job_words(job: Job, accounts: Mapping[str, AccountStatus]) -> JobWords:
         state=job.state.value,
         icon=JOB_ICONS[job.state],
         account=one_line(who, MAX_NAME) if who else "any account",
-        path=path_of(who) if who in accounts else None,
+        path=path_of(who) if who is not None and who in accounts else None,
         about=one_line(target_of(job), MAX_NAME),
         at=next((each for each in (job.ended, job.since, job.added) if each is not None), 0.0),
         due=job.due if job.state is JobState.QUEUED else None,

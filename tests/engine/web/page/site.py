@@ -1,0 +1,126 @@
+"""The pages of a made-up engine over HTTP: with the policy of the real ones, and a stream that a test fills."""
+
+import asyncio
+import json
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, Final
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
+
+from attrs import define, field
+
+from engine.web.page import views
+from engine.web.page.render import STATIC
+from engine.web.page.source import PageName, View, Viewer, account_at
+from tests.engine.web.page.fake import NOW, OPERATOR, FakeSource
+
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+@define(eq=False)
+class Site:
+    """A server of pages; ``source`` and ``viewer`` may be exchanged at any time."""
+
+    source: FakeSource
+    viewer: Viewer = OPERATOR
+    address: str = ""
+    events: "queue.Queue[tuple[str, Any] | None]" = field(factory=queue.Queue)
+    """What the stream sends next; None ends it."""
+    acted: list[dict[str, str]] = field(factory=list)
+    streams: int = 0
+
+    def page(self, path: str, query: dict[str, str]) -> str:
+        """Return a page."""
+        match path.strip("/").split("/"):
+            case [""]:
+                made = views.fleet_page(self.source, self.viewer, NOW, query)
+            case ["accounts", part]:
+                name = account_at(self.source.statuses, unquote(part)) or ""
+                made = views.account_page(self.source, self.viewer, NOW, query, name)
+            case ["jobs"]:
+                made = views.jobs_page(self.source, self.viewer, NOW, query)
+            case ["incidents"]:
+                made = views.incidents_page(self.source, self.viewer, NOW, query)
+            case _:
+                return views.message_page("Not found", "There is no such page here")
+        return asyncio.run(made)
+
+    def send(self, name: str, data: Any) -> None:
+        """Send an event to the page that is open."""
+        self.events.put((name, data))
+
+    def send_all(self) -> None:
+        """Send the page of the fleet what it shows now, as the engine's stream does."""
+        found = views.fragments(self.source, self.viewer, NOW, View(PageName.FLEET))
+        for key, html in found.html.items():
+            self.send("fragment", {"id": key, "html": html})
+        self.send("order", {"ids": list(found.order)})
+        self.send("seen", {"at": NOW})
+
+
+@contextmanager
+def serving(site: Site) -> Iterator[Site]:
+    """Serve the pages on a free port of this machine."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:  # type: ignore[override]
+            pass
+
+        def _send(self, text: bytes, kind: str) -> None:
+            self.send_response(200)
+            self.send_header("content-type", f"{kind}; charset=utf-8")
+            self.send_header("content-security-policy", POLICY)
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path == "/stream":
+                self._stream()
+            elif parts.path.startswith("/static/"):
+                file = STATIC / parts.path.rpartition("/")[2]
+                self._send(file.read_bytes(), _TYPES[file.suffix[1:]])
+            else:
+                self._send(site.page(parts.path, dict(parse_qsl(parts.query))).encode(), "text/html")
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"])).decode()
+            form = {key: values[0] for key, values in parse_qs(body).items()}
+            site.acted.append(form)
+            self._send(
+                json.dumps({"done": True, "said": f"{form['target']}: {form['verb']} done"}).encode(),
+                "application/json",
+            )
+
+        def _stream(self) -> None:
+            site.streams += 1
+            self.send_response(200)
+            self.send_header("content-type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b"retry: 100\n\n")
+            while (event := site.events.get()) is not None:
+                name, data = event
+                self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
+                self.wfile.flush()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.daemon_threads = True
+    site.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        for _ in range(site.streams):
+            site.events.put(None)
+        server.shutdown()
+        server.server_close()
+        thread.join()
