@@ -15,17 +15,18 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 from attrs import evolve, frozen
 
+from states.incident import Incident, IncidentKind
 from states.pace import Hours
 
-KINDS: Final = ("needs_person", "outage", "flapping", "storage", "limited", "job_failed", "channel")
+KINDS: Final = tuple(kind.value for kind in IncidentKind)
 """The kinds of incidents."""
-NEEDS_PERSON: Final = "needs_person"
-CHANNEL: Final = "channel"
+NEEDS_PERSON: Final = IncidentKind.NEEDS_PERSON.value
+CHANNEL: Final = IncidentKind.CHANNEL.value
 """The kind of incident whose cause is a channel of alerts that fails."""
 TOLD_BY_DEFAULT: Final = ("needs_person", "outage", "job_failed", "storage")
 
@@ -40,37 +41,6 @@ GIVEN_UP_AFTER: Final = 7 * 86_400.0
 """Seconds after the end of an incident at which its message, which could not be sent, is no news any more."""
 RETRIES: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 """Seconds from the first, second, … failure of a channel in a row to its next try; the last value repeats."""
-
-
-class Incident(Protocol):
-    """What the law reads of an incident."""
-
-    @property
-    def id(self) -> int: ...  # noqa: D102 - these are the fields of an incident, which has the meanings
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def cause(self) -> str: ...  # noqa: D102
-    @property
-    def accounts(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def fleet(self) -> bool: ...  # noqa: D102
-    @property
-    def severity(self) -> str: ...  # noqa: D102
-    @property
-    def since(self) -> float: ...  # noqa: D102
-    @property
-    def opened(self) -> float: ...  # noqa: D102
-    @property
-    def closed(self) -> float | None: ...  # noqa: D102
-    @property
-    def acked(self) -> float | None: ...  # noqa: D102
-    @property
-    def detail(self) -> str: ...  # noqa: D102
-    @property
-    def meaning(self) -> str: ...  # noqa: D102
-    @property
-    def action(self) -> str: ...  # noqa: D102
 
 
 class Message(StrEnum):

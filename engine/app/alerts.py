@@ -1,7 +1,6 @@
 """The alerts of a config: its channels, and the delivery that belongs to an engine. A composition root."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import anyio
 from attrs import define, field, frozen
@@ -17,7 +16,9 @@ from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
 from engine.wakeup import Wakeup
-from states.alerts import WINDOW, About, Alert, Incident, Rule, about
+from states.alerts import WINDOW, About, Alert, Rule, about
+from states.incident import Incident
+from states.incidents import Acked, Change, Closed, Opened
 
 Rows = list[tuple[Statement, Sequence[object]]]
 """What the incident's transaction stores beside the incident."""
@@ -86,24 +87,22 @@ class Alerts:
         )
         return cls(delivery=delivery, outbox=outbox)
 
-    def rows_of(self, changes: Sequence[Any]) -> Rows:
-        """Return what is to be stored in the transaction of changes of incidents.
-
-        They are those of the law of incidents, told apart by their class. Telling one twice is telling it once.
-        """
+    def rows_of(self, changes: Sequence[Change]) -> Rows:
+        """Return what is to be stored in the transaction of changes of incidents. Told twice is told once."""
         rows: Rows = []
         for change in changes:
-            match type(change).__name__:
-                case "Opened":
-                    alerts = self.delivery.opened(about(change.incident))
-                case "Acked":
-                    alerts = self.delivery.acked(about(change.incident))
-                case "Closed" if getattr(change, "into", None) is not None:
-                    alerts = self.delivery.merged(about(change.incident))
-                case "Closed":
-                    alerts = self.delivery.closed(about(change.incident))
+            told = about(change.incident)
+            match change:
+                case Opened():
+                    alerts = self.delivery.opened(told)
+                case Acked():
+                    alerts = self.delivery.acked(told)
+                case Closed(into=None):
+                    alerts = self.delivery.closed(told)
+                case Closed():
+                    alerts = self.delivery.merged(told)
                 case _:
-                    alerts = self.delivery.changed(about(change.incident))
+                    alerts = self.delivery.changed(told)
             rows += self._rows(alerts)
         return rows
 

@@ -13,7 +13,7 @@ from adapters.system import SystemClock
 from engine.app.alerts import Alerts
 from engine.config import load
 from states.alerts import About
-from tests.engine.alerts.changes import Opened
+from tests.engine.alerts.changes import opened
 
 
 def incident(number: int) -> About:
@@ -32,7 +32,7 @@ async def main(config: Path, *, new: bool, count: int) -> None:
     await alerts.restore([] if new else [incident(number) for number in range(1, count + 1)])
     if new:
         for number in range(1, count + 1):
-            await writer.write_together(alerts.rows_of([Opened(incident=incident(number))]))
+            await writer.write_together(alerts.rows_of([opened(incident(number))]))
         await writer.flush()
     print("stored", time.time(), flush=True)
     await alerts.run()

@@ -18,7 +18,7 @@ from engine.app.alerts import Alerts, outlets
 from engine.config import Config, load
 from states.alerts import About
 from tests.adapters.alerts.servers import mail_server, web_server
-from tests.engine.alerts.changes import Acked, Closed, Joined, Opened
+from tests.engine.alerts.changes import acked, closed, joined, opened
 from tests.engine.config.texts import HEAD, ONE
 from tests.timeouts import TIMEOUT
 
@@ -82,15 +82,13 @@ async def test_an_incident_reaches_mail_webhook_and_command_once_each(tmp_path: 
 
             told, troubles = incident(), Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=told)]))
+                await alerts.outbox.writer.write_together(alerts.rows_of([opened(told)]))
                 await until(lambda: all_have(1))
             async with running(config, troubles, [told]) as alerts:
                 await anyio.sleep(0.2)
                 assert all_have(1)
                 ended = evolve(told, closed=SystemClock().now())
-                await alerts.outbox.writer.write_together(
-                    alerts.rows_of([Joined(incident=told), Closed(incident=ended)])
-                )
+                await alerts.outbox.writer.write_together(alerts.rows_of([joined(told), closed(ended)]))
                 await until(lambda: all_have(2))
             assert [why for _, _, why in troubles if why] == []
             assert mails.got[0]["Subject"] == "❌ A needs you: log in again"
@@ -110,7 +108,7 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
             config = config_of(tmp_path, f'  - to: "{hooks.address}"\n  - to: "{mails.address}"\n')
             troubles = Troubles()
             async with running(config, troubles, []) as alerts:
-                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=incident())]))
+                await alerts.outbox.writer.write_together(alerts.rows_of([opened(incident())]))
                 await until(lambda: mails.got and any(why for _, _, why in troubles))
                 name, label, why = next(each for each in troubles if each[2])
                 assert re.fullmatch(r"json-[0-9a-f]{8}", name)
@@ -119,7 +117,7 @@ async def test_a_channel_that_fails_is_reported_without_its_address(tmp_path: Pa
                 assert "500" in why
                 assert "verysecretpath" not in f"{troubles}"
                 broken = evolve(incident(2, "channel"), cause=name, detail=f"{label}: {why}")
-                await alerts.outbox.writer.write_together(alerts.rows_of([Opened(incident=broken)]))
+                await alerts.outbox.writer.write_together(alerts.rows_of([opened(broken)]))
                 await until(lambda: len(mails.got) == 2)
                 assert "alerts[0] (json)" in mails.got[1]["Subject"]
         with closing(sqlite3.connect(tmp_path / "engine.db")) as db:
@@ -131,13 +129,13 @@ async def test_rows_of_changes_may_be_made_twice(tmp_path: Path) -> None:
     config = config_of(tmp_path, "  - exec: 'true'\n")
     async with running(config, [], []) as alerts:
         told = incident()
-        first = alerts.rows_of([Opened(incident=told)])
-        assert [row[:4] for _, row in alerts.rows_of([Opened(incident=told)])] == [row[:4] for _, row in first]
-        acked = evolve(told, acked=SystemClock().now())
-        assert len(alerts.rows_of([Acked(incident=acked), Joined(incident=acked)])) == 1
-        ((_, row),) = alerts.rows_of([Closed(incident=evolve(acked, closed=acked.opened), into=2)])
+        first = alerts.rows_of([opened(told)])
+        assert [row[:4] for _, row in alerts.rows_of([opened(told)])] == [row[:4] for _, row in first]
+        known = evolve(told, acked=SystemClock().now())
+        assert len(alerts.rows_of([acked(known), joined(known)])) == 1
+        ((_, row),) = alerts.rows_of([closed(evolve(known, closed=known.opened), into=2)])
         assert (row[2], row[7]) == (None, 1)
-        assert alerts.rows_of([Closed(incident=acked, into=2)]) == []
+        assert alerts.rows_of([closed(known, into=2)]) == []
 
 
 def test_each_address_is_a_channel_with_a_name(tmp_path: Path) -> None:
