@@ -121,7 +121,7 @@ def _shown(
     if (screen := screen_of(engine, ranking, recent, console)) is not None:
         return screen, screen.run
     sources = (lambda: engine.info, ranking, lambda: engine.jobs.summary)
-    return None, partial(live.show, console, *sources, recent)
+    return None, partial(live.show, console, *sources, recent, incidents=lambda: tuple(engine.incidents.open.values()))
 
 
 async def run(config: Config, *, duration: float | None, console: Console, log_format: LogFormat | None = None) -> int:

@@ -33,6 +33,7 @@ from engine.console.incident_lines import as_data as incident_data
 from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
+from engine.console.names import matching
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 from engine.console.status import EngineInfo, as_data, exit_code, page
@@ -112,11 +113,13 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _look(outline: Outline, pattern: str | None) -> _Look:
+def _look(outline: Outline, pattern: str | None, *, again: bool = False) -> _Look:
+    """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before."""
     info = read_info(outline.directory)
     accounts = account_statuses(outline, info)
     if pattern is not None:
-        accounts = {name: accounts[name] for name in match_accounts(list(accounts), pattern)}
+        match = matching if again else match_accounts
+        accounts = {name: accounts[name] for name in match(list(accounts), pattern)}
     incidents = _read_incidents(outline.directory)
     if pattern is not None:
         incidents = [each for each in incidents if not each.accounts or not accounts.keys().isdisjoint(each.accounts)]
@@ -131,6 +134,7 @@ class _Looks:
     pattern: str | None
     _changed: tuple[int, int] | None = None
     """When the config file that was read was written, and its size."""
+    _again: bool = False
 
     def __call__(self) -> _Look:
         """Look once."""
@@ -140,7 +144,8 @@ class _Looks:
             if self._changed not in (None, changed):
                 self.outline = evolve(self.outline, names=load_outline(self.outline.path).names)
             self._changed = changed
-        return _look(self.outline, self.pattern)
+        self._again, again = True, self._again
+        return _look(self.outline, self.pattern, again=again)
 
 
 def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """The live table of ``run`` on a terminal."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import anyio
 from rich.console import Console, ConsoleDimensions, Group
@@ -9,10 +9,12 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.console.account_lines import AccountLines
+from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
 from engine.console.logs import RecentLines
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo, heading
+from states.incident import Incident
 from states.jobs import JobSummary
 
 REFRESH_INTERVAL = 0.25
@@ -35,6 +37,7 @@ def picture(
     lines: Iterable[tuple[int, str]],
     *,
     most: int = MOST_AT_THE_END,
+    incidents: Sequence[Incident] = (),
 ) -> Group:
     """Return what the terminal shows at one moment: at most so many accounts, the worst ones.
 
@@ -45,7 +48,8 @@ def picture(
         text.no_wrap, text.overflow = True, "ellipsis"
     more = [Text(f"and {len(ranking) - most:,} more", style="dim")] if len(ranking) > most else []
     accounts = AccountLines(ranking.first(most), now)
-    return Group(heading(info, ranking.states, now), "", accounts, *more, *job_lines(jobs), "", *texts)
+    below = [*incident_lines(incidents, now), *job_lines(jobs)]
+    return Group(heading(info, ranking.states, now), "", accounts, *more, *below, "", *texts)
 
 
 async def show(
@@ -54,17 +58,20 @@ async def show(
     ranking: Ranking,
     jobs: Callable[[], JobSummary],
     recent: RecentLines | None = None,
+    *,
+    incidents: Callable[[], Sequence[Incident]] = tuple,
 ) -> None:
     """Keep the table on the terminal until cancelled; the last picture stays there."""
 
-    def read() -> tuple[EngineInfo, int, JobSummary, list[tuple[int, str]], ConsoleDimensions]:
+    def read() -> tuple[EngineInfo, int, JobSummary, Sequence[Incident], list[tuple[int, str]], ConsoleDimensions]:
         """Return what the picture is made of, and for the accounts how often one has changed."""
-        return info(), ranking.updates, jobs(), list(recent.lines) if recent else [], console.size
+        return info(), ranking.updates, jobs(), incidents(), list(recent.lines) if recent else [], console.size
 
     def draw(most: int | None = None) -> Group:
-        about, _, summary, lines, size = read()
-        room = size.height - OTHER_LINES - len(lines) - len(job_lines(summary))
-        return picture(about, ranking, time.time(), summary, lines, most=most or max(LEAST_ACCOUNTS, room))
+        (about, _, summary, found, lines, size), now = read(), time.time()
+        room = size.height - OTHER_LINES - len(lines) - len(job_lines(summary)) - len(incident_lines(found, now))
+        shown = most or max(LEAST_ACCOUNTS, room)
+        return picture(about, ranking, now, summary, lines, most=shown, incidents=found)
 
     drawn, looks = read(), 0
     with Live(draw(), console=console, auto_refresh=False) as live:

@@ -110,6 +110,8 @@ def whole(shown: Shown) -> list[Line]:
 
 
 def _header(shown: Shown) -> list[Line]:
+    if shown.quits and shown.info.running and not len(shown.ranking):
+        return paragraph("Holdfast: the accounts that were asked for are gone", shown.width, "bold")
     also = [incident_count(shown.incidents)] if shown.incidents else []
     return header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
 

@@ -1,5 +1,6 @@
 """The screen of ``run`` and of ``status --watch`` as their user meets it: at a real terminal, with a real engine."""
 
+import json
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,8 +14,9 @@ from states.events import Connected, NetworkLost, Started, TurnGranted
 from tests.engine.commands import write_stories
 from tests.engine.harness import FAST, EngineHarness, all_are
 from tests.engine.terminal import Terminal, at_terminal
+from tests.engine.test_control import log_out
 
-PHONE = "+9996620001"
+PHONE, OTHER = "+9996620001", "+9996620002"
 STORED = """
 telegram: {api_id: 12345, api_hash: 0123456789abcdef0123456789abcdef, datacenter: sandbox}
 accounts:
@@ -65,6 +67,35 @@ async def test_an_account_is_paused_and_resumed_by_key(harness: EngineHarness) -
             terminal.press(b"\x03")
             await terminal.expect("CONNECTION STATUS")
             assert local_modes(terminal) == before
+            assert await terminal.end() == 0
+
+
+async def test_an_incident_is_acknowledged_and_a_removed_account_is_gone(harness: EngineHarness) -> None:
+    """An account that needs a person is an incident at once; a reload without it leaves its page, and the other one."""
+    async with Sandbox() as dc:
+        harness.at(dc, PHONE, OTHER, rest=FAST)
+        async with at_terminal(harness, "run", str(harness.config)) as terminal:
+            await terminal.expect("2 ✅")
+            log_out(dc, harness)
+            await terminal.expect("1 needs you")
+            terminal.press(b"i")
+            await terminal.expect("What to do: log in again")
+            terminal.press(b"a")
+            await terminal.expect("incident 1 is acknowledged")
+            code, said = await harness.command("incidents", "--json")
+            assert code == 1
+            assert json.loads(said)["acked"]
+            terminal.press(b"\r")
+            await terminal.expect("AuthRejected→")
+            lines = harness.config.read_text("utf-8").splitlines(keepends=True)
+            harness.config.write_text("".join(line for line in lines if "name: Account 1" not in line), "utf-8")
+            code, said = await harness.command("reload")
+            assert code == 0, said
+            await terminal.expect("Account 1 is not among the accounts any more")
+            terminal.press(b"\x1b")
+            await terminal.expect("1 ✅")
+            terminal.press(b"\x03")
+            await terminal.expect("CONNECTION STATUS")
             assert await terminal.end() == 0
 
 

@@ -78,6 +78,18 @@ async def test_the_accounts_of_a_changed_config_are_shown(tmp_path: Path) -> Non
     assert list(looks().accounts) == ["News", "Shop"]
 
 
+async def test_the_accounts_that_were_asked_for_may_go(tmp_path: Path) -> None:
+    """A pattern that no account fits at first is refused; one that fits no more shows that there is none."""
+    await write_stories(tmp_path, CONFIG, {})
+    path = tmp_path / "config.yaml"
+    with pytest.raises(SystemExit):
+        _Looks(load_outline(path), "Shop")()
+    looks = _Looks(load_outline(path), "New*")
+    assert list(looks().accounts) == ["News"]
+    path.write_text(CONFIG.replace("News", "Olds too"))
+    assert list(looks().accounts) == []
+
+
 async def test_an_incident_is_acknowledged_in_the_file(tmp_path: Path) -> None:
     """As ``incidents ack`` does; what cannot be written, and an incident that there is not, are told in a sentence."""
     await write_stories(tmp_path, CONFIG, {"News": []})

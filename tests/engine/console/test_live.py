@@ -3,6 +3,7 @@
 import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,6 +17,7 @@ from engine.console.logs import RecentLines
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from states import Snapshot, State
+from states.incident import Incident, IncidentKind, Severity
 from states.jobs import JobSummary
 
 pytestmark = [pytest.mark.anyio, pytest.mark.virtual]
@@ -28,6 +30,7 @@ class Shown:
     pictures: int = 0
     info: EngineInfo = field(factory=lambda: EngineInfo(running=True))
     jobs: JobSummary = field(factory=JobSummary)
+    incidents: tuple[Incident, ...] = ()
     recent: RecentLines = field(factory=RecentLines)
     console: Console = field(
         factory=lambda: Console(file=io.StringIO(), force_terminal=True, legacy_windows=False, width=100, height=30)
@@ -49,7 +52,8 @@ async def table(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shown]:
     monkeypatch.setattr(live, "picture", picture)
     shown.ranking.update("a")
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(live.show, shown.console, lambda: shown.info, shown.ranking, lambda: shown.jobs, shown.recent)
+        given = (shown.console, lambda: shown.info, shown.ranking, lambda: shown.jobs, shown.recent)
+        tasks.start_soon(partial(live.show, *given, incidents=lambda: shown.incidents))
         await anyio.sleep(live.REFRESH_INTERVAL * (live.CALM_LOOKS + 0.5))
         shown.pictures = 0
         yield shown
@@ -83,7 +87,13 @@ def the_terminal(shown: Shown) -> None:
     shown.console.width = 90
 
 
-@pytest.mark.parametrize("change", [an_account, a_line, a_job, the_engine, the_terminal])
+def an_incident(shown: Shown) -> None:
+    shown.incidents = (
+        Incident(id=1, kind=IncidentKind.CHANNEL, cause="ops", severity=Severity.WARNING, since=1.0, opened=1.0),
+    )
+
+
+@pytest.mark.parametrize("change", [an_account, a_line, a_job, an_incident, the_engine, the_terminal])
 async def test_a_change_is_drawn_at_the_next_look(
     monkeypatch: pytest.MonkeyPatch, change: Callable[[Shown], None]
 ) -> None:

@@ -188,6 +188,11 @@ def test_before_the_first_account_it_starts() -> None:
     assert text(fleet={}).startswith("Holdfast: starting")
 
 
+def test_accounts_that_were_asked_for_and_are_gone_are_not_starting() -> None:
+    """A reload can take them away while they are watched."""
+    assert text(fleet={}, quits=True).startswith("Holdfast: the accounts that were asked for are gone")
+
+
 def test_how_long_in_trouble_stands_beside_how_long_in_this_state() -> None:
     """An account that has been in this state for seconds can be in trouble for days."""
     line = next(line for line in text().split("\n") if line.startswith("Account 1"))
