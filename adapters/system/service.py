@@ -6,6 +6,7 @@ begins with ``@`` is in Linux's abstract namespace.
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -35,6 +36,10 @@ class ServiceManager:
     def ready(self) -> bool:
         """Tell that the program has started."""
         return self._send("READY=1")
+
+    def reloading(self) -> bool:
+        """Tell that the program reads its config again; ``ready`` tells that it has done so."""
+        return self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> bool:
         """Tell that the program ends."""

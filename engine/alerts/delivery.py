@@ -70,6 +70,8 @@ class Delivery:
     local: Callable[[float], datetime] = _local
     missed: Callable[[About], Awaitable[str]] | None = None
     """Returns what was missed in an incident that is over, in a sentence; empty if nothing is known."""
+    on_message: Callable[[bool], None] | None = field(default=None, init=False)
+    """Called with whether a message was sent; nobody counts them unless there are metrics."""
     _alerts: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
     _recent: dict[str, tuple[float, ...]] = field(factory=dict, init=False)
     _failures: dict[str, int] = field(factory=dict, init=False)
@@ -300,6 +302,8 @@ class Delivery:
         if name not in self.outlets:  # it was removed while its message was on the way
             return
         failures = self._failures.get(name, 0)
+        if self.on_message is not None:
+            self.on_message(why is None)
         if why is None:
             self._failures[name] = 0
             if failures:

@@ -25,6 +25,7 @@ from engine.console.status import count_states
 from engine.fleet.watchers import Watcher
 from engine.web.health import HealthReports, Vitals, hangs, problems
 from engine.web.heartbeat import Heartbeat
+from engine.web.life_signs import LifeSigns
 from engine.web.loop_lag import LoopLag
 from engine.web.service import ServiceReports
 from states import State
@@ -49,6 +50,8 @@ class OutwardParts:
     live: LiveConfig
     manager: ServiceManager | None
     _lag: LoopLag = field(factory=LoopLag, init=False)
+    _signs: LifeSigns | None = field(default=None, init=False)
+    """The signs of life of the accounts, from the first time on that somebody hears how the engine is."""
     _health: HealthReports = field(init=False)
     _metrics: "FleetMetrics | None" = field(default=None, init=False)
     """What is counted, from the first web server on."""
@@ -57,7 +60,7 @@ class OutwardParts:
         self._health = HealthReports(
             measure=self.vitals,
             count=self.counts,
-            needed=lambda: self.parts.config.health.ready_when,
+            needed=lambda: self.live.current().health.ready_when,
             stopping=self.parts.fleet.stop.is_set,
         )
 
@@ -65,6 +68,7 @@ class OutwardParts:
         """Return what is measured now."""
         journal, dispatcher = self.parts.journal, self.jobs.dispatcher
         pulse, stopping = journal.pulse, self.parts.fleet.stop.is_set()
+        expected, overdue = (0, 0) if self._signs is None or stopping else self._signs.count()
         return Vitals(
             loop_late=self._lag.late,
             journal_behind=pulse.behind,
@@ -72,6 +76,8 @@ class OutwardParts:
             journal_rows=journal.waiting,
             journal_trouble=pulse.trouble.detail if pulse.trouble is not None else "",
             dispatcher_silent=0.0 if dispatcher is None or stopping else dispatcher.silent,
+            signs_expected=expected,
+            signs_overdue=overdue,
         )
 
     def counts(self) -> Mapping[str, int]:
@@ -110,6 +116,10 @@ class OutwardParts:
         """Return what measures the engine, if anybody hears of it."""
         if self.manager is None and not _is_watched(config):
             return []
+        if self._signs is None:
+            signs = self._signs = LifeSigns()
+            self.parts.fleet.listeners.append(signs.observe)
+            self.parts.fleet.removed.append(signs.forget)
         return [("the watch over the loop", self._lag.run), ("the watch over the engine's parts", self._health.watch)]
 
     def _heartbeat(self, config: Config) -> list[Watcher]:
@@ -144,6 +154,8 @@ class OutwardParts:
             self.parts.journal.pulse.on_batch = metrics.batch_stored
             self.parts.use_request_observer(metrics.request_done)
             self._lag.on_beat = metrics.loop_beat
+            if self.incidents.alerts is not None:
+                self.incidents.alerts.delivery.on_message = metrics.alert_message
         return self._metrics
 
     async def _picture(self) -> "EnginePicture":
@@ -152,7 +164,7 @@ class OutwardParts:
         oldest = await _oldest_job(self.jobs)  # first: what follows is one moment
         now, dispatcher, journal = time.time(), self.jobs.dispatcher, self.parts.journal
         findings, ready = self._health.findings(), self._health.readiness()
-        every = self.parts.config.metrics.accounts is MetricAccounts.ALL
+        every = self.live.current().metrics.accounts is MetricAccounts.ALL
         return EnginePicture(
             **count_accounts(self.parts.fleet.statuses, now, every=every),
             turns_waiting=self.parts.limiter.waiting,
@@ -165,6 +177,7 @@ class OutwardParts:
             journal_lag=journal.pulse.behind,
             journal_trouble=journal.pulse.trouble is not None,
             storage_failures=journal.pulse.failures,
+            signs_overdue=0 if self._signs is None else self._signs.count()[1],
             live=not problems(findings),
             ready=not problems(findings) and not ready.problems,
             ready_when=ready.needed,

@@ -7,8 +7,8 @@ handlers and schedules follow. An account that did not change keeps its connecti
 """
 
 from collections import deque
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -126,7 +126,8 @@ class Reloader:
             while self._requests:
                 request = self._requests.popleft()
                 try:
-                    request.plan = await self._reload()
+                    with self._told_to_manager():
+                        request.plan = await self._reload()
                 except ReloadRefused as exc:
                     request.refused = exc
                     log.error("reload_refused", detail=exc.sentence)
@@ -136,6 +137,18 @@ class Reloader:
                 finally:
                     request.done.set()
             await upcoming.wait()
+
+    @contextmanager
+    def _told_to_manager(self) -> Iterator[None]:
+        """Let the service manager know that a reload is under way, also one that is refused."""
+        manager = None if self.engine.fleet.stopping else self.engine.manager
+        if manager is not None:
+            manager.reloading()
+        try:
+            yield
+        finally:
+            if manager is not None and not self.engine.stop.wanted.is_set():  # the end is told already
+                manager.ready()
 
     async def answer(self, config: str, *, dry_run: bool) -> dict[str, Any]:
         """Return the answer to a command that asks for a reload of the config at this path."""
@@ -188,6 +201,8 @@ class Reloader:
         found = await anyio.to_thread.run_sync(partial(compare, before, config))
         if found.refused:
             raise ReloadRefused(RefusalReason.REFUSED, *lines(found))
+        if config.web is not None:
+            await anyio.to_thread.run_sync(preload)
         if found.concerns("work") or code:
             registry = await self._import(config, anew=bool(code), trial=trial)
         else:

@@ -17,7 +17,7 @@ HEALTH: Final = (
         "error",
         "❌",
         "The engine does not do all of its work: {detail}",
-        "the loop, the journal or the dispatcher of the jobs does not do its work; `/healthz` says so, too",
+        "the loop, journal, dispatcher or watch over the links does not do its work; `/healthz` says so, too",
         _DETAIL,
     ),
     _health(

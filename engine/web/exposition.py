@@ -58,6 +58,8 @@ class EnginePicture:
     journal_lag: float
     journal_trouble: bool
     storage_failures: int
+    signs_overdue: int
+    """Healthy accounts that have given no sign of life for too long."""
     live: bool
     ready: bool
     ready_when: float
@@ -143,7 +145,9 @@ class PictureCollector(Collector):
         trouble = [(("journal",), int(at.journal_trouble)), (("sessions",), at.unsaved_sessions)]
         yield _gauges("storage_trouble", "Files that cannot be written now, by what they are", ("file",), trouble)
         yield CounterMetricFamily("holdfast_storage_failures", "Writes to the journal that failed", at.storage_failures)
-        yield _gauge("live", "Whether loop, journal and dispatcher do their work", at.live)
+        text = "Healthy accounts that were asked for no sign of life for much too long"
+        yield _gauge("accounts_overdue", text, at.signs_overdue)
+        yield _gauge("live", "Whether loop, journal, dispatcher and links do their work", at.live)
         yield _gauge("ready", "Whether enough accounts are healthy", at.ready)
         yield _gauge("ready_threshold_ratio", "The share of the accounts that must be healthy", at.ready_when)
         if self.memory is not None and at.fleet:

@@ -1,8 +1,9 @@
 """Whether the engine lives, and whether the fleet is ready: findings from a few measured values.
 
-*Live* means that the loop turns, that the journal is written and that the dispatcher of the jobs works. *Ready* means
-that it is live, and that enough accounts are healthy. A part *hangs* if only a new process could help: a disk that is
-full or a database that is locked is trouble, but a restart would lose the rows that wait in memory.
+*Live* means that the loop turns, that the journal is written, that the dispatcher of the jobs works, and that the links
+of healthy accounts are asked for signs of life, on which it depends that updates come (see ``life_signs``). *Ready*
+means that it is live, and that enough accounts are healthy. A part *hangs* if only a new process could help: a disk
+that is full or a database that is locked is trouble, but a restart would lose the rows that wait in memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,9 @@ JOURNAL_BEHIND: Final = 30.0
 """Seconds for which rows may wait with none being saved: as long as the writer waits for another program's lock."""
 SILENT: Final = 90.0
 """Seconds after which a part that shows no sign of life hangs."""
+SHARE_OVERDUE: Final = 0.5
+"""The share of the healthy accounts without a sign of life from which on it is the engine that does not ask. A single
+one is a trouble of that account: a restart, to which others may take this answer, would hit all."""
 WATCH_SECONDS: Final = 5.0
 """How often the parts are looked at by the engine itself."""
 MEMORY_SECONDS: Final = 1.0
@@ -47,6 +51,10 @@ class Vitals:
     journal_trouble: str = ""
     """What keeps them from being saved."""
     dispatcher_silent: float = 0.0
+    signs_expected: int = 0
+    """How many healthy accounts are to be asked for signs of life."""
+    signs_overdue: int = 0
+    """How many of them were not for much too long."""
 
 
 @frozen
@@ -65,7 +73,7 @@ class Finding:
 
 def examine(at: Vitals) -> tuple[Finding, ...]:
     """Return what these values mean, part by part."""
-    return _loop(at), _journal(at), _dispatcher(at)
+    return _loop(at), _journal(at), _dispatcher(at), _links(at)
 
 
 def _loop(at: Vitals) -> Finding:
@@ -89,6 +97,17 @@ def _dispatcher(at: Vitals) -> Finding:
     problem = f"the dispatcher of the jobs has done nothing for {seconds(at.dispatcher_silent)}"
     # It waits for the journal before it begins a job, and that says for itself what is wrong with it.
     return Finding("dispatcher", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
+
+
+def _links(at: Vitals) -> Finding:
+    if not at.signs_overdue or at.signs_overdue < at.signs_expected * SHARE_OVERDUE:
+        return Finding("links")
+    accounts = "account" if at.signs_expected == 1 else "accounts"
+    problem = (
+        f"{at.signs_overdue} of {at.signs_expected} healthy {accounts} gave no sign of life, and none was asked for"
+    )
+    # What an account decides waits for the journal, which says for itself what is wrong with it.
+    return Finding("links", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
 
 
 def problems(findings: Sequence[Finding]) -> list[str]:
@@ -145,6 +164,8 @@ class HealthReports:
     stopping: Callable[[], bool]
     _counted: Mapping[str, int] = field(factory=dict, init=False)
     _counted_at: float = field(default=float("-inf"), init=False)
+    _lost_at: float | None = field(default=None, init=False)
+    """Since when it was found, and told, that a part does not do its work."""
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what is found of each part now."""
@@ -169,10 +190,11 @@ class HealthReports:
             "loop": {"late": rounded(at.loop_late)},
             "journal": {"behind": rounded(at.journal_behind), "rows": at.journal_rows},
             "dispatcher": {"silent": rounded(at.dispatcher_silent)},
+            "links": {"expected": at.signs_expected, "overdue": at.signs_overdue},
         }
         why = problems(findings)
         checks = {finding.part: {"ok": finding.ok, **values[finding.part]} for finding in findings}
-        return {"live": not why, "why": why, "checks": checks}
+        return {"live": not why, "hangs": hangs(findings), "why": why, "checks": checks}
 
     def ready(self) -> dict[str, Any]:
         """Return the body of ``/readyz``."""
@@ -189,13 +211,12 @@ class HealthReports:
 
     async def watch(self) -> None:
         """Say in the log when the engine does not do its work, and when it does again, until cancelled."""
-        since: float | None = None
         while True:
             await anyio.sleep(WATCH_SECONDS)
             why, now = problems(self.findings()), anyio.current_time()
-            if why and since is None:
-                since = now
+            if why and self._lost_at is None:
+                self._lost_at = now
                 log.error("liveness_lost", detail="; ".join(why))
-            elif not why and since is not None:
-                log.info("liveness_back", took=now - since)
-                since = None
+            elif not why and self._lost_at is not None:
+                log.info("liveness_back", took=now - self._lost_at)
+                self._lost_at = None

@@ -26,9 +26,12 @@ class LoopLag:
 
     async def run(self) -> None:
         """Beat until cancelled."""
-        while True:
-            self._due = anyio.current_time() + BEAT_SECONDS
-            await anyio.sleep(BEAT_SECONDS)
-            self._late = max(0.0, anyio.current_time() - self._due)
-            if self.on_beat is not None:
-                self.on_beat(self._late)
+        try:
+            while True:
+                self._due = anyio.current_time() + BEAT_SECONDS
+                await anyio.sleep(BEAT_SECONDS)
+                self._late = max(0.0, anyio.current_time() - self._due)
+                if self.on_beat is not None:
+                    self.on_beat(self._late)
+        finally:
+            self._late, self._due = 0.0, math.inf  # nobody measures any more

@@ -46,7 +46,7 @@ def bounded(kind: str, known: set[str]) -> str:
 
 @define(eq=False)
 class FleetMetrics:
-    """An observer of all accounts, of their requests, of the journal's batches, and of the loop's beats."""
+    """An observer of accounts, their requests, the journal's batches, the loop's beats and the messages of alerts."""
 
     registry: CollectorRegistry = field(factory=lambda: CollectorRegistry(auto_describe=False), init=False)
     _transitions: Counter = field(init=False)
@@ -61,6 +61,7 @@ class FleetMetrics:
     _batch_rows: Histogram = field(init=False)
     _batch_seconds: Histogram = field(init=False)
     _lag: Histogram = field(init=False)
+    _messages: Counter = field(init=False)
     _moves: dict[tuple[State, str, State], Counter] = field(factory=dict, init=False)
     """The series of each transition: to look one up in prometheus_client takes longer than to count it."""
     _dwells: dict[State, Histogram] = field(factory=dict, init=False)
@@ -89,6 +90,9 @@ class FleetMetrics:
         self._batch_rows = histogram("journal_batch_rows", "Writes in each transaction of the journal", _ROWS)
         self._batch_seconds = histogram("journal_commit_seconds", "Time until a transaction was durable", _COMMIT)
         self._lag = histogram("loop_lag_seconds", "How late the event loop ran what was due", _LAG)
+        self._messages = counter("alert_messages", "Messages of alerts by what became of them", "outcome")
+        self._messages.labels("failed")
+        self._messages.labels("sent")
         for reason in (TOO_LONG, REFUSED):
             self._gaps.labels(reason)
         for state in State:
@@ -138,6 +142,10 @@ class FleetMetrics:
     def loop_beat(self, late: float) -> None:
         """Count a beat of the loop that came so many seconds late."""
         self._lag.observe(late)
+
+    def alert_message(self, sent: bool) -> None:
+        """Count a message of alerts that a channel has taken, or has not."""
+        self._messages.labels("sent" if sent else "failed").inc()
 
     def _note_absence(self, account: str, source: State, target: State, at: float) -> None:
         """Measure how long an account is away, from a lost link to the next one."""

@@ -14,6 +14,7 @@ from promql_parser import AggregateExpr, MatchOp, VectorSelector
 from engine.console.status import SEVERITY
 from states import State
 from states.events import EVENT_BY_NAME
+from states.incident import IncidentKind, Severity
 from states.jobs import JobState
 from tests.engine.web.support import fleet, lived, picture, samples, text
 
@@ -26,6 +27,8 @@ OF_SCRAPES = {"job", "instance"}
 """Labels that it adds."""
 DOMAINS = {
     "holdfast_jobs": {"state": {state.value for state in JobState}},
+    "holdfast_incidents": {"kind": set(IncidentKind), "severity": set(Severity)},
+    "holdfast_alert_messages_total": {"outcome": {"sent", "failed"}},
     "holdfast_storage_trouble": {"file": {"journal", "sessions"}},
     "holdfast_requests_total": {"outcome": {"answered", "flood_wait", "refused", "unanswered", "lost"}},
     "holdfast_transitions_total": {

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def test_messages_arrive_as_systemd_expects_them(listen: Listen, tmp_path: Path,
         b"WATCHDOG=1",
         b"STOPPING=1",
     ]
+
+
+def test_a_reload_is_told_with_the_time_at_which_it_began(listen: Listen, tmp_path: Path) -> None:
+    """In one datagram: systemd takes a READY=1 that it has from before for none without it."""
+    listener, before = listen(str(tmp_path / "notify")), time.monotonic_ns() // 1000
+    assert manager(str(tmp_path / "notify")).reloading()
+    first, second = listener.recv(4096).decode().split("\n")
+    assert first == "RELOADING=1"
+    name, _, microseconds = second.partition("=")
+    assert name == "MONOTONIC_USEC"
+    assert before <= int(microseconds) <= time.monotonic_ns() // 1000
 
 
 def test_a_status_is_one_line(listen: Listen, tmp_path: Path) -> None:

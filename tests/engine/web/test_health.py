@@ -33,20 +33,32 @@ from engine.web.health import HealthReports, Readiness, Vitals, examine, hangs, 
             ["the dispatcher of the jobs has done nothing for 1 min 35 s"],
             True,
         ),
+        (Vitals(signs_expected=1000, signs_overdue=499), [], False),
+        (
+            Vitals(signs_expected=1000, signs_overdue=500),
+            ["500 of 1000 healthy accounts gave no sign of life, and none was asked for"],
+            True,
+        ),
+        (
+            Vitals(signs_expected=1, signs_overdue=1),
+            ["1 of 1 healthy account gave no sign of life, and none was asked for"],
+            True,
+        ),
     ],
 )
 def test_a_part_that_does_not_work_is_a_sentence(vitals: Vitals, said: list[str], hang: bool) -> None:
     """And what only a new process could mend is told apart: a restart would lose the rows of a full disk."""
     found = examine(vitals)
-    assert [finding.part for finding in found] == ["loop", "journal", "dispatcher"]
+    assert [finding.part for finding in found] == ["loop", "journal", "dispatcher", "links"]
     assert problems(found) == said
     assert hangs(found) is hang
 
 
-def test_a_dispatcher_that_waits_for_the_journal_does_not_hang() -> None:
+def test_what_waits_for_the_journal_does_not_hang() -> None:
     """The watchdog would restart an engine again and again whose disk is full."""
-    found = examine(Vitals(dispatcher_silent=300.0, journal_behind=300.0, journal_silent=5.0, journal_rows=4))
-    assert len(problems(found)) == 2
+    more = {"signs_expected": 2, "signs_overdue": 2}
+    found = examine(Vitals(dispatcher_silent=300.0, journal_behind=300.0, journal_silent=5.0, journal_rows=4, **more))
+    assert len(problems(found)) == 3
     assert not hangs(found)
 
 
@@ -88,13 +100,14 @@ class Fleet:
         self.counts: dict[str, int] = {"healthy": 3}
         self.counted = 0
         self.stopping = False
+        self.needed = 0.9
 
     def count(self) -> Mapping[str, int]:
         self.counted += 1
         return dict(self.counts)
 
     def reports(self) -> HealthReports:
-        return HealthReports(lambda: self.vitals, self.count, 0.9, lambda: self.stopping)
+        return HealthReports(lambda: self.vitals, self.count, lambda: self.needed, lambda: self.stopping)
 
 
 @pytest.mark.virtual
@@ -104,11 +117,13 @@ async def test_the_bodies_say_what_is_and_why_not() -> None:
     reports = fleet.reports()
     assert reports.live() == {
         "live": True,
+        "hangs": False,
         "why": [],
         "checks": {
             "loop": {"ok": True, "late": 0.0},
             "journal": {"ok": True, "behind": 0.0, "rows": 0},
             "dispatcher": {"ok": True, "silent": 0.0},
+            "links": {"ok": True, "expected": 0, "overdue": 0},
         },
     }
     fleet.vitals = attrs.evolve(fleet.vitals, loop_late=7.0)
@@ -151,3 +166,26 @@ async def test_the_log_says_once_that_a_part_does_not_work_and_that_it_works_aga
         ("liveness_back", "info"),
     ]
     assert said[1]["took"] == pytest.approx(60, abs=6)
+
+
+@pytest.mark.virtual
+async def test_what_was_lost_is_told_as_back_also_by_a_watch_that_began_anew() -> None:
+    """A reload ends the watch and begins it again; the end of a trouble must not be lost with it."""
+    fleet = Fleet()
+    reports = fleet.reports()
+    with structlog.testing.capture_logs() as said:
+        for vitals in (Vitals(loop_late=9.0), Vitals()):
+            fleet.vitals = vitals
+            with anyio.move_on_after(20):
+                await reports.watch()
+    assert [each["event"] for each in said] == ["liveness_lost", "liveness_back"]
+
+
+@pytest.mark.virtual
+async def test_another_share_holds_from_the_next_question_on() -> None:
+    """A reload has changed it."""
+    fleet = Fleet()
+    reports, fleet.counts = fleet.reports(), {"healthy": 1, "backoff": 1}
+    assert not reports.ready()["ready"]
+    fleet.needed = 0.5
+    assert reports.ready()["ready"]

@@ -45,14 +45,15 @@ class Web:
         self.section = f"web: {{listen: 127.0.0.1:{self.port}}}\n"
         self.harness = harness
 
-    async def get(self, path: str) -> httpx.Response:
-        """Ask once; wait for a server that does not listen yet."""
+    async def get(self, path: str, host: str | None = None) -> httpx.Response:
+        """Ask once, by another name if ``host`` is one; wait for a server that does not listen yet."""
         async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             with anyio.fail_after(TIMEOUT):
                 while True:
                     try:
-                        return await client.get(f"http://127.0.0.1:{self.port}{path}")
-                    except httpx.ConnectError:
+                        headers = {} if host is None else {"host": host}
+                        return await client.get(f"http://127.0.0.1:{self.port}{path}", headers=headers)
+                    except httpx.TransportError:  # it does not listen yet, or not any more: a reload moves it
                         await anyio.sleep(0.02)
 
     async def until(self, path: str, status: int) -> dict[str, object]:
@@ -182,9 +183,7 @@ async def test_a_page_of_another_name_is_refused(harness: EngineHarness, web: We
         harness.at(dc, PHONES[0], rest=FAST + web.section)
         async with Engine.from_config(harness.config):
             assert (await web.get("/healthz")).status_code == 200
-            async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
-                url = f"http://127.0.0.1:{web.port}/metrics"
-                assert (await client.get(url, headers={"host": "evil.example"})).status_code == 421
+            assert (await web.get("/metrics", host="evil.example")).status_code == 421
 
 
 async def test_a_dead_mans_switch_hears_of_an_engine_that_lives(harness: EngineHarness) -> None:

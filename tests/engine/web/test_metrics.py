@@ -63,7 +63,10 @@ async def test_requests_batches_and_beats_are_counted() -> None:
     metrics.request_done("messages", "lost", None)
     metrics.batch_stored(12, 0.003)
     metrics.loop_beat(0.02)
+    metrics.alert_message(True)
     written = await text(metrics)
+    assert value(written, "holdfast_alert_messages_total", outcome="sent") == 1
+    assert value(written, "holdfast_alert_messages_total", outcome="failed") == 0  # there from the start, for a rate
     assert value(written, "holdfast_requests_total", method="messages", outcome="lost") == 1
     assert value(written, "holdfast_request_duration_seconds_count", method="messages") == 1
     assert value(written, "holdfast_journal_batch_rows_sum") == 12
@@ -85,6 +88,14 @@ async def test_accounts_are_counted_by_state_and_cause() -> None:
     assert value(written, "holdfast_requests_held", request="SendMessage") == 2
     assert value(written, "holdfast_requests_held", request="X") is None
     assert value(written, "holdfast_storage_trouble", file="sessions") == 1
+
+
+async def test_open_incidents_are_counted_by_kind_and_severity() -> None:
+    """Those that are over have no series any more."""
+    written = await text(at=picture(incidents={("outage", "critical"): 3, ("flapping", "warning"): 1}))
+    assert value(written, "holdfast_incidents", kind="outage", severity="critical") == 3
+    assert value(written, "holdfast_incidents", kind="flapping", severity="warning") == 1
+    assert "holdfast_incidents{" not in await text(at=picture(incidents={}))
 
 
 async def test_accounts_that_are_well_or_paused_have_no_series_of_their_own() -> None:
