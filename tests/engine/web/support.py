@@ -28,7 +28,6 @@ def picture(statuses: Mapping[str, AccountStatus | Snapshot] | None = None, **mo
             "outage": False,
             "incidents": {("needs_person", "critical"): 2, ("outage", "warning"): 1},
             "jobs": {},
-            "incidents": {},
             "queue_age": None,
             "rows_waiting": 3,
             "journal_lag": 0.5,
