@@ -157,6 +157,10 @@ class ProbeAnswered(OfLink):
     proof: bool = False
 
 
+ASKED_AGAIN = "asked again in"
+"""Stands in what a ``CaughtUp`` names as missing, if it will be asked for again; the rest is not."""
+
+
 @frozen(kw_only=True)
 class CaughtUp(OfLink):
     """A link has fetched what its account missed: ``recovered`` updates.

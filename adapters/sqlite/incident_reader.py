@@ -47,14 +47,31 @@ class IncidentReader:
             finally:
                 db.close()
 
-    def incidents(self, *, open_only: bool = False, last: int | None = None) -> list[Incident]:
-        """Return the incidents, oldest first; ``last`` limits them to the newest so many."""
+    def incidents(
+        self,
+        *,
+        open_only: bool = False,
+        last: int | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> list[Incident]:
+        """Return the incidents, oldest first; ``last`` limits them to the newest so many.
+
+        With ``since`` and ``until`` (Unix seconds), those that went on at some time from the one to before the other.
+        """
         if not self._has_incidents:
             return []
-        where = "INDEXED BY incidents_open WHERE closed IS NULL" if open_only else ""
+        where, values = ["closed IS NULL"] if open_only else ["true"], list[float]()
+        if since is not None:
+            where.append("(closed IS NULL OR closed >= ?)")
+            values.append(since)
+        if until is not None:
+            where.append("since < ?")
+            values.append(until)
+        which = f"{'INDEXED BY incidents_open' if open_only else ''} WHERE {' AND '.join(where)}"
         limit = MAX_NUMBER if last is None else max(0, min(last, MAX_NUMBER))
-        rows = read_rows(self._db, f"{incident_schema.SELECT} {where} ORDER BY id DESC LIMIT ?", (limit,))
-        return self._decoded(list(reversed(rows)))
+        query = f"{incident_schema.SELECT} {which} ORDER BY id DESC LIMIT ?"
+        return self._decoded(list(reversed(read_rows(self._db, query, (*values, limit)))))
 
     def incident(self, number: int) -> Incident | None:
         """Return an incident by its number; None if there is none. Raises ``Undecodable``."""
@@ -62,6 +79,21 @@ class IncidentReader:
             return None
         rows = read_rows(self._db, f"{incident_schema.SELECT} WHERE id = ?", (number,))
         return incident_from(rows[0], self._accounts([number]).get(number, ())) if rows else None
+
+    def left(self, number: int) -> dict[str, float | None]:
+        """Return when each account left an incident (Unix seconds); None for one that was in it to its end, or is.
+
+        An account that was in several of its slots left with the last of them.
+        """
+        if not self._has_incidents or not 0 < number <= MAX_NUMBER:
+            return {}
+        found: dict[str, float | None] = {}
+        for name, until in read_rows(self._db, incident_schema.LEFT, (number,)):
+            at = until if isinstance(until, int | float) and abs(until) < MAX_TIME else None
+            if is_legible(name):
+                before = found.get(name, at)
+                found[name] = None if at is None or before is None else max(at, before)
+        return found
 
     def inside(self) -> list[tuple[int, str, str]]:
         """Return what is in the open incidents now: the incident, the slot, the name."""

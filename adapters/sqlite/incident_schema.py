@@ -67,6 +67,9 @@ ACCOUNTS: Final = (
     "SELECT incident, name FROM incident_members WHERE slot IN ('connection', 'person', 'file', 'limit') AND incident"
 )
 """The accounts that were ever in the incidents that follow, each with the incident."""
+LEFT: Final = """SELECT name, until FROM incident_members
+    WHERE incident = ? AND slot IN ('connection', 'person', 'file', 'limit')"""
+"""When each account left an incident."""
 INSIDE: Final = """SELECT incident, slot, name FROM incident_members
     WHERE until IS NULL AND incident IN (SELECT id FROM incidents INDEXED BY incidents_open WHERE closed IS NULL)"""
 """What is in the open incidents now."""

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -67,6 +67,17 @@ class JobReader:
     def counts(self) -> dict[str, dict[str, int]]:
         """Return how many jobs there are, by kind and state."""
         return counts_of(self._db) if self._has_jobs else {}
+
+    def count_failed(self, accounts: Collection[str], since: float, until: float) -> int:
+        """Return how many jobs of these accounts have failed from ``since`` to before ``until`` (Unix seconds).
+
+        Those that were retried meanwhile have not.
+        """
+        if not self._has_jobs or not accounts:
+            return 0
+        query = """SELECT count(*) FROM jobs INDEXED BY jobs_by_state WHERE state = 'failed' AND ended >= ?
+            AND ended < ? AND worker IN (SELECT value FROM json_each(?))"""
+        return int(read_rows(self._db, query, (since, until, json.dumps(list(accounts))))[0][0])
 
     def jobs(self, wanted: Mapping[str, Sequence[str] | None], *, last: int | None = None) -> Iterator[Job]:
         """Yield the jobs whose columns have one of the values that ``wanted`` has for them (None: any), oldest first.

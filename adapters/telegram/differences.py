@@ -32,7 +32,7 @@ from adapters.telegram.classify import Unanswered, classify, describe, kind_of
 from adapters.telegram.difference_watch import DifferenceWatch
 from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
-from states.events import CaughtUp, FloodWait
+from states.events import ASKED_AGAIN, CaughtUp, FloodWait
 from states.schedules import Backoff
 
 DIFFERENCES: Final = (GetDifferenceRequest, GetChannelDifferenceRequest)
@@ -176,7 +176,7 @@ class Differences:
         if isinstance(event, FloodWait):
             delay = max(delay, event.seconds + SLACK_SECONDS)
         where = f"channel {entry}" if entry else "private chats and groups"
-        gap.why = f"{where} ({event.detail}; asked again in {delay:.0f} s)"
+        gap.why = f"{where} ({event.detail}; {ASKED_AGAIN} {delay:.0f} s)"
         gap.lost = isinstance(exc, UnreadableAnswer) and await self._skip(sender, entry, request)
         if gap.lost:
             gap.date, gap.why = None, f"{where}, after {request.pts} in their count ({exc}; read the chats for it)"

@@ -17,6 +17,7 @@ from adapters.sqlite import JournalReader, JournalWriter
 from engine import paths
 from engine.alerts.missed import missed_of
 from engine.app.alerts import Alerts
+from engine.app.missed import Missed
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
@@ -48,6 +49,7 @@ class IncidentParts:
     watch: IncidentWatch | None = field(default=None, init=False)
     alerts: Alerts | None = field(default=None, init=False)
     _trouble: Failure | None = field(default=None, init=False)
+    _missed: Missed = field(factory=Missed, init=False)
     _ways: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     _directories: dict[str, Path] = field(factory=dict, init=False)
     _disks: dict[Path, str] = field(factory=dict, init=False)
@@ -88,6 +90,8 @@ class IncidentParts:
         )
         if unreadable := await alerts.restore(watch.book.open.values()):
             log.warning("alerts_unreadable", rows=unreadable)
+        self._missed.path, alerts.missed = journal.path, self._missed.of
+        watch.preparations.append(self._missed.look_up)
         watch.companions.append(alerts.rows_of)
         self.watch, self.alerts = watch, alerts
         self._forget_channels()

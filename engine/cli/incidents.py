@@ -1,4 +1,4 @@
-"""``incidents`` and ``incidents ack``."""
+"""``incidents`` and ``incidents ack``; ``incidents show`` is in ``incidents_show``."""
 
 import time
 from pathlib import Path
@@ -19,8 +19,10 @@ from engine.cli.common import (
     say,
 )
 from engine.cli.declared import CommandGroup, Parameter
+from engine.cli.times import Period, Since, Until, parse_period
 from engine.config import load_outline
 from engine.console.incident_lines import acknowledged, as_data, paragraph
+from engine.console.incident_page import DAY, summary
 from engine.console.safe_text import json_text
 from states.incident import Incident
 
@@ -28,6 +30,7 @@ DEFAULT_LAST = 50
 """Incidents that are listed if nothing else is said."""
 
 app = CommandGroup(name="incidents", help="What went wrong for so long, or so badly, that somebody should know.")
+app.commands["show"] = "engine.cli.incidents_show:show"
 
 
 @app.default
@@ -36,38 +39,45 @@ def show(
     *,
     open_only: Annotated[bool, Parameter(name="--open", negative="", help="Only those that are not over.")] = False,
     last: Annotated[int | None, Parameter(name=["--last", "-n"], help="Only the newest so many.")] = None,
+    since: Since = None,
+    until: Until = None,
     as_json: AsJson = False,
 ) -> None:
     """List incidents, oldest first: what is the matter, since when, for whom, and what to do.
 
-    Without --open, the newest 50; with it, all that are not over. --json prints one object per line. Exit code 0 if no
-    incident is open, 1 if one is.
+    Without --open, the newest 50; with it, all that are not over; with --since or --until, all that went on then. The
+    last line says whether it is getting worse. --json prints one object per line. Exit code 0 if no incident is open, 1
+    if one is.
     """
+    period = parse_period(since, until)
     with reporting_errors():
         outline = load_outline(config)
         have_engine_look(outline.directory)
         unreadable: list[str] = []
-        limit = last if last is not None or open_only else DEFAULT_LAST
+        limit = last if last is not None or open_only or period != Period() else DEFAULT_LAST
+        now = time.time()
         with IncidentReader.open(outline.directory / paths.DATABASE) as reader:
             reader.on_unreadable = lambda number, why: unreadable.append(why)
-            found = reader.incidents(open_only=open_only, last=limit)
+            found = reader.incidents(open_only=open_only, last=limit, since=period.since, until=period.until)
+            recent = [] if as_json else reader.incidents(since=now - 2 * DAY)
             is_any_open = any(each.is_open for each in found) or bool(reader.incidents(open_only=True, last=1))
         if as_json:
             for each in found:
                 print(json_text(as_data(each)))
         else:
-            _print(found, open_only=open_only)
+            _print(found, recent, now, open_only=open_only)
         if unreadable:
             fail(EXIT_FAILED, *unreadable)
         raise SystemExit(EXIT_FAILED if is_any_open else 0)
 
 
-def _print(found: list[Incident], *, open_only: bool) -> None:
-    now = time.time()
+def _print(found: list[Incident], recent: list[Incident], now: float, *, open_only: bool) -> None:
     for each in found:
         print("\n".join(paragraph(each, now)))
     if not found:
         print("no incident is open" if open_only else "there were no incidents")
+    if recent:
+        print(summary(recent, now))
 
 
 ConfigAndIncidents = Annotated[

@@ -11,16 +11,17 @@ from rich.text import Text
 
 from adapters.sqlite import JournalReader
 from adapters.sqlite.journal_rows import UnreadableRow
-from adapters.system import Holder, holder_of
+from adapters.system import holder_of
 from engine import paths
 from engine.cli.common import AsJson, ConfigPath, reporting_errors
 from engine.cli.log_common import tell_unreadable
+from engine.cli.measured import measured
 from engine.cli.times import Since, Until, parse_period
 from engine.config import load
 from engine.console.format import date_and_time, iso, seconds
 from engine.console.safe_text import json_text, plain
 from engine.console.status import STATE_STYLES
-from engine.journal.stats import COUNTED_STATES, AccountHistory, Figures, Stats, measure
+from engine.journal.stats import COUNTED_STATES, Figures, Stats
 from states import State
 
 BAR_CELLS = 16
@@ -55,27 +56,12 @@ def stats(
         holder = holder_of(directory / paths.LOCK)
         with JournalReader.open(directory / paths.DATABASE) as reader, reader.read_transaction():
             reader.on_unreadable = unreadable.append
-            found = _measure_journal(reader, holder, period.since, end)
+            found = measured(reader, holder, period.since, end)
         tell_unreadable(unreadable)
         if as_json:
             print(json_text(as_data(found), indent=2))
         else:
             Console(highlight=False).print(page(found))
-
-
-def _measure_journal(reader: JournalReader, holder: Holder | None, since: float | None, until: float) -> Stats:
-    first = reader.first_since(since) if since is not None else max(1, reader.first_seq())
-    before = reader.last_moves(first) if since is not None else {}
-    named = holder is not None and holder.engine != ""  # an engine of an older version is not: then the clock decides
-    present = reader.present(holder.engine) if holder is not None else set()
-    histories = {}
-    for account, sign in reader.last_seen().items():
-        last = before.get(account)
-        lives = reader.lives(account, from_life=last.life if last else 0)
-        # A life in the running engine has not ended; any other ended with its last sign of life.
-        runs = account in present if named else holder is not None and lives and lives[-1].at >= holder.since
-        histories[account] = AccountHistory(lives=lives, last=last, ends=until if runs else sign)
-    return measure(histories, reader.moves(first), since=since, until=until)
 
 
 def as_data(found: Stats) -> dict[str, Any]:

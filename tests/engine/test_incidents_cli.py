@@ -50,13 +50,14 @@ def test_they_are_listed(run: Run, law: Told) -> None:
     """Each says what is the matter, since when, for whom, and what to do; foreign text is harmless."""
     code, out, err = run("incidents")
     assert (code, err) == (1, "")
-    first, second, todo, third, _ = out.splitlines()
+    first, second, todo, third, _, days = out.splitlines()
     assert first.startswith("✅ 1 ")
     assert "outage: Shop had no connection (connection reset); was over after 2 min 10 s" in first
     assert second.startswith("❌ 2 ")
     assert "News cannot go on before somebody acts" in second
     assert todo == "   what to do: log in again"
     assert third.startswith("⚠️ 3 ")
+    assert days.startswith("in the last 24 h: 3 began, ")
     assert "\x1b" not in out
     assert "\u202e" not in out
 
