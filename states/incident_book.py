@@ -141,6 +141,13 @@ class AccountGone:
     account: str
 
 
+@frozen
+class AccountsRenamed:
+    """Accounts are called otherwise from now on: the new name of each, by the old one."""
+
+    names: Mapping[str, str]
+
+
 @frozen(kw_only=True)
 class PartSeen:
     """Where something is that is no account: a file of the engine, the jobs of a kind, a channel."""
@@ -170,7 +177,7 @@ class Elapsed:
     """Time has passed."""
 
 
-IncidentEvent: TypeAlias = AccountSeen | AccountGone | PartSeen | ClockMoved | Acknowledged | Elapsed
+IncidentEvent: TypeAlias = AccountSeen | AccountGone | AccountsRenamed | PartSeen | ClockMoved | Acknowledged | Elapsed
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -151,6 +151,29 @@ class BookDraft:
         self.scopes.pop(account, None)
         for slot in ACCOUNT_SLOTS:
             self.see((slot, account), Sign.LEFT)
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Call accounts otherwise; one that had a new name and is not renamed itself leaves everything."""
+        moved = {former: name for former, name in names.items() if former != name}
+        if len(set(moved.values())) != len(moved):
+            return  # two cannot have one name
+        for name in sorted({*moved.values()} - moved.keys()):
+            self.forget_account(name)
+
+        def renamed(member: Member) -> Member:
+            slot, name = member
+            return (slot, moved.get(name, name)) if slot in ACCOUNT_SLOTS else member
+
+        self.tracks = {renamed(member): track for member, track in self.tracks.items()}
+        self.touched = {renamed(member): None for member in self.touched}
+        self.scopes = {moved.get(name, name): scopes for name, scopes in self.scopes.items()}
+        for number, incident in self.open.items():
+            if not moved.keys().isdisjoint(incident.accounts):
+                accounts = tuple(sorted({moved.get(name, name) for name in incident.accounts}))
+                self.open[number] = evolve(incident, accounts=accounts)
+                members = [each for each, track in self.tracks.items() if track.incident == number]
+                mine = tuple(each for each in members if each[1] in moved.values() and each[0] in ACCOUNT_SLOTS)
+                self.changes.append(Joined(incident=self.open[number], members=mine))
 
     def see(self, member: Member, found: IncidentReason | Sign, *, first: bool = False) -> None:
         """Take note of a member; at the ``first`` sight of it, its trouble may have begun before."""

@@ -16,6 +16,7 @@ most one open incident for it.
     well for ``calm``                                     leaves its incident, which is over when the last has left
     neither well nor in trouble                           nothing is counted until it is one of the two
     paused, removed; another slot tells of it             leaves at once
+    called otherwise                                      goes on under the new name
     the reason is certainly shared (api_id, disk)         one incident of the fleet for all that have it
     many on one way to Telegram are in trouble            one incident of the fleet; those that opened alone just before
                                                           go on in it
@@ -40,6 +41,7 @@ from states.incident_book import (
     FALLS,
     AccountGone,
     AccountSeen,
+    AccountsRenamed,
     Acked,
     Acknowledged,
     Book,
@@ -67,6 +69,7 @@ __all__ = [
     "FALLS",
     "AccountGone",
     "AccountSeen",
+    "AccountsRenamed",
     "Acked",
     "Acknowledged",
     "Book",
@@ -117,6 +120,8 @@ def decide(
             draft.see_account(event)
         case AccountGone(account):
             draft.forget_account(account)
+        case AccountsRenamed(names):
+            draft.rename(names)
         case PartSeen(slot=slot, name=name, found=found):
             draft.see((slot, name), found)
         case ClockMoved(shift, slept):

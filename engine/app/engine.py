@@ -305,7 +305,6 @@ class Engine:
         parts.push_async_callback(restoration.remember)
         watch.begin(list(self._accounts), [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
-        self.fleet.removed.append(watch.forget)
         return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
 
     def _end_following(self) -> None:

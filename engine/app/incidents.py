@@ -99,11 +99,20 @@ class IncidentParts:
             watch.storage_trouble(self._trouble)
         return watch
 
-    async def use(self, config: Config) -> None:
-        """Go by another config from now on."""
+    async def use(self, config: Config, renamed: Mapping[str, str] | None = None) -> None:
+        """Go by another config from now on; ``renamed`` has the new name of each account that has another, by the old.
+
+        Accounts that reconnect, for whatever reason, go on in their incidents; those that were removed leave them.
+        """
         before, self.config = self.config, config
         await self._look_at_ways()
         watch, alerts = self._begun
+        names, moved = {account.name for account in config.accounts}, renamed or {}
+        for account in before.accounts:
+            if account.name not in names and account.name not in moved:
+                watch.forget(account.name)
+        if moved:
+            watch.rename(moved)
         watch.use_policy(config.incidents)
         if before.alerts != config.alerts:
             alerts.use(config, watch.book.open.values())

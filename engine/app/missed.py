@@ -22,6 +22,8 @@ LATE_REPORTS: Final = 86_400.0
 """Seconds after the end of an incident in which is looked for what its last links still fetched."""
 TIMEOUT: Final = 2.0
 """Seconds that the engine looks for what was missed; its messages do not wait longer for that."""
+UNREAD: Final = "it is not known: the journal could not be read"
+"""What is said of an incident if it was not found in time."""
 
 
 def read_found(path: Path, incident: Incident) -> dict[str, Found]:
@@ -53,22 +55,22 @@ class Missed:
     _known: dict[int, str] = field(factory=dict, init=False)
 
     def of(self, incident: Incident) -> str:
-        """Return what was missed in an incident, in a sentence; empty if it is not known."""
+        """Return what was missed in an incident, in a sentence; empty if nothing is known of it."""
         return self._known.get(incident.id, "")
 
     async def look_up(self, changes: Sequence[Change]) -> None:
-        """Look for what was missed in those that are over; a file that cannot be read in time says nothing."""
-        ended = [each.incident for each in changes if isinstance(each, Closed) and each.into is None]
-        self._known = {}
+        """Look for what was missed in those that are over; of a file that cannot be read in time, that is said."""
+        over = [each.incident for each in changes if isinstance(each, Closed) and each.into is None]
+        ended = [incident for incident in over if incident.accounts]
+        self._known = {incident.id: UNREAD for incident in ended}
         with anyio.move_on_after(TIMEOUT):
             for incident in ended:
-                if incident.accounts and self.path is not None:
-                    read = partial(_read_quietly, self.path, incident)
-                    self._known[incident.id] = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+                read = partial(_read_or_say, self.path, incident)
+                self._known[incident.id] = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
 
 
-def _read_quietly(path: Path, incident: Incident) -> str:
+def _read_or_say(path: Path | None, incident: Incident) -> str:
     try:
-        return read_missed(path, incident)
+        return UNREAD if path is None else read_missed(path, incident)
     except StorageError:
-        return ""
+        return UNREAD

@@ -304,9 +304,10 @@ class Reloader:
         self.handlers.config = config
         self.parts.connectors.update(connectors)
         known = await self._restore(plan) if plan.coming else {}
+        renamed = {each.former: each.name for each in found.renamed if each.former is not None}
         try:
             self.parts.use(config)
-            await self.engine.incidents.use(config)
+            await self.engine.incidents.use(config, renamed)
             self.engine.jobs.use(config, plan.registry)
             all_anew = bool(found.code) or found.concerns("work.modules")
             self.handlers.attach(self.parts.connectors if all_anew else connectors)

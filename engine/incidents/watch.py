@@ -11,7 +11,7 @@ the same incidents.
 """
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -30,6 +30,7 @@ from states.incidents import (
     ACCOUNT_SLOTS,
     AccountGone,
     AccountSeen,
+    AccountsRenamed,
     Acknowledged,
     Book,
     Change,
@@ -132,6 +133,12 @@ class IncidentWatch:
         """Let an account that was removed leave all incidents."""
         self._seen.pop(account, None)
         self._tell(AccountGone(account))
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Go on with accounts under other names: the new one of each, by the old one."""
+        for former in names:
+            self._seen.pop(former, None)
+        self._tell(AccountsRenamed(names))
 
     def job_ended(self, job: Job, account: str) -> None:
         """Take into account how a job ended that ran with this account."""

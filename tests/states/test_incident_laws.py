@@ -12,6 +12,7 @@ from states.incidents import (
     ACCOUNT_SLOTS,
     AccountGone,
     AccountSeen,
+    AccountsRenamed,
     Acknowledged,
     Book,
     ClockMoved,
@@ -109,7 +110,8 @@ moves = st.builds(
     st.sampled_from([0.0, -3600.0, 3600.0, -1e6, float("nan")]),
     st.sampled_from([0.0, 30_000.0, -5.0]),
 )
-anything = st.lists(st.tuples(st.floats(-5000, 5000) | st.just(float("inf")), events | moves), max_size=40)
+renames = st.builds(AccountsRenamed, st.dictionaries(accounts, accounts, max_size=3))
+anything = st.lists(st.tuples(st.floats(-5000, 5000) | st.just(float("inf")), events | moves | renames), max_size=40)
 
 
 def told(story: Story, book: Book | None = None, now: float = BEGIN) -> Told:

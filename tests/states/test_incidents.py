@@ -8,6 +8,7 @@ from states.incident_book import CALM, FALLS
 from states.incidents import (
     AccountGone,
     AccountSeen,
+    AccountsRenamed,
     Acked,
     Acknowledged,
     ClockMoved,
@@ -16,6 +17,7 @@ from states.incidents import (
     IncidentKind,
     IncidentPolicy,
     IncidentReason,
+    Joined,
     Left,
     PartSeen,
     Severity,
@@ -432,3 +434,30 @@ def test_calm_is_no_shorter_than_after() -> None:
     assert IncidentPolicy(after=1).calm == CALM
     with pytest.raises(ValueError, match="after must not be negative"):
         IncidentPolicy(after=-1)
+
+
+def test_an_account_that_is_called_otherwise_goes_on() -> None:
+    """Swapped and new names take everything along, at once; nothing closes, and the end has the whole length."""
+    law = Told()
+    law.tell(*map(well, ("A", "B", "C", "D")))
+    law.tell(needs("A"), down("B"))
+    law.wait(130)
+    before = {each.id: each for each in law.open}
+    said = law.tell(AccountsRenamed({"A": "B", "B": "E"}))
+    assert [type(each) for each in said] == [Joined, Joined]
+    assert {each.id: each.accounts for each in law.open} == {1: ("B",), 2: ("E",)}
+    assert {each.id: each.since for each in law.open} == {number: each.since for number, each in before.items()}
+    law.tell(well("B"), well("E"))
+    law.wait(CALM)
+    assert [(each.id, each.accounts) for each in law.closed] == [(1, ("B",)), (2, ("E",))]
+
+
+def test_a_name_that_somebody_had_is_free() -> None:
+    """Whoever had the new name and is not renamed is gone; names that would be two accounts' change nothing."""
+    law = Told()
+    law.tell(well("A"), needs("B"), needs("C"))
+    law.tell(AccountsRenamed({"C": "B"}))
+    assert [(each.id, each.accounts) for each in law.closed] == [(1, ("B",))]
+    assert {each.id: each.accounts for each in law.open} == {2: ("B",)}
+    assert law.tell(AccountsRenamed({"A": "Z", "B": "Z"}), AccountsRenamed({"B": "B"}), AccountsRenamed({})) == []
+    assert {each.id: each.accounts for each in law.open} == {2: ("B",)}

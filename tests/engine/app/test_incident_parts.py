@@ -7,6 +7,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from attrs import evolve
 
 from adapters.sqlite import JournalWriter
 from engine.app.incidents import DIRECT, NETWORK, IncidentParts
@@ -131,6 +132,22 @@ async def test_files_that_are_elsewhere_share_another_disk(tmp_path: Path, monke
         mine, theirs = sorted(scene.open, key=lambda each: each.cause)
         assert (mine.cause, mine.accounts) == ("the disk at /", ())
         assert (theirs.cause, theirs.accounts) == (f"the disk at {os.path.realpath(other)}", ("A1", "A2"))
+
+
+async def test_accounts_that_stay_go_on(tmp_path: Path) -> None:
+    """One that reconnects and one that is called otherwise are in their incidents still; one that is removed is not."""
+    config = config_of(tmp_path)
+    async with engine_of(config) as scene:
+        for number in (1, 2, 3):
+            at = Snapshot(state=State.AUTH_FAILED, since=scene.clock.now(), life=1)
+            scene.watch.see(f"A{number}", at)
+            scene.watch.see(f"A{number}", evolve(at, state=State.SHUTTING_DOWN, resumes=State.AUTH_FAILED))
+        first, second, fourth = (config.accounts[number] for number in (0, 1, 3))
+        accounts = (evolve(first, proxy=(None,)), evolve(second, name="New"), fourth)
+        await scene.parts.use(evolve(config, accounts=accounts), {"A2": "New"})
+        for name in ("A1", "New"):
+            scene.watch.see(name, Snapshot(state=State.AUTH_FAILED, since=scene.clock.now(), life=2))
+        assert {each.id: each.accounts for each in scene.open} == {1: ("A1",), 2: ("New",)}
 
 
 async def test_an_account_that_is_nobodys_has_ways_and_no_disk(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ async def test_a_blip_is_none(harness: EngineHarness) -> None:
             await dc.inject(Fault(FaultKind.RESET, PHONES[0]))
             await harness.until(lambda it: any(entry.event == "NetworkLost" for entry in it.entries()))
             await harness.until(all_are("healthy", 1))
-            await harness.until(lambda _: not engine.incidents.watch.book.tracks)  # type: ignore[union-attr]
+            assert not engine.incidents.open
     assert incidents(harness) == []
 
 
@@ -214,6 +214,25 @@ async def test_kills_neither_end_an_incident_nor_make_another(harness: EngineHar
     assert last.acked == second.acked
     assert harness.text.count("Incident 1 is over after") == 1
     assert not COMPLAINTS.search(harness.text)
+
+
+async def test_an_account_that_is_renamed_stays_in_its_incident(harness: EngineHarness) -> None:
+    """A reload closes it and begins it anew under another name: its incident neither ends nor opens again."""
+    async with Sandbox() as dc:
+        harness.at(dc, *PHONES[:2], rest=after("1h"))
+        async with harness.running() as process:
+            await harness.until(all_are("healthy", 2))
+            await dc.inject(Fault(FaultKind.REVOKE, PHONES[0], text="SESSION_REVOKED"))
+            await harness.until(are_open(1))
+            (first,) = incidents(harness)
+            text = harness.config.read_text("utf-8").replace("name: Account 1", "name: News")
+            harness.config.write_text(text, "utf-8")
+            code, said = await harness.command("reload")
+            assert code == 0, said
+            await harness.until(lambda it: any(entry.account == "News" and entry.life == 2 for entry in it.entries()))
+            assert await harness.finish(process, signal.SIGTERM) == 0
+    (last,) = incidents(harness)
+    assert (last.id, last.accounts, last.since, last.closed) == (first.id, ("News",), first.since, None)
 
 
 @pytest.mark.parametrize("way", ["reload", "signal"])

@@ -1,0 +1,124 @@
+"""What was missed in an incident: read from the engine's own file when the incident is over, and told with its end."""
+
+import json
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sqlite import JournalWriter
+from engine import Engine
+from engine.app import missed
+from engine.app.missed import UNREAD, Missed, read_missed
+from states import incident_book
+from states.events import CaughtUp, Connected, NetworkLost, Started, TurnGranted
+from states.incident import Incident, IncidentKind, Severity
+from states.incidents import Acked, Closed, IncidentPolicy, Opened
+from tests.engine.commands import write_life
+from tests.engine.harness import FAST, EngineHarness, all_are
+from tests.states.harness import NOW, AccountDriver
+from tests.timeouts import TIMEOUT
+
+OVER = Incident(
+    id=1, kind=IncidentKind.OUTAGE, cause="NetworkLost", accounts=("News", "Shop"), severity=Severity.WARNING,
+    since=NOW, opened=NOW + 120, closed=NOW + 130,
+)  # fmt: skip
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """Write a journal: News has fetched three updates, Shop has said nothing, and two of its jobs have failed."""
+    journal = await JournalWriter.open(tmp_path / "engine.db", on_trouble=lambda *_: None)
+    beginning = [Started(), TurnGranted(generation=0), Connected()]
+    await write_life(journal, "News", AccountDriver(), [*beginning, CaughtUp(recovered=3)])
+    await write_life(journal, "Shop", AccountDriver(), [*beginning, NetworkLost()])
+    assert await journal.aclose(5) == 0
+    with closing(sqlite3.connect(tmp_path / "engine.db")) as db:
+        for worker, state, ended in (
+            ("Shop", "failed", 60), ("Shop", "failed", 70), ("Shop", "failed", 999), ("Shop", "done", 60),
+            ("Other", "failed", 60), (None, "failed", None),
+        ):  # fmt: skip
+            db.execute(
+                "INSERT INTO jobs (kind, data, state, added, ended, worker) VALUES ('send', '{}', ?, 0, ?, ?)",
+                (state, None if ended is None else NOW + ended, worker),
+            )
+        db.commit()
+    return tmp_path / "engine.db"
+
+
+async def test_it_is_read_from_the_file(path: Path) -> None:
+    """Updates that came late, accounts that have said nothing, and jobs that failed meanwhile."""
+    assert read_missed(path, OVER) == (
+        "of Shop it is not known: no connection has fetched updates since; 3 updates came late and were fetched"
+        " afterwards; 2 jobs of these accounts failed meanwhile (see 'jobs list --state failed')"
+    )
+    assert read_missed(path, evolve(OVER, kind=IncidentKind.CHANNEL, accounts=())) == ""
+
+
+async def test_only_what_is_over_is_looked_up(path: Path) -> None:
+    """Not what opens, nor what goes on in another incident; and the last look's are forgotten."""
+    known = Missed(path)
+    opened, acked = Opened(incident=evolve(OVER, id=2), members=()), Acked(incident=evolve(OVER, id=3))
+    await known.look_up([opened, acked, Closed(incident=evolve(OVER, id=4), into=1), Closed(incident=OVER)])
+    assert known.of(OVER).startswith("of Shop it is not known")
+    assert [known.of(evolve(OVER, id=number)) for number in (2, 3, 4)] == ["", "", ""]
+    await known.look_up([opened])
+    assert known.of(OVER) == ""
+
+
+async def test_a_file_that_cannot_be_read_delays_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is missing, is no database, or takes too long: that is said in place of what was missed."""
+    known = Missed(path.with_name("none.db"))
+    await known.look_up([Closed(incident=OVER)])
+    assert known.of(OVER) == UNREAD
+    known.path = path.with_name("spoilt.db")
+    known.path.write_bytes(b"no database" * 100)
+    await known.look_up([Closed(incident=OVER)])
+    assert known.of(OVER) == UNREAD
+    monkeypatch.setattr(missed, "TIMEOUT", 0.05)
+    monkeypatch.setattr(missed, "read_missed", lambda *_: time.sleep(0.5))
+    known.path = path
+    await known.look_up([Closed(incident=OVER)])
+    assert known.of(OVER) == UNREAD
+
+
+def has_caught_up(harness: EngineHarness) -> bool:
+    """Return whether updates were fetched since the last loss."""
+    seen = [entry.event for entry in harness.entries()]
+    return "CaughtUp" in seen[len(seen) - seen[::-1].index("NetworkLost") :]
+
+
+async def test_the_end_is_told_with_it(harness: EngineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that came during an outage is fetched afterwards, and the command that is told says so."""
+    monkeypatch.setattr(missed, "TIMEOUT", TIMEOUT)
+    phone, told = "+9996620001", harness.directory / "told.jsonl"
+    command = f'sh -c "cat >> {told}; echo >> {told}"'
+    rest = f"{FAST}\nincidents: {{after: 300ms}}\nalerts: [{{exec: {json.dumps(command)}, on: outage, after: 0s}}]\n"
+
+    def messages(_: EngineHarness) -> list[dict[str, object]]:
+        lines = told.read_text("utf-8").splitlines() if told.exists() else []
+        return [each for line in lines if line for each in json.loads(line)["incidents"]]
+
+    async with Sandbox() as dc:
+        harness.at(dc, phone, rest=rest)
+        async with Engine.from_config(harness.config) as engine:
+            await harness.until(all_are("healthy", 1))
+            await dc.inject(Fault(FaultKind.REFUSE))
+            await dc.inject(Fault(FaultKind.RESET, phone))
+            await harness.until(lambda it: len(messages(it)) == 1)
+            await dc.push(phone, "while it was away")
+            await dc.clear()
+            await harness.until(has_caught_up)
+            monkeypatch.setattr(incident_book, "CALM", 0.0)
+            assert engine.incidents.watch is not None
+            engine.incidents.watch.use_policy(IncidentPolicy(after=0.2))
+            await harness.until(lambda it: len(messages(it)) == 2)
+    opened, closed = messages(harness)
+    assert (opened["message"], opened["missed"]) == ("opened", "")
+    assert (closed["message"], closed["missed"]) == (
+        "closed", "nothing: 1 update came late and was fetched afterwards",
+    )  # fmt: skip
