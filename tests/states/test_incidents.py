@@ -449,7 +449,7 @@ def test_an_account_that_is_called_otherwise_goes_on() -> None:
     assert {each.id: each.since for each in law.open} == {number: each.since for number, each in before.items()}
     law.tell(well("B"), well("E"))
     law.wait(CALM)
-    assert [(each.id, each.accounts) for each in law.closed] == [(1, ("B",)), (2, ("E",))]
+    assert {each.id: each.accounts for each in law.closed} == {1: ("B",), 2: ("E",)}
 
 
 def test_a_name_that_somebody_had_is_free() -> None:
