@@ -13,6 +13,7 @@ from attrs import define, field
 from adapters.sqlite import JournalReader, StorageError
 from adapters.sqlite.job_reader import JobReader
 from engine.incidents.missed import Found, event_of, found_in, sentence
+from states import alerts
 from states.incident import Incident
 from states.incidents import Change, Closed
 
@@ -54,7 +55,7 @@ class Missed:
     path: Path | None = None
     _known: dict[int, str] = field(factory=dict, init=False)
 
-    def of(self, incident: Incident) -> str:
+    def of(self, incident: alerts.Incident) -> str:
         """Return what was missed in an incident, in a sentence; empty if nothing is known of it."""
         return self._known.get(incident.id, "")
 

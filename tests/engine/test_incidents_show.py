@@ -99,7 +99,7 @@ def test_one_at_length(run: Run, began: float) -> None:
     assert (code, err) == (0, "")
     said = out.splitlines()
     assert said[0].startswith(
-        "✅ incident 1 (outage, critical): 2 accounts have no connection, and what they share is "
+        "✅ incident 1 (outage, critical): 2 accounts had no connection, and what they share is "
     )
     facts = dict(line.strip().split(": ", 1) for line in said[1:6])
     assert "10 min in all (an incident from " in facts["when"]
