@@ -13,24 +13,20 @@ import anyio.to_thread
 import structlog
 from attrs import define, field
 
-from adapters.sqlite import JournalReader, JournalWriter
+from adapters.sqlite import JournalWriter
 from engine import paths
-from engine.alerts.missed import missed_of
 from engine.app.alerts import Alerts
-from engine.app.missed import Missed
+from engine.app.missed import missed_in
 from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import Watcher
 from engine.incidents.watch import IncidentWatch
-from states.alerts import About
 from states.events import ClockJumped, Failure
 from states.incident import Incident
 from states.incidents import Slot
 
 DIRECT: Final = "the direct way to Telegram"
-MOST_READ: Final = 5_000
-"""Records that are read to say what was missed in an incident; the newest."""
 NETWORK: Final = "the network"
 """What all accounts share."""
 
@@ -49,7 +45,6 @@ class IncidentParts:
     watch: IncidentWatch | None = field(default=None, init=False)
     alerts: Alerts | None = field(default=None, init=False)
     _trouble: Failure | None = field(default=None, init=False)
-    _missed: Missed = field(factory=Missed, init=False)
     _ways: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     _directories: dict[str, Path] = field(factory=dict, init=False)
     _disks: dict[Path, str] = field(factory=dict, init=False)
@@ -86,12 +81,10 @@ class IncidentParts:
             journal.outbox,
             self.clock,
             on_channel=lambda name, label, why: watch.channel_seen(name, why and f"{label}: {why}"),
-            missed=partial(_missed, journal.path),
+            missed=partial(missed_in, journal.path),
         )
         if unreadable := await alerts.restore(watch.book.open.values()):
             log.warning("alerts_unreadable", rows=unreadable)
-        self._missed.path, alerts.missed = journal.path, self._missed.of
-        watch.preparations.append(self._missed.look_up)
         watch.companions.append(alerts.rows_of)
         self.watch, self.alerts = watch, alerts
         self._forget_channels()
@@ -165,19 +158,6 @@ class IncidentParts:
     def _disk_of(self, account: str) -> str | None:
         directory = self._directories.get(account)
         return None if directory is None else self._disks.get(directory)
-
-
-async def _missed(path: Path, about: About) -> str:
-    """Return what the accounts of an incident missed, from its beginning to now, as the journal has it."""
-    if not about.accounts:
-        return ""
-    return await anyio.to_thread.run_sync(_read_missed, path, about)
-
-
-def _read_missed(path: Path, about: About) -> str:
-    with JournalReader.open(path) as reader:
-        names, since = about.accounts, about.since
-        return missed_of(reader.entries(accounts=names, event="CaughtUp", since=since, limit=MOST_READ))
 
 
 def way_of(account: AccountConfig) -> tuple[str, ...]:

@@ -1,30 +1,25 @@
 """What was missed in an incident, as the engine's file says it. A composition root."""
 
-from collections.abc import Sequence
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import anyio
 import anyio.to_thread
-from attrs import define, field
+from attrs import evolve
 
 from adapters.sqlite import JournalReader, StorageError
+from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
 from engine.incidents.missed import Found, event_of, found_in, sentence
-from states import alerts
+from states.alerts import About
 from states.incident import Incident
-from states.incidents import Change, Closed
 
 MAX_REPORTS: Final = 50_000
 """Records that are read for one incident."""
 LATE_REPORTS: Final = 86_400.0
 """Seconds after the end of an incident in which is looked for what its last links still fetched."""
-TIMEOUT: Final = 2.0
-"""Seconds that the engine looks for what was missed; its messages do not wait longer for that."""
 UNREAD: Final = "it is not known: the journal could not be read"
-"""What is said of an incident if it was not found in time."""
+"""What is said of an incident if the file did not say it."""
 
 
 def read_found(path: Path, incident: Incident) -> dict[str, Found]:
@@ -48,30 +43,16 @@ def read_missed(path: Path, incident: Incident) -> str:
     return sentence(incident, found, failed)
 
 
-@define(eq=False)
-class Missed:
-    """What was missed in the incidents whose end is told next."""
-
-    path: Path | None = None
-    _known: dict[int, str] = field(factory=dict, init=False)
-
-    def of(self, incident: alerts.Incident) -> str:
-        """Return what was missed in an incident, in a sentence; empty if nothing is known of it."""
-        return self._known.get(incident.id, "")
-
-    async def look_up(self, changes: Sequence[Change]) -> None:
-        """Look for what was missed in those that are over; of a file that cannot be read in time, that is said."""
-        over = [each.incident for each in changes if isinstance(each, Closed) and each.into is None]
-        ended = [incident for incident in over if incident.accounts]
-        self._known = {incident.id: UNREAD for incident in ended}
-        with anyio.move_on_after(TIMEOUT):
-            for incident in ended:
-                read = partial(_read_or_say, self.path, incident)
-                self._known[incident.id] = await anyio.to_thread.run_sync(read, abandon_on_cancel=True)
+async def missed_in(path: Path, about: About) -> str:
+    """Return what was missed in an incident that messages tell of, and which is over; see ``read_missed``."""
+    return await anyio.to_thread.run_sync(_read_or_say, path, about, abandon_on_cancel=True)
 
 
-def _read_or_say(path: Path | None, incident: Incident) -> str:
+def _read_or_say(path: Path, about: About) -> str:
     try:
-        return UNREAD if path is None else read_missed(path, incident)
+        with IncidentReader.open(path) as reader:
+            incident = reader.incident(about.id)
+        # Its end is stored behind, and what is told of it names few of its accounts.
+        return UNREAD if incident is None else read_missed(path, evolve(incident, closed=about.closed))
     except StorageError:
         return UNREAD

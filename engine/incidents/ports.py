@@ -9,8 +9,6 @@ Rows = Sequence[Any]
 """Rows for the database, as the adapter that makes them has them."""
 Companion = Callable[[Sequence[Change]], Rows]
 """Returns the rows that are to be stored in one transaction with changes: what is to be sent because of them."""
-Prepare = Callable[[Sequence[Change]], Awaitable[None]]
-"""Reads what companions must know of changes."""
 CountJobs = Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]]
 """Returns how many jobs there are, by kind and state."""
 

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 
 from engine.console.safe_text import one_line
 from engine.fleet.ports import Clock
-from engine.incidents.ports import Companion, CountJobs, IncidentStorage, Prepare
+from engine.incidents.ports import Companion, CountJobs, IncidentStorage
 from engine.wakeup import Wakeup
 from states import Snapshot, Step
 from states.events import ClockJumped, DatabaseUnavailable, Failure
@@ -81,8 +81,6 @@ class IncidentWatch:
     ways: Callable[[str], tuple[str, ...]] = lambda account: ()
     disk_of: Callable[[str], str | None] = lambda account: None
     count_jobs: CountJobs | None = None
-    preparations: list[Prepare] = field(factory=list)
-    """Each is waited for before the rows of changes are made, and bounds that by itself."""
     companions: list[Companion] = field(factory=list)
     """Each makes the rows that are stored with changes; add them before ``run``."""
     listeners: list[Callable[[Sequence[Change]], None]] = field(factory=list)
@@ -242,8 +240,6 @@ class IncidentWatch:
         if self._unstored:
             changes = tuple(self._unstored)
             self._on_their_way = frozenset(each.incident.id for each in changes)
-            for prepare in self.preparations:
-                await prepare(changes)
             await self.store.keep(changes, [row for make in self.companions for row in make(changes)])
             # Only now: a call that is cancelled has stored nothing. What came meanwhile stays.
             stored = set(map(id, changes))

@@ -98,9 +98,7 @@ def test_one_at_length(run: Run, began: float) -> None:
     code, out, err = run("incidents", "show", "1")
     assert (code, err) == (0, "")
     said = out.splitlines()
-    assert said[0].startswith(
-        "✅ incident 1 (outage, critical): 2 accounts had no connection, and what they share is "
-    )
+    assert said[0].startswith("✅ incident 1 (outage, critical): 2 accounts had no connection, and what they share is ")
     facts = dict(line.strip().split(": ", 1) for line in said[1:6])
     assert "10 min in all (an incident from " in facts["when"]
     assert facts["what to do"] == "nothing, it is over"
