@@ -111,6 +111,20 @@ class JobReader:
                 return
             after = page[-1][0]
 
+    def newest_of(self, account: str, count: int, *, among: int) -> list[Job]:
+        """Return the newest jobs that are for an account, or were done by it, among the newest of all; newest first."""
+        if not self._has_jobs:
+            return []
+        where = "id > (SELECT coalesce(max(id), 0) - ? FROM jobs) AND (account = ? OR worker = ?)"
+        query = f"{self._select} WHERE {where} ORDER BY id DESC LIMIT ?"
+        found = []
+        for row in read_rows(self._db, query, (among, account, account, count)):
+            try:
+                found.append(job_from(row))
+            except Undecodable as exc:
+                self.on_unreadable(row[0], str(exc))
+        return found
+
     def trace(self, number: int) -> str | None:
         """Return the traceback of a job's last failure, if one is kept."""
         if self._version < TRACES_VERSION:

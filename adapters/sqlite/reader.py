@@ -205,6 +205,16 @@ class JournalReader:
         with naming_file(self.path):
             return next((entry_from(row, self._policy_of) for row in self._rows("seq = ?", [seq])), None)
 
+    def newest(self, account: str | None, count: int, *, before: int | None = None) -> list[Entry]:
+        """Return the last ``count`` entries of an account, or of all with None, newest first.
+
+        ``before`` limits them to those with a smaller number.
+        """
+        where, values = conditions(None if account is None else [account], None, None, (None, None), False)
+        if before is not None:
+            where, values = f"{where} AND seq < ?", [*values, before]
+        return list(self._entries(self._rows(f"{where} ORDER BY seq DESC LIMIT ?", [*values, count])))
+
     def before(self, entry: Entry, count: int) -> list[Entry]:
         """Return the last ``count`` entries of the same account before ``entry``, oldest first."""
         return list(self._entries(reversed(self._neighbours("<", "DESC", entry, count))))

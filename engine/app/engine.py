@@ -29,6 +29,7 @@ from engine.app.journal import follower_of, opened_journal, retention
 from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
+from engine.app.page_source import EnginePageSource
 from engine.app.reload import Reloader
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
@@ -341,7 +342,8 @@ class Engine:
             self.fleet, self._commands_changed, parts.journal.look, reloader.answer
         )
         control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
-        outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager)
+        page = EnginePageSource(self)
+        outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         self.fleet.listeners.append(self._observe)
         self._handlers.attach(parts.connectors)
         watchers: list[Watcher] = [

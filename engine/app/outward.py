@@ -20,6 +20,7 @@ from engine.app.fleet_parts import FleetParts
 from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
 from engine.app.live_config import LiveConfig
+from engine.app.page_source import EnginePageSource
 from engine.config import Config, MetricAccounts
 from engine.console.status import count_states
 from engine.fleet.watchers import Watcher
@@ -49,6 +50,7 @@ class OutwardParts:
     incidents: IncidentParts
     live: LiveConfig
     manager: ServiceManager | None
+    page: EnginePageSource
     _lag: LoopLag = field(factory=LoopLag, init=False)
     _signs: LifeSigns | None = field(default=None, init=False)
     """The signs of life of the accounts, from the first time on that somebody hears how the engine is."""
@@ -134,14 +136,26 @@ class OutwardParts:
         """Return the web server of a config, with which the engine counts what its metrics say."""
         if config.web is None:
             return []
-        from engine.web.exposition import Exposition  # noqa: PLC0415 - for those that have a web server alone
+        from engine.app.page_tokens import PageTokens  # noqa: PLC0415 - for those that have a web server alone
+        from engine.web.exposition import Exposition  # noqa: PLC0415
+        from engine.web.page import views  # noqa: PLC0415
+        from engine.web.page.access import PageAccess  # noqa: PLC0415
+        from engine.web.page.routes import Page  # noqa: PLC0415
         from engine.web.routes import application  # noqa: PLC0415
         from engine.web.security import HostGuard  # noqa: PLC0415
         from engine.web.server import WebServer  # noqa: PLC0415
 
         exposition = Exposition(self._counting().registry, self._picture)
-        guarded = HostGuard(application(self._health, exposition.text), {config.web.listen.host, *config.web.hosts})
-        return [("the web server", WebServer(config.web.listen, guarded).run)]
+        page = Page(self.page, views, PageAccess())
+        guarded = HostGuard(
+            application(self._health, exposition.text, page), {config.web.listen.host, *config.web.hosts}
+        )
+        return [
+            ("the tokens of the page", PageTokens(config, page.access, page.hub.end).run),
+            ("the streams of the page", page.hub.run),
+            ("what the page knows of earlier troubles", self.page.run),
+            ("the web server", WebServer(config.web.listen, guarded).run),
+        ]
 
     def _counting(self) -> "FleetMetrics":
         """Return the metrics, which count from the first time on."""
@@ -193,8 +207,12 @@ def _is_watched(config: Config) -> bool:
 def preload() -> None:
     """Import the libraries of the web server: in the loop, that would hold up the accounts for a part of a second."""
     import engine.web.exposition  # noqa: PLC0415
+    import engine.web.page.views  # noqa: PLC0415
     import engine.web.routes  # noqa: PLC0415
     import engine.web.server  # noqa: F401, PLC0415
+    from engine.web.page.routes import static_files  # noqa: PLC0415
+
+    static_files()
 
 
 async def _oldest_job(jobs: JobService) -> float | None:

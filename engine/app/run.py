@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import structlog
 from rich.console import Console
 
@@ -20,7 +21,7 @@ from adapters.sandbox import SandboxError
 from adapters.session import writer
 from adapters.session.inspect import is_shared, loose_permissions
 from adapters.sqlite import StorageError
-from adapters.system import ServiceManager, raise_limit
+from adapters.system import ServiceManager, TokenUnusable, raise_limit
 from adapters.system.descriptors import Descriptors, exhaustion, is_exhaustion
 from adapters.system.free_memory import give_back_free_memory
 from engine import paths
@@ -90,6 +91,15 @@ def _warn(config: Config, descriptors: Descriptors) -> None:
         log.warning("descriptors_few", accounts=len(config.accounts), **few)
 
 
+async def _show_link(config: Config, console: Console) -> None:
+    """Show the link to the page, with its token: on the terminal alone, for what stderr gets may end up in a file."""
+    from engine.app.page_tokens import FIRST_SECONDS, link_of  # noqa: PLC0415 - for those that have a page alone
+
+    with anyio.move_on_after(FIRST_SECONDS), suppress(TokenUnusable):  # the log tells of it
+        link = await anyio.to_thread.run_sync(link_of, config, abandon_on_cancel=True)
+        print(f"🔍 The page, for you alone: {link}", file=console.file, flush=True)
+
+
 CANCELLED = (
     "code in this process cancelled the engine's own tasks; look in jobs and handlers for asyncio.all_tasks(), and for "
     "sys.exit() in a task or callback, mend it and start again"
@@ -142,6 +152,8 @@ async def run(config: Config, *, duration: float | None, console: Console, log_f
         engine.appliers["logging"] = lambda new: change_log(**_log_settings(new, log_format))
         log.info("engine_starting", accounts=len(config.accounts), config=str(config.path))
         _warn(config, descriptors)
+        if config.web is not None and console.is_terminal:
+            await _show_link(config, console)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_watch_signals, engine.stop, None if has_terminal() else engine.reload_soon)
             if recent is not None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "jobs": "engine.cli.jobs:app",
     "incidents": "engine.cli.incidents:app",
     "alerts": "engine.cli.alerts:app",
+    "web": "engine.cli.web:app",
 }
 """Where each command is. Its module is imported when it is called, because most need much that the others do not."""
 

@@ -16,9 +16,7 @@ Rendered = tuple[bytes, str]
 _FRESH = {"cache-control": "no-store"}
 
 
-def application(
-    health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]], page: Page | None = None
-) -> Starlette:
+def application(health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]], page: Page) -> Starlette:
     """Return the ASGI application. ``metrics`` is given the ``Accept`` header of a request."""
 
     async def live(_: Request) -> Response:
@@ -34,10 +32,10 @@ def application(
         return Response(text, headers={**_FRESH, "content-type": content_type})
 
     async def missing(request: Request, _: Exception) -> Response:
-        return page.not_found(request) if page is not None else Response("Not found\n", 404)
+        return page.not_found(request)
 
     own = [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", scrape)]
-    made = Starlette(routes=[*own, *(page.routes() if page is not None else ())], exception_handlers={404: missing})
+    made = Starlette(routes=[*own, *page.routes()], exception_handlers={404: missing})
     made.router.redirect_slashes = False  # to an address that the request's own Host would make
     return made
 

@@ -204,8 +204,8 @@ class PageSource(Protocol):
         ``before`` limits them to those with a smaller number than that.
         """
 
-    async def journal_at(self, since: float, until: float, limit: int) -> Sequence[Entry]:
-        """Return the first records of all accounts from ``since`` until before ``until``, the oldest first."""
+    async def journal_at(self, since: float, until: float, limit: int, account: str | None = None) -> Sequence[Entry]:
+        """Return the first records of all accounts, or of one, from ``since`` until before ``until``, in order."""
 
     async def explain(self, seq: int) -> Explanation:
         """Return the explanation of a record, which ``engine.journal.explain_page`` writes as text or as data.

@@ -204,14 +204,14 @@ class Hub:
     async def _draw(self, channel: Channel) -> float:
         """Have a channel's picture drawn; return the seconds of computing that it took."""
         try:
-            async with self._drawing:
-                picture, cost = await anyio.to_thread.run_sync(self._drawn, channel, abandon_on_cancel=True)
+            async with self._drawing:  # until the thread has ended: views are never drawn twice at once
+                picture, cost = await anyio.to_thread.run_sync(self._drawn, channel)
+                channel.use(picture)
         except Exception:
             if (now := anyio.current_time()) >= self._told_at + TOLD_SECONDS:
                 self._told_at = now
                 log.exception("web_request_failed", request="/stream")
             return 0.0
-        channel.use(picture)
         return cost
 
     def _drawn(self, channel: Channel) -> tuple[Picture, float]:
@@ -232,7 +232,11 @@ class Hub:
         self._count(channel, 1)
         try:
             yield b"retry: 2000\n\n"
-            if seen is None:
+            if (
+                seen is None
+                or channel.over
+                or self._channels.setdefault((channel.viewer, channel.view), channel) is not channel
+            ):
                 yield _event("reload", {})
                 return
             is_due = True

@@ -1,0 +1,232 @@
+"""What the page shows and does: the engine in this process. A composition root."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.to_thread
+from attrs import define, field
+
+from adapters.sqlite import StorageError
+from adapters.sqlite.jobs import change
+from engine import paths
+from engine.app.page_reads import PageReads
+from engine.app.screen_reads import stored_troubles
+from engine.console.account_status import AccountStatus
+from engine.console.safe_text import one_line
+from engine.console.status import EngineInfo
+from engine.control.protocol import CommandOutcome
+from engine.journal.explain import Explanation
+from engine.journal.troubles import Troubles
+from engine.web.page.source import Heat, Histories, Outcome, Verb
+from states import Entry, Policy
+from states.incident import Incident, Severity
+from states.jobs import Job, JobState, Retried
+
+if TYPE_CHECKING:  # which composes this
+    from engine.app.engine import Engine
+
+FLUSH_SECONDS: Final = 1.0
+"""That the newest records have to be durable before the journal is shown without them."""
+ACT_SECONDS: Final = 25.0
+"""For an action: the browser waits for it."""
+_MAX_NUMBER: Final = 2**63 - 1
+_QUOTED: Final = 100
+"""Characters of a target that an answer repeats."""
+
+
+@define(eq=False)
+class EnginePageSource:
+    """The engine as the page's source: a ``PageSource``."""
+
+    engine: "Engine"
+    troubles: Troubles = field(factory=Troubles, init=False)
+    _reads: PageReads = field(init=False)
+    _kept: dict[str, AccountStatus] = field(factory=dict, init=False)
+    """What ``accounts`` returned last: who has not changed is the same object."""
+    _began: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reads = PageReads(lambda: self._file)
+
+    async def run(self) -> None:
+        """Learn once how long the troubles last that are older than the page; all else is there as it changes."""
+        if not self._began:
+            self._began = True
+            self.engine.fleet.listeners.append(self.troubles.observe)
+            names = [account.name for account in self.engine.config.accounts]
+            self.troubles.remember(
+                await anyio.to_thread.run_sync(stored_troubles, self._file, names, abandon_on_cancel=True)
+            )
+        await anyio.sleep_forever()
+
+    # --- what is there -----------------------------------------------------------------------------------------------
+
+    @property
+    def _file(self) -> Path:
+        return self.engine.config.storage.directory / paths.DATABASE
+
+    @property
+    def info(self) -> EngineInfo:
+        """Its process and its start."""
+        return self.engine.info
+
+    @property
+    def config_name(self) -> str:
+        """The name of the config's file."""
+        return self.engine.config.path.name
+
+    @property
+    def policy(self) -> Policy:
+        """The schedules by which accounts are decided upon."""
+        return self.engine.config.states
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the engine is being stopped."""
+        return self.engine.stop.wanted.is_set()
+
+    def accounts(self) -> Mapping[str, AccountStatus]:
+        """Return where each account is."""
+        kept = self._kept
+        found = {}
+        for name, at in self.engine.status.items():
+            before = kept.get(name)
+            same = before is not None and before.last is at.last and before.present == at.present
+            found[name] = before if same and before is not None else at
+        self._kept = found
+        return found
+
+    def trouble_since(self, account: str) -> float | None:
+        """Return since when an account is in trouble."""
+        at = self._kept.get(account) or self.accounts().get(account)
+        return None if at is None else self.troubles.since(account, at)
+
+    def incidents(self) -> Sequence[Incident]:
+        """Return the incidents that are open, the worst first."""
+        found = list(self.engine.incidents.open.values())
+        return sorted(found, key=lambda each: (each.severity is not Severity.CRITICAL, each.since, each.id))
+
+    def jobs(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many jobs there are, by kind and state."""
+        dispatcher = self.engine.jobs.dispatcher
+        return {} if dispatcher is None else dispatcher.counts
+
+    def running_jobs(self) -> Sequence[Job]:
+        """Return the jobs that run now."""
+        for _ in range(3):
+            try:
+                return self.engine.jobs.summary.running
+            except RuntimeError:  # one has begun or ended meanwhile: this may be another thread
+                continue
+        return ()
+
+    # --- what is read ------------------------------------------------------------------------------------------------
+
+    async def past_incidents(self, limit: int) -> Sequence[Incident]:
+        """Return the newest incidents that are over."""
+        return await self._reads.past_incidents(limit)
+
+    async def failed_jobs(self, limit: int) -> Sequence[Job]:
+        """Return the newest jobs that failed for good."""
+        return await self._reads.failed_jobs(limit)
+
+    async def queued_jobs(self, limit: int) -> Sequence[Job]:
+        """Return queued jobs."""
+        return await self._reads.queued_jobs(limit)
+
+    async def jobs_of(self, account: str, limit: int) -> Sequence[Job]:
+        """Return the newest jobs of an account."""
+        return await self._reads.jobs_of(account, limit)
+
+    async def journal(self, account: str | None, before: int | None, limit: int) -> Sequence[Entry]:
+        """Return the newest records, those of this moment included if the disk takes them."""
+        if before is None:
+            await self._flush()
+        return await self._reads.journal(account, before, limit)
+
+    async def journal_at(self, since: float, until: float, limit: int, account: str | None = None) -> Sequence[Entry]:
+        """Return the first records of a time."""
+        await self._flush()
+        return await self._reads.journal_at(since, until, limit, account)
+
+    async def explain(self, seq: int) -> Explanation:
+        """Return the explanation of a record."""
+        return await self._reads.explain(seq)
+
+    async def history(self) -> Histories:
+        """Return what became of all accounts."""
+        return await self._reads.history()
+
+    async def heat(self, account: str, since: float) -> Heat:
+        """Return how an account went through the machine."""
+        return await self._reads.heat(account, since)
+
+    async def _flush(self) -> None:
+        with anyio.move_on_after(FLUSH_SECONDS):
+            await self.engine.flush()
+
+    # --- what is done ------------------------------------------------------------------------------------------------
+
+    async def act(self, verb: Verb, target: str) -> Outcome:
+        """Do what the command of that name does, by the same functions."""
+        with anyio.move_on_after(ACT_SECONDS):
+            match verb:
+                case Verb.ACK:
+                    return self._acknowledge(target)
+                case Verb.RETRY_JOB:
+                    return await self._retry_job(target)
+                case _:
+                    return await self._command(verb, target)
+        said = f"{one_line(target, _QUOTED)}: the {verb} was asked for, but nothing came of it in time"
+        return Outcome(False, said)
+
+    async def _command(self, verb: Verb, account: str) -> Outcome:
+        handlers = self.engine.control
+        if handlers is None:
+            return Outcome(False, "The engine is still starting; try again in a moment")
+        if account not in handlers.names:
+            return Outcome(False, f"No account is called {one_line(account, _QUOTED)!r} any more")
+        outcome: CommandOutcome
+        if verb is Verb.PAUSE:
+            outcome = await handlers.pause(account)
+        elif verb is Verb.RESUME:
+            outcome = await handlers.resume(account)
+        else:
+            outcome = await handlers.retry(account)
+        return Outcome(outcome.done, one_line(outcome.said))
+
+    def _acknowledge(self, target: str) -> Outcome:
+        watch, number = self.engine.incidents.watch, _number(target)
+        if watch is None or number is None or (before := watch.book.open.get(number)) is None:
+            return Outcome(False, f"No incident {one_line(target, _QUOTED)} is open; it may be over already")
+        incident = watch.acknowledge(number) or before
+        already = " already" if before.acked is not None else ""
+        return Outcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
+
+    async def _retry_job(self, target: str) -> Outcome:
+        if (number := _number(target)) is None:
+            return Outcome(False, f"There is no job {one_line(target, _QUOTED)}")
+        try:
+            work = partial(change, self._file, [number], Retried())
+            outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0]
+        except StorageError as exc:
+            return Outcome(False, one_line(str(exc)))
+        self.engine.jobs.jobs_changed()
+        self.engine.incidents.commands_changed()
+        if isinstance(outcome, str):
+            return Outcome(False, one_line(outcome))
+        if isinstance(outcome, int):
+            return Outcome(False, f"There is no job {number}")
+        before, after = outcome
+        if before.state in (JobState.RUNNING, JobState.DONE):
+            why = "one that runs cannot be retried" if before.state is JobState.RUNNING else "it is over"
+            return Outcome(False, f"Job {number} is {before.state.value}; {why}")
+        return Outcome(True, f"Job {number} is {after.state.value}")
+
+
+def _number(text: str) -> int | None:
+    """Return the number of a row that a text is; None if it is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MAX_NUMBER else None
