@@ -184,7 +184,7 @@ class Hub:
                     cost += await self._draw(channel)
                 self._forget()
                 took = anyio.current_time() - began
-                await anyio.sleep(max(EVERY, cost / SHARE) - took)
+                await anyio.sleep(max(EVERY / 4, max(EVERY, cost / SHARE) - took))  # also on a machine that is busy
         finally:
             self.end()
 
@@ -193,6 +193,10 @@ class Hub:
         for channel in self._channels.values():
             channel.end()
         self._channels.clear()
+
+    def _keeps(self, channel: Channel) -> bool:
+        """Return whether a channel is the one that is drawn of its view, which it becomes if there is none."""
+        return not channel.over and self._channels.setdefault((channel.viewer, channel.view), channel) is channel
 
     def _count(self, channel: Channel, streams: int) -> None:
         """Count streams that begin, or end."""
@@ -232,11 +236,7 @@ class Hub:
         self._count(channel, 1)
         try:
             yield b"retry: 2000\n\n"
-            if (
-                seen is None
-                or channel.over
-                or self._channels.setdefault((channel.viewer, channel.view), channel) is not channel
-            ):
+            if seen is None or not self._keeps(channel):
                 yield _event("reload", {})
                 return
             is_due = True
