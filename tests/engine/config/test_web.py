@@ -107,5 +107,5 @@ def test_the_tokens_of_the_page_are_in_files_of_their_own(good: Load, bad: Probl
     assert default is not None
     assert (default.token_file, default.reader_token_file) == (None, None)
     assert bad(HEAD + ONE + "web: {token_file: a, reader_token_file: ./a}\n") == [
-        "web: has one file as token_file and as reader_token_file; readers need another one"
+        "config.yaml:3: web: has one file as token_file and as reader_token_file; readers need another one"
     ]

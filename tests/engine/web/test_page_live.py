@@ -21,6 +21,7 @@ from engine.app import page_tokens
 from engine.app.page_source import EnginePageSource
 from engine.web.page.source import Unreadable
 from states.jobs import Cancelled, JobState
+from tests.engine.config.texts import HEAD, ONE
 from tests.engine.harness import FAST, ROOT, EngineHarness
 from tests.engine.web.test_live import free_port
 from tests.timeouts import TIMEOUT
@@ -278,7 +279,7 @@ async def test_an_engine_stops_while_pages_are_open(harness: EngineHarness, brow
 def test_a_link_that_cannot_be_printed_is_a_sentence(tmp_path: Path, text: str, code: int, said: str) -> None:
     """With its exit code."""
     config = tmp_path / "config.yaml"
-    config.write_text(f"sandbox: {{}}\naccounts: [{{name: A, session: a.session, phone: '+9996610001'}}]\n{text}")
+    config.write_text(HEAD + ONE + text)
     done = subprocess.run(
         [sys.executable, "-m", "engine", "web", "link", str(config)],
         cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False,
@@ -292,7 +293,7 @@ def test_the_link_of_readers_is_asked_for(tmp_path: Path) -> None:
     """It is made, too, and is another one; of a server on all addresses it is that of this machine."""
     config = tmp_path / "config.yaml"
     web = "web: {listen: '0.0.0.0:8123', reader_token_file: read.token}\n"
-    config.write_text(f"sandbox: {{}}\naccounts: [{{name: A, session: a.session, phone: '+9996610001'}}]\n{web}")
+    config.write_text(HEAD + ONE + web)
     links = [
         subprocess.run(
             [sys.executable, "-m", "engine", "web", "link", str(config), *options],

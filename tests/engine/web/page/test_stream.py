@@ -38,9 +38,17 @@ class Visitor:
         self.heard: list[str] = []
         self._events = self._read()
 
+    async def _lines(self) -> AsyncIterator[str]:
+        """Yield lines as a browser sees them: they end with a line feed, and with nothing else."""
+        rest = b""
+        async for part in self.answer.aiter_bytes():
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                yield line.decode()
+
     async def _read(self) -> AsyncIterator[Event]:
         name = data = mark = ""
-        async for line in self.answer.aiter_lines():
+        async for line in self._lines():
             key, _, value = line.partition(": ")
             if key == "event":
                 name = value
