@@ -32,7 +32,7 @@ def _border(state: State, towards: tuple[float, float]) -> tuple[float, float]:
     return x + dx * scale, y + dy * scale
 
 
-def curve(source: State, target: State) -> tuple[str, tuple[float, float]]:
+def curve(source: State, target: State, bend: float = BEND) -> tuple[str, tuple[float, float]]:
     """Return the line of an arrow as the data of an SVG path, and its middle."""
     (x, y), (to_x, to_y) = PLACES[source], PLACES[target]
     if source is target:
@@ -40,7 +40,7 @@ def curve(source: State, target: State) -> tuple[str, tuple[float, float]]:
         line = f"M{left:.0f} {top:.0f} C{left:.0f} {top - 26:.0f} {x:.0f} {top - 26:.0f} {x:.0f} {top:.0f}"
         return line, ((left + x) / 2, top - 20)
     length = math.hypot(to_x - x, to_y - y)
-    right = (-(to_y - y) / length * BEND, (to_x - x) / length * BEND)
+    right = (-(to_y - y) / length * bend, (to_x - x) / length * bend)
     middle = ((x + to_x) / 2 + right[0] * 2, (y + to_y) / 2 + right[1] * 2)
     begin, end = _border(source, middle), _border(target, middle)
     line = f"M{begin[0]:.0f} {begin[1]:.0f} Q{middle[0]:.0f} {middle[1]:.0f} {end[0]:.0f} {end[1]:.0f}"

@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 
 from engine.console.format import local, whole_seconds
 from engine.console.safe_text import one_line
-from engine.diagram.places import BOX, HEIGHT, PLACES, WIDTH, curve
+from engine.diagram.places import BEND, BOX, HEIGHT, PLACES, WIDTH, curve
 from engine.web.page.buckets import Bucket, Shown
 from engine.web.page.history import DAYS, Kind, Span
 from engine.web.page.words import word_of
@@ -31,6 +31,12 @@ MAX_CAUSE: Final = 80
 LANE: Final = (1440, 10)
 """Width and height of a lane: a minute is one wide."""
 TREND: Final = (DAYS * 8, 60)
+AROUND: Final = {
+    (State.TIMEOUT, State.RECONNECTING): 80,
+    (State.CONNECTING, State.BACKOFF): 80,
+    (State.BACKOFF, State.CONNECTING): 80,
+}
+"""How much arrows bend that would cross the box in the middle: their numbers have to be read."""
 PAIRS: Final = tuple(sorted({(row.source, row.target) for row in ROWS if row.target is not None}))
 
 
@@ -156,7 +162,7 @@ def trend(outages: Sequence[tuple[float, int]], of: str) -> Markup:
         found = local(begin)
         parts.append(
             Markup('<rect class="{}" x="{}" y="{}" width="6" height="{}"><title>{}: {}</title></rect>').format(
-                "lost" if count else "none", place * 8 + 1, tall - height, height,
+                ("recent" if place >= DAYS - 7 else "lost") if count else "none", place * 8 + 1, tall - height, height,
                 "" if found is None else f"{found:%a %d %b}", "1 outage" if count == 1 else f"{count:,} outages",
             )
         )  # fmt: skip
@@ -183,7 +189,7 @@ def machine(walked: Walked) -> Markup:
     arrows, labels = [], []
     for pair in PAIRS:
         count, on_path = walked.counts.get(pair, 0), pair in walked.path
-        line, (x, y) = curve(*pair)
+        line, (x, y) = curve(*pair, bend=AROUND.get(pair, BEND))
         what = "path" if on_path else "taken" if count else "never"
         wide = f"{1.2 + log10(count) * 1.3:.1f}" if count else "1"
         said = f"{word_of(pair[0].value)} → {word_of(pair[1].value)}: {f'{count:,}×' if count else 'never taken'}"
