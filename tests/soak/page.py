@@ -37,7 +37,7 @@ TOLERANCE: Final = 1.0
 START_SECONDS: Final = 60.0
 """Within which an engine serves its page."""
 LOOK: Final = """() => ({
-  at: Number(document.body.dataset.at || document.body.dataset.now || 0),
+  at: Number(document.body.dataset.at || 0),
   live: (document.getElementById('link') || {}).className || '',
   rows: [...document.querySelectorAll('#order > [data-state]')].map(
     (row) => [row.querySelector('h3').textContent.trim(), row.dataset.state]),

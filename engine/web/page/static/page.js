@@ -129,7 +129,7 @@
       location.reload();
     });
     on("seen", ({ at }) => {
-      linked.at = at;
+      linked.at = document.body.dataset.at = at;
       showLink("live", "live");
       catchUp();
       filter();
