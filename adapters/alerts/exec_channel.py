@@ -18,6 +18,8 @@ _PIECE: Final = 16_384
 _LAST_WORDS: Final = 0.5
 """Seconds that the output of a command that has ended may take to arrive: a child of its own may keep the pipe."""
 _REAPED_WITHIN: Final = 2.0
+_NOT_READ: Final = (BrokenPipeError, ConnectionResetError, RuntimeError)
+"""What writing to a command says that has closed its standard input: the last is of uvloop."""
 VARIABLES: Final = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR",
     "DBUS_SESSION_BUS_ADDRESS", "DISPLAY",
@@ -73,10 +75,10 @@ async def _talk(process: asyncio.subprocess.Process, data: bytes, output: bytear
 
 async def _write(process: asyncio.subprocess.Process, data: bytes) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError, ConnectionResetError):  # it need not read
+    with suppress(*_NOT_READ):  # it need not
         process.stdin.write(data)
         await process.stdin.drain()
-    with suppress(BrokenPipeError, ConnectionResetError):
+    with suppress(*_NOT_READ):
         process.stdin.close()
 
 

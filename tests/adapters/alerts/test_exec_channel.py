@@ -41,6 +41,22 @@ async def test_a_command_need_not_read(tmp_path: Path) -> None:
     await run("pass", tmp_path, data=b"x" * 5_000_000)
 
 
+def test_a_command_that_ends_unread_is_told_under_uvloop(tmp_path: Path) -> None:
+    """The loop of ``run`` has an error of its own for a pipe that is closed; what counts is the exit code."""
+    program = tmp_path / "deaf"
+    program.write_text("#!/bin/sh\nexit 7\n")
+    program.chmod(0o755)
+
+    async def send() -> None:
+        for _ in range(20):  # it ends before it is written to, or not
+            with pytest.raises(AlertNotSent, match=r"ended with exit code 7$"):
+                await ExecChannel((str(program),), tmp_path).send(
+                    key="k", subject="s", body="b", tone="bad", data=bytes(200), timeout=TIMEOUT
+                )
+
+    pytest.importorskip("uvloop").run(send())
+
+
 async def test_a_failure_says_what_the_command_said(tmp_path: Path) -> None:
     """Its exit code, and the beginning of its output without known secrets."""
     with pytest.raises(AlertNotSent, match="exit code 3: no route, password=…"):
