@@ -169,6 +169,7 @@ def _copy_session(
         else:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             copy_session(source.path, target)
+            _keep_mode(source.path, target)
             flaw = flaw_of(target)
             why, expected = (f"{source.path}: {flaw}", flaw == NO_LOGIN) if flaw is not None else ("", False)
     except StorageError as exc:
@@ -184,6 +185,13 @@ def _copy_session(
     if why:
         _clear(target)
         left_out[source.account] = LeftOut(account=source.account, why=why, expected=expected)
+
+
+def _keep_mode(source: Path, target: Path) -> None:
+    """Give a copy a write-ahead log if the session has one: ``doctor`` would miss it after a restore."""
+    if read_file(source.resolve(), 20)[18:] == b"\2\2":  # SQLite's header
+        with closing(sessions.connect(target, mode="rw", timeout=sessions.OPEN_TIMEOUT)) as copy:
+            copy.execute("pragma journal_mode = wal")
 
 
 def _has_another_login(source: Source, directory: Path, stamps: dict[Source, sessions.StatStamp]) -> bool:

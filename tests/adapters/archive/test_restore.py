@@ -57,6 +57,19 @@ def test_a_machine_on_which_nothing_is(archive: Path, tmp_path: Path) -> None:
     session.close()
 
 
+def test_a_session_keeps_its_journal_mode(home: Home, tmp_path: Path) -> None:
+    """One with a write-ahead log has it again, with nothing beside the file, and one without has none."""
+    logged, plain = home.sessions
+    with closing(sqlite3.connect(logged)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    archive = home.pack(tmp_path / "other.tar.gz").path
+    for session in home.sessions:
+        session.unlink()
+    home.restore(archive)
+    assert [path.read_bytes()[18:20] for path in (logged, plain)] == [b"\2\2", b"\1\1"]
+    assert [path.name for path in logged.parent.iterdir() if path.name.endswith(("-wal", "-shm", "-journal"))] == []
+
+
 def test_it_can_be_given_again(home: Home, archive: Path) -> None:
     """The second time nothing is left to do, and nothing is set aside."""
     home.add_job("second")
