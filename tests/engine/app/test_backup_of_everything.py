@@ -64,6 +64,8 @@ async def test_a_fleet_comes_back_from_a_backup_that_was_made_while_it_ran(harne
         before = records(elsewhere.directory / "data" / "engine.db")
         assert before > 0
         async with elsewhere.running() as process:
+            # The restored journal says that they are healthy; that they are so again is in this engine's log.
+            await elsewhere.until(lambda engine: engine.text.count("Successfully connected") == 2)
             await both_healthy(elsewhere)
             assert await elsewhere.finish(process, signal.SIGTERM) == 0
         assert records(elsewhere.directory / "data" / "engine.db") > before
