@@ -19,7 +19,7 @@ from rich.console import Group
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
 from engine.console.svg import COLUMNS, svg
-from engine.screen.layout import Shown, draw
+from engine.screen.layout import Scene, draw
 from engine.screen.model import Model
 from engine.screen.text import to_rich
 from states import Snapshot, State
@@ -107,7 +107,7 @@ def drawn() -> str:
     """Return the picture as it would be drawn now, wherever this machine is."""
     with in_utc():
         ranking = Ranking.of(ACCOUNTS)
-        shown = Shown(
+        shown = Scene(
             info=EngineInfo(running=True, pid=4711, since=NOW - 263),
             ranking=ranking,
             names=[name for name, _ in ranking.ordered()],

@@ -9,7 +9,7 @@ from engine.console.status import STYLES, cause_text, last_known, situation
 from engine.journal.explain_page import as_text as explanation_text
 from engine.screen.fleet import NEEDED, AccountRow, highlighted, state_text
 from engine.screen.model import Model, window
-from engine.screen.source import Explained, Opened
+from engine.screen.source import Explained, OpenedJournal
 from engine.screen.text import Letters, Line, of_rich, paragraph, plain, spelled
 from states import Entry, Snapshot
 
@@ -51,7 +51,7 @@ def account_lines(row: AccountRow, width: int, now: float, letters: Letters) -> 
     return lines + paragraph(count + heard, width, "dim", indent=INDENT)
 
 
-def journal_lines(model: Model, opened: Opened, width: int, room: int, letters: Letters) -> JournalPart:
+def journal_lines(model: Model, opened: OpenedJournal, width: int, room: int, letters: Letters) -> JournalPart:
     """Return the newest records, or those around the highlighted one."""
     if opened.trouble:
         return JournalPart(paragraph(opened.trouble, width, "yellow"), 1)

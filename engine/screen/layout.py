@@ -13,9 +13,9 @@ from engine.console.status import EngineInfo
 from engine.screen.account import account_lines, journal_lines, record_lines
 from engine.screen.fleet import AccountRow, Columns, columns_of, filter_line, header, row_lines, title_line
 from engine.screen.incidents import AT_THE_END, incident_block, incident_count
-from engine.screen.model import HINTS, Model, View, window
+from engine.screen.model import HINTS, Model, ScreenView, window
 from engine.screen.pages import help_lines
-from engine.screen.source import Explained, Opened
+from engine.screen.source import Explained, OpenedJournal
 from engine.screen.text import ELLIPSIS, Letters, Line, as_many, cut, of_rich, paragraph, spelled
 from states.incident import Incident
 from states.jobs import JobSummary
@@ -29,7 +29,7 @@ LOG_STYLES: Final = ((40, "red"), (30, "yellow"), (0, "dim"))
 
 
 @frozen(kw_only=True)
-class Shown:
+class Scene:
     """All that a picture is made of, besides the model."""
 
     info: EngineInfo
@@ -41,7 +41,7 @@ class Shown:
     incidents: Sequence[Incident] = ()
     """Those that are open, worst first."""
     log: Sequence[tuple[int, str]] = ()
-    opened: Opened | None = None
+    opened: OpenedJournal | None = None
     explained: Explained | None = None
     now: float
     """Unix seconds."""
@@ -64,7 +64,7 @@ class Shown:
 
 
 @frozen(kw_only=True)
-class Picture:
+class ScreenPicture:
     """What is on the terminal, and what the keys need to know of it."""
 
     lines: Sequence[Line]
@@ -76,26 +76,26 @@ class Picture:
     """How many lines an explanation or the help has."""
 
 
-def draw(model: Model, shown: Shown) -> Picture:
+def draw(model: Model, shown: Scene) -> ScreenPicture:
     """Return the picture: exactly as many lines as the terminal has, none wider than it."""
     bottom = _bottom(model, shown)
     room = max(1, shown.height - len(bottom))
     match model.view:
-        case View.FLEET:
+        case ScreenView.FLEET:
             picture = _fleet(model, shown, room)
-        case View.ACCOUNT:
+        case ScreenView.ACCOUNT:
             picture = _account(model, shown, room)
-        case View.RECORD:
+        case ScreenView.RECORD:
             picture = _page(model, record_lines(shown.explained, shown.width, shown.letters), room)
-        case View.INCIDENTS:
+        case ScreenView.INCIDENTS:
             picture = _incidents(model, shown, room)
-        case View.HELP:
+        case ScreenView.HELP:
             picture = _page(model, help_lines(shown.width, shown.letters, quits=shown.quits), room)
     lines = [*picture.lines[:room], *[()] * (room - len(picture.lines)), *bottom][: shown.height]
     return evolve(picture, lines=_fitting(lines, shown))
 
 
-def whole(shown: Shown) -> list[Line]:
+def whole(shown: Scene) -> list[Line]:
     """Return what stays on the terminal: the worst accounts, as many as anybody reads, jobs and the last log lines."""
     width, letters = shown.width, shown.letters
     lines = _header(shown)
@@ -109,14 +109,14 @@ def whole(shown: Shown) -> list[Line]:
     return _fitting(lines, shown)
 
 
-def _header(shown: Shown) -> list[Line]:
+def _header(shown: Scene) -> list[Line]:
     if shown.quits and shown.info.running and not len(shown.ranking):
         return paragraph("Holdfast: the accounts that were asked for are gone", shown.width, "bold")
     also = [incident_count(shown.incidents)] if shown.incidents else []
     return header(shown.info, shown.ranking, shown.now, shown.width, shown.letters, also=also)
 
 
-def _last_incidents(shown: Shown) -> list[Line]:
+def _last_incidents(shown: Scene) -> list[Line]:
     """Return the worst incidents, for the picture that stays."""
     lines: list[Line] = [()] if shown.incidents else []
     for each in shown.incidents[:AT_THE_END]:
@@ -126,7 +126,7 @@ def _last_incidents(shown: Shown) -> list[Line]:
     return lines
 
 
-def _fitting(lines: Sequence[Line], shown: Shown) -> list[Line]:
+def _fitting(lines: Sequence[Line], shown: Scene) -> list[Line]:
     """Return lines none of which is too long; where the terminal has no ellipsis, a full stop says what was cut."""
     lines = [cut(line, shown.width) for line in lines]
     if shown.letters(ELLIPSIS) == ELLIPSIS:
@@ -134,7 +134,7 @@ def _fitting(lines: Sequence[Line], shown: Shown) -> list[Line]:
     return [tuple((text.replace(ELLIPSIS, "."), style) for text, style in line) for line in lines]
 
 
-def _fleet(model: Model, shown: Shown, room: int) -> Picture:
+def _fleet(model: Model, shown: Scene, room: int) -> ScreenPicture:
     width, letters = shown.width, shown.letters
     above = _header(shown)
     which = filter_line(model, len(shown.names), len(shown.ranking), letters, keys=shown.keys)
@@ -149,7 +149,7 @@ def _fleet(model: Model, shown: Shown, room: int) -> Picture:
     return evolve(rows, lines=[*above, *rows.lines, *[()] * max(0, free), *below])
 
 
-def _rows(model: Model, shown: Shown, columns: Columns | None, room: int) -> Picture:
+def _rows(model: Model, shown: Scene, columns: Columns | None, room: int) -> ScreenPicture:
     """Return the accounts in sight, and a line that says how many are not."""
     names, made = shown.names, dict[int, list[Line]]()
 
@@ -169,10 +169,10 @@ def _rows(model: Model, shown: Shown, columns: Columns | None, room: int) -> Pic
     else:
         last = []
     lines = [line for place in range(top, end) for line in lines_of(place)]
-    return Picture(lines=[*lines[: room - len(last)], *last], top=top, fits=max(1, end - top))
+    return ScreenPicture(lines=[*lines[: room - len(last)], *last], top=top, fits=max(1, end - top))
 
 
-def _beneath(shown: Shown, room: int) -> list[Line]:
+def _beneath(shown: Scene, room: int) -> list[Line]:
     """Return the jobs and the last lines of the log, as far as there is room for them below the accounts."""
     spare = max(0, room - LEAST_ROWS)
     jobs = _job_lines(shown)[: spare // 2]
@@ -180,12 +180,12 @@ def _beneath(shown: Shown, room: int) -> list[Line]:
     return [*jobs, *([()] if log else []), *log]
 
 
-def _job_lines(shown: Shown) -> list[Line]:
+def _job_lines(shown: Scene) -> list[Line]:
     made = job_lines(shown.jobs, engine_runs=shown.info.running)
     return [line for text in made for line in of_rich(spelled(text, shown.letters), shown.width, indent=4)]
 
 
-def _log_lines(shown: Shown, most: int) -> list[Line]:
+def _log_lines(shown: Scene, most: int) -> list[Line]:
     """Return the last lines of the log; a traceback is several."""
     lines = [(level, line) for level, text in shown.log for line in text.split("\n")]
     styled: list[Line] = [((shown.letters(line), _log_style(level)),) for level, line in lines[-most:]] if most else []
@@ -196,17 +196,17 @@ def _log_style(level: int) -> str:
     return next(style for least, style in LOG_STYLES if level >= least)
 
 
-def _account(model: Model, shown: Shown, room: int) -> Picture:
+def _account(model: Model, shown: Scene, room: int) -> ScreenPicture:
     name = model.selected
     assert name is not None, "an account is open"
     above = account_lines(shown.row(name, shown.open_at), shown.width, shown.now, shown.letters)
     above = [*above[: max(1, room - 2)], ()]
-    opened = shown.opened if shown.opened is not None and shown.opened.account == name else Opened(name)
+    opened = shown.opened if shown.opened is not None and shown.opened.account == name else OpenedJournal(name)
     journal = journal_lines(model, opened, shown.width, max(1, room - len(above)), shown.letters)
-    return Picture(lines=[*above, *journal.lines], fits=journal.fits)
+    return ScreenPicture(lines=[*above, *journal.lines], fits=journal.fits)
 
 
-def _incidents(model: Model, shown: Shown, room: int) -> Picture:
+def _incidents(model: Model, shown: Scene, room: int) -> ScreenPicture:
     """Return the incidents in sight, and a line that says how many are not."""
     incidents = shown.incidents
     plural = "" if len(incidents) == 1 else "s"
@@ -227,15 +227,15 @@ def _incidents(model: Model, shown: Shown, room: int) -> Picture:
         which = f"{top + 1:,}" if end == top + 1 else f"{top + 1:,} to {end:,}"
         title = (*title, (f", {which} in sight", "dim"))
     lines = [line for place in range(top, end) for line in lines_of(place)]
-    return Picture(lines=[title, (), *lines], top=top, fits=max(1, end - top))
+    return ScreenPicture(lines=[title, (), *lines], top=top, fits=max(1, end - top))
 
 
-def _page(model: Model, lines: Sequence[Line], room: int) -> Picture:
+def _page(model: Model, lines: Sequence[Line], room: int) -> ScreenPicture:
     offset = min(model.offset, max(0, len(lines) - room))
-    return Picture(lines=lines[offset : offset + room], fits=room, total=len(lines))
+    return ScreenPicture(lines=lines[offset : offset + room], fits=room, total=len(lines))
 
 
-def _bottom(model: Model, shown: Shown) -> list[Line]:
+def _bottom(model: Model, shown: Scene) -> list[Line]:
     """Return the last lines: the answer to the last key, all of it, and what keys there are."""
     lines = paragraph(shown.letters(one_line(model.said)), shown.width, "bold yellow") if model.said else []
     if not shown.keys:
@@ -245,4 +245,4 @@ def _bottom(model: Model, shown: Shown) -> list[Line]:
     if model.typing:
         hints = [(("Enter", "bold"), (" keep", "dim")), (("Esc", "bold"), (" all names", "dim"))]
     leave: Line = (("q" if shown.quits else "Ctrl+C", "bold"), (" quit" if shown.quits else " stop", "dim"))
-    return [*lines, as_many([hints[0], leave, *hints[1:]] if model.view is View.FLEET else hints, shown.width)]
+    return [*lines, as_many([hints[0], leave, *hints[1:]] if model.view is ScreenView.FLEET else hints, shown.width)]

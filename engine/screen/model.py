@@ -23,7 +23,7 @@ CHOOSE_FIRST: Final = "Choose an account with ↓ first"
 CHOOSE_INCIDENT: Final = "Choose an incident with ↓ first"
 
 
-class View(StrEnum):
+class ScreenView(StrEnum):
     """What fills the screen."""
 
     FLEET = "fleet"
@@ -59,10 +59,10 @@ class KeyRequest:
 class Model:
     """What the operator has chosen to see."""
 
-    view: View = View.FLEET
-    beneath: View = View.FLEET
+    view: ScreenView = ScreenView.FLEET
+    beneath: ScreenView = ScreenView.FLEET
     """The view to which the help returns."""
-    back: View = View.FLEET
+    back: ScreenView = ScreenView.FLEET
     """The view to which an account's page returns."""
     state: str | None = None
     """Only accounts in this state are shown; None: in any."""
@@ -146,7 +146,7 @@ def settle(model: Model, names: Sequence[str]) -> Model:
 
     The one that is open stays open, whatever becomes of it.
     """
-    gone = model.view is View.FLEET and model.selected is not None and model.selected not in names
+    gone = model.view is ScreenView.FLEET and model.selected is not None and model.selected not in names
     return evolve(model, selected=None) if gone else model
 
 
@@ -183,20 +183,20 @@ def press(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]
         return _typed(model, key), None
     if key.startswith(PASTE):
         return model, None  # a text that was pasted by mistake must not pause anything
-    if key == "?" and model.view is not View.HELP:
-        return evolve(model, view=View.HELP, beneath=model.view, offset=0), None
+    if key == "?" and model.view is not ScreenView.HELP:
+        return evolve(model, view=ScreenView.HELP, beneath=model.view, offset=0), None
     match model.view:
-        case View.FLEET:
+        case ScreenView.FLEET:
             return _in_fleet(model, key, seen)
-        case View.ACCOUNT:
+        case ScreenView.ACCOUNT:
             return _in_account(model, key, seen)
-        case View.RECORD:
+        case ScreenView.RECORD:
             return _in_record(model, key, seen), None
-        case View.INCIDENTS:
+        case ScreenView.INCIDENTS:
             return _in_incidents(model, key, seen)
-        case View.HELP:
+        case ScreenView.HELP:
             if key in ("?", *BACK, "enter"):
-                return evolve(model, view=model.beneath, beneath=View.FLEET, offset=0), None
+                return evolve(model, view=model.beneath, beneath=ScreenView.FLEET, offset=0), None
             return _scrolled(model, key, seen), None
 
 
@@ -243,7 +243,7 @@ def _in_fleet(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | N
     if model.selected is None and (key in OPEN or key in ACTIONS):
         return evolve(model, said=CHOOSE_FIRST), None
     if key in OPEN:
-        return evolve(model, view=View.ACCOUNT, back=View.FLEET, record=None, offset=0), None
+        return evolve(model, view=ScreenView.ACCOUNT, back=ScreenView.FLEET, record=None, offset=0), None
     return model, _action(model, key)
 
 
@@ -256,13 +256,13 @@ def _action(model: Model, key: str) -> KeyRequest | None:
 
 def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     if key in BACK:
-        return evolve(model, view=model.back, back=View.FLEET, record=None), None
+        return evolve(model, view=model.back, back=ScreenView.FLEET, record=None), None
     if key == "i":
         return _to_incidents(model, seen), None
     records = seen.records
     if key in OPEN and records:
         record = model.record if model.record in records else records[-1]
-        return evolve(model, view=View.RECORD, record=record, offset=0), None
+        return evolve(model, view=ScreenView.RECORD, record=record, offset=0), None
     at = _place(records, model.record)
     place = _moved(len(records) - 1 if at is None else at, key, len(records), 0, seen.fits)
     if place is not None:
@@ -273,7 +273,7 @@ def _in_account(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest |
 
 def _in_record(model: Model, key: str, seen: Seen) -> Model:
     if key in BACK:
-        return evolve(model, view=View.ACCOUNT, offset=0)
+        return evolve(model, view=ScreenView.ACCOUNT, offset=0)
     at = _place(seen.records, model.record)
     if key in ("n", "b") and at is not None:
         place = min(max(at + (1 if key == "n" else -1), 0), len(seen.records) - 1)
@@ -283,13 +283,13 @@ def _in_record(model: Model, key: str, seen: Seen) -> Model:
 
 def _to_incidents(model: Model, seen: Seen) -> Model:
     chosen = model.incident if model.incident in seen.incidents else next(iter(seen.incidents), None)
-    return evolve(model, view=View.INCIDENTS, back=View.FLEET, incident=chosen, record=None)
+    return evolve(model, view=ScreenView.INCIDENTS, back=ScreenView.FLEET, incident=chosen, record=None)
 
 
 def _in_incidents(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest | None]:
     numbers = list(seen.incidents)
     if key in BACK or key == "i":
-        return evolve(model, view=View.FLEET), None
+        return evolve(model, view=ScreenView.FLEET), None
     if (place := _moved(_place(numbers, model.incident), key, len(numbers), 0, seen.fits)) is not None:
         return evolve(model, incident=numbers[place]), None
     if key != "a" and key not in OPEN:
@@ -300,7 +300,9 @@ def _in_incidents(model: Model, key: str, seen: Seen) -> tuple[Model, KeyRequest
         return model, KeyRequest(Do.ACKNOWLEDGE, incident=incident)
     match seen.incidents[incident]:
         case [account]:
-            opened = evolve(model, view=View.ACCOUNT, back=View.INCIDENTS, selected=account, record=None, offset=0)
+            opened = evolve(
+                model, view=ScreenView.ACCOUNT, back=ScreenView.INCIDENTS, selected=account, record=None, offset=0
+            )
             return opened, None
         case []:
             return evolve(model, said="It is about no account"), None
@@ -344,19 +346,21 @@ def _next_state(state: str | None, states: Sequence[str], key: str) -> str | Non
 
 # --- what the keys are -----------------------------------------------------------------------------------------------
 
-HINTS: Final[dict[View, tuple[tuple[str, str], ...]]] = {
-    View.FLEET: (
+HINTS: Final[dict[ScreenView, tuple[tuple[str, str], ...]]] = {
+    ScreenView.FLEET: (
         ("?", "help"), ("↑↓", "choose"), ("Enter", "open"), ("i", "incidents"), ("/", "name"), ("s", "state"),
         ("h", "hide healthy"), ("r", "retry"), ("p", "pause"), ("u", "resume"), ("Esc", "all"),
     ),
-    View.ACCOUNT: (
+    ScreenView.ACCOUNT: (
         ("?", "help"), ("Esc", "back"), ("↑↓", "choose"), ("Enter", "explain"), ("r", "retry"), ("p", "pause"),
         ("u", "resume"),
     ),
-    View.RECORD: (("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("n", "next record"), ("b", "the one before")),
-    View.INCIDENTS: (
+    ScreenView.RECORD: (
+        ("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("n", "next record"), ("b", "the one before"),
+    ),
+    ScreenView.INCIDENTS: (
         ("?", "help"), ("Esc", "back"), ("a", "acknowledge"), ("↑↓", "choose"), ("Enter", "open the account"),
     ),
-    View.HELP: (("Esc", "back"), ("↑↓", "scroll")),
+    ScreenView.HELP: (("Esc", "back"), ("↑↓", "scroll")),
 }  # fmt: skip
 """The keys of each view, the most important first, for the line at the bottom."""

@@ -14,9 +14,9 @@ from attrs import define, evolve, field
 from engine.console.account_status import AccountStatus
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY
-from engine.screen.layout import Picture, Shown, draw, whole
-from engine.screen.model import Do, KeyRequest, Model, Seen, View, press, settle, shown
-from engine.screen.source import Explained, JournalUnreadable, Opened, Source
+from engine.screen.layout import Scene, ScreenPicture, draw, whole
+from engine.screen.model import Do, KeyRequest, Model, ScreenView, Seen, press, settle, shown
+from engine.screen.source import Explained, JournalUnreadable, OpenedJournal, ScreenSource
 from engine.screen.terminal import ScreenTerminal
 from engine.screen.text import width_of
 
@@ -38,14 +38,14 @@ ASKED: Final = {
 class Screen:
     """Shows a source on a terminal. What the operator has chosen stays when ``run`` is called again."""
 
-    source: Source
+    source: ScreenSource
     terminal: ScreenTerminal
     model: Model = field(factory=Model, init=False)
     _seen: Seen = field(factory=Seen, init=False)
     _woken: anyio.Event = field(factory=anyio.Event, init=False)
     _over: bool = field(default=False, init=False)
     _tasks: TaskGroup | None = field(default=None, init=False)
-    _opened: Opened | None = field(default=None, init=False)
+    _opened: OpenedJournal | None = field(default=None, init=False)
     _opened_at: tuple[float, object] = field(default=(0.0, None), init=False)
     """When the journal was read last, and where its account was then."""
     _followed: str | None = field(default=None, init=False)
@@ -109,7 +109,7 @@ class Screen:
             self._explained,
         )
 
-    def picture(self, now: float, size: tuple[int, int]) -> Picture:
+    def picture(self, now: float, size: tuple[int, int]) -> ScreenPicture:
         """Return the picture of a moment (Unix seconds) for a size, and keep what keys need to know of it."""
         names, incidents = self._shown_names(), self.source.incidents
         self._follow_selected()
@@ -118,7 +118,7 @@ class Screen:
             self.model = evolve(self.model, incident=None)
         self._read_what_is_open()
         picture = draw(self.model, self._all(now, size, names))
-        if self.model.view is View.FLEET and picture.top != self.model.top:
+        if self.model.view is ScreenView.FLEET and picture.top != self.model.top:
             self.model = evolve(self.model, top=picture.top)
         entries: Sequence[Any] = self._opened.entries or () if self._opened is not None else ()
         self._seen = Seen(
@@ -141,14 +141,14 @@ class Screen:
             return
         if name in self.source.ranking:
             self._open_at = self.source.ranking.status(name)
-        elif model.view is View.FLEET or self._open_at is None or not self.source.knows(name):
-            view = model.back if model.view in (View.ACCOUNT, View.RECORD) else model.view
+        elif model.view is ScreenView.FLEET or self._open_at is None or not self.source.knows(name):
+            view = model.back if model.view in (ScreenView.ACCOUNT, ScreenView.RECORD) else model.view
             gone = f"{name} is not among the accounts any more" if view is not model.view else model.said
-            self.model = evolve(model, view=view, beneath=View.FLEET, selected=None, record=None, said=gone)
+            self.model = evolve(model, view=view, beneath=ScreenView.FLEET, selected=None, record=None, said=gone)
 
-    def _all(self, now: float, size: tuple[int, int], names: Sequence[str]) -> Shown:
+    def _all(self, now: float, size: tuple[int, int], names: Sequence[str]) -> Scene:
         source, (width, height) = self.source, size
-        return Shown(
+        return Scene(
             info=source.info,
             ranking=source.ranking,
             names=names,
@@ -222,27 +222,27 @@ class Screen:
     def _read_what_is_open(self) -> None:
         """Begin to read what the view needs and what is not there, or is older than the account's last change."""
         model = self.model
-        if model.view not in (View.ACCOUNT, View.RECORD) or model.selected is None or self._tasks is None:
+        if model.view not in (ScreenView.ACCOUNT, ScreenView.RECORD) or model.selected is None or self._tasks is None:
             return
         at = self._open_at
         other = self._opened is None or self._opened.account != model.selected
         due = at != self._opened_at[1] and anyio.current_time() >= self._opened_at[0] + RELOAD_INTERVAL
         if (other or due) and "journal" not in self._reading:
             if other:
-                self._opened, self._explained = Opened(model.selected), None
+                self._opened, self._explained = OpenedJournal(model.selected), None
             self._reading.add("journal")
             self._opened_at = anyio.current_time(), at
             self._tasks.start_soon(self._read_journal, model.selected)
-        wanted = model.record if model.view is View.RECORD else None
+        wanted = model.record if model.view is ScreenView.RECORD else None
         if wanted is not None and (self._explained is None or self._explained.seq != wanted):
             self._explained = Explained(wanted)
             self._tasks.start_soon(self._explain, wanted)
 
     async def _read_journal(self, account: str) -> None:
         try:
-            found = Opened(account, await self.source.entries(account))
+            found = OpenedJournal(account, await self.source.entries(account))
         except JournalUnreadable as exc:
-            found = Opened(account, trouble=str(exc))
+            found = OpenedJournal(account, trouble=str(exc))
         finally:
             self._reading.discard("journal")
         if self._opened is not None and self._opened.account == account:

@@ -22,7 +22,7 @@ class JournalUnreadable(Exception):
     """The journal cannot be read; the text is a sentence."""
 
 
-class Source(Protocol):
+class ScreenSource(Protocol):
     """What the screen reads, and what it can ask for."""
 
     @property
@@ -75,7 +75,7 @@ class Source(Protocol):
 
 
 @frozen
-class Opened:
+class OpenedJournal:
     """The open account's journal; ``entries`` is None while it is read."""
 
     account: str

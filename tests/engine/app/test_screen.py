@@ -109,7 +109,7 @@ async def test_the_watch_shows_what_is_stored_and_ends_by_q(harness: EngineHarne
         terminal.press(b"jr")
         await terminal.expect("start it with 'run' first")
         terminal.press(b"\r")
-        await terminal.expect("NetworkLost")
+        await terminal.expect("─NetworkLost→")
         terminal.press(b"\r")
         await terminal.expect("rule       ")
         terminal.press(b"\x1b")

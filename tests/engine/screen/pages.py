@@ -10,7 +10,7 @@ from engine.console.account_status import AccountStatus
 from engine.console.ranking import Ranking
 from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
-from engine.screen.layout import Picture, Shown, draw
+from engine.screen.layout import Scene, ScreenPicture, draw
 from engine.screen.model import Model, shown
 from engine.screen.text import plain, width_of
 from states import Cause, Hold, Snapshot, State
@@ -61,7 +61,7 @@ def picture(
     height: int = 24,
     fleet: Mapping[str, AccountStatus] = FLEET,
     **more: Any,
-) -> Picture:
+) -> ScreenPicture:
     """Return the picture of a fleet."""
     model, ranking = model or Model(), Ranking.of(fleet)
     letters = more.get("letters", str)
@@ -69,7 +69,7 @@ def picture(
     longest = max((width_of(letters(one_line(name))) for name in fleet), default=0)
     names = shown(ranking.ordered(), model)
     with in_utc():
-        return draw(model, Shown(ranking=ranking, names=names, width=width, height=height, longest=longest, **given))
+        return draw(model, Scene(ranking=ranking, names=names, width=width, height=height, longest=longest, **given))
 
 
 def text(*args: Any, **options: Any) -> str:

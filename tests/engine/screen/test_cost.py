@@ -6,7 +6,7 @@ from rich.color import ColorSystem
 
 from engine.console.account_status import AccountStatus
 from engine.console.ranking import Ranking
-from engine.screen.layout import Shown, draw
+from engine.screen.layout import Scene, draw
 from engine.screen.model import Model, shown
 from engine.screen.screen import REFRESH_INTERVAL
 from engine.screen.terminal import Styles
@@ -29,7 +29,7 @@ def test_a_picture_of_a_thousand_accounts_costs_two_percent_of_a_core() -> None:
         for name in fleet:
             ranking.update(name)
         model = Model(selected="Account 0100")
-        given = Shown(
+        given = Scene(
             info=INFO,
             ranking=ranking,
             names=shown(ranking.ordered(), model),

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
 from engine.console.streams import ERRORS
-from engine.screen.model import Model, View
-from engine.screen.source import Explained, Opened
+from engine.screen.model import Model, ScreenView
+from engine.screen.source import Explained, OpenedJournal
 from engine.screen.text import plain, wrapped
 from states import Cause, Entry, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
@@ -65,25 +65,25 @@ def entry(seq: int, event: str, detail: str = "") -> Entry:
     )  # fmt: skip
 
 
-OPENED = Opened(
+OPENED = OpenedJournal(
     "Account 1", [entry(1, "NetworkLost", "connection reset"), entry(2, "NetworkLost", "connection refused")]
 )
 PICTURES = {
     **{f"{width} columns": lambda width=width: text(width=width, height=22, jobs=JOBS, log=LOG) for width in WIDTHS},
-    "an account": lambda: text(Model(view=View.ACCOUNT, selected="Account 1"), height=16, opened=OPENED),
+    "an account": lambda: text(Model(view=ScreenView.ACCOUNT, selected="Account 1"), height=16, opened=OPENED),
     "an account that needs a person": lambda: text(
-        Model(view=View.ACCOUNT, selected="News bot"), width=60, height=12, opened=Opened("News bot", [])
+        Model(view=ScreenView.ACCOUNT, selected="News bot"), width=60, height=12, opened=OpenedJournal("News bot", [])
     ),
     "an account at 40 columns": lambda: text(
-        Model(view=View.ACCOUNT, selected="Account 1"), width=40, height=22, opened=OPENED
+        Model(view=ScreenView.ACCOUNT, selected="Account 1"), width=40, height=22, opened=OPENED
     ),
     "a filter": lambda: text(Model(name="acc", hides_healthy=True, selected="Account 2"), height=12, quits=True),
-    "incidents": lambda: text(Model(view=View.INCIDENTS, incident=3), height=22, incidents=INCIDENTS),
+    "incidents": lambda: text(Model(view=ScreenView.INCIDENTS, incident=3), height=22, incidents=INCIDENTS),
     "incidents at 40 columns": lambda: text(
-        Model(view=View.INCIDENTS, incident=2), width=40, height=24, incidents=INCIDENTS
+        Model(view=ScreenView.INCIDENTS, incident=2), width=40, height=24, incidents=INCIDENTS
     ),
     "a name that is typed": lambda: text(Model(name="acc", typing=True), height=12),
-    "the help": lambda: text(Model(view=View.HELP), height=48),
+    "the help": lambda: text(Model(view=ScreenView.HELP), height=48),
 }
 
 
@@ -98,13 +98,13 @@ def test_the_pictures_are_these(name: str) -> None:
 
 @pytest.mark.parametrize("height", [6, 10, 24, 60])
 @pytest.mark.parametrize("width", [20, *WIDTHS])
-@pytest.mark.parametrize("view", View)
-def test_a_picture_fills_the_terminal_and_no_more(view: View, width: int, height: int) -> None:
+@pytest.mark.parametrize("view", ScreenView)
+def test_a_picture_fills_the_terminal_and_no_more(view: ScreenView, width: int, height: int) -> None:
     """Each has as many lines as the terminal, none of them wider, whatever is in them."""
     fleet = {"a" * 300: lost(5), "名前" * 30: lost(6), "x\x1b[2J\ny": lost(7, last_success=NOW - 9)}
     name = "名前" * 30
-    model = Model(view=view, selected=None if view is View.FLEET else name, said="what was said " * 9)
-    opened = Opened(name, [entry(1, "NetworkLost", "y" * 500), entry(2, "NetworkLost", "名" * 500)])
+    model = Model(view=view, selected=None if view is ScreenView.FLEET else name, said="what was said " * 9)
+    opened = OpenedJournal(name, [entry(1, "NetworkLost", "y" * 500), entry(2, "NetworkLost", "名" * 500)])
     hostile = [evolve(each, accounts=tuple(fleet), cause="\x1b[2J" * 90, detail="名" * 300) for each in INCIDENTS]
     more = {"jobs": JOBS, "log": LOG * 4, "opened": opened, "incidents": hostile}
     made = picture(model, width=width, height=height, fleet=fleet, **more)
@@ -115,14 +115,14 @@ def test_a_picture_fills_the_terminal_and_no_more(view: View, width: int, height
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("action", STUCK)
-@pytest.mark.parametrize("view", [View.FLEET, View.ACCOUNT])
-def test_what_to_do_is_never_cut(view: View, action: Action, width: int) -> None:
+@pytest.mark.parametrize("view", [ScreenView.FLEET, ScreenView.ACCOUNT])
+def test_what_to_do_is_never_cut(view: ScreenView, action: Action, width: int) -> None:
     """All of the advice is on the screen, after whatever cause, at every width."""
     cause = Cause(event=STUCK[action], detail="a long reason " * 40)
     at = Snapshot(state=State.AUTH_FAILED, since=NOW - 1e6, cause=cause)
     assert at.action is action
     fleet = {"An account with a rather long name": AccountStatus(at)}
-    model = Model(view=view, selected=None if view is View.FLEET else next(iter(fleet)))
+    model = Model(view=view, selected=None if view is ScreenView.FLEET else next(iter(fleet)))
     words = " ".join(text(model, width=width, height=40, fleet=fleet).split())
     assert ADVICE[action] in words
 
@@ -137,7 +137,7 @@ def test_what_to_do_about_an_incident_is_never_cut(kind: IncidentKind, width: in
         id=12, kind=kind, cause="log_in", fleet=fleet, accounts=names, severity=Severity.CRITICAL, since=NOW - 9,
         opened=NOW, detail="a long reason " * 20,
     )  # fmt: skip
-    model = Model(view=View.INCIDENTS, incident=12)
+    model = Model(view=ScreenView.INCIDENTS, incident=12)
     words = " ".join(text(model, width=width, height=24, incidents=[incident]).split())
     assert incident.meaning in words
     assert f"What to do: {incident.action}" in words
@@ -147,7 +147,7 @@ def test_what_to_do_about_an_incident_is_never_cut(kind: IncidentKind, width: in
 def test_the_chosen_incident_is_in_sight(chosen: int) -> None:
     """Of many; the first line says where one is."""
     incidents = [evolve(INCIDENTS[2], id=number) for number in range(40)]
-    made = text(Model(view=View.INCIDENTS, incident=chosen), incidents=incidents)
+    made = text(Model(view=ScreenView.INCIDENTS, incident=chosen), incidents=incidents)
     assert f" {chosen} job_failed" in made
     assert made.startswith("40 open incidents, ")
 
@@ -256,14 +256,14 @@ def test_jobs_and_log_leave_room_for_accounts() -> None:
     ("opened", "said"),
     [
         (None, "is being read"),
-        (Opened("Account 1", []), "nothing of this account"),
-        (Opened("Account 1", trouble="data/engine.db: the disk is gone"), "the disk is gone"),
-        (Opened("Account 2", [entry(1, "NetworkLost", "of another account")]), "is being read"),
+        (OpenedJournal("Account 1", []), "nothing of this account"),
+        (OpenedJournal("Account 1", trouble="data/engine.db: the disk is gone"), "the disk is gone"),
+        (OpenedJournal("Account 2", [entry(1, "NetworkLost", "of another account")]), "is being read"),
     ],
 )
-def test_a_journal_that_is_not_there_is_told(opened: Opened | None, said: str) -> None:
+def test_a_journal_that_is_not_there_is_told(opened: OpenedJournal | None, said: str) -> None:
     """While it is read, if it is empty, and if it cannot be read; never that of the account before."""
-    shown_ = text(Model(view=View.ACCOUNT, selected="Account 1"), opened=opened)
+    shown_ = text(Model(view=ScreenView.ACCOUNT, selected="Account 1"), opened=opened)
     assert said in shown_
     assert "of another account" not in shown_
 
@@ -273,15 +273,15 @@ def test_a_journal_that_is_not_there_is_told(opened: Opened | None, said: str) -
 )
 def test_an_explanation_that_is_not_there_is_told(explained: Explained | None, said: str) -> None:
     """While it is made, and if it cannot be."""
-    assert said in text(Model(view=View.RECORD, selected="Account 1", record=4), explained=explained)
+    assert said in text(Model(view=ScreenView.RECORD, selected="Account 1", record=4), explained=explained)
 
 
 def test_the_newest_records_are_in_sight() -> None:
     """At the bottom, until an older one is chosen, which then is."""
-    opened = Opened("Account 1", [entry(seq, "NetworkLost") for seq in range(1, 200)])
-    model = Model(view=View.ACCOUNT, selected="Account 1")
+    opened = OpenedJournal("Account 1", [entry(seq, "NetworkLost") for seq in range(1, 200)])
+    model = Model(view=ScreenView.ACCOUNT, selected="Account 1")
     assert "   199 2026" in text(model, opened=opened)
-    older = text(Model(view=View.ACCOUNT, selected="Account 1", record=50), opened=opened)
+    older = text(Model(view=ScreenView.ACCOUNT, selected="Account 1", record=50), opened=opened)
     assert "    50 2026" in older
     assert "   199 2026" not in older
 

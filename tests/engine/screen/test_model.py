@@ -17,8 +17,8 @@ from engine.screen.model import (
     Do,
     KeyRequest,
     Model,
+    ScreenView,
     Seen,
-    View,
     press,
     settle,
     shown,
@@ -134,7 +134,9 @@ def test_every_key_is_harmless_in_every_place() -> None:
             for key in KEYS:
                 then, request = press(model, key, seen)
                 assert then.selected is None or then.selected in NAMES
-                assert then.view in (View.FLEET, View.HELP, View.INCIDENTS) or then.selected is not None
+                assert (
+                    then.view in (ScreenView.FLEET, ScreenView.HELP, ScreenView.INCIDENTS) or then.selected is not None
+                )
                 assert then.incident is None or then.incident in seen.incidents
                 assert then.record is None or then.record in seen.records
                 assert 0 <= then.offset <= max(0, seen.lines - seen.fits)
@@ -146,8 +148,8 @@ def test_every_key_is_harmless_in_every_place() -> None:
                 if short not in met:
                     met.add(short)
                     open_.append(short)
-        alone = {View.FLEET, View.HELP, View.INCIDENTS}
-        assert {model.view for model in met} == (alone if seen is empty else set(View))
+        alone = {ScreenView.FLEET, ScreenView.HELP, ScreenView.INCIDENTS}
+        assert {model.view for model in met} == (alone if seen is empty else set(ScreenView))
 
 
 def wanted_by(key: str, model: Model) -> KeyRequest:
@@ -162,7 +164,7 @@ def wanted_by(key: str, model: Model) -> KeyRequest:
 def test_esc_leads_back_from_everywhere() -> None:
     """At most five times Esc, and all accounts are shown again, the worst at the top."""
     deep = after("h", "s", "/", "e", "enter", "down", "enter", "enter", "?")
-    assert deep.view is View.HELP
+    assert deep.view is ScreenView.HELP
     assert after(*["escape"] * 5, model=deep) == Model()
 
 
@@ -223,19 +225,19 @@ def test_an_account_that_is_shown_no_more_is_not_highlighted() -> None:
     chosen = Model(selected="News", hides_healthy=True)
     assert settle(chosen, ["Third"]).selected is None
     assert settle(chosen, ["News"]) == chosen
-    opened = evolve(chosen, view=View.ACCOUNT)
+    opened = evolve(chosen, view=ScreenView.ACCOUNT)
     assert settle(opened, []) == opened
 
 
 def test_records_are_chosen_and_explained() -> None:
     """The newest is highlighted until another one is; n and b go on and back between explanations."""
     opened = after("down", "enter")
-    assert (opened.view, opened.record) == (View.ACCOUNT, None)
+    assert (opened.view, opened.record) == (ScreenView.ACCOUNT, None)
     older = after("up", model=opened)
     assert older.record == 7
     assert after("down", model=older).record is None
     explained = after("enter", model=opened)
-    assert (explained.view, explained.record) == (View.RECORD, 9)
+    assert (explained.view, explained.record) == (ScreenView.RECORD, 9)
     assert [after("b", model=explained).record, after("b", "b", "b", model=explained).record] == [7, 4]
     assert after("b", "n", "n", model=explained).record == 9
     assert after("escape", model=after("enter", model=older)).record == 7
@@ -244,7 +246,7 @@ def test_records_are_chosen_and_explained() -> None:
 def test_an_incident_is_acknowledged_by_number() -> None:
     """The worst one is highlighted at first; a key acts on what is highlighted, wherever it has moved meanwhile."""
     listed = after("i")
-    assert (listed.view, listed.incident) == (View.INCIDENTS, 3)
+    assert (listed.view, listed.incident) == (ScreenView.INCIDENTS, 3)
     chosen = after("down", model=listed)
     moved = evolve(SEEN, incidents={8: (), 1: ("Old bot",), 3: NAMES})
     assert press(chosen, "a", moved) == (chosen, KeyRequest(Do.ACKNOWLEDGE, incident=1))
@@ -256,9 +258,9 @@ def test_an_incident_is_acknowledged_by_number() -> None:
 def test_an_incident_leads_to_its_account() -> None:
     """If it is about one; going back leads to the incidents, and from there to all accounts."""
     opened = after("i", "down", "enter")
-    assert (opened.view, opened.selected) == (View.ACCOUNT, "Old bot")
-    assert after("escape", model=opened).view is View.INCIDENTS
-    assert after("escape", "escape", model=opened).view is View.FLEET
+    assert (opened.view, opened.selected) == (ScreenView.ACCOUNT, "Old bot")
+    assert after("escape", model=opened).view is ScreenView.INCIDENTS
+    assert after("escape", "escape", model=opened).view is ScreenView.FLEET
     assert "2 accounts" in after("i", "enter").said
     assert "no account" in after("i", "end", "enter").said
 
@@ -282,8 +284,8 @@ def test_an_answer_stands_until_the_next_key() -> None:
     assert after("down", model=Model(said="News is paused")).said == ""
 
 
-@pytest.mark.parametrize("view", View)
-def test_the_line_of_keys_names_the_way_back(view: View) -> None:
+@pytest.mark.parametrize("view", ScreenView)
+def test_the_line_of_keys_names_the_way_back(view: ScreenView) -> None:
     """Each view says how it is left, or that it is the first."""
     keys: Any = dict(HINTS[view])
     assert "Esc" in keys

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from engine.console.account_status import AccountStatus
 from engine.console.ranking import Ranking
 from engine.console.status import EngineInfo
-from engine.screen.model import Do, View
+from engine.screen.model import Do, ScreenView
 from engine.screen.screen import Screen
 from engine.screen.source import JournalUnreadable
 from engine.screen.text import Line, plain
@@ -186,7 +186,7 @@ async def test_an_account_is_opened_and_its_journal_read() -> None:
         assert 2 <= source.reads <= 5
         await press(sheet, "enter")
         await anyio.sleep(0.3)
-        assert screen.model.view is View.RECORD
+        assert screen.model.view is ScreenView.RECORD
         assert "no entry 7 any more" in sheet.text
 
 
@@ -206,7 +206,7 @@ async def test_an_account_that_is_gone_is_closed() -> None:
         await press(sheet, "down", "enter")
         source.ranking = Ranking.of({"Account 3": Snapshot(state=State.HEALTHY)})
         await anyio.sleep(1)
-        assert (screen.model.view, screen.model.selected) == (View.FLEET, None)
+        assert (screen.model.view, screen.model.selected) == (ScreenView.FLEET, None)
         assert "Account 3" in sheet.text
 
 
@@ -217,7 +217,7 @@ async def test_an_account_that_reconnects_for_a_reload_stays_open() -> None:
         await press(sheet, "down", "enter")
         source.ranking.discard("News bot")
         await anyio.sleep(2)
-        assert (screen.model.view, screen.model.selected) == (View.ACCOUNT, "News bot")
+        assert (screen.model.view, screen.model.selected) == (ScreenView.ACCOUNT, "News bot")
         assert "What to do: " in sheet.text
         source.change("News bot", state=State.HEALTHY, cause=None)
         await anyio.sleep(1)
@@ -232,7 +232,7 @@ async def test_an_account_that_was_removed_is_told_and_closed() -> None:
         source.ranking.discard("News bot")
         source.known.clear()
         await anyio.sleep(1.1)
-        assert (screen.model.view, screen.model.selected) == (View.FLEET, None)
+        assert (screen.model.view, screen.model.selected) == (ScreenView.FLEET, None)
         assert "News bot is not among the accounts any more" in sheet.text
         await press(sheet, "down", "p")
         assert source.asked == [(Do.PAUSE, "Account 1")]
@@ -272,12 +272,12 @@ async def test_an_incident_is_acknowledged_by_key() -> None:
         assert "incident 4 is acknowledged" in sheet.text
         del source.incidents[0]
         await anyio.sleep(1)
-        assert (screen.model.view, screen.model.incident) == (View.INCIDENTS, None)
+        assert (screen.model.view, screen.model.incident) == (ScreenView.INCIDENTS, None)
         source.incidents.append(evolve(INCIDENTS[0], id=9, accounts=("Gone",)))
         await anyio.sleep(1)
         await press(sheet, "end", "enter")
         await anyio.sleep(1)
-        assert (screen.model.view, screen.model.selected) == (View.INCIDENTS, None)
+        assert (screen.model.view, screen.model.selected) == (ScreenView.INCIDENTS, None)
         assert "Gone is not among the accounts any more" in sheet.text
 
 
