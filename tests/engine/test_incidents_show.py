@@ -76,7 +76,11 @@ async def began(tmp_path: Path) -> float:
     await play.begin()
     for name in ("News", "Shop"):
         await play.connect(name)
-    play.law.wait(3600)
+    play.law.wait(1800)
+    await play.take("News", NetworkLost(detail="a blip, which is none of it"))
+    play.law.wait(60)
+    await play.connect("News")
+    play.law.wait(1740)
     for name in ("News", "Shop"):
         await play.take(name, NetworkLost(detail=HOSTILE))
     play.law.wait(360)

@@ -41,7 +41,7 @@ async def path(tmp_path: Path) -> Path:
     assert await journal.aclose(5) == 0
     with closing(sqlite3.connect(tmp_path / "engine.db")) as db:
         for worker, state, ended in (
-            ("Shop", "failed", 60), ("Shop", "failed", 70), ("Shop", "failed", 999), ("Shop", "done", 60),
+            ("Shop", "failed", 60), ("Shop", "failed", 125), ("Shop", "failed", 999), ("Shop", "done", 60),
             ("Other", "failed", 60), (None, "failed", None),
         ):  # fmt: skip
             db.execute(
