@@ -66,7 +66,7 @@ _VERDICTS: Final = {
     "worse": "it is getting worse",
     "better": "it is getting better",
     "mixed": "it is neither better nor worse",
-    "": "what was before is not known",
+    "": "the journal does not reach back two weeks",
 }
 
 
