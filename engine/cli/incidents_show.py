@@ -31,7 +31,7 @@ from engine.cli.measured import measured
 from engine.config import load_outline
 from engine.console import journal_lines
 from engine.console.format import iso
-from engine.console.incident_page import WEEK, AccountLoss, Trend, lines, show_data, trend_of
+from engine.console.incident_page import WEEK, AccountLoss, Frequency, lines, show_data, trend_of
 from engine.console.safe_text import json_text, one_line
 from engine.console.shell import engine_command
 from engine.incidents.missed import Found
@@ -54,7 +54,7 @@ class Story:
 
     incident: Incident
     lost: Sequence[AccountLoss]
-    trend: Trend
+    trend: Frequency
     missed: str | None
     """What was missed, empty if that is not known; None if the incident is not over."""
     first: Sequence[Entry]

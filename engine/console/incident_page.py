@@ -38,7 +38,7 @@ class AccountLoss:
 
 
 @frozen(kw_only=True)
-class Trend:
+class Frequency:
     """How often the same was the matter: in the last week until the incident's end (or now), and in that before."""
 
     count: int
@@ -70,7 +70,7 @@ _VERDICTS: Final = {
 }
 
 
-def trend_of(incident: Incident, others: Sequence[Incident], now: float, begins: float | None) -> Trend:
+def trend_of(incident: Incident, others: Sequence[Incident], now: float, begins: float | None) -> Frequency:
     """Return how often the same was the matter, by ``others``, which went on in the two weeks until its end.
 
     The same is one of the same kind that shares the cause, or an account. ``begins`` is where the records begin.
@@ -79,7 +79,7 @@ def trend_of(incident: Incident, others: Sequence[Incident], now: float, begins:
     alike = [each for each in others if each.id != incident.id and _is_same(each, incident)]
     this = [incident, *(each for each in alike if end - WEEK <= each.since <= end)]
     before = [each for each in alike if end - 2 * WEEK <= each.since < end - WEEK]
-    return Trend(
+    return Frequency(
         count=len(this),
         seconds=sum(each.lasted(end) for each in this),
         before=len(before),
@@ -100,7 +100,7 @@ def worst_first(lost: Sequence[AccountLoss]) -> list[AccountLoss]:
 
 
 def show_data(
-    incident: Incident, lost: Sequence[AccountLoss], trend: Trend, missed: str | None, now: float
+    incident: Incident, lost: Sequence[AccountLoss], trend: Frequency, missed: str | None, now: float
 ) -> dict[str, Any]:
     """Return what ``incidents show --json`` prints, without the records; times are seconds."""
     return {
@@ -128,7 +128,9 @@ def _lost_data(of: AccountLoss) -> dict[str, Any]:
     }
 
 
-def lines(incident: Incident, lost: Sequence[AccountLoss], trend: Trend, missed: str | None, now: float) -> list[str]:
+def lines(
+    incident: Incident, lost: Sequence[AccountLoss], trend: Frequency, missed: str | None, now: float
+) -> list[str]:
     """Return the lines above the records. ``missed`` is what was missed: empty if not known, None if it is not over."""
     severity = f"{incident.kind.value}, {incident.severity.value}"
     said = [f"{icon_of(incident)} incident {incident.id} ({severity}): {incident.meaning}", *_facts(incident, now)]
@@ -156,7 +158,7 @@ def _facts(incident: Incident, now: float) -> list[str]:
     return said
 
 
-def _how_often(trend: Trend) -> str:
+def _how_often(trend: Frequency) -> str:
     week = f"{trend.count} in a week, {whole_seconds(trend.seconds)} in all"
     before = f"{trend.before} in the week before, {whole_seconds(trend.seconds_before)} in all"
     return f"{week}; {before}; {_VERDICTS[trend.verdict]}"

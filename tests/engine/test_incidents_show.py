@@ -9,7 +9,7 @@ from attrs import evolve
 
 from adapters.sqlite import JournalWriter
 from engine.console.format import iso
-from engine.console.incident_page import DAY, WEEK, AccountLoss, Trend, lines, summary, trend_of
+from engine.console.incident_page import DAY, WEEK, AccountLoss, Frequency, lines, summary, trend_of
 from states import Event
 from states.events import CaughtUp, Connected, Elapsed, NetworkLost, Started, StopRequested, TurnGranted
 from states.incident import Incident, IncidentKind, Severity
@@ -198,7 +198,7 @@ def test_the_days_are_counted_by_what_was_in_them() -> None:
 
 def test_many_accounts_are_bounded() -> None:
     """Of ten thousand accounts the worst are shown; names and gaps that are foreign are safe."""
-    trend = Trend(count=1, seconds=1, before=0, seconds_before=0, known=True)
+    trend = Frequency(count=1, seconds=1, before=0, seconds_before=0, known=True)
     names = tuple(f"{HOSTILE} {number}" for number in range(10_000))
     many = evolve(BEFORE, accounts=names, detail=HOSTILE, closed=None)
     lost = [
