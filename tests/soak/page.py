@@ -132,7 +132,11 @@ def watch(page: Any, seconds: float, kill_at: Sequence[float], config: Path, run
             running[-1].kill()
             running[-1].wait()
             running.append(start(config))
-        seen = page.evaluate(LOOK)
+        try:
+            seen = page.evaluate(LOOK)
+        except Exception:  # the page loads itself anew, because the engine is another one
+            time.sleep(EVERY)
+            continue
         if "live" in seen["live"] and seen["at"]:
             samples.append(Sample(at=seen["at"], states=dict(seen["rows"]), incidents=frozenset(seen["incidents"])))
         time.sleep(EVERY)
