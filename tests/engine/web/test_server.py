@@ -51,8 +51,14 @@ async def endless(_: Request) -> Response:
     raise AssertionError
 
 
+async def read(request: Request) -> Response:
+    return PlainTextResponse(f"{len(await request.body())} bytes")
+
+
 ROUTES = {"/": hello, "/broken": broken, "/big": big, "/half": half, "/endless": endless}
-APPLICATION = Starlette(routes=[Route(path, function) for path, function in ROUTES.items()])
+APPLICATION = Starlette(
+    routes=[*(Route(path, function) for path, function in ROUTES.items()), Route("/read", read, methods=["POST"])]
+)
 
 
 @asynccontextmanager
@@ -275,3 +281,33 @@ async def test_the_same_port_is_free_again_at_once() -> None:
         await get(server)
     async with serving(port) as server:
         assert (await get(server)).text == "hello"
+
+
+@pytest.mark.parametrize(
+    "sends",
+    [
+        b"GET /big HTTP/1.1\r\nhost: x\r\n\r\n" * 4,
+        b"POST /read HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nonly a part",
+    ],
+)
+async def test_clients_that_ask_and_do_not_go_on_lock_nobody_out(monkeypatch: pytest.MonkeyPatch, sends: bytes) -> None:
+    """A request that waits for its own client, to fetch what came before or to send the rest, holds no place."""
+    monkeypatch.setattr(connection, "MAX_CLIENTS", 4)
+    async with serving() as server:
+        streams = [await raw(server, sends) for _ in range(8)]
+        for _ in range(3):
+            assert (await get(server)).text == "hello"
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_answers_that_nobody_fetches_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all clients together: the one that has waited longest is dropped, and the last one has its answer."""
+    monkeypatch.setattr(connection, "MAX_WAITING_BYTES", 20_000_000)
+    async with serving() as server:
+        streams = [await raw(server, b"GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n") for _ in range(2)]
+        whole = [await is_closed(stream) for stream in reversed(streams)]
+        assert len(whole[0]) > 20_000_000
+        assert min(map(len, whole)) < 20_000_000
+        for stream in streams:
+            await stream.aclose()
