@@ -55,6 +55,8 @@ class PageReads:
     _folding: threading.Lock = field(factory=threading.Lock, init=False)
     _folded: Histories | None = field(default=None, init=False)
     _folded_at: float = field(default=float("-inf"), init=False)
+    wanted: bool = field(default=False, init=False)
+    """Whether somebody has seen the history since it was read for them."""
 
     async def within(self, read: Callable[[Path], T]) -> T:
         """Return what ``read`` returns in a thread. Raises ``Unreadable``, also if it takes too long."""
@@ -157,6 +159,11 @@ class PageReads:
                 return reader.newest_of(account, min(limit, MAX_ROWS), among=JOBS_AMONG)
 
         return await self.within(read)
+
+    def known_history(self) -> Histories:
+        """Return the history as it was read last; somebody wants to see it. It may be called from any thread."""
+        self.wanted = True
+        return self._folded if self._folded is not None else Histories({}, complete=False, at=0.0)
 
     async def history(self) -> Histories:
         """Return what became of all accounts, as of ``FOLD_EVERY`` ago at most, or as of what was read so far."""

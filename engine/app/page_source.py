@@ -1,6 +1,7 @@
 """What the page shows and does: the engine in this process. A composition root."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from attrs import define, field
 from adapters.sqlite import StorageError
 from adapters.sqlite.jobs import change
 from engine import paths
-from engine.app.page_reads import PageReads
+from engine.app.page_reads import FOLD_EVERY, PageReads
 from engine.app.screen_reads import stored_troubles
 from engine.console.account_status import AccountStatus
 from engine.console.safe_text import one_line
@@ -20,7 +21,7 @@ from engine.console.status import EngineInfo
 from engine.control.protocol import CommandOutcome
 from engine.journal.explain import Explanation
 from engine.journal.troubles import Troubles
-from engine.web.page.source import Heat, Histories, Outcome, Verb
+from engine.web.page.source import Heat, Histories, Outcome, Unreadable, Verb, account_at
 from states import Entry, Policy
 from states.incident import Incident, Severity
 from states.jobs import Job, JobState, Retried
@@ -52,7 +53,7 @@ class EnginePageSource:
         self._reads = PageReads(lambda: self._file)
 
     async def run(self) -> None:
-        """Learn once how long the troubles last that are older than the page; all else is there as it changes."""
+        """Learn once how long the troubles last that are older than the page, and keep the history that people see."""
         if not self._began:
             self._began = True
             self.engine.fleet.listeners.append(self.troubles.observe)
@@ -60,7 +61,12 @@ class EnginePageSource:
             self.troubles.remember(
                 await anyio.to_thread.run_sync(stored_troubles, self._file, names, abandon_on_cancel=True)
             )
-        await anyio.sleep_forever()
+        while True:
+            await anyio.sleep(FOLD_EVERY)
+            if self._reads.wanted:
+                self._reads.wanted = False
+                with suppress(Unreadable):  # whoever opens a page is told why
+                    await self._reads.history()
 
     # --- what is there -----------------------------------------------------------------------------------------------
 
@@ -160,6 +166,10 @@ class EnginePageSource:
         """Return what became of all accounts."""
         return await self._reads.history()
 
+    def known_history(self) -> Histories:
+        """Return what was read of it last."""
+        return self._reads.known_history()
+
     async def heat(self, account: str, since: float) -> Heat:
         """Return how an account went through the machine."""
         return await self._reads.heat(account, since)
@@ -187,8 +197,10 @@ class EnginePageSource:
         handlers = self.engine.control
         if handlers is None:
             return Outcome(False, "The engine is still starting; try again in a moment")
-        if account not in handlers.names:
+        found = account_at(self.accounts(), account)
+        if found is None or found not in handlers.names:
             return Outcome(False, f"No account is called {one_line(account, _QUOTED)!r} any more")
+        account = found
         outcome: CommandOutcome
         if verb is Verb.PAUSE:
             outcome = await handlers.pause(account)

@@ -115,7 +115,7 @@ def _now(sight: Sight, account: str, at: AccountStatus) -> Markup:
     last = at.last or Snapshot()
     words = account_words(account, at, sight.source.trouble_since(account), sight.now)
     holds = [hold for hold in last.holds if hold.until > sight.now]
-    return sight.part("account_now.html", a=words, gap=last.offline, holds=holds)
+    return sight.part("account_now.html", a=words, gap=last.offline, holds=holds, visit=last.generation)
 
 
 def account_fragments(sight: Sight, account: str) -> Fragments:

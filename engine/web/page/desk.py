@@ -65,7 +65,8 @@ class Desk:
                 for name, at in self.standing.accounts.items()
                 if (told := told_until_now(self.histories.past.get(name), at)) is not None
             }
-            drawn = timeline(pasts, [*self.over, *incidents], now)
+            shown = (now // OPEN_EVERY + 1) * OPEN_EVERY  # the same for a minute, so that nothing is sent for seconds
+            drawn = timeline(pasts, [*self.over, *incidents], shown)
             self._timeline = (key, {**drawn, "complete": self.histories.complete})
         return self._timeline[1]
 

@@ -103,9 +103,18 @@ def _height(bucket: Bucket) -> int:
 # --- the timeline ----------------------------------------------------------------------------------------------------
 
 
-def lane(spans: Sequence[Span], shared: Sequence[tuple[float, float]], begin: float, end: float, name: str) -> Markup:
-    """Return one account's lane from ``begin`` to ``end``, with the fleet's incidents hatched behind it."""
-    width, tall = LANE
+@frozen
+class Times:
+    """The times of a timeline: its beginning, the present, and its end (Unix seconds)."""
+
+    begin: float
+    now: float
+    end: float
+
+
+def lane(name: str, spans: Sequence[Span], shared: Sequence[tuple[float, float]], times: Times) -> Markup:
+    """Return one account's lane, with the fleet's incidents hatched behind it."""
+    (width, tall), begin, end = LANE, times.begin, times.end
     scale = width / (end - begin)
 
     def place(start: float, stop: float) -> tuple[str, str]:
@@ -117,7 +126,7 @@ def lane(spans: Sequence[Span], shared: Sequence[tuple[float, float]], begin: fl
         left, wide = place(start, stop)
         parts.append(Markup('<rect class="shared" x="{}" y="0" width="{}" height="{}"/>').format(left, wide, tall))
     for span in spans:
-        left, wide = place(span.begin, end if span.end is None else span.end)
+        left, wide = place(span.begin, times.now if span.end is None else span.end)
         top, height = (3, 4) if span.kind is Kind.STOPPED else (1, 8)
         parts.append(
             Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(

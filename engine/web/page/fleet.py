@@ -13,7 +13,7 @@ from engine.console.format import local, whole_seconds
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY, EngineInfo, Severity, name_key, severity_of
 from engine.web.page.buckets import Shown, last_day, last_days
-from engine.web.page.drawings import bars, lane, percent, trend
+from engine.web.page.drawings import Times, bars, lane, percent, trend
 from engine.web.page.history import (
     DAYS,
     HALF_HOUR,
@@ -243,22 +243,16 @@ def timeline(pasts: Mapping[str, Past], incidents: Sequence[Incident], now: floa
         for each in incidents
         if each.fleet and (each.closed is None or each.closed > begin)
     ]
+    times = Times(begin, now, end)
     ticks = [local(begin + 4 * HOUR * number) for number in range(7)]
     return {
         "lanes": [
-            Lane(one_line(name, MAX_NAME), path_of(name), _lane(name, spans, shared, (begin, end), now))
+            Lane(one_line(name, MAX_NAME), path_of(name), lane(one_line(name, MAX_NAME), spans, shared, times))
             for _, _, name, spans in shown
         ],
         "more": len(found) - len(shown),
         "ticks": ["" if tick is None else f"{tick:%H:%M}" for tick in ticks],
     }
-
-
-def _lane(
-    name: str, spans: Sequence[Span], shared: Sequence[tuple[float, float]], period: tuple[float, float], now: float
-) -> Markup:
-    until_now = [evolve(span, end=now) if span.end is None else span for span in spans]
-    return lane(until_now, shared, *period, one_line(name, MAX_NAME))
 
 
 @frozen

@@ -90,6 +90,7 @@ def fleet_fragments(sight: Sight, query: Mapping[str, str]) -> Fragments:
     desk, chosen = sight.desk, Filter.of(query)
     assert isinstance(sight.now, Steady), "or every second would be a change"
     with desk.lock:
+        desk.histories = known if (known := sight.source.known_history()).at >= desk.histories.at else desk.histories
         desk.standing.update(sight.source.accounts())
         names = _window(select(desk.standing, desk.histories.past, chosen, sight.now), chosen)
         rows = {element_id(name): str(desk.row(sight.source, name, sight.viewer, sight.now)) for name in names}

@@ -45,8 +45,12 @@ class Sight:
         words = {"page": page.value, **{key: value for key, value in stream.items() if value}, "seen": self.viewer.seen}
         return str(self.part(
             template, here=page.value, title=title, stream=f"/stream?{urlencode(words, errors='backslashreplace')}",
-            config=self.source.config_name, zone=zone(), open_count=len(self.source.incidents()), **values,
+            config=self.source.config_name, zone=zone(), open_count=self.open_count(), **values,
         ))  # fmt: skip
+
+    def open_count(self) -> Markup:
+        """Return the number of open incidents, which stands on every page."""
+        return self.part("open_count.html", count=len(self.source.incidents()))
 
     def open_incidents(self, back: str, most: int) -> Markup:
         """Return the section of the open incidents, at most so many."""

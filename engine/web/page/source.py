@@ -216,6 +216,9 @@ class PageSource(Protocol):
     async def history(self) -> Histories:
         """Return what became of all accounts in the last 90 days, as of some seconds ago."""
 
+    def known_history(self) -> Histories:
+        """Return what was read of it last, and have it read again soon; before the first time, it is empty."""
+
     async def heat(self, account: str, since: float) -> Heat:
         """Return how an account went through the machine since a time."""
 

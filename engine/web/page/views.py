@@ -79,6 +79,11 @@ async def incidents_page(source: PageSource, viewer: Viewer, now: float, query: 
 def fragments(source: PageSource, viewer: Viewer, now: float, view: View) -> Fragments:
     """Return what changes of a view; the same until something has changed, because it has no seconds that pass."""
     sight = Sight.of(source, viewer, Steady(now))
+    made = _fragments(sight, view)
+    return Fragments({**made.html, "open-count": str(sight.open_count())}, made.order)
+
+
+def _fragments(sight: Sight, view: View) -> Fragments:
     match view.page:
         case PageName.FLEET:
             return fleet_fragments(sight, dict(view.query))

@@ -109,6 +109,8 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
     last, shown = at.last or Snapshot(), one_line(name, MAX_NAME)
     needs = at.last is not None and last.action is not None and not at.paused
     why = cause_text(last) or "" if at.known else last_known(at, now)
+    if at.healthy and last.cause is not None:
+        why = f"last trouble: {why}"
     if at.known and last.state is State.HEALTHY and last.database is not None:
         why = f"the session file is not written: {last.database.detail}"
     identity = element_id(name)

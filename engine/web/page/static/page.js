@@ -83,10 +83,28 @@
     const moved = old.dataset.state !== undefined && old.dataset.state !== fresh.dataset.state;
     old.replaceWith(fresh);
     if (moved) fresh.classList.add("fresh");
+    if (fresh.dataset.visit !== undefined && old.dataset.visit !== fresh.dataset.visit) refetchSoon();
     if (place !== null && place >= 0) {
       const now = fresh.querySelectorAll("a, button, summary, input");
       if (now.length) now[Math.min(place, now.length - 1)].focus({ preventScroll: true });
     }
+  }
+
+  // What the stream does not tell of an account, its journal and its machine, is fetched after a change of its state.
+  let refetching = 0;
+  function refetchSoon() {
+    if (refetching || !document.querySelector("[data-refetch]")) return;
+    refetching = setTimeout(async () => {
+      try {
+        const answer = await fetch(location.pathname + location.search);
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        for (const each of document.querySelectorAll("[data-refetch]")) {
+          const found = page.getElementById(each.id);
+          if (found) replace(each.id, found.outerHTML);
+        }
+      } catch { /* the stream says that there is no connection */ }
+      refetching = 0;
+    }, 1500);
   }
 
   function chosenWithin(element) {
