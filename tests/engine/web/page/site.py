@@ -4,9 +4,9 @@ import asyncio
 import json
 import queue
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Final
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
@@ -15,7 +15,7 @@ from attrs import define, field
 from engine.web.page import views
 from engine.web.page.render import STATIC
 from engine.web.page.source import PageName, View, Viewer, account_at
-from tests.engine.web.page.fake import NOW, OPERATOR, FakeSource
+from tests.engine.web.page.fake import NOW, OPERATOR, FakeSource, fleet
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
@@ -124,3 +124,14 @@ def serving(site: Site) -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def main() -> None:
+    """Serve a made-up fleet until Ctrl+C, to look at: ``python -m tests.engine.web.page.site``."""
+    with serving(Site(fleet(48))) as site, suppress(KeyboardInterrupt):
+        print(f"{site.address}/ and {site.address}/accounts/News%202")
+        Event().wait()
+
+
+if __name__ == "__main__":
+    main()
