@@ -1,7 +1,6 @@
 """Incidents of a whole engine against the sandbox: a trouble is one incident, and other processes see it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -58,6 +57,13 @@ def are_open(count: int) -> Callable[[EngineHarness], bool]:
 def is_over(number: int) -> Callable[[EngineHarness], bool]:
     """Return whether an incident is over."""
     return lambda harness: any(each.id == number and not each.is_open for each in incidents(harness))
+
+
+def change(harness: EngineHarness, text: str, into: str) -> None:
+    """Change the config file."""
+    config = harness.config.read_text("utf-8")
+    assert config.count(text) == 1
+    harness.config.write_text(config.replace(text, into), "utf-8")
 
 
 async def printed(harness: EngineHarness, *words: str) -> tuple[int, list[dict[str, Any]]]:
@@ -143,9 +149,6 @@ async def test_a_proxy_that_fails_is_one_incident(harness: EngineHarness) -> Non
             proxy.behaviour = Behaviour.WORKS
             await harness.until(is_over(one.id))
             assert not engine.incidents.open
-            _, found = await printed(harness, "incidents", "show", str(one.id), "--json")
-            assert [each["outages"] for each in found[0]["lost"]] == [1, 1, 1]
-            assert found[0]["missed"].startswith("nothing: ") or "not known" in found[0]["missed"]
 
 
 async def test_a_blip_is_none(harness: EngineHarness) -> None:
@@ -220,38 +223,26 @@ async def test_an_account_that_is_renamed_stays_in_its_incident(harness: EngineH
     """A reload closes it and begins it anew under another name: its incident neither ends nor opens again."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES[:2], rest=after("1h"))
-        async with harness.running() as process:
-            await harness.until(all_are("healthy", 2))
+        async with running(harness) as engine:
             await dc.inject(Fault(FaultKind.REVOKE, PHONES[0], text="SESSION_REVOKED"))
             await harness.until(are_open(1))
             (first,) = incidents(harness)
-            text = harness.config.read_text("utf-8").replace("name: Account 1", "name: News")
-            harness.config.write_text(text, "utf-8")
-            code, said = await harness.command("reload")
-            assert code == 0, said
+            change(harness, "name: Account 1", "name: News")
+            engine.reload_soon()
             await harness.until(lambda it: any(entry.account == "News" and entry.life == 2 for entry in it.entries()))
-            assert await harness.finish(process, signal.SIGTERM) == 0
     (last,) = incidents(harness)
     assert (last.id, last.accounts, last.since, last.closed) == (first.id, ("News",), first.since, None)
 
 
-@pytest.mark.parametrize("way", ["reload", "signal"])
-async def test_a_reload_changes_how_long_a_trouble_may_last(harness: EngineHarness, way: str) -> None:
+async def test_a_reload_changes_how_long_a_trouble_may_last(harness: EngineHarness) -> None:
     """An account that is in trouble already is an incident at once, when it has lasted for the new ``after``."""
     async with Sandbox() as dc:
         harness.at(dc, *PHONES[:2], rest=after("1h"))
-        async with harness.running() as process:
-            await harness.until(all_are("healthy", 2))
+        async with running(harness) as engine:
             await dc.inject(Fault(FaultKind.REFUSE))
             await dc.inject(Fault(FaultKind.RESET, PHONES[0]))
             await harness.until(lambda it: sorted(it.states())[0] != "healthy")
-            harness.config.write_text(harness.config.read_text("utf-8").replace("after: 1h", "after: 100ms"), "utf-8")
-            if way == "reload":
-                code, said = await harness.command("reload")
-                assert code == 0, said
-            else:
-                os.kill(process.pid, signal.SIGHUP)
+            change(harness, "after: 1h", "after: 100ms")
+            engine.reload_soon()
             await harness.until(are_open(1))
-            await dc.clear()
-            assert await harness.finish(process, signal.SIGTERM) == 0
-    assert not COMPLAINTS.search(harness.text)
+            assert engine.incidents.config.incidents.after == 0.1
