@@ -34,6 +34,8 @@ states:
     network: {first: 100ms, factor: 2, cap: 500ms, jitter: 0.2}
 fleet: {stagger: 0}
 """
+STRICT = ("-W", "error", "-W", "ignore:'imghdr' is deprecated:DeprecationWarning")
+"""Python's own checks: a warning is an error, but for one that Apprise causes where Python has that module."""
 COMPLAINTS = re.compile(
     "Task was destroyed|never retrieved|never awaited|ResourceWarning|unclosed|database is locked|Traceback"
 )
@@ -45,6 +47,8 @@ class EngineHarness:
     """A config, its data, and the engines that run on it."""
 
     directory: Path
+    program: str = field(default="engine", kw_only=True)
+    """The module that is run as the engine."""
     said: bytearray = field(factory=bytearray)
     """What the engine wrote to stderr."""
     shown: bytearray = field(factory=bytearray)
@@ -95,8 +99,8 @@ class EngineHarness:
     @asynccontextmanager
     async def running(self, *options: str, dev: bool = False) -> AsyncIterator[Process]:
         """Run the engine, with ``dev`` under all of Python's own checks; killed if the test leaves it running."""
-        checks = ["-X", "dev", "-W", "error"] if dev else ["-W", "error"]
-        command = [sys.executable, *checks, "-m", "engine", "run", str(self.config), *options]
+        checks = ["-X", "dev", *STRICT] if dev else STRICT
+        command = [sys.executable, *checks, "-m", self.program, "run", str(self.config), *options]
         async with await anyio.open_process(
             command, stdin=subprocess.DEVNULL, cwd=self.directory, env=self.environment
         ) as process:
@@ -114,7 +118,7 @@ class EngineHarness:
     @asynccontextmanager
     async def beside(self, *words: str) -> AsyncIterator[Process]:
         """Run a command for the length of the block; killed if the test leaves it running."""
-        command = [sys.executable, "-W", "error", "-m", "engine", *words]
+        command = [sys.executable, *STRICT, "-m", "engine", *words]
         async with await anyio.open_process(command, cwd=self.directory, env=self.environment) as process:
             try:
                 yield process
@@ -146,7 +150,7 @@ class EngineHarness:
     async def command(self, *words: str) -> tuple[int, str]:
         """Run a command beside the engine; return its exit code and what it printed."""
         done = await anyio.run_process(
-            [sys.executable, "-W", "error", "-m", "engine", *words],
+            [sys.executable, *STRICT, "-m", "engine", *words],
             check=False,
             cwd=self.directory,
             env=self.environment,
