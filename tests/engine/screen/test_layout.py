@@ -132,7 +132,7 @@ def test_what_to_do_is_never_cut(view: ScreenView, action: Action, width: int) -
 @pytest.mark.parametrize("fleet", [False, True])
 def test_what_to_do_about_an_incident_is_never_cut(kind: IncidentKind, width: int, fleet: bool) -> None:
     """All of what it means and of what to do, before what else is known of it."""
-    names = tuple(f"An account with a rather long name {number}" for number in range(90))
+    names = tuple(f"An account with a name of three lines {'x' * 60} {number}" for number in range(90))
     incident = Incident(
         id=12, kind=kind, cause="log_in", fleet=fleet, accounts=names, severity=Severity.CRITICAL, since=NOW - 9,
         opened=NOW, detail="a long reason " * 20,
