@@ -140,13 +140,13 @@ class OutwardParts:
         from engine.web.exposition import Exposition  # noqa: PLC0415
         from engine.web.page import views  # noqa: PLC0415
         from engine.web.page.access import PageAccess  # noqa: PLC0415
-        from engine.web.page.routes import Page  # noqa: PLC0415
+        from engine.web.page.routes import WebPage  # noqa: PLC0415
         from engine.web.routes import application  # noqa: PLC0415
         from engine.web.security import HostGuard  # noqa: PLC0415
         from engine.web.server import WebServer  # noqa: PLC0415
 
         exposition = Exposition(self._counting().registry, self._picture)
-        page = Page(self.page, views, PageAccess())
+        page = WebPage(self.page, views, PageAccess())
         guarded = HostGuard(
             application(self._health, exposition.text, page), {config.web.listen.host, *config.web.hosts}
         )

@@ -19,7 +19,7 @@ from adapters.sqlite.job_reader import JobReader
 from engine.app.journal_events import explain_entry
 from engine.journal.explain import Explanation
 from engine.web.page.history import History
-from engine.web.page.source import MAX_ROWS, Heat, Histories, Unreadable
+from engine.web.page.source import MAX_ROWS, AccountHeat, Histories, PageUnreadable
 from states import Entry, State
 from states.incident import Incident
 from states.jobs import Job, JobState
@@ -59,21 +59,21 @@ class PageReads:
     """Whether somebody has seen the history since it was read for them."""
 
     async def within(self, read: Callable[[Path], T]) -> T:
-        """Return what ``read`` returns in a thread. Raises ``Unreadable``, also if it takes too long."""
+        """Return what ``read`` returns in a thread. Raises ``PageUnreadable``, also if it takes too long."""
 
         def work() -> T:
             if not self._slots.acquire(blocking=False):
-                raise Unreadable("The engine's file is read by so many already; try again in a moment")
+                raise PageUnreadable("The engine's file is read by so many already; try again in a moment")
             try:
                 return read(self.path())
             except (StorageError, OSError) as exc:
-                raise Unreadable(str(exc)) from exc
+                raise PageUnreadable(str(exc)) from exc
             finally:
                 self._slots.release()
 
         with anyio.move_on_after(READ_SECONDS):
             return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
-        raise Unreadable(f"The engine's file could not be read within {READ_SECONDS:g} s; try again in a moment")
+        raise PageUnreadable(f"The engine's file could not be read within {READ_SECONDS:g} s; try again in a moment")
 
     async def journal(self, account: str | None, before: int | None, limit: int) -> list[Entry]:
         """Return an account's newest records, or those of all, newest first."""
@@ -101,15 +101,15 @@ class PageReads:
         def read(path: Path) -> Explanation:
             with _journal(path) as reader, reader.read_transaction():
                 if (entry := reader.entry(seq) if 0 < seq <= MAX_NUMBER else None) is None:
-                    raise Unreadable(f"The journal has no entry {seq}, or not any more")
+                    raise PageUnreadable(f"The journal has no entry {seq}, or not any more")
                 return explain_entry(reader, entry)
 
         return await self.within(read)
 
-    async def heat(self, account: str, since: float) -> Heat:
+    async def heat(self, account: str, since: float) -> AccountHeat:
         """Return how an account went through the machine since a time."""
 
-        def read(path: Path) -> Heat:
+        def read(path: Path) -> AccountHeat:
             moves: Counter[tuple[State, str, State]] = Counter()
             dwells: defaultdict[State, float] = defaultdict(float)
             first = None
@@ -119,7 +119,7 @@ class PageReads:
                     moves[entry.source, entry.event, entry.target] += 1
                     if entry.source is not entry.target:
                         dwells[entry.source] += max(0.0, min(entry.dwell, entry.at - since))
-            return Heat(since if first is None else max(since, min(first, time.time())), moves, dwells)
+            return AccountHeat(since if first is None else max(since, min(first, time.time())), moves, dwells)
 
         return await self.within(read)
 
@@ -168,11 +168,11 @@ class PageReads:
     async def history(self) -> Histories:
         """Return what became of all accounts, as of ``FOLD_EVERY`` ago at most, or as of what was read so far."""
         if anyio.current_time() - self._folded_at >= FOLD_EVERY:
-            with suppress(Unreadable) if self._folded is not None else nullcontext():
+            with suppress(PageUnreadable) if self._folded is not None else nullcontext():
                 await self.within(self._fold)
                 self._folded_at = anyio.current_time()
         if self._folded is None:
-            raise Unreadable("The past of the accounts is being read; try again in a moment")
+            raise PageUnreadable("The past of the accounts is being read; try again in a moment")
         return self._folded
 
     def _fold(self, path: Path) -> None:

@@ -21,7 +21,7 @@ from engine.console.status import EngineInfo
 from engine.control.protocol import CommandOutcome
 from engine.journal.explain import Explanation
 from engine.journal.troubles import Troubles
-from engine.web.page.source import Heat, Histories, Outcome, Unreadable, Verb, account_at
+from engine.web.page.source import AccountHeat, ActionOutcome, Histories, PageUnreadable, PageVerb, account_at
 from states import Entry, Policy
 from states.incident import Incident, Severity
 from states.jobs import Job, JobState, Retried
@@ -65,7 +65,7 @@ class EnginePageSource:
             await anyio.sleep(FOLD_EVERY)
             if self._reads.wanted:
                 self._reads.wanted = False
-                with suppress(Unreadable):  # whoever opens a page is told why
+                with suppress(PageUnreadable):  # whoever opens a page is told why
                     await self._reads.history()
 
     # --- what is there -----------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class EnginePageSource:
         """Return what was read of it last."""
         return self._reads.known_history()
 
-    async def heat(self, account: str, since: float) -> Heat:
+    async def heat(self, account: str, since: float) -> AccountHeat:
         """Return how an account went through the machine."""
         return await self._reads.heat(account, since)
 
@@ -180,63 +180,63 @@ class EnginePageSource:
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
-    async def act(self, verb: Verb, target: str) -> Outcome:
+    async def act(self, verb: PageVerb, target: str) -> ActionOutcome:
         """Do what the command of that name does, by the same functions."""
         with anyio.move_on_after(ACT_SECONDS):
             match verb:
-                case Verb.ACK:
+                case PageVerb.ACK:
                     return self._acknowledge(target)
-                case Verb.RETRY_JOB:
+                case PageVerb.RETRY_JOB:
                     return await self._retry_job(target)
                 case _:
                     return await self._command(verb, target)
         said = f"{one_line(target, _QUOTED)}: the {verb} was asked for, but nothing came of it in time"
-        return Outcome(False, said)
+        return ActionOutcome(False, said)
 
-    async def _command(self, verb: Verb, account: str) -> Outcome:
+    async def _command(self, verb: PageVerb, account: str) -> ActionOutcome:
         handlers = self.engine.control
         if handlers is None:
-            return Outcome(False, "The engine is still starting; try again in a moment")
+            return ActionOutcome(False, "The engine is still starting; try again in a moment")
         found = account_at(self.accounts(), account)
         if found is None or found not in handlers.names:
-            return Outcome(False, f"No account is called {one_line(account, _QUOTED)!r} any more")
+            return ActionOutcome(False, f"No account is called {one_line(account, _QUOTED)!r} any more")
         account = found
         outcome: CommandOutcome
-        if verb is Verb.PAUSE:
+        if verb is PageVerb.PAUSE:
             outcome = await handlers.pause(account)
-        elif verb is Verb.RESUME:
+        elif verb is PageVerb.RESUME:
             outcome = await handlers.resume(account)
         else:
             outcome = await handlers.retry(account)
-        return Outcome(outcome.done, one_line(outcome.said))
+        return ActionOutcome(outcome.done, one_line(outcome.said))
 
-    def _acknowledge(self, target: str) -> Outcome:
+    def _acknowledge(self, target: str) -> ActionOutcome:
         watch, number = self.engine.incidents.watch, _number(target)
         if watch is None or number is None or (before := watch.book.open.get(number)) is None:
-            return Outcome(False, f"No incident {one_line(target, _QUOTED)} is open; it may be over already")
+            return ActionOutcome(False, f"No incident {one_line(target, _QUOTED)} is open; it may be over already")
         incident = watch.acknowledge(number) or before
         already = " already" if before.acked is not None else ""
-        return Outcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
+        return ActionOutcome(True, one_line(f"Incident {number} is acknowledged{already}: {incident.meaning}"))
 
-    async def _retry_job(self, target: str) -> Outcome:
+    async def _retry_job(self, target: str) -> ActionOutcome:
         if (number := _number(target)) is None:
-            return Outcome(False, f"There is no job {one_line(target, _QUOTED)}")
+            return ActionOutcome(False, f"There is no job {one_line(target, _QUOTED)}")
         try:
             work = partial(change, self._file, [number], Retried())
             outcome = (await anyio.to_thread.run_sync(work, abandon_on_cancel=True))[0]
         except StorageError as exc:
-            return Outcome(False, one_line(str(exc)))
+            return ActionOutcome(False, one_line(str(exc)))
         self.engine.jobs.jobs_changed()
         self.engine.incidents.commands_changed()
         if isinstance(outcome, str):
-            return Outcome(False, one_line(outcome))
+            return ActionOutcome(False, one_line(outcome))
         if isinstance(outcome, int):
-            return Outcome(False, f"There is no job {number}")
+            return ActionOutcome(False, f"There is no job {number}")
         before, after = outcome
         if before.state in (JobState.RUNNING, JobState.DONE):
             why = "one that runs cannot be retried" if before.state is JobState.RUNNING else "it is over"
-            return Outcome(False, f"Job {number} is {before.state.value}; {why}")
-        return Outcome(True, f"Job {number} is {after.state.value}")
+            return ActionOutcome(False, f"Job {number} is {before.state.value}; {why}")
+        return ActionOutcome(True, f"Job {number} is {after.state.value}")
 
 
 def _number(text: str) -> int | None:

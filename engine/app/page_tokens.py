@@ -15,7 +15,7 @@ from engine.config import Config
 from engine.console.shell import engine_command
 from engine.web.page.access import PageAccess
 from engine.web.page.link import page_link
-from engine.web.page.source import Role
+from engine.web.page.source import PageRole
 
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks at the files: whoever deletes one ends all visits with its token."""
@@ -25,19 +25,19 @@ FIRST_SECONDS: Final = 2.0
 log = structlog.get_logger("holdfast.web")
 
 
-def token_files(config: Config) -> dict[Role, Path]:
+def token_files(config: Config) -> dict[PageRole, Path]:
     """Return the files of the tokens that a config has; none without a web server."""
     if config.web is None:
         return {}
-    found = {Role.OPERATOR: config.web.token_file or config.storage.directory / paths.WEB_TOKEN}
+    found = {PageRole.OPERATOR: config.web.token_file or config.storage.directory / paths.WEB_TOKEN}
     if config.web.reader_token_file is not None:
-        found[Role.READER] = config.web.reader_token_file
+        found[PageRole.READER] = config.web.reader_token_file
     return found
 
 
-def read_tokens(config: Config) -> tuple[dict[Role, str], list[str]]:
+def read_tokens(config: Config) -> tuple[dict[PageRole, str], list[str]]:
     """Return the tokens, made if need be, and what is wrong with the others, in sentences. Blocks."""
-    tokens: dict[Role, str] = {}
+    tokens: dict[PageRole, str] = {}
     problems = []
     for role, path in token_files(config).items():
         try:
@@ -49,12 +49,12 @@ def read_tokens(config: Config) -> tuple[dict[Role, str], list[str]]:
             problems.append(f"{path}: has the token of the operators; delete the file, and one with another is made")
         else:
             tokens[role] = token
-    if Role.OPERATOR not in tokens:  # the cookies of readers would end with its next token, too
+    if PageRole.OPERATOR not in tokens:  # the cookies of readers would end with its next token, too
         tokens.clear()
     return tokens, problems
 
 
-def link_of(config: Config, role: Role = Role.OPERATOR) -> str:
+def link_of(config: Config, role: PageRole = PageRole.OPERATOR) -> str:
     """Return the link for a role. Blocks. Raises ``TokenUnusable``, and ``LookupError`` if the config has none."""
     if config.web is None or (path := token_files(config).get(role)) is None:
         raise LookupError(role)
@@ -79,7 +79,7 @@ class PageTokens:
                 self.changed()
                 if tokens:
                     command = engine_command("web link", self.config.path)
-                    log.info("page_ready", path=str(token_files(self.config)[Role.OPERATOR]), command=command)
+                    log.info("page_ready", path=str(token_files(self.config)[PageRole.OPERATOR]), command=command)
             for problem in problems:
                 if problem not in told:
                     log.error("page_token_unusable", detail=problem)

@@ -26,7 +26,7 @@ def link(
         settings = load(config)
         from adapters.system import TokenUnusable  # noqa: PLC0415 - a config that is wrong needs none of these
         from engine.app.page_tokens import link_of  # noqa: PLC0415
-        from engine.web.page.source import Role  # noqa: PLC0415
+        from engine.web.page.source import PageRole  # noqa: PLC0415
 
         if settings.web is None:
             fail(EXIT_BAD_INPUT, f"{config}: there is no page; add a section web:")
@@ -34,7 +34,7 @@ def link(
             fail(EXIT_BAD_INPUT, f"{config}: web.listen has no port of its own; the log says at which the page is")
         settings.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            print(link_of(settings, Role.READER if reader else Role.OPERATOR))
+            print(link_of(settings, PageRole.READER if reader else PageRole.OPERATOR))
         except LookupError:
             fail(EXIT_BAD_INPUT, f"{config}: there are no readers; name a file for their token: web.reader_token_file")
         except TokenUnusable as exc:

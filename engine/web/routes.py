@@ -9,14 +9,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from engine.web.health import HealthReports
-from engine.web.page.routes import Page
+from engine.web.page.routes import WebPage
 
 Rendered = tuple[bytes, str]
 """The text of the metrics, and its content type."""
 _FRESH = {"cache-control": "no-store"}
 
 
-def application(health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]], page: Page) -> Starlette:
+def application(health: HealthReports, metrics: Callable[[str], Awaitable[Rendered]], page: WebPage) -> Starlette:
     """Return the ASGI application. ``metrics`` is given the ``Accept`` header of a request."""
 
     async def live(_: Request) -> Response:

@@ -15,7 +15,7 @@ from typing import Final
 
 from attrs import define, field
 
-from engine.web.page.source import Role, Viewer
+from engine.web.page.source import PageRole, Viewer
 
 COOKIE_SECONDS: Final = 30 * 86_400.0
 """For which a cookie is good."""
@@ -37,7 +37,7 @@ class PageAccess:
 
     trouble: str = field(default="", init=False)
     """Why there is no token, in a sentence for the log."""
-    _tokens: Mapping[Role, str] = field(factory=dict, init=False, repr=False)
+    _tokens: Mapping[PageRole, str] = field(factory=dict, init=False, repr=False)
     _failures: "OrderedDict[str, list[float]]" = field(factory=OrderedDict, init=False, repr=False)
 
     @property
@@ -45,7 +45,7 @@ class PageAccess:
         """Whether anybody may see the page."""
         return bool(self._tokens)
 
-    def use(self, tokens: Mapping[Role, str], trouble: str = "") -> bool:
+    def use(self, tokens: Mapping[PageRole, str], trouble: str = "") -> bool:
         """Go by these tokens from now on; return whether they are others."""
         changed = dict(self._tokens) != dict(tokens)
         self._tokens, self.trouble = dict(tokens), trouble
@@ -54,7 +54,7 @@ class PageAccess:
     @property
     def cookie_name(self) -> str:
         """The name of the cookie: it differs between engines, for a browser has one set of cookies for all ports."""
-        return f"holdfast_{_signature(self._tokens.get(Role.OPERATOR, ''), 'name')[:12]}"
+        return f"holdfast_{_signature(self._tokens.get(PageRole.OPERATOR, ''), 'name')[:12]}"
 
     # --- tokens ------------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ class PageAccess:
         failures = [at for at in self._failures.get(_group(client), ()) if at > now - WINDOW]
         return failures[0] + WINDOW - now if len(failures) >= ATTEMPTS else 0.0
 
-    def role_of(self, token: str, client: str, now: float) -> Role | None:
+    def role_of(self, token: str, client: str, now: float) -> PageRole | None:
         """Return the role that a token gives; None if it is wrong, which counts. ``now`` is steady.
 
         It takes as long for every wrong token, whatever is right about it.
@@ -83,7 +83,7 @@ class PageAccess:
 
     # --- cookies -----------------------------------------------------------------------------------------------------
 
-    def cookie(self, role: Role, now: float) -> str:
+    def cookie(self, role: PageRole, now: float) -> str:
         """Return the value of a cookie for a role. ``now`` is Unix seconds."""
         made = str(int(now))
         return f"{made}.{_signature(self._tokens[role], f'cookie {made}')}"
@@ -99,7 +99,7 @@ class PageAccess:
                 role = each
         if role is None or not now - COOKIE_SECONDS <= int(made) <= now + _AHEAD:
             return None
-        return Viewer(role, self._csrf if role is Role.OPERATOR else "")
+        return Viewer(role, self._csrf if role is PageRole.OPERATOR else "")
 
     # --- forms -------------------------------------------------------------------------------------------------------
 
@@ -109,7 +109,7 @@ class PageAccess:
 
     @property
     def _csrf(self) -> str:
-        return _signature(self._tokens.get(Role.OPERATOR) or secrets.token_hex(), "form")
+        return _signature(self._tokens.get(PageRole.OPERATOR) or secrets.token_hex(), "form")
 
 
 def is_own(headers: Mapping[str, str]) -> bool:

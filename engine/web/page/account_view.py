@@ -19,7 +19,7 @@ from engine.web.page.fleet_view import AROUND, MAX_INCIDENTS
 from engine.web.page.history import DAY, Past
 from engine.web.page.moments import for_input, time_of
 from engine.web.page.sight import Sight, number_of, read
-from engine.web.page.source import MAX_ROWS, Fragments, Heat, PageName
+from engine.web.page.source import MAX_ROWS, AccountHeat, Fragments, PageName
 from engine.web.page.words import MAX_NAME, account_words, entry_words, incident_words, job_words, taken
 from states import Entry, Snapshot, State
 from states.job import Job
@@ -38,7 +38,7 @@ async def account_document(sight: Sight, query: Mapping[str, str], account: str)
     await sight.with_history()
     source, since = sight.source, sight.now - HEAT_SECONDS
     records, values = await _journal(sight, account, query)
-    heat, values["heat_trouble"] = await read(source.heat(account, since), Heat(since))
+    heat, values["heat_trouble"] = await read(source.heat(account, since), AccountHeat(since))
     nothing: Sequence[Job] = []
     jobs, values["jobs_trouble"] = await read(source.jobs_of(account, MAX_JOBS), nothing)
     accounts = source.accounts()
@@ -85,7 +85,7 @@ async def _explanation(sight: Sight, seq: int) -> Markup:
     return sight.part("explanation.html", trouble="", x=found, asked=asked)
 
 
-def _document(sight: Sight, account: str, records: Sequence[Entry], values: dict[str, Any], heat: Heat) -> str:
+def _document(sight: Sight, account: str, records: Sequence[Entry], values: dict[str, Any], heat: AccountHeat) -> str:
     source, desk, now = sight.source, sight.desk, sight.now
     accounts = source.accounts()
     at = accounts.get(account, AccountStatus(None))
@@ -102,7 +102,7 @@ def _document(sight: Sight, account: str, records: Sequence[Entry], values: dict
     )  # fmt: skip
 
 
-def _machine(at: AccountStatus, heat: Heat, records: Sequence[Entry]) -> Markup:
+def _machine(at: AccountStatus, heat: AccountHeat, records: Sequence[Entry]) -> Markup:
     counts: Counter[tuple[State, State]] = Counter()
     for (before, _, after), count in heat.moves.items():
         counts[before, after] += count

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from engine.web.connection import begin_stream
 from engine.web.page.access import COOKIE_SECONDS, PageAccess, is_own
-from engine.web.page.source import PageName, PageSource, Unreadable, Verb, View, Viewer, Views, account_at
-from engine.web.page.stream import RETRY_SECONDS, Hub, last_seen
+from engine.web.page.source import PageName, PageSource, PageUnreadable, PageVerb, View, Viewer, Views, account_at
+from engine.web.page.stream import RETRY_SECONDS, StreamHub, last_seen
 
 MAX_BODY: Final = 16_384
 """Bytes of a form."""
@@ -61,19 +61,19 @@ Show = Callable[[Request, Viewer], Awaitable[Response]]
 
 
 @define(eq=False)
-class Page:
+class WebPage:
     """The page of one engine."""
 
     source: PageSource
     views: Views
     access: PageAccess
-    hub: Hub = field(init=False)
+    hub: StreamHub = field(init=False)
     _turns: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(PAGES_AT_ONCE), init=False)
     _actions: int = field(default=0, init=False)
     _told_at: float = field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.hub = Hub(self.source, self.views)
+        self.hub = StreamHub(self.source, self.views)
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -161,7 +161,7 @@ class Page:
                     channel = await self.hub.look(viewer, View(view.page, view.account, words))
                     visitor = Viewer(viewer.role, viewer.csrf, channel.mark)
                     text = await make(self.source, visitor, time.time(), dict(words))
-                except Unreadable as exc:
+                except PageUnreadable as exc:
                     return self._message(503, "Not now", str(exc), headers={"retry-after": "5"}, back="/")
             return HTMLResponse(text.encode("utf-8", "replace"), headers=_FRESH)
         busy = "The engine has too much to do to make this page now; try again in a moment"
@@ -219,7 +219,7 @@ class Page:
             return self._told(request, 400, "Too many fields", "A form here has a few fields only")
         if not self.access.is_form(given.get("csrf", "")):
             return self._told(request, 403, "Not from here", FOREIGN)
-        verb = next((each for each in Verb if each == given.get("verb")), None)
+        verb = next((each for each in PageVerb if each == given.get("verb")), None)
         target, back = given.get("target", ""), _local(given.get("back", "/"))
         if verb is None or not target:
             return self._told(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from engine.web.page.desk import Desk
 from engine.web.page.render import render, zone
-from engine.web.page.source import PageName, PageSource, Unreadable, Viewer
+from engine.web.page.source import PageName, PageSource, PageUnreadable, Viewer
 from engine.web.page.words import incident_words
 
 MAX_DIGITS: Final = 18
@@ -66,7 +66,7 @@ async def read(reading: Awaitable[T], instead: T) -> tuple[T, str]:
     """Return what was read and an empty text, or something else and the sentence why it cannot be read."""
     try:
         return await reading, ""
-    except Unreadable as exc:
+    except PageUnreadable as exc:
         return instead, str(exc)
 
 

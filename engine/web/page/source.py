@@ -5,8 +5,8 @@
 ``Views`` is a module: its functions match the protocol.
 
 What the browser sends. An action is a form, ``POST /act`` with the fields ``csrf`` (``Viewer.csrf``), ``verb`` (a
-``Verb``), ``target`` and ``back`` (the path that the answer leads back to); the answer is a page with a sentence, or
-``{"done": …, "said": …}`` for who asks with ``Accept: application/json``. A script asks with ``fetch`` and the same
+``PageVerb``), ``target`` and ``back`` (the path that the answer leads back to); the answer is a page with a sentence,
+or ``{"done": …, "said": …}`` for who asks with ``Accept: application/json``. A script asks with ``fetch`` and the same
 fields, URL-encoded.
 
 What the browser hears. ``GET /stream?page=…&name=…&seen=…`` (``PageName``, the account's name, ``Viewer.seen``; all
@@ -43,11 +43,11 @@ MAX_ROWS: Final = 500
 """Rows that a page may ask for at once: records, jobs or incidents; a greater ``limit`` counts as this one."""
 
 
-class Unreadable(Exception):
+class PageUnreadable(Exception):
     """The engine's file cannot be read now, or not in time; the text is a sentence for the page."""
 
 
-class Role(StrEnum):
+class PageRole(StrEnum):
     """What a visitor may do."""
 
     READER = "reader"
@@ -56,7 +56,7 @@ class Role(StrEnum):
     """See everything, and act."""
 
 
-class Verb(StrEnum):
+class PageVerb(StrEnum):
     """What an operator can have done; its target is an account's name, or the number of an incident or a job."""
 
     PAUSE = "pause"
@@ -70,7 +70,7 @@ class Verb(StrEnum):
 class Viewer:
     """Who looks at a page."""
 
-    role: Role
+    role: PageRole
     csrf: str = field(default="", repr=False)
     """What the forms of an operator send along as the field ``csrf``; the same for all operators until the token
     changes, and empty for a reader."""
@@ -80,7 +80,7 @@ class Viewer:
     @property
     def may_act(self) -> bool:
         """Whether the page has forms."""
-        return self.role is Role.OPERATOR
+        return self.role is PageRole.OPERATOR
 
 
 class PageName(StrEnum):
@@ -128,7 +128,7 @@ class Histories:
 
 
 @frozen
-class Heat:
+class AccountHeat:
     """How often an account went along each arrow of the machine, and how long it stayed in each state."""
 
     since: float
@@ -140,7 +140,7 @@ class Heat:
 
 
 @frozen
-class Outcome:
+class ActionOutcome:
     """What came of an action."""
 
     done: bool
@@ -152,7 +152,7 @@ class PageSource(Protocol):
     """A running engine. What is no coroutine costs microseconds, and may be called from any thread.
 
     Coroutines belong to the engine's loop. They read the engine's file in a thread and in bounded time, and raise
-    ``Unreadable``.
+    ``PageUnreadable``.
     """
 
     @property
@@ -210,7 +210,7 @@ class PageSource(Protocol):
     async def explain(self, seq: int) -> Explanation:
         """Return the explanation of a record, which ``engine.journal.explain_page`` writes as text or as data.
 
-        Raises ``Unreadable`` also for a record that does not exist (any more).
+        Raises ``PageUnreadable`` also for a record that does not exist (any more).
         """
 
     async def history(self) -> Histories:
@@ -219,10 +219,10 @@ class PageSource(Protocol):
     def known_history(self) -> Histories:
         """Return what was read of it last, and have it read again soon; before the first time, it is empty."""
 
-    async def heat(self, account: str, since: float) -> Heat:
+    async def heat(self, account: str, since: float) -> AccountHeat:
         """Return how an account went through the machine since a time."""
 
-    async def act(self, verb: Verb, target: str) -> Outcome:
+    async def act(self, verb: PageVerb, target: str) -> ActionOutcome:
         """Do it, through what answers the command of that name, in bounded time. Never raises for a bad target."""
 
 
@@ -231,8 +231,8 @@ class Views(Protocol):
 
     Each page is a whole document, with ``<link>`` and ``<script>`` to files below ``/static/`` and nothing inline.
     ``query`` is what the address says behind ``?`` (filter, search), foreign and unchecked. A page of 10,000 accounts
-    takes its time: what computes for more than some milliseconds runs in a thread. ``Unreadable`` is shown in place of
-    the part that cannot be read.
+    takes its time: what computes for more than some milliseconds runs in a thread. ``PageUnreadable`` is shown in
+    place of the part that cannot be read.
     """
 
     async def fleet_page(self, source: PageSource, viewer: Viewer, now: float, query: Mapping[str, str]) -> str:

@@ -98,7 +98,7 @@ class Picture:
 
 
 @define(eq=False)
-class Channel:
+class StreamChannel:
     """The picture of one view for one role, and what its streams send of it."""
 
     viewer: Viewer
@@ -148,22 +148,22 @@ class Channel:
 
 
 @define(eq=False)
-class Hub:
+class StreamHub:
     """Keeps the pictures of all views that somebody has open."""
 
     source: PageSource
     views: Views
     streams: int = field(default=0, init=False)
     """How many are open."""
-    _channels: "OrderedDict[tuple[Viewer, View], Channel]" = field(factory=OrderedDict, init=False)
+    _channels: "OrderedDict[tuple[Viewer, View], StreamChannel]" = field(factory=OrderedDict, init=False)
     _drawing: anyio.Lock = field(factory=anyio.Lock, init=False)
     _opened: Wakeup = field(factory=Wakeup, init=False)
     _told_at: float = field(default=float("-inf"), init=False)
 
-    async def look(self, viewer: Viewer, view: View) -> Channel:
+    async def look(self, viewer: Viewer, view: View) -> StreamChannel:
         """Return the channel of a view, with a picture of this moment if it has none that is kept up to date."""
         key = (viewer, view)
-        channel = self._channels.get(key) or Channel(viewer, view)
+        channel = self._channels.get(key) or StreamChannel(viewer, view)
         channel.used_at = anyio.current_time()
         self._channels[key] = channel
         self._channels.move_to_end(key)
@@ -194,18 +194,18 @@ class Hub:
             channel.end()
         self._channels.clear()
 
-    def _keeps(self, channel: Channel) -> bool:
+    def _keeps(self, channel: StreamChannel) -> bool:
         """Return whether a channel is the one that is drawn of its view, which it becomes if there is none."""
         return not channel.over and self._channels.setdefault((channel.viewer, channel.view), channel) is channel
 
-    def _count(self, channel: Channel, streams: int) -> None:
+    def _count(self, channel: StreamChannel, streams: int) -> None:
         """Count streams that begin, or end."""
         self.streams += streams
         channel.streams += streams
         channel.used_at = anyio.current_time()
         self._opened.notify()
 
-    async def _draw(self, channel: Channel) -> float:
+    async def _draw(self, channel: StreamChannel) -> float:
         """Have a channel's picture drawn; return the seconds of computing that it took."""
         try:
             async with self._drawing:  # until the thread has ended: views are never drawn twice at once
@@ -218,7 +218,7 @@ class Hub:
             return 0.0
         return cost
 
-    def _drawn(self, channel: Channel) -> tuple[Picture, float]:
+    def _drawn(self, channel: StreamChannel) -> tuple[Picture, float]:
         began, now = time.thread_time(), time.time()
         picture = channel.picture.after(self.views.fragments(self.source, channel.viewer, now, channel.view), now)
         return picture, time.thread_time() - began
@@ -231,7 +231,7 @@ class Hub:
             if self._channels[key].used_at < old or len(unseen) - number > MAX_UNSEEN:
                 del self._channels[key]
 
-    async def parts(self, channel: Channel, seen: int | None) -> AsyncGenerator[bytes, None]:
+    async def parts(self, channel: StreamChannel, seen: int | None) -> AsyncGenerator[bytes, None]:
         """Yield what a visitor with version ``seen`` of a channel is to get, until the channel is over."""
         self._count(channel, 1)
         try:

@@ -11,7 +11,7 @@ from engine.console.format import moment
 from engine.console.job_lines import progress_text, target_of
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY, cause_text, last_known
-from engine.web.page.source import Heat, account_path, element_id
+from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
 from states.job import Job, JobState
@@ -303,7 +303,7 @@ def entry_words(entry: Entry) -> EntryWords:
     )
 
 
-def taken(heat: Heat) -> list[tuple[str, str, str, int]]:
+def taken(heat: AccountHeat) -> list[tuple[str, str, str, int]]:
     """Return the ways that an account went, the most frequent first: from, to, the events of it, how often."""
     found: dict[tuple[State, State], dict[str, int]] = {}
     for (source, event, target), count in heat.moves.items():

@@ -19,7 +19,7 @@ from adapters.sqlite.jobs import NewJob, change
 from engine import Engine
 from engine.app import page_tokens
 from engine.app.page_source import EnginePageSource
-from engine.web.page.source import Unreadable
+from engine.web.page.source import PageUnreadable
 from states.jobs import Cancelled, JobState
 from tests.engine.config.texts import HEAD, ONE
 from tests.engine.harness import FAST, ROOT, EngineHarness
@@ -126,7 +126,7 @@ async def test_what_the_page_reads_is_what_the_journal_has(harness: EngineHarnes
             assert [each.seq for each in first] == sorted(each.seq for each in first)
             assert (await source.explain(own[-1].seq)).entry == own[-1]
             for number in (0, -1, 10**6, 2**70):
-                with pytest.raises(Unreadable):
+                with pytest.raises(PageUnreadable):
                     await source.explain(number)
             heat = await source.heat("Account 1", 0.0)
             assert sum(heat.moves.values()) == len(own)
@@ -157,9 +157,9 @@ async def test_a_file_that_cannot_be_read_is_a_sentence(harness: EngineHarness, 
                 patch.setattr(page_reads, "READ_SECONDS", 0.1)
                 stuck = Event()
                 for _ in range(page_reads.READS_AT_ONCE):
-                    with pytest.raises(Unreadable, match="could not be read within"):
+                    with pytest.raises(PageUnreadable, match="could not be read within"):
                         await reads.within(lambda path: stuck.wait(TIMEOUT))
-                with pytest.raises(Unreadable, match="read by so many"):
+                with pytest.raises(PageUnreadable, match="read by so many"):
                     await reads.within(lambda path: None)
                 stuck.set()
             with anyio.fail_after(TIMEOUT):
@@ -167,7 +167,7 @@ async def test_a_file_that_cannot_be_read_is_a_sentence(harness: EngineHarness, 
                     try:
                         assert await reads.within(lambda path: path.name) == "engine.db"
                         break
-                    except Unreadable:
+                    except PageUnreadable:
                         await anyio.sleep(0.02)
 
 

@@ -9,14 +9,14 @@ from engine.console.account_status import AccountStatus
 from engine.console.status import EngineInfo
 from engine.journal.explain import Explanation
 from engine.web.page.history import HALF_HOUR, Kind, Past, Span, Tally, day_of
-from engine.web.page.source import Heat, Histories, Outcome, Role, Unreadable, Verb, Viewer
+from engine.web.page.source import AccountHeat, ActionOutcome, Histories, PageRole, PageUnreadable, PageVerb, Viewer
 from states import Cause, Entry, Hold, Policy, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
 from states.job import Job, JobState
 
 NOW = 1_764_441_600.0
-OPERATOR = Viewer(Role.OPERATOR, csrf="a-csrf-token", seen="mark-1")
-READER = Viewer(Role.READER, seen="mark-1")
+OPERATOR = Viewer(PageRole.OPERATOR, csrf="a-csrf-token", seen="mark-1")
+READER = Viewer(PageRole.READER, seen="mark-1")
 
 
 @define(eq=False)
@@ -42,7 +42,7 @@ class FakeSource:
     config_name: str = "config.yaml"
     policy: Policy = field(factory=Policy)
     stopping: bool = False
-    acted: list[tuple[Verb, str]] = field(factory=list)
+    acted: list[tuple[PageVerb, str]] = field(factory=list)
 
     def accounts(self) -> Mapping[str, AccountStatus]:
         return dict(self.statuses)
@@ -61,7 +61,7 @@ class FakeSource:
 
     def _readable(self) -> None:
         if self.trouble:
-            raise Unreadable(self.trouble)
+            raise PageUnreadable(self.trouble)
 
     async def past_incidents(self, limit: int) -> Sequence[Incident]:
         self._readable()
@@ -96,7 +96,7 @@ class FakeSource:
     async def explain(self, seq: int) -> Explanation:
         self._readable()
         if (found := self.explanations.get(seq)) is None:
-            raise Unreadable(f"The journal has no record {seq} any more: retention has deleted it")
+            raise PageUnreadable(f"The journal has no record {seq} any more: retention has deleted it")
         return found
 
     async def history(self) -> Histories:
@@ -106,13 +106,13 @@ class FakeSource:
     def known_history(self) -> Histories:
         return Histories(self.pasts, complete=True, at=NOW)
 
-    async def heat(self, account: str, since: float) -> Heat:
+    async def heat(self, account: str, since: float) -> AccountHeat:
         self._readable()
-        return Heat(since, self.moves)
+        return AccountHeat(since, self.moves)
 
-    async def act(self, verb: Verb, target: str) -> Outcome:
+    async def act(self, verb: PageVerb, target: str) -> ActionOutcome:
         self.acted.append((verb, target))
-        return Outcome(done=True, said=f"{target}: {verb.value} done")
+        return ActionOutcome(done=True, said=f"{target}: {verb.value} done")
 
 
 # --- a fleet that looks like one -------------------------------------------------------------------------------------

@@ -13,15 +13,15 @@ from engine.config import ListenAddress
 from engine.console.account_status import AccountStatus
 from engine.web.health import HealthReports, Vitals
 from engine.web.page.access import PageAccess
-from engine.web.page.routes import Page
-from engine.web.page.source import Fragments, Outcome, PageSource, Role, Verb, View, Viewer, account_path
+from engine.web.page.routes import WebPage
+from engine.web.page.source import ActionOutcome, Fragments, PageRole, PageSource, PageVerb, View, Viewer, account_path
 from engine.web.routes import application
 from engine.web.security import HostGuard
 from engine.web.server import WebServer
 from tests.timeouts import TIMEOUT
 
 HOST = "127.0.0.1"
-TOKENS = {Role.OPERATOR: "operators-token-0123456789", Role.READER: "readers-token-0123456789"}
+TOKENS = {PageRole.OPERATOR: "operators-token-0123456789", PageRole.READER: "readers-token-0123456789"}
 HOSTILE = '"><script>alert(1)</script> /../ ünï & co'
 
 
@@ -30,15 +30,15 @@ class FakeEngine:
     """What the routes ask of an engine."""
 
     names: list[str] = field(factory=lambda: ["Account 1", "a/b", "..", HOSTILE])
-    acted: list[tuple[Verb, str]] = field(factory=list)
+    acted: list[tuple[PageVerb, str]] = field(factory=list)
     refuses: bool = False
 
     def accounts(self) -> Mapping[str, AccountStatus]:
         return {name: AccountStatus(None) for name in self.names}
 
-    async def act(self, verb: Verb, target: str) -> Outcome:
+    async def act(self, verb: PageVerb, target: str) -> ActionOutcome:
         self.acted.append((verb, target))
-        return Outcome(not self.refuses, f"{target} is dealt with")
+        return ActionOutcome(not self.refuses, f"{target} is dealt with")
 
 
 @define(eq=False, slots=False)
@@ -87,7 +87,7 @@ class Stage:
     engine: FakeEngine
     views: FakeViews
     access: PageAccess
-    page: Page
+    page: WebPage
     server: WebServer
 
     @property
@@ -96,7 +96,7 @@ class Stage:
         return f"http://{HOST}:{self.server.port}"
 
     @asynccontextmanager
-    async def client(self, role: Role | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def client(self, role: PageRole | None = None, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         """Return a browser; with ``role``, one that has opened the link."""
         async with httpx.AsyncClient(base_url=self.base, timeout=TIMEOUT, trust_env=False, **settings) as client:
             if role is not None:
@@ -107,7 +107,7 @@ class Stage:
     @property
     def csrf(self) -> str:
         """What the forms of operators have in them."""
-        viewer = self.access.viewer(self.access.cookie(Role.OPERATOR, 1e9), 1e9)
+        viewer = self.access.viewer(self.access.cookie(PageRole.OPERATOR, 1e9), 1e9)
         assert viewer is not None
         return viewer.csrf
 
@@ -121,11 +121,11 @@ async def no_metrics(_: str) -> tuple[bytes, str]:
 
 
 @asynccontextmanager
-async def staged(engine: FakeEngine | None = None, *, tokens: Mapping[Role, str] = TOKENS) -> AsyncIterator[Stage]:
+async def staged(engine: FakeEngine | None = None, *, tokens: Mapping[PageRole, str] = TOKENS) -> AsyncIterator[Stage]:
     """Serve a page as an engine does."""
     engine, views, access = engine or FakeEngine(), FakeViews(), PageAccess()
     access.use(tokens)
-    page = Page(cast("PageSource", engine), views, access)
+    page = WebPage(cast("PageSource", engine), views, access)
     health = HealthReports(measure=Vitals, count=dict, needed=lambda: 0.9, stopping=lambda: False)
     guarded = HostGuard(application(health, no_metrics, page), {HOST})
     server = WebServer(ListenAddress(HOST, 0), guarded)

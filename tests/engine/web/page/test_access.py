@@ -3,7 +3,7 @@
 import pytest
 
 from engine.web.page.access import ATTEMPTS, COOKIE_SECONDS, MAX_CLIENTS, WINDOW, PageAccess, is_own
-from engine.web.page.source import Role
+from engine.web.page.source import PageRole
 from tests.engine.web.page.stage import TOKENS
 
 NOW = 1_800_000_000.0
@@ -18,9 +18,9 @@ def opened() -> PageAccess:
 def test_a_token_gives_its_role_and_no_other_text_gives_any() -> None:
     """Neither a part of it, nor one that is longer, nor nothing."""
     access = opened()
-    assert access.role_of(TOKENS[Role.OPERATOR], "1", 0) is Role.OPERATOR
-    assert access.role_of(TOKENS[Role.READER], "1", 0) is Role.READER
-    right = TOKENS[Role.OPERATOR]
+    assert access.role_of(TOKENS[PageRole.OPERATOR], "1", 0) is PageRole.OPERATOR
+    assert access.role_of(TOKENS[PageRole.READER], "1", 0) is PageRole.READER
+    right = TOKENS[PageRole.OPERATOR]
     for number, wrong in enumerate(("", right[:-1], f"{right}x", right.upper(), "\udcff", "x" * 100_000)):
         assert access.role_of(wrong, f"client {number}", 0) is None
 
@@ -56,29 +56,29 @@ def test_clients_with_wrong_tokens_fill_no_memory() -> None:
 
 def test_a_cookie_outlives_a_restart_and_ends_with_its_token() -> None:
     """It is signed with the token, and nothing of it is kept."""
-    cookie = opened().cookie(Role.OPERATOR, NOW)
+    cookie = opened().cookie(PageRole.OPERATOR, NOW)
     again = opened()
     found = again.viewer(cookie, NOW + 60)
     assert found is not None
-    assert (found.role, found.may_act) == (Role.OPERATOR, True)
-    assert TOKENS[Role.OPERATOR] not in cookie
-    again.use({**TOKENS, Role.OPERATOR: "another-token-0123456789"})
+    assert (found.role, found.may_act) == (PageRole.OPERATOR, True)
+    assert TOKENS[PageRole.OPERATOR] not in cookie
+    again.use({**TOKENS, PageRole.OPERATOR: "another-token-0123456789"})
     assert again.viewer(cookie, NOW + 60) is None
 
 
 def test_a_reader_has_nothing_of_a_form() -> None:
     """Whoever cannot act needs none."""
     access = opened()
-    reader = access.viewer(access.cookie(Role.READER, NOW), NOW)
+    reader = access.viewer(access.cookie(PageRole.READER, NOW), NOW)
     assert reader is not None
-    assert (reader.role, reader.may_act, reader.csrf) == (Role.READER, False, "")
+    assert (reader.role, reader.may_act, reader.csrf) == (PageRole.READER, False, "")
 
 
 @pytest.mark.parametrize("shift", [-COOKIE_SECONDS - 1, 2 * 86_400])
 def test_a_cookie_is_good_for_its_time(shift: float) -> None:
     """An old one is not, and one from days ahead neither."""
     access = opened()
-    assert access.viewer(access.cookie(Role.OPERATOR, NOW + shift), NOW) is None
+    assert access.viewer(access.cookie(PageRole.OPERATOR, NOW + shift), NOW) is None
 
 
 @pytest.mark.parametrize("cookie", [None, "", "x", "1.2", "9" * 400, "1800000000." + "0" * 64, "٣." + "0" * 64])
@@ -90,14 +90,14 @@ def test_what_is_no_cookie_of_ours_is_worth_nothing(cookie: str | None) -> None:
 def test_a_cookie_cannot_be_made_longer_lived() -> None:
     """The time is signed, too."""
     access = opened()
-    made, _, signature = access.cookie(Role.READER, NOW).partition(".")
+    made, _, signature = access.cookie(PageRole.READER, NOW).partition(".")
     assert access.viewer(f"{int(made) + 1}.{signature}", NOW) is None
 
 
 def test_engines_on_one_host_have_cookies_of_their_own() -> None:
     """A browser sends the same cookies to all ports."""
     other = PageAccess()
-    other.use({Role.OPERATOR: "another-token-0123456789"})
+    other.use({PageRole.OPERATOR: "another-token-0123456789"})
     assert opened().cookie_name != other.cookie_name
     assert opened().cookie_name == opened().cookie_name
 
@@ -105,10 +105,10 @@ def test_engines_on_one_host_have_cookies_of_their_own() -> None:
 def test_a_form_is_known_by_what_it_has_in_it() -> None:
     """Another engine's, an old one's and an empty one are not."""
     access = opened()
-    viewer = access.viewer(access.cookie(Role.OPERATOR, NOW), NOW)
+    viewer = access.viewer(access.cookie(PageRole.OPERATOR, NOW), NOW)
     assert viewer is not None
     assert access.is_form(viewer.csrf)
-    for wrong in ("", "0" * 64, viewer.csrf[:-1], "ü", TOKENS[Role.OPERATOR]):
+    for wrong in ("", "0" * 64, viewer.csrf[:-1], "ü", TOKENS[PageRole.OPERATOR]):
         assert not access.is_form(wrong)
 
 

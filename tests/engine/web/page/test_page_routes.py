@@ -9,7 +9,7 @@ from anyio.abc import SocketStream
 
 from engine.web.page import routes
 from engine.web.page.access import ATTEMPTS
-from engine.web.page.source import Role, Unreadable, Verb, account_path, element_id
+from engine.web.page.source import PageRole, PageUnreadable, PageVerb, account_path, element_id
 from tests.engine.web.page.stage import HOST, HOSTILE, TOKENS, FakeEngine, Stage, staged
 from tests.timeouts import TIMEOUT
 
@@ -61,9 +61,9 @@ async def test_without_a_token_a_page_says_where_the_link_is(path: str) -> None:
 async def test_a_link_is_exchanged_for_a_cookie() -> None:
     """The address that stays in the browser has no token, and the rest of it is kept."""
     async with staged() as stage, stage.client() as client:
-        answer = await client.get("/accounts/a%2Fb", params={"token": TOKENS[Role.OPERATOR], "q": "x y"})
+        answer = await client.get("/accounts/a%2Fb", params={"token": TOKENS[PageRole.OPERATOR], "q": "x y"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/accounts/a/b?q=x+y")
-        assert TOKENS[Role.OPERATOR] not in str(answer.headers)
+        assert TOKENS[PageRole.OPERATOR] not in str(answer.headers)
         [cookie] = answer.headers.get_list("set-cookie")
         flags = {each.strip().lower() for each in cookie.split(";")[1:]}
         assert {"httponly", "samesite=strict", "path=/"} <= flags
@@ -77,20 +77,20 @@ async def test_a_link_is_exchanged_for_a_cookie() -> None:
 async def test_behind_tls_the_cookie_is_for_tls_alone() -> None:
     """The proxy says so."""
     async with staged() as stage, stage.client(headers={"x-forwarded-proto": "https"}) as client:
-        answer = await client.get("/", params={"token": TOKENS[Role.OPERATOR]})
+        answer = await client.get("/", params={"token": TOKENS[PageRole.OPERATOR]})
         assert "; secure" in answer.headers["set-cookie"].lower()
 
 
 async def test_wrong_tokens_are_refused_bounded_and_told_once() -> None:
     """Then the right one has to wait, too; who is in stays in. No token is in the log."""
     with structlog.testing.capture_logs() as said:
-        async with staged() as stage, stage.client(Role.OPERATOR) as inside, stage.client() as client:
+        async with staged() as stage, stage.client(PageRole.OPERATOR) as inside, stage.client() as client:
             for _ in range(ATTEMPTS):
                 answer = await client.get("/", params={"token": "wrong-token-0123456789"})
                 assert answer.status_code == 401
                 assert "set-cookie" not in answer.headers
                 assert "wrong-token" not in answer.text
-            answer = await client.get("/", params={"token": TOKENS[Role.OPERATOR]})
+            answer = await client.get("/", params={"token": TOKENS[PageRole.OPERATOR]})
             assert answer.status_code == 429
             assert 0 < int(answer.headers["retry-after"]) <= 61
             assert (await inside.get("/")).status_code == 200
@@ -100,12 +100,12 @@ async def test_wrong_tokens_are_refused_bounded_and_told_once() -> None:
 
 async def test_a_cookie_is_good_after_a_restart() -> None:
     """On another port, of another process: the token is what it hangs on."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         cookies = dict(client.cookies)
     async with staged() as stage, stage.client(cookies=cookies) as client:
         assert (await client.get("/")).status_code == 200
     async with (
-        staged(tokens={Role.OPERATOR: "another-token-0123456789"}) as stage,
+        staged(tokens={PageRole.OPERATOR: "another-token-0123456789"}) as stage,
         stage.client(cookies=cookies) as old,
     ):
         assert (await old.get("/")).status_code == 401
@@ -130,7 +130,7 @@ def stage_form() -> dict[str, str]:
 
 async def test_pages_are_shown_with_their_filters() -> None:
     """Words that are the frame's own are not handed on."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         for path, what in (("/", "fleet"), ("/jobs", "jobs"), ("/incidents", "incidents")):
             answer = await client.get(path, params={"state": "backoff", "page": "x", "seen": "y"})
             assert answer.status_code == 200
@@ -142,7 +142,7 @@ async def test_pages_are_shown_with_their_filters() -> None:
 
 async def test_every_account_has_an_address() -> None:
     """By its name where that can stand in one, whatever is in it."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         for name in stage.engine.names:
             answer = await client.get(account_path(name))
             assert answer.status_code == 200, name
@@ -155,7 +155,7 @@ async def test_every_account_has_an_address() -> None:
 @pytest.mark.parametrize("name", ["nobody", "<script>alert(1)</script>", "account-0", "", "Account%201%00", "%ff%fe"])
 async def test_an_account_that_does_not_exist_is_not_found(name: str) -> None:
     """And its name is no part of the page but as text."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         answer = await client.get(f"/accounts/{name}")
         assert answer.status_code == 404
         assert "<script>" not in answer.text
@@ -163,15 +163,15 @@ async def test_an_account_that_does_not_exist_is_not_found(name: str) -> None:
 
 async def test_a_reader_sees_everything_and_has_no_forms() -> None:
     """An operator has them."""
-    async with staged() as stage, stage.client(Role.READER) as reader, stage.client(Role.OPERATOR) as operator:
+    async with staged() as stage, stage.client(PageRole.READER) as reader, stage.client(PageRole.OPERATOR) as operator:
         assert "<form" not in (await reader.get("/")).text
         assert stage.csrf in (await operator.get("/")).text
 
 
 async def test_what_cannot_be_read_is_said() -> None:
     """A view that does not say it itself."""
-    async with staged() as stage, stage.client(Role.READER) as client:
-        stage.views.wrong = Unreadable("The file <is> locked")
+    async with staged() as stage, stage.client(PageRole.READER) as client:
+        stage.views.wrong = PageUnreadable("The file <is> locked")
         answer = await client.get("/")
         assert (answer.status_code, "The file &lt;is&gt; locked" in answer.text) == (503, True)
         assert "retry-after" in answer.headers
@@ -180,7 +180,7 @@ async def test_what_cannot_be_read_is_said() -> None:
 async def test_a_page_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait for their turn are told, and the next page is made."""
     monkeypatch.setattr(routes, "PAGE_SECONDS", 0.2)
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         make = stage.views.fleet_page
         waiting = anyio.Event()
 
@@ -201,7 +201,7 @@ async def test_a_page_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.
 async def test_every_answer_has_the_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages, errors of all kinds, files, and what is no request at all."""
     monkeypatch.setattr(routes, "static_files", lambda: {"page.css": (b"p {}", "text/css", '"1"')})
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         stage.views.html = {}
         requests: dict[str, tuple[str, int]] = {
             "/": ("GET", 200),
@@ -214,7 +214,7 @@ async def test_every_answer_has_the_headers(monkeypatch: pytest.MonkeyPatch) -> 
             "/jobs": ("POST", 405),
             "/act": ("POST", 403),
             "/?token=wrong": ("GET", 401),
-            "/?token=" + TOKENS[Role.READER]: ("GET", 303),
+            "/?token=" + TOKENS[PageRole.READER]: ("GET", 303),
         }
         answers = []
         for path, (method, status) in requests.items():
@@ -238,7 +238,7 @@ async def test_every_answer_has_the_headers(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80"])
 async def test_a_foreign_host_is_refused_with_a_good_cookie(host: str) -> None:
     """Its name may point here (DNS rebinding)."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         cookie = "; ".join(f"{key}={value}" for key, value in client.cookies.items())
         for method in ("GET", "POST"):
             answer = await client.request(method, "/act", headers={"host": host, "cookie": cookie})
@@ -257,7 +257,7 @@ async def test_a_foreign_host_is_refused_with_a_good_cookie(host: str) -> None:
 )
 async def test_a_form_of_another_page_does_nothing(headers: dict[str, str]) -> None:
     """Whatever it has in it."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         answer = await client.post("/act", data=stage.form(), headers=headers)
         assert answer.status_code == 403
         assert stage.engine.acted == []
@@ -266,17 +266,17 @@ async def test_a_form_of_another_page_does_nothing(headers: dict[str, str]) -> N
 @pytest.mark.parametrize("change", [{"csrf": ""}, {"csrf": "0" * 64}])
 async def test_a_form_that_this_page_has_not_made_does_nothing(change: dict[str, str]) -> None:
     """A cookie is not enough."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         assert (await client.post("/act", data=stage.form(**change))).status_code == 403
         assert stage.engine.acted == []
 
 
 async def test_a_reader_cannot_act() -> None:
     """Even with what a form of an operator has in it; nor can anybody without a cookie."""
-    async with staged() as stage, stage.client(Role.READER) as reader, stage.client() as nobody:
+    async with staged() as stage, stage.client(PageRole.READER) as reader, stage.client() as nobody:
         assert (await reader.post("/act", data=stage.form())).status_code == 403
         assert (await nobody.post("/act", data=stage.form())).status_code == 401
-        answer = await nobody.post(f"/act?token={TOKENS[Role.OPERATOR]}", data=stage.form())
+        answer = await nobody.post(f"/act?token={TOKENS[PageRole.OPERATOR]}", data=stage.form())
         assert answer.status_code == 401
         assert stage.engine.acted == []
 
@@ -284,10 +284,10 @@ async def test_a_reader_cannot_act() -> None:
 # --- what is done ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", list(Verb))
-async def test_an_operator_acts(verb: Verb) -> None:
+@pytest.mark.parametrize("verb", list(PageVerb))
+async def test_an_operator_acts(verb: PageVerb) -> None:
     """A form is answered with a page that leads back, a script with data."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         own = {"origin": stage.base, "sec-fetch-site": "same-origin"}
         answer = await client.post("/act", data=stage.form(verb=verb.value, target=HOSTILE), headers=own)
         assert answer.status_code == 200
@@ -304,7 +304,7 @@ async def test_an_operator_acts(verb: Verb) -> None:
 )
 async def test_an_answer_leads_nowhere_else(back: str) -> None:
     """Where a form says that it came from is foreign, too."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         answer = await client.post("/act", data=stage.form(back=back))
         assert "href='/'" in answer.text
 
@@ -312,14 +312,14 @@ async def test_an_answer_leads_nowhere_else(back: str) -> None:
 @pytest.mark.parametrize("change", [{"verb": "delete"}, {"verb": ""}, {"target": ""}])
 async def test_what_is_no_action_is_refused(change: dict[str, str]) -> None:
     """In a sentence."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         assert (await client.post("/act", data=stage.form(**change))).status_code == 400
         assert stage.engine.acted == []
 
 
 async def test_bodies_are_bounded() -> None:
     """By what they say, and by what comes; by the number of their fields, and by their kind."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         long = stage.form(target="x" * 20_000)
         assert (await client.post("/act", data=long)).status_code == 413
 
@@ -343,12 +343,12 @@ async def test_so_many_actions_at_once_and_no_more(monkeypatch: pytest.MonkeyPat
     begun, go_on = anyio.Event(), anyio.Event()
 
     class Slow(FakeEngine):
-        async def act(self, verb: Verb, target: str):  # type: ignore[no-untyped-def]
+        async def act(self, verb: PageVerb, target: str):  # type: ignore[no-untyped-def]
             begun.set()
             await go_on.wait()
             return await FakeEngine.act(self, verb, target)
 
-    async with staged(Slow()) as stage, stage.client(Role.OPERATOR) as client, anyio.create_task_group() as tasks:
+    async with staged(Slow()) as stage, stage.client(PageRole.OPERATOR) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: client.post("/act", data=stage.form()))
         await begun.wait()
         answer = await client.post("/act", data=stage.form())
@@ -362,7 +362,7 @@ async def test_so_many_actions_at_once_and_no_more(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"])
 async def test_other_methods_are_refused(method: str) -> None:
     """Everywhere."""
-    async with staged() as stage, stage.client(Role.OPERATOR) as client:
+    async with staged() as stage, stage.client(PageRole.OPERATOR) as client:
         for path in ("/", "/act", "/stream", "/jobs", "/accounts/Account%201", "/static/page.css"):
             answer = await client.request(method, path)
             assert answer.status_code == 405, path
@@ -373,7 +373,7 @@ async def test_other_methods_are_refused(method: str) -> None:
 
 async def test_a_head_has_no_body_and_no_stream() -> None:
     """But all else of the answer."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         for path in ("/", "/jobs", "/stream?page=fleet", "/accounts/Account%201"):
             answer = await client.head(path)
             assert (answer.status_code, answer.content) == (200, b"")
@@ -423,7 +423,7 @@ async def test_files_are_kept_by_the_browser_until_they_change(monkeypatch: pyte
 async def test_an_address_with_a_slash_too_many_leads_to_no_other_host(path: str) -> None:
     """Neither by the router, nor by the exchange of a token."""
     async with staged() as stage:
-        request = f"GET {path}?token={TOKENS[Role.READER]} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n"
+        request = f"GET {path}?token={TOKENS[PageRole.READER]} HTTP/1.1\r\nhost: {HOST}\r\nconnection: close\r\n\r\n"
         found = await raw(stage, request.encode())
         assert found.startswith(b"HTTP/1.1 404"), found
         assert b"location" not in found.lower()

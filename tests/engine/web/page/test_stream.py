@@ -12,7 +12,7 @@ import structlog
 
 from engine.web import connection
 from engine.web.page import stream
-from engine.web.page.source import Fragments, PageName, Role, View
+from engine.web.page.source import Fragments, PageName, PageRole, View
 from engine.web.page.stream import Picture
 from tests.engine.web.page.stage import HOST, TOKENS, Stage, staged
 from tests.timeouts import TIMEOUT
@@ -82,7 +82,7 @@ class Visitor:
 
 @asynccontextmanager
 async def visiting(
-    stage: Stage, seen: str | None = "", role: Role = Role.READER, **query: str
+    stage: Stage, seen: str | None = "", role: PageRole = PageRole.READER, **query: str
 ) -> AsyncIterator[Visitor]:
     """Fetch a page and open its stream, from what the page has or from another mark."""
     async with stage.client(role) as client:
@@ -155,7 +155,7 @@ async def test_a_page_hears_of_what_has_changed_since_it_was_made() -> None:
 
 async def test_a_change_between_the_page_and_its_stream_is_not_lost() -> None:
     """The page says what it has."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         page = await client.get("/")
         mark = page.text.partition("data-seen='")[2].partition("'")[0]
         stage.views.html = {"counts": '<p id="counts">7</p>'}
@@ -172,7 +172,7 @@ async def test_a_broken_connection_goes_on_where_it_was() -> None:
             mark = visitor.mark
         stage.views.html = {"counts": '<p id="counts">7</p>'}
         async with (
-            stage.client(Role.READER, headers={"last-event-id": mark}) as client,
+            stage.client(PageRole.READER, headers={"last-event-id": mark}) as client,
             client.stream("GET", "/stream?page=fleet&seen=old-0") as answer,
         ):
             assert await Visitor(answer).batch() == ["fragment", "seen"]
@@ -188,7 +188,7 @@ async def test_a_page_that_is_too_old_has_to_be_fetched_anew(mark: str | None) -
 
 async def test_a_mark_of_another_view_or_from_the_future_is_too_old() -> None:
     """Each view has its own."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         page = await client.get("/", params={"q": "x"})
         mark = page.text.partition("data-seen='")[2].partition("'")[0]
         for wrong in (mark, mark.partition("-")[0] + "-99"):
@@ -260,13 +260,13 @@ async def test_a_view_that_fails_ends_nothing() -> None:
 )
 async def test_what_is_no_stream_is_refused(query: str) -> None:
     """In a sentence."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         assert (await client.get(f"/stream?{query}")).status_code == 400
 
 
 async def test_a_stream_of_an_account_is_for_one_that_exists() -> None:
     """It may have been removed since."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         assert (await client.get("/stream?page=account&name=nobody")).status_code == 404
         async with client.stream("GET", "/stream", params={"page": "account", "name": ".."}) as answer:
             assert answer.status_code == 200
@@ -277,7 +277,7 @@ async def test_so_many_streams_and_no_more(monkeypatch: pytest.MonkeyPatch) -> N
     """Pages are still served then, and a place that is free is there for the next one."""
     monkeypatch.setattr(connection, "MAX_STREAMS", 2)
     async with staged() as stage, visiting(stage) as one:
-        async with visiting(stage) as two, stage.client(Role.READER) as client:
+        async with visiting(stage) as two, stage.client(PageRole.READER) as client:
             await one.batch()
             await two.batch()
             answer = await client.get("/stream?page=fleet")
@@ -296,8 +296,8 @@ async def test_who_does_not_read_is_dropped_and_holds_nobody(monkeypatch: pytest
     monkeypatch.setattr(connection, "SEND_SECONDS", 0.5)
     async with staged() as stage, visiting(stage) as reader:
         await reader.batch()
-        cookie = f"{stage.access.cookie_name}={stage.access.cookie(Role.READER, 1_900_000_000)}"
-        async with stage.client(Role.READER) as client:
+        cookie = f"{stage.access.cookie_name}={stage.access.cookie(PageRole.READER, 1_900_000_000)}"
+        async with stage.client(PageRole.READER) as client:
             cookie = f"{stage.access.cookie_name}={client.cookies[stage.access.cookie_name]}"
         asleep = await anyio.connect_tcp(HOST, stage.server.port)
         request = f"GET /stream?page=fleet&seen={reader.mark} HTTP/1.1\r\nhost: {HOST}\r\ncookie: {cookie}\r\n\r\n"
@@ -319,12 +319,12 @@ async def test_a_token_that_ends_ends_its_streams() -> None:
     async with staged() as stage:
         async with visiting(stage) as visitor:
             await visitor.batch()
-            stage.access.use({Role.OPERATOR: TOKENS[Role.OPERATOR]})
+            stage.access.use({PageRole.OPERATOR: TOKENS[PageRole.OPERATOR]})
             stage.page.hub.end()
             assert await visitor.batch() == []
             async with stage.client() as client:
                 assert (await client.get("/stream?page=fleet")).status_code == 401
-        async with visiting(stage, role=Role.OPERATOR) as visitor:
+        async with visiting(stage, role=PageRole.OPERATOR) as visitor:
             assert await visitor.batch() == ["seen"]
 
 
@@ -333,7 +333,7 @@ async def test_the_end_of_the_server_ends_all_streams() -> None:
     async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
         with anyio.fail_after(TIMEOUT):
             async with staged() as stage:
-                await client.get(f"{stage.base}/?token={TOKENS[Role.READER]}")
+                await client.get(f"{stage.base}/?token={TOKENS[PageRole.READER]}")
                 mark = (await client.get(f"{stage.base}/")).text.partition("data-seen='")[2].partition("'")[0]
                 request = client.build_request("GET", f"{stage.base}/stream?page=fleet&seen={mark}")
                 visitor = Visitor(await client.send(request, stream=True))
@@ -345,7 +345,7 @@ async def test_the_end_of_the_server_ends_all_streams() -> None:
 
 async def test_pictures_that_nobody_sees_are_bounded() -> None:
     """Any query is a view of its own."""
-    async with staged() as stage, stage.client(Role.READER) as client:
+    async with staged() as stage, stage.client(PageRole.READER) as client:
         for number in range(stream.MAX_UNSEEN + 20):
             await client.get("/", params={"q": str(number)})
         assert len(stage.page.hub._channels) <= stream.MAX_UNSEEN + 1
