@@ -55,6 +55,7 @@ JOBS_TIMEOUT: Final = 20.0
 """Seconds that the jobs of accounts that leave have to end."""
 MOST_SENTENCES: Final = 6
 """Lines of a refusal that the log has; the command prints all."""
+STOPPING: Final = "the engine is being stopped; the next start reads the config"
 LEAVES: Final = "the config has this account no more, or has it otherwise"
 
 log = structlog.get_logger("holdfast.engine")
@@ -131,8 +132,11 @@ class Reloader:
                 except ReloadRefused as exc:
                     request.refused = exc
                     log.error("reload_refused", detail=exc.sentence)
-                except BaseException:
+                except Exception:
                     request.refused = ReloadRefused(RefusalReason.FAILED, "the reload failed; see the log")
+                    raise
+                except BaseException:  # cancelled: the engine has ended
+                    request.refused = ReloadRefused(RefusalReason.REFUSED, STOPPING)
                     raise
                 finally:
                     request.done.set()
@@ -157,6 +161,8 @@ class Reloader:
             sentence = f"the running engine has another config, {mine}; reload that, or write your changes there"
             return refuse(RefusalReason.REFUSED, sentence)
         try:
+            if self.engine.fleet.stopping:
+                raise ReloadRefused(RefusalReason.REFUSED, STOPPING)
             if dry_run:
                 plan: Plan | None = await self._tried()
             else:
@@ -256,7 +262,7 @@ class Reloader:
         if plan.coming or plan.leaving:
             await self._check_storage()
         if self.engine.fleet.stopping:
-            raise ReloadRefused(RefusalReason.REFUSED, "the engine is being stopped; the next start reads the config")
+            raise ReloadRefused(RefusalReason.REFUSED, STOPPING)
         if plan.found.is_empty and not plan.coming:
             self.engine.use_config(plan.config)
             log.info("config_unchanged", config=str(plan.config.path))

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from adapters.sandbox import Sandbox
+from tests.engine.app.test_reload import CALM
 from tests.engine.harness import COMPLAINTS, EngineHarness, all_are
 from tests.engine.terminal import at_terminal
 from tests.timeouts import TIMEOUT
@@ -37,9 +38,12 @@ async def test_a_hangup_ends_the_run_in_order(harness: EngineHarness) -> None:
 
 
 async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -> None:
-    """No terminal can close there: as for every service it means to read the config again, and the accounts go on."""
+    """No terminal can close there: as for every service it means to read the config again, and the accounts go on.
+
+    Ten in a row are as good as one.
+    """
     async with Sandbox() as dc:
-        harness.at(dc, *PHONES)
+        harness.at(dc, *PHONES, rest=CALM)
         words = [sys.executable, "-m", "engine", "run", "config.yaml"]
         async with await anyio.open_process(words, cwd=harness.directory, env=harness.environment, stdout=None,
                                             stderr=None, start_new_session=True) as process:  # fmt: skip
@@ -48,13 +52,15 @@ async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -
                 text = harness.config.read_text()
                 lines = [line for line in text.splitlines() if "name: Account 1," not in line]
                 harness.config.write_text("\n".join([*lines, "logging: {format: json}"]))
-                process.send_signal(signal.SIGHUP)
+                for _ in range(10):
+                    process.send_signal(signal.SIGHUP)
                 await harness.until(lambda it: "was read again" in log_of(it) or "config_reloaded" in log_of(it))
                 assert sorted(harness.states()) == ["healthy", "shutting_down"]
                 harness.config.write_text("accounts: []")
                 process.send_signal(signal.SIGHUP)
                 await harness.until(lambda it: "reload_refused" in log_of(it))
                 assert sorted(harness.states()) == ["healthy", "shutting_down"]
+                assert dc.stats()["accepted"] == 2
                 assert await harness.finish(process, signal.SIGTERM) == 0
             finally:
                 if process.returncode is None:

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -77,22 +78,24 @@ async def test_a_file_that_cannot_be_used_changes_nothing(harness: EngineHarness
         def write(content: bytes) -> Callable[[], object]:
             return lambda: harness.config.write_bytes(content)
 
-        cases: list[tuple[Callable[[], object], str]] = [
-            (harness.config.unlink, "there is no such file"),
-            (harness.config.mkdir, "this is a directory"),
-            (lambda: harness.config.rmdir() or harness.config.symlink_to("config.yaml"), "too many levels"),
-            (lambda: harness.config.unlink() or harness.config.write_bytes(b""), "the file is empty"),
-            (write(good[: good.index(b"accounts:") + 30]), "config.yaml:"),
-            (write(good + b"\xff\xfe"), "not UTF-8"),
-            (write(good + BOMB.encode()), "more than 100,000 values"),
-            (write(good + b"#" * 1_100_000), "larger than"),
-            (write(good.replace(b"accounts:\n", b"accounts: []\nx:\n")), "at least one entry"),
-            (write(good.replace(b"account2", b"account1")), "use the same file"),
+        link = partial(harness.config.symlink_to, "config.yaml")
+        cases: list[tuple[tuple[Callable[[], object], ...], str]] = [
+            ((harness.config.unlink,), "there is no such file"),
+            ((harness.config.mkdir,), "this is a directory"),
+            ((harness.config.rmdir, link), "Too many levels"),
+            ((harness.config.unlink, write(b"")), "the file is empty"),
+            ((write(good[: good.index(b"accounts:") + 30]),), "config.yaml:"),
+            ((write(good + b"\xff\xfe"),), "not UTF-8"),
+            ((write(good + BOMB.encode()),), "more than 100,000 values"),
+            ((write(good + b"#" * 1_100_000),), "larger than"),
+            ((write(good.replace(b"accounts:\n", b"accounts: []\nx:\n")),), "at least one entry"),
+            ((write(good.replace(b"account2", b"account1")),), "use the same file"),
         ]
-        for spoil, said in cases:
-            spoil()
+        for steps, said in cases:
+            for spoil in steps:
+                spoil()
             sentence = await refusal(engine)
-            assert said in sentence.lower() or said in sentence, (said, sentence)
+            assert said in sentence, (said, sentence)
             assert "config.yaml" in sentence
         harness.config.write_bytes(good)
         assert (await reload(engine))["lines"] == ["Nothing has changed"]
@@ -122,7 +125,7 @@ async def test_many_reloads_at_once_are_one_after_another(harness: EngineHarness
 async def test_two_accounts_swap_their_names_while_a_third_goes_on(harness: EngineHarness) -> None:
     """Both reconnect with their own login under the other's name; the third hears of nothing."""
     async with Sandbox() as dc, running(harness, dc, 3) as engine:
-        logins = {name: await engine.fleet.runners[name].connector.login() for name in engine.status}
+        logins = {name: await engine.fleet.runners[name].connector.credentials() for name in engine.status}
         text = harness.config.read_text()
         swapped = text.replace("name: Account 1,", "name: X,").replace("name: Account 2,", "name: Account 1,")
         harness.config.write_text(swapped.replace("name: X,", "name: Account 2,"))
@@ -131,7 +134,7 @@ async def test_two_accounts_swap_their_names_while_a_third_goes_on(harness: Engi
             "Account 1": "Account 2", "Account 2": "Account 1"
         }  # fmt: skip
         await all_healthy(engine, 3)
-        now = {name: await engine.fleet.runners[name].connector.login() for name in engine.status}
+        now = {name: await engine.fleet.runners[name].connector.credentials() for name in engine.status}
         assert now == {
             "Account 1": logins["Account 2"], "Account 2": logins["Account 1"], "Account 3": logins["Account 3"]
         }  # fmt: skip
@@ -180,7 +183,7 @@ async def test_code_that_fails_or_does_not_end_is_refused_until_it_is_mended(
             answer = await reload(engine)
             assert answer["ok"], answer
         finally:
-            gate.opened.set()  # type: ignore[attr-defined]
+            gate.opened.set()
         assert engine.jobs.registry.kinds.get("one") is None
         assert engine.jobs.registry.kinds.get("two") is not None
         assert len(healthy(engine)) == dc.stats()["accepted"] == 2
