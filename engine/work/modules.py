@@ -95,13 +95,16 @@ class FreshImport:
     _before: dict[str, ModuleType] = field(factory=dict, init=False)
     _known: frozenset[str] = field(default=frozenset(), init=False)
     _given_up: bool = field(default=False, init=False)
+    _writes_bytecode: bool = field(default=True, init=False)
 
     def __enter__(self) -> None:
+        self._writes_bytecode = not sys.dont_write_bytecode
+        sys.dont_write_bytecode = True  # it would be taken for the code of a change within the same second
         for path, _ in self.loaded.sources.values():
             for each, module in list(sys.modules.items()):
                 if getattr(module, "__file__", None) == path:  # another module may have the same name
                     self._before[each] = sys.modules.pop(each)
-            with suppress(OSError, NotImplementedError):  # compiled within the second of the change, it would be taken
+            with suppress(OSError, NotImplementedError):  # as above, from the import before
                 Path(importlib.util.cache_from_source(path)).unlink()
         self._known = frozenset(sys.modules)
         importlib.invalidate_caches()
@@ -109,12 +112,14 @@ class FreshImport:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        sys.dont_write_bytecode = not self._writes_bytecode
         if kind is not None or self.trial or self._given_up:
             self._undo()
 
     def give_up(self) -> None:
         """Have all as it was, from another thread: an import does not end, or ends when nobody waits for it."""
         self._given_up = True
+        sys.dont_write_bytecode = not self._writes_bytecode
         self._undo()
 
     def _undo(self) -> None:

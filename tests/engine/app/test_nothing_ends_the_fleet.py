@@ -10,13 +10,13 @@ import anyio
 import pytest
 from rich.console import Console
 
-import engine.app.engine as composition
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.sqlite import JournalReader, JournalWriter
 from adapters.sqlite.jobs import JobStore
 from adapters.system import SteadyClock
 from adapters.telegram import TelegramConnector
 from engine import Engine
+from engine.app import fleet_parts
 from engine.app.telegram import TelegramConnectors
 from engine.console import live
 from engine.console.ranking import Ranking
@@ -46,7 +46,7 @@ TASKS: dict[str, tuple[Any, str]] = {
     "the dispatcher, at its store": (JobStore, "recover"),
     "the dispatcher, in itself": (dispatcher.Dispatcher, "run"),
     "the background tasks": (BackgroundTasks, "_advance"),
-    "the log's narrator": (composition, "narrate"),
+    "the log's narrator": (fleet_parts, "narrate"),
     "the outage detector": (OutageDetector, "observe"),
 }
 """For each task of the composition root the call in which it meets the trouble."""

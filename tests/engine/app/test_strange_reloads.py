@@ -14,6 +14,7 @@ import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.session import HoldfastSession
+from adapters.session.owner import owner_of
 from engine import Engine
 from engine.app import reload as reload_module
 from engine.app.reload import ReloadRefused
@@ -239,6 +240,7 @@ async def test_a_session_that_another_program_holds_refuses_the_whole(harness: E
             assert healthy(engine) == {"Account 1", "Account 2"}
         finally:
             held.close()
+        await until(lambda: owner_of(harness.directory / "account3.session") is None)
         assert (await reload(engine))["ok"]
         await all_healthy(engine, 2)
         assert dc.stats()["accepted"] == 3
