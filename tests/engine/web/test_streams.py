@@ -233,7 +233,7 @@ async def test_a_stream_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_end_of_the_server_waits_for_no_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine stops at once, however many pages are open."""
-    monkeypatch.setattr(server, "STOP_SECONDS", 10 * TIMEOUT)
+    monkeypatch.setattr(server, "STOP_SECONDS", 1.5 * TIMEOUT)
     streams = Streams(pause=TIMEOUT)
     with anyio.fail_after(TIMEOUT):
         async with streams.serving():
