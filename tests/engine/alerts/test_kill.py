@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,15 @@ COUNT = 4
 """Incidents: fewer than a channel gets one by one, so that none is in a digest."""
 
 
-def start(config: Path, how: str) -> "subprocess.Popen[str]":
+@contextmanager
+def started(config: Path, how: str) -> "Iterator[subprocess.Popen[str]]":
+    """Run the victim for the length of the block, and kill it at its end."""
     words = [sys.executable, "-m", "tests.engine.alerts.victim", str(config), how, str(COUNT)]
-    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def told(hooks: Hooks) -> Counter[int]:
@@ -42,25 +49,17 @@ def test_kill_9_forgets_no_message_and_repeats_one_at_most(tmp_path: Path, delay
         for number, delay in enumerate(delays):
             if delay is None:
                 hooks.answers.clear()
-            process = start(config, "again" if number else "new")
-            try:
+            with started(config, "again" if number else "new") as process:
                 assert process.stdout is not None
                 assert process.stdout.readline().startswith("stored")
                 if len(told(hooks)) < COUNT:
                     hooks.arrived.acquire(timeout=TIMEOUT)
                 time.sleep(delay or 0.0)
-            finally:
-                process.kill()
-                process.wait()
             hooks.answers.set()
-        process = start(config, "again")
-        try:
+        with started(config, "again"):
             until = time.monotonic() + TIMEOUT
             while time.monotonic() < until and not all_marked(tmp_path / "engine.db"):
                 time.sleep(0.05)
-        finally:
-            process.kill()
-            process.wait()
         counts = told(hooks)
         assert set(counts) == set(range(1, COUNT + 1))
         assert sum(counts.values()) - COUNT <= len(delays)
