@@ -79,7 +79,11 @@ async def _explanation(sight: Sight, seq: int) -> Markup:
     if found is None:
         return sight.part("explanation.html", trouble=trouble or "It cannot be explained now")
     asked = [
-        {**each, "saw": ", ".join(f"{name} {value}" for name, value in each["saw"].items() if value is not None)}
+        {
+            **each,
+            "question": each["question"].replace("``", ""),
+            "saw": ", ".join(f"{name} {value}" for name, value in each["saw"].items() if value is not None),
+        }
         for each in explanation_data(found)["guards"]
     ]
     return sight.part("explanation.html", trouble="", x=found, asked=asked)

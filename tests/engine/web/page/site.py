@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 from attrs import define, field
@@ -16,11 +16,14 @@ from engine.web.page import views
 from engine.web.page.render import STATIC
 from engine.web.page.source import PageName, View, Viewer, account_at
 from tests.engine.web.page.fake import NOW, OPERATOR, FakeSource, fleet
+from tests.timeouts import TIMEOUT
 
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+Events: TypeAlias = "queue.Queue[tuple[str, Any] | None]"
+"""What a stream sends next; None ends it."""
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -31,10 +34,11 @@ class Site:
     source: FakeSource
     viewer: Viewer = OPERATOR
     address: str = ""
-    events: "queue.Queue[tuple[str, Any] | None]" = field(factory=queue.Queue)
-    """What the stream sends next; None ends it."""
     acted: list[dict[str, str]] = field(factory=list)
-    streams: int = 0
+    streams: list[Events] = field(factory=list)
+    """What each stream sends next, the newest last."""
+    opened: Event = field(factory=Event)
+    """Set when the page that is open has its stream."""
 
     def page(self, path: str, query: dict[str, str]) -> str:
         """Return a page."""
@@ -54,7 +58,14 @@ class Site:
 
     def send(self, name: str, data: Any) -> None:
         """Send an event to the page that is open."""
-        self.events.put((name, data))
+        assert self.opened.wait(TIMEOUT)
+        self.streams[-1].put((name, data))
+
+    def cut(self) -> None:
+        """End the stream of the page that is open, which opens another."""
+        assert self.opened.wait(TIMEOUT)
+        self.opened.clear()
+        self.streams[-1].put(None)
 
     def send_all(self) -> None:
         """Send the page of the fleet what it shows now, as the engine's stream does."""
@@ -101,12 +112,14 @@ def serving(site: Site) -> Iterator[Site]:
             )
 
         def _stream(self) -> None:
-            site.streams += 1
+            mine: Events = queue.Queue()
+            site.streams.append(mine)
+            site.opened.set()
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
             self.end_headers()
             self.wfile.write(b"retry: 100\n\n")
-            while (event := site.events.get()) is not None:
+            while (event := mine.get()) is not None:
                 name, data = event
                 self.wfile.write(f"event: {name}\ndata: {json.dumps(data)}\n\n".encode())
                 self.wfile.flush()
@@ -119,8 +132,8 @@ def serving(site: Site) -> Iterator[Site]:
     try:
         yield site
     finally:
-        for _ in range(site.streams):
-            site.events.put(None)
+        for stream in site.streams:
+            stream.put(None)
         server.shutdown()
         server.server_close()
         thread.join()

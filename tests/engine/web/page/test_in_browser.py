@@ -61,6 +61,7 @@ def visit(tab: BrowserTab, site: Site, path: str) -> None:
     """Open a page; that of a message has no script, so that it is there when it is loaded."""
     tab.ask("Page.navigate", url="about:blank")
     tab.wait("location.href === 'about:blank'")
+    site.opened.clear()
     tab.ask("Page.navigate", url=site.address + path)
     tab.wait("location.href !== 'about:blank' && document.readyState === 'complete'")
     tab.wait("document.documentElement.dataset.ready === 'yes' || !document.querySelector('script')")
@@ -147,7 +148,7 @@ def test_a_lost_connection_is_said(tab: BrowserTab, site: Site) -> None:
     visit(tab, site, "/")
     site.send_all()
     tab.wait("document.getElementById('link').classList.contains('live')")
-    site.events.put(None)
+    site.cut()
     tab.wait("document.getElementById('link').classList.contains('lost')")
     assert "no longer up to date" in tab.run("document.getElementById('live').textContent")
     site.send_all()
