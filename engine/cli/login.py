@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 
-from engine.app.stop import heeded
 from engine.cli.common import EXIT_BAD_INPUT, EXIT_FAILED, ConfigAndAccount, fail, load_account, reporting_errors, say
 from engine.cli.declared import Parameter
 from engine.cli.terminal import InputEnded, Terminal
@@ -103,6 +102,8 @@ def _describe_result(command: "CredentialsCommand") -> str:
 
 async def _until_signal(work: Callable[[], Awaitable[Any]]) -> tuple[Any, int | None]:
     """Return the outcome of the work, or the signal that ended it; a second signal exits at once."""
+    from engine.app.stop import heeded  # noqa: PLC0415 - the page of commands needs no structlog
+
     outcome: Any = None
     failure: Exception | None = None
     received: int | None = None
