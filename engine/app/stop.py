@@ -6,10 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import anyio
-import structlog
 from attrs import define, field
-
-log = structlog.get_logger("holdfast.engine")
 
 
 def heeded(*numbers: signal.Signals) -> list[signal.Signals]:
@@ -43,9 +40,11 @@ class Stop:
         """Stop after so many seconds; never, for None."""
         if duration is None:
             return
+        import structlog  # noqa: PLC0415 - commands that only listen for signals have no log
+
         await anyio.sleep(duration)
         if not self.wanted.is_set():
-            log.info("duration_over", duration=duration)
+            structlog.get_logger("holdfast.engine").info("duration_over", duration=duration)
             self.now()
 
     @contextmanager
