@@ -164,6 +164,19 @@ async def test_a_change_between_the_page_and_its_stream_is_not_lost() -> None:
             assert visitor.shown == stage.views.html
 
 
+async def test_who_comes_later_hears_what_is_true_then() -> None:
+    """Although another visitor has heard of the same mark's first change before."""
+    async with staged() as stage, visiting(stage) as one:
+        await one.batch()
+        mark = one.mark
+        for number in ("1", "2"):
+            stage.views.html = {"counts": number}
+            await one.batch()
+        async with visiting(stage, mark) as two:
+            assert await two.batch() == ["fragment", "seen"]
+            assert two.shown == {"counts": "2"}
+
+
 async def test_a_broken_connection_goes_on_where_it_was() -> None:
     """The browser sends the last mark that it has heard."""
     async with staged() as stage:
