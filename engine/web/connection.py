@@ -2,7 +2,7 @@
 
 uvicorn itself waits for ever for the first byte of a request, for the rest of its head, and for a client that does not
 read its answer. Here a request must arrive in time, and its answer must be fetched in time. There are so many places;
-when they are taken, the client that has kept the engine waiting for the longest time loses its place.
+when they are taken, a client that keeps the engine waiting loses its place, those that had an answer first.
 
 An answer that goes on for as long as a page is open is a *stream*, which has bounds of its own. A route asks for one
 before it sends anything, and refuses the client if there are too many::
@@ -35,6 +35,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 MAX_CLIENTS: Final = 64
+"""Places. A client more takes that of one which keeps the engine waiting."""
+MOST_CLIENTS: Final = 2 * MAX_CLIENTS
+"""Clients, while all that have a place have a request under way."""
 MAX_WAITING_BYTES: Final = 32 * 1024 * 1024
 """Bytes of answers that wait to be fetched, of all clients; beyond that, those that have waited longest are dropped."""
 MAX_HEAD_BYTES: Final = 16_384
@@ -117,8 +120,13 @@ class BoundedConnection(H11Protocol):
         super().connection_made(transport)
         self._within(READ_SECONDS)
         if len(self.connections) > MAX_CLIENTS:
-            others = [each for each in self.connections if isinstance(each, BoundedConnection) and each.waits]
-            min(others, key=lambda each: each.since).drop()
+            others = [each for each in self.connections if isinstance(each, BoundedConnection) and each is not self]
+            waiting = [each for each in others if each.waits]
+            if waiting:
+                # Those that had an answer first: whoever gets many is always the last that got one.
+                min(waiting, key=lambda each: (each.cycle is None, each.since)).drop()
+            elif len(self.connections) > MOST_CLIENTS:
+                self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free the place."""

@@ -54,6 +54,7 @@ BENCHMARKS: Final = (
     Benchmark("reconnect", "tests.bench.reconnect", 300, (), ("--accounts", "20", "--rounds", "2")),
     Benchmark("fleet", "tests.bench.fleet", 600, (), ("--clients", "50", "--rounds", "1", "--outage", "2")),
     Benchmark("hostile", "tests.bench.hostile", 300, (), ("--seconds", "0.5")),
+    Benchmark("web", "tests.bench.web_load", 300, (), ("--accounts", "5", "--clients", "50", "--seconds", "0.5")),
     Benchmark(
         "capacity",
         "tests.bench.capacity",

@@ -46,7 +46,7 @@ async def test_a_thousand_slow_clients_cost_no_account_its_connection(harness: E
                     if number % 100 == 0:
                         assert (await web.get("/healthz")).status_code == 200
                 assert (await web.get("/readyz")).status_code == 200
-            assert 0 < most <= connection.MAX_CLIENTS
+            assert 0 < most <= connection.MOST_CLIENTS
             for account in engine.config.accounts:
                 await engine.account(account.name).ready()
             assert [runner.snapshot.links for runner in engine.fleet.runners.values()] == links

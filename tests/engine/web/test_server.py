@@ -301,6 +301,38 @@ async def test_clients_that_ask_and_do_not_go_on_lock_nobody_out(monkeypatch: py
             await stream.aclose()
 
 
+async def test_whoever_has_had_an_answer_makes_room_for_who_has_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that asks again and again would otherwise always be the last that got one, and never leave."""
+    monkeypatch.setattr(connection, "MAX_CLIENTS", 3)
+    async with serving() as server:
+        fresh = await raw(server)
+        greedy = [await raw(server, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3) for _ in range(5)]
+        for stream in greedy[:-2]:
+            assert b"hello" in await is_closed(stream)
+        await fresh.send(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert b"hello" in await is_closed(fresh)
+        for stream in (fresh, *greedy):
+            await stream.aclose()
+
+
+async def test_a_new_client_is_let_in_while_all_others_are_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to a bound, at which whoever comes is dropped, and nobody whose request is under way."""
+    monkeypatch.setattr(connection, "MAX_CLIENTS", 2)
+    monkeypatch.setattr(connection, "MOST_CLIENTS", 4)
+    async with serving() as server:
+        busy = [await raw(server, b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n") for _ in range(3)]
+        assert (await get(server)).text == "hello"
+        busy.append(await raw(server, b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n"))
+        with anyio.fail_after(TIMEOUT):
+            while sum("run_asgi" in repr(task) for task in asyncio.all_tasks()) < 4:
+                await anyio.sleep(0.01)
+        one_more = await raw(server)
+        assert await is_closed(one_more) == b""
+        assert sum("run_asgi" in repr(task) for task in asyncio.all_tasks()) == 4
+        for stream in (*busy, one_more):
+            await stream.aclose()
+
+
 async def test_answers_that_nobody_fetches_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all clients together: the one that has waited longest is dropped, and the last one has its answer."""
     monkeypatch.setattr(connection, "MAX_WAITING_BYTES", 20_000_000)
