@@ -19,6 +19,7 @@ LOGGERS: Final = (
     "holdfast.fleet",
     "holdfast.handlers",
     "holdfast.health",
+    "holdfast.incidents",
     "holdfast.jobs",
     "holdfast.journal",
     "holdfast.loop",

@@ -120,8 +120,8 @@ class WebSection:
     token_file: Path | None = None
     """The file with the token of the page's operators, who see everything and may pause, resume, retry and acknowledge;
     by default `web.token` in `storage.directory`. If it does not exist, it is made with a new token, for this user
-    alone. `python -m engine web link` prints the link with the token; with another token, old links and old visitors
-    are worth nothing any more."""
+    alone. `uv run python -m engine web link` prints the link with the token; with another token, old links and old
+    visitors are worth nothing any more."""
     reader_token_file: Path | None = None
     """The file with the token of readers, who see everything and change nothing. Without it there are none. It is made
     like `token_file`."""

@@ -3,7 +3,6 @@
 import json
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +15,7 @@ from telethon.sessions import SQLiteSession
 
 from adapters.sandbox import Sandbox, services
 from adapters.sandbox.errors import RpcRefusal
-from tests.engine.harness import COMPLAINTS, EngineHarness, all_are
+from tests.engine.harness import COMPLAINTS, STARTED, EngineHarness, all_are
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
 SERVED = services.perform
@@ -115,7 +114,7 @@ async def test_without_an_engine_a_command_says_how_to_start_it(harness: EngineH
     """Exit code 3 and the command line that starts it; a name that is wrong is said first, with 2."""
     harness.write("sandbox", "  - {name: Account 1, session: account1}")
     code, printed = await told(harness, command, "Account 1")
-    start = f"{sys.executable} -m engine run config.yaml"
+    start = f"{STARTED} run config.yaml"
     assert (code, printed) == (3, f"the engine is not running; start it with: {start}\n")
     code, printed = await told(harness, command, "Acount 1")
     assert code == 2

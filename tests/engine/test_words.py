@@ -25,6 +25,7 @@ accounts:
   - {name: "--help", session: five}
   - {name: "it's", session: six}
   - {name: notes, session: seven}
+web: {}
 """
 NAMES = ("Account 1", "-x", "--help", "--", "*", "it's", '"', "$HOME `id`", "a\nb", "tab\there", "\u202eevil", "Ж 📰")
 STARTED = "the engine is not running; start it with: python -m engine run config.yaml"
@@ -188,7 +189,10 @@ PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorte
 COMMAND = re.compile(r"(?:(?:[A-Z]+=\S+ +)*)((?:\S+ )*(?:python -m engine|holdfast))((?: [^`|#\n]*)?)")
 FILLED = {
     "ACCOUNT": "'Account 1'", "SEQ": "3", "NUMBER": "1", "1234": "3", "CONFIG": "config.yaml", "COMMAND": "--help",
+    '"+49…"': "+4915123456789",
 }  # fmt: skip
+OTHERS = ("useradd", "install", "docker", "systemctl", "chown", "alias", "python3", "cp", "journalctl")
+"""Commands of the system, in which a word is ``holdfast``."""
 NOT_RUN = (
     "run",
     "login",
@@ -214,7 +218,7 @@ def documented() -> list[tuple[str, str, str]]:
             if line.startswith("#"):
                 continue
             for part in line.split("&&"):
-                if (match := re.match(COMMAND, part.strip())) is not None:
+                if (match := re.match(COMMAND, part.strip())) is not None and not part.strip().startswith(OTHERS):
                     found.append((page, match[1], match[2].split("  #")[0].strip()))
     return found
 

@@ -21,7 +21,7 @@ AT_MOST = {
     "_asyncio.Future": 6,
     "anyio._core._tasks.TaskHandle": 1,
     "anyio._backends._asyncio.TaskGroup": 1,
-    "anyio._backends._asyncio.CancelScope": 2,
+    "anyio._backends._asyncio.CancelScope": 3,  # of its task, of its life, and by which it is removed
     "anyio._backends._asyncio.Event": 1,
     "asyncio.locks.Event": 1,
     "asyncio.locks.Lock": 2,

@@ -100,6 +100,10 @@ def lines(draw: st.DrawFn) -> list[str]:
     return [*command, *(word for piece in draw(st.lists(pieces, max_size=4)) for word in piece)]
 
 
+REQUIRED = {("account", "add"): ("--session",)}
+"""Options without which a command is none."""
+
+
 @settings(max_examples=600, deadline=None)
 @given(lines())
 def test_what_is_read_plainly_means_the_same_to_the_library(words: list[str]) -> None:
@@ -122,7 +126,9 @@ def test_every_option_is_known_to_both(words: tuple[str, ...]) -> None:
     for name in OPTIONS[words]:
         if name in LEFT_TO_THE_LIBRARY or name.startswith("--no-"):
             continue
-        for line in ([*words, name], [*words, name, "7"], [*words, "1", name, "7"]):
+        needed = [word for option in REQUIRED.get(words, ()) if option != name for word in (option, "x")]
+        begins = [*words, *needed]
+        for line in ([*begins, name], [*begins, name, "7"], [*begins, "1", name, "7"]):
             if (found := _plainly(line)) is not None and found == _by_library(line):
                 break
         else:

@@ -22,7 +22,11 @@ from engine.control.protocol import (
 )
 
 requests = st.builds(
-    Request, st.sampled_from([verb for verb in Verb if verb not in WITHOUT_ACCOUNT]), st.text(max_size=60)
+    Request,
+    st.sampled_from([verb for verb in Verb if verb not in WITHOUT_ACCOUNT and verb is not Verb.RELOAD]),
+    st.text(max_size=60),
+) | st.builds(
+    Request, st.just(Verb.RELOAD), config=st.text(st.characters(exclude_characters="\0")), dry_run=st.booleans()
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(tuple(Verb)),

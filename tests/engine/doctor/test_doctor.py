@@ -23,7 +23,7 @@ from engine.doctor import directories, network, session_files
 from tests.adapters.session.support import HOLDS, KEY, change, killed, program, stored_bytes, telethons
 from tests.adapters.session.test_trouble import damage
 from tests.engine.doctor.support import command, doctor, wal, wrong
-from tests.engine.harness import ROOT, EngineHarness, all_are
+from tests.engine.harness import ROOT, STARTED, EngineHarness, all_are
 
 WELL = (
     "the datacenter answers",
@@ -382,5 +382,5 @@ async def test_a_run_says_once_what_others_can_use(tmp_path: Path) -> None:
             assert await harness.finish(process, signal.SIGINT) == 0
     (line,) = [line for line in harness.text.splitlines() if "Others can use" in line]
     assert "account1.session and 2 more" in line
-    assert line.endswith(f"{sys.executable} -m engine doctor {harness.config} --fix")
+    assert line.endswith(f"{STARTED} doctor {harness.config} --fix")
     assert (tmp_path / "account1.session").stat().st_mode & 0o777 == 0o644
