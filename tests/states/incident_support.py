@@ -134,7 +134,8 @@ def check(book: Book) -> None:
     assert counted.keys() == book.open.keys()
     shared = {number: label for (_, label), number in book.shared.items()}
     assert shared == {number: each.cause for number, each in book.open.items() if each.fleet}
-    pairs = [(account, each.kind, each.cause) for each in book.open.values() for account in each.accounts]
+    inside = [(name, book.open[number]) for number, (slot, name) in members if number and slot in ACCOUNT_SLOTS]
+    pairs = [(account, each.kind, each.cause) for account, each in inside]
     assert len(pairs) == len(set(pairs)), "one incident for an account and a cause"
     for number, each in book.open.items():
         assert number == each.id < book.next_id
