@@ -1,6 +1,6 @@
 """The law of alerts: which messages an incident makes for which channel, and when. Pure; times are Unix seconds.
 
-Each (incident, channel) has one ``Alert``, which says what is to be sent next and when:
+Each (incident, channel) has one ``ChannelAlert``, which says what is to be sent next and when:
 
     opened ──▶ OPENED ──sent──▶ REPEATED ──sent──▶ REPEATED …      until the incident is acknowledged
                   │                 │
@@ -43,7 +43,7 @@ RETRIES: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 """Seconds from the first, second, … failure of a channel in a row to its next try; the last value repeats."""
 
 
-class Message(StrEnum):
+class MessageKind(StrEnum):
     """What a message tells of its incident."""
 
     OPENED = "opened"
@@ -132,7 +132,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 @frozen(kw_only=True)
-class Rule:
+class ChannelRule:
     """What is sent to one channel."""
 
     channel: str
@@ -154,12 +154,12 @@ class Rule:
 
 
 @frozen(kw_only=True)
-class Alert:
+class ChannelAlert:
     """What one channel is told of one incident."""
 
     channel: str
     about: About
-    message: Message | None
+    message: MessageKind | None
     """What is to be sent next; None if nothing is."""
     due: float | None
     """When it is to be sent, at the earliest."""
@@ -186,35 +186,35 @@ class Alert:
 # --- what happens to an incident, and to a message --------------------------------------------------------------------
 
 
-def opened(about: About, rules: Iterable[Rule], now: float) -> tuple[Alert, ...]:
+def opened(about: About, rules: Iterable[ChannelRule], now: float) -> tuple[ChannelAlert, ...]:
     """Return the alerts of an incident that has begun, or of which these channels have not been told yet."""
     return tuple(
-        Alert(channel=rule.channel, about=about, message=Message.OPENED, due=_first_due(about, rule, now))
+        ChannelAlert(channel=rule.channel, about=about, message=MessageKind.OPENED, due=_first_due(about, rule, now))
         for rule in rules
         if rule.wants(about)
     )
 
 
-def _first_due(about: About, rule: Rule, now: float) -> float:
+def _first_due(about: About, rule: ChannelRule, now: float) -> float:
     """Return when an incident is told first: from its beginning on, however late its storage hears of it."""
     if about.kind == NEEDS_PERSON:
         return min(about.opened, now)
     return min(max(about.opened, about.since + rule.after), now + rule.after)
 
 
-def joined(alert: Alert, about: About) -> Alert:
+def joined(alert: ChannelAlert, about: About) -> ChannelAlert:
     """Return the alert after more accounts have joined its incident: that alone is no message."""
     return evolve(alert, about=about)
 
 
-def acked(alert: Alert, about: About) -> Alert:
+def acked(alert: ChannelAlert, about: About) -> ChannelAlert:
     """Return the alert after somebody has acknowledged its incident: it is not repeated any more."""
-    if alert.message is Message.REPEATED:
+    if alert.message is MessageKind.REPEATED:
         return evolve(alert, about=about, message=None, due=None, tries=0)
     return evolve(alert, about=about)
 
 
-def closed(alert: Alert, about: About, now: float, *, on_its_way: bool = False) -> Alert:
+def closed(alert: ChannelAlert, about: About, now: float, *, on_its_way: bool = False) -> ChannelAlert:
     """Return the alert after its incident has ended, which may be noted later than it was.
 
     Whoever has heard of it hears of its end, and so does who may have: a message is on its way, or was tried.
@@ -223,37 +223,37 @@ def closed(alert: Alert, about: About, now: float, *, on_its_way: bool = False) 
     untold = alert.told is None and not alert.tries and not on_its_way
     if untold and (alert.due is None or ended < alert.due):
         return evolve(alert, about=about, message=None, due=None)
-    return evolve(alert, about=about, message=Message.CLOSED, due=now, tries=0)
+    return evolve(alert, about=about, message=MessageKind.CLOSED, due=now, tries=0)
 
 
-def merged(alert: Alert, about: About) -> Alert:
+def merged(alert: ChannelAlert, about: About) -> ChannelAlert:
     """Return the alert after its incident was found to be part of another one, which is told instead."""
     return evolve(alert, about=about, message=None, due=None, tries=0)
 
 
-def sent(alert: Alert, message: Message, rule: Rule, now: float) -> Alert:
+def sent(alert: ChannelAlert, message: MessageKind, rule: ChannelRule, now: float) -> ChannelAlert:
     """Return the alert after ``message`` was sent; meanwhile, it may be about to send another one."""
     told = evolve(alert, told=now, messages=alert.messages + 1)
     if alert.message is not message:
         return told
-    if message is not Message.CLOSED and alert.about.acked is None and rule.repeat is not None:
-        return evolve(told, message=Message.REPEATED, due=now + rule.repeat, tries=0)
+    if message is not MessageKind.CLOSED and alert.about.acked is None and rule.repeat is not None:
+        return evolve(told, message=MessageKind.REPEATED, due=now + rule.repeat, tries=0)
     return evolve(told, message=None, due=None, tries=0)
 
 
-def failed(alert: Alert, message: Message) -> Alert:
+def failed(alert: ChannelAlert, message: MessageKind) -> ChannelAlert:
     """Return the alert after ``message`` could not be sent: others go first at the next try."""
     return evolve(alert, tries=alert.tries + 1) if alert.message is message else alert
 
 
-def moved(alert: Alert, shift: float) -> Alert:
+def moved(alert: ChannelAlert, shift: float) -> ChannelAlert:
     """Return the alert after the clock was set by ``shift`` seconds."""
     if alert.due is None:
         return alert
     return evolve(alert, due=alert.due + shift, told=None if alert.told is None else alert.told + shift)
 
 
-def restored(alert: Alert, rule: Rule | None, now: float) -> Alert:
+def restored(alert: ChannelAlert, rule: ChannelRule | None, now: float) -> ChannelAlert:
     """Return a stored alert as a restart or a reload finds it.
 
     The clock may have been set, the rule may be another one, and the channel may be gone (None). What a person has
@@ -268,16 +268,16 @@ def restored(alert: Alert, rule: Rule | None, now: float) -> Alert:
     if alert.about.acked is not None or rule.repeat is None:
         return evolve(alert, message=None, due=None, tries=0)
     due = min(alert.told + rule.repeat, now + rule.repeat)
-    return evolve(alert, message=Message.REPEATED, due=due)
+    return evolve(alert, message=MessageKind.REPEATED, due=due)
 
 
-def is_stale(alert: Alert, now: float) -> bool:
+def is_stale(alert: ChannelAlert, now: float) -> bool:
     """Return whether a message could not be sent for so long that it is no news any more."""
     ended = alert.about.closed
     return alert.message is not None and ended is not None and now - ended > GIVEN_UP_AFTER
 
 
-def given_up(alert: Alert) -> Alert:
+def given_up(alert: ChannelAlert) -> ChannelAlert:
     """Return the alert without its message."""
     return evolve(alert, message=None, due=None)
 
@@ -291,22 +291,26 @@ def pause_after(failures: int) -> float:
 
 
 @frozen
-class Send:
+class SendNow:
     """One message is to be sent now: about one alert, or a digest of several."""
 
-    alerts: tuple[Alert, ...]
+    alerts: tuple[ChannelAlert, ...]
 
 
 @frozen
-class Wait:
+class WaitUntil:
     """Nothing is to be sent before ``until``; None is: before something happens."""
 
     until: float | None
 
 
 def next_send(
-    alerts: Iterable[Alert], rule: Rule, recent: Sequence[float], now: float, local: Callable[[float], datetime]
-) -> Send | Wait:
+    alerts: Iterable[ChannelAlert],
+    rule: ChannelRule,
+    recent: Sequence[float],
+    now: float,
+    local: Callable[[float], datetime],
+) -> SendNow | WaitUntil:
     """Return what a channel sends now, or until when it waits.
 
     ``recent`` has the times of its last messages; ``local`` returns the local time of day. One place beyond
@@ -322,16 +326,16 @@ def next_send(
         else:
             later.append(at)
     if not ready:
-        return Wait(min(later, default=None))
+        return WaitUntil(min(later, default=None))
     used = [at for at in recent if now - WINDOW < at <= now]
     room = AT_MOST - len(used)
     urgent = any(map(_passes, ready))
     if room + urgent <= 0:
-        return Wait(sorted(used)[-(room + urgent)] + WINDOW)
-    return Send(_first(ready)[:1] if len(ready) <= room else _first(ready))
+        return WaitUntil(sorted(used)[-(room + urgent)] + WINDOW)
+    return SendNow(_first(ready)[:1] if len(ready) <= room else _first(ready))
 
 
-def free_at(alert: Alert, rule: Rule, at: float, local: Callable[[float], datetime]) -> float:
+def free_at(alert: ChannelAlert, rule: ChannelRule, at: float, local: Callable[[float], datetime]) -> float:
     """Return when a message that is due at ``at`` may be sent: not in quiet hours, unless it is urgent."""
     if rule.quiet is None or _passes(alert):
         return at
@@ -341,12 +345,12 @@ def free_at(alert: Alert, rule: Rule, at: float, local: Callable[[float], dateti
     return at if end is None else at + max((end - day).total_seconds(), 1.0)
 
 
-def _passes(alert: Alert) -> bool:
+def _passes(alert: ChannelAlert) -> bool:
     """Return whether a message waits for no hour: a person has to act. Its end is good news, which can wait."""
-    return alert.about.urgent and alert.message is not Message.CLOSED
+    return alert.about.urgent and alert.message is not MessageKind.CLOSED
 
 
-def _first(ready: list[Alert]) -> tuple[Alert, ...]:
+def _first(ready: list[ChannelAlert]) -> tuple[ChannelAlert, ...]:
     """Return the alerts in the order in which they are told: a message that failed lets the others go first."""
     return tuple(
         sorted(ready, key=lambda each: (each.tries, not _passes(each), each.due or 0.0, each.about.id))[:MOST_IN_DIGEST]

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from adapters.archive.errors import ArchiveTooNew, BadArchive
-from adapters.archive.manifest import MAX_PEM, PEM, Manifest, Member, Role
+from adapters.archive.manifest import MAX_PEM, PEM, ArchiveMember, Manifest, Role
 from adapters.archive.pack import flaw_of_database
 from adapters.files import read_file
 from adapters.session.backup import flaw_of
@@ -16,7 +16,7 @@ from adapters.sqlite.errors import JournalTooNew
 from adapters.sqlite.schema import schema_version
 
 
-def check_content(archive: Path, manifest: Manifest, files: Iterable[tuple[Member, Path]]) -> int:
+def check_content(archive: Path, manifest: Manifest, files: Iterable[tuple[ArchiveMember, Path]]) -> int:
     """Raise ``BadArchive`` or ``ArchiveTooNew`` unless each file is what it is said to be; return the waiting jobs."""
     waiting = 0
     for member, path in files:

@@ -50,7 +50,7 @@ _NAMES: Final = {
 
 
 @frozen(kw_only=True)
-class Member:
+class ArchiveMember:
     """One file of an archive."""
 
     name: str
@@ -101,7 +101,7 @@ class Manifest:
     """When the copies were made (Unix seconds)."""
     schema: int | None
     """The schema of the ``engine.db`` in it; None if there is none."""
-    members: tuple[Member, ...]
+    members: tuple[ArchiveMember, ...]
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -144,9 +144,9 @@ def decode(content: bytes) -> Manifest:
     return manifest
 
 
-def _member(said: Any) -> Member:
+def _member(said: Any) -> ArchiveMember:
     role = Role(_text(said, "role", 20))
-    member = Member(
+    member = ArchiveMember(
         name=_text(said, "name", 40),
         role=role,
         place=_text(said, "place", _MAX_PLACE),
@@ -163,7 +163,7 @@ def _member(said: Any) -> Member:
     return member
 
 
-def place_problem(member: Member) -> str | None:
+def place_problem(member: ArchiveMember) -> str | None:
     """Return why a file cannot belong where it says; None if it can."""
     if member.role is Role.CONFIG:
         return None if member.place == "" else "which is no place for a config"

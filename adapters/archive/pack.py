@@ -24,7 +24,7 @@ from attrs import frozen
 
 from adapters.archive import manifest as manifests
 from adapters.archive.errors import ArchiveError, Unsettled, is_full, room_of
-from adapters.archive.manifest import LeftOut, Manifest, Member, Role
+from adapters.archive.manifest import ArchiveMember, LeftOut, Manifest, Role
 from adapters.files import read_file
 from adapters.session import file as sessions
 from adapters.session.backup import NO_LOGIN, copy_session, flaw_of, open_recovered, take_name
@@ -258,10 +258,10 @@ def _schema(database: Path) -> int | None:
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
-def _member(source: Source, copy: Path) -> Member:
+def _member(source: Source, copy: Path) -> ArchiveMember:
     with copy.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Member(
+    return ArchiveMember(
         name=source.name, role=source.role, place=source.place, account=source.account,
         size=copy.stat().st_size, sha256=digest,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from adapters.archive.checks import check_content
 from adapters.archive.errors import ArchiveError, ArchiveTooNew, BadArchive, DataInUse, ForeignOwner, is_full, room_of
-from adapters.archive.manifest import Manifest, Member, Role
+from adapters.archive.manifest import ArchiveMember, Manifest, Role
 from adapters.archive.marker import remove_mark, set_mark
 from adapters.archive.unpack import read_manifest, unpack
 from adapters.files import COMPANIONS, read_file
@@ -41,7 +41,7 @@ _SQLITE: Final = b"SQLite format 3\0"
 class Target:
     """A file of an archive, and where it belongs on this machine."""
 
-    member: Member
+    member: ArchiveMember
     path: Path
 
     @property
@@ -137,7 +137,7 @@ def find_targets(archive: Path, manifest: Manifest, config: Path, trusted: Colle
     return list(targets.values())
 
 
-def _why_named_first(member: Member, folder: Path) -> str:
+def _why_named_first(member: ArchiveMember, folder: Path) -> str:
     """Return why only the config that is there may say that a file belongs in its place; empty for all others."""
     if member.place.startswith("/"):
         return f"which is not below {folder}"
@@ -249,7 +249,7 @@ def _staged(archive: Path, manifest: Manifest, targets: Sequence[Target]) -> Ite
     """Write all files beside their places for the block, durable; what is left of them at its end is removed."""
     paths = {target.member.name: target.unfinished for target in targets}
 
-    def opened(member: Member) -> IO[bytes]:
+    def opened(member: ArchiveMember) -> IO[bytes]:
         path = paths[member.name]
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -21,7 +21,7 @@ from attrs import define, field
 
 from adapters.archive import manifest as manifests
 from adapters.archive.errors import ArchiveTooNew, BadArchive
-from adapters.archive.manifest import Manifest, Member
+from adapters.archive.manifest import ArchiveMember, Manifest
 
 CHUNK: Final = 1 << 20
 HEADERS: Final = 64 * 1024
@@ -32,7 +32,7 @@ RATIO_FROM: Final = 64 * 1024 * 1024
 """Bytes from which that is asked."""
 _DAMAGED: Final = "it is no archive of Holdfast's, or it is damaged ({}); choose another file"
 
-Open = Callable[[Member], IO[bytes]]
+Open = Callable[[ArchiveMember], IO[bytes]]
 
 
 class _Overlong(Exception):

@@ -18,7 +18,7 @@ from adapters.sqlite.errors import naming_file, translating_errors
 from adapters.sqlite.job_codec import MAX_TIME, is_legible
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.writer import GroupWriter
-from states.alerts import Alert, Message, about_from
+from states.alerts import ChannelAlert, MessageKind, about_from
 
 T = TypeVar("T")
 
@@ -30,13 +30,13 @@ KEPT: Final = 90 * 86_400.0
 class StoredAlerts:
     """What a start finds: the alerts that are not over, and when each channel got messages of late."""
 
-    alerts: tuple[Alert, ...]
+    alerts: tuple[ChannelAlert, ...]
     recent: dict[str, tuple[float, ...]]
     unreadable: int
     """Rows that cannot be read: something else has spoilt them."""
 
 
-def row_of(alert: Alert, now: float) -> tuple[Statement, Sequence[object]]:
+def row_of(alert: ChannelAlert, now: float) -> tuple[Statement, Sequence[object]]:
     """Return the row that stores an alert, for the transaction of its incident."""
     message = None if alert.message is None else alert.message.value
     row = (
@@ -53,7 +53,7 @@ class Outbox:
     path: Path
     writer: GroupWriter
 
-    async def save(self, alerts: Iterable[Alert], now: float) -> None:
+    async def save(self, alerts: Iterable[ChannelAlert], now: float) -> None:
         """Store alerts in one transaction; durable a moment later, see ``flush``."""
         if rows := [row_of(alert, now) for alert in alerts]:
             await self.writer.write_together(rows)
@@ -101,7 +101,7 @@ def _load(db: sqlite3.Connection, told_since: float) -> StoredAlerts:
     )
 
 
-def _alert_from(row: Sequence[object]) -> Alert:
+def _alert_from(row: Sequence[object]) -> ChannelAlert:
     """Return the alert of a row. Raises ``ValueError`` or ``TypeError`` for one that something else has spoilt."""
     incident, channel, message, due, told, messages, tries, _, _, about = row
     if not (is_legible(channel) and is_legible(about)):
@@ -113,10 +113,10 @@ def _alert_from(row: Sequence[object]) -> Alert:
     found = about_from(str(about))
     if found.id != incident or (message is None) != (due is None):
         raise ValueError
-    return Alert(
+    return ChannelAlert(
         channel=str(channel),
         about=found,
-        message=None if message is None else Message(str(message)),
+        message=None if message is None else MessageKind(str(message)),
         due=_number(due),
         told=_number(told),
         messages=messages,

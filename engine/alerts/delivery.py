@@ -20,11 +20,11 @@ import structlog
 from attrs import define, evolve, field, frozen
 
 from engine.alerts.messages import Letter, compose
-from engine.alerts.ports import AlertStorage, Channel
+from engine.alerts.ports import AlertChannel, AlertStorage
 from engine.fleet.ports import Clock
 from engine.wakeup import Wakeup
 from states import alerts as law
-from states.alerts import About, Alert, Message, Rule
+from states.alerts import About, ChannelAlert, ChannelRule, MessageKind
 
 SEND_TIMEOUT: Final = 30.0
 """Seconds that a message may take."""
@@ -42,13 +42,13 @@ log = structlog.get_logger("holdfast.alerts")
 
 
 @frozen(kw_only=True)
-class Outlet:
+class AlertOutlet:
     """A channel, what it is called, and what it is told."""
 
-    rule: Rule
+    rule: ChannelRule
     label: str
     """What the operator calls it, such as ``alerts[0] (mailtos)``."""
-    channel: Channel
+    channel: AlertChannel
 
 
 def _local(at: float) -> datetime:
@@ -59,7 +59,7 @@ def _local(at: float) -> datetime:
 class Delivery:
     """The alerts of an engine, and the tasks that send them."""
 
-    outlets: Mapping[str, Outlet]
+    outlets: Mapping[str, AlertOutlet]
     """The channels by what identifies them."""
     storage: AlertStorage
     clock: Clock
@@ -72,7 +72,7 @@ class Delivery:
     """Returns what was missed in an incident that is over, in a sentence; empty if nothing is known."""
     on_message: Callable[[bool], None] | None = field(default=None, init=False)
     """Called with whether a message was sent; nobody counts them unless there are metrics."""
-    _alerts: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
+    _alerts: dict[tuple[int, str], ChannelAlert] = field(factory=dict, init=False)
     _recent: dict[str, tuple[float, ...]] = field(factory=dict, init=False)
     _failures: dict[str, int] = field(factory=dict, init=False)
     _changed: Wakeup = field(factory=Wakeup, init=False)
@@ -86,7 +86,7 @@ class Delivery:
     _stopping: bool = field(default=False, init=False)
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[ChannelRule, ...]:
         """What each channel is told."""
         return tuple(outlet.rule for outlet in self.outlets.values())
 
@@ -97,35 +97,35 @@ class Delivery:
 
     # --- what happens to incidents. The caller stores what is returned, in the transaction of the incident -----------
 
-    def opened(self, about: About) -> tuple[Alert, ...]:
+    def opened(self, about: About) -> tuple[ChannelAlert, ...]:
         """Take an incident that has begun. Telling it twice is telling it once: a transaction may be tried again."""
         known = self._of(about.id)
         missing = [rule for rule in self.rules if all(alert.channel != rule.channel for alert in known)]
         return (*known, *self._put(law.opened(about, missing, self.clock.now())))
 
-    def changed(self, about: About) -> tuple[Alert, ...]:
+    def changed(self, about: About) -> tuple[ChannelAlert, ...]:
         """Take the accounts that have joined an incident, or left it; what is stored is right enough without them."""
         self._put(law.joined(alert, about) for alert in self._of(about.id))
         return ()
 
-    def acked(self, about: About) -> tuple[Alert, ...]:
+    def acked(self, about: About) -> tuple[ChannelAlert, ...]:
         """Take an incident that somebody has acknowledged."""
         return self._put(law.acked(alert, about) for alert in self._of(about.id))
 
-    def closed(self, about: About) -> tuple[Alert, ...]:
+    def closed(self, about: About) -> tuple[ChannelAlert, ...]:
         """Take an incident that has ended."""
         now = self.clock.now()
         return self._put(
             law.closed(alert, about, now, on_its_way=alert.key in self._sent) for alert in self._of(about.id)
         )
 
-    def merged(self, about: About) -> tuple[Alert, ...]:
+    def merged(self, about: About) -> tuple[ChannelAlert, ...]:
         """Take an incident that goes on in another one: it is told as that, and its own end is no news."""
         return self._put(law.merged(alert, about) for alert in self._of(about.id))
 
     def restore(
-        self, stored: Iterable[Alert], recent: Mapping[str, tuple[float, ...]], incidents: Iterable[About]
-    ) -> tuple[Alert, ...]:
+        self, stored: Iterable[ChannelAlert], recent: Mapping[str, tuple[float, ...]], incidents: Iterable[About]
+    ) -> tuple[ChannelAlert, ...]:
         """Go on where the last engine was; ``incidents`` are those that are open. Returns what is to be stored anew.
 
         A channel that is new is told of what is open already.
@@ -148,7 +148,7 @@ class Delivery:
             changed += self._put(law.opened(about, missing, now))
         return tuple(changed)
 
-    def use(self, outlets: Mapping[str, Outlet], incidents: Iterable[About]) -> tuple[Alert, ...]:
+    def use(self, outlets: Mapping[str, AlertOutlet], incidents: Iterable[About]) -> tuple[ChannelAlert, ...]:
         """Send by other channels from now on; ``incidents`` are those that are open. Returns what is to be stored.
 
         A message that is on its way ends as it began, and a channel that stays remembers what it has sent. One that is
@@ -169,24 +169,24 @@ class Delivery:
         self._changed.notify()
         return changed
 
-    def as_it_is(self, alert: Alert) -> Alert | None:
+    def as_it_is(self, alert: ChannelAlert) -> ChannelAlert | None:
         """Return an alert as it is now; None if it is over meanwhile, which was stored with what ended it."""
         return alert if alert.over else self._alerts.get(alert.key)
 
-    def everything(self) -> tuple[Alert, ...]:
+    def everything(self) -> tuple[ChannelAlert, ...]:
         """Return all alerts that are not over, for a new file that takes the place of a lost one."""
         return tuple(self._alerts.values())
 
-    def clock_jumped(self, shift: float) -> tuple[Alert, ...]:
+    def clock_jumped(self, shift: float) -> tuple[ChannelAlert, ...]:
         """Move all waits with a clock that was set by ``shift`` s."""
         self._recent = {name: tuple(at + shift for at in times) for name, times in self._recent.items()}
         return self._put(law.moved(alert, shift) for alert in list(self._alerts.values()))
 
-    def _of(self, incident: int) -> list[Alert]:
+    def _of(self, incident: int) -> list[ChannelAlert]:
         found = (self._alerts.get((incident, channel)) for channel in self.outlets)
         return [alert for alert in found if alert is not None]
 
-    def _put(self, alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    def _put(self, alerts: Iterable[ChannelAlert]) -> tuple[ChannelAlert, ...]:
         kept = tuple(alerts)
         for alert in kept:
             if alert.over:
@@ -229,17 +229,17 @@ class Delivery:
                 await self._give_up(outlet, now)
                 mine = [alert for alert in self._alerts.values() if alert.channel == name]
                 match law.next_send(mine, outlet.rule, self._recent.get(name, ()), now, self.local):
-                    case law.Send(alerts):
+                    case law.SendNow(alerts):
                         if not await self._deliver(outlet, alerts):
                             with anyio.move_on_after(law.pause_after(self._failures.get(name) or 1)):
                                 await replaced.wait()  # what a person has mended is tried at once
-                    case law.Wait(until):
+                    case law.WaitUntil(until):
                         with anyio.move_on_after(None if until is None else max(until - now, 0.0)):
                             await changed.wait()
         finally:
             self._served.discard(name)
 
-    async def _give_up(self, outlet: Outlet, now: float) -> None:
+    async def _give_up(self, outlet: AlertOutlet, now: float) -> None:
         """Forget messages that could not be sent for so long that they are no news any more."""
         name = outlet.rule.channel
         stale = [each for each in self._alerts.values() if each.channel == name and law.is_stale(each, now)]
@@ -247,7 +247,7 @@ class Delivery:
             log.error("alerts_given_up", channel=outlet.label, messages=len(stale))
             await _despite_storage(self.storage.save(self._put(law.given_up(each) for each in stale), now))
 
-    async def _deliver(self, outlet: Outlet, alerts: tuple[Alert, ...]) -> bool:
+    async def _deliver(self, outlet: AlertOutlet, alerts: tuple[ChannelAlert, ...]) -> bool:
         """Send one message, and store that it was sent; return whether it was."""
         with anyio.move_on_after(DURABLE_WITHIN):
             await _despite_storage(self.storage.flush())
@@ -267,9 +267,9 @@ class Delivery:
         self._failures[outlet.rule.channel] = max(1, self._failures.get(outlet.rule.channel, 0))
         return False
 
-    async def _with_missed(self, alert: Alert) -> Alert:
+    async def _with_missed(self, alert: ChannelAlert) -> ChannelAlert:
         """Return an alert for its message: of the end of an incident, that says what was missed in it."""
-        if alert.message is not Message.CLOSED or self.missed is None:
+        if alert.message is not MessageKind.CLOSED or self.missed is None:
             return alert
         missed = ""
         with suppress(Exception), anyio.move_on_after(MISSED_WITHIN):  # the message does not depend on it
@@ -277,7 +277,7 @@ class Delivery:
         return evolve(alert, about=evolve(alert.about, missed=missed or alert.about.missed))
 
     async def _mark(
-        self, outlet: Outlet, messages: list[tuple[tuple[int, str], Message | None]], why: str | None
+        self, outlet: AlertOutlet, messages: list[tuple[tuple[int, str], MessageKind | None]], why: str | None
     ) -> None:
         """Take the outcome of a message; what has happened to its incidents meanwhile stays so."""
         name, now = outlet.rule.channel, self.clock.now()
@@ -296,7 +296,7 @@ class Delivery:
         if why is None:
             await _despite_storage(self.storage.flush())
 
-    def _note(self, outlet: Outlet, why: str | None) -> None:
+    def _note(self, outlet: AlertOutlet, why: str | None) -> None:
         """Count the failures of a channel in a row, and tell of the first one and of their end."""
         name = outlet.rule.channel
         if name not in self.outlets:  # it was removed while its message was on the way
@@ -322,7 +322,7 @@ async def _despite_storage(work: Awaitable[None]) -> None:
         await work
 
 
-async def _send(channel: Channel, letter: Letter) -> str | None:
+async def _send(channel: AlertChannel, letter: Letter) -> str | None:
     """Send a message; return why it could not be sent, None if it was."""
     try:
         with anyio.fail_after(SEND_TIMEOUT + 1.0):

@@ -10,7 +10,7 @@ from adapters.redaction import redacted
 from engine.console.format import NO_TIME, local, whole_seconds
 from engine.console.safe_text import one_line
 from engine.console.shell import engine_command
-from states.alerts import About, Alert, Message
+from states.alerts import About, ChannelAlert, MessageKind
 
 MAX_SUBJECT: Final = 120
 MAX_TEXT: Final = 400
@@ -19,7 +19,7 @@ MAX_NAMES_IN_SUBJECT: Final = 3
 MAX_NAMES: Final = 20
 MAX_LINES: Final = 40
 """Lines of a digest; the other incidents are counted."""
-PREFIXES: Final = {Message.OPENED: "", Message.REPEATED: "Still: ", Message.CLOSED: "Over: "}
+PREFIXES: Final = {MessageKind.OPENED: "", MessageKind.REPEATED: "Still: ", MessageKind.CLOSED: "Over: "}
 GOOD: Final = "✅"
 CRITICAL: Final = "❌"
 WARNING: Final = "⚠️"
@@ -36,7 +36,7 @@ class Letter:
     data: bytes
 
 
-def compose(alerts: Sequence[Alert], now: float, config: str = "") -> Letter:
+def compose(alerts: Sequence[ChannelAlert], now: float, config: str = "") -> Letter:
     """Return the message about one alert, or the digest of several; ``config`` is the file, for the commands in it."""
     one = len(alerts) == 1
     worst = min(alerts, key=lambda each: ("failure", "warning", "success").index(tone_of(each)))
@@ -64,26 +64,27 @@ def trial_letter(label: str, config: str) -> Letter:
     return Letter(key="test", subject=subject, body=body, tone="info", data=data.encode("utf-8", "replace"))
 
 
-def tone_of(alert: Alert) -> str:
+def tone_of(alert: ChannelAlert) -> str:
     """Return how bad the news is, in the words of a channel."""
-    if alert.message is Message.CLOSED:
+    if alert.message is MessageKind.CLOSED:
         return "success"
     return "failure" if alert.about.severity == "critical" else "warning"
 
 
-def icon_of(alert: Alert) -> str:
+def icon_of(alert: ChannelAlert) -> str:
     """Return the icon that a message begins with."""
     return {"success": GOOD, "failure": CRITICAL, "warning": WARNING}[tone_of(alert)]
 
 
-def headline(alert: Alert, now: float) -> str:
+def headline(alert: ChannelAlert, now: float) -> str:
     """Return who is concerned, and what is the matter, in one short line."""
     about, end = alert.about, ""
-    if alert.message is Message.CLOSED:
+    if alert.message is MessageKind.CLOSED:
         end = f" (it lasted {lasted(about, now)})"
-    elif alert.message is Message.REPEATED:
+    elif alert.message is MessageKind.REPEATED:
         end = f" (for {lasted(about, now)} now)"
-    return f"{PREFIXES[alert.message or Message.OPENED]}{_what(about, closed=alert.message is Message.CLOSED)}{end}"
+    what = _what(about, closed=alert.message is MessageKind.CLOSED)
+    return f"{PREFIXES[alert.message or MessageKind.OPENED]}{what}{end}"
 
 
 def _what(about: About, *, closed: bool) -> str:
@@ -129,9 +130,9 @@ def lasted(about: About, now: float) -> str:
     return whole_seconds((now if about.closed is None else about.closed) - about.since)
 
 
-def details(alert: Alert, now: float, config: str) -> str:
+def details(alert: ChannelAlert, now: float, config: str) -> str:
     """Return the body of a message about one incident."""
-    about, over = alert.about, alert.message is Message.CLOSED
+    about, over = alert.about, alert.message is MessageKind.CLOSED
     lines = []
     if about.accounts_total:
         count = f" ({about.accounts_total} accounts)" if about.accounts_total > 1 else ""
@@ -160,7 +161,7 @@ def details(alert: Alert, now: float, config: str) -> str:
     return "\n".join(lines)
 
 
-def digest(alerts: Sequence[Alert], now: float, config: str) -> str:
+def digest(alerts: Sequence[ChannelAlert], now: float, config: str) -> str:
     """Return the body of a message about several incidents: a line for each, those that need somebody first."""
     order = sorted(alerts, key=lambda each: (("failure", "warning", "success").index(tone_of(each)), each.about.since))
     lines = [f"{len(alerts)} messages came together, so they are in one:", ""]
@@ -185,7 +186,7 @@ def _config(config: str) -> tuple[str, ...]:
     return (config,) if config else ()
 
 
-def for_programs(subject: str, body: str, alerts: Sequence[Alert]) -> bytes:
+def for_programs(subject: str, body: str, alerts: Sequence[ChannelAlert]) -> bytes:
     """Return a message as JSON: ``subject``, ``body``, and ``incidents``, each with what the message tells of it."""
     incidents: list[dict[str, Any]] = []
     for each in alerts:

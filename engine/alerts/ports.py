@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from states.alerts import Alert
+from states.alerts import ChannelAlert
 
 
-class Channel(Protocol):
+class AlertChannel(Protocol):
     """One way by which messages leave this machine."""
 
     async def send(self, *, key: str, subject: str, body: str, tone: str, data: bytes, timeout: float) -> None:
@@ -21,7 +21,7 @@ class Channel(Protocol):
 class AlertStorage(Protocol):
     """Stores alerts, in order and durable after a moment."""
 
-    async def save(self, alerts: Iterable[Alert], now: float) -> None:
+    async def save(self, alerts: Iterable[ChannelAlert], now: float) -> None:
         """Store alerts in one transaction."""
 
     async def flush(self) -> None:

@@ -9,14 +9,14 @@ from adapters.alerts.apprise_channel import AppriseChannel
 from adapters.alerts.exec_channel import ExecChannel
 from adapters.sqlite.outbox import Outbox, row_of
 from adapters.sqlite.queue import Statement
-from engine.alerts.delivery import SEND_TIMEOUT, Delivery, Outlet
+from engine.alerts.delivery import SEND_TIMEOUT, AlertOutlet, Delivery
 from engine.alerts.messages import trial_letter
-from engine.alerts.ports import Channel
+from engine.alerts.ports import AlertChannel
 from engine.config import Config
 from engine.config.alerts import AlertConfig, scheme_of
 from engine.fleet.ports import Clock
 from engine.wakeup import Wakeup
-from states.alerts import WINDOW, About, Alert, Rule, about
+from states.alerts import WINDOW, About, ChannelAlert, ChannelRule, about
 from states.incident import Incident
 from states.incidents import Acked, Change, Closed, Opened
 
@@ -24,24 +24,26 @@ Rows = list[tuple[Statement, Sequence[object]]]
 """What the incident's transaction stores beside the incident."""
 
 
-def outlets(config: Config) -> dict[str, Outlet]:
+def outlets(config: Config) -> dict[str, AlertOutlet]:
     """Return each channel of a config by what identifies it: one for each address, and one for each command."""
     return {outlet.rule.channel: outlet for outlet in _outlets(config)}
 
 
-def _outlets(config: Config) -> Iterator[Outlet]:
+def _outlets(config: Config) -> Iterator[AlertOutlet]:
     for index, entry in enumerate(config.alerts):
         folder = config.path.absolute().parent
         if entry.exec:
-            yield Outlet(rule=_rule(entry, 0), label=f"alerts[{index}] (exec)", channel=ExecChannel(entry.exec, folder))
+            yield AlertOutlet(
+                rule=_rule(entry, 0), label=f"alerts[{index}] (exec)", channel=ExecChannel(entry.exec, folder)
+            )
         for number, address in enumerate(entry.to):
             place = f"alerts[{index}].to[{number}]" if len(entry.to) > 1 else f"alerts[{index}]"
-            channel: Channel = AppriseChannel(address)
-            yield Outlet(rule=_rule(entry, number), label=f"{place} ({scheme_of(address)})", channel=channel)
+            channel: AlertChannel = AppriseChannel(address)
+            yield AlertOutlet(rule=_rule(entry, number), label=f"{place} ({scheme_of(address)})", channel=channel)
 
 
-def _rule(entry: AlertConfig, number: int) -> Rule:
-    return Rule(
+def _rule(entry: AlertConfig, number: int) -> ChannelRule:
+    return ChannelRule(
         channel=entry.channels[number],
         kinds=frozenset(entry.on),
         after=entry.after,
@@ -59,7 +61,7 @@ class Alerts:
 
     delivery: Delivery
     outbox: Outbox
-    _unstored: dict[tuple[int, str], Alert] = field(factory=dict, init=False)
+    _unstored: dict[tuple[int, str], ChannelAlert] = field(factory=dict, init=False)
     _to_store: Wakeup = field(factory=Wakeup, init=False)
 
     @classmethod
@@ -143,12 +145,12 @@ class Alerts:
                         del self._unstored[key]
                 await upcoming.wait()
 
-    def _store(self, alerts: Iterable[Alert]) -> None:
+    def _store(self, alerts: Iterable[ChannelAlert]) -> None:
         """Have alerts stored soon, each as it is then, by ``run``."""
         self._unstored |= {alert.key: alert for alert in alerts}
         self._to_store.notify()
 
-    def _rows(self, alerts: Iterable[Alert]) -> Rows:
+    def _rows(self, alerts: Iterable[ChannelAlert]) -> Rows:
         now = self.delivery.clock.now()
         return [row_of(alert, now) for alert in alerts]
 
@@ -162,7 +164,7 @@ class Trial:
     problem: str | None
 
 
-async def try_channel(config: Config, number: int, outlet: Outlet) -> Trial:
+async def try_channel(config: Config, number: int, outlet: AlertOutlet) -> Trial:
     """Send a test message by one channel."""
     letter = trial_letter(outlet.label, str(config.path))
     problem = None

@@ -77,7 +77,7 @@ class ReloadRefused(Exception):
 
 
 @frozen(kw_only=True)
-class Plan:
+class ReloadPlan:
     """Another config, what is different in it, and what it takes to apply it."""
 
     config: Config
@@ -90,10 +90,10 @@ class Plan:
 
 
 @define(eq=False)
-class _Request:
+class _ReloadRequest:
     """A reload that was asked for, and what came of it."""
 
-    plan: Plan | None = field(default=None, init=False)
+    plan: ReloadPlan | None = field(default=None, init=False)
     refused: ReloadRefused | None = field(default=None, init=False)
     done: Flag = field(factory=Flag, init=False)
 
@@ -108,14 +108,14 @@ class Reloader:
     handlers: Handlers
     _alone: anyio.Lock = field(factory=anyio.Lock, init=False)
     """Held by the one that reads the config and imports modules."""
-    _requests: deque[_Request] = field(factory=deque, init=False)
+    _requests: deque[_ReloadRequest] = field(factory=deque, init=False)
     _wakeup: Wakeup = field(factory=Wakeup, init=False)
 
-    def soon(self) -> _Request:
+    def soon(self) -> _ReloadRequest:
         """Ask for a reload; the log says what came of it."""
         if self._requests:  # one that has not begun yet reads the config later than now
             return self._requests[-1]
-        request = _Request()
+        request = _ReloadRequest()
         self._requests.append(request)
         self._wakeup.notify()
         return request
@@ -164,7 +164,7 @@ class Reloader:
             if self.engine.fleet.stopping:
                 raise ReloadRefused(RefusalReason.REFUSED, STOPPING)
             if dry_run:
-                plan: Plan | None = await self._tried()
+                plan: ReloadPlan | None = await self._tried()
             else:
                 request = self.soon()
                 with anyio.move_on_after(self.engine.fleet.grace + BEYOND_GRACE):
@@ -180,14 +180,14 @@ class Reloader:
 
     # --- what may refuse ---------------------------------------------------------------------------------------------
 
-    async def _tried(self) -> Plan:
+    async def _tried(self) -> ReloadPlan:
         """Return what a reload would do now. Raises ``ReloadRefused``."""
         with anyio.move_on_after(IMPORT_TIMEOUT + BEYOND_GRACE):
             async with self._alone:
                 return await self._plan(trial=True)
         raise ReloadRefused(RefusalReason.BUSY, "a reload is under way; try again when the log says that it is done")
 
-    async def _plan(self, *, trial: bool = False) -> Plan:
+    async def _plan(self, *, trial: bool = False) -> ReloadPlan:
         """Read the config, and ask all that may refuse it; a ``trial`` is not applied. Raises ``ReloadRefused``."""
         try:
             return await self._asked(trial=trial)
@@ -196,7 +196,7 @@ class Reloader:
                 raise
             raise ReloadRefused(RefusalReason.FAILED, f"nothing was changed: {describe(exc)}; try again") from None
 
-    async def _asked(self, *, trial: bool) -> Plan:
+    async def _asked(self, *, trial: bool) -> ReloadPlan:
         before, jobs = self.engine.config, self.engine.jobs
         try:
             config = await anyio.to_thread.run_sync(load, before.path)
@@ -217,7 +217,7 @@ class Reloader:
             await anyio.to_thread.run_sync(preload)
         leaving = (*found.removed, *(each.former or each.name for each in found.changed if each.reconnects))
         there = self.engine.fleet.runners.keys() - leaving
-        plan = Plan(
+        plan = ReloadPlan(
             config=config,
             found=found,
             registry=registry,
@@ -255,7 +255,7 @@ class Reloader:
 
     # --- what is done ------------------------------------------------------------------------------------------------
 
-    async def _reload(self) -> Plan:
+    async def _reload(self) -> ReloadPlan:
         """Read the config again and apply it; return what was applied. Raises ``ReloadRefused``."""
         async with self._alone:
             plan = await self._plan()
@@ -304,7 +304,7 @@ class Reloader:
             await self.engine.jobs.idle(names)
         self.parts.forget(names)
 
-    async def _apply(self, plan: Plan, connectors: Mapping[str, TelegramConnector]) -> None:
+    async def _apply(self, plan: ReloadPlan, connectors: Mapping[str, TelegramConnector]) -> None:
         config, found = plan.config, plan.found
         self.engine.use_config(config)
         self.handlers.config = config
@@ -326,7 +326,7 @@ class Reloader:
             for account in plan.coming:
                 self.parts.add(account.name, known.get(account.name))
 
-    async def _restore(self, plan: Plan) -> dict[str, Snapshot]:
+    async def _restore(self, plan: ReloadPlan) -> dict[str, Snapshot]:
         """Find where the accounts that come go on; a database that cannot be used is waited for."""
         names = [account.name for account in plan.coming]
         renamed = {each.name: each.former for each in plan.found.renamed if each.former is not None}
@@ -349,7 +349,7 @@ def _login_of(session: Path) -> str:
     return ""
 
 
-def _check_sessions(before: Config, plan: Plan) -> None:
+def _check_sessions(before: Config, plan: ReloadPlan) -> None:
     """Raise ``ReloadRefused`` for a session of an account that comes which another program uses. Blocks."""
     mine = {account.session for account in before.accounts}
     held = [
@@ -361,7 +361,7 @@ def _check_sessions(before: Config, plan: Plan) -> None:
         raise ReloadRefused(RefusalReason.REFUSED, *held)
 
 
-def _raise_limit(plan: Plan) -> None:
+def _raise_limit(plan: ReloadPlan) -> None:
     """Raise the limit of open files as at the start, and say if it is too low."""
     accounts = len(plan.config.accounts)
     if plan.found.added and not (limit := raise_limit(accounts)).enough:

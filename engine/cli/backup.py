@@ -23,7 +23,7 @@ from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
 
 if TYPE_CHECKING:
-    from adapters.archive.manifest import Manifest, Member
+    from adapters.archive.manifest import ArchiveMember, Manifest
     from adapters.archive.pack import Source
     from adapters.archive.restore import Restored
 
@@ -206,7 +206,7 @@ def _as_json(found: "Manifest") -> dict[str, Any]:
     }
 
 
-def _member_as_json(member: "Member") -> dict[str, Any]:
+def _member_as_json(member: "ArchiveMember") -> dict[str, Any]:
     return {
         "name": member.name,
         "role": member.role.value,

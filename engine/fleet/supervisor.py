@@ -29,7 +29,7 @@ log = structlog.get_logger("holdfast.fleet")
 
 
 @define(eq=False)
-class _Lives:
+class _AccountLives:
     """The lives of one account, one after another, until it is removed."""
 
     scope: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
@@ -60,7 +60,7 @@ class Supervisor:
     life_failed: Callable[[str, int], Awaitable[None]] | None = field(default=None, init=False)
     """Called with an account and the number of its life when an error of the engine has ended that life."""
     _resting: dict[str, anyio.Event] = field(factory=dict, init=False)
-    _lives: dict[str, "_Lives"] = field(factory=dict, init=False)
+    _lives: dict[str, "_AccountLives"] = field(factory=dict, init=False)
     _fleet: TaskGroup | None = field(default=None, init=False)
     _told: dict[Observer, float] = field(factory=dict, init=False)
     """When the failure of an observer was last told, by the loop's clock."""
@@ -167,10 +167,10 @@ class Supervisor:
 
     def _begin(self, fleet: TaskGroup, name: str) -> None:
         """Begin the lives of an account."""
-        self._lives[name] = _Lives()
+        self._lives[name] = _AccountLives()
         fleet.start_soon(self._live_on, name, self._lives[name], name=name)
 
-    async def _live_on(self, name: str, lives: "_Lives") -> None:
+    async def _live_on(self, name: str, lives: "_AccountLives") -> None:
         """Live an account's lives until the last is over, or the account is removed."""
         try:
             with lives.scope:
@@ -182,7 +182,7 @@ class Supervisor:
         await runner.post(StopRequested(reason="the engine stops"))
         await runner.ended.wait()
 
-    async def _keep_alive(self, name: str, lives: "_Lives") -> None:
+    async def _keep_alive(self, name: str, lives: "_AccountLives") -> None:
         """Keep an account alive: a life that a bug in the engine ended is followed by another."""
         runner = self.runners[name]
         runner.observer = partial(self._observe, runner.observer)

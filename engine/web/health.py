@@ -58,7 +58,7 @@ class Vitals:
 
 
 @frozen
-class Finding:
+class HealthFinding:
     """What was found of one part: ``problem`` is empty if it does its work."""
 
     part: str
@@ -71,51 +71,51 @@ class Finding:
         return not self.problem
 
 
-def examine(at: Vitals) -> tuple[Finding, ...]:
+def examine(at: Vitals) -> tuple[HealthFinding, ...]:
     """Return what these values mean, part by part."""
     return _loop(at), _journal(at), _dispatcher(at), _links(at)
 
 
-def _loop(at: Vitals) -> Finding:
+def _loop(at: Vitals) -> HealthFinding:
     if at.loop_late <= LOOP_LATE:
-        return Finding("loop")
-    return Finding("loop", f"the event loop is {seconds(at.loop_late)} late", hangs=at.loop_late > SILENT)
+        return HealthFinding("loop")
+    return HealthFinding("loop", f"the event loop is {seconds(at.loop_late)} late", hangs=at.loop_late > SILENT)
 
 
-def _journal(at: Vitals) -> Finding:
+def _journal(at: Vitals) -> HealthFinding:
     if at.journal_behind <= JOURNAL_BEHIND:
-        return Finding("journal")
+        return HealthFinding("journal")
     why = f" ({one_line(at.journal_trouble, _DETAIL)})" if at.journal_trouble else ""
     wait = "1 row waits" if at.journal_rows == 1 else f"{at.journal_rows} rows wait"
     problem = f"no row of the journal was saved for {seconds(at.journal_behind)}, and {wait}{why}"
-    return Finding("journal", problem, hangs=at.journal_silent > SILENT)
+    return HealthFinding("journal", problem, hangs=at.journal_silent > SILENT)
 
 
-def _dispatcher(at: Vitals) -> Finding:
+def _dispatcher(at: Vitals) -> HealthFinding:
     if at.dispatcher_silent <= SILENT:
-        return Finding("dispatcher")
+        return HealthFinding("dispatcher")
     problem = f"the dispatcher of the jobs has done nothing for {seconds(at.dispatcher_silent)}"
     # It waits for the journal before it begins a job, and that says for itself what is wrong with it.
-    return Finding("dispatcher", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
+    return HealthFinding("dispatcher", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
 
 
-def _links(at: Vitals) -> Finding:
+def _links(at: Vitals) -> HealthFinding:
     if not at.signs_overdue or at.signs_overdue < at.signs_expected * SHARE_OVERDUE:
-        return Finding("links")
+        return HealthFinding("links")
     accounts = "account" if at.signs_expected == 1 else "accounts"
     problem = (
         f"{at.signs_overdue} of {at.signs_expected} healthy {accounts} gave no sign of life, and none was asked for"
     )
     # What an account decides waits for the journal, which says for itself what is wrong with it.
-    return Finding("links", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
+    return HealthFinding("links", problem, hangs=at.journal_behind <= JOURNAL_BEHIND)
 
 
-def problems(findings: Sequence[Finding]) -> list[str]:
+def problems(findings: Sequence[HealthFinding]) -> list[str]:
     """Return the sentences of the findings that are not as they should be."""
     return [finding.problem for finding in findings if not finding.ok]
 
 
-def hangs(findings: Sequence[Finding]) -> bool:
+def hangs(findings: Sequence[HealthFinding]) -> bool:
     """Return whether a part hangs, so that the process had better be replaced."""
     return any(finding.hangs for finding in findings)
 
@@ -167,7 +167,7 @@ class HealthReports:
     _lost_at: float | None = field(default=None, init=False)
     """Since when it was found, and told, that a part does not do its work."""
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[HealthFinding, ...]:
         """Return what is found of each part now."""
         return examine(self.measure())
 

@@ -202,6 +202,7 @@ NOT_RUN = (
     "simulate",
     "session restore",
     "session import",
+    "account remove",
     "alerts test",
     "backup",
     "restore",
@@ -242,7 +243,11 @@ async def test_every_command_of_the_documents_works(
         words = shlex.split(" ".join(FILLED.get(word, word) for word in text.split()))
         words = [word for word in words if word not in ("-f", "--watch", "…")]
         if any(text.startswith(each) for each in NOT_RUN):
-            words = [*words[: 2 if words[0] in ("session", "alerts") else 1], "--help"] if words[0][0] != "-" else ["--help"]
+            words = (
+                [*words[: 2 if words[0] in ("session", "alerts", "account") else 1], "--help"]
+                if words[0][0] != "-"
+                else ["--help"]
+            )
         code, _, said = run(*words)
         understood = code in (0, 1, 3) or "no kind" in said or "needs Graphviz" in said
         assert understood or not words, (page, text, code, said)

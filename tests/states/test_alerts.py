@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from states import alerts as law
-from states.alerts import About, Alert, Message, Rule, Send, Wait
+from states.alerts import About, ChannelAlert, ChannelRule, MessageKind, SendNow, WaitUntil
 from states.pace import Hours
 
 MINUTE, HOUR = 60.0, 3600.0
 START = 1_700_000_000.0
 NIGHT = Hours(22 * 60, 7 * 60)
-CLOSE, REPEAT, OPEN = Message.CLOSED, Message.REPEATED, Message.OPENED
+CLOSE, REPEAT, OPEN = MessageKind.CLOSED, MessageKind.REPEATED, MessageKind.OPENED
 
 
 def local(at: float) -> datetime:
@@ -35,16 +35,18 @@ def about(number: int = 1, *, kind: str = "outage", since: float = START, **more
     return About(id=number, kind=kind, since=since, **values)  # type: ignore[arg-type]
 
 
-def rule(**more: object) -> Rule:
-    return Rule(channel="c", **more)  # type: ignore[arg-type]
+def rule(**more: object) -> ChannelRule:
+    return ChannelRule(channel="c", **more)  # type: ignore[arg-type]
 
 
-def one(alerts: Iterable[Alert]) -> Alert:
+def one(alerts: Iterable[ChannelAlert]) -> ChannelAlert:
     (alert,) = alerts
     return alert
 
 
-def decide(alerts: Iterable[Alert], to: Rule, now: float, recent: Iterable[float] = ()) -> Send | Wait:
+def decide(
+    alerts: Iterable[ChannelAlert], to: ChannelRule, now: float, recent: Iterable[float] = ()
+) -> SendNow | WaitUntil:
     return law.next_send(alerts, to, tuple(recent), now, local)
 
 
@@ -55,14 +57,14 @@ def test_a_trouble_is_told_once_it_has_lasted() -> None:
     """The wait counts from the beginning of the trouble, not from the incident's."""
     alert = one(law.opened(about(opened=START + 90), [rule(after=120)], START + 90))
     assert (alert.message, alert.due) == (OPEN, START + 120)
-    assert decide([alert], rule(), START + 119) == Wait(START + 120)
-    assert decide([alert], rule(), START + 120) == Send((alert,))
+    assert decide([alert], rule(), START + 119) == WaitUntil(START + 120)
+    assert decide([alert], rule(), START + 120) == SendNow((alert,))
 
 
 def test_an_old_trouble_is_told_at_once() -> None:
     """A channel that is new hears of what is open already, without another wait."""
     alert = one(law.opened(about(), [rule(after=120)], START + HOUR))
-    assert decide([alert], rule(), START + HOUR) == Send((alert,))
+    assert decide([alert], rule(), START + HOUR) == SendNow((alert,))
 
 
 def test_an_incident_that_ends_before_its_storage_was_heard_of_is_told() -> None:
@@ -81,7 +83,7 @@ def test_a_blip_is_told_to_nobody() -> None:
     alert = one(law.opened(about(), [rule(after=120)], START))
     alert = law.closed(alert, evolve(alert.about, closed=START + 60), START + 60)
     assert alert.over
-    assert decide([alert], rule(), START + HOUR) == Wait(None)
+    assert decide([alert], rule(), START + HOUR) == WaitUntil(None)
 
 
 def test_a_trouble_that_ends_while_its_message_waits_is_told_in_one_message() -> None:
@@ -138,7 +140,7 @@ def test_whoever_may_have_heard_of_a_trouble_hears_of_its_end() -> None:
 
 
 @pytest.mark.parametrize("sent_as", [OPEN, REPEAT])
-def test_what_happens_while_a_message_is_on_its_way_stays(sent_as: Message) -> None:
+def test_what_happens_while_a_message_is_on_its_way_stays(sent_as: MessageKind) -> None:
     """An incident that ended meanwhile is still told of its end."""
     alert = one(law.opened(about(), [rule()], START + 120))
     if sent_as is REPEAT:
@@ -174,10 +176,10 @@ def test_a_channel_is_told_what_it_wants_and_of_the_others(kind: str, cause: str
 def test_every_pair_of_message_and_happening_is_defined() -> None:
     """No order of happenings raises, sends a message of an incident that is over, or loses its end."""
     end = evolve(about(), closed=START + HOUR)
-    for message, told, acked in product((*Message, None), (None, START), (None, START)):
+    for message, told, acked in product((*MessageKind, None), (None, START), (None, START)):
         known = about(acked=acked)
         due = None if message is None else START
-        alert = Alert(channel="c", about=known, message=message, due=due, told=told)
+        alert = ChannelAlert(channel="c", about=known, message=message, due=due, told=told)
         after = law.closed(alert, end, START + HOUR)
         assert (after.message is CLOSE) is (told is not None or due is not None)
         assert law.sent(after, CLOSE, rule(), START + HOUR).over
@@ -190,7 +192,7 @@ def test_every_pair_of_message_and_happening_is_defined() -> None:
 def test_a_message_is_no_news_a_week_after_the_end() -> None:
     """A channel that was dead for long does not tell old stories; an incident that is open is always news."""
     ended = evolve(about(), closed=START)
-    alert = Alert(channel="c", about=ended, message=CLOSE, due=START)
+    alert = ChannelAlert(channel="c", about=ended, message=CLOSE, due=START)
     assert not law.is_stale(alert, START + law.GIVEN_UP_AFTER)
     assert law.is_stale(alert, START + law.GIVEN_UP_AFTER + 1)
     assert not law.is_stale(evolve(alert, about=about(), message=OPEN), START + 100 * law.GIVEN_UP_AFTER)
@@ -246,46 +248,46 @@ def test_quiet_hours_hold_a_message_until_their_end(at: float, free: float) -> N
     to = rule(quiet=NIGHT, after=0)
     alert = one(law.opened(about(since=at), [to], at))
     assert law.free_at(alert, to, at, local) == free
-    assert decide([alert], to, at) == (Send((alert,)) if free == at else Wait(free))
+    assert decide([alert], to, at) == (SendNow((alert,)) if free == at else WaitUntil(free))
 
 
-@pytest.mark.parametrize("message", Message)
+@pytest.mark.parametrize("message", MessageKind)
 @pytest.mark.parametrize("kind", law.KINDS)
-def test_only_what_needs_a_person_passes_in_quiet_hours(kind: str, message: Message) -> None:
+def test_only_what_needs_a_person_passes_in_quiet_hours(kind: str, message: MessageKind) -> None:
     """Its end is good news, which waits for the morning like everything else."""
-    alert = Alert(channel="c", about=about(kind=kind), message=message, due=clock(23))
+    alert = ChannelAlert(channel="c", about=about(kind=kind), message=message, due=clock(23))
     passes = kind == "needs_person" and message is not CLOSE
-    assert isinstance(decide([alert], rule(quiet=NIGHT), clock(23)), Send) is passes
+    assert isinstance(decide([alert], rule(quiet=NIGHT), clock(23)), SendNow) is passes
 
 
 def test_what_is_not_critical_waits_even_if_it_needs_a_person() -> None:
     """The severity decides, too."""
-    alert = Alert(channel="c", about=about(kind="needs_person", severity="warning"), message=OPEN, due=clock(23))
-    assert isinstance(decide([alert], rule(quiet=NIGHT), clock(23)), Wait)
+    alert = ChannelAlert(channel="c", about=about(kind="needs_person", severity="warning"), message=OPEN, due=clock(23))
+    assert isinstance(decide([alert], rule(quiet=NIGHT), clock(23)), WaitUntil)
 
 
 # --- rates and digests ------------------------------------------------------------------------------------------------
 
 
-def many(count: int, **more: object) -> list[Alert]:
+def many(count: int, **more: object) -> list[ChannelAlert]:
     return [one(law.opened(about(number, **more), [rule()], START + 120)) for number in range(count)]  # type: ignore[arg-type]
 
 
 def test_a_few_messages_are_sent_one_by_one() -> None:
     """As many as there is room for."""
     alerts = many(law.AT_MOST)
-    assert decide(alerts, rule(), START + 120) == Send((alerts[0],))
+    assert decide(alerts, rule(), START + 120) == SendNow((alerts[0],))
 
 
 def test_a_flood_is_one_digest() -> None:
     """What is more than there is room for becomes one message about all of it."""
-    assert decide(many(30), rule(), START + 120) == Send(tuple(many(30)))
+    assert decide(many(30), rule(), START + 120) == SendNow(tuple(many(30)))
 
 
 def test_a_digest_is_bounded() -> None:
     """The others are in the next one."""
     found = decide(many(3 * law.MOST_IN_DIGEST), rule(), START + 120)
-    assert isinstance(found, Send)
+    assert isinstance(found, SendNow)
     assert len(found.alerts) == law.MOST_IN_DIGEST
 
 
@@ -293,21 +295,21 @@ def test_a_channel_that_got_enough_waits() -> None:
     """Until the oldest of its messages is out of the window."""
     now = START + 120
     recent = [now - law.WINDOW + 10 * (number + 1) for number in range(law.AT_MOST)]
-    assert decide(many(1), rule(), now, recent) == Wait(now + 10)
+    assert decide(many(1), rule(), now, recent) == WaitUntil(now + 10)
 
 
 def test_one_place_is_kept_for_what_is_urgent() -> None:
     """A person who is needed is told in the midst of a flood, once; with it goes all that waits."""
     now, recent = START + 120, [START + 120] * law.AT_MOST
     urgent = one(law.opened(about(99, kind="needs_person"), [rule()], START))
-    assert decide([*many(2), urgent], rule(), now, recent) == Send((urgent, *many(2)))
-    assert decide([urgent], rule(), now, [*recent, now]) == Wait(now + law.WINDOW)
+    assert decide([*many(2), urgent], rule(), now, recent) == SendNow((urgent, *many(2)))
+    assert decide([urgent], rule(), now, [*recent, now]) == WaitUntil(now + law.WINDOW)
 
 
 def test_a_message_that_failed_lets_the_others_go_first() -> None:
     """One that the service does not like stands in nobody's way."""
     first, second = many(2)
-    assert decide([law.failed(first, OPEN), second], rule(), START + 120) == Send((second,))
+    assert decide([law.failed(first, OPEN), second], rule(), START + 120) == SendNow((second,))
 
 
 def test_a_failing_channel_is_tried_ever_less_often() -> None:
@@ -380,15 +382,15 @@ DO = st.sampled_from(["open", "close", "ack", "join", "fail", "minute", "hour", 
 class World:
     """A channel, what it was told, and what happened to each incident: plays what the engine does, by the law."""
 
-    def __init__(self, to: Rule) -> None:
+    def __init__(self, to: ChannelRule) -> None:
         self.rule, self.now = to, clock(20)
-        self.alerts: dict[int, Alert] = {}
+        self.alerts: dict[int, ChannelAlert] = {}
         self.incidents: dict[int, About] = {}
         self.due: dict[int, float] = {}
-        self.sent: list[tuple[float, tuple[tuple[int, Message, bool], ...]]] = []
+        self.sent: list[tuple[float, tuple[tuple[int, MessageKind, bool], ...]]] = []
         self.fails = 0
 
-    def change(self, number: int, how: Callable[[Alert, About], Alert], **values: float) -> None:
+    def change(self, number: int, how: Callable[[ChannelAlert, About], ChannelAlert], **values: float) -> None:
         self.incidents[number] = evolve(self.incidents[number], **values)
         self.alerts[number] = how(self.alerts[number], self.incidents[number])
 
@@ -419,7 +421,7 @@ class World:
         end = self.now + seconds
         for _ in range(10_000):
             found = decide(self.alerts.values(), self.rule, self.now, [at for at, _ in self.sent])
-            if isinstance(found, Send):
+            if isinstance(found, SendNow):
                 if self.fails:
                     self.fails -= 1
                     for each in found.alerts:

@@ -94,7 +94,7 @@ class Past:
     """By the ordinal of the local date; as above."""
 
 
-class Beginning(Protocol):
+class JournalBeginning(Protocol):
     """Where a life began."""
 
     @property
@@ -122,7 +122,7 @@ class Beginning(Protocol):
         """The last sign of life before it."""
 
 
-class Move(Protocol):
+class AccountMove(Protocol):
     """One record, as ``engine.journal.stats`` has it."""
 
     @property
@@ -162,7 +162,7 @@ class Move(Protocol):
         """By how many seconds the clock had been set just before."""
 
 
-class Reader(Protocol):
+class HistoryReader(Protocol):
     """Reads the journal; ``JournalReader`` is one."""
 
     def last_seq(self) -> int:
@@ -171,13 +171,13 @@ class Reader(Protocol):
     def first_since(self, since: float) -> int:
         """Return the lowest number of a record of this time or later."""
 
-    def last_moves(self, before: int) -> Mapping[str, Move]:
+    def last_moves(self, before: int) -> Mapping[str, AccountMove]:
         """Return each account's last record before this number."""
 
-    def beginnings(self, after: int, since: float) -> Sequence[tuple[int, Beginning]]:
+    def beginnings(self, after: int, since: float) -> Sequence[tuple[int, JournalBeginning]]:
         """Return the lives that began at ``since`` or later, with a number that grows, in its order."""
 
-    def moves(self, first: int) -> Iterator[Move]:
+    def moves(self, first: int) -> Iterator[AccountMove]:
         """Yield all records from this number on, oldest first."""
 
     def former_names(self) -> Sequence[object]:
@@ -229,7 +229,7 @@ class AccountFold:
     """What was before is not asked for (Unix seconds)."""
     recent: float
     """From when on half hours are asked for."""
-    lives: deque[Beginning] = field(factory=deque)
+    lives: deque[JournalBeginning] = field(factory=deque)
     """Lives that have begun, and of which no record has come yet."""
     life: int | None = None
     state: State = State.SHUTTING_DOWN
@@ -248,13 +248,13 @@ class AccountFold:
     days: dict[int, list[float]] = field(factory=dict)
     made: Past | None = None
 
-    def remember(self, last: Move) -> None:
+    def remember(self, last: AccountMove) -> None:
         """Take the last record before the time that is asked for."""
         self.life, self.state, self.at = last.life, last.target, last.at
         self.over = last.source is State.SHUTTING_DOWN and last.event == "Closed"
         self.known, self.kind, self.begin = self.horizon, KINDS[last.target], last.at
 
-    def take(self, move: Move) -> None:
+    def take(self, move: AccountMove) -> None:
         """Go on to the next record."""
         self.made = None
         if move.life != self.life:
@@ -276,7 +276,7 @@ class AccountFold:
                 self._end(life)
                 self._live(life.life, life.state, max(life.at, life.since), life.answered)
 
-    def _end(self, following: Beginning) -> None:
+    def _end(self, following: JournalBeginning) -> None:
         """End the present life at its last record or, if it was cut off, when it last answered, says the next."""
         if self.life is None:
             return
@@ -356,7 +356,7 @@ class History:
     _row: int = field(default=0, init=False)
     _renamed: int = field(default=0, init=False)
 
-    def read(self, reader: Reader, now: float, seconds: float = float("inf")) -> None:
+    def read(self, reader: HistoryReader, now: float, seconds: float = float("inf")) -> None:
         """Take what is new, for about so many seconds at most. It reads the file, and is never called twice at once."""
         last, renamed = reader.last_seq(), len(reader.former_names())
         if self._seq is None or last < self._seq or renamed != self._renamed:
@@ -376,7 +376,7 @@ class History:
         names = self._folds if accounts is None else accounts
         return {name: self._folds[name].past() for name in names if name in self._folds}
 
-    def _begin(self, reader: Reader, now: float, renamed: int) -> None:
+    def _begin(self, reader: HistoryReader, now: float, renamed: int) -> None:
         """Begin anew, with the last record of each account before the time that is asked for."""
         self._folds, self._row, self._renamed = {}, 0, renamed
         first = reader.first_since(horizons(now)[0])
@@ -384,7 +384,7 @@ class History:
             self._fold(name, now).remember(move)
         self._seq = first - 1
 
-    def _take(self, moves: Iterator[Move], last: int, now: float, deadline: float) -> bool:
+    def _take(self, moves: Iterator[AccountMove], last: int, now: float, deadline: float) -> bool:
         """Take records up to the last one; return whether there was the time for all."""
         for number, move in enumerate(moves, 1):
             if move.seq > last:

@@ -12,12 +12,12 @@ from adapters.sqlite import GroupWriter, Statement, open_database
 from adapters.sqlite.alert_schema import COLUMNS
 from adapters.sqlite.outbox import KEPT, Outbox, row_of
 from adapters.sqlite.schema import VERSION, migrate
-from states.alerts import About, Alert, Message
+from states.alerts import About, ChannelAlert, MessageKind
 from tests.adapters.sqlite.support import TIMEOUTS
 
 NOW = 1_700_000_000.0
 ABOUT = About(id=7, kind="outage", since=NOW - 60, opened=NOW, accounts=("Ä",), accounts_total=1, detail="off")
-ALERT = Alert(channel="json-1", about=ABOUT, message=Message.OPENED, due=NOW)
+ALERT = ChannelAlert(channel="json-1", about=ABOUT, message=MessageKind.OPENED, due=NOW)
 INCIDENT = Statement("incident", "INSERT INTO incidents_of_test SELECT column1 FROM rows", width=1, order=30)
 
 
@@ -37,7 +37,7 @@ async def opened(path: Path) -> AsyncIterator[Outbox]:
 
 async def test_an_alert_is_read_as_it_was_stored(tmp_path: Path) -> None:
     """Each of its values, in a process of its own or in the same."""
-    alert = evolve(ALERT, told=NOW - 5, messages=3, tries=2, message=Message.REPEATED)
+    alert = evolve(ALERT, told=NOW - 5, messages=3, tries=2, message=MessageKind.REPEATED)
     async with opened(tmp_path / "engine.db") as outbox:
         await outbox.save([alert], NOW)
         assert (await outbox.load(NOW - 10)).alerts == (alert,)

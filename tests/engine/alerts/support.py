@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve
 
-from engine.alerts.delivery import Delivery, Outlet
-from states.alerts import KINDS, About, Alert, Rule
+from engine.alerts.delivery import AlertOutlet, Delivery
+from states.alerts import KINDS, About, ChannelAlert, ChannelRule
 
 START = 1_700_000_000.0
 
@@ -48,10 +48,10 @@ class FakeStorage:
     """The last state of each alert, as a file would have it."""
 
     def __init__(self) -> None:
-        self.alerts: dict[tuple[int, str], Alert] = {}
+        self.alerts: dict[tuple[int, str], ChannelAlert] = {}
         self.flushes_in = 0.0
 
-    async def save(self, alerts: Iterable[Alert], now: float) -> None:
+    async def save(self, alerts: Iterable[ChannelAlert], now: float) -> None:
         for alert in alerts:
             self.alerts[alert.key] = alert
 
@@ -72,7 +72,9 @@ class Desk:
         values = {"kinds": frozenset(KINDS), "after": 0.0} | rule
         self.delivery = Delivery(
             outlets={
-                name: Outlet(rule=Rule(channel=name, **values), label=f"alerts[0] ({name})", channel=channel)
+                name: AlertOutlet(
+                    rule=ChannelRule(channel=name, **values), label=f"alerts[0] ({name})", channel=channel
+                )
                 for name, channel in self.channels.items()
             },
             storage=self.storage,

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from engine.alerts.delivery import DURABLE_WITHIN, SEND_TIMEOUT, STOP_TIMEOUT
 from states import alerts as law
-from states.alerts import Message
+from states.alerts import MessageKind
 from tests.engine.alerts.support import START, Desk, LoopClock, incident
 
 pytestmark = pytest.mark.virtual
@@ -21,7 +21,7 @@ async def test_an_incident_is_told_once_and_its_end_once() -> None:
         told = await desk.open()
         await anyio.sleep(1)
         assert desk.channel.subjects == ["⚠️ Account 1 has no connection"]
-        assert desk.storage.alerts[1, "c"].message is Message.REPEATED
+        assert desk.storage.alerts[1, "c"].message is MessageKind.REPEATED
         await anyio.sleep(840)
         await desk.close(told, missed="nothing")
         await anyio.sleep(1)
@@ -145,7 +145,7 @@ async def test_the_end_of_the_engine_lets_a_message_arrive() -> None:
         await anyio.sleep(1)
     assert anyio.current_time() <= 1.5 + STOP_TIMEOUT
     assert desk.storage.alerts[1, "a"].messages == 1
-    assert desk.storage.alerts[1, "b"].message is Message.OPENED
+    assert desk.storage.alerts[1, "b"].message is MessageKind.OPENED
 
 
 async def test_a_restart_goes_on_where_the_engine_was() -> None:

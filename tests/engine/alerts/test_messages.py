@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from engine.alerts.messages import MAX_LINES, compose
-from states.alerts import KINDS, About, Alert, Message
+from states.alerts import KINDS, About, ChannelAlert, MessageKind
 
 SINCE = 1_764_410_700.0  # 2025-11-29 10:05:00 UTC
 NOW = SINCE + 840
@@ -26,7 +26,9 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-def alert(message: Message = Message.OPENED, *, number: int = 12, kind: str = "needs_person", **values: Any) -> Alert:
+def alert(
+    message: MessageKind = MessageKind.OPENED, *, number: int = 12, kind: str = "needs_person", **values: Any
+) -> ChannelAlert:
     given = {
         "since": SINCE,
         "opened": SINCE,
@@ -37,7 +39,7 @@ def alert(message: Message = Message.OPENED, *, number: int = 12, kind: str = "n
         "action": "log in again",
         "detail": "AuthRejected: the key was revoked",
     } | values
-    return Alert(channel="c", about=About(id=number, kind=kind, **given), message=message, due=NOW)
+    return ChannelAlert(channel="c", about=About(id=number, kind=kind, **given), message=message, due=NOW)
 
 
 def test_the_first_message_says_everything() -> None:
@@ -58,7 +60,7 @@ def test_the_first_message_says_everything() -> None:
 
 def test_the_closing_message_says_how_long_it_was_and_what_was_missed() -> None:
     """And that there is nothing to do."""
-    ended = alert(Message.CLOSED, kind="outage", closed=NOW, missed="3 updates were fetched late")
+    ended = alert(MessageKind.CLOSED, kind="outage", closed=NOW, missed="3 updates were fetched late")
     letter = compose([ended], NOW + 60, "config.yaml")
     assert letter.subject == "✅ Over: Account 1 had no connection (it lasted 14 min)"
     assert letter.tone == "success"
@@ -91,11 +93,11 @@ def test_a_few_accounts_are_named(accounts: tuple[str, ...], who: str) -> None:
     assert letter.subject == f"⚠️ the connection of {who} comes and goes"
 
 
-@pytest.mark.parametrize("message", Message)
+@pytest.mark.parametrize("message", MessageKind)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_has_a_message(kind: str, message: Message) -> None:
+def test_every_kind_has_a_message(kind: str, message: MessageKind) -> None:
     """Each with a subject of one line that fits a phone, and a body."""
-    closed = NOW if message is Message.CLOSED else None
+    closed = NOW if message is MessageKind.CLOSED else None
     letter = compose([alert(message, kind=kind, cause="send", closed=closed)], NOW)
     assert len(letter.subject) < 120
     assert "\n" not in letter.subject
@@ -146,7 +148,7 @@ def test_a_message_that_is_tried_again_has_the_same_key() -> None:
     """However much later; the next message of the incident has another one."""
     first, later = compose([alert()], NOW), compose([evolve(alert(), tries=3)], NOW + 500)
     assert first.key == later.key
-    assert compose([alert(Message.REPEATED)], NOW).key != first.key
+    assert compose([alert(MessageKind.REPEATED)], NOW).key != first.key
 
 
 def test_half_characters_break_nothing() -> None:

@@ -6,17 +6,17 @@ import anyio
 import pytest
 from attrs import evolve
 
-from engine.alerts.delivery import Outlet
-from states.alerts import About, Message, Rule
+from engine.alerts.delivery import AlertOutlet
+from states.alerts import About, ChannelRule, MessageKind
 from tests.engine.alerts.support import Desk, FakeChannel, LoopClock, incident
 
 pytestmark = pytest.mark.virtual
 
 
-def outlets(channels: Mapping[str, FakeChannel], **rule: object) -> dict[str, Outlet]:
+def outlets(channels: Mapping[str, FakeChannel], **rule: object) -> dict[str, AlertOutlet]:
     values = {"kinds": frozenset({"outage", "needs_person"}), "after": 0.0} | rule
     return {
-        name: Outlet(rule=Rule(channel=name, **values), label=f"alerts[9] ({name})", channel=channel)  # type: ignore[arg-type]
+        name: AlertOutlet(rule=ChannelRule(channel=name, **values), label=f"alerts[9] ({name})", channel=channel)  # type: ignore[arg-type]
         for name, channel in channels.items()
     }
 
@@ -168,6 +168,6 @@ async def test_an_alert_that_is_stored_late_is_stored_as_it_is_then() -> None:
     (acked,) = desk.delivery.acked(evolve(told, acked=told.since))
     assert desk.delivery.as_it_is(alert) == acked != alert
     (dropped,) = desk.delivery.use({}, [told])
-    assert dropped.message is not Message.OPENED
+    assert dropped.message is not MessageKind.OPENED
     assert desk.delivery.as_it_is(dropped) == dropped
     assert desk.delivery.as_it_is(alert) is None

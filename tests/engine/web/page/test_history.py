@@ -56,7 +56,7 @@ class Life:
 
 
 @frozen(kw_only=True)
-class Move:
+class AccountMove:
     """A record."""
 
     seq: int
@@ -75,7 +75,7 @@ class Journal:
     """A journal in memory."""
 
     lives: Sequence[Life]
-    records: Sequence[Move]
+    records: Sequence[AccountMove]
     renames: int = 0
 
     def last_seq(self) -> int:
@@ -84,14 +84,14 @@ class Journal:
     def first_since(self, since: float) -> int:
         return next((each.seq for each in self.records if each.at >= since), self.last_seq() + 1)
 
-    def last_moves(self, before: int) -> dict[str, Move]:
+    def last_moves(self, before: int) -> dict[str, AccountMove]:
         return {each.account: each for each in self.records if each.seq < before}
 
     def beginnings(self, after: int, since: float) -> list[tuple[int, Life]]:
         numbered = enumerate(self.lives, 1)
         return [(number, life) for number, life in numbered if number > after and life.at >= since]
 
-    def moves(self, first: int) -> Iterator[Move]:
+    def moves(self, first: int) -> Iterator[AccountMove]:
         return (each for each in self.records if each.seq >= first)
 
     def former_names(self) -> list[object]:
@@ -112,7 +112,7 @@ def story(
     """Return the journal of account ``a`` in one life, with the seconds from its beginning."""
     records, source = [], start
     for seq, (after, target, event) in enumerate(targets, 1):
-        records.append(Move(seq=seq, at=T0 + after, source=source, target=target, event=event))
+        records.append(AccountMove(seq=seq, at=T0 + after, source=source, target=target, event=event))
         source = target
     return Journal(lives, records)
 
@@ -144,8 +144,8 @@ def test_the_time_without_an_engine_is_no_trouble() -> None:
     """A killed engine's account was healthy until its last sign of life, and after it nobody ran it."""
     lives = (Life(), Life(life=2, at=T0 + 1000, answered=T0 + 300))
     records = [
-        Move(seq=1, at=T0 + 10, source=S.CONNECTING, target=S.HEALTHY, event="Connected"),
-        Move(seq=2, at=T0 + 1010, source=S.CONNECTING, target=S.HEALTHY, event="Connected", life=2),
+        AccountMove(seq=1, at=T0 + 10, source=S.CONNECTING, target=S.HEALTHY, event="Connected"),
+        AccountMove(seq=2, at=T0 + 1010, source=S.CONNECTING, target=S.HEALTHY, event="Connected", life=2),
     ]
     past = told(Journal(lives, records), T0 + 2000)
     assert Span(T0 + 300, T0 + 1000, Kind.STOPPED) in past.spans
@@ -174,7 +174,7 @@ def test_only_what_is_new_is_read_again() -> None:
     """The past of an account of which nothing was written stays the same object."""
     history = History()
     first = story((10, S.HEALTHY, "Connected"))
-    other = Move(seq=2, at=T0 + 50, source=S.HEALTHY, target=S.TIMEOUT, account="b")
+    other = AccountMove(seq=2, at=T0 + 50, source=S.HEALTHY, target=S.TIMEOUT, account="b")
     history.read(first, T0 + 20)
     before = history.past()["a"]
     history.read(Journal(first.lives, [*first.records, other]), T0 + 60)
@@ -197,7 +197,7 @@ def test_a_rename_begins_anew() -> None:
     """What was stored under one name is another account's past now."""
     history, journal = History(), story((10, S.HEALTHY, "Connected"))
     history.read(journal, T0 + 20)
-    renamed = [Move(seq=1, at=T0 + 10, source=S.CONNECTING, target=S.HEALTHY, account="b")]
+    renamed = [AccountMove(seq=1, at=T0 + 10, source=S.CONNECTING, target=S.HEALTHY, account="b")]
     history.read(Journal([Life(account="b")], renamed, renames=1), T0 + 20)
     assert set(history.past()) == {"b"}
 
@@ -214,20 +214,20 @@ LIVES = st.lists(st.tuples(STEPS, st.sampled_from(["stopped", "killed"]), st.int
 
 def written(lives: Sequence[tuple[Sequence[tuple[int, State]], str, int]]) -> tuple[Journal, float]:
     """Return the journal of lives with their steps, their ends and the seconds after them; and the time of its end."""
-    made, records, at, heard, begins = list[Life](), list[Move](), T0, None, S.CONNECTING
+    made, records, at, heard, begins = list[Life](), list[AccountMove](), T0, None, S.CONNECTING
     for number, (steps, end, pause) in enumerate(lives, 1):
         made.append(Life(life=number, at=at, answered=heard, state=begins))
         state, since = begins, at
         for wait, target in steps:
             at += wait
-            records.append(Move(
+            records.append(AccountMove(
                 seq=len(records) + 1, at=at, source=state, target=target, life=number, dwell=at - since, event="E",
             ))  # fmt: skip
             since, state = at if target is not state else since, target
         if end == "stopped" and number < len(lives):
             for source, event in ((state, "StopRequested"), (S.SHUTTING_DOWN, "Closed")):
                 at += 1
-                records.append(Move(
+                records.append(AccountMove(
                     seq=len(records) + 1, at=at, source=source, target=S.SHUTTING_DOWN, life=number, event=event,
                 ))  # fmt: skip
         elif steps:
