@@ -70,7 +70,7 @@ ADVICE: dict[Action, str] = {
     Action.STOP_OTHER_COPY: "stop the other program that uses this session, then log in again",
     Action.APPEAL: "appeal to Telegram (recover@telegram.org, or @SpamBot for a limit)",
     Action.RESTORE_SESSION: "restore the session file from a backup, or log in again",
-    Action.MEND_CONFIG: "mend the config (api_id, api_hash, datacenter or session), then restart",
+    Action.MEND_CONFIG: "mend the config (api_id, api_hash or session), then reload; restart for another datacenter",
     Action.RETRY: "look at the cause, then retry the account",
 }
 

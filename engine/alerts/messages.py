@@ -8,6 +8,7 @@ from attrs import asdict, frozen
 
 from adapters.redaction import redacted
 from engine.console.format import NO_TIME, local, whole_seconds
+from engine.console.remedy import commands_for, is_for_the_first
 from engine.console.safe_text import one_line
 from engine.console.shell import engine_command
 from states.alerts import About, ChannelAlert, MessageKind
@@ -152,6 +153,7 @@ def details(alert: ChannelAlert, now: float, config: str) -> str:
         lines.append("What to do: nothing, it is over")
     else:
         lines.append(f"What to do: {_safe(about.action) or 'nothing for now; the engine goes on trying'}")
+        lines += _how(about, config)
     if about.acked is not None:
         lines.append(f"Acknowledged: {moment(about.acked)}")
     lines.append("")
@@ -159,6 +161,15 @@ def details(alert: ChannelAlert, now: float, config: str) -> str:
     if not over and about.acked is None:
         lines[-1] += f". To hear no more of it: {acknowledge(about.id, config)}"
     return "\n".join(lines)
+
+
+def _how(about: About, config: str) -> list[str]:
+    """Return the commands for what is to be done, a line for each; none where a cause may have a secret in it."""
+    if redacted(about.cause) != about.cause:
+        return []
+    commands = commands_for(str(about.kind), about.cause, about.accounts, config)
+    each = " (so for each account)" if is_for_the_first(commands, about.accounts, str(about.kind)) else ""
+    return [f"How: {command}{each if command == commands[-1] else ''}" for command in commands]
 
 
 def digest(alerts: Sequence[ChannelAlert], now: float, config: str) -> str:

@@ -22,7 +22,7 @@ from engine.cli.declared import CommandGroup, Parameter
 from engine.cli.times import Period, Since, Until, parse_period
 from engine.config import load_outline
 from engine.console.incident_lines import acknowledged, as_data, paragraph
-from engine.console.incident_page import DAY, summary
+from engine.console.incident_page import DAY, none_found, summary
 from engine.console.safe_text import json_text
 from states.incident import Incident
 
@@ -50,6 +50,8 @@ def show(
     if one is.
     """
     period = parse_period(since, until)
+    if last is not None and last < 1:
+        fail(EXIT_BAD_INPUT, "-n must be at least 1")
     with reporting_errors():
         outline = load_outline(config)
         have_engine_look(outline.directory)
@@ -65,19 +67,24 @@ def show(
             for each in found:
                 print(json_text(as_data(each)))
         else:
-            _print(found, recent, now, open_only=open_only)
+            begins = _journal_begins(outline.directory)
+            for each in found:
+                print("\n".join(paragraph(each, now, config)))
+            if not found:
+                print("no incident is open" if open_only else none_found(period.until, begins))
+            if recent:
+                print(summary(recent, now, begins))
         if unreadable:
             fail(EXIT_FAILED, *unreadable)
         raise SystemExit(EXIT_FAILED if is_any_open else 0)
 
 
-def _print(found: list[Incident], recent: list[Incident], now: float, *, open_only: bool) -> None:
-    for each in found:
-        print("\n".join(paragraph(each, now)))
-    if not found:
-        print("no incident is open" if open_only else "there were no incidents")
-    if recent:
-        print(summary(recent, now))
+def _journal_begins(directory: Path) -> float | None:
+    """Return the time of the oldest record; None if there is none, or it cannot be read."""
+    from adapters.sqlite import JournalReader  # noqa: PLC0415 - JSON needs none of it
+
+    with JournalReader.open(directory / paths.DATABASE) as journal:
+        return min((at for _, at in journal.oldest(1)), default=None)
 
 
 ConfigAndIncidents = Annotated[

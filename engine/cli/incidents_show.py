@@ -175,7 +175,7 @@ def _print(story: Story, config: Path, now: float) -> None:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False)
 
-    for line in lines(story.incident, story.lost, story.trend, story.missed, now):
+    for line in lines(story.incident, story.lost, story.trend, story.missed, now, config=config):
         say(line)
     for job in story.jobs:
         say(one_line(f"   job {job.id}: {job.detail}"))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.console.format import date_and_time, iso, whole_seconds
+from engine.console.remedy import commands_for, is_for_the_first
 from engine.console.safe_text import one_line
 from states.incident import Incident, Severity
 
@@ -49,8 +50,20 @@ def when(incident: Incident, now: float) -> str:
     return f"{said}, acknowledged" if incident.acked is not None else said
 
 
-def paragraph(incident: Incident, now: float) -> list[str]:
-    """Return the lines of ``incidents`` about one: what it is and since when, what is known, whom, and what to do."""
+def how_lines(incident: Incident, config: object) -> list[str]:
+    """Return the commands for what is to be done about an open incident, a line for each."""
+    if not incident.is_open:
+        return []
+    commands = commands_for(incident.kind.value, incident.cause, incident.accounts, config)
+    each = " (so for each account)" if is_for_the_first(commands, incident.accounts, incident.kind.value) else ""
+    return [f"   how: {command}{each if command == commands[-1] else ''}" for command in commands]
+
+
+def paragraph(incident: Incident, now: float, config: object = "") -> list[str]:
+    """Return the lines of ``incidents`` about one: what it is and since when, what is known, whom, and what to do.
+
+    ``config`` is the path of the config as it is typed, for the commands.
+    """
     detail = f" ({incident.detail})" if incident.detail else ""
     lines = [
         f"{icon_of(incident)} {incident.id} {date_and_time(incident.since)} {incident.kind.value}: "
@@ -61,7 +74,7 @@ def paragraph(incident: Incident, now: float) -> list[str]:
         more = len(incident.accounts) - MAX_NAMES
         lines.append(f"   accounts: {names}" + (f" and {more:,} more" if more > 0 else ""))
     if incident.is_open:
-        lines.append(f"   what to do: {incident.action}")
+        lines += [f"   what to do: {incident.action}", *how_lines(incident, config)]
     return list(map(one_line, lines))
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from engine.console.format import date_and_time, iso, moment, whole_seconds
-from engine.console.incident_lines import as_data, icon_of
+from engine.console.incident_lines import as_data, how_lines, icon_of
 from engine.console.safe_text import one_line
 from states.incident import Incident
 
@@ -129,11 +129,21 @@ def _lost_data(of: AccountLoss) -> dict[str, Any]:
 
 
 def lines(
-    incident: Incident, lost: Sequence[AccountLoss], trend: Frequency, missed: str | None, now: float
+    incident: Incident,
+    lost: Sequence[AccountLoss],
+    trend: Frequency,
+    missed: str | None,
+    now: float,
+    *,
+    config: object = "",
 ) -> list[str]:
-    """Return the lines above the records. ``missed`` is what was missed: empty if not known, None if it is not over."""
+    """Return the lines above the records. ``missed`` is what was missed: empty if not known, None if it is not over.
+
+    ``config`` is the path of the config as it is typed, for the commands.
+    """
     severity = f"{incident.kind.value}, {incident.severity.value}"
     said = [f"{icon_of(incident)} incident {incident.id} ({severity}): {incident.meaning}", *_facts(incident, now)]
+    said += how_lines(incident, config)
     if missed is not None:
         said.append(f"   what was missed: {missed or 'it is not known'}")
     said.append(f"   how often: {_how_often(trend)}")
@@ -191,10 +201,20 @@ def _short(name: str) -> str:
     return safe if len(safe) <= MAX_NAME else safe[: MAX_NAME - 1] + "…"
 
 
-def summary(found: Sequence[Incident], now: float) -> str:
+def none_found(until: float | None, begins: float | None) -> str:
+    """Return what is said where no incident was found until a time; ``begins`` is where the records begin."""
+    if until is None or (begins is not None and begins < until):
+        return "there were no incidents"
+    if begins is None:
+        return "nothing is known of that time: the journal is empty"
+    return f"nothing is known of that time: the journal begins at {date_and_time(begins)}"
+
+
+def summary(found: Sequence[Incident], now: float, begins: float | None) -> str:
     """Return in a line how much was the matter in the last day and in the day before, by what went on in both.
 
-    An incident is counted in the day in which it began, and its length in those in which it went on.
+    An incident is counted in the day in which it began, and its length in those in which it went on. ``begins`` is
+    where the records begin: where they do not reach back so far, the two days cannot be compared.
     """
     said = []
     for begin, name in ((now - DAY, "in the last 24 h"), (now - 2 * DAY, "in the 24 h before")):
@@ -203,4 +223,6 @@ def summary(found: Sequence[Incident], now: float) -> str:
         ends = [(each.since, now if each.closed is None else each.closed) for each in found]
         spent = sum(max(0.0, min(end, over) - max(begin, since)) for since, over in ends)
         said.append(f"{name}: {len(began)} began, {whole_seconds(spent)} of trouble")
+    if begins is not None and begins > now - 2 * DAY:
+        said.append(f"the journal begins at {date_and_time(begins)}")
     return "; ".join(said)

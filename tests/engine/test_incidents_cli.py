@@ -50,12 +50,14 @@ def test_they_are_listed(run: Run, law: Told) -> None:
     """Each says what is the matter, since when, for whom, and what to do; foreign text is harmless."""
     code, out, err = run("incidents")
     assert (code, err) == (1, "")
-    first, second, todo, third, _, days = out.splitlines()
+    first, second, todo, how, third, _, look, days = out.splitlines()
     assert first.startswith("✅ 1 ")
     assert "outage: Shop had no connection (connection reset); was over after 2 min 10 s" in first
     assert second.startswith("❌ 2 ")
     assert "News cannot go on before somebody acts" in second
     assert todo == "   what to do: log in again"
+    assert how == "   how: python -m engine login config.yaml News"
+    assert look == "   how: python -m engine log config.yaml --account Shop --failed -n 10"
     assert third.startswith("⚠️ 3 ")
     assert days.startswith("in the last 24 h: 3 began, ")
     assert "\x1b" not in out
@@ -117,6 +119,19 @@ async def test_an_engine_that_was_well_has_none(run: Run, tmp_path: Path) -> Non
     await write_stories(tmp_path, CONFIG, {"News": []})
     assert run("incidents") == (0, "there were no incidents\n", "")
     assert run("incidents", "--open") == (0, "no incident is open\n", "")
+
+
+def test_none_at_all_cannot_be_asked_for(run: Run, law: Told) -> None:
+    """``-n 0`` would print that there were no incidents."""
+    code, out, err = run("incidents", "-n", "0")
+    assert (code, out, err) == (2, "", "-n must be at least 1\n")
+
+
+def test_a_time_before_the_journal_is_not_known(run: Run, law: Told) -> None:
+    """That there were no incidents would be a guess."""
+    assert run("incidents", "--since", "2020-01-01", "--until", "2020-01-02")[1].startswith(
+        "nothing is known of that time: the journal "
+    )
 
 
 @pytest.mark.parametrize("kind", IncidentKind)

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from adapters.sqlite import JournalWriter
-from engine.console.format import iso
+from engine.console.format import date_and_time, iso
 from engine.console.incident_page import DAY, WEEK, AccountLoss, Frequency, lines, summary, trend_of
 from states import Event
 from states.events import CaughtUp, Connected, Elapsed, NetworkLost, Started, StopRequested, TurnGranted
@@ -146,8 +146,12 @@ def test_what_happened_then(run: Run, began: float) -> None:
 
 def test_whether_it_gets_worse(run: Run, began: float) -> None:
     """The list ends with how much there was in the last day, and in the day before."""
-    assert run("incidents")[1].splitlines()[-1] == (
-        "in the last 24 h: 1 began, 10 min of trouble; in the 24 h before: 0 began, 0 s of trouble"
+    assert (
+        run("incidents")[1]
+        .splitlines()[-1]
+        .startswith(
+            "in the last 24 h: 1 began, 10 min of trouble; in the 24 h before: 0 began, 0 s of trouble; the journal begins "
+        )
     )
 
 
@@ -191,9 +195,10 @@ def test_the_days_are_counted_by_what_was_in_them() -> None:
     now = 100 * DAY
     night = evolve(BEFORE, since=now - DAY - 600, closed=now - DAY + 60)
     goes_on = evolve(BEFORE, since=now - 60, closed=None)
-    assert summary([night, goes_on], now) == (
-        "in the last 24 h: 1 began, 2 min of trouble; in the 24 h before: 1 began, 10 min of trouble"
-    )
+    days = "in the last 24 h: 1 began, 2 min of trouble; in the 24 h before: 1 began, 10 min of trouble"
+    assert summary([night, goes_on], now, 1.0) == days
+    begins = now - DAY
+    assert summary([night, goes_on], now, begins) == f"{days}; the journal begins at {date_and_time(begins)}"
 
 
 def test_many_accounts_are_bounded() -> None:

@@ -97,7 +97,7 @@ async def test_all_accounts_stop_and_one_alert_says_so(recorded: RecordingLog) -
     assert [len(connector.opened) for connector in connectors] == [1] * len(connectors)
     assert recorded.alerts == [
         "Telegram refuses telegram.api_id (API_ID_INVALID (400)), so 34 accounts are stopped. "
-        "What to do: mend the config (api_id, api_hash, datacenter or session), then restart"
+        "What to do: mend the config (api_id, api_hash or session), then reload; restart for another datacenter"
     ]
     assert sum("Config refused for" in sentence for _, sentence in recorded.lines) == 34
 
