@@ -1,5 +1,6 @@
 """The state of every account as a table, as text and as JSON."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
@@ -30,6 +31,9 @@ SEVERITY = (
     PAUSED,
 )
 """Worst first."""
+_NUMBER = re.compile("[0-9]+")
+_WIDE = 20
+"""Digits up to which numbers in names are sorted by their size."""
 _RANKS: dict[str, int] = {state: rank for rank, state in enumerate(SEVERITY)}
 
 STATE_STYLES: dict[State, tuple[str, str]] = {
@@ -91,8 +95,8 @@ def severity_of(at: AccountStatus) -> Severity:
 
 
 def name_key(name: str) -> str:
-    """Return by what accounts that are equally bad are sorted."""
-    return name.casefold()
+    """Return by what accounts that are equally bad are sorted: numbers in names by their size, as people count."""
+    return _NUMBER.sub(lambda found: found[0].lstrip("0").zfill(_WIDE), name.casefold())
 
 
 def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
@@ -291,7 +295,7 @@ def block(accounts: Statuses) -> str:
     """Return the status block as the user's guide prints it."""
     rule = "=" * 60
     parts = [rule, "CONNECTION STATUS", rule, ""]
-    for name, given in sorted(accounts.items()):
+    for name, given in sorted(accounts.items(), key=lambda item: name_key(item[0])):
         at = status_of(given)
         last = at.last or Snapshot()
         ended = at.known and not at.paused and last.state is State.SHUTTING_DOWN and last.action is not None

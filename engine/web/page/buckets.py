@@ -7,6 +7,8 @@ from attrs import evolve, frozen
 from engine.web.page.history import DAYS, HALF_HOUR, HALF_HOURS, Kind, Past, Tally, day_of, midnight
 
 NOTHING: Final = Tally()
+LITTLE: Final = 30.0
+"""Seconds of an account's life below which a share of them says nothing: its first attempt is most of them."""
 
 
 @frozen
@@ -40,10 +42,15 @@ class Shown:
         return sum(bucket.tally.outages for bucket in self.buckets)
 
     @property
+    def lived(self) -> float:
+        """Seconds in which the engine ran the account."""
+        return sum(bucket.lived for bucket in self.buckets)
+
+    @property
     def availability(self) -> float | None:
-        """The share in which the account was healthy of the time that the engine ran it; None if it never did."""
-        lived = sum(bucket.lived for bucket in self.buckets)
-        return None if lived <= 0 else min(1.0, max(0.0, 1 - self.lost / lived))
+        """The share in which the account was healthy of the time that the engine ran it; None below ``LITTLE``."""
+        lived = self.lived
+        return None if lived < LITTLE else min(1.0, max(0.0, 1 - self.lost / lived))
 
 
 def last_day(past: Past | None, now: float) -> Shown:
@@ -68,11 +75,12 @@ def _shown(past: Past | None, borders: list[float], tallies: list[Tally], now: f
     known = now if past is None else past.known
     lasts = None if past is None else past.open
     found = []
+    over = now if lasts is None or lasts.end is None else lasts.end
     for begin, end, kept in zip(borders, ends, tallies, strict=True):
         tally = kept
         if begin < known:
             tally = evolve(tally, stopped=tally.stopped + min(end, known) - begin)
-        if lasts is not None and (spent := end - max(begin, lasts.begin)) > 0:
+        if lasts is not None and (spent := min(end, over) - max(begin, lasts.begin)) > 0:
             stopped = lasts.kind is Kind.STOPPED
             tally = evolve(
                 tally,

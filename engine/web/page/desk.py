@@ -7,15 +7,30 @@ from typing import Any, Final
 from attrs import define, field
 from markupsafe import Markup
 
-from engine.web.page.fleet import PER_PAGE, Standing, both_bars, timeline, told_until_now
-from engine.web.page.history import HALF_HOUR, Kind
+from engine.web.page.fleet import (
+    MAX_LANES,
+    PER_PAGE,
+    Bars,
+    Standing,
+    Trend,
+    both_bars,
+    timeline,
+    told_until_now,
+    trend_of,
+)
 from engine.web.page.render import Steady, render
 from engine.web.page.source import Histories, PageSource, Viewer
 from engine.web.page.words import account_words
 from states.incident import Incident
 
-OPEN_EVERY: Final = 60.0
-"""Seconds after which bars in which something lasts are drawn again."""
+REDRAWN_EVERY: Final = 60.0
+"""Seconds after which everything that follows the time is drawn again, also if nothing has happened."""
+TREND_EVERY: Final = 15.0
+"""Seconds after which outages are counted again: of ten thousand accounts and ninety days it takes a moment."""
+NEW_EVERY: Final = 10.0
+"""The same for the bars of an account of whose life little is known: there every second shows."""
+NEW: Final = 300.0
+"""Seconds of life up to which little is known."""
 NO_HISTORY: Final = Histories({}, complete=False, at=0.0)
 
 
@@ -29,18 +44,25 @@ class Desk:
     """The newest incidents that are over."""
     lock: threading.Lock = field(factory=threading.Lock)
     _rows: dict[tuple[str, Viewer], tuple[tuple[Any, ...], Markup]] = field(factory=dict)
-    _bars: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = field(factory=dict)
+    _bars: dict[str, tuple[tuple[Any, ...], float, dict[str, Bars]]] = field(factory=dict)
+    """By name: of what and when they were drawn, how often they are drawn again, and the bars."""
     _timeline: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    _trend: tuple[float, Trend] | None = None
 
-    def bars(self, name: str, now: float) -> dict[str, Any]:
-        """Return an account's bars, which are drawn again when half an hour, or what lasts, has become longer."""
-        past = told_until_now(self.histories.past.get(name), self.standing.accounts[name])
-        lasts = past is not None and past.open is not None and past.open.kind is not Kind.STOPPED
-        key = (self.histories.past.get(name), past is None, now // (OPEN_EVERY if lasts else HALF_HOUR))
-        kept = self._bars.get(name)
-        if kept is None or kept[0][0] is not key[0] or kept[0] != key:
-            kept = self._bars[name] = (key, both_bars(past, now))
-        return kept[1]
+    def bars(self, name: str, now: float) -> dict[str, Bars]:
+        """Return an account's bars; those that look the same as before are the same object."""
+        at, past = self.standing.accounts[name], self.histories.past.get(name)
+        before = self._bars.get(name)
+        pace = NEW_EVERY if before is None else before[1]
+        key = (past, at.known, at.state, now // pace)
+        if before is not None and before[0][0] is past and before[0][1:] == key[1:]:
+            return before[2]
+        drawn = both_bars(told_until_now(past, at), now)
+        lived = drawn["days"].lived
+        pace = NEW_EVERY if 0 < lived < NEW else REDRAWN_EVERY
+        kept = before[2] if before is not None and before[2] == drawn else drawn
+        self._bars[name] = ((*key[:3], now // pace), pace, kept)
+        return kept
 
     def row(self, source: PageSource, name: str, viewer: Viewer, now: float) -> Markup:
         """Return an account's row. One for the stream has no seconds that pass, and is written once for each change."""
@@ -58,17 +80,28 @@ class Desk:
     def timeline(self, source: PageSource, now: float) -> dict[str, Any]:
         """Return the timeline, which is drawn again each minute, and when something of it changes."""
         incidents = source.incidents()
-        key = (self.histories, tuple((each.id, each.fleet) for each in incidents), self.over, now // OPEN_EVERY)
+        ill = min(self.standing.troubled, MAX_LANES)  # the journal tells of each a moment later
+        shared = tuple((each.id, each.fleet) for each in incidents)
+        key = (self.histories, shared, self.over, now // REDRAWN_EVERY, ill)
         if self._timeline is None or self._timeline[0][0] is not key[0] or self._timeline[0] != key:
             pasts = {
                 name: told
                 for name, at in self.standing.accounts.items()
                 if (told := told_until_now(self.histories.past.get(name), at)) is not None
             }
-            shown = (now // OPEN_EVERY + 1) * OPEN_EVERY  # the same for a minute, so that nothing is sent for seconds
+            shown = (
+                now // REDRAWN_EVERY + 1
+            ) * REDRAWN_EVERY  # the same for a minute, so that nothing is sent for seconds
             drawn = timeline(pasts, [*self.over, *incidents], shown)
             self._timeline = (key, {**drawn, "complete": self.histories.complete})
         return self._timeline[1]
+
+    def trend(self, now: float) -> Trend:
+        """Return the outages of each day, which are counted again every ``TREND_EVERY``."""
+        key = now // TREND_EVERY
+        if self._trend is None or self._trend[0] != key:
+            self._trend = (key, trend_of(self.histories.past, now))
+        return self._trend[1]
 
     def forget(self) -> None:
         """Drop what was kept of accounts that are there no more, and of viewers whose token has changed."""

@@ -54,8 +54,10 @@ def percent(share: float | None) -> str:
 
 def summary(shown: Shown, of: str) -> str:
     """Return what bars show, in a sentence."""
-    if shown.availability is None:
+    if shown.lived <= 0:
         return f"{of}: nothing is known"
+    if shown.availability is None:
+        return f"{of}: too little is known yet"
     outages = "1 outage" if shown.outages == 1 else f"{shown.outages:,} outages"
     lost = f"{whole_seconds(shown.lost)} lost in {outages}" if shown.lost >= 0.5 else "nothing lost"
     return f"{of}: healthy {percent(shown.availability)} of the time, {lost}"

@@ -18,6 +18,7 @@ from engine.web.page.history import (
     DAYS,
     HALF_HOUR,
     HALF_HOURS,
+    KINDS,
     Kind,
     Past,
     Span,
@@ -32,6 +33,7 @@ PER_PAGE: Final = 200
 """Accounts on one page."""
 MAX_LANES: Final = 24
 HOUR: Final = 3600.0
+TROUBLES: Final = (State.TIMEOUT, State.BACKOFF, State.RECONNECTING)
 MAX_SEARCH: Final = 100
 """Characters of a name that is searched for."""
 SORTS: Final = (("", "worst first"), ("name", "by name"), ("day", "most lost in 24 h"), ("days", "most lost in 90 d"))
@@ -102,6 +104,8 @@ class Standing:
     order: list[str] = field(factory=list)
     counts: Counter[str] = field(factory=Counter)
     needing: int = 0
+    troubled: int = 0
+    """How many are known to have no connection that works, paused ones left out."""
     _keys: dict[str, tuple[Severity, str]] = field(factory=dict)
 
     def update(self, accounts: Mapping[str, AccountStatus]) -> None:
@@ -118,6 +122,7 @@ class Standing:
         self.order = sorted(accounts, key=self._keys.__getitem__)
         self.counts = Counter(at.state for at in accounts.values())
         self.needing = sum(map(needs_person, accounts.values()))
+        self.troubled = sum(self.counts[state.value] for state in (*TROUBLES, State.AUTH_FAILED))
 
 
 def select(standing: Standing, pasts: Mapping[str, Past], chosen: Filter, now: float) -> list[str]:
@@ -149,12 +154,25 @@ def lost(past: Past | None, now: float, *, daily: bool) -> float:
 
 
 def told_until_now(past: Past | None, at: AccountStatus) -> Past | None:
-    """Return a past to which nothing is added for an account that nobody runs, or that is healthy again by now."""
-    if past is None or past.open is None:
+    """Return a past that goes on to where the account is: the journal is read a moment after what it records.
+
+    Nothing is added for an account that nobody runs, or that is healthy again by now.
+    """
+    lasts = None if past is None else past.open
+    if not at.known or at.last is None:
+        if past is not None and lasts is not None and lasts.kind is not Kind.STOPPED:
+            return evolve(past, open=Span(max(lasts.begin, at.until or lasts.begin), None, Kind.STOPPED))
         return past
-    if not at.known and past.open.kind is not Kind.STOPPED:
-        return evolve(past, open=Span(max(past.open.begin, at.until or past.open.begin), None, Kind.STOPPED))
-    return past
+    kind, since = KINDS[at.last.state], at.last.since
+    if at.paused or (lasts is None and kind is None) or (lasts is not None and lasts.kind is kind):
+        return past
+    if past is None or lasts is None:
+        cause = "" if at.last.cause is None else at.last.cause.event
+        begun = None if kind is None else Span(since, None, kind, cause)
+        return Past(since, open=begun) if past is None else evolve(past, open=begun)
+    if lasts.kind is Kind.STOPPED:  # it runs again, and the journal will say since when
+        return past
+    return evolve(past, open=evolve(lasts, end=max(lasts.begin, since)) if kind is None else evolve(lasts, kind=kind))
 
 
 # --- what is said of all ---------------------------------------------------------------------------------------------
@@ -196,12 +214,14 @@ class Bars:
     drawing: Markup
     share: str
     lost: str
+    lived: float = field(eq=False)
+    """Seconds in which the engine ran the account; it alone makes no bars different."""
 
 
 def bars_of(shown: Shown, of: str) -> Bars:
     """Return the bars of a period."""
     said = whole_seconds(shown.lost) if shown.lost >= 0.5 else ""
-    return Bars(bars(shown, of), percent(shown.availability), said)
+    return Bars(bars(shown, of), percent(shown.availability), said, shown.lived)
 
 
 def both_bars(past: Past | None, now: float) -> dict[str, Bars]:

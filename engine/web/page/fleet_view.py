@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from engine.console.format import date_and_time, local
 from engine.console.job_lines import counts_text
-from engine.web.page.fleet import PER_PAGE, SORTS, Filter, heading, select, tiles, trend_of
+from engine.web.page.fleet import PER_PAGE, SORTS, Filter, heading, select, tiles
 from engine.web.page.moments import for_input, time_of
 from engine.web.page.render import Steady
 from engine.web.page.sight import Sight, read
@@ -53,7 +53,7 @@ def _document(sight: Sight, chosen: Filter, at: float | None, asked: dict[str, A
         parts = {
             "summary": _summary(sight, chosen),
             "timeline": sight.part("timeline.html", **desk.timeline(sight.source, now)),
-            "trend": trend_of(desk.histories.past, now),
+            "trend": sight.part("trend.html", trend=desk.trend(now)),
             "choices": choices(desk.standing.counts),
         }
         total = len(desk.standing.accounts)
@@ -94,11 +94,12 @@ def fleet_fragments(sight: Sight, query: Mapping[str, str]) -> Fragments:
         desk.standing.update(sight.source.accounts())
         names = _window(select(desk.standing, desk.histories.past, chosen, sight.now), chosen)
         rows = {element_id(name): str(desk.row(sight.source, name, sight.viewer, sight.now)) for name in names}
-        drawn = desk.timeline(sight.source, sight.now)
+        drawn, trend = desk.timeline(sight.source, sight.now), desk.trend(sight.now)
         summary = _summary(sight, chosen)
     parts = {
         "summary": summary,
         "timeline": sight.part("timeline.html", **drawn),
+        "trend": sight.part("trend.html", trend=trend),
         "incidents": sight.open_incidents("/", MAX_INCIDENTS),
         "jobs-summary": _jobs(sight),
     }

@@ -87,7 +87,7 @@ class Past:
     spans: tuple[Span, ...] = ()
     """The newest spans that are over, oldest first."""
     open: Span | None = None
-    """What lasts, if the account was not healthy when it was last heard of."""
+    """What lasts, if the account was not healthy when it was last heard of; with an end if it is over by now."""
     half_hours: Mapping[int, Tally] = field(factory=dict)
     """By number since the epoch; those in which nothing was lost are left out. Without what lasts."""
     days: Mapping[int, Tally] = field(factory=dict)

@@ -1,6 +1,7 @@
 """What is said of an account, an incident or a job: values that a template writes, made from those of the engine."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -10,7 +11,7 @@ from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus
 from engine.console.format import moment
 from engine.console.job_lines import progress_text, target_of
 from engine.console.safe_text import one_line
-from engine.console.status import SEVERITY, cause_text, last_known
+from engine.console.status import SEVERITY, cause_text, last_known, name_key
 from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
@@ -207,9 +208,15 @@ def incident_words(incident: Incident) -> IncidentWords:
         meaning=one_line(sentence(incident.meaning), MAX_WHY),
         detail=one_line(incident.detail, MAX_WHY),
         todo=sentence(incident.action) if incident.is_open else "",
-        accounts=tuple((one_line(name, MAX_NAME), path_of(name)) for name in incident.accounts[:MAX_NAMES]),
+        accounts=_first_of(incident.accounts),
         more=max(0, len(incident.accounts) - MAX_NAMES),
     )
+
+
+@lru_cache(maxsize=64)
+def _first_of(accounts: tuple[str, ...]) -> tuple[tuple[str, Markup], ...]:
+    """Return the first accounts in the order of all lists, which is kept: of a large outage it takes a moment."""
+    return tuple((one_line(name, MAX_NAME), path_of(name)) for name in sorted(accounts, key=name_key)[:MAX_NAMES])
 
 
 # --- jobs ------------------------------------------------------------------------------------------------------------

@@ -366,7 +366,7 @@ def test_a_change_of_one_account_is_one_row() -> None:
     source.statuses["News 20"] = at(State.BACKOFF, NOW, deadline=NOW + 30)
     after = parts(source, now=NOW + 1)
     changed = {key for key, html in after.html.items() if before.html[key] != html}
-    assert changed == {element_id("News 20"), "summary"}
+    assert changed == {element_id("News 20"), "summary", "timeline"}
     assert after.order != before.order
     assert set(after.order) == {key for key in after.html if key.startswith("account-")}
 
@@ -452,6 +452,6 @@ async def test_no_text_leads_elsewhere_or_hides_another(text: str) -> None:
 
 def test_shares_of_any_buckets_are_shares() -> None:
     """A bucket in which more was lost than it is long does not make an availability below nothing."""
-    shown_ = Shown((Bucket(0.0, 10.0, Tally(20.0)),))
+    shown_ = Shown((Bucket(0.0, 100.0, Tally(200.0)),))
     assert shown_.availability == 0.0
     assert Shown(()).availability is None
