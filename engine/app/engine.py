@@ -25,7 +25,7 @@ from engine.app.fleet_parts import FleetParts
 from engine.app.handlers import Handlers
 from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
-from engine.app.journal import follower_of, opened_journal, retention
+from engine.app.journal import follower_of, opened_journal, retention, unwritten
 from engine.app.live_config import LiveConfig
 from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
@@ -339,7 +339,7 @@ class Engine:
         """Add all accounts to the fleet; return what runs beside it."""
         reloader = self._reloader = Reloader(self, parts, restoration, self._handlers)
         commands = self.control = ControlHandlers(
-            self.fleet, self._commands_changed, parts.journal.look, reloader.answer
+            self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
         )
         control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
         page = EnginePageSource(self)

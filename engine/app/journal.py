@@ -15,6 +15,7 @@ from engine import paths
 from engine.app.incidents import IncidentParts
 from engine.app.live_config import LiveConfig
 from engine.config import Config
+from engine.control.protocol import Unwritten
 from engine.fleet.watchers import Watcher
 from engine.journal.follow import JournalFollower
 from engine.journal.retention import Prunable, TrustedTime, last_sign, retain
@@ -32,6 +33,12 @@ def _storage_trouble(failure: Failure | None, waiting: int) -> None:
         log.info("journal_written")
     else:
         log.error("journal_waits", rows=waiting, detail=failure.detail)
+
+
+def unwritten(journal: JournalWriter) -> Unwritten | None:
+    """Return what the journal could not write yet; None if nothing keeps it from writing."""
+    trouble = journal.pulse.trouble
+    return None if trouble is None else Unwritten(journal.waiting, trouble.detail)
 
 
 def _database_replaced(done: Rescue) -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -151,6 +152,11 @@ def parse_number(word: str) -> int | None:
     return int(word)
 
 
+def is_older() -> bool:
+    """Return whether the engine has said that what is in the database is older than what it knows."""
+    return bool(_tell_once.cache_info().currsize)
+
+
 def have_engine_look(directory: Path) -> Holder | None:
     """Return the engine that runs on this data; it has read the jobs again, and seen whether its database was lost.
 
@@ -162,8 +168,18 @@ def have_engine_look(directory: Path) -> Holder | None:
         from engine.control.client import CommandRefused, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
 
         with suppress(EngineSilent, CommandRefused):
-            ask_to_look(directory, timeout=LOOK_TIMEOUT)
+            if (unwritten := ask_to_look(directory, timeout=LOOK_TIMEOUT)) is not None:
+                _tell_once(
+                    f"the engine cannot write its database ({unwritten.why}); {unwritten.rows:,} rows wait in its "
+                    "memory, and what is in the database is older"
+                )
     return holder
+
+
+@cache
+def _tell_once(sentence: str) -> None:
+    """Print a remark on stderr, once for a process."""
+    print(one_line(sentence), file=sys.stderr)
 
 
 def load_account(words: tuple[str, ...]) -> "tuple[Config, AccountConfig]":

@@ -15,6 +15,7 @@ from engine.cli.common import (
     config_and_numbers,
     fail,
     have_engine_look,
+    is_older,
     reporting_errors,
     say,
 )
@@ -76,7 +77,7 @@ def show(
                 print(summary(recent, now, begins))
         if unreadable:
             fail(EXIT_FAILED, *unreadable)
-        raise SystemExit(EXIT_FAILED if is_any_open else 0)
+        raise SystemExit(EXIT_FAILED if is_any_open or is_older() else 0)
 
 
 def _journal_begins(directory: Path) -> float | None:

@@ -27,13 +27,14 @@ def read_info(directory: Path) -> EngineInfo:
         return EngineInfo(running=False)
     from engine.control.client import CommandRefused, EngineHangs, EngineSilent, ask_to_look  # noqa: PLC0415 - only if one runs
 
-    hangs = False
+    hangs, unwritten = False, None
     with suppress(EngineSilent, CommandRefused):
         try:
-            ask_to_look(directory, timeout=ANSWER_TIMEOUT)
+            unwritten = ask_to_look(directory, timeout=ANSWER_TIMEOUT)
         except EngineHangs:
             hangs = holder_of(directory / paths.LOCK) is not None
-    return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs)
+    why = None if unwritten is None else unwritten.why
+    return EngineInfo(running=True, pid=holder.pid, since=holder.since, hangs=hangs, unwritten=why)
 
 
 def read_statuses(directory: Path, reader: JournalReader) -> dict[str, AccountStatus]:

@@ -81,6 +81,8 @@ class EngineInfo:
     since: float | None = None
     hangs: bool = False
     """Whether it does not answer: then nothing is known of its accounts."""
+    unwritten: str | None = None
+    """Why its database cannot be written: what was read from there is older than what the engine knows."""
 
 
 Severity = tuple[bool, int, bool]
@@ -121,6 +123,7 @@ def as_data(info: EngineInfo, accounts: Statuses) -> dict[str, Any]:
             "pid": info.pid or None,
             "since": iso(info.since or None),
             "answers": info.running and not info.hangs,
+            "unwritten": info.unwritten,
         },
         "counts": _counts(count_states(accounts)),
         "accounts": [_account_data(name, at) for name, at in worst_first(accounts)],
@@ -178,7 +181,8 @@ def exit_code(info: EngineInfo, accounts: Iterable[AccountStatus | Snapshot]) ->
     counted = [at for account in accounts if not (at := status_of(account)).paused]
     if any(at.last is not None and at.last.action for at in counted):
         return ExitCode.PERSON_NEEDED
-    return ExitCode.HEALTHY if all(at.healthy for at in counted) else ExitCode.TROUBLED
+    healthy = info.unwritten is None and all(at.healthy for at in counted)
+    return ExitCode.HEALTHY if healthy else ExitCode.TROUBLED
 
 
 def situation(snapshot: Snapshot, now: float) -> str:
@@ -276,6 +280,10 @@ def heading_text(info: EngineInfo, states: Counter[str], now: float) -> tuple[st
     if info.hangs:
         process = f" (process {info.pid})" if info.pid else ""
         return f"The engine{process} does not answer; this is what was known last.", "bold red"
+    if info.unwritten is not None:
+        process = f" (process {info.pid})" if info.pid else ""
+        why = one_line(info.unwritten, REMARK_CHARACTERS)
+        return f"The engine{process} cannot write its database: {why}; this is older.", "bold red"
     counts = _counts(states)
     text = f"Holdfast: {counts['healthy']} of {counts['accounts'] - counts[PAUSED]} healthy"
     text += "".join(f", {counts[state]} {state}" for state in (PAUSED, UNKNOWN) if counts[state])

@@ -12,6 +12,7 @@ from engine.control.protocol import (
     MAX_ANSWER_BYTES,
     CommandOutcome,
     Request,
+    Unwritten,
     Verb,
     encode_request,
     short_address,
@@ -42,9 +43,17 @@ class CommandRefused(Exception):
         self.kind = kind
 
 
-def ask_to_look(directory: Path, *, timeout: float) -> None:
-    """Have the engine on this data read the jobs again, and look at its database. Raises as ``send_command`` does."""
-    _outcomes(ask(directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout))
+def ask_to_look(directory: Path, *, timeout: float) -> Unwritten | None:
+    """Have the engine on this data read the jobs again, and look at its database. Raises as ``send_command`` does.
+
+    Returns what the engine could not store: what is read from the database then is older.
+    """
+    answer = ask(directory / paths.SOCKET, Request(Verb.JOBS), timeout=timeout)
+    _outcomes(answer)
+    match answer.get("unwritten"):
+        case {"rows": int(rows), "why": str(why)}:
+            return Unwritten(rows, why)
+    return None
 
 
 def send_command(config: "Config", verb: Verb, account: str = "") -> list[CommandOutcome]:

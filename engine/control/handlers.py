@@ -12,7 +12,7 @@ import structlog
 from attrs import define, field
 
 from engine.console.format import moment
-from engine.control.protocol import CommandOutcome, RefusalReason, refuse
+from engine.control.protocol import CommandOutcome, RefusalReason, Unwritten, refuse
 from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
@@ -22,6 +22,8 @@ DECISION_TIMEOUT: Final = 10.0
 """Seconds that an account has to decide; it takes milliseconds, unless the journal is far behind."""
 LOOK_TIMEOUT: Final = 3.0
 """Seconds that a look at the database's file may take; a copy of a lost file may take longer."""
+TROUBLED_LOOK_TIMEOUT: Final = 0.5
+"""Seconds that it may take while the database cannot be written: the command is told that instead."""
 FLUSH_TIMEOUT: Final = 10.0
 """Seconds that a pause has to reach the disk."""
 
@@ -64,6 +66,8 @@ class ControlHandlers:
     """Returns when the engine has compared its database with the file that others find under its name."""
     reload_config: Reload | None = None
     """Reads the config again and applies it; returns the answer."""
+    storage_trouble: Callable[[], Unwritten | None] = lambda: None
+    """Returns what could not be stored yet; None if nothing keeps the database from being written."""
     since: float = field(factory=time.time)
     """When this engine started (Unix seconds)."""
     _waiters: dict[tuple[str, str], _DecisionWaiter] = field(factory=dict, init=False)
@@ -89,10 +93,15 @@ class ControlHandlers:
         """Describe this engine: process, start, number of accounts."""
         return {"pid": os.getpid(), "since": self.since, "accounts": len(self.fleet.runners)}
 
+    @property
+    def unwritten(self) -> Unwritten | None:
+        """What is not in the database yet because it cannot be written; None if it can."""
+        return self.storage_trouble()
+
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""
         if self.database_seen is not None:
-            with anyio.move_on_after(LOOK_TIMEOUT):
+            with anyio.move_on_after(LOOK_TIMEOUT if self.unwritten is None else TROUBLED_LOOK_TIMEOUT):
                 await self.database_seen()
 
     async def reload(self, config: str, *, dry_run: bool) -> dict[str, Any]:

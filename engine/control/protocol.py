@@ -67,6 +67,14 @@ class Request:
 
 
 @frozen
+class Unwritten:
+    """What the engine knows and could not store yet, so that no other process sees it in the database."""
+
+    rows: int
+    why: str
+
+
+@frozen
 class CommandOutcome:
     """What a command did to one account: ``done`` if the account is as the command demands, and a sentence."""
 

@@ -22,6 +22,7 @@ from engine.control.protocol import (
     BadRequest,
     CommandOutcome,
     RefusalReason,
+    Unwritten,
     Verb,
     encode_line,
     parse_request,
@@ -61,6 +62,10 @@ class Commands(Protocol):
 
     def info(self) -> dict[str, Any]:
         """Describe this engine."""
+
+    @property
+    def unwritten(self) -> Unwritten | None:
+        """What is not in the database yet because it cannot be written; None if it can."""
 
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""
@@ -241,7 +246,8 @@ class ControlServer:
             return {"ok": True, **self.commands.info()}
         if request.do is Verb.JOBS:
             self.commands.jobs_changed()
-            return {"ok": True}
+            unwritten = self.commands.unwritten
+            return {"ok": True, **({"unwritten": asdict(unwritten)} if unwritten is not None else {})}
         if request.do is Verb.RELOAD:
             return await self.commands.reload(request.config, dry_run=request.dry_run)
         accounts = matching(self.commands.names, request.account)

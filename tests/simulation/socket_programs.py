@@ -45,6 +45,7 @@ class SlowCommands:
 
     timeout: float = 60.0
     names: Sequence[str] = ("a",)
+    unwritten: None = None
     jobs_changed: Callable[[], None] = _nothing
     held: list[str] = field(factory=list)
     holds: int = 0

@@ -1,5 +1,6 @@
 """A disk that fills up under a whole run, that of the logs or that of the database, each alone."""
 
+import json
 import os
 import signal
 import subprocess
@@ -57,6 +58,30 @@ async def test_a_full_disk_for_logs_changes_nothing_else(harness: EngineHarness)
     assert "Traceback" not in harness.text
     assert "journal waits" not in harness.text
     assert harness.entries()[-1].target.value == "shutting_down"
+
+
+@pytest.mark.slow
+async def test_commands_know_that_the_database_is_older(harness: EngineHarness) -> None:
+    """What happens on a full disk is in the engine's memory alone: that all is well would be a guess."""
+    why = "the disk is full (SQLITE_FULL)"
+    async with Sandbox() as dc:
+        harness.at(dc, PHONE)
+        with small_disk(harness.directory / "data", "2m") as filler:
+            async with harness.running() as process:
+                await harness.until(all_are("healthy", 1))
+                fill(filler)
+                await dc.inject(Fault(FaultKind.RESET))
+                await harness.until(lambda harness: "journal waits" in harness.text)
+                code, printed = await harness.command("status", "config.yaml")
+                listed = await harness.command("incidents", "config.yaml", "--open")
+                code_json, asked = await harness.command("status", "config.yaml", "--json")
+                filler.unlink()
+                await harness.finish(process, signal.SIGTERM)
+    assert code == code_json == 1
+    assert f"cannot write its database: {why}" in printed
+    assert listed[0] == 1
+    assert f"the engine cannot write its database ({why}); " in listed[1]
+    assert json.loads(asked)["engine"]["unwritten"] == why
 
 
 @pytest.mark.slow

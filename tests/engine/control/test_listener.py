@@ -32,6 +32,7 @@ class Commands:
 
     names: tuple[str, ...] = ()
     timeout: float = 5.0
+    unwritten: None = None
 
     def info(self) -> dict[str, Any]:
         """Say who it is."""
