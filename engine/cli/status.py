@@ -80,12 +80,18 @@ class _Look:
     @property
     def page(self) -> "RenderableType":
         """The page for a terminal."""
-        now = time.time()
-        return page(self.info, self.accounts, now, self._more(now))
+        from rich.console import Console  # noqa: PLC0415 - as above
 
-    def _more(self, now: float) -> "list[Text]":
+        return self.page_of(Console().width)
+
+    def page_of(self, width: int) -> "RenderableType":
+        """Return the page for a width."""
+        now = time.time()
+        return page(self.info, self.accounts, now, self._more(now, width))
+
+    def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
-        return [*incident_lines(self.incidents, now), *job_lines(self.jobs, engine_runs=self.info.running)]
+        return [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
 
     def print(self) -> None:
         """Print the page on stdout."""
@@ -93,7 +99,7 @@ class _Look:
 
         now, width, text = time.time(), plain_width(), None
         if width is not None:
-            text = page_text(self.info, self.accounts, now, width, (line.plain for line in self._more(now)))
+            text = page_text(self.info, self.accounts, now, width, (line.plain for line in self._more(now, width)))
         if text is not None:
             print(text)
             return
@@ -209,9 +215,9 @@ def status(
             raise SystemExit(_watch(_Looks(outline, account), outline.directory, as_json=as_json))
         seen = _look(outline, account)
         if picture is not None:
-            from engine.console.svg import svg  # noqa: PLC0415 - as above
+            from engine.console.svg import COLUMNS, svg  # noqa: PLC0415 - as above
 
-            write_output(picture, svg(seen.page, engine_command("status", config)).encode())
+            write_output(picture, svg(seen.page_of(COLUMNS), engine_command("status", config)).encode())
         if as_json:
             print(json_text(seen.data, indent=2))
         elif picture is None:

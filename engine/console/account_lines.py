@@ -12,8 +12,9 @@ from rich.segment import Segment
 from rich.style import Style
 
 from engine.console.account_status import AccountStatus
+from engine.console.cells import indented
 from engine.console.status import STYLES, TITLES, row, table
-from engine.console.status_text import GAP, REMARK, fitted
+from engine.console.status_text import GAP, INDENT, REMARK, below, fitted
 
 STATE = TITLES.index("State")
 BETWEEN = Segment(GAP)
@@ -25,19 +26,36 @@ class AccountLines:
 
     accounts: Sequence[tuple[str, AccountStatus]]
     now: float
+    whole: bool = False
+    """Whether a remark that its column has no room for stands below its account, instead of being cut."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the lines, as wide as there is room; where there is too little, Rich decides what becomes narrower."""
-        lines = fitted([row(name, at, self.now) for name, at in self.accounts], options.max_width)
+        rows = [row(name, at, self.now) for name, at in self.accounts]
+        lines = fitted(rows, options.max_width)
+        if lines is None and self.whole:
+            yield from self._paragraphs(rows, options.max_width)
+            return
         if lines is None:
             yield table(self.accounts, self.now)
             return
         bold, dim = console.get_style("bold"), console.get_style("dim")
         yield from _line(lines[0], [bold] * len(TITLES))
-        for texts, (_, at) in zip(lines[1:], self.accounts, strict=True):
+        for said, texts, (_, at) in zip(rows, lines[1:], self.accounts, strict=True):
+            more = below(said, texts, options.max_width) if self.whole else []
             styles: list[Style | None] = [None] * len(TITLES)
             styles[STATE], styles[REMARK] = console.get_style(STYLES[at.state][1]), dim
             yield from _line(texts, styles)
+            for line in more:
+                yield from _line([line], [dim])
+
+    def _paragraphs(self, rows: Sequence[Sequence[str]], width: int) -> Iterable[Segment]:
+        """Yield accounts where there is no room for columns: where each is, since when, and what there is to say."""
+        for texts in rows:
+            account, state, since, said, *_ = texts
+            for line in [*indented(f"{account}  {state} {since}", width, 0), *indented(said, width, INDENT)]:
+                yield Segment(line)
+                yield Segment.line()
 
 
 def _line(texts: Sequence[str], styles: Sequence[Style | None]) -> Iterable[Segment]:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # for lines alone; what prints JSON need not wait for it
 
 MAX_SHOWN = 6
 """Number of incidents in ``status``; ``incidents --open`` has all of them."""
+HANGING = 5
+"""Where the second line of an incident in ``status`` begins."""
 MAX_NAMES = 12
 """Names of accounts in one incident that ``incidents`` shows; JSON has all of them."""
 
@@ -92,18 +94,27 @@ def worst_first(incidents: Sequence[Incident]) -> list[Incident]:
     return sorted(incidents, key=lambda each: (each.acked is not None, each.severity is not Severity.CRITICAL, each.id))
 
 
-def page(incidents: Sequence[Incident], now: float) -> "list[Text]":
-    """Return the lines about open incidents on the status page; empty if there are none."""
+def page(incidents: Sequence[Incident], now: float, width: int | None = None) -> "list[Text]":
+    """Return the lines about open incidents on the status page; empty if there are none.
+
+    With a width nothing is cut: what has no room goes on in the next line. Without one, each incident is one line.
+    """
     if not incidents:
         return []
     from rich.text import Text  # noqa: PLC0415 - as above
+
+    from engine.console.cells import wrapped  # noqa: PLC0415 - it needs rich
 
     count = "1 open incident" if len(incidents) == 1 else f"{len(incidents):,} open incidents"
     lines = [Text(), Text(f"{count}, see 'incidents --open'", style="bold")]
     for each in worst_first(incidents)[:MAX_SHOWN]:
         style = "dim" if each.acked is not None else "red" if each.severity is Severity.CRITICAL else "yellow"
         said = one_line(f"  {icon_of(each)} {each.id} {each.meaning} {when(each, now)}; {each.action}")
-        lines.append(Text(said, style=style, no_wrap=True, overflow="ellipsis"))
+        if width is None:
+            lines.append(Text(said, style=style, no_wrap=True, overflow="ellipsis"))
+            continue
+        first, *others = wrapped(said, width - HANGING)
+        lines += [Text(f"  {first}", style=style), *(Text(" " * HANGING + each, style=style) for each in others)]
     if (more := len(incidents) - MAX_SHOWN) > 0:
         lines.append(Text(f"  and {more:,} more", style="dim"))
     return lines

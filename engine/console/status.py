@@ -295,8 +295,10 @@ def page(info: EngineInfo, accounts: Statuses, now: float, more: "Iterable[Rende
     """Return the whole status page, with ``more`` at the end."""
     from rich.console import Group  # noqa: PLC0415 - as above
 
+    from engine.console.account_lines import AccountLines  # noqa: PLC0415 - it draws what is here
+
     states = count_states(accounts)
-    return Group(heading(info, states, now), "", table(worst_first(accounts), now), *more)
+    return Group(heading(info, states, now), "", AccountLines(worst_first(accounts), now, whole=True), *more)
 
 
 def block(accounts: Statuses) -> str:

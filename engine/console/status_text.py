@@ -11,6 +11,7 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 
 from engine.console.account_status import Statuses
+from engine.console.cells import indented
 from engine.console.status import NAME_CELLS, TITLES, EngineInfo, count_states, heading_text, row, worst_first
 
 DEFAULT_WIDTH: Final = 80
@@ -18,6 +19,8 @@ GAP: Final = "  "
 """Between two columns."""
 REMARK: Final = 3
 """The column that takes the room that the others leave."""
+INDENT: Final = 3
+"""Where a remark begins that has no room beside its account."""
 RIGHT: Final = 4
 """The first column that is aligned to the right."""
 _LIKE_A_TERMINAL: Final = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "JUPYTER_COLUMNS", "JUPYTER_LINES")
@@ -47,7 +50,20 @@ def page_text(info: EngineInfo, accounts: Statuses, now: float, width: int, more
     table = fitted(rows, width)
     if table is None or any(cell_len(line) > width for line in (heading, *more)):
         return None
-    return "\n".join([heading, "", *map(GAP.join, table), *more])
+    lines = [GAP.join(table[0])]
+    for texts, cells in zip(rows, table[1:], strict=True):
+        said = below(texts, cells, width)
+        lines += [GAP.join(cells), *said]
+    return "\n".join([heading, "", *lines, *more])
+
+
+def below(texts: Sequence[str], cells: list[str], width: int) -> list[str]:
+    """Return a row's remark as lines of their own if its column has no room for it, and empty that column then."""
+    room = len(cells[REMARK]) if cells[REMARK].isascii() else cell_len(cells[REMARK])
+    if not texts[REMARK] or (cells[REMARK].rstrip() == texts[REMARK].rstrip()):
+        return []
+    cells[REMARK] = " " * room
+    return indented(texts[REMARK], width, INDENT)
 
 
 def fitted(rows: Sequence[Sequence[str]], width: int) -> list[list[str]] | None:

@@ -6,6 +6,7 @@ from typing import Final
 from attrs import frozen
 
 from engine.console.account_status import AccountStatus
+from engine.console.cells import width_of, wrapped
 from engine.console.format import local, whole_seconds
 from engine.console.ranking import Ranking
 from engine.console.safe_text import one_line
@@ -21,7 +22,7 @@ from engine.console.status import (
     situation,
 )
 from engine.screen.model import Model
-from engine.screen.text import Letters, Line, Span, fitted, flow, length_of, paragraph, width_of, wrapped
+from engine.screen.text import Letters, Line, Span, fitted, flow, length_of, paragraph
 from states import Snapshot
 
 GAP: Final = "  "

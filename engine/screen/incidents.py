@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from engine.console.cells import wrapped
 from engine.console.format import moment
 from engine.console.incident_lines import MAX_NAMES, icon_of, when
 from engine.console.safe_text import one_line
 from engine.screen.fleet import highlighted
-from engine.screen.text import Letters, Line, paragraph, wrapped
+from engine.screen.text import Letters, Line, paragraph
 from states.incident import Incident, Severity
 
 INDENT = 3

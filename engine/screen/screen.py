@@ -12,13 +12,13 @@ from anyio.abc import TaskGroup
 from attrs import define, evolve, field
 
 from engine.console.account_status import AccountStatus
+from engine.console.cells import width_of
 from engine.console.safe_text import one_line
 from engine.console.status import SEVERITY
 from engine.screen.layout import Scene, ScreenPicture, draw, whole
 from engine.screen.model import Do, KeyRequest, Model, ScreenView, Seen, press, settle, shown
 from engine.screen.source import Explained, JournalUnreadable, OpenedJournal, ScreenSource
 from engine.screen.terminal import ScreenTerminal
-from engine.screen.text import width_of
 
 REFRESH_INTERVAL: Final = 0.25
 """Seconds after which a change is on the terminal, at the latest; an answer to a key is there at once."""

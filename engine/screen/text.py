@@ -4,10 +4,12 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.cells import set_cell_size
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
+
+from engine.console.cells import width_of, wrapped
 
 Span = tuple[str, str | Style]
 Line = tuple[Span, ...]
@@ -17,11 +19,6 @@ Letters = Callable[[str], str]
 ELLIPSIS: Final = "…"
 _MEASURE: Final = Console(file=io.StringIO(), width=80, color_system=None, force_terminal=False, _environ={})
 """What Rich wants to be given where it wraps and renders; nothing is printed on it."""
-
-
-def width_of(text: str) -> int:
-    """Return how many cells a text takes."""
-    return len(text) if text.isascii() else cell_len(text)
 
 
 def fitted(text: str, width: int) -> str:
@@ -47,23 +44,6 @@ def cut(line: Line, width: int) -> Line:
 def length_of(line: Line) -> int:
     """Return how many cells a line takes."""
     return sum(width_of(text) for text, _ in line)
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Return a text as lines of at most so many cells, broken between words, and in a word only if it is longer."""
-    width = max(width, 2)  # the widest letter
-    lines, line, used = list[str](), "", 0
-    for word in text.split():
-        length = width_of(word)
-        if line and used + 1 + length <= width:
-            line, used = f"{line} {word}", used + 1 + length
-            continue
-        if line:
-            lines.append(line)
-        *full, line = chop_cells(word, width) if length > width else [word]
-        lines += full
-        used = width_of(line)
-    return [*lines, line] if line else lines
 
 
 def paragraph(

@@ -5,12 +5,15 @@ import io
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from engine.console.account_status import AccountStatus
+from engine.console.incident_lines import page as incident_page
 from engine.console.status import EngineInfo, page
 from engine.console.status_text import page_text, plain_width
 from states import Cause, Snapshot, State
+from states.incident import Incident, IncidentKind, Severity
 
 NOW = 1_800_000_000.0
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters=" "), min_size=1, max_size=64).filter(str.isprintable)
@@ -70,3 +73,31 @@ def test_the_width_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch) -
     """As rich has it."""
     monkeypatch.setenv("COLUMNS", "123")
     assert plain_width() in (123, None)  # None where the tests run with stdout on a terminal
+
+
+@pytest.mark.parametrize("width", [30, 50, 66, 80, 100, 240])
+@pytest.mark.parametrize("name", ["A", "N" * 24])
+def test_what_happens_next_and_what_to_do_are_never_cut(width: int, name: str) -> None:
+    """However long the names are, and however narrow the page is: what has no room beside an account stands below."""
+    waits = Snapshot(
+        state=State.BACKOFF, since=NOW - 3, failures=7, deadline=NOW + 95,
+        cause=Cause(event="NetworkLost", detail="connection refused"),
+    )  # fmt: skip
+    dead = Snapshot(state=State.AUTH_FAILED, since=NOW - 90_000, cause=Cause(event="SessionDuplicated"))
+    accounts = {name: AccountStatus(waits, present=True), "Other": AccountStatus(dead, present=True)}
+    printed = by_rich(EngineInfo(running=True), accounts, width)
+    said = " ".join(printed.split())
+    assert "next attempt in 1 min 35 s; NetworkLost: connection refused" in said
+    assert "stop the other program that uses this session, then log in again" in said
+    assert all(cell_len(line) <= width for line in printed.splitlines())
+
+
+def test_incidents_below_the_accounts_are_not_cut() -> None:
+    """What to do is at the end of such a line."""
+    found = Incident(
+        id=7, kind=IncidentKind.OUTAGE, cause="NetworkLost", accounts=("A",), severity=Severity.WARNING,
+        since=NOW - 60, opened=NOW - 50,
+    )  # fmt: skip
+    lines = [line.plain for line in incident_page([found], NOW, 80)]
+    assert found.action in " ".join(" ".join(lines).split())
+    assert all(cell_len(line) <= 80 for line in lines)

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.console.account_status import AccountStatus
+from engine.console.cells import width_of
 from engine.console.ranking import Ranking
 from engine.console.safe_text import one_line
 from engine.console.status import EngineInfo
 from engine.screen.layout import Scene, ScreenPicture, draw
 from engine.screen.model import Model, shown
-from engine.screen.text import plain, width_of
+from engine.screen.text import plain
 from states import Cause, Hold, Snapshot, State
 
 NOW = 1_795_953_863.0  # 2026-11-29 12:04:23 UTC

@@ -9,11 +9,12 @@ from attrs import evolve
 from rich.cells import cell_len
 
 from engine.console.account_status import AccountStatus
+from engine.console.cells import wrapped
 from engine.console.status import EngineInfo
 from engine.console.streams import ERRORS
 from engine.screen.model import Model, ScreenView
 from engine.screen.source import Explained, OpenedJournal
-from engine.screen.text import plain, wrapped
+from engine.screen.text import plain
 from states import Cause, Entry, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
 from states.jobs import Job, JobState, JobSummary
