@@ -13,6 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from engine.console.account_status import Statuses
 from engine.console.cells import indented
 from engine.console.status import NAME_CELLS, TITLES, EngineInfo, count_states, heading_text, row, worst_first
+from engine.console.streams import legible
 
 DEFAULT_WIDTH: Final = 80
 GAP: Final = "  "
@@ -44,9 +45,9 @@ def plain_width() -> int | None:
 
 def page_text(info: EngineInfo, accounts: Statuses, now: float, width: int, more: Iterable[str] = ()) -> str | None:
     """Return the lines of the page for a width, with ``more`` at the end; None if it does not fit without rich."""
-    rows = [row(name, at, now) for name, at in worst_first(accounts)]
-    heading = heading_text(info, count_states(accounts), now)[0]
-    more = list(more)
+    rows = [tuple(map(legible, row(name, at, now))) for name, at in worst_first(accounts)]
+    heading = legible(heading_text(info, count_states(accounts), now)[0])
+    more = [each for line in more for each in _spelled(line, width)]
     table = fitted(rows, width)
     if table is None or any(cell_len(line) > width for line in (heading, *more)):
         return None
@@ -55,6 +56,14 @@ def page_text(info: EngineInfo, accounts: Statuses, now: float, width: int, more
         said = below(texts, cells, width)
         lines += [GAP.join(cells), *said]
     return "\n".join([heading, "", *lines, *more])
+
+
+def _spelled(line: str, width: int) -> list[str]:
+    """Return a line as stdout will show it; words in the place of icons may make more lines of it."""
+    spelled = legible(line)
+    if spelled == line or cell_len(spelled) <= width:
+        return [spelled]
+    return indented(spelled, width, len(line) - len(line.lstrip()))
 
 
 def below(texts: Sequence[str], cells: list[str], width: int) -> list[str]:

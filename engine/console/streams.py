@@ -20,7 +20,8 @@ ERRORS: Final = "holdfast"
 """The name of the handler of letters that an encoding does not have."""
 PLAIN: Final = {
     "✅": "[ok]", "❌": "[failed]", "⚠": "[!]", "🔍": "[i]", "🔄": "[~]", "🔌": "[-]", "🔑": "[key]", "⏱": "[?]",
-    "⏸": "[paused]", "⏳": "[wait]", "🚫": "[no]", "🔥": "[!]", "🛑": "[stop]", "\ufe0f": "", "→": "->", "←": "<-",
+    "⏸": "[paused]", "⏳": "[wait]", "🚫": "[no]", "🔥": "[!]", "🛑": "[stop]", "❔": "[?]", "📨": "[sent]",
+    "💾": "[disk]", "🧭": "[i]", "➖": "[-]", "∞": "no end", "\ufe0f": "", "→": "->", "←": "<-",
     "─": "-", "│": "|", "…": "...", "–": "-", "—": "-", "−": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "·": ".",
     "↑": "^", "↓": "v", "█": "#", "▓": "=", "▒": "-", "░": ".", "▄": "#", "▀": "#",
     "┏": "+", "┓": "+", "┗": "+", "┛": "+", "━": "-", "┃": "|", "╭": "+", "╮": "+", "╰": "+", "╯": "+",
@@ -90,6 +91,16 @@ def _stream(descriptor: int, old: TextIO | None, raw: _Output) -> TextIO:
         line_buffering=descriptor == 2 or raw.isatty(),
         write_through=at_once,
     )
+
+
+def legible(text: str) -> str:
+    """Return a text as stdout will show it, for whoever has to know how wide it is."""
+    encoding, errors = sys.stdout.encoding or "utf-8", sys.stdout.errors or "replace"
+    try:
+        text.encode(encoding)
+    except UnicodeError:
+        return text.encode(encoding, errors).decode(encoding)
+    return text
 
 
 def _raw(stream: TextIO) -> _Output | None:

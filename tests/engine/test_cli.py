@@ -109,7 +109,7 @@ def test_status_with_the_engine_down_shows_all_and_says_so(run: Run, journal: Pa
     code, out, _ = run("status", "--json")
     told = json.loads(out)
     assert code == 3
-    assert told["engine"] == {"running": False, "pid": None, "since": None, "answers": False}
+    assert told["engine"] == {"running": False, "pid": None, "since": None, "answers": False, "unwritten": None}
     assert [account["name"] for account in told["accounts"]] == ["Jobs", "News 1", "News 2"]
     promised = {
         "name", "state", "since", "attempt", "failures", "reconnects", "last_success", "deadline", "cause", "action",

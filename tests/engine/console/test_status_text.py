@@ -1,5 +1,6 @@
 """The status page where stdout is no terminal is, byte by byte, what rich would print there."""
 
+import codecs
 import io
 
 import pytest
@@ -12,6 +13,7 @@ from engine.console.account_status import AccountStatus
 from engine.console.incident_lines import page as incident_page
 from engine.console.status import EngineInfo, page
 from engine.console.status_text import page_text, plain_width
+from engine.console.streams import ERRORS, _written_plainly
 from states import Cause, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
 
@@ -101,3 +103,18 @@ def test_incidents_below_the_accounts_are_not_cut() -> None:
     lines = [line.plain for line in incident_page([found], NOW, 80)]
     assert found.action in " ".join(" ".join(lines).split())
     assert all(cell_len(line) <= 80 for line in lines)
+
+
+def test_columns_are_straight_without_icons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands for an icon, and for a letter of a name, is as wide as it is."""
+    codecs.register_error(ERRORS, _written_plainly)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii", ERRORS))
+    names = {"Ä": AccountStatus(None), "B": AccountStatus(Snapshot(since=NOW), present=True)}
+    text = page_text(EngineInfo(running=True, since=NOW), names, NOW, 80, ["  ❌ " + "word " * 15])
+    assert text is not None
+    assert text.isascii()
+    titles, *rows = [line for line in text.splitlines() if "  never" in line or "Last ok" in line]
+    assert [row.endswith("never") and len(row) == len(titles) for row in rows] == [True, True]
+    assert {row.index(state) for row, state in zip(rows, ("[?] unknown", "[~] connecting"), strict=True)} == {
+        titles.index("State")
+    }
