@@ -141,6 +141,11 @@ class JournalWriter:
         )
         self._unsaved.pop(account, None)
 
+    async def prove_writable(self, policy: Policy) -> None:
+        """Return when something that is written now is durable: a policy, which is stored once however often."""
+        await self._writer.write(schema.POLICY, (encode_policy(policy),))
+        await self._writer.flush()
+
     def use_policy(self, account: str, policy: Policy) -> None:
         """Note that another policy decides from now on, in the same life: each record says by which it was decided.
 

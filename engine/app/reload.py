@@ -246,7 +246,7 @@ class Reloader:
     async def _check_storage(self) -> None:
         """Raise ``ReloadRefused`` if the engine's file cannot be written now: it has the state of accounts."""
         with anyio.move_on_after(STORAGE_TIMEOUT), suppress(StorageError):
-            await self.parts.journal.flush()
+            await self.parts.journal.prove_writable(self.engine.config.states)
             return
         trouble = self.parts.journal.pulse.trouble
         why = trouble.detail if trouble is not None else "it is slow"

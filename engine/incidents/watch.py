@@ -126,6 +126,7 @@ class IncidentWatch:
             self.policy = policy
             self.book = evolve(self.book, due=self.clock.now())  # what time decides is decided anew
             self._tell(Elapsed())
+            self._moved.notify()
 
     def forget(self, account: str) -> None:
         """Let an account that was removed leave all incidents."""

@@ -20,7 +20,7 @@ from engine.app import reload as reload_module
 from engine.app.reload import ReloadRefused
 from engine.control.protocol import RefusalReason
 from tests.engine.app.test_reload import CALM, add, change
-from tests.engine.harness import EngineHarness
+from tests.engine.harness import FAST, EngineHarness
 from tests.timeouts import TIMEOUT
 
 PHONES = ("+9996620001", "+9996620002", "+9996620003")
@@ -248,9 +248,9 @@ async def test_a_session_that_another_program_holds_refuses_the_whole(harness: E
 
 async def test_accounts_come_and_go_during_an_outage(harness: EngineHarness) -> None:
     """One that is connecting in vain is removed, one is added, and all are well when the outage is over."""
-    async with Sandbox() as dc, running(harness, dc) as engine:
+    async with Sandbox() as dc, running(harness, dc, rest=FAST) as engine:
         await dc.inject(Fault(FaultKind.RESET))
-        await dc.inject(Fault(FaultKind.BLACKHOLE))
+        await dc.inject(Fault(FaultKind.REFUSE))
         await until(lambda: not healthy(engine))
         change(harness, ACCOUNT_1, add(harness, dc, 3, PHONES[2]))
         assert (await reload(engine))["ok"]
