@@ -98,7 +98,9 @@ class AppriseChannel:
                 title=subject, body=body, notify_type=NotifyType(TONES[tone]), body_format=NotifyFormat.TEXT
             ):
                 return None
-            return self._clean(said[-1]) if said else "the service did not take the message"
+            why = f" ({said.reason})" if said.reason else ""
+            warning = self._clean(said.warnings[-1]) if said.warnings else "the service did not take the message"
+            return f"{warning.removesuffix('.')}{why}"
 
     def _clean(self, text: str) -> str:
         rest = self.address.partition("://")[2]

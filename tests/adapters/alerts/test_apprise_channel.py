@@ -55,6 +55,24 @@ async def test_a_refusal_says_why_without_the_address(caplog: pytest.LogCaptureF
     assert not [record for record in caplog.records if record.name.startswith(("apprise", "urllib3"))]
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("json://127.0.0.1:1/verysecretpath", "(connection refused)"),
+        ("json://no-such-host.invalid/verysecretpath", "(the name of the host is not known)"),
+        ("mailto://user:verysecretpath@127.0.0.1:1?from=a@example.org&to=b@example.org", "(connection refused)"),
+    ],
+)
+async def test_a_lost_connection_has_its_reason(address: str, why: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether the port or the name is wrong, in words that show nothing of the address; the log stays as it was."""
+    before = logging.getLogger("apprise").level
+    with pytest.raises(AlertNotSent) as caught:
+        await send(AppriseChannel(address))
+    assert str(caught.value).endswith(why)
+    assert "verysecretpath" not in str(caught.value) + caplog.text
+    assert logging.getLogger("apprise").level == before
+
+
 async def test_a_mail_server_that_refuses_is_a_failure() -> None:
     """A message counts as sent only if the server has taken it."""
     async with mail_server() as mails:
