@@ -5,7 +5,7 @@
 
 (() => {
   const $ = (id) => document.getElementById(id);
-  const ahead = Number(document.body.dataset.now || 0) - Date.now() / 1000; // the engine's clock, not the visitor's
+  let ahead = Number(document.body.dataset.now || 0) - Date.now() / 1000; // the engine's clock, not the visitor's
   const clock = () => Date.now() / 1000 + ahead;
 
   // --- seconds that pass --------------------------------------------------------------------------------------------
@@ -32,6 +32,7 @@
       const left = Number(each.dataset.until) - now;
       write(each, left >= 0.5 ? `in ${lasted(left)}` : "now");
     }
+    if (linked.live === "lost") write($("link-word"), `${linked.why} for ${lasted(now - linked.at)}`);
   }
 
   // --- what is said to people ---------------------------------------------------------------------------------------
@@ -43,15 +44,31 @@
     if (seconds) saying = setTimeout(() => { $("live").textContent = ""; }, seconds * 1000);
   }
 
-  const linked = { live: "", at: clock(), stream: null };
-  function showLink(kind, words) {
+  const linked = { live: "", why: "", at: clock(), stream: null };
+  const LOST = "The connection to the engine is lost; what is shown is no longer up to date";
+  const REFUSED = {
+    200: ["not up to date", "So many pages are open that this one is not kept up to date; close some of them"],
+    401: ["no access", "Your access has ended, and what is shown is no longer up to date; open the link with the token again, which 'web link' prints"],
+    404: ["not up to date", "This account is there no more"],
+  };
+  function showLink(kind, why = "", words = "") {
     const link = $("link");
     if (!link) return;
     link.className = `link ${kind}`;
-    write($("link-word"), words);
-    if (linked.live === "live" && kind === "lost") say("The connection to the engine is lost; what is shown is no longer up to date", 0);
-    if (linked.live === "lost" && kind === "live") say("Connected again; the page is up to date");
+    if (kind === "live" && linked.live === "lost") say("Connected again; the page is up to date");
+    if (kind === "lost" && linked.why !== why && (linked.live || words !== LOST)) say(words, 0);
     linked.live = kind;
+    linked.why = why;
+    if (kind === "live") write($("link-word"), "live");
+    else tick(link);
+  }
+
+  // Says why a stream was refused, which its own answer cannot: a HEAD takes no place, so that 200 means there is none.
+  async function refused(address) {
+    try {
+      const answer = await fetch(address, { method: "HEAD" });
+      if (linked.stream === null && REFUSED[answer.status]) showLink("lost", ...REFUSED[answer.status]);
+    } catch { /* there is no connection, as was said */ }
   }
 
   // --- the stream ---------------------------------------------------------------------------------------------------
@@ -148,15 +165,18 @@
     });
     on("seen", ({ at }) => {
       linked.at = document.body.dataset.at = at;
-      showLink("live", "live");
+      if (Math.abs(at - clock()) > 5) ahead = at - Date.now() / 1000; // one of the clocks was set
+      showLink("live");
       catchUp();
       filter();
       tell();
     });
     stream.onerror = () => {
-      showLink("lost", `no connection; as of ${new Date(linked.at * 1000).toLocaleTimeString()}`);
-      if (stream.readyState === EventSource.CLOSED) { // refused: too many pages, or no access any more
+      if (stream.readyState !== EventSource.CLOSED) showLink("lost", "no connection", LOST);
+      else { // refused: too many pages, or no access any more
+        if (linked.live !== "lost") showLink("lost", "no connection", LOST);
         linked.stream = null;
+        refused(address);
         setTimeout(listen, 15000);
       }
     };

@@ -39,6 +39,10 @@ class Site:
     """What each stream sends next, the newest last."""
     opened: Event = field(factory=Event)
     """Set when the page that is open has its stream."""
+    refuses: int = 0
+    """The status with which streams are refused; 0 if they are not."""
+    told: int = 200
+    """The status of an answer to whether there is a stream."""
 
     def page(self, path: str, query: dict[str, str]) -> str:
         """Return a page."""
@@ -102,6 +106,10 @@ def serving(site: Site) -> Iterator[Site]:
             else:
                 self._send(site.page(parts.path, dict(parse_qsl(parts.query))).encode(), "text/html")
 
+        def do_HEAD(self) -> None:
+            self.send_response(site.told)
+            self.end_headers()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"])).decode()
             form = {key: values[0] for key, values in parse_qs(body).items()}
@@ -112,6 +120,9 @@ def serving(site: Site) -> Iterator[Site]:
             )
 
         def _stream(self) -> None:
+            if site.refuses:
+                self.send_error(site.refuses)
+                return
             mine: Events = queue.Queue()
             site.streams.append(mine)
             site.opened.set()

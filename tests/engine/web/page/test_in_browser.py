@@ -143,6 +143,41 @@ def test_the_stream_changes_what_is_shown(tab: BrowserTab, site: Site) -> None:
     assert tab.complaints == []
 
 
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        ((401, 401), ("no access for ", "Your access has ended")),
+        ((404, 404), ("not up to date for ", "This account is there no more")),
+        ((503, 200), ("not up to date for ", "So many pages are open")),
+    ],
+)
+def test_a_page_whose_stream_is_refused_says_why(
+    tab: BrowserTab, site: Site, statuses: tuple[int, int], words: tuple[str, str]
+) -> None:
+    """Who lost the access, or came too late, is not told that the engine is away."""
+    visit(tab, site, "/")
+    site.send_all()
+    tab.wait("document.getElementById('link-word').textContent === 'live'")
+    site.refuses, site.told = statuses
+    try:
+        site.cut()
+        tab.wait(f"document.getElementById('link-word').textContent.startsWith({json.dumps(words[0])})")
+        tab.wait(f"document.getElementById('live').textContent.startsWith({json.dumps(words[1])})")
+    finally:
+        site.refuses, site.told = 0, 200
+
+
+def test_a_clock_that_is_set_while_a_page_is_open_makes_no_wrong_lengths(tab: BrowserTab, site: Site) -> None:
+    """A page that was open overnight counts by the engine's clock of now, not by the one of the evening."""
+    visit(tab, site, "/")
+    tab.run("""const time = document.createElement("time");
+        time.id = "tried";
+        time.dataset.from = Number(document.body.dataset.now) + 3600;
+        document.body.append(time);""")
+    site.send("seen", {"at": NOW + 7200})
+    tab.wait("document.getElementById('tried').textContent === '1 h'")
+
+
 def test_a_lost_connection_is_said(tab: BrowserTab, site: Site) -> None:
     """Whoever looks at an old page knows that it is one, and that it is up to date again."""
     visit(tab, site, "/")
