@@ -36,6 +36,8 @@ _REASONS: Final = (
     ("name or service not known", "the name of the host is not known"),
     ("getaddrinfo", "the name of the host is not known"),
     ("certificate", "its certificate is not valid"),
+    ("ssl", "no TLS connection could be made"),
+    ("badstatusline", "what answers there speaks no HTTP"),
     ("timed out", "no answer in time"),
     ("unreachable", "the network cannot be reached"),
     ("no route", "the network cannot be reached"),

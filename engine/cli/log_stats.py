@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,11 +20,18 @@ from engine.cli.measured import measured
 from engine.cli.times import Since, Until, parse_period
 from engine.config import load
 from engine.console.format import date_and_time, iso, seconds
-from engine.console.safe_text import json_text, plain
+from engine.console.safe_text import json_text, one_line, plain
 from engine.console.status import STATE_STYLES
 from engine.journal.stats import COUNTED_STATES, Figures, Stats
 from states import State
 
+GAP_CELLS = 2
+"""Cells between two columns."""
+NAME_CELLS = 24
+LEAST_NAME_CELLS = 12
+"""Where a name would have less room, figures give way."""
+LEAST_BAR_CELLS = 8
+"""A narrower bar says nothing, and is left out."""
 BAR_CELLS = 16
 """Width of the bar of states on a terminal."""
 CELL = {
@@ -61,7 +69,8 @@ def stats(
         if as_json:
             print(json_text(as_data(found), indent=2))
         else:
-            Console(highlight=False).print(page(found))
+            console = Console(highlight=False)
+            console.print(page(found, console.width))
 
 
 def as_data(found: Stats) -> dict[str, Any]:
@@ -87,38 +96,56 @@ def _figures_data(figures: Figures) -> dict[str, Any]:
     }
 
 
-def page(found: Stats) -> RenderableType:
-    """Return the statistics as the terminal shows them."""
+def page(found: Stats, width: int) -> RenderableType:
+    """Return the statistics as a terminal of so many columns shows them: no figure is cut."""
     start = f"from {date_and_time(found.since)}" if found.since is not None else "from the beginning"
     heading = Text(f"{start} to {date_and_time(found.until)}; only while the engine ran", style="dim")
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=24)
-    grid.add_column("Healthy", justify="right", no_wrap=True)
-    grid.add_column("States", no_wrap=True)
-    for title in ("Out", "MTBF", "MTTR", "p95", "Longest"):
-        grid.add_column(title, justify="right", no_wrap=True)
     worst = sorted(found.accounts.items(), key=lambda item: (_or_one(item[1].availability), item[0].casefold()))
-    for name, figures in [*worst, ("all", found.fleet)]:
-        share = figures.availability
+    rows = [(name, figures, _cells(figures)) for name, figures in [*worst, ("all", found.fleet)]]
+    titles = ["Healthy", "Out", "MTBF", "MTTR", "p95", "Longest"]
+    columns = zip(titles, *(cells for *_, cells in rows), strict=True)
+    widths = [max(map(len, column)) + GAP_CELLS for column in columns]
+    shown = list(range(len(titles)))
+    for title in ("p95", "MTBF", "MTTR"):  # --json has them
+        if width - sum(widths[index] for index in shown) < LEAST_NAME_CELLS:
+            shown.remove(titles.index(title))
+    taken = sum(widths[index] for index in shown)
+    longest = min(NAME_CELLS, max(cell_len(one_line(name)) for name in ("Account", *(name for name, *_ in rows))))
+    room = width - taken - longest - GAP_CELLS
+    has_bar = room >= LEAST_BAR_CELLS
+    grid = Table(box=None, pad_edge=False, header_style="bold")
+    most = longest if room >= -GAP_CELLS else max(1, width - taken)
+    grid.add_column("Account", no_wrap=True, overflow="ellipsis", max_width=most)
+    grid.add_column("Healthy", justify="right", no_wrap=True)
+    if has_bar:
+        grid.add_column("States", no_wrap=True)
+    for title in (titles[index] for index in shown[1:]):
+        grid.add_column(title, justify="right", no_wrap=True)
+    for name, figures, cells in rows:
+        share, *others = (cells[index] for index in shown)
         grid.add_row(
             plain(name, "bold" if figures is found.fleet else ""),
-            Text(_format_percent(share), style="green" if _or_one(share) >= 0.99 else "yellow"),
-            bar(figures),
-            str(figures.outages),
-            *(_format_duration(value) for value in (figures.mtbf, figures.mttr_median, figures.mttr_p95)),
-            _format_duration(figures.longest or None),
+            Text(share, style="green" if _or_one(figures.availability) >= 0.99 else "yellow"),
+            *((bar(figures, min(BAR_CELLS, room)),) if has_bar else ()),
+            *others,
         )
     return Group(heading, "", grid, "", _states(found.fleet), "", _causes(found.fleet))
 
 
-def bar(figures: Figures) -> Text:
+def _cells(figures: Figures) -> tuple[str, ...]:
+    """Return the figures of an account, as they are printed."""
+    times = (figures.mtbf, figures.mttr_median, figures.mttr_p95, figures.longest or None)
+    return _format_percent(figures.availability), str(figures.outages), *map(_format_duration, times)
+
+
+def bar(figures: Figures, width: int = BAR_CELLS) -> Text:
     """Return a bar of the states, each as wide as its share of the time; a state that occurred has at least a cell."""
     lived = {state: spent for state, spent in figures.seconds.items() if spent > 0 and state in COUNTED_STATES}
     line = Text()
-    left = BAR_CELLS
+    left = width
     for index, (state, spent) in enumerate(sorted(lived.items(), key=lambda item: item[1])):
         last = index == len(lived) - 1
-        cells = left if last else max(1, math.floor(spent / figures.lived * BAR_CELLS))
+        cells = left if last else max(1, math.floor(spent / figures.lived * width))
         left -= cells
         line = Text(CELL[state] * cells, style=STATE_STYLES[state][1]).append_text(line)
     return line
