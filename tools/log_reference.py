@@ -128,6 +128,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "liveness_lost": {"detail": "no row of the journal was saved for 31 s, and 12 wait (database is locked)"},
     "web_listening": {"address": "127.0.0.1:8080"},
     "web_request_failed": {"request": "/metrics"},
+    "web_exposed": {"address": "0.0.0.0:8080"},
     "web_unreachable": {"address": "127.0.0.1:8080", "detail": "address already in use"},
     "watcher_failed": {"detail": "too many open files"},
     "command_not_heard": {"detail": "too many open files"},

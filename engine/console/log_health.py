@@ -56,6 +56,15 @@ HEALTH: Final = (
         {"address": "the address and the port"},
     ),
     _web(
+        "web_exposed",
+        "warning",
+        "⚠️",
+        "Other machines may reach the web server at {address}, and nothing of it is encrypted, the page's link and "
+        "cookies included: put a reverse proxy with TLS before it, or let web.listen be on 127.0.0.1",
+        "the web server listens on an address other than loopback; told once each time that it begins to",
+        {"address": "the address and the port"},
+    ),
+    _web(
         "web_unreachable",
         "error",
         "❌",

@@ -5,6 +5,7 @@ second. So only its connections are used here: the listener, its schedule and it
 """
 
 import asyncio
+import ipaddress
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
@@ -76,6 +77,8 @@ class WebServer:
             break
         self.port = listeners[0].getsockname()[1]
         log.info("web_listening", address=_at(self.address, self.port))
+        if any(is_exposed(each.getsockname()[0]) for each in listeners):
+            log.warning("web_exposed", address=_at(self.address, self.port))
         task_status.started()
         make = self._maker(state)
         try:
@@ -145,6 +148,11 @@ async def _wait(tasks: "set[asyncio.Task[None]]") -> None:
     if tasks:
         with anyio.move_on_after(STOP_SECONDS, shield=True):
             await asyncio.wait(set(tasks))
+
+
+def is_exposed(host: str) -> bool:
+    """Return whether other machines may reach what listens at this IP address."""
+    return not ipaddress.ip_address(host.partition("%")[0]).is_loopback
 
 
 def _at(address: Address, port: int) -> str:
