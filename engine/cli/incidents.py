@@ -68,9 +68,9 @@ def show(
             for each in found:
                 print(json_text(as_data(each)))
         else:
-            begins = _journal_begins(outline.directory)
+            begins, healthy = _from_journal(outline.directory, found)
             for each in found:
-                print("\n".join(paragraph(each, now, config)))
+                print("\n".join(paragraph(each, now, config, healthy)))
             if not found:
                 print("no incident is open" if open_only else none_found(period.until, begins))
             if recent:
@@ -80,12 +80,16 @@ def show(
         raise SystemExit(EXIT_FAILED if is_any_open or is_older() else 0)
 
 
-def _journal_begins(directory: Path) -> float | None:
-    """Return the time of the oldest record; None if there is none, or it cannot be read."""
+def _from_journal(directory: Path, found: list[Incident]) -> tuple[float | None, set[str]]:
+    """Return the time of the oldest record, None if there is none, and which accounts of open incidents are healthy."""
     from adapters.sqlite import JournalReader  # noqa: PLC0415 - JSON needs none of it
+    from engine.cli.stored_status import read_statuses  # noqa: PLC0415 - as above
 
     with JournalReader.open(directory / paths.DATABASE) as journal:
-        return min((at for _, at in journal.oldest(1)), default=None)
+        journal.on_unreadable = lambda row: None  # nothing is known of that account
+        begins = min((at for _, at in journal.oldest(1)), default=None)
+        statuses = read_statuses(directory, journal) if any(each.is_open and each.accounts for each in found) else {}
+    return begins, {name for name, at in statuses.items() if at.healthy}
 
 
 ConfigAndIncidents = Annotated[

@@ -1,12 +1,12 @@
 """Incidents as text and as JSON: one by one, and as a part of ``status``."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engine.console.format import date_and_time, iso, whole_seconds
 from engine.console.remedy import commands_for, is_for_the_first
 from engine.console.safe_text import one_line
-from states.incident import Incident, Severity
+from states.incident import Incident, IncidentKind, Severity
 
 if TYPE_CHECKING:  # for lines alone; what prints JSON need not wait for it
     from rich.text import Text
@@ -61,10 +61,20 @@ def how_lines(incident: Incident, config: object) -> list[str]:
     return [f"   how: {command}{each if command == commands[-1] else ''}" for command in commands]
 
 
-def paragraph(incident: Incident, now: float, config: object = "") -> list[str]:
+OF_CONNECTIONS = (IncidentKind.OUTAGE, IncidentKind.FLAPPING, IncidentKind.NEEDS_PERSON)
+"""Incidents that are over when their accounts are healthy for long enough."""
+
+
+def is_passing(incident: Incident, healthy: Container[str]) -> bool:
+    """Return whether all that are in an open incident are well again, and it only waits whether that lasts."""
+    of_connections = incident.is_open and incident.kind in OF_CONNECTIONS and bool(incident.accounts)
+    return of_connections and all(name in healthy for name in incident.accounts)
+
+
+def paragraph(incident: Incident, now: float, config: object = "", healthy: Container[str] = ()) -> list[str]:
     """Return the lines of ``incidents`` about one: what it is and since when, what is known, whom, and what to do.
 
-    ``config`` is the path of the config as it is typed, for the commands.
+    ``config`` is the path of the config as it is typed, for the commands; ``healthy`` are the accounts that are so now.
     """
     detail = f" ({incident.detail})" if incident.detail else ""
     lines = [
@@ -75,7 +85,9 @@ def paragraph(incident: Incident, now: float, config: object = "") -> list[str]:
         names = ", ".join(incident.accounts[:MAX_NAMES])
         more = len(incident.accounts) - MAX_NAMES
         lines.append(f"   accounts: {names}" + (f" and {more:,} more" if more > 0 else ""))
-    if incident.is_open:
+    if is_passing(incident, healthy):
+        lines.append("   what to do: nothing, all are healthy now; it is over when that has lasted")
+    elif incident.is_open:
         lines += [f"   what to do: {incident.action}", *how_lines(incident, config)]
     return list(map(one_line, lines))
 

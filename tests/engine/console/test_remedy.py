@@ -65,6 +65,17 @@ def test_the_list_of_incidents_has_them() -> None:
     assert lines[-1] == f"   how: {ME} login c.yaml A (so for each account)"
 
 
+def test_where_all_are_healthy_again_there_is_nothing_to_do() -> None:
+    """It is open until that has lasted; one of two that is not leaves all as it was."""
+    outage = an_incident(kind=IncidentKind.OUTAGE, cause="NetworkLost")
+    assert paragraph(outage, 160.0, "c.yaml", {"A", "B"})[-1] == (
+        "   what to do: nothing, all are healthy now; it is over when that has lasted"
+    )
+    assert paragraph(outage, 160.0, "c.yaml", {"A"})[-1] == f"   how: {ME} doctor c.yaml"
+    job = an_incident(kind=IncidentKind.JOB_FAILED, cause="send")
+    assert "nothing" not in paragraph(job, 160.0, "c.yaml", {"A", "B"})[-1]
+
+
 def test_what_is_over_has_none() -> None:
     """There is nothing to do."""
     assert not [line for line in paragraph(an_incident(closed=130.0), 160.0, "c.yaml") if "how:" in line]
