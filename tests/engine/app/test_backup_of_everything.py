@@ -14,6 +14,8 @@ from adapters.sandbox import Sandbox
 from tests.engine.commands import Run, runs
 from tests.engine.harness import EngineHarness
 
+pytestmark = pytest.mark.slow
+
 PHONES = ("+9996620001", "+9996620002")
 
 

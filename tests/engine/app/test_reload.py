@@ -89,6 +89,7 @@ async def test_accounts_come_and_go_and_the_others_stay_connected(harness: Engin
     assert "was read again: 1 added, 1 removed, 1 with no change" in harness.text
 
 
+@pytest.mark.slow
 async def test_an_account_that_returns_goes_on_where_it_was(harness: EngineHarness) -> None:
     """What was stored of it, here that a person paused it, holds when it is in the config again."""
     async with Sandbox() as dc:
@@ -107,6 +108,7 @@ async def test_an_account_that_returns_goes_on_where_it_was(harness: EngineHarne
             await harness.until(lambda it: state_of(it, "Account 1") == "healthy")
 
 
+@pytest.mark.slow
 async def test_a_renamed_account_keeps_its_login_and_its_state(harness: EngineHarness) -> None:
     """Its journal, and a job that waits for it, go by the new name; the others stay connected."""
     async with Sandbox() as dc:
@@ -138,6 +140,7 @@ async def test_a_renamed_account_keeps_its_login_and_its_state(harness: EngineHa
     assert not COMPLAINTS.search(harness.text)
 
 
+@pytest.mark.slow
 async def test_schedules_change_without_a_connection(harness: EngineHarness) -> None:
     """Probes come by the new schedule, no account connects anew, and the journal replays with both policies."""
     async with Sandbox() as dc:
@@ -183,6 +186,7 @@ async def test_what_cannot_be_applied_is_refused_as_a_whole(
             assert harness.states() == ["healthy"] * 2
 
 
+@pytest.mark.slow
 async def test_jobs_get_the_new_code(harness: EngineHarness) -> None:
     """A module that was changed is imported anew, and a job that is added afterwards has its code."""
     module = harness.directory / "my_work.py"

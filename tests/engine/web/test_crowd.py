@@ -5,6 +5,7 @@ import socket
 from contextlib import ExitStack, suppress
 
 import anyio
+import pytest
 
 from adapters.sandbox import Sandbox
 from adapters.system.descriptors import raise_to
@@ -14,6 +15,8 @@ from engine.web.connection import BoundedConnection
 from tests.engine.harness import FAST, EngineHarness
 from tests.engine.web.test_live import Web
 from tests.timeouts import TIMEOUT
+
+pytestmark = pytest.mark.slow
 
 PHONES = ("+9996640001", "+9996640002")
 SLOW = (b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ", b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n" * 20)

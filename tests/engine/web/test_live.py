@@ -147,6 +147,7 @@ async def test_a_port_in_use_stops_no_account(harness: EngineHarness, web: Web) 
     assert "Traceback" not in harness.text
 
 
+@pytest.mark.slow
 async def test_systemd_hears_of_the_whole_life_of_a_process(
     harness: EngineHarness, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,7 @@ async def test_a_page_of_another_name_is_refused(harness: EngineHarness, web: We
             assert (await web.get("/metrics", host="evil.example")).status_code == 421
 
 
+@pytest.mark.slow
 async def test_a_dead_mans_switch_hears_of_an_engine_that_lives(harness: EngineHarness) -> None:
     """A real server is asked again and again, and its URL is in no line of the log."""
     asked: list[str] = []

@@ -26,6 +26,8 @@ from tests.engine.harness import FAST, ROOT, EngineHarness
 from tests.engine.web.test_live import free_port
 from tests.timeouts import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 PHONES = ("+9996620001", "+9996620002")
 
 

@@ -261,6 +261,7 @@ async def test_accounts_sort_by_what_they_lost() -> None:
     assert rows(await shown(source)) == ["A", "B", "C"]
 
 
+@pytest.mark.slow
 async def test_ten_thousand_accounts_are_shown_two_hundred_at_a_time() -> None:
     """The worst are on the first page; the others are found by name, and by the links to the next pages."""
     source = FakeSource({f"A{number:05}": at(State.HEALTHY) for number in range(MANY)})
@@ -419,7 +420,7 @@ def hostile(text: str) -> FakeSource:
 
 
 @given(HOSTILE)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 async def test_no_text_ever_becomes_an_element(text: str) -> None:
     """Whatever stands in names, errors and details: the elements of each page and their attributes are the same."""
     plain, wanted = await pages(hostile("harmless")), await pages(hostile(text))
