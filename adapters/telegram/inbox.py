@@ -8,8 +8,10 @@ repeats and skips nothing, and after a crash the updates that were not handled y
 
 import asyncio
 import math
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -40,6 +42,12 @@ def is_cancelled(exc: BaseException) -> bool:
     return isinstance(exc, asyncio.CancelledError) and anyio.current_effective_deadline() == -math.inf
 
 
+def _age_of(update: Any) -> float | None:
+    """Return how old an update is, in seconds; None for one that has no date of its own."""
+    date = getattr(getattr(update, "message", None), "date", None) or getattr(update, "date", None)
+    return max(0.0, time.time() - date.timestamp()) if isinstance(date, datetime) else None
+
+
 @define(eq=False)
 class Inbox:
     """Updates of one account on their way to its handlers, in order."""
@@ -60,6 +68,8 @@ class Inbox:
     _delivering: bool = field(default=False, init=False)
     failures: int = field(default=0, init=False)
     """How often a handler has failed."""
+    observer: Callable[[float], None] | None = field(default=None, init=False)
+    """Called when the handlers of a message begin, with its age in seconds by the datacenter's date, which is whole."""
     note_handled: Callable[[], None] = field(default=lambda: None, init=False)
     """Called when no handler runs any more and there is no client, which would look for itself."""
 
@@ -199,6 +209,8 @@ class Inbox:
                 self._wake()
 
     async def _handle(self, client: Any, number: int, update: Any, slots: anyio.Semaphore) -> None:
+        if self.observer is not None and (age := _age_of(update)) is not None:
+            self.observer(age)
         try:
             await client._dispatch_update(update)
         except BaseException as exc:  # of a filter: nothing of a program's own code may end the fleet

@@ -8,7 +8,6 @@ from attrs import define, field
 from adapters.sqlite import JournalWriter
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
-from adapters.telegram.request_times import RequestObserver
 from engine.app.telegram import disconnect_delay
 from engine.config import Config
 from engine.console.messages import narrate
@@ -44,7 +43,7 @@ class FleetParts:
     refused: RefusedConfig = field(init=False)
     _stagger: AutoStagger | float = field(init=False)
     _probe_timers: SharedTimers = field(factory=SharedTimers, init=False)
-    _on_request: RequestObserver | None = field(default=None, init=False)
+    _measure: Callable[[TelegramConnector], None] | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         config, fleet = self.config, self.fleet
@@ -65,8 +64,8 @@ class FleetParts:
     def add(self, account: str, restored: Snapshot | None) -> None:
         """Add an account, which has a connector; ``restored`` is where it was left."""
         connector = self.connectors[account]
-        if self._on_request is not None:
-            connector.requests.observer = self._on_request
+        if self._measure is not None:
+            self._measure(connector)
         runner = Runner(
             account=account,
             connector=connector,
@@ -80,11 +79,11 @@ class FleetParts:
         )
         self.fleet.add(runner)
 
-    def use_request_observer(self, observer: RequestObserver) -> None:
-        """Have the duration of each request told to ``observer``, from each account's next connection on."""
-        self._on_request = observer
+    def measure_by(self, measure: Callable[[TelegramConnector], None]) -> None:
+        """Have each account's connector, now and when one comes, observed by what ``measure`` gives it."""
+        self._measure = measure
         for connector in self.connectors.values():
-            connector.requests.observer = observer
+            measure(connector)
 
     def forget(self, accounts: Iterable[str]) -> None:
         """Forget the connectors of accounts that were removed from the fleet."""

@@ -16,6 +16,7 @@ from attrs import define, field
 
 from adapters.sqlite import StorageError
 from adapters.system import ServiceManager
+from adapters.telegram import TelegramConnector
 from engine.app.fleet_parts import FleetParts
 from engine.app.incidents import IncidentParts
 from engine.app.jobs import JobService
@@ -166,7 +167,7 @@ class OutwardParts:
             self.parts.fleet.listeners.append(metrics.observe)
             self.parts.fleet.removed.append(metrics.forget)
             self.parts.journal.pulse.on_batch = metrics.batch_stored
-            self.parts.use_request_observer(metrics.request_done)
+            self.parts.measure_by(partial(_measure_by, metrics))
             self._lag.on_beat = metrics.loop_beat
             if self.incidents.alerts is not None:
                 self.incidents.alerts.delivery.on_message = metrics.alert_message
@@ -197,6 +198,12 @@ class OutwardParts:
             ready_when=ready.needed,
             version=_version(),
         )
+
+
+def _measure_by(metrics: "FleetMetrics", connector: TelegramConnector) -> None:
+    """Have the metrics count an account's requests, from its next connection on, and the age of its messages."""
+    connector.requests.observer = metrics.request_done
+    connector.inbox.observer = metrics.message_begins
 
 
 def _is_watched(config: Config) -> bool:

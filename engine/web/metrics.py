@@ -32,6 +32,7 @@ _AWAY: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 120, 300, 600, 1800, 
 _REQUEST: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _COMMIT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 _LAG: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_UPDATE_LAG: Final = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 86_400)
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -56,6 +57,7 @@ class FleetMetrics:
     _floods: Counter = field(init=False)
     _recovered: Counter = field(init=False)
     _gaps: Counter = field(init=False)
+    _update_lag: Histogram = field(init=False)
     _requests: Counter = field(init=False)
     _durations: Histogram = field(init=False)
     _batch_rows: Histogram = field(init=False)
@@ -84,6 +86,7 @@ class FleetMetrics:
         self._attempts = counter("connection_attempts", "Attempts to connect that were begun")
         self._floods = counter("flood_wait_seconds", "Seconds that the datacenter told to wait", "request")
         self._recovered = counter("updates_recovered", "Updates that were fetched after a time without a link")
+        self._update_lag = histogram("update_lag_seconds", "Age of messages when their handlers begin", _UPDATE_LAG)
         self._gaps = counter("update_gaps", "Times that updates were missed for good, or cannot be listed", "reason")
         self._requests = counter("requests", "Requests to the datacenter by class and outcome", "method", "outcome")
         self._durations = histogram("request_duration_seconds", "Time of answered requests", _REQUEST, "method")
@@ -133,6 +136,10 @@ class FleetMetrics:
             if (durations := self._method_durations.get(method)) is None:
                 durations = self._method_durations[method] = self._durations.labels(method)
             durations.observe(seconds)
+
+    def message_begins(self, age: float) -> None:
+        """Count a message whose handlers begin; ``age`` is in seconds."""
+        self._update_lag.observe(age)
 
     def batch_stored(self, rows: int, seconds: float) -> None:
         """Count a transaction of the journal."""

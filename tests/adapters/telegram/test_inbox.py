@@ -1,9 +1,12 @@
 """Every update reaches every handler once, whatever becomes of the clients that it came by."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -293,6 +296,25 @@ async def test_what_overlapping_handlers_have_handled_is_known(count: int) -> No
         client.let_go[count].set()
         await anyio.wait_all_tasks_blocked()
         assert memory.handled_states(inbox)[0].pts == count
+
+
+async def test_the_age_of_a_message_is_told_when_its_handlers_begin() -> None:
+    """Once for each that has a date; an update without one, or from a clock that is ahead, tells nothing wrong."""
+    inbox, ages = Inbox(), list[float]()
+    inbox.observer = ages.append
+
+    class AtOnce:
+        async def _dispatch_update(self, update: object) -> None:
+            pass
+
+    inbox.use_client(AtOnce())
+    async with anyio.create_task_group() as tasks:
+        inbox.deliver(tasks.start_soon)
+        for seconds in (3600.0, -3600.0):
+            date = datetime.fromtimestamp(time.time() - seconds, UTC)
+            inbox.add([SimpleNamespace(message=SimpleNamespace(date=date)), SimpleNamespace(message="no date")])
+        await anyio.wait_all_tasks_blocked()
+    assert ages == [pytest.approx(3600.0, abs=60.0), 0.0]
 
 
 @settings(max_examples=30)

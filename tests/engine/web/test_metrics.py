@@ -64,6 +64,7 @@ async def test_requests_batches_and_beats_are_counted() -> None:
     metrics.batch_stored(12, 0.003)
     metrics.loop_beat(0.02)
     metrics.alert_message(True)
+    metrics.message_begins(7.0)
     written = await text(metrics)
     assert value(written, "holdfast_alert_messages_total", outcome="sent") == 1
     assert value(written, "holdfast_alert_messages_total", outcome="failed") == 0  # there from the start, for a rate
@@ -72,6 +73,7 @@ async def test_requests_batches_and_beats_are_counted() -> None:
     assert value(written, "holdfast_journal_batch_rows_sum") == 12
     assert value(written, "holdfast_journal_commit_seconds_count") == 1
     assert value(written, "holdfast_loop_lag_seconds_bucket", le="0.025") == 1
+    assert value(written, "holdfast_update_lag_seconds_bucket", le="10.0") == 1
 
 
 async def test_accounts_are_counted_by_state_and_cause() -> None:
