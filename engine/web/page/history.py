@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from attrs import define, field, frozen
 
+from engine.journal.stats import Move
 from states import State
 
 DAY: Final = 86_400.0
@@ -122,44 +123,12 @@ class JournalBeginning(Protocol):
         """The last sign of life before it."""
 
 
-class AccountMove(Protocol):
-    """One record, as ``engine.journal.stats`` has it."""
+class AccountMove(Move, Protocol):
+    """One record of the statistics, with its number."""
 
     @property
     def seq(self) -> int:
         """Its number."""
-
-    @property
-    def account(self) -> str:
-        """The account's name."""
-
-    @property
-    def life(self) -> int:
-        """The number of the life."""
-
-    @property
-    def at(self) -> float:
-        """When it was (Unix seconds)."""
-
-    @property
-    def dwell(self) -> float:
-        """How long the account had been in ``source``, in seconds."""
-
-    @property
-    def source(self) -> State:
-        """The state before."""
-
-    @property
-    def target(self) -> State:
-        """The state after."""
-
-    @property
-    def event(self) -> str:
-        """The name of the event."""
-
-    @property
-    def shift(self) -> float:
-        """By how many seconds the clock had been set just before."""
 
 
 class HistoryReader(Protocol):
