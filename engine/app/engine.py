@@ -294,7 +294,7 @@ class Engine:
         opened = opened_journal(self.config, self._identity, self.incidents)
         journal = self._journal = await parts.enter_async_context(opened)
         self._follower = follower_of(journal)
-        watch = await self.incidents.begin(journal)
+        watch = await self.incidents.begin(journal, self._count_jobs)
         parts.push_async_callback(watch.close)
         self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended)
         parts.push_async_callback(self.jobs.close)
@@ -360,6 +360,9 @@ class Engine:
         for account in self.config.accounts:
             parts.add(account.name, known.get(account.name))
         return watchers
+
+    async def _count_jobs(self) -> Mapping[str, Mapping[str, int]]:
+        return await self.jobs.store.counts()
 
     def _commands_changed(self) -> None:
         """Read what a command has written into the file."""

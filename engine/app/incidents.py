@@ -21,6 +21,7 @@ from engine.config import Config
 from engine.config.sections import AccountConfig
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import Watcher
+from engine.incidents.ports import CountJobs
 from engine.incidents.watch import IncidentWatch
 from states.events import ClockJumped, Failure
 from states.incident import Incident
@@ -61,8 +62,11 @@ class IncidentParts:
         """The incidents that are open, by number."""
         return {} if self.watch is None else self.watch.book.open
 
-    async def begin(self, journal: JournalWriter) -> IncidentWatch:
-        """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``."""
+    async def begin(self, journal: JournalWriter, count_jobs: CountJobs) -> IncidentWatch:
+        """Go on with the incidents and the messages that earlier engines have left open. Raises ``StorageError``.
+
+        ``count_jobs`` is that of the engine's own store: each store keeps a connection, which its owner closes.
+        """
         store, directory = journal.incidents, self.config.storage.directory
         await self._look_at_ways()
         watch = IncidentWatch(
@@ -74,7 +78,7 @@ class IncidentParts:
             disk=self._disks[directory],
             ways=lambda account: self._ways.get(account, (DIRECT, NETWORK)),
             disk_of=self._disk_of,
-            count_jobs=journal.jobs.counts,
+            count_jobs=count_jobs,
         )
         alerts = Alerts.of(
             self.config,

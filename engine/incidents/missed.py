@@ -104,7 +104,7 @@ def found_in(incident: Incident, reports: Iterable[Report]) -> dict[str, Found]:
     found = {account: Found() for account in incident.accounts}
     end = None if incident.closed is None else incident.closed + REPORTS_WITHIN
     for report in reports:
-        if report.account in found:
+        if report.account in found and isinstance(report.at, int | float):  # another program may have spoilt the row
             found[report.account].take(report, over=end is not None and report.at > end)
     return found
 

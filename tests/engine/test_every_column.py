@@ -31,7 +31,7 @@ BAD: tuple[Any, ...] = (
 )
 """One for each row; the last row of a table stays as it is."""
 PHONES = tuple(f"+99966200{number:02}" for number in range(len(BAD) + 1))
-WITHOUT_ROWID = ("job_counts", "job_charges", "job_results", "messages", "incident_members")
+WITHOUT_ROWID = ("job_counts", "job_charges", "job_results", "messages", "incident_members", "alerts")
 JOB_TABLES = {"jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages"}
 JOB_COMMANDS = (["status"], ["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "show", "2"])
 COMMANDS = (
@@ -48,6 +48,7 @@ MORE_ROWS = """
     INSERT INTO renames VALUES (1.0, 'Old {n}', 'Account {n}');
     INSERT INTO file_moves VALUES ('old{n}', 'new{n}');
     INSERT INTO incidents VALUES ({n}, 'needs_person', 'log_in', 0, 'critical', 1.0, 1.0, NULL, NULL, 'detail');
+    INSERT INTO alerts VALUES ({n}, 'exec-1', NULL, NULL, 1.0, 1, 0, 0, 1.0, '{{}}');
     INSERT INTO incident_members VALUES ({n}, 'person', 'Account {n}', NULL);
 """
 

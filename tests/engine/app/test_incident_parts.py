@@ -69,7 +69,7 @@ async def engine_of(config: Config) -> AsyncIterator[Scene]:
     journal = await JournalWriter.open(config.storage.directory / "engine.db", on_trouble=lambda *_: None)
     try:
         parts = IncidentParts(config, clock)
-        scene = Scene(parts, await parts.begin(journal), clock)
+        scene = Scene(parts, await parts.begin(journal, journal.jobs.counts), clock)
         scene.watch.begin([account.name for account in config.accounts])
         scene.see(State.HEALTHY, *range(1, len(config.accounts) + 1))
         async with anyio.create_task_group() as tasks:

@@ -134,7 +134,7 @@ WORDS: Mapping[str, Sequence[Sequence[str]]] = {
         ["CONFIG", "Shop [1]", "o", "--to", "pyrogram"],
     ],
     "session import": [["CONFIG", "Новости 📰", "-"], ["CONFIG", "Shop [1]", "nowhere.txt"]],
-    "backup": [["CONFIG", "Ж.tar.gz"], ["CONFIG", "o.tar.gz", "--json"]],
+    "backup": [["CONFIG", "n.tar.gz"], ["CONFIG", "o.tar.gz", "--json"]],
     "restore": [["CONFIG", "nowhere.tar.gz"], ["CONFIG", "nowhere.tar.gz", "--list"]],
     "doctor": [["CONFIG"], ["CONFIG", "--json"]],
     "diagram": [[], ["CONFIG", "--heat"], ["CONFIG", "--account", "Новости 📰", "--format", "md"], ["--check"]],
