@@ -70,7 +70,9 @@ class EngineHarness:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of every command."""
-        return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+        # As without uv, so that the commands that are printed are the same however pytest was started.
+        inherited = {name: value for name, value in os.environ.items() if name != "UV_RUN_RECURSION_DEPTH"}
+        return {**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
     @property
     def printed(self) -> str:
