@@ -47,7 +47,7 @@ class Incident:
     """What it is about, within its kind: an ``Action``, an error event, what many accounts share (their way to
     Telegram, a setting, a disk), a path, a kind of jobs, a channel."""
     accounts: tuple[str, ...] = ()
-    """The accounts that were ever in it, sorted."""
+    """The accounts that were ever in it, in the order of ``name_key``."""
     fleet: bool = False
     """Whether it is one incident for all that share its cause."""
     severity: Severity

@@ -27,6 +27,7 @@ from states.incident_book import (
     Slot,
     Track,
 )
+from states.names import name_key
 
 MIN_TOGETHER: Final = 2
 """The least accounts of an incident that is one of a way to Telegram."""
@@ -169,7 +170,7 @@ class BookDraft:
         self.scopes = {moved.get(name, name): scopes for name, scopes in self.scopes.items()}
         for number, incident in self.open.items():
             if not moved.keys().isdisjoint(incident.accounts):
-                accounts = tuple(sorted({moved.get(name, name) for name in incident.accounts}))
+                accounts = tuple(sorted({moved.get(name, name) for name in incident.accounts}, key=name_key))
                 self.open[number] = evolve(incident, accounts=accounts)
                 members = [each for each, track in self.tracks.items() if track.incident == number]
                 mine = tuple(each for each in members if each[1] in moved.values() and each[0] in ACCOUNT_SLOTS)
@@ -344,7 +345,7 @@ class BookDraft:
             id=number,
             kind=kind,
             cause=reason.cause if label is None else label,
-            accounts=tuple(sorted({name for slot, name in members if slot in ACCOUNT_SLOTS})),
+            accounts=tuple(sorted({name for slot, name in members if slot in ACCOUNT_SLOTS}, key=name_key)),
             fleet=fleet,
             severity=severity_of(kind, fleet=fleet),
             since=min(self.tracks[each].since for each in members),
@@ -372,8 +373,8 @@ class BookDraft:
 def _with(accounts: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
     """Return sorted accounts with these among them."""
     if len(names) != 1:
-        return tuple(sorted({*accounts, *names}))
-    place = bisect_left(accounts, names[0])  # the usual case: one of thousands joins
+        return tuple(sorted({*accounts, *names}, key=name_key))
+    place = bisect_left(accounts, name_key(names[0]), key=name_key)  # the usual case: one of thousands joins
     if accounts[place : place + 1] == (names[0],):
         return accounts
     return (*accounts[:place], names[0], *accounts[place:])

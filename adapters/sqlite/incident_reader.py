@@ -15,6 +15,7 @@ from adapters.sqlite.errors import JournalMissing, Undecodable, naming_file, tra
 from adapters.sqlite.job_codec import MAX_TIME, is_legible
 from adapters.sqlite.schema import schema_version
 from states.incident import Incident, IncidentKind, Severity
+from states.names import name_key
 
 MAX_NUMBER = 2**63 - 1
 """The greatest number that a row of SQLite can have."""
@@ -133,7 +134,7 @@ class IncidentReader:
         for number, name in read_rows(self._db, query, (json.dumps(list(numbers)),)):
             if is_legible(name):
                 found.setdefault(number, set()).add(name)
-        return {number: tuple(sorted(names)) for number, names in found.items()}
+        return {number: tuple(sorted(names, key=name_key)) for number, names in found.items()}
 
 
 def incident_from(row: Sequence[Any], accounts: tuple[str, ...]) -> Incident:

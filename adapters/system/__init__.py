@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from adapters.system.descriptors import Descriptors, descriptors_for, raise_limit
     from adapters.system.lock import EngineLock, Holder, LockHeld, holder_of
     from adapters.system.service import ServiceManager
-    from adapters.system.token_file import TokenUnusable, read_or_make_token
+    from adapters.system.token_file import TokenUnusable, read_or_make_token, read_token
     from adapters.system.url_ping import PingFailed, ping
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "ping",
     "raise_limit",
     "read_or_make_token",
+    "read_token",
 ]
 
 _HOMES = {
@@ -37,7 +38,7 @@ _HOMES = {
     "adapters.system.lock": ("EngineLock", "Holder", "LockHeld", "holder_of"),
     "adapters.system.url_ping": ("PingFailed", "ping"),
     "adapters.system.service": ("ServiceManager",),
-    "adapters.system.token_file": ("TokenUnusable", "read_or_make_token"),
+    "adapters.system.token_file": ("TokenUnusable", "read_or_make_token", "read_token"),
 }
 """The module of each name, which is imported when the name is first asked for: commands only ask who holds the lock."""
 

@@ -38,6 +38,16 @@ def read_or_make_token(path: Path) -> str:
         raise TokenUnusable(f"{path}: the token cannot be kept there ({_why(exc)}){advice}") from exc
 
 
+def read_token(path: Path) -> str | None:
+    """Return the token in a file, None if there is no such file. Blocks. Raises ``TokenUnusable``."""
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise TokenUnusable(f"{path}: the token cannot be read ({_why(exc)})") from exc
+
+
 def _read(path: Path) -> str:
     descriptor = open_file(path, os.O_RDONLY)
     try:

@@ -8,7 +8,8 @@ from itertools import islice
 from attrs import define, field
 
 from engine.console.account_status import AccountStatus, Statuses, status_of
-from engine.console.status import Severity, name_key, severity_of
+from engine.console.status import Severity, severity_of
+from states.names import name_key
 
 
 @define(eq=False)

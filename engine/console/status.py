@@ -1,6 +1,5 @@
 """The state of every account as a table, as text and as JSON."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from enum import IntEnum
@@ -12,6 +11,7 @@ from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Status
 from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line
 from states import Snapshot, State
+from states.names import name_key
 from states.snapshot import ADVICE
 
 if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
@@ -31,9 +31,6 @@ SEVERITY = (
     PAUSED,
 )
 """Worst first."""
-_NUMBER = re.compile("[0-9]+")
-_WIDE = 20
-"""Digits up to which numbers in names are sorted by their size."""
 _RANKS: dict[str, int] = {state: rank for rank, state in enumerate(SEVERITY)}
 
 STATE_STYLES: dict[State, tuple[str, str]] = {
@@ -94,11 +91,6 @@ def severity_of(at: AccountStatus) -> Severity:
     last = at.last
     calm = at.paused or last is None or last.action is None
     return calm, _RANKS[at.state], last is None or last.database is None
-
-
-def name_key(name: str) -> str:
-    """Return by what accounts that are equally bad are sorted: numbers in names by their size, as people count."""
-    return _NUMBER.sub(lambda found: found[0].lstrip("0").zfill(_WIDE), name.casefold())
 
 
 def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:

@@ -11,7 +11,7 @@ import anyio.to_thread
 from adapters.redaction import redacted
 from adapters.sqlite import StorageError
 from engine.config import Config
-from engine.doctor import accounts, alerts, limits, network, session_files, storage, work
+from engine.doctor import accounts, alerts, limits, network, session_files, storage, web, work
 from engine.doctor.findings import Finding, as_data, unexpected, unfinished, verdict
 from engine.doctor.session_files import SessionCheck
 
@@ -35,6 +35,7 @@ async def run_checks(config: Config, *, fix: bool) -> list[Finding]:
     found += await _known_accounts(config)
     found += await _run_bounded("work", partial(work.check, config))
     found += await _run_bounded("alerts", partial(alerts.check, config))
+    found += await _run_bounded("page", partial(web.check, config))
     stored = {check.account.name: check.inspection.address for check in checks if check.inspection}
     try:
         with anyio.fail_after(NETWORK_TIMEOUT):

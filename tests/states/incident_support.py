@@ -24,6 +24,7 @@ from states.incidents import (
     Slot,
     decide,
 )
+from states.names import name_key
 
 BEGIN = 1_000_000.0
 """When the tests begin, in Unix seconds."""
@@ -140,7 +141,7 @@ def check(book: Book) -> None:
     for number, each in book.open.items():
         assert number == each.id < book.next_id
         assert each.since <= each.opened <= book.now
-        assert list(each.accounts) == sorted(set(each.accounts))
+        assert list(each.accounts) == sorted(set(each.accounts), key=name_key)
     for track in book.tracks.values():
         assert track.fell is None or track.well is None
         assert all(time is None or time <= book.now for time in (track.since, track.fell, track.well))

@@ -263,6 +263,15 @@ def test_a_refused_api_id_is_one() -> None:
     assert law.open == []
 
 
+def test_its_accounts_are_in_the_order_in_which_people_count() -> None:
+    """Account 10 comes after account 2, who may join later."""
+    law = Told()
+    law.tell(*(needs(f"A {number}", person("api_id", shared="12345")) for number in (10, 1)))
+    law.tell(needs("A 2", person("api_id", shared="12345")))
+    (found,) = law.open
+    assert found.accounts == ("A 1", "A 2", "A 10")
+
+
 def test_a_full_disk_is_one() -> None:
     """The journal and the session files on one disk are one incident; a file that is locked is its own."""
     law = Told()

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from engine.console.account_status import PAUSED, AccountStatus
 from engine.console.format import local, whole_seconds
 from engine.console.safe_text import one_line
-from engine.console.status import SEVERITY, EngineInfo, Severity, name_key, severity_of
+from engine.console.status import SEVERITY, EngineInfo, Severity, severity_of
 from engine.web.page.buckets import Shown, last_day, last_days
 from engine.web.page.drawings import Times, bars, lane, percent, trend
 from engine.web.page.history import (
@@ -28,6 +28,7 @@ from engine.web.page.history import (
 from engine.web.page.words import ICONS, MAX_NAME, NEEDS, TROUBLED, path_of, word_of
 from states import State
 from states.incident import Incident
+from states.names import name_key
 
 PER_PAGE: Final = 200
 """Accounts on one page."""
@@ -106,7 +107,7 @@ class Standing:
     needing: int = 0
     troubled: int = 0
     """How many are known to have no connection that works, paused ones left out."""
-    _keys: dict[str, tuple[Severity, str]] = field(factory=dict)
+    _keys: dict[str, tuple[Severity, tuple[str, str]]] = field(factory=dict)
 
     def update(self, accounts: Mapping[str, AccountStatus]) -> None:
         """Take where the accounts are now."""

@@ -11,11 +11,12 @@ from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus
 from engine.console.format import moment
 from engine.console.job_lines import progress_text, target_of
 from engine.console.safe_text import one_line
-from engine.console.status import SEVERITY, cause_text, last_known, name_key
+from engine.console.status import SEVERITY, cause_text, last_known
 from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
 from states.job import Job, JobState
+from states.names import name_key
 from states.snapshot import ADVICE
 
 MAX_NAME: Final = 120

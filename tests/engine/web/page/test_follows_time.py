@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from engine.console.account_status import AccountStatus
-from engine.console.status import name_key, worst_first
+from engine.console.status import worst_first
 from engine.web.page import views
 from engine.web.page.fleet import told_until_now
 from engine.web.page.history import Kind, Past, Span, Tally, day_of
@@ -12,6 +12,7 @@ from engine.web.page.source import PageName, View, element_id
 from engine.web.page.words import incident_words
 from states import Cause, Snapshot, State
 from states.incident import Incident, IncidentKind, Severity
+from states.names import name_key
 from tests.engine.web.page.fake import NOW, OPERATOR, FakeSource, at
 from tests.engine.web.page.parsed import parse
 
