@@ -316,9 +316,14 @@ class JournalReader:
         return int(self._select("SELECT coalesce(min(seq), 0) FROM journal")[0][0])
 
     def oldest(self, count: int) -> list[tuple[int, float]]:
-        """Return ``seq`` and ``at`` of the ``count`` oldest entries; the newest of all is never among them."""
+        """Return ``seq`` and ``at`` of the ``count`` oldest entries; the newest of all is never among them.
+
+        An entry whose ``at`` is no number is left out: something else has written it.
+        """
         return self._select(
-            "SELECT seq, at FROM journal WHERE seq < (SELECT max(seq) FROM journal) ORDER BY seq LIMIT ?", [count]
+            "SELECT seq, at FROM journal WHERE seq < (SELECT max(seq) FROM journal) "
+            "AND typeof(at) IN ('real', 'integer') ORDER BY seq LIMIT ?",
+            [count],
         )
 
     def seqs_by_life(self, last: int) -> dict[tuple[str, int], list[int]]:

@@ -77,6 +77,16 @@ async def test_only_what_is_older_goes(journal: JournalWriter) -> None:
     assert await journal.prune(at(journal, 7)) == 0
 
 
+async def test_a_spoilt_time_keeps_nothing(journal: JournalWriter) -> None:
+    """An entry whose time is no number goes with those around it."""
+    begin = at(journal, 7)
+    with closing(sqlite3.connect(journal.path)) as database, database:
+        database.execute("UPDATE journal SET at = 'soon' WHERE seq IN (1, 3, 9)")
+    await journal.prune(begin)
+    with JournalReader.open(journal.path) as reader:
+        assert reader.first_seq() == 7
+
+
 async def test_what_is_left_replays_to_the_stored_snapshots(journal: JournalWriter) -> None:
     """A life that lost its first entries begins where it was after them."""
     before = await journal.snapshots()
