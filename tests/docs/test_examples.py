@@ -146,6 +146,7 @@ async def test_the_script_with_a_session(harness: EngineHarness, capsys: pytest.
         again.close()
 
 
+@pytest.mark.slow
 def test_the_test_of_a_telethon_program() -> None:
     """``test_echo.py`` passes under pytest, as its first lines say."""
     command = [

@@ -92,6 +92,7 @@ async def test_a_pattern_pauses_many_and_json_tells_of_each(harness: EngineHarne
     ]
 
 
+@pytest.mark.slow
 async def test_a_flood_wait_stands_for_the_operator_too(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def in_place(session: Path, key: bytes) -> None:
         database.execute("update sessions set auth_key = ?", (key,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replace", [by_rename, in_place])
 async def test_a_new_login_is_noticed(harness: EngineHarness, replace: Callable[[Path, bytes], None]) -> None:
     """A revoked login stops the account; a login beside the running engine brings it back without a command."""
@@ -194,6 +196,7 @@ def is_stable_again(events: list[str]) -> bool:
     return events.count("Connected") > 1 and "Stable" in events[-events[::-1].index("Connected") :]
 
 
+@pytest.mark.slow
 async def test_a_retry_right_after_a_login_connects_once(harness: EngineHarness) -> None:
     """``retry`` sees the new login by itself, and nothing cuts the link for it afterwards."""
     async with Sandbox() as dc:

@@ -30,6 +30,7 @@ def faults_of(steps: Sequence[TimedAction]) -> list[tuple[float, Fault]]:
     return [(step.at, step.action) for step in steps if isinstance(step.action, Fault)]
 
 
+@pytest.mark.slow
 @UNHURRIED
 @CASES
 def test_the_same_seed_is_the_same_chaos(seed: int, phones: Sequence[str], duration: float) -> None:

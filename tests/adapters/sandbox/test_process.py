@@ -95,6 +95,7 @@ async def test_it_does_not_outlive_a_killed_parent() -> None:
                 await anyio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_signal_ends_it_cleanly() -> None:
     """By hand: one JSON line, two friendly ones, and SIGINT or SIGTERM ends it with exit code 0."""
     command = [sys.executable, "-m", "adapters.sandbox", "--port", "0"]

@@ -48,6 +48,7 @@ class Manager:
                 return set(messages) <= set(self.said)
 
 
+@pytest.mark.slow
 async def test_an_engine_does_what_its_unit_says(
     harness: EngineHarness, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ async def both_healthy(harness: EngineHarness) -> None:
     await harness.until(lambda engine: engine.states() == ["healthy", "healthy"])
 
 
+@pytest.mark.slow
 async def test_a_fleet_comes_back_from_a_backup_that_was_made_while_it_ran(harness: EngineHarness) -> None:
     """Everything is deleted, restored elsewhere, and connects with the same logins; a running engine refuses it."""
     archive = harness.directory / "backup.tar.gz"

@@ -64,6 +64,7 @@ async def test_every_account_comes_through_chaos(harness: EngineHarness) -> None
     assert "a step of the scenario failed" not in log.read_text()
 
 
+@pytest.mark.slow
 async def test_a_request_that_does_not_exist_is_told_with_its_place(harness: EngineHarness) -> None:
     """The config knows no methods; the sandbox does, and the engine says which step it was."""
     step = "{at: 0s, do: slow, for: 1s, seconds: 1s, request: updates.getStat}"

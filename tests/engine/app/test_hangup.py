@@ -68,6 +68,7 @@ async def test_without_a_terminal_a_hangup_is_a_reload(harness: EngineHarness) -
     assert "Received SIGHUP. The config is read again" in log_of(harness)
 
 
+@pytest.mark.slow
 async def test_under_nohup_the_run_goes_on(harness: EngineHarness) -> None:
     """A hangup that is ignored stays ignored; SIGTERM still ends the run in order."""
     async with Sandbox() as dc:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import pytest
 
 from adapters.sandbox import SandboxProcess
 from engine import Engine
@@ -68,6 +69,7 @@ async def with_accounts(paths: list[str], sandbox: SandboxProcess, directory: Pa
         yield
 
 
+@pytest.mark.slow
 async def test_an_idle_account_has_one_task_and_few_parts(tmp_path: Path) -> None:
     """Ten accounts more have ten tasks more, and no queue, lock or event that only work needs."""
     surplus: dict[str, int] = {}

@@ -129,6 +129,7 @@ async def test_a_revoked_login_is_an_incident_at_once(harness: EngineHarness) ->
         assert len(incidents(harness)) == 1, "the end of the engine neither ends it nor makes another"
 
 
+@pytest.mark.slow
 async def test_a_proxy_that_fails_is_one_incident(harness: EngineHarness) -> None:
     """Three accounts behind it have one together, which is over when all are back; the one beside it has none."""
     proxy = LocalProxy("http")

@@ -191,6 +191,7 @@ async def test_another_user_is_refused_without_a_terminal(harness: EngineHarness
         assert key_in(session_of(harness)) != before
 
 
+@pytest.mark.slow
 async def test_a_healthy_account_logs_in_anew_beside_the_engine(harness: EngineHarness) -> None:
     """It is paused meanwhile, goes on with the new login, and the other account notices nothing."""
     async with Sandbox() as dc:
@@ -235,6 +236,7 @@ async def test_an_account_goes_on_when_its_login_does_not(harness: EngineHarness
     assert key_in(session_of(harness)) == before
 
 
+@pytest.mark.slow
 async def test_a_revoked_account_comes_back_by_a_login(harness: EngineHarness) -> None:
     """In auth_failed nothing is paused; the engine notices the new key, and the command says so."""
     async with Sandbox() as dc:

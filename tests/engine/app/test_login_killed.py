@@ -15,6 +15,7 @@ PHONE = "+9996620001"
 ME = ("config.yaml", "Account 1")
 
 
+@pytest.mark.slow
 async def test_an_account_goes_on_when_its_login_is_killed(harness: EngineHarness) -> None:
     """No process is left that would resume it; the engine does, says so, and the old login works."""
     async with Sandbox() as dc:

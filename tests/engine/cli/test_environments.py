@@ -239,6 +239,7 @@ def complaints(found: Sequence[Mapping[str, Any]]) -> list[str]:
 ALL = sorted(commands(app), key=len, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUICK)
 async def test_quick_commands_are_orderly(name: str, tmp_path: Path) -> None:
     """The commands that neither connect nor compute end with a documented code, and without a traceback."""

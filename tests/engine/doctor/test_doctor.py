@@ -369,6 +369,7 @@ def test_backups_that_others_can_read_are_reported(harness: EngineHarness, capsy
     assert "can be used by others" in wrong(doctor(harness, capsys)[1], "backups")[0]
 
 
+@pytest.mark.slow
 async def test_a_run_says_once_what_others_can_use(tmp_path: Path) -> None:
     """One line for all files and directories, with the command that mends it; nothing is changed, and all goes on."""
     tmp_path.chmod(0o755)

@@ -150,6 +150,7 @@ async def _stay(limiter: ConnectLimiter) -> None:
         await anyio.sleep_forever()
 
 
+@pytest.mark.slow
 @pytest.mark.virtual
 async def test_ten_thousand_leave_the_queue_at_once() -> None:
     """A fleet that is stopped while it waits ends in a moment, because each account waits on an event of its own."""

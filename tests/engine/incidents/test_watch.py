@@ -193,6 +193,7 @@ async def test_a_file_that_waits_loses_nothing() -> None:
         ]
 
 
+@pytest.mark.slow
 async def test_what_waits_is_bounded() -> None:
     """If the file is not written for ever, incidents that are over are left out, and those that are open are not."""
     with capture_logs():

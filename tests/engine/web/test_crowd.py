@@ -24,6 +24,7 @@ SLOW = (b"", b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ", b"GET /metrics HTT
 CLIENTS = 999
 
 
+@pytest.mark.slow
 async def test_a_thousand_slow_clients_cost_no_account_its_connection(harness: EngineHarness) -> None:
     """There are never more of them than there are places, and an honest client is answered all the while."""
     raise_to(4096, at_least=2048)

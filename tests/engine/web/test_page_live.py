@@ -173,6 +173,7 @@ async def test_a_file_that_cannot_be_read_is_a_sentence(harness: EngineHarness, 
                         await anyio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_the_token_is_in_its_file_alone(harness: EngineHarness, browser: Browser) -> None:
     """Neither in what the engine prints nor in its log files; the command prints the link. A restart keeps visitors."""
     async with Sandbox() as dc:

@@ -7,6 +7,7 @@ import sys
 import time
 
 import anyio
+import pytest
 
 from tests.engine.harness import ROOT
 from tests.engine.work.blocking import JOB, Lines, block, hold_the_loop_briefly, look_on, said
@@ -74,6 +75,7 @@ async def test_a_loop_that_is_only_busy_is_not_the_fault_of_a_job(lines: Lines) 
     assert not said(lines, "stood still")
 
 
+@pytest.mark.slow
 async def test_a_call_that_keeps_the_gil_is_reported_when_it_lets_go(lines: Lines) -> None:
     """No thread can look while C keeps the GIL; the first look afterwards tells it from a machine that slept."""
 

@@ -419,6 +419,7 @@ def hostile(text: str) -> FakeSource:
     return source
 
 
+@pytest.mark.slow
 @given(HOSTILE)
 @settings(max_examples=25, deadline=None)
 async def test_no_text_ever_becomes_an_element(text: str) -> None:
