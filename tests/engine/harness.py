@@ -36,9 +36,9 @@ states:
 fleet: {stagger: 0}
 """
 STRICT = ("-W", "error", "-W", "ignore:'imghdr' is deprecated:DeprecationWarning")
+"""Python's own checks: a warning is an error, but for one that Apprise causes where Python has that module."""
 STARTED = f"{shlex.join((sys.executable, *STRICT))} -m engine"
 """How the harness starts a command, as a shell reads it."""
-"""Python's own checks: a warning is an error, but for one that Apprise causes where Python has that module."""
 COMPLAINTS = re.compile(
     "Task was destroyed|never retrieved|never awaited|ResourceWarning|unclosed|database is locked|Traceback"
 )

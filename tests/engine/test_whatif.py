@@ -185,7 +185,7 @@ def test_no_spoilt_row_ends_the_command(directory: Path, run: Run, table: str) -
 
 @pytest.mark.slow
 async def test_the_journal_of_a_real_engine_is_reproduced(tmp_path: Path) -> None:
-    """A real engine's outages come out as they were, while it runs, within a second each that a busy machine takes."""
+    """A real engine's outages come out as they were, while it runs, within the milliseconds that a machine takes."""
     harness = EngineHarness(tmp_path)
     async with Sandbox() as dc:
         harness.at(dc, *(f"+99966200{number}1" for number in range(1, 6)))
@@ -202,7 +202,6 @@ async def test_the_journal_of_a_real_engine_is_reproduced(tmp_path: Path) -> Non
     assert code == 0, said
     found = json.loads(said)
     assert found["then"]["outages"] >= 10
-    then = found["then"]
-    assert found["check"]["downtime"] == pytest.approx(then["downtime"], rel=0.25, abs=then["outages"])
+    assert found["check"]["downtime"] == pytest.approx(found["then"]["downtime"], rel=0.25, abs=1)
     bounds = found["settings"][0]["downtime"]
     assert bounds["least"] - 1 <= found["then"]["downtime"]

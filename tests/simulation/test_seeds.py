@@ -34,6 +34,12 @@ def test_eight_seeds_keep_all_promises(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_twelve_more_seeds_keep_all_promises(tmp_path: Path) -> None:
+    """The same for the seeds after them."""
+    assert "12 seeds: 12 clean, 0 failed" in swarm(tmp_path, "--first", "9", "--seeds", "12", "--hours", "0.5")
+
+
+@pytest.mark.slow
 def test_twenty_longer_seeds_keep_all_promises(tmp_path: Path) -> None:
     """Every run of the CI has a small swarm, of other seeds."""
     assert "20 seeds: 20 clean, 0 failed" in swarm(tmp_path, "--first", "21", "--seeds", "20", "--hours", "4")

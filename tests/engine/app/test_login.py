@@ -1,5 +1,6 @@
 """``login`` and ``logout`` as their user meets them: the real command, a real terminal, with an engine or without."""
 
+import shlex
 import signal
 import sqlite3
 import sys
@@ -270,7 +271,9 @@ async def test_a_log_out_beside_the_engine(harness: EngineHarness) -> None:
             async with at_terminal(harness, "logout", *ME) as terminal:
                 await terminal.expect("Log it out? [y/N] ")
                 terminal.type("y")
-                await terminal.expect("-m engine login config.yaml 'Account 1'\n")
+                await terminal.expect(
+                    f"To log in again: {shlex.quote(sys.executable)} -W error -m engine login config.yaml 'Account 1'\n"
+                )
                 await terminal.expect("The engine has Account 1 in auth_failed now")
                 assert await terminal.end() == 0
             assert not session_of(harness).exists()
