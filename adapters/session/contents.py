@@ -129,8 +129,8 @@ class Contents:
     states: dict[int, UpdateState] = field(factory=dict)
     files: dict[FileKey, tuple[int, int]] = field(factory=dict)
     dirty: DirtySet = field(factory=DirtySet, init=False)
-    _identity_taken: bool = field(default=False, init=False)
-    """Whether the account's row was taken and is in neither the dirty set nor, for certain, the file."""
+    _taken: DirtySet = field(factory=DirtySet, init=False)
+    """The rows that were taken, and are in neither the dirty set nor, for certain, the file."""
     lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False)
     _indexes: dict[int, Index] = field(factory=dict, init=False, repr=False)
 
@@ -205,13 +205,19 @@ class Contents:
     def identity_unsaved(self) -> bool:
         """Whether the row of the account, with its key, is not durable yet."""
         with self.lock:
-            return self.dirty.identity or self._identity_taken
+            return self.dirty.identity or self._taken.identity
+
+    @property
+    def rows_unsaved(self) -> int:
+        """How many rows are not durable yet, those of a commit under way among them."""
+        with self.lock:
+            return self.dirty.rows + self._taken.rows
 
     def take(self) -> tuple[DirtySet, Changes]:
         """Return what is to be written now, and clear the dirty set. Call ``confirm`` or ``give_back`` afterwards."""
         with self.lock:
             dirty, self.dirty = self.dirty, DirtySet()
-            self._identity_taken = dirty.identity
+            self._taken = dirty
             entities = [(number, *self.entities[number]) for number in dirty.entities | dirty.dates.keys()]
             states = [(number, *self.states[number]) for number in dirty.states]
             files = [(*key, *self.files[key]) for key in dirty.files]
@@ -221,12 +227,12 @@ class Contents:
         """Put back what was taken and could not be written."""
         with self.lock:
             self.dirty.add(dirty)
-            self._identity_taken = False
+            self._taken = DirtySet()
 
     def confirm(self) -> None:
         """Count as durable what was taken last."""
         with self.lock:
-            self._identity_taken = False
+            self._taken = DirtySet()
 
     def _replace(self, number: int, old: Entity | None, new: Entity) -> None:
         self.entities[number] = new

@@ -274,7 +274,7 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
             return None
         self._contents.put_entities(rows, int(time.time()))
         self._touch()
-        if self._live is None or self._contents.dirty.rows < MAX_ROWS:
+        if self._live is None or self._contents.rows_unsaved < MAX_ROWS:
             return None
         return SaveReceipt(self._live.flush(), self.filename, SAVE_TIMEOUT, needed=False, name=self._name)
 

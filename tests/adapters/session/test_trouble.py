@@ -19,6 +19,7 @@ from telethon.sessions import SQLiteSession
 from adapters.session import SessionDamaged
 from adapters.session import live as module
 from adapters.session.backup import back_up, put_in_place
+from adapters.session.contents import Contents
 from states.events import DatabaseCorrupt, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable
 from tests.adapters.session.support import KEY, QUICK, RecordingSession, locked, program, rows, telethons, until, user
 from tests.timeouts import TIMEOUT
@@ -140,6 +141,20 @@ async def test_more_entities_wait_when_too_many_wait_already(path: Path, monkeyp
     assert rows(path) == list(range(1, 13))
     assert session.process_entities([user(13)]) is None
     await session.close()
+
+
+def test_rows_of_a_commit_under_way_count_as_unsaved() -> None:
+    """Rows that a commit has taken count until it is through, so that an attempt at a locked file makes no room."""
+    contents = Contents()
+    contents.put_entities([(number, 7, None, None, None) for number in (1, 2)], now=1)
+    taken, _ = contents.take()
+    contents.put_entities([(3, 7, None, None, None)], now=1)
+    assert contents.rows_unsaved == 3
+    contents.give_back(taken)
+    assert contents.rows_unsaved == 3
+    contents.take()
+    contents.confirm()
+    assert contents.rows_unsaved == 0
 
 
 async def test_a_lock_at_the_end_is_waited_for(path: Path) -> None:
