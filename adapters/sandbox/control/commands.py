@@ -188,6 +188,7 @@ def parse(record: object) -> Command:
         code=fields.read_optional_int(record, "code"),
         text=fields.read_optional_text(record, "text"),
         seconds=fields.read_optional_seconds(record, "seconds"),
+        channel=fields.read_optional_text(record, "channel"),
     )
 
 

@@ -89,6 +89,7 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.messages.SearchRequest: Service(messages.search, bots=False),
     functions.messages.GetMessagesRequest: Service(messages.get_messages),
     functions.messages.GetDialogsRequest: Service(dialogs.get_dialogs, bots=False),
+    functions.messages.GetPeerDialogsRequest: Service(dialogs.get_peer_dialogs, bots=False),
     functions.messages.ReadHistoryRequest: Service(messages.read_history, bots=False),
     functions.upload.SaveFilePartRequest: Service(files.save_part),
     functions.upload.SaveBigFilePartRequest: Service(files.save_part),
