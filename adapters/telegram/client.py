@@ -18,7 +18,7 @@ from telethon import errors, utils
 from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
-from telethon.tl.types import UpdateNewMessage
+from telethon.tl.types import Updates, UpdatesCombined
 
 from adapters.system import ContinuousClock
 from adapters.telegram.cancellation import translate_cancellation
@@ -70,6 +70,8 @@ REPEATED = (errors.FileMigrateError, errors.FilerefUpgradeNeededError, errors.Fi
 """Upon these Telethon sends a request for a part of a file again, without end."""
 MAX_REPETITIONS = 5
 """How often in a row it may do so."""
+EMPTY_ENVELOPES = (Updates, UpdatesCombined)
+"""What Telethon takes for an update when there is none in it. A short message is its own envelope, and is one."""
 SLACK_SECONDS = 1.0
 """Added to a wait that the server asked for, until the account's own decision takes its place."""
 
@@ -357,7 +359,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     async def _preprocess_updates(self, updates: Any, users: Any, chats: Any) -> list[Any]:
         """Hand updates over in the very step in which Telethon has counted them; leave none for it to dispatch."""
         # For an empty list of updates Telethon takes the envelope for an update.
-        updates = [update for update in updates if update.SUBCLASS_OF_ID == UpdateNewMessage.SUBCLASS_OF_ID]
+        updates = [update for update in updates if not isinstance(update, EMPTY_ENVELOPES)]
         entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
         for update in updates:
             update._entities = entities
