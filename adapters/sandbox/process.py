@@ -21,6 +21,8 @@ from adapters.sandbox.control.commands import (
     Clear,
     Command,
     CreateChannel,
+    DeletePosted,
+    EditPosted,
     Fill,
     GetHistory,
     GetStats,
@@ -167,9 +169,17 @@ class SandboxProcess:
         command = CreateChannel(username, title, megagroup, tuple(members), tuple(admins))
         return int((await self._ask(command))["id"])
 
-    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+    async def post(self, username: str, text: str, sender: str | None = None, reply_to: int | None = None) -> int:
         """Write a message in a channel, as ``Sandbox.post``; return its id there."""
-        return int((await self._ask(PostMessage(username, text, sender)))["id"])
+        return int((await self._ask(PostMessage(username, text, sender, reply_to)))["id"])
+
+    async def edit(self, chat: str, id_: int, text: str) -> None:
+        """Edit a message, as ``Sandbox.edit``."""
+        await self._ask(EditPosted(chat, id_, text))
+
+    async def delete(self, chat: str, ids: Iterable[int]) -> int:
+        """Delete messages, as ``Sandbox.delete``; return how many of them there were."""
+        return int((await self._ask(DeletePosted(chat, tuple(ids))))["deleted"])
 
     async def fill(self, username: str, upto: int) -> int:
         """Fill a channel with history, as ``Sandbox.fill``; return how many messages were written."""

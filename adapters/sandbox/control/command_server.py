@@ -19,6 +19,8 @@ from adapters.sandbox.control.commands import (
     Clear,
     Command,
     CreateChannel,
+    DeletePosted,
+    EditPosted,
     Fill,
     GetHistory,
     GetStats,
@@ -146,7 +148,12 @@ class CommandServer:
                 )
                 return {"id": await made}
             case PostMessage():
-                return {"id": await self._sandbox.post(command.username, command.text, command.sender)}
+                posted = self._sandbox.post(command.username, command.text, command.sender, command.reply_to)
+                return {"id": await posted}
+            case EditPosted():
+                await self._sandbox.edit(command.chat, command.id, command.text)
+            case DeletePosted():
+                return {"deleted": await self._sandbox.delete(command.chat, command.ids)}
             case Fill():
                 return {"written": await self._sandbox.fill(command.username, command.upto)}
             case GetHistory():

@@ -55,6 +55,24 @@ class PostMessage:
     username: str
     text: str
     sender: str | None = None
+    reply_to: int | None = None
+
+
+@frozen
+class EditPosted:
+    """Give a message another text; the chat is a channel, or the number of an account whose ids count."""
+
+    chat: str
+    id: int
+    text: str
+
+
+@frozen
+class DeletePosted:
+    """Delete messages of a channel, or private ones for both sides."""
+
+    chat: str
+    ids: tuple[int, ...]
 
 
 @frozen
@@ -97,7 +115,7 @@ class GetStats:
     """Return what happened so far."""
 
 
-Action: TypeAlias = Fault | Clear | Push | PostMessage
+Action: TypeAlias = Fault | Clear | Push | PostMessage | EditPosted | DeletePosted
 """What a scenario can do."""
 
 
@@ -108,7 +126,7 @@ class TimedAction:
     at: float
     """Seconds since the scenario was started."""
     action: Action
-    """Nearly always a fault; ``Clear``, ``Push`` and ``PostMessage`` are allowed too."""
+    """Nearly always a fault; ``Clear`` and what changes chats are allowed too."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.at <= MAX_SCENARIO_SECONDS:
@@ -143,8 +161,15 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] =
     ),
     "post": (
         PostMessage,
-        {"username": fields.read_text, "text": fields.read_text, "sender": fields.read_optional_text},
+        {
+            "username": fields.read_text,
+            "text": fields.read_text,
+            "sender": fields.read_optional_text,
+            "reply_to": fields.read_optional_int,
+        },
     ),
+    "edit": (EditPosted, {"chat": fields.read_text, "id": fields.read_int, "text": fields.read_text}),
+    "delete": (DeletePosted, {"chat": fields.read_text, "ids": fields.read_ints}),
     "fill": (Fill, {"username": fields.read_text, "upto": fields.read_int}),
     "history": (GetHistory, {"username": fields.read_text, "after": fields.read_count}),
     "listen": (Listen, {"account": fields.read_text}),
@@ -227,7 +252,9 @@ def _step(number: int, record: object) -> TimedAction:
             raise SandboxError("'at' is missing; it says after how many seconds.")
         action = parse({key: value for key, value in record.items() if key != "at"})
         if not isinstance(action, Action):
-            raise SandboxError(f"A scenario cannot do '{record['do']}'; it can do faults, clear, push and post.")
+            raise SandboxError(
+                f"A scenario cannot do '{record['do']}'; it can do faults, clear, push, post, edit and delete."
+            )
         return TimedAction(at, action)
     except SandboxError as error:
         raise SandboxError(f"Step {number} of the scenario: {error}") from error

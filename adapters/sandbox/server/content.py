@@ -5,7 +5,7 @@ from typing import Final
 
 import anyio.lowlevel
 
-from adapters.sandbox.errors import SandboxError
+from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.services.messages import MAX_TEXT
 from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
@@ -31,7 +31,10 @@ class SandboxContent:
         return (sent.theirs or sent.mine).id
 
     def messages(self, phone: str) -> list[PrivateMessage]:
-        """Return the account's messages as the datacenter knows them, oldest first."""
+        """Return the account's messages as the datacenter knows them, oldest first, with the times of changes.
+
+        A deleted one is there too, with its last text.
+        """
         return self._hub.store.messages(self._hub.store.account(phone).id)
 
     async def create_channel(
@@ -56,7 +59,33 @@ class SandboxContent:
             store.channels.join(channel, account, admin=admin)
         return channel.id
 
-    async def post(self, username: str, text: str, sender: str | None = None) -> int:
+    async def edit(self, chat: str, id_: int, text: str) -> None:
+        """Give a message another text: of a channel (``@name``), or of an account by its number and its own ids.
+
+        A private message changes for both sides. Raises SandboxError when there is no such message.
+        """
+        store = self._hub.store
+        try:
+            if _is_number(chat):
+                self._hub.deliver(store.edit(store.account(chat).id, id_, _checked(text)))
+            else:
+                self._hub.deliver([store.channels.edit(store.channels.named(chat), id_, _checked(text))])
+        except RpcRefusal as refusal:
+            raise SandboxError(f"Message {id_} of {chat} cannot be edited ({refusal.text}).") from refusal
+
+    async def delete(self, chat: str, ids: Iterable[int]) -> int:
+        """Delete messages of a channel, or private ones for both sides; return how many of them there were."""
+        store = self._hub.store
+        if _is_number(chat):
+            account = store.account(chat).id
+            made = store.delete(account, ids, revoke=True)
+            self._hub.deliver(made)
+            return sum(event.pts_count for event in made if event.box == account)
+        event = store.channels.delete(store.channels.named(chat), ids)
+        self._hub.deliver([event] if event else [])
+        return event.pts_count if event else 0
+
+    async def post(self, username: str, text: str, sender: str | None = None, reply_to: int | None = None) -> int:
         """Write a message in a channel, as one of its members or as the channel itself; return its id there.
 
         Raises SandboxError when the channel does not exist, and for a sender that is not in it.
@@ -66,9 +95,7 @@ class SandboxContent:
         author = None if sender is None else store.account(sender).id
         if author is not None and store.channels.member(channel, author) is None:
             raise SandboxError(f"{sender} is not in @{channel.username}; let it join first, or name it in members.")
-        if not text.strip() or len(text) > MAX_TEXT:
-            raise SandboxError(f"A message has 1 to {MAX_TEXT} characters, and not only blanks; not {len(text)}.")
-        sent = store.channels.send(channel, author, text, None)
+        sent = store.channels.send(channel, author, _checked(text), None, reply_to)
         self._hub.deliver([sent])
         return sent.id
 
@@ -99,7 +126,20 @@ class SandboxContent:
     def channel_messages(self, username: str, after: int = 0, limit: int = -1) -> list[ChannelMessage]:
         """Return what was written in the channel after this message, oldest first, at most ``limit`` (-1: all of it).
 
+        It is the datacenter's own record: present texts, the times of edits and deletions; deleted messages, too.
         Raises SandboxError when the channel does not exist.
         """
         store = self._hub.store
         return store.channels.messages(store.channels.named(username), after, limit)
+
+
+def _checked(text: str) -> str:
+    """Return the text of a message. Raises SandboxError for one that Telegram would not take."""
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise SandboxError(f"A message has 1 to {MAX_TEXT} characters, and not only blanks; not {len(text)}.")
+    return text
+
+
+def _is_number(chat: str) -> bool:
+    """Return whether a chat is named by the number of an account, or by that of a bot; else it is a channel."""
+    return chat.startswith("+") or chat.isdigit()

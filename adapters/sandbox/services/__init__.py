@@ -6,7 +6,7 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, channels, dialogs, files, messages, password, qr, updates, users
+from adapters.sandbox.services import auth, changes, channels, dialogs, files, messages, password, qr, updates, users
 from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
 from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
 from adapters.sandbox.services.context import RequestContext as RequestContext
@@ -85,6 +85,9 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.updates.GetDifferenceRequest: Service(updates.get_difference),
     functions.updates.GetChannelDifferenceRequest: Service(updates.get_channel_difference),
     functions.messages.SendMessageRequest: Service(messages.send_message),
+    functions.messages.EditMessageRequest: Service(changes.edit_message),
+    functions.messages.DeleteMessagesRequest: Service(changes.delete_messages),
+    functions.channels.DeleteMessagesRequest: Service(changes.delete_channel_messages),
     functions.messages.GetHistoryRequest: Service(messages.get_history, bots=False),
     functions.messages.SearchRequest: Service(messages.search, bots=False),
     functions.messages.GetMessagesRequest: Service(messages.get_messages),

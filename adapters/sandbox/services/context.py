@@ -11,6 +11,7 @@ from adapters.sandbox.mtproto.cipher import AuthKey
 from adapters.sandbox.phones import BOT
 from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore, StoredAccount
+from adapters.sandbox.store.events import ChatEvent
 from adapters.sandbox.store.files import Files
 from adapters.sandbox.store.logins import PendingLogins
 
@@ -64,7 +65,7 @@ class RequestContext:
     """The datacenter that was asked."""
     key: AuthKey
     account: StoredAccount | None
-    deliveries: list[PrivateMessage | ChannelMessage] = field(factory=list)
+    deliveries: list[PrivateMessage | ChannelMessage | ChatEvent] = field(factory=list)
     notices: list[tuple[int, Any]] = field(factory=list)
     """Updates for clients that wait to be logged in, each with the id of the client's key."""
 
