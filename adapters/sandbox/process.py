@@ -43,8 +43,10 @@ from adapters.sandbox.control.login_commands import (
     SetPassword,
     SetTokenLifetime,
 )
+from adapters.sandbox.control.media_commands import ExpireFileReferences, SendFile
 from adapters.sandbox.errors import SandboxDied, SandboxError
 from adapters.sandbox.faults.fault import Fault
+from adapters.sandbox.server.media import SandboxFile
 from adapters.sandbox.store.channels import ChannelMessage
 
 HOST: Final = "127.0.0.1"
@@ -223,6 +225,17 @@ class SandboxProcess:
     async def open_dc(self, dc_id: int, port: int = 0) -> int:
         """Open another datacenter, as ``Sandbox.open_dc``; return its port."""
         return int((await self._ask(OpenDatacenter(dc_id, port)))["port"])
+
+    async def send_file(self, chat: str, file: SandboxFile, caption: str = "", sender: str | None = None) -> int:
+        """Send a file whose content is computed, as ``Sandbox.send_file``; return the id of its message."""
+        if file.content is not None:
+            raise SandboxError("A sandbox in another process computes its files; give a size and a seed.")
+        given = (file.size, file.name or None, file.mime, file.photo, file.dc, file.seed)
+        return int((await self._ask(SendFile(chat, *given, caption or None, sender)))["id"])
+
+    async def expire_file_references(self) -> None:
+        """Let the references of all files expire, as ``Sandbox.expire_file_references``."""
+        await self._ask(ExpireFileReferences())
 
     async def make_bot(self, token: str, dc_id: int | None = None) -> int:
         """Make a bot, as ``Sandbox.make_bot``; return its id."""

@@ -13,6 +13,7 @@ from attrs import asdict, frozen
 from adapters.sandbox.control import fields
 from adapters.sandbox.control.fields import Reader
 from adapters.sandbox.control.login_commands import LOGIN_COMMANDS, LoginCommand
+from adapters.sandbox.control.media_commands import MEDIA_COMMANDS, MediaCommand
 from adapters.sandbox.errors import SandboxError
 from adapters.sandbox.faults.fault import Fault
 from adapters.sandbox.faults.kinds import FAULT_RULES, OPTION_KEYS, FaultKind
@@ -143,7 +144,17 @@ class Scenario:
 
 
 Command: TypeAlias = (
-    Action | CreateChannel | Fill | GetHistory | Listen | Authorize | ResetCounters | GetStats | LoginCommand | Scenario
+    Action
+    | CreateChannel
+    | Fill
+    | GetHistory
+    | Listen
+    | Authorize
+    | ResetCounters
+    | GetStats
+    | LoginCommand
+    | MediaCommand
+    | Scenario
 )
 
 COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] = {
@@ -175,6 +186,7 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] =
     "listen": (Listen, {"account": fields.read_text}),
     "authorize": (Authorize, {"account": fields.read_text}),
     **LOGIN_COMMANDS,
+    **MEDIA_COMMANDS,
     "mark": (ResetCounters, {}),
     "stats": (GetStats, {}),
 }

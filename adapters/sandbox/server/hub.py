@@ -11,7 +11,7 @@ from adapters.sandbox.mtproto.datacenter_key import DatacenterKey
 from adapters.sandbox.mtproto.key_exchange import DiffieHellman
 from adapters.sandbox.server.key_use import KeyUse
 from adapters.sandbox.server.stats import SandboxStats
-from adapters.sandbox.services import ServiceContext, views
+from adapters.sandbox.services import ServiceContext, files, views
 from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore
 from adapters.sandbox.store.events import ChatEvent
@@ -65,6 +65,7 @@ class Hub:
         """Push each message, edit and deletion to the connections of all who see it, except the one that caused it."""
         for message in messages:
             for account, update in self._pushes(message):
+                files.show_files(self.store.files, account, update)
                 for receiver in self._receivers[account] - {origin}:
                     receiver.push(update)
                     self.stats.updates_pushed += 1

@@ -23,7 +23,10 @@ def perform(context: RequestContext, request: Any) -> Any:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
     if not service.bots and context.account is not None and context.account.is_bot:
         raise RpcRefusal(400, "BOT_METHOD_INVALID")
-    return service.handle(context, request)
+    answer = service.handle(context, request)
+    if context.account is not None:
+        files.show_files(context.store.files, context.account.id, answer)
+    return answer
 
 
 def is_known(request: Any) -> bool:
@@ -97,6 +100,8 @@ SERVICES: Final[dict[Any, Service]] = {
     functions.upload.SaveFilePartRequest: Service(files.save_part),
     functions.upload.SaveBigFilePartRequest: Service(files.save_part),
     functions.upload.GetFileRequest: Service(files.get_file),
+    functions.upload.GetFileHashesRequest: Service(files.get_file_hashes),
+    functions.messages.SendMediaRequest: Service(files.send_media),
     functions.channels.JoinChannelRequest: Service(channels.join_channel, bots=False),
     functions.channels.LeaveChannelRequest: Service(channels.leave_channel),
     functions.channels.GetChannelsRequest: Service(channels.get_channels),

@@ -12,7 +12,6 @@ from adapters.sandbox.phones import BOT
 from adapters.sandbox.store.channels import ChannelMessage
 from adapters.sandbox.store.database import PrivateMessage, SandboxStore, StoredAccount
 from adapters.sandbox.store.events import ChatEvent
-from adapters.sandbox.store.files import Files
 from adapters.sandbox.store.logins import PendingLogins
 
 MAX_SLICE: Final = 100
@@ -34,7 +33,6 @@ class ServiceContext:
     max_missed: int = MAX_MISSED
     """A client that missed more messages than this gets differenceTooLong instead of them."""
     max_missed_in_channel: int = MAX_MISSED_IN_CHANNEL
-    files: Files = field(factory=Files)
     exported: dict[bytes, int] = field(factory=dict)
     """Logins on their way to another datacenter: the account of each token that was given out and not used."""
     logins: PendingLogins = field(init=False)

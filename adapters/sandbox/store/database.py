@@ -16,10 +16,11 @@ from attrs import astuple, define, evolve, field, frozen
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.mtproto.cipher import AuthKey
 from adapters.sandbox.phones import BOT, normalise
-from adapters.sandbox.store import channels, credentials, events
+from adapters.sandbox.store import channels, credentials, events, files
 from adapters.sandbox.store.channels import FIRST_PTS, ChannelStore
 from adapters.sandbox.store.credentials import CredentialStore, NumberStatus
 from adapters.sandbox.store.events import ChatEvent, EventKind, Missed, transaction
+from adapters.sandbox.store.files import FileStore
 from adapters.sandbox.store.paging import ALL_MESSAGES, HistoryWindow, SearchCriteria, SqlCondition
 
 SERVICE_ID: Final = 777000
@@ -131,6 +132,7 @@ class SandboxStore:
     _db: sqlite3.Connection = field(init=False)
     channels: ChannelStore = field(init=False)
     credentials: CredentialStore = field(init=False)
+    files: FileStore = field(init=False)
 
     def __enter__(self) -> Self:
         try:
@@ -138,7 +140,7 @@ class SandboxStore:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.create_function("casefold", 1, str.casefold, deterministic=True)
-            self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA + events.SCHEMA)
+            self._db.executescript(SCHEMA + channels.SCHEMA + credentials.SCHEMA + events.SCHEMA + files.SCHEMA)
             events.add_columns(self._db)
         except sqlite3.Error as error:
             raise SandboxError(
@@ -146,6 +148,7 @@ class SandboxStore:
             ) from error
         self.channels = ChannelStore(self._db, self._clock)
         self.credentials = CredentialStore(self._db)
+        self.files = FileStore(self._db, self._file and self._file.parent / "files")
         self._accounts = {
             id_: StoredAccount(id_, phone) for id_, phone in self._db.execute("SELECT id, phone FROM accounts")
         }
@@ -164,6 +167,7 @@ class SandboxStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.files.close()
         self._db.close()
 
     def account(self, phone: str) -> StoredAccount:
