@@ -14,11 +14,10 @@ from attrs import define, field
 from adapters.session import HoldfastSession
 from adapters.session import file as files
 from adapters.session.address import address_of
-from adapters.session.contents import Identity
+from adapters.session.contents import SELF, Identity
 from adapters.session.errors import LoginInUse, NotASession, SessionEmpty, SessionError, SessionHeld
 from adapters.session.failures import SessionObserver
 from adapters.session.file import StatStamp, stat_stamp
-from adapters.session.inspect import open_quietly
 from adapters.session.login_claim import LoginClaim
 from adapters.session.schema import as_number
 from adapters.telegram.classify import NotLoggedIn
@@ -29,8 +28,6 @@ from states.events import DatabaseRecovered, Failure
 States = dict[int, Any]
 """Update states (``telethon.tl.types.updates.State``): 0 is the account's own, the others are those of channels."""
 
-SELF = 0
-"""The number of the entity that holds the user's id in place of an access hash, as Telethon has it."""
 MAX_DATE_LAG = datetime.timedelta(hours=1)
 """How old the date in a file may be while the account has seen no update: the date moves with every check for updates,
 and writing it costs a commit."""
@@ -308,7 +305,10 @@ def read_fingerprint(path: Path) -> str:
 def _read_login(path: Path) -> tuple[Identity | None, int | None]:
     """Return the account's row of a session file and its user; None for what is not there, or cannot be read."""
     identity = user = None
-    with suppress(sqlite3.Error, OSError, SessionError), closing(open_quietly(path, timeout=READ_TIMEOUT)) as database:
+    with (
+        suppress(sqlite3.Error, OSError, SessionError),
+        closing(files.open_quietly(path, timeout=READ_TIMEOUT)) as database,
+    ):
         database.execute("begin")  # both are of one moment, and neither is missing because of another's lock
         identity = files.load_identity(database)
         row = database.execute(f"select hash from entities where id = {SELF}").fetchone()

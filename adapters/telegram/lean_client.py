@@ -11,8 +11,7 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from telethon import TelegramClient
-from telethon._updates import ChannelState, Entity, EntityCache, EntityType, MessageBox, SessionState
+from telethon._updates import ChannelState, Entity, EntityType, MessageBox, SessionState
 from telethon._updates.messagebox import LOG_LEVEL_TRACE
 from telethon.crypto import AuthKey
 from telethon.extensions import markdown
@@ -24,6 +23,7 @@ from telethon.tl.functions import InitConnectionRequest, InvokeWithLayerRequest
 from telethon.tl.functions.help import GetConfigRequest
 
 from adapters.telegram.lean import LastAcks, SendSignal, ShortList, UpdateQueue
+from adapters.telegram.recalling import RecallingClient, RecentEntities
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.transport import FullConnection
 
@@ -50,7 +50,7 @@ class QuietMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
             super()._trace(msg, *args, **kwargs)
 
 
-class SlottedClient(TelegramClient):  # type: ignore[misc]  # as above
+class SlottedClient(RecallingClient):
     """Telethon's client with slots: with all that it has, its dictionary would be eight times as large."""
 
     __slots__ = (
@@ -130,7 +130,7 @@ class LeanClient(SlottedClient):
         self._catch_up = True
         self._updates_queue = UpdateQueue()
         self._message_box = QuietMessageBox(self._log)
-        self._mb_entity_cache = EntityCache()
+        self._mb_entity_cache = RecentEntities(self._message_box.map)
 
     async def _connect(self) -> None:
         """Connect as Telethon does, once: the connection, what the session says, the first request, the update loop."""
@@ -140,6 +140,7 @@ class LeanClient(SlottedClient):
             self._connection(session.server_address, session.port, session.dc_id, loggers=self._log, proxy=self._proxy)
         )
         session.auth_key = sender.auth_key
+        await self._recall_counted()
         self._load_self()
         self._load_states()
         await self._begin()
