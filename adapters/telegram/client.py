@@ -6,12 +6,12 @@ which Telethon counts them as seen.
 """
 
 import asyncio
-import math
 import random
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from functools import partial
 from typing import Any, Self
 
 from telethon import errors, utils
@@ -20,7 +20,6 @@ from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
 from telethon.tl.types import Updates, UpdatesCombined
 
-from adapters.system import ContinuousClock
 from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
@@ -29,12 +28,11 @@ from adapters.telegram.classify import (
     RequestHeld,
     Unanswered,
     classify,
-    is_of_chat,
-    kind_in_chat,
     kind_of,
 )
 from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
+from adapters.telegram.holds import AwakeOutlet, HoldingClient, RequestHolds, unwrapped
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lean_client import LeanClient
 from adapters.telegram.lent import check_allowed
@@ -56,8 +54,6 @@ from states.events import (
 )
 from states.snapshot import Hold
 
-CLOCK = ContinuousClock()
-"""What holds are measured by: it cannot be set, and goes on while the machine sleeps."""
 REQUEST_TIMEOUT = 60.0
 """Seconds that any request may wait for its answer."""
 OF_ACCOUNT = (AccountLimited, FloodWait)
@@ -72,15 +68,14 @@ MAX_REPETITIONS = 5
 """How often in a row it may do so."""
 EMPTY_ENVELOPES = (Updates, UpdatesCombined)
 """What Telethon takes for an update when there is none in it. A short message is its own envelope, and is one."""
-SLACK_SECONDS = 1.0
-"""Added to a wait that the server asked for, until the account's own decision takes its place."""
 
 
-class LinkClient(LentClient, ExportedSenders, LeanClient):
+class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
     """The client of one link, for use like any of Telethon's, except for its connection, which is the engine's.
 
-    A request raises what Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after
-    ``request_timeout`` seconds, ``RequestHeld`` (a ``FloodWaitError``) while requests of its kind are held,
+    A request that meets a hold, or a flood wait, of at most ``flood_sleep_threshold`` s waits in place. It raises what
+    Telethon raises, and besides that ``Unanswered`` (a ``TimeoutError``) after ``request_timeout`` seconds,
+    ``RequestHeld`` (a ``FloodWaitError``) if requests of its kind are held for longer,
     ``RequestDropped`` (a ``ConnectionError``) when its link goes down, ``DatacenterLost`` when a connection to another
     datacenter does, and ``LentClientError`` for what only the engine may do.
     """
@@ -100,7 +95,6 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     """The authorised request that the connection is begun with; None if that must wait."""
     limit: errors.RPCError | None = None
     """The limit that was the answer to it."""
-    _holds: dict[str, float]
     _keepalive: asyncio.TimerHandle | None = None
     _updates_due: asyncio.TimerHandle | None = None
     """When Telethon wants to look for updates that are missing."""
@@ -113,31 +107,33 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
     ) -> None:
         """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
-        self._holds = {}
+        self.holds = RequestHolds()
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(weakref.ref(self))
         self._sender = LinkSender(self, AuthKey(self.session.auth_key), main=True)
         inbox.register_handlers(self)
 
-    def hold(self, request: str, until: float) -> None:
-        """Send no request of this kind until then (Unix seconds), however the clock is set meanwhile."""
-        self._holds[request] = CLOCK.now() + (until - time.time())
-
     # --- requests: all pass here, see ``LinkSender`` ---
 
+    async def __call__(self, request: Any, ordered: bool = False, flood_sleep_threshold: float | None = None) -> Any:
+        """Send a request, or several at once, and return the answer; Telethon's own forgets how long it may wait."""
+        return await self._call(self._sender, request, ordered, flood_sleep_threshold)
+
     async def _call(
-        self, sender: Any, request: Any, ordered: bool = False, flood_sleep_threshold: int | None = None
+        self, sender: Any, request: Any, ordered: bool = False, flood_sleep_threshold: float | None = None
     ) -> Any:
         """Send a request, or several at once, by this sender and return the answer."""
         self._check_loop()
         if isinstance(request, DIFFERENCES):
             return await self.differences.fetch(sender, request)
+        bound = self._bound_of(flood_sleep_threshold)
+        kinds: list[str] = []
         for single in request if utils.is_list_like(request) else (request,):
             check_allowed(single)
-            if self._holds:
-                await self._check_holds(single)
-        return await self._send(sender, request, self.request_timeout, ordered=ordered)
+            kinds += await self._kinds(single, resolve=bound > 0)
+        send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
+        return await self.holds.send(request, kinds, bound, send)
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer, measured if anybody wants to know; see ``_exchange``."""
@@ -157,7 +153,8 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         own = sender is self._sender
         try:
             async with asyncio.timeout(timeout) as deadline:
-                answer = await translate_cancellation(super()._call(sender.direct, request, ordered=ordered))
+                telethons = super()._call(AwakeOutlet(sender.direct.send), request, ordered=ordered)
+                answer = await translate_cancellation(unwrapped(telethons))
         except Exception as exc:
             if not deadline.expired():
                 if isinstance(exc, REPEATED):
@@ -187,23 +184,6 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
                 f"{type(exc).__name__.removesuffix('Error')}; try again later"
             ) from exc
 
-    async def _check_holds(self, request: Any) -> None:
-        if not self._holds:
-            return
-        now = CLOCK.now()
-        self._holds = {kind: until for kind, until in self._holds.items() if until > now}
-        until, kind = max((self._holds.get(kind, 0.0), kind) for kind in await self._kinds(request))
-        if until:
-            raise RequestHeld(request, math.ceil(until - now), kind)
-
-    async def _kinds(self, request: Any) -> list[str]:
-        """Return the kinds under which a request may be held; for a chat's slow mode its peer must be known."""
-        kinds = ["any", kind_of(request)]
-        if any(map(is_of_chat, self._holds)) and hasattr(request, "resolve"):
-            await request.resolve(self, utils)
-            kinds.append(kind_in_chat(request))
-        return kinds
-
     def _report_failure(self, exc: BaseException, *, own: bool) -> None:
         """Report a failed request if the failure concerns the account or, on its ``own`` connection, the link."""
         for single in _split(exc):
@@ -213,9 +193,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
             if isinstance(event, FloodWait):
                 # Held from this moment on, and by its own kind: Telethon's memory knows a takeout's wrapper only.
                 self._flood_waited_requests.clear()
-                self._holds[event.request] = max(
-                    self._holds.get(event.request, 0.0), CLOCK.now() + event.seconds + SLACK_SECONDS
-                )
+                self.holds.flood(event.request, event.seconds)
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError | HostileData)
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)
@@ -335,6 +313,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
             self._updates_due = None
         self._updates_queue.begin = None
         self.differences.close()
+        self.holds.close()
         await asyncio.sleep(0)  # what has arrived already is still processed
         try:
             await super()._disconnect_coro()
@@ -346,6 +325,7 @@ class LinkClient(LentClient, ExportedSenders, LeanClient):
         """Let go of the link, which refers to the client: both go when nobody uses them, not at a collection."""
         self.__dict__.pop("report", None)
         self.__dict__.pop("schedule_save", None)
+        self.__dict__.pop("wait_up_to", None)
 
     async def _disconnect_coro(self) -> None:
         """Do nothing, as ``disconnect``."""

@@ -49,7 +49,7 @@ class Datacenter:
 class TelegramConnector:
     """What the links of one account have in common, and what outlives each of them.
 
-    Only ``disconnect_delay`` may change: every ping names it anew.
+    Only ``disconnect_delay`` may change, which every ping names anew, and ``wait_up_to``, which every request asks for.
     """
 
     session: Path
@@ -62,6 +62,8 @@ class TelegramConnector:
     """Seconds after which the datacenter may close a link that sends no ping."""
     request_timeout: float = REQUEST_TIMEOUT
     """Seconds that a request through a link's client may wait for its answer."""
+    wait_up_to: float = 0.0
+    """Seconds that a request through a link's client waits in place for a flood wait or a hold; 0 is not at all."""
     backups: Path = field()
     """The directory of the copy that is made before a session is upgraded."""
     name: str = field()
@@ -181,6 +183,10 @@ class TelegramConnector:
     def session_stamp(self) -> StatStamp:
         """Return what changes whenever the session file is written to or replaced. Blocks for a moment."""
         return stat_stamp(self.session)
+
+    def get_wait_up_to(self) -> float:
+        """Return ``wait_up_to`` as it is now."""
+        return self.wait_up_to
 
     def link(self, number: int, holds: tuple[Hold, ...] = ()) -> TelegramLink:
         """Return a link that is not open yet and does not send requests of the held kinds."""

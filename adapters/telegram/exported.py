@@ -70,7 +70,7 @@ class ExportedSenders:
         sender.dc_id = dc_id
         try:
             await self._connect_exported(sender, dc_id)
-            login = await client(ExportAuthorizationRequest(dc_id))
+            login = await client(ExportAuthorizationRequest(dc_id), flood_sleep_threshold=0)  # it has its deadline
             init = copy.copy(client._init_request)
             init.query = ImportAuthorizationRequest(id=login.id, bytes=login.bytes)
             await self._blame(sender, sender.direct.send(InvokeWithLayerRequest(LAYER, init)))

@@ -8,7 +8,7 @@ from attrs import define, field
 from adapters.sqlite import JournalWriter
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
-from engine.app.telegram import disconnect_delay
+from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
 from engine.console.messages import narrate
 from engine.fleet.clock_watch import watch_clocks
@@ -98,6 +98,9 @@ class FleetParts:
             self.probe.use_refused(config.states.backoff.transport_flood)
             for connector in self.connectors.values():
                 connector.disconnect_delay = disconnect_delay(config.states)
+        for account in config.accounts:
+            if (known := self.connectors.get(account.name)) is not None:
+                known.wait_up_to = wait_up_to(config, account)
         if before.fleet != config.fleet:
             self._use_stagger(_stagger_of(config))
             self.limiter.change(config.fleet.connects_at_once, self._stagger)

@@ -8,6 +8,7 @@ import anyio
 from attrs import define, field
 
 from adapters.sqlite.jobs import JobStore, NewJob
+from adapters.telegram.holds import contexts_of
 from adapters.telegram.job_errors import classify_job_error
 from engine.app.job_registry import JobRegistry
 from engine.config import Config
@@ -99,6 +100,7 @@ class JobService:
             store=store,
             client_of=client_of,
             classify_error=classify_job_error,
+            contexts_of=contexts_of,
             clock=clock,
             ended=ended,
         )

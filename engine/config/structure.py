@@ -11,7 +11,7 @@ from engine.config.alerts import AlertConfig, to_addresses, to_command, to_entri
 from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_loggers
 from engine.config.reader import Reader
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
-from engine.config.sections import AccountConfig, DatacenterConfig, SandboxConfig, Storage, Telegram
+from engine.config.sections import AccountConfig, DatacenterConfig, RequestsSection, SandboxConfig, Storage, Telegram
 from engine.config.types import Config, Fleet
 from engine.config.values import (
     describe,
@@ -76,6 +76,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
         reader.add_section(section)
     reader.add_section(Fleet, stagger=to_stagger)
     reader.add_section(IncidentPolicy)
+    reader.add_section(RequestsSection)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
 from engine.config.scenario import SandboxSection
-from engine.config.sections import AccountConfig, Storage, Telegram, UnknownAccount, positive
+from engine.config.sections import AccountConfig, RequestsSection, Storage, Telegram, UnknownAccount, positive
 from engine.config.web import HealthSection, HeartbeatSection, MetricsSection, WebSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
@@ -51,6 +51,8 @@ class Config:
     """How long each state waits for what. ``auth_failed`` has no schedule, because it waits for the operator."""
     fleet: Fleet = Fleet()
     """How the accounts share the way to Telegram."""
+    requests: RequestsSection = field(factory=RequestsSection)
+    """What becomes of a request that Telegram asks to wait."""
     incidents: IncidentPolicy = field(factory=IncidentPolicy)
     """When a trouble becomes an incident."""
     logging: LoggingSection = field(factory=LoggingSection)

@@ -14,6 +14,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
 
 import anyio
 import structlog
@@ -23,13 +24,13 @@ from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import is_bug
 from engine.work.account_slot import AccountSlot
-from engine.work.handle import Run
+from engine.work.handle import CURRENT_JOB, Run
 from engine.work.job_log import log_outcome
 from engine.work.kinds import JobKinds
 from engine.work.labels import WorkLabel
 from engine.work.owned_task import STOP_TIMEOUT
 from engine.work.pace import WHEN_ONE_ENDS, Pace
-from engine.work.ports import ClientOf, JobErrorClassifier, JobStorage
+from engine.work.ports import ClientOf, ContextsOf, JobErrorClassifier, JobStorage
 from engine.work.ready_queues import ReadyQueues
 from engine.work.running_jobs import RunningJobs
 from states.events import ClockJumped
@@ -83,6 +84,7 @@ class Dispatcher:
     client_of: ClientOf
     classify_error: JobErrorClassifier
     clock: Clock
+    contexts_of: ContextsOf = lambda client: ()
     ended: Callable[[Job, str], None] = lambda job, account: None
     """Called with each job whose end is stored, and the account with which it ran."""
     rng: random.Random = field(factory=random.Random, repr=False)
@@ -346,6 +348,8 @@ class Dispatcher:
         for run in list(self._runs):
             if run.end is not None:  # it has ended, and only its end is still to be stored
                 continue
+            if run.job.id in self._waiting(run.client):
+                run.active_at = loop_now  # the datacenter asked for the silence
             timeout = self.policy.of(run.job.kind).patience
             if run.why is None and not run.storing and loop_now - run.active_at > timeout:
                 silence = f"no end, no checkpoint and no progress within {seconds(timeout)}"
@@ -358,6 +362,10 @@ class Dispatcher:
                 await self.store.save(run.job)
         self.counts = await self.store.counts()
         self._counts = by_state(self.counts)
+
+    def _waiting(self, client: Any) -> set[int]:
+        """Return the jobs that have a request which waits in place for a flood wait to end."""
+        return {context[CURRENT_JOB] for context in self.contexts_of(client) if CURRENT_JOB in context}
 
     # --- beginning ---------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Generic
 
 import anyio
@@ -19,6 +20,8 @@ from states.jobs import Job, JobEvent, Saved, decide
 
 Data = TypeVar("Data", default=Any)
 """The class of what a job is given: ``JobHandle[Count]`` where the kind has ``data=Count``, else ``JobHandle``."""
+CURRENT_JOB: ContextVar[int] = ContextVar("CURRENT_JOB")
+"""The number of the job in whose task, or in a task that it started, the code runs."""
 MAX_CANCELLATIONS = 3
 """How often a job that was taken away is cancelled before it is given up."""
 

@@ -1,6 +1,7 @@
 """Protocols of the outside world that work needs. Adapters match them without importing them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from states.jobs import Flooded, Job, Lost, Raised
@@ -9,6 +10,10 @@ JobErrorClassifier = Callable[[BaseException, Any], Lost | Flooded | Raised]
 """Decides what an exception of a job with this client means: a lost connection, a flood wait, or a failure."""
 ClientOf = Callable[[str], Any]
 """Returns the client of an account that work may use now, or None."""
+
+
+ContextsOf = Callable[[Any], Iterable[Context]]
+"""Returns the contexts of the callers whose requests wait in place, with this client, for a flood wait to end."""
 
 
 class JobStorage(Protocol):

@@ -114,7 +114,7 @@ async def test_a_flood_wait_holds_its_kind_and_nothing_else(harness: EngineHarne
         harness.at(dc, PHONES[0], rest=QUICK)
         async with Engine.from_config(harness.config) as engine:
             await engine.account("Account 1").ready()
-            flood = {"code": 420, "text": "FLOOD_WAIT_60", "times": 1}
+            flood = {"code": 420, "text": "FLOOD_WAIT_90", "times": 1}
             await dc.inject(Fault(FaultKind.RPC_ERROR, request="messages.sendMessage", **flood))
             first = await engine.add_job("send", {"to": f"@{GROUP}", "text": "first"})
             second = await engine.add_job("send", {"to": f"@{GROUP}", "text": "second"})

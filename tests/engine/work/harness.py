@@ -15,6 +15,7 @@ from attrs import define, field
 from engine.work.dispatcher import Dispatcher
 from engine.work.handle import JobHandle
 from engine.work.kinds import Function, JobKind, JobKinds
+from engine.work.ports import ContextsOf
 from states.clock import cap_end, move_end
 from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
 from states.pace import KindPolicy, WorkPolicy
@@ -272,6 +273,7 @@ async def dispatching(
     policy: WorkPolicy = STEADY,
     data: type[Any] | None = None,
     seed: int = 1,
+    contexts_of: ContextsOf = lambda client: (),
 ) -> AsyncIterator[DispatcherHarness]:
     """Let a dispatcher work for the length of the block, with the accounts ``here``, and those ``away`` to come."""
     clients: dict[str, object | None] = {name: object() for name in here} | dict.fromkeys(away)
@@ -283,6 +285,7 @@ async def dispatching(
         client_of=clients.get,
         classify_error=classify_error,
         clock=store.clock,
+        contexts_of=contexts_of,
         rng=random.Random(seed),
     )
     async with anyio.create_task_group() as tasks:
