@@ -31,6 +31,7 @@ from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
 from engine.app.reload import Reloader
+from engine.app.remote import door_of
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
@@ -341,7 +342,8 @@ class Engine:
         commands = self.control = ControlHandlers(
             self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
         )
-        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands)
+        door = door_of(lambda: self.config, lambda: self._accounts, parts.connectors)
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, door)
         page = EnginePageSource(self)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         self.fleet.listeners.append(self._observe)

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
+from engine.config.remote import RemoteSection
 from engine.config.scenario import SandboxSection
 from engine.config.sections import AccountConfig, RequestsSection, Storage, Telegram, UnknownAccount, positive
 from engine.config.web import HealthSection, HeartbeatSection, MetricsSection, WebSection
@@ -59,6 +60,8 @@ class Config:
     """The form of log lines, and which of them are written."""
     work: WorkSection = field(factory=WorkSection)
     """Your own modules, and how fast jobs may go."""
+    remote: RemoteSection = field(factory=RemoteSection)
+    """Which other programs on this machine may send requests through the engine: see ``docs/remote.md``."""
     alerts: tuple[AlertConfig, ...] = ()
     """Who is told of incidents, and how: a list of entries, each with addresses or a command."""
     web: WebSection | None = None

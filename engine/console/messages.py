@@ -2,7 +2,8 @@
 
 The icons are those of the user's guide: ✅ success, ⏱️ timeout, 🔌 network, 🔑 login, 💾 database, ⚠️ warning,
 ❌ error, 🔄 reconnecting, 🔍 monitoring. Each event's icon and sentence are in ``log_alerts``, ``log_connections``,
-``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_sandbox`` and ``log_work``.
+``log_engine``, ``log_health``, ``log_incidents``, ``log_journal``, ``log_remote``, ``log_sandbox``
+and ``log_work``.
 """
 
 import logging
@@ -20,6 +21,7 @@ from engine.console.log_event import Fields, LogEvent
 from engine.console.log_health import HEALTH
 from engine.console.log_incidents import INCIDENTS
 from engine.console.log_journal import JOURNAL
+from engine.console.log_remote import REMOTE
 from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
 from engine.console.safe_text import one_line, safe_lines, safe_repr
@@ -28,7 +30,8 @@ from states.effects import Alert, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
-    event.name: event for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *SANDBOX, *WORK)
+    event.name: event
+    for event in (*ALERTS, *CONNECTIONS, *ENGINE, *HEALTH, *INCIDENTS, *JOURNAL, *REMOTE, *SANDBOX, *WORK)
 }
 """Every event that the engine logs, by its name."""
 
