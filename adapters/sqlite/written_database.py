@@ -142,11 +142,14 @@ class WrittenDatabase:
     def _execute(self, batch: Sequence[tuple[Statement, list[Row]]]) -> None:
         """Run the statements of a batch and commit; roll back if one fails."""
         try:
+            mark = self.opened.propose_mark()
             if any(statement.names for statement, _ in batch):
                 self._numbers.begin()
             for statement, rows in batch:
                 statement.execute(self.connection, rows, self._numbers)
             self.connection.execute("COMMIT")
+            if mark is not None:
+                self.opened.note_mark(mark)
         except BaseException:
             self._numbers.clear()  # of names that were written with the batch
             with contextlib.suppress(sqlite3.Error, MemoryError):
