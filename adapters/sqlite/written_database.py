@@ -148,13 +148,13 @@ class WrittenDatabase:
             for statement, rows in batch:
                 statement.execute(self.connection, rows, self._numbers)
             self.connection.execute("COMMIT")
-            if mark is not None:
-                self.opened.note_mark(mark)
         except BaseException:
             self._numbers.clear()  # of names that were written with the batch
             with contextlib.suppress(sqlite3.Error, MemoryError):
                 self._roll_back()
             raise
+        if mark is not None:
+            self.opened.note_mark(mark)
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:  # many errors of SQLite roll back by themselves
