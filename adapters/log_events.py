@@ -93,6 +93,31 @@ ADAPTER_EVENTS: Final = (
     ),
     AdapterEvent(
         _HANDLERS,
+        "handler_hangs",
+        "warning",
+        "⏱️",
+        "The handler {handler} of {account} has not ended for {seconds:.0f} s ({calls} calls of it, {waiting} updates "
+        "wait); look at what it waits for",
+        "a handler of the user's does not end; said after a minute, and each time it has lasted twice as long",
+        {
+            **_ACCOUNT,
+            "handler": "the function's name",
+            "seconds": "how long the longest call has taken, in seconds",
+            "calls": "how many calls of it have not ended for a minute",
+            "waiting": "updates of the account that wait for a handler; beyond 1,000 they are left at the datacenter",
+        },
+    ),
+    AdapterEvent(
+        _HANDLERS,
+        "handler_goes_on",
+        "info",
+        "⏱️",
+        "The handler {handler} of {account} has ended after {seconds:.0f} s",
+        "no call of a handler that was said to hang is under way any more",
+        {**_ACCOUNT, "handler": "the function's name", "seconds": "how long the last call has taken, in seconds"},
+    ),
+    AdapterEvent(
+        _HANDLERS,
         "unreadable",
         "warning",
         "⚠️",

@@ -68,6 +68,8 @@ EXAMPLES: Final[dict[str, Any]] = {
 }  # fmt: skip
 """A value for each field that a line shows."""
 OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
+    "handler_hangs": {"seconds": 120.0, "calls": 2, "waiting": 317},
+    "handler_goes_on": {"seconds": 187.0},
     "channel_failed": {"detail": "Failed to send JSON POST notification: error=500", "delay": 15.0},
     "alerts_given_up": {"messages": 2},
     "config_reloaded": {

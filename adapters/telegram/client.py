@@ -349,6 +349,8 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         self.differences.processed(len(updates))
         await super()._preprocess_updates([], users, chats)
         await self.inbox.wait_for_room()
+        if self._updates_queue.ends_turn():
+            await asyncio.sleep(0)
         return []
 
     async def _save_states_and_entities(self) -> None:

@@ -14,8 +14,6 @@ from typing import Any, Final
 from attrs import define, field
 from telethon import errors
 from telethon._updates.messagebox import ENTRY_ACCOUNT as ACCOUNT_ENTRY
-from telethon._updates.messagebox import epoch
-from telethon.tl import types
 from telethon.tl.functions.channels import GetFullChannelRequest
 from telethon.tl.functions.updates import GetChannelDifferenceRequest, GetDifferenceRequest, GetStateRequest
 from telethon.tl.types.updates import (
@@ -30,6 +28,7 @@ from telethon.tl.types.updates import (
 
 from adapters.telegram.classify import Unanswered, classify, describe, kind_of
 from adapters.telegram.difference_watch import DifferenceWatch
+from adapters.telegram.lean import ask_for
 from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import ASKED_AGAIN, CaughtUp, FloodWait
@@ -203,11 +202,7 @@ class Differences:
 
     def _ask_again(self, entry: int) -> None:
         """Have Telethon's update loop ask for a difference."""
-        if entry == ACCOUNT:
-            update: Any = types.UpdatesTooLong()
-        else:
-            update = types.UpdateShort(types.UpdateChannelTooLong(entry), epoch())
-        self._client._updates_queue.put_nowait(update)
+        self._client._updates_queue.put_nowait(ask_for(entry))
 
     def fetch_unread(self) -> None:
         """Ask for the account's difference because a live message could not be read, unless that was just done."""

@@ -19,6 +19,7 @@ from attrs import define, field
 from telethon import events
 
 from adapters.log_events import event_logger
+from adapters.telegram.handler_watch import HandlerCalls, name_of
 from adapters.telegram.job_errors import classify_job_error
 from states.jobs import Lost
 
@@ -73,6 +74,13 @@ class Inbox:
     note_handled: Callable[[], None] = field(default=lambda: None, init=False)
     """Called when no handler runs any more and there is no client, which would look for itself."""
 
+    calls: HandlerCalls = field(init=False)
+    """The calls of handlers under way."""
+
+    @calls.default
+    def _make_calls(self) -> HandlerCalls:
+        return HandlerCalls(self.account, lambda: self.waiting)
+
     def on(self, handler: Handler, event: Any) -> None:
         """Call ``handler`` with such events, with each client from the next one on."""
         self._handlers.append((self._guard(handler), event))
@@ -84,6 +92,13 @@ class Inbox:
         """
 
         async def call(event: Any) -> None:
+            number = self.calls.begin(handler)
+            try:
+                await retry(event)
+            finally:
+                self.calls.end(number)
+
+        async def retry(event: Any) -> None:
             for left in reversed(range(MAX_TRIES)):
                 client = getattr(event, "client", None)
                 try:
@@ -104,8 +119,7 @@ class Inbox:
 
     def _log_failure(self, handler: Handler) -> None:
         self.failures += 1
-        name = getattr(handler, "__qualname__", repr(handler))
-        log.exception("handler_failed", account=self.account, handler=name, failures=self.failures)
+        log.exception("handler_failed", account=self.account, handler=name_of(handler), failures=self.failures)
 
     async def _wait_for_other(self, client: Any) -> Any:
         """Wait for another client than this one, and return it."""
@@ -143,6 +157,16 @@ class Inbox:
             self.client = None
 
     @property
+    def waiting(self) -> int:
+        """How many updates wait for a handler."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """How many are with their handlers."""
+        return len(self._running)
+
+    @property
     def last(self) -> int:
         """The number of the last update that was handed over."""
         return self._last
@@ -174,7 +198,9 @@ class Inbox:
         handlers are cancelled is handled again from the next call on.
         """
         self._start = start
-        if start is not None:
+        if start is None:
+            self.calls.close()
+        else:
             self._waiting[:0] = sorted(self._running.items())
             self._running.clear()
             self._deliver_soon()

@@ -264,7 +264,7 @@ class LinkSender(LeanSender):
             if outermost:
                 self._processing = False
                 self._state.add(time.perf_counter() - began)
-        if outermost and (pause := self._state.pause()):
+        if outermost and (pause := self._state.pause()) is not None:
             await asyncio.sleep(pause)
 
     def _handler_of(self, constructor: int) -> Callable[[TLMessage], Awaitable[None]]:
@@ -326,7 +326,7 @@ class LinkSender(LeanSender):
         if getattr(message.obj, "SUBCLASS_OF_ID", 0) != UPDATES:
             self._note_unreadable(TypeError())
         elif self._updates_queue is not None:
-            self._updates_queue.put_nowait(message.obj)
+            self._updates_queue.take(message.obj)
 
 
 def retrieve(pong: "asyncio.Future[Any]") -> None:
