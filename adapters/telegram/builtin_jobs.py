@@ -40,7 +40,8 @@ class JobContext(Protocol):
         """Store the job's progress."""
 
 
-def _is_chat(_: Any, attribute: Any, value: str | int) -> None:
+def is_chat(_: Any, attribute: Any, value: str | int) -> None:
+    """Raise ``ValueError`` for what names no chat."""
     if value in ("", 0):
         raise ValueError(f"{attribute.name} must be @name, a phone number or an id, not {value!r}")
 
@@ -68,7 +69,7 @@ def _is_since(_: Any, attribute: Any, value: str | int | None) -> None:
 class Send:
     """A message: its recipient ``to`` (@name, phone, id, or ``me``) and its plain ``text``."""
 
-    to: str | int = field(validator=_is_chat)
+    to: str | int = field(validator=is_chat)
     text: str = field(validator=_is_text)
 
 
@@ -76,7 +77,7 @@ class Send:
 class Collect:
     """A chat to read, from ``since``: a time (local without an offset), the id of a message, or None for all of it."""
 
-    chat: str | int = field(validator=_is_chat)
+    chat: str | int = field(validator=is_chat)
     since: str | int | None = field(default=None, validator=_is_since)
 
 
@@ -84,7 +85,7 @@ class Collect:
 class Join:
     """A public channel or group, by its @name."""
 
-    chat: str | int = field(validator=_is_chat)
+    chat: str | int = field(validator=is_chat)
 
 
 async def send(job: JobContext, client: Any) -> dict[str, Any]:
@@ -99,20 +100,21 @@ async def send(job: JobContext, client: Any) -> dict[str, Any]:
         random_id = secrets.randbits(63) or 1
         await job.checkpoint({"random_id": random_id}, stay=True)
     peer = await client.get_input_entity(job.data.to)
-    chat = utils.get_peer_id(await _peer_of(client, peer))
+    chat = utils.get_peer_id(await peer_of(client, peer))
     request = functions.messages.SendMessageRequest(peer, job.data.text, random_id=random_id)
     try:
-        number = _number_in(await client(request), random_id)
+        number = number_in(await client(request), random_id)
     except errors.RandomIdDuplicateError:
         number = await _find_sent(client, peer, job.data.text, job.began)
     return {"chat": chat, "message": number}
 
 
-async def _peer_of(client: Any, peer: Any) -> Any:
+async def peer_of(client: Any, peer: Any) -> Any:
+    """Return a peer by which a chat can be numbered."""
     return await client.get_me(input_peer=True) if isinstance(peer, types.InputPeerSelf) else peer
 
 
-def _number_in(answer: Any, random_id: int) -> int | None:
+def number_in(answer: Any, random_id: int) -> int | None:
     """Return the number that the answer to a send request gives the message."""
     if isinstance(answer, types.UpdateShortSentMessage):
         return int(answer.id)
@@ -139,13 +141,13 @@ async def collect(job: JobContext, client: Any) -> dict[str, Any]:
     Each page is stored in one transaction with the position where the next one begins.
     """
     peer = await client.get_input_entity(job.data.chat)
-    chat = utils.get_peer_id(await _peer_of(client, peer))
+    chat = utils.get_peer_id(await peer_of(client, peer))
     # In channels and supergroups all members see a message under one number; elsewhere each account has its own.
     owner = "" if isinstance(peer, types.InputPeerChannel) else job.account
     position = job.saved or {"chat": chat, "last": await _find_last_before(client, peer, job.data.since), "messages": 0}
     total = position["messages"] + await _count_after(client, peer, position["last"])
     while True:
-        found = await _fetch_after(client, peer, position["last"])
+        found = await fetch_after(client, peer, position["last"])
         if not found:
             return position
         position = {"chat": chat, "last": found[-1].id, "messages": position["messages"] + len(found)}
@@ -154,7 +156,7 @@ async def collect(job: JobContext, client: Any) -> dict[str, Any]:
         await job.checkpoint(position, messages=messages, done=position["messages"], total=total, stay=bool(owner))
 
 
-async def _fetch_after(client: Any, peer: Any, last: int) -> list[Any]:
+async def fetch_after(client: Any, peer: Any, last: int) -> list[Any]:
     """Return the next messages after ``last``, oldest first.
 
     A negative offset requests a window that reaches up from a message; near the top it holds older messages, too.

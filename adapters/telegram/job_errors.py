@@ -7,6 +7,7 @@ from typing import Any
 from telethon import errors
 
 from adapters.telegram.classify import RequestDropped, RequestHeld, chain_of, classify, is_of_chat
+from adapters.telegram.transfer_errors import TransferFailed
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -51,5 +52,6 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database
     if isinstance(exc, RequestDropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
-    detail = failure.detail if isinstance(exc, errors.RPCError) else f"{type(exc).__name__}: {failure.detail}"
+    explained = isinstance(exc, errors.RPCError | TransferFailed)
+    detail = failure.detail if explained else f"{type(exc).__name__}: {failure.detail}"
     return Raised(detail, chain_of(exc))

@@ -20,6 +20,9 @@ JOB_STYLES: dict[JobState, tuple[str, str]] = {
 """Icon and colour of each state."""
 TARGETS = ("to", "chat", "channel", "group", "user", "target", "link")
 """The names of data that say what a job is about."""
+BYTE_KINDS = ("download", "upload")
+"""Kinds whose progress is in bytes."""
+MEGABYTE = 1_000_000
 MAX_CELL = 40
 """Width of a name or a target in ``jobs list``; JSON has all of it."""
 MAX_RUNNING_SHOWN = 6
@@ -76,11 +79,25 @@ def progress_text(job: Job) -> str:
     """Return a job's progress, as ``1,200 of 3,000 (40 %), 140/s, 13 s left``; empty if it reports none."""
     if job.done is None:
         return ""
+    if job.kind in BYTE_KINDS:
+        return _bytes_text(job, job.done)
     parts = [f"{job.done:,.0f}"]
     if job.total:
         parts = [f"{job.done:,.0f} of {job.total:,.0f} ({100 * job.done / job.total:.0f} %)"]
     if (rate := rate_of(job)) is not None:
         parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+    if (remaining := remaining_of(job)) is not None:
+        parts.append(f"{whole_seconds(remaining)} left")
+    return ", ".join(parts)
+
+
+def _bytes_text(job: Job, done: float) -> str:
+    """Return the progress of a transfer, as ``12.4 of 80.0 MB (16 %), 3.1 MB/s, 22 s left``."""
+    parts = [f"{done / MEGABYTE:,.1f} MB"]
+    if job.total:
+        parts = [f"{done / MEGABYTE:,.1f} of {job.total / MEGABYTE:,.1f} MB ({100 * done / job.total:.0f} %)"]
+    if (rate := rate_of(job)) is not None:
+        parts.append(f"{rate / MEGABYTE:.2g} MB/s" if rate < MEGABYTE else f"{rate / MEGABYTE:,.1f} MB/s")
     if (remaining := remaining_of(job)) is not None:
         parts.append(f"{whole_seconds(remaining)} left")
     return ", ".join(parts)
