@@ -38,6 +38,8 @@ class HoleCause(StrEnum):
     """Telegram sent what this version cannot read, such as a new constructor."""
     NO_HANDLER = "no_handler"
     """It arrived, and the program had no handler for anything."""
+    RENUMBERED = "renumbered"
+    """Telegram has set the box back to a smaller number, and what was known of greater ones means nothing now."""
 
 
 @frozen(order=True)
@@ -72,3 +74,23 @@ def holes(intervals: Iterable[Interval]) -> Iterator[Interval]:
     """Yield the numbers between the first and the last one that none of the intervals has, in order."""
     for earlier, later in itertools.pairwise(merge(intervals)):
         yield Interval(earlier.upto, later.after)
+
+
+@frozen(kw_only=True)
+class LedgerRow:
+    """An interval of one box of a user, with its times: handled, or lost if it has a cause."""
+
+    user: int
+    login: str
+    """The fingerprint of the login that has seen it."""
+    box: int
+    """0: the account's own; otherwise a channel's id."""
+    interval: Interval
+    cause: HoleCause | None = None
+    since: float
+    """When it begins (Unix seconds): the date of its first message, or when it was noted."""
+    until: float
+    """When it was last known that nothing had come after it (Unix seconds)."""
+    first_id: int | None = None
+    last_id: int | None = None
+    """The first and the last new message in it; None if it has none."""

@@ -26,6 +26,7 @@ from adapters.sqlite.connect import open_database
 from adapters.sqlite.errors import DatabaseUnusable, WriterBroken, WriterClosed, translating_errors
 from adapters.sqlite.incidents import IncidentStore
 from adapters.sqlite.jobs import JobStore
+from adapters.sqlite.ledger import LedgerStore
 from adapters.sqlite.memory import Memory
 from adapters.sqlite.open_file import INDEX, LOG, beside
 from adapters.sqlite.outbox import Outbox
@@ -126,6 +127,10 @@ class JournalWriter:
     def outbox(self) -> Outbox:
         """The alerts in the same file, written by the same thread."""
         return Outbox(self.path, self._writer)
+
+    def make_ledger(self) -> LedgerStore:
+        """Return the ledger in the same file, written by the same thread; one for all accounts."""
+        return LedgerStore(self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

@@ -20,6 +20,7 @@ from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
 from telethon.tl.types import Updates, UpdatesCombined
 
+from adapters.telegram.account_ledger import advances_of
 from adapters.telegram.cancellation import translate_cancellation
 from adapters.telegram.classify import (
     ClosedInside,
@@ -344,7 +345,7 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         for update in updates:
             update._entities = entities
         has_handlers = bool(self._event_builders or self._conversations)
-        self.inbox.add(updates if has_handlers else ())
+        self.inbox.add(updates if has_handlers else (), advances_of(self, handled=has_handlers))
         self.schedule_save()
         self.differences.processed(len(updates))
         await super()._preprocess_updates([], users, chats)
@@ -371,9 +372,9 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         """Bring the session file up to date with the handled updates; return whether those are all."""
         seen = self._seen()
         await self._save_states_and_entities()
-        all_handled = self.inbox.is_handled(self.inbox.last)
-        self._saved = seen if all_handled else None
-        return all_handled
+        all_recorded = self.inbox.is_recorded(self.inbox.last)
+        self._saved = seen if all_recorded else None
+        return all_recorded
 
     def _seen(self) -> tuple[Any, ...]:
         """Return how far updates were seen, and who the account is: all that a save may have to bring into the file."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 from telethon import TelegramClient
@@ -28,6 +29,9 @@ from states.snapshot import Hold
 
 PING_DELAY = 75
 """Seconds without a ping after which the datacenter may close a link, unless the engine pings more slowly."""
+
+LEDGER_TIMEOUT = 5.0
+"""Seconds that the last rows of the ledger may take; what is handled and not in it comes once more."""
 
 
 @frozen
@@ -139,11 +143,24 @@ class TelegramConnector:
         """
         if self.memory.session is None:
             return
+        await self._store_ledger()
         self._write_states()
         try:
             await self.memory.session.release()
         except StorageError as exc:
             TELETHON_LOGGER.warning("%s: the session could not be saved: %s", self.label, exc)
+
+    async def _store_ledger(self) -> None:
+        """Have the ledger say what was handled: what it does not say is delivered once more after a restart."""
+        if self.inbox.ledger is None:
+            return
+        with anyio.move_on_after(LEDGER_TIMEOUT) as limit:
+            try:
+                await self.inbox.ledger.flush()
+            except StorageError as exc:
+                TELETHON_LOGGER.warning("%s: the ledger could not be stored: %s", self.label, exc)
+        if limit.cancelled_caught:
+            TELETHON_LOGGER.warning("%s: the ledger could not be stored within %g s", self.label, LEDGER_TIMEOUT)
 
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Call ``observer``, on this loop, when the session file cannot be written, and when it can again."""

@@ -32,6 +32,7 @@ from adapters.telegram.lean import ask_for
 from adapters.telegram.protocol_watch import ProtocolStuck
 from adapters.telegram.unreadable import ADVICE, UnreadableAnswer
 from states.events import ASKED_AGAIN, CaughtUp, FloodWait
+from states.ledger import HoleCause
 from states.schedules import Backoff
 
 DIFFERENCES: Final = (GetDifferenceRequest, GetChannelDifferenceRequest)
@@ -188,6 +189,8 @@ class Differences:
     async def _skip(self, sender: Any, entry: int, request: Any) -> bool:
         """Go on from the present, because no later difference could be read either; return whether that is done."""
         client, box = self._client, self._client._message_box
+        known = box.map.get(entry or ACCOUNT_ENTRY)
+        asked = known.pts if known is not None else 0
         try:
             if entry == ACCOUNT:
                 box.set_state(await client._send(sender, GetStateRequest(), TIMEOUT), reset=False)
@@ -198,6 +201,8 @@ class Differences:
                 box.map[entry].pts = full.full_chat.pts
         except (errors.RPCError, UnreadableAnswer, TimeoutError):
             return False
+        if known is not None:
+            box.lose(entry, asked, box.map[entry or ACCOUNT_ENTRY].pts, HoleCause.UNREADABLE)
         return True
 
     def _ask_again(self, entry: int) -> None:

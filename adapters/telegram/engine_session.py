@@ -87,15 +87,15 @@ class SessionMemory:
         return key_fingerprint(session.key), session.user
 
     def handled_states(self, inbox: Inbox) -> States:
-        """Return the states up to which all updates have been handled; none if those are not known.
+        """Return the states up to which all updates have been handled, and the ledger says so; none if not known.
 
         While handlers run, they are known for the moments at which this was asked.
         """
-        if inbox.is_handled(inbox.last):
+        if inbox.is_recorded(inbox.last):
             self._captured.clear()
             return dict(self.states)
         states: States = {}
-        while self._captured and inbox.is_handled(self._captured[0][0]):
+        while self._captured and inbox.is_recorded(self._captured[0][0]):
             states = self._captured.popleft()[1]
         if not self._captured or self._captured[-1][0] != inbox.last:
             if len(self._captured) == MAX_CAPTURED:
@@ -136,7 +136,7 @@ class EngineSession(HoldfastSession):
     from being written; whatever it is, memory has everything, and requests go on.
     """
 
-    __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "observer")
+    __slots__ = ("_admitted", "_engine_memory", "_home", "_lent_key", "_redirect", "claim", "key", "login", "observer")
 
     def __init__(
         self, path: Path, redirect: tuple[int, str, int] | None, memory: SessionMemory, backups: Path, name: str
@@ -155,6 +155,7 @@ class EngineSession(HoldfastSession):
         """Take the account's row, and keep the login where nothing that is done to Telethon's fields reaches it."""
         super()._adopt()
         self.key = self._contents.identity.key or b""
+        self.login = key_fingerprint(self.key)
         self._lent_key = LentKey(self.key) if self.key else None
         self._home = (as_number(self._dc_id) or 0, self._server_address, self._port)
 

@@ -10,7 +10,7 @@ import asyncio
 import math
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ from attrs import define, field
 from telethon import events
 
 from adapters.log_events import event_logger
+from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.boxes import Advance
 from adapters.telegram.handler_watch import HandlerCalls, name_of
 from adapters.telegram.job_errors import classify_job_error
 from states.jobs import Lost
@@ -73,6 +75,8 @@ class Inbox:
     """Called when the handlers of a message begin, with its age in seconds by the datacenter's date, which is whole."""
     note_handled: Callable[[], None] = field(default=lambda: None, init=False)
     """Called when no handler runs any more and there is no client, which would look for itself."""
+    ledger: AccountLedger | None = field(default=None, init=False)
+    """Where it is noted what was handled; None if nobody keeps that."""
 
     calls: HandlerCalls = field(init=False)
     """The calls of handlers under way."""
@@ -178,13 +182,38 @@ class Inbox:
             oldest = min(oldest, self._waiting[0][0])
         return oldest > number
 
-    def add(self, updates: Iterable[Any]) -> None:
-        """Take updates over at once, however large the backlog is."""
+    def is_recorded(self, number: int) -> bool:
+        """Return whether all updates up to this number have been handled, and the ledger durably says so."""
+        return self.is_handled(number) and (self.ledger is None or self.ledger.is_stored(number))
+
+    def use_ledger(self, ledger: AccountLedger) -> None:
+        """Note in this ledger what is handled from now on."""
+        self.ledger = ledger
+        ledger.note_stored = self._note_recorded
+
+    def _note_recorded(self) -> None:
+        if not self._running and self.client is None:
+            self.note_handled()
+
+    def add(self, updates: Iterable[Any], advances: Sequence[Advance] = ()) -> None:
+        """Take updates over at once, however large the backlog is; ``advances`` are what the boxes have come to."""
         for update in updates:
             self._last += 1
             self._waiting.append((self._last, update))
+        if advances and self.ledger is not None:
+            self._last += 1  # a number of its own, which is seen when the others are handled and this is stored
+            self.ledger.add(self._last, advances)
+            self._claim_handled()
         self._wake()
         self._deliver_soon()
+
+    def _claim_handled(self) -> None:
+        """Have the ledger claim what came before the oldest update that is not handled."""
+        if self.ledger is not None:
+            oldest = next(iter(self._running), self._last + 1)  # they begin in order, so the first is the oldest
+            if self._waiting:
+                oldest = min(oldest, self._waiting[0][0])
+            self.ledger.handled(oldest - 1)
 
     async def wait_for_room(self) -> None:
         """Wait until the backlog is small enough to take more."""
@@ -246,6 +275,7 @@ class Inbox:
         finally:
             slots.release()
         del self._running[number]  # not when cancelled: then the update was not handled
+        self._claim_handled()
         if not self._running:
             self._wake()
             if self.client is None:

@@ -11,8 +11,7 @@ import time
 from collections import defaultdict
 from typing import Any, Final
 
-from telethon._updates import ChannelState, Entity, EntityType, MessageBox, SessionState
-from telethon._updates.messagebox import LOG_LEVEL_TRACE
+from telethon._updates import ChannelState, Entity, EntityType, SessionState
 from telethon.crypto import AuthKey
 from telethon.extensions import markdown
 from telethon.extensions.messagepacker import MessagePacker
@@ -23,6 +22,7 @@ from telethon.tl.functions import InitConnectionRequest, InvokeWithLayerRequest
 from telethon.tl.functions.help import GetConfigRequest
 
 from adapters.telegram.lean import LastAcks, SendSignal, ShortList, UpdateQueue
+from adapters.telegram.message_box import NotedMessageBox
 from adapters.telegram.recalling import RecallingClient, RecentEntities
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.transport import FullConnection
@@ -38,31 +38,6 @@ SYSTEM_VERSION: Final = re.sub(r"-.+", "", _SYSTEM.release) or "1.0"
 
 NO_HANDLERS: Final[dict[int, Any]] = {}
 """In place of the table of methods that Telethon makes for each of its senders."""
-
-
-MAX_AHEAD: Final = 100
-"""Updates of one box that wait for an earlier one. Telethon goes through all of them again with each that comes."""
-
-
-class QuietMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no types
-    """Telethon's count of updates, which renders its state for each line of a log that nobody reads.
-
-    Many updates that are ahead of the count are fetched by a difference at once, and not waited for.
-    """
-
-    __slots__ = ()
-
-    def process_updates(self, updates: Any, chat_hashes: Any, result: Any) -> Any:
-        """Count updates, and return the users and chats in them. Raises ``GapError``, as Telethon's."""
-        found = super().process_updates(updates, chat_hashes, result)
-        if self.possible_gaps:
-            for entry in [entry for entry, gap in self.possible_gaps.items() if len(gap.updates) > MAX_AHEAD]:
-                self.try_begin_get_diff(entry, "many updates are ahead")
-        return found
-
-    def _trace(self, msg: str, *args: Any, **kwargs: Any) -> None:
-        if self._log.isEnabledFor(LOG_LEVEL_TRACE):
-            super()._trace(msg, *args, **kwargs)
 
 
 class SlottedClient(RecallingClient):
@@ -144,7 +119,7 @@ class LeanClient(SlottedClient):
         self._megagroup_cache: dict[int, bool] = {}
         self._catch_up = True
         self._updates_queue = UpdateQueue()
-        self._message_box = QuietMessageBox(self._log)
+        self._message_box = NotedMessageBox(self._log)
         self._updates_queue.known = self._message_box.map
         self._mb_entity_cache = RecentEntities(self._message_box.map)
 

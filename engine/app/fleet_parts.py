@@ -6,8 +6,10 @@ from functools import partial
 from attrs import define, field
 
 from adapters.sqlite import JournalWriter
+from adapters.sqlite.ledger import LedgerStore
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
+from adapters.telegram.account_ledger import AccountLedger
 from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
 from engine.console.messages import narrate
@@ -41,6 +43,8 @@ class FleetParts:
     probe: NetworkProbe = field(init=False)
     credentials: CredentialsWatch = field(init=False)
     refused: RefusedConfig = field(init=False)
+    ledger: LedgerStore = field(init=False)
+    """What the accounts have handled, without a gap."""
     _stagger: AutoStagger | float = field(init=False)
     _probe_timers: SharedTimers = field(factory=SharedTimers, init=False)
     _measure: Callable[[TelegramConnector], None] | None = field(default=None, init=False)
@@ -55,6 +59,7 @@ class FleetParts:
         )
         self.credentials = CredentialsWatch(fleet)
         self.refused = RefusedConfig(fleet)
+        self.ledger = self.journal.make_ledger()
         fleet.life_failed = self.journal.end_life
         fleet.listeners += [self.detector.observe, self.probe.observe]
         fleet.removed += [self.detector.forget, self.probe.forget, self.credentials.forget]
@@ -66,6 +71,8 @@ class FleetParts:
         connector = self.connectors[account]
         if self._measure is not None:
             self._measure(connector)
+        if connector.inbox.ledger is None:
+            connector.inbox.use_ledger(AccountLedger(self.ledger))
         runner = Runner(
             account=account,
             connector=connector,
@@ -136,6 +143,7 @@ class FleetParts:
         )
         return [
             ("the network probe", self.probe.run),
+            ("the ledger", self.ledger.run),
             ("the watch over session files", self.credentials.run),
             ("the watch over the shared settings", self.refused.run),
             ("the watch over the clocks", watched_clocks),

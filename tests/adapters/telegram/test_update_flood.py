@@ -12,7 +12,7 @@ from telethon._updates.messagebox import epoch
 from telethon.tl import types
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from adapters.telegram import TelegramConnector, TelegramLink, inbox, lean, lean_client
+from adapters.telegram import TelegramConnector, TelegramLink, inbox, lean, message_box
 from adapters.telegram.inbound import BURST_SECONDS, HEAVY_SECONDS, LIGHT_SHARE, TURN_SECONDS, InboundAccount
 from adapters.telegram.lean import Idle, UpdateQueue
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
@@ -186,7 +186,7 @@ async def test_many_updates_that_are_ahead_are_fetched_and_not_kept(
     harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a lost update, at most so many wait for it as Telethon can go through with each one that comes."""
-    monkeypatch.setattr(lean_client, "MAX_AHEAD", 5)
+    monkeypatch.setattr(message_box, "MAX_AHEAD", 5)
     monkeypatch.setattr("telethon._updates.messagebox.POSSIBLE_GAP_TIMEOUT", 600)
     async with held_up(harness) as (dc, _, link, (heard, let_go)):
         let_go.set()

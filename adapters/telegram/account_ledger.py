@@ -1,0 +1,163 @@
+"""What one account has handled, on its way to the ledger in ``engine.db``.
+
+A box comes to a number when Telethon has counted it (``NotedMessageBox``). That is handled when the handlers of all
+updates up to then have ended, and may be claimed then. The session file says that it was seen only after the claim is
+durable: a crash between the two repeats updates, and the ledger has none that was not handled.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from attrs import define, evolve, field
+
+from adapters.telegram.boxes import Advance
+from states.ledger import HoleCause, Interval, LedgerRow
+
+MAX_MARKS: Final = 256
+"""Moments at which boxes came to a number, while a handler runs; more are one with the last, and so claimed later."""
+RENEWED_AFTER: Final = 300.0
+"""Seconds after which it is noted again that a box has come no further, and so that nothing is missing until then."""
+
+
+class LedgerStorage(Protocol):
+    """Stores what accounts have handled."""
+
+    def soon(self, ledger: "AccountLedger") -> None:
+        """Take an account's rows in a moment."""
+
+    async def now(self, ledger: "AccountLedger") -> None:
+        """Store an account's rows; durable on return. Raises ``StorageError``."""
+
+
+@define(eq=False)
+class AccountLedger:
+    """The intervals of one account that are not stored yet, and where each box's chain of them has come to."""
+
+    storage: LedgerStorage
+    clock: Callable[[], float] = time.time
+    note_stored: Callable[[], None] = field(default=lambda: None, init=False)
+    """Called when rows have become durable."""
+    _user: int = field(default=0, init=False)
+    _login: str = field(default="", init=False)
+    _chains: dict[tuple[int, HoleCause | None], LedgerRow] = field(factory=dict, init=False)
+    """The last row of each box, and the last one of each cause for which something was lost in it."""
+    _marks: deque[tuple[int, list[Advance]]] = field(factory=deque, init=False)
+    """What is not handled yet: the number of the last update before, and the advances."""
+    _rows: dict[tuple[int, HoleCause | None, int], LedgerRow] = field(factory=dict, init=False)
+    """What is handled and not stored."""
+    _in_flight: list[LedgerRow] = field(factory=list, init=False)
+    _first_unstored: int | None = field(default=None, init=False)
+    _first_in_flight: int | None = field(default=None, init=False)
+
+    def begin(self, user: int | None, login: str) -> None:
+        """Have all that follows belong to this user and this login; with None, note nothing: nobody knows whose it is.
+
+        Numbers are those of a user; what another login has left may have been numbered in another world (a sandbox).
+        """
+        if (self._user, self._login) != (user or 0, login):
+            self._user, self._login = user or 0, login
+            self._chains.clear()
+
+    def add(self, number: int, advances: Iterable[Advance]) -> None:
+        """Note that boxes came to these numbers; handled once all updates up to ``number`` have been handled."""
+        if not self._user:
+            return
+        if len(self._marks) >= MAX_MARKS:
+            self._marks[-1] = (number, [*self._marks[-1][1], *advances])
+        else:
+            self._marks.append((number, list(advances)))
+
+    def handled(self, number: int) -> None:
+        """Claim what came before the update with this number, which was handled, as all before it."""
+        while self._marks and self._marks[0][0] <= number:
+            mark, advances = self._marks.popleft()
+            if self._first_unstored is None:
+                self._first_unstored = mark
+            for advance in advances:
+                self._claim(advance)
+        if not self._rows:
+            self._first_unstored = None
+        elif not self._in_flight:
+            self.storage.soon(self)
+
+    def is_stored(self, number: int) -> bool:
+        """Return whether everything up to this update that can be claimed is in the file."""
+        marks = (self._marks[0][0] if self._marks else None, self._first_unstored, self._first_in_flight)
+        return all(mark is None or mark > number for mark in marks)
+
+    def take(self) -> Sequence[LedgerRow]:
+        """Return the rows to be stored, which are on their way until ``stored`` or ``put_back``; some at a time."""
+        if not self._in_flight and self._rows:
+            self._in_flight, self._rows = list(self._rows.values()), {}
+            self._first_in_flight, self._first_unstored = self._first_unstored, None
+        return self._in_flight
+
+    def stored(self, rows: Sequence[LedgerRow]) -> None:
+        """Note that these rows are durable."""
+        if rows is self._in_flight:
+            self._in_flight, self._first_in_flight = [], None
+            if self._rows:
+                self.storage.soon(self)
+            self.note_stored()
+
+    def put_back(self, rows: Sequence[LedgerRow]) -> None:
+        """Note that these rows may not be durable: they are stored again, which does no harm."""
+        if rows is self._in_flight and self._first_in_flight is not None:
+            self._rows = {(row.box, row.cause, row.interval.after): row for row in rows} | self._rows
+            self._first_unstored = self._first_in_flight
+            self._in_flight, self._first_in_flight = [], None
+
+    async def flush(self) -> None:
+        """Store what is handled; durable on return. Raises ``StorageError``."""
+        while self._rows or self._in_flight:
+            await self.storage.now(self)
+
+    def _claim(self, advance: Advance) -> None:
+        box, interval, seen, now = advance.box, advance.interval, advance.messages, self.clock()
+        if interval.upto < interval.after:
+            self._restart(advance, now)
+            return
+        key = box, advance.lost
+        row = self._chains.get(key)
+        if row is None or not row.interval.after <= interval.after <= row.interval.upto:
+            row = LedgerRow(
+                user=self._user, login=self._login, box=box, interval=interval, cause=advance.lost,
+                since=min(seen.first_at, now) if seen else now, until=now,
+                first_id=seen.first_id if seen else None, last_id=seen.last_id if seen else None,
+            )  # fmt: skip
+        elif interval.is_empty and 0 <= now - row.until < RENEWED_AFTER:
+            return
+        else:
+            row = evolve(
+                row,
+                interval=Interval(row.interval.after, max(row.interval.upto, interval.upto)),
+                until=max(row.until, now),
+                first_id=row.first_id if row.first_id is not None or seen is None else seen.first_id,
+                last_id=row.last_id if seen is None else max(row.last_id or 0, seen.last_id),
+            )
+        self._chains[key] = row
+        self._rows[box, advance.lost, row.interval.after] = row
+
+    def _restart(self, advance: Advance, now: float) -> None:
+        """Give up what was claimed beyond a number to which the server has set a box back: it means other events."""
+        box = advance.box
+        for key in [key for key in self._chains if key[0] == box]:
+            del self._chains[key]
+        self._rows = {key: row for key, row in self._rows.items() if key[0] != box}
+        upto = advance.interval.upto
+        self._rows[box, HoleCause.RENUMBERED, upto] = LedgerRow(
+            user=self._user, login=self._login, box=box, interval=Interval(upto, upto), cause=HoleCause.RENUMBERED,
+            since=now, until=now, first_id=None, last_id=None,
+        )  # fmt: skip
+
+
+def advances_of(client: Any, *, handled: bool) -> list[Advance]:
+    """Return what the boxes of a client have come to just now; without any handler it is lost for the program."""
+    _, advances = client._message_box.take()
+    if advances and client.inbox.ledger is not None:
+        client.inbox.ledger.begin(client._mb_entity_cache.self_id, client.session.login)
+    if handled:
+        return list(advances)
+    return [evolve(each, lost=each.lost or HoleCause.NO_HANDLER) for each in advances]

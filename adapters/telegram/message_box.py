@@ -1,0 +1,103 @@
+"""Telethon's count of updates, with a note of what each box has come to, and without what it leaves out.
+
+Of a difference Telethon drops whatever is numbered in the box that the difference is of: edits, deletions and what was
+read while the account was away. It takes them for handled, because it has just moved the box beyond them. Here they
+follow the new messages.
+"""
+
+from typing import Any, Final
+
+from telethon._updates import MessageBox
+from telethon._updates.messagebox import ENTRY_ACCOUNT, ENTRY_SECRET, LOG_LEVEL_TRACE, PtsInfo
+
+from adapters.telegram.boxes import Advance, of_channel_difference, of_difference, of_update
+from states.ledger import HoleCause, Interval
+
+MAX_AHEAD: Final = 100
+"""Updates of one box that wait for an earlier one. Telethon goes through all of them again with each that comes."""
+
+
+class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no types
+    """Telethon's count of updates, which would render its state for each line of a log that nobody reads.
+
+    Many updates that are ahead of the count are fetched by a difference at once, and not waited for.
+    """
+
+    __slots__ = ("advances", "own")
+
+    def __init__(self, log: Any) -> None:
+        super().__init__(log)
+        self.advances: list[Advance] = []
+        """What the boxes have come to since it was last taken, in order."""
+        self.own: list[Any] = []
+        """Updates of what this client did itself, likewise: Telethon gives them to no handler."""
+
+    def take(self) -> tuple[list[Any], list[Advance]]:
+        """Return the own updates and the advances since the last call."""
+        own, advances = self.own, self.advances
+        self.own, self.advances = [], []
+        return own, advances
+
+    def lose(self, entry: int, after: int, upto: int, cause: HoleCause) -> None:
+        """Note that a box goes on at another number, without what is in between; ``entry`` 0 is the account."""
+        self.advances.append(Advance(entry, Interval(after, upto), lost=cause))
+
+    def process_updates(self, updates: Any, chat_hashes: Any, result: Any) -> Any:
+        """Count updates, and return the users and chats in them. Raises ``GapError``, as Telethon's."""
+        found = super().process_updates(updates, chat_hashes, result)
+        if self.possible_gaps:
+            for entry in [entry for entry, gap in self.possible_gaps.items() if len(gap.updates) > MAX_AHEAD]:
+                self.try_begin_get_diff(entry, "many updates are ahead")
+        return found
+
+    def _trace(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if self._log.isEnabledFor(LOG_LEVEL_TRACE):
+            super()._trace(msg, *args, **kwargs)
+
+    def apply_pts_info(self, update: Any, *, reset_deadlines: Any) -> Any:
+        """Count an update as Telethon does; return None for one that is not to be handled now."""
+        applied = super().apply_pts_info(update, reset_deadlines=reset_deadlines)
+        if applied is not None and (advance := of_update(applied)) is not None:
+            self.advances.append(advance)
+            if applied._self_outgoing:
+                self.own.append(applied)
+        return applied
+
+    def apply_difference(self, diff: Any, chat_hashes: Any) -> Any:
+        """Count the account's difference, and return all of it."""
+        asked = self.map[ENTRY_ACCOUNT].pts
+        updates, users, chats = super().apply_difference(diff, chat_hashes)
+        self.advances.append(of_difference(asked, diff))
+        return self._with_dropped(updates, diff, (ENTRY_ACCOUNT, ENTRY_SECRET)), users, chats
+
+    def apply_channel_difference(self, request: Any, diff: Any, chat_hashes: Any) -> Any:
+        """Count a channel's difference, and return all of it."""
+        channel = request.channel.channel_id
+        updates, users, chats = super().apply_channel_difference(request, diff, chat_hashes)
+        self.advances.append(of_channel_difference(channel, request.pts, diff))
+        return self._with_dropped(updates, diff, (channel,)), users, chats
+
+    def get_channel_difference(self, chat_hashes: Any) -> Any:
+        """Return the next request for a channel's difference; note a channel that Telethon cannot ask and gives up."""
+        before = {entry: self.map[entry].pts for entry in self.getting_diff_for if entry in self.map}
+        request = super().get_channel_difference(chat_hashes)
+        for entry in before.keys() - self.map.keys():
+            self.lose(entry, before[entry], before[entry], HoleCause.NO_ADDRESS)
+        return request
+
+    def end_channel_difference(self, request: Any, reason: Any, chat_hashes: Any) -> None:
+        """Give a channel's difference up; note a channel that the account cannot read any more."""
+        channel = request.channel.channel_id
+        super().end_channel_difference(request, reason, chat_hashes)
+        if channel not in self.map:
+            self.lose(channel, request.pts, request.pts, HoleCause.NOT_SUBSCRIBED)
+
+    @staticmethod
+    def _with_dropped(updates: list[Any], diff: Any, entries: tuple[Any, ...]) -> list[Any]:
+        """Return the updates of a difference together with those that Telethon has left out."""
+        kept = set(map(id, updates))
+        dropped = []
+        for update in getattr(diff, "other_updates", None) or ():
+            if id(update) not in kept and (info := PtsInfo.from_update(update)) and info.entry in entries:
+                dropped.append(update)
+        return [*updates, *dropped]
