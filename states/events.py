@@ -176,6 +176,13 @@ class CaughtUp(OfLink):
 
 
 @frozen(kw_only=True)
+class UpdatesConfirmed(OfLink):
+    """The link has all updates that the datacenter counts: of the account, and of ``channels`` channels."""
+
+    channels: int = 0
+
+
+@frozen(kw_only=True)
 class Failure(OfLink):
     """Base of the errors.
 
@@ -205,6 +212,20 @@ class ServerFault(Failure):
     """The datacenter answered with an internal error (500, −500, −503)."""
 
     schedule: ClassVar[str] = "server"
+
+
+@frozen(kw_only=True)
+class UpdatesStalled(Failure):
+    """The datacenter counts updates that the link does not bring: its numbers say so, silence alone never does.
+
+    ``behind`` names the boxes, each with how many updates; ``since`` is when that was first seen (Unix seconds).
+    ``asked`` says that they were asked for, and in vain.
+    """
+
+    schedule: ClassVar[str] = "updates"
+    behind: tuple[str, ...] = ()
+    since: float = 0.0
+    asked: bool = False
 
 
 @frozen(kw_only=True)
@@ -301,11 +322,11 @@ class Unexpected(Failure):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Started, TurnGranted, Connected, CaughtUp, ProbeDue, ProbeAnswered, Stable, Elapsed, NetworkRestored, ClockJumped,
-    CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
-    NetworkLost, TimedOut, ServerFault, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown, SessionDuplicated,
-    AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked, DatabaseUnavailable,
-    DatabaseCorrupt, Unexpected,
+    Started, TurnGranted, Connected, CaughtUp, UpdatesConfirmed, ProbeDue, ProbeAnswered, Stable, Elapsed,
+    NetworkRestored, ClockJumped, CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
+    NetworkLost, TimedOut, ServerFault, UpdatesStalled, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown,
+    SessionDuplicated, AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked,
+    DatabaseUnavailable, DatabaseCorrupt, Unexpected,
 )  # fmt: skip
 """All events, in the order of the diagrams."""
 

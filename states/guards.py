@@ -16,6 +16,7 @@ from states.events import (
     TimedOut,
     TransportFlood,
     Unexpected,
+    UpdatesStalled,
 )
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
@@ -131,3 +132,34 @@ def worth_telling(moment: Moment) -> bool:
     event, known = moment.event, moment.snapshot.database
     lasts = isinstance(event, DatabaseLocked) and event.waited >= moment.policy.backoff.database.alert_after
     return (lasts or isinstance(event, DatabaseUnavailable)) and not (known is not None and known.told)
+
+
+def stalled(moment: Moment) -> bool:
+    """Updates are missing, as is known."""
+    return moment.snapshot.stall is not None
+
+
+def asked_for(moment: Moment) -> bool:
+    """The updates that are missing were asked for, and did not come."""
+    asked = isinstance(moment.event, UpdatesStalled) and moment.event.asked
+    return asked and moment.snapshot.stall is not None
+
+
+def told_of_stall(moment: Moment) -> bool:
+    """The operator knows of the updates that are missing, and nothing was asked for yet."""
+    stall = moment.snapshot.stall
+    return stall is not None and stall.told and not asked_for(moment)
+
+
+def clients_in_vain(moment: Moment) -> bool:
+    """Enough fresh clients did not get the updates either, and nobody was told yet."""
+    stall = moment.snapshot.stall
+    enough = stall is not None and not stall.told and stall.clients >= moment.policy.backoff.updates.tries
+    return enough and asked_for(moment)
+
+
+def client_due(moment: Moment) -> bool:
+    """The updates were asked for in vain, and the time for a fresh client has come."""
+    stall = moment.snapshot.stall
+    due = stall is not None and (stall.until is None or stall.until <= moment.now)
+    return due and asked_for(moment)

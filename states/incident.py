@@ -24,6 +24,8 @@ class IncidentKind(StrEnum):
     """A file cannot be written."""
     LIMITED = "limited"
     """Telegram limits an account."""
+    STALLED = "stalled"
+    """An account does not get the updates that Telegram counts."""
     JOB_FAILED = "job_failed"
     """Jobs of one kind fail for good."""
     CHANNEL = "channel"
@@ -97,6 +99,9 @@ class Incident:
             case IncidentKind.LIMITED:
                 its = "their" if many else "its"
                 return f"Telegram limit{'s' if now else 'ed'} {who}; {its} work {'is' if now else 'was'} held"
+            case IncidentKind.STALLED:
+                do = ("do" if many else "does") if now else "did"
+                return f"{who} {do} not get the updates that Telegram count{'s' if now else 'ed'}"
             case IncidentKind.JOB_FAILED:
                 return f"jobs of the kind {self.cause} fail{'' if now else 'ed'} for good"
             case IncidentKind.CHANNEL:
@@ -119,6 +124,10 @@ _REMEDIES: Final[dict[IncidentKind, str]] = {
     IncidentKind.FLAPPING: "see what its losses have in common ('log --failed'): a proxy, a time of day, a request",
     IncidentKind.STORAGE: "make the file writable: end the program that locks it, or see to its disk and permissions",
     IncidentKind.LIMITED: f"let the account rest, and {ADVICE[Action.APPEAL]}; retry it when the limit is over",
+    IncidentKind.STALLED: (
+        "read the chats that the detail names, for example with 'collect'; if it lasts, retry the account for another "
+        "fresh client"
+    ),
     IncidentKind.JOB_FAILED: "see 'jobs list --state failed' for the cause, mend it, and retry or cancel the jobs",
     IncidentKind.CHANNEL: "see to the channel's address and its service, and try it with 'alerts test'",
 }

@@ -21,9 +21,10 @@ from states.events import (
     Started,
     StopRequested,
     TurnGranted,
+    UpdatesStalled,
 )
 from states.guards import Moment, streak_after
-from states.snapshot import Cause, Hold, State, Trouble
+from states.snapshot import Cause, Hold, Stall, State, Trouble
 
 Changes = dict[str, Any]
 
@@ -110,8 +111,8 @@ def record_key(moment: Moment) -> Changes:
 
 
 def switch_key(moment: Moment) -> Changes:
-    """Switch to another key: reset the counters, and forget the limit of the old key."""
-    return {**reset_counters(moment), **record_key(moment), "limited": None}
+    """Switch to another key: reset the counters, and forget the limit and the missing updates of the old key."""
+    return {**reset_counters(moment), **record_key(moment), "limited": None, "stall": None}
 
 
 def reset_counters(_: Moment) -> Changes:
@@ -159,6 +160,35 @@ def clear_trouble(_: Moment) -> Changes:
     return {"database": None}
 
 
+def record_stall(moment: Moment) -> Changes:
+    """Record which updates are missing, and since when."""
+    event, known = moment.event, moment.snapshot.stall
+    assert isinstance(event, UpdatesStalled)
+    if known is not None:
+        return {"stall": evolve(known, detail=event.detail)}
+    return {"stall": Stall(since=event.since or moment.now, detail=event.detail)}
+
+
+def tell_stall(moment: Moment) -> Changes:
+    """Record that the operator was told of the missing updates."""
+    assert moment.snapshot.stall is not None
+    return {"stall": evolve(moment.snapshot.stall, detail=moment.event.detail, told=True)}  # type: ignore[attr-defined]
+
+
+def count_client(moment: Moment) -> Changes:
+    """Count a fresh client that takes over, and when another one may do so."""
+    stall = moment.snapshot.stall
+    assert stall is not None
+    length = moment.policy.backoff.updates.delay(stall.clients + 1)
+    after = evolve(stall, clients=stall.clients + 1, until=moment.now + length, length=length)
+    return {"stall": after, "cause": Cause(event=UpdatesStalled.__name__, detail=stall.detail)}
+
+
+def clear_stall(_: Moment) -> Changes:
+    """Record that no updates are missing any more."""
+    return {"stall": None}
+
+
 def move_times(moment: Moment) -> Changes:
     """Move all times with a clock that was set: what is left of a wait, and how long ago something was, stays."""
     event, at, now = moment.event, moment.snapshot, moment.now
@@ -175,10 +205,16 @@ def move_times(moment: Moment) -> Changes:
         "deadline": None if at.deadline is None else move_end(at.deadline, at.wait, shift, now),
         "holds": tuple(evolve(hold, until=move_end(hold.until, hold.length, shift, now)) for hold in at.holds),
         "database": None if at.database is None else evolve(at.database, since=at.database.since + shift),
+        "stall": None if at.stall is None else _moved_stall(at.stall, shift, now),
         "last_success": moved(at.last_success),
         "proved_at": moved(at.proved_at),
         "offline": None if at.offline is None else (at.offline[0] + shift, at.offline[1] + shift),
     }
+
+
+def _moved_stall(stall: Stall, shift: float, now: float) -> Stall:
+    until = None if stall.until is None else move_end(stall.until, stall.length, shift, now)
+    return evolve(stall, since=stall.since + shift, until=until)
 
 
 def prepare_next_life(moment: Moment) -> Changes:

@@ -105,6 +105,23 @@ class Trouble:
 
 
 @frozen(kw_only=True)
+class Stall:
+    """Updates that the datacenter counts and the account does not get. Times are Unix seconds."""
+
+    since: float
+    detail: str = ""
+    """What is missing, in a sentence."""
+    clients: int = 0
+    """How many fresh clients have taken over because of it."""
+    until: float | None = None
+    """The time before which no other one does; None before the first."""
+    length: float | None = None
+    """Length of the wait that ends then, in seconds."""
+    told: bool = False
+    """Whether an alert was raised."""
+
+
+@frozen(kw_only=True)
 class Snapshot:
     """One account's connection. Times are wall-clock Unix seconds, so that they are valid after a restart."""
 
@@ -141,6 +158,8 @@ class Snapshot:
     """Set while Telegram limits the account."""
     holds: tuple[Hold, ...] = ()
     database: Trouble | None = None
+    stall: Stall | None = None
+    """Set while updates are missing that were asked for."""
     reconnects: int = 0
     last_success: float | None = None
     offline: tuple[float, float] | None = None
@@ -195,7 +214,9 @@ class Snapshot:
         doubted = self.cause is not None and self.cause.event == UNKNOWN_KEY and self.streak >= UNKNOWN_KEY_TRIES
         if without_link and doubted and self.exhausted:
             return Action.LOG_IN
-        return Action.APPEAL if self.limited else None
+        if self.limited:
+            return Action.APPEAL
+        return Action.RETRY if self.stall is not None and self.stall.told else None
 
 
 class SnapshotDraft(Snapshot):
@@ -214,7 +235,7 @@ class SnapshotDraft(Snapshot):
         draft.silences, draft.cause = at.silences, at.cause
         draft.deadline, draft.wait = at.deadline, at.wait
         draft.stable, draft.exhausted, draft.limited = at.stable, at.exhausted, at.limited
-        draft.holds, draft.database = at.holds, at.database
+        draft.holds, draft.database, draft.stall = at.holds, at.database, at.stall
         draft.reconnects, draft.last_success = at.reconnects, at.last_success
         draft.offline, draft.proved_at = at.offline, at.proved_at
         draft.credentials, draft.resumes, draft.paused = at.credentials, at.resumes, at.paused
@@ -248,6 +269,14 @@ def _deadline_of(previous: Snapshot, now: float) -> float | None:
     return cap_end(deadline, length, now)
 
 
+def _stall_of(previous: Snapshot, now: float) -> Stall | None:
+    """Return the stall with which a new life begins: who was told stays told, until the updates are there."""
+    stall = previous.stall
+    if stall is None or stall.until is None:
+        return stall
+    return attrs.evolve(stall, until=cap_end(stall.until, stall.length, now))
+
+
 def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
     """Return the snapshot with which a new life begins.
 
@@ -277,6 +306,7 @@ def begin(previous: Snapshot | None, *, now: float) -> Snapshot:
             if hold.until > now
         ),
         database=None,
+        stall=_stall_of(previous, now),
         resumes=where,
         paused=False,
     )

@@ -16,12 +16,14 @@ from states.effects import (
     AlertExhausted,
     AlertLimited,
     AlertParked,
+    AlertStalled,
     AlertUnusable,
     ArmProbe,
     ArmStable,
     AskTurn,
     Close,
     Effect,
+    FetchUpdates,
     Finish,
     HoldDatabase,
     HoldRequests,
@@ -170,6 +172,10 @@ _MAKE: dict[type[Effect], Callable[[_Draft], Effect]] = {
     AlertUnusable: partial(_Draft.alert, kind=AlertUnusable),
     AlertLimited: partial(_Draft.alert, kind=AlertLimited),
     AlertDatabase: partial(_Draft.alert, kind=AlertDatabase),
+    AlertStalled: partial(_Draft.alert, kind=AlertStalled),
+    FetchUpdates: lambda draft: FetchUpdates(
+        link=draft.next.link, patience=draft.moment.policy.healthy.catch_up_within
+    ),
     Finish: lambda _: Finish(),
 }
 

@@ -144,6 +144,9 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "lock_lost": {"path": "data", "detail": "was removed or replaced; it is held again"},
     "pausing": {"action": None},
     "reconnecting": {"trigger": "Elapsed"},
+    "updates_missing": {"detail": "channel 1234567890 (3 missing)", "asked": False, "fresh_client": False},
+    "handlers_behind": {"count": 12},
+    "channel_begun": {"channel": 1234567890, "number": 4711},
     "unreadable": {"what": "a constructor 1f00ba2e that Telethon 1.45.0 does not know", "count": 1},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},
 }

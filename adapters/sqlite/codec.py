@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.sqlite.errors import Undecodable
 from states.record import Record
-from states.snapshot import Cause, Hold, Snapshot, State, Trouble
+from states.snapshot import Cause, Hold, Snapshot, Stall, State, Trouble
 
 if TYPE_CHECKING:  # commands read snapshots alone, which need neither
     from cattrs import Converter
@@ -213,6 +213,17 @@ def _trouble(value: Any) -> Trouble:
     )
 
 
+def _stall(value: Any) -> Stall:
+    return Stall(
+        since=float(value["since"]),
+        detail=str(value.get("detail", "")),
+        clients=int(value.get("clients", 0)),
+        until=_optional(float)(value.get("until")),
+        length=_optional(float)(value.get("length")),
+        told=bool(value.get("told", False)),
+    )
+
+
 def _holds(value: Any) -> tuple[Hold, ...]:
     return tuple(map(_hold, value))
 
@@ -238,6 +249,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "credentials": str,
     "holds": _holds,
     "database": _optional(_trouble),
+    "stall": _optional(_stall),
     "offline": _optional(_gap),
 }
 """Reads each field of a snapshot: written out, because a command that shows thousands of them has no time to lose."""

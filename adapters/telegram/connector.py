@@ -24,6 +24,7 @@ from adapters.telegram.request_times import RequestWatch
 from adapters.telegram.session_events import SessionEvents
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.unreadable import UnreadableCount
+from adapters.telegram.update_proof import ProofMemory
 from states.events import Event
 from states.snapshot import Hold
 
@@ -77,6 +78,7 @@ class TelegramConnector:
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)
+    proofs: ProofMemory = field(factory=ProofMemory, init=False, repr=False)
     unreadable: UnreadableCount = field(init=False, repr=False)
     """What Telethon could not read of what the account was sent."""
     logger: OneLogger = field(init=False, repr=False)

@@ -8,6 +8,7 @@ import asyncio
 import random
 import sqlite3
 import weakref
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -204,6 +205,17 @@ class Differences:
         if known is not None:
             box.lose(entry, asked, box.map[entry or ACCOUNT_ENTRY].pts, HoleCause.UNREADABLE)
         return True
+
+    def ask(self, entries: Iterable[int]) -> None:
+        """Have Telethon's update loop ask for the differences of the account (0) and of channels."""
+        for entry in sorted({*entries}):
+            self._ask_again(entry)
+
+    def lose(self, entry: int, why: str) -> None:
+        """Report that something is missing for which nobody can ask any more."""
+        self._forget(entry)
+        self._gaps[entry] = Gap(why=why, lost=True)
+        self._tell()
 
     def _ask_again(self, entry: int) -> None:
         """Have Telethon's update loop ask for a difference."""

@@ -195,6 +195,17 @@ class Inbox:
         if not self._running and self.client is None:
             self.note_handled()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more updates are taken before some are handled."""
+        return len(self._waiting) > MAX_BACKLOG
+
+    @property
+    def backlog(self) -> tuple[int | None, int]:
+        """The number of the oldest update that is not handled, if there is one, and how many there are."""
+        numbers = [*self._running, *(number for number, _ in self._waiting[:1])]
+        return min(numbers, default=None), len(self._running) + len(self._waiting)
+
     def add(self, updates: Iterable[Any], advances: Sequence[Advance] = ()) -> None:
         """Take updates over at once, however large the backlog is; ``advances`` are what the boxes have come to."""
         for update in updates:

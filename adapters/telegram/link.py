@@ -19,6 +19,7 @@ import anyio
 from attrs import define, field
 from telethon.tl.functions import PingDelayDisconnectRequest
 from telethon.tl.functions.updates import GetStateRequest
+from telethon.tl.types.updates import State
 
 from adapters.sockets import reset_on_close
 from adapters.telegram.cancellation import begin_request, translate_cancellation
@@ -38,6 +39,7 @@ from adapters.telegram.proxy import Proxy
 from adapters.telegram.sender import retrieve
 from adapters.telegram.telethon_log import TELETHON_LOGGER
 from adapters.telegram.unreadable import UnreadableAnswer
+from adapters.telegram.update_proof import UpdateProof
 from states.events import (
     AccountLimited,
     Connected,
@@ -83,6 +85,8 @@ class TelegramLink:
     _held: dict[str, float] = field(init=False)
     _pinged_at: float | None = field(default=None, init=False)
     """When the last ping was sent, by ``time.monotonic``."""
+    _proof: UpdateProof | None = field(default=None, init=False)
+    """Compares the numbers of updates; from the first proof of the opened link on."""
     _pings: Any = field(factory=lambda: itertools.count(int.from_bytes(os.urandom(6))), init=False)
 
     @_held.default
@@ -158,6 +162,7 @@ class TelegramLink:
         asked = proof and not self._is_proof_held()
         if asked:
             self._keep_from_disconnect()
+            self._prove_updates()
 
         def conclude(answer: Callable[[], object]) -> None:
             try:
@@ -259,6 +264,9 @@ class TelegramLink:
         if client is None:
             return
         self._watcher = None
+        if self._proof is not None:
+            self._proof.close()
+            self._proof = None
         self.connector.inbox.drop_client(client)
         self.connector.session_events.link = None
         self._drop_unanswered()
@@ -303,12 +311,29 @@ class TelegramLink:
     def _read_answer(self, answer: Callable[[], object], *, is_proof: bool) -> list[Event]:
         """Return the limit that an answer means, if it means one; raise what is no sign of life."""
         try:
-            answer()
+            found = answer()
         except Exception as exc:
             if not is_proof:
                 raise
             return self._limits_of(exc)
+        if self._proof is not None and isinstance(found, State):
+            self._proof.take(found)
         return []
+
+    def _prove_updates(self) -> None:
+        """Have the answer to the proof that is sent now compared with what the client has."""
+        if self._proof is None and isinstance(self._client, LinkClient):
+            connector = self.connector
+            self._proof = UpdateProof(
+                self._client, self.number, connector.name, connector.proofs, self._report, self._send, self._is_held
+            )
+        if self._proof is not None:
+            self._proof.begin()
+
+    def fetch_updates(self, patience: float) -> None:
+        """Ask for updates that are missing; within ``patience`` seconds an event says whether they are there."""
+        if self._proof is not None:
+            self._proof.fetch(patience)
 
     def _limits_of(self, exc: Exception) -> list[Event]:
         """Return the limit that a failed proof means; raise ``exc`` if it proves nothing."""
@@ -321,6 +346,9 @@ class TelegramLink:
 
     def _is_proof_held(self) -> bool:
         return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > time.time()
+
+    def _is_held(self, kind: str) -> bool:
+        return bool(self._held) and max(self._held.get(each, 0.0) for each in ("any", kind)) > time.time()
 
     def _keep_from_disconnect(self) -> None:
         """Send a ping beside a proof if the next one could come after the datacenter has given the link up.

@@ -53,6 +53,7 @@ from states.schedules import (
     Health,
     Patience,
     Policy,
+    Renewal,
     ServerGiven,
     ShuttingDown,
     Suspicion,
@@ -107,6 +108,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(AccountConfig, session=to_session, phone=to_phone, bot_token=to_optional_text, proxy=proxy)
     for back_off in (Backoff, FileBackoff):
         reader.add_section(back_off, factor=to_number, jitter=to_number)
+    reader.add_section(Renewal, factor=to_number)
     reader.add_section(BackoffSchedules, _fill_schedules)
     reader.add_section(ScenarioStep, seconds=to_offset)
     reader.add_section(SandboxSection, scenario=partial(_to_scenario, reader))

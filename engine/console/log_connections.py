@@ -16,6 +16,7 @@ LOGGER: Final = "holdfast.connection"
 ICONS: Final = {
     "NetworkLost": "🔌",
     "ServerFault": "🔌",
+    "UpdatesStalled": "🔌",
     "TransportFlood": "🔌",
     "ProtocolBroken": "🔌",
     "TimedOut": "⏱️",
@@ -34,6 +35,7 @@ ICONS: Final = {
 WORDS: Final = {
     "NetworkLost": "Network error",
     "ServerFault": "Telegram server error",
+    "UpdatesStalled": "Updates missing",
     "TransportFlood": "Too many connections",
     "ProtocolBroken": "Protocol error",
     "TimedOut": "Timeout",
@@ -71,6 +73,14 @@ def _file_waits(of: Fields) -> str:
     said = of["alerted"] or of["detail"].startswith(EXHAUSTED)  # by the alert's own line, or by the detail
     remedy = "" if said else f"; {REMEDIES[of['failure']]}"
     return f"Session file of {of['account']} is {word}{lasts}{detail}; nothing is lost{rows}{remedy}"
+
+
+def _stalled(of: Fields) -> str:
+    if of["fresh_client"]:
+        after = "a fresh client takes over"
+    else:
+        after = "they did not come when they were asked for" if of["asked"] else "they are asked for"
+    return f"{of['account']} lacks updates that Telegram counts: {of['detail']}; {after}"
 
 
 def _via(of: Fields) -> str:
@@ -334,6 +344,27 @@ CONNECTIONS: Final = (
         _GAP,
     ),
     _event(
+        "updates_missing",
+        "warning",
+        "⚠️",
+        _stalled,
+        "Telegram counts updates that the connection has not brought, by its numbers",
+        {
+            **_ACCOUNT,
+            "detail": "what is missing",
+            "asked": "whether they were asked for, and did not come",
+            "fresh_client": "whether a fresh client takes over because of it",
+        },
+    ),
+    _event(
+        "updates_complete",
+        "info",
+        "🔍",
+        "{account} has all updates that Telegram counts again",
+        "the updates that `updates_missing` named are there",
+        _ACCOUNT,
+    ),
+    _event(
         "stable", "debug", "✅", "{account} is stable", "a connection has held for `healthy.stable_after`", _ACCOUNT
     ),
     _event(
@@ -366,6 +397,14 @@ CONNECTIONS: Final = (
         "⚠️",
         lambda of: _alert(of, "limited by Telegram; it stays connected and its work is held"),
         "Telegram limits the account",
+        _ALERT,
+    ),
+    _event(
+        "alert_stalled",
+        "error",
+        "❌",
+        lambda of: _alert(of, "without updates that Telegram counts, also with a fresh client; it stays connected"),
+        "a fresh client does not get the missing updates either",
         _ALERT,
     ),
     _event(

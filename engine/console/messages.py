@@ -27,7 +27,7 @@ from engine.console.log_work import WORK
 from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
 from states.effects import Alert, HoldRequests
-from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure
+from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure, UpdatesStalled
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
     event.name: event
@@ -123,6 +123,17 @@ def _file_waits(account: str, record: Record) -> Told:
     return logging.WARNING, "session_file_waits", fields
 
 
+def _stalled(account: str, record: Record) -> Told:
+    """Return which updates are missing, and what is done about it."""
+    fields = {
+        "account": account,
+        "detail": record.detail,
+        "asked": record.payload.get("asked", False),
+        "fresh_client": record.target is not record.source,
+    }
+    return logging.WARNING, "updates_missing", fields
+
+
 def _entered(account: str, record: Record, snapshot: Snapshot) -> Told | None:
     """Return what entering a state means, if there is something to say."""
     name: str
@@ -191,6 +202,9 @@ def events_of(account: str, step: Step) -> list[Told]:
     again = record.target is State.TIMEOUT and record.source is State.TIMEOUT and "Probe" in record.effects
     if event in _OF_FILES and record.target in LINKED:
         told.append(_file_waits(account, record))
+    elif event is UpdatesStalled:
+        if record.effects:
+            told.append(_stalled(account, record))
     elif issubclass(event, Failure):
         told.append(_failed(account, record))
     if event is DatabaseRecovered:
@@ -203,6 +217,8 @@ def events_of(account: str, step: Step) -> list[Told]:
     later = record.payload.get("missing") or record.payload.get("late")
     if record.event == "CaughtUp" and (step.snapshot.offline is not None or later):
         told.append(_gap(account, step))
+    if record.event == "UpdatesConfirmed" and record.source in LINKED:
+        told.append((logging.INFO, "updates_complete", {"account": account}))
     if record.event == "Stable":
         told.append((logging.DEBUG, "stable", {"account": account}))
     if record.event == "Closed" and "Finish" in record.effects:

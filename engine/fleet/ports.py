@@ -42,6 +42,9 @@ class Link(Protocol):
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind before ``until`` (Unix seconds)."""
 
+    def fetch_updates(self, patience: float) -> None:
+        """Ask for updates that are missing; within ``patience`` seconds an event says whether they are there."""
+
     async def close(self, *, timeout: float) -> None:
         """Close the link within about ``timeout`` seconds; never raises."""
 

@@ -24,6 +24,7 @@ from states.effects import (
     AskTurn,
     Close,
     Effect,
+    FetchUpdates,
     Finish,
     HoldDatabase,
     HoldRequests,
@@ -184,6 +185,9 @@ class Runner:
             case HoldRequests():
                 if self.link is not None:
                     self.link.hold(effect.request, effect.until)
+            case FetchUpdates():
+                if self.link is not None:
+                    self.link.fetch_updates(effect.patience)
             case Alert() | HoldDatabase():
                 pass  # the observer has reported them
             case _:

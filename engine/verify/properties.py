@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from engine.verify.world import Configuration
+from engine.verify.stall_properties import clients_are_apart, only_numbers_accuse, stall_goes_on, stall_told_once
+from engine.verify.world import ROUNDING, Configuration
 from states import Action, Event, Policy, Snapshot, State, Step
 from states.clock import NOTICED_WITHIN
 from states.effects import (
@@ -42,8 +43,6 @@ Always = Callable[[Configuration, Event, Step, Configuration, Policy], str | Non
 """Configuration before, event, decision, configuration after, policy."""
 
 SENDING = (AskTurn, Open, Probe)
-ROUNDING = 1e-6
-"""Seconds by which sums of times may differ."""
 FLOODS = ("FloodWait", "TransportFlood")
 
 
@@ -278,6 +277,8 @@ def too_long(at: Snapshot, now: float) -> str | None:
     waits = [(hold.until, hold.length) for hold in at.holds]
     if at.state is State.BACKOFF and at.deadline is not None:
         waits.append((at.deadline, at.wait))
+    if at.stall is not None and at.stall.until is not None:
+        waits.append((at.stall.until, at.stall.length))
     for end, length in waits:
         if length is None or end - now > length + ROUNDING:
             return f"a wait of {length} s has {end - now:g} s left"
@@ -295,6 +296,10 @@ def waits_move_with_the_clock(
     if (wrong := too_long(at, now)) is not None:
         return wrong
     waits = [(old.until, new.until, new.length) for old, new in zip(was.holds, at.holds, strict=True)]
+    if was.stall is not None and was.stall.until is not None and was.stall.until > then:
+        assert at.stall is not None
+        assert at.stall.until is not None, "a clock that was set ends no wait"
+        waits.append((was.stall.until, at.stall.until, at.stall.length))
     if at.state is State.BACKOFF and was.deadline is not None and at.deadline is not None:
         waits.append((was.deadline, at.deadline, at.wait))
     for old, new, length in waits:
@@ -328,6 +333,10 @@ ALWAYS: tuple[Always, ...] = (
     file_alerted_once,
     file_alerted_in_time,
     file_trouble_ends,
+    only_numbers_accuse,
+    clients_are_apart,
+    stall_told_once,
+    stall_goes_on,
     late_is_nothing,
     tries_are_kept,
     retry_is_obeyed,

@@ -1,0 +1,300 @@
+"""Proves for one link that updates flow: its numbers are compared with those of the datacenter, at each proof.
+
+The proof that a link answers (``updates.getState``) says how far the account is; ``messages.getPeerDialogs`` says it of
+its channels, at most once a minute, never while a flood wait holds it, and never for bots, which may not ask. What is
+compared, and how, is in ``update_watch``; what follows from it is the law's business, which asks for the missing
+updates (``fetch``), and in the end for a fresh client.
+
+Handlers that are slow are no fault of the datacenter: they are told of in the log, and nothing is fetched or cut.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, Final
+
+from attrs import define, field
+from telethon import errors
+from telethon._updates.messagebox import ENTRY_ACCOUNT, ENTRY_SECRET
+from telethon._updates.session import EntityType
+from telethon.tl.functions.messages import GetPeerDialogsRequest
+from telethon.tl.types import InputDialogPeer, InputPeerChannel, PeerChannel
+from telethon.tl.types.updates import State
+
+from adapters.log_events import event_logger
+from adapters.telegram.cancellation import begin_request
+from adapters.telegram.classify import classify
+from adapters.telegram.update_watch import ACCOUNT, SECRET, ChannelRounds, Lag, UpdateWatch, describe, listed, name_of
+from states.events import Event, FloodWait, UpdatesConfirmed, UpdatesStalled
+
+GRACE: Final = 10.0
+"""Seconds after which a box that was behind is looked at again: by then what was under way has arrived."""
+POLL: Final = 0.5
+"""Seconds between two looks while updates are fetched."""
+CHANNELS_EVERY: Final = 55.0
+"""The least seconds between two requests for the numbers of channels. Proofs, which they go with, are 60 s apart."""
+STRANGERS_EVERY: Final = 600.0
+"""The least seconds between two requests for channels that Telethon has no number of."""
+TIMEOUT: Final = 15.0
+"""Seconds that a request for the numbers of channels may take."""
+CHANNELS: Final = (EntityType.CHANNEL, EntityType.MEGAGROUP, EntityType.GIGAGROUP)
+
+log = event_logger("holdfast.handlers")
+
+
+@define(eq=False)
+class ProofMemory:
+    """What is remembered of one account's proofs beyond a link: what was asked when, and what was told."""
+
+    rounds: ChannelRounds = field(factory=ChannelRounds)
+    strangers: ChannelRounds = field(factory=ChannelRounds)
+    met: set[int] = field(factory=set)
+    """Channels without a number that were asked about once."""
+    asked_at: float = float("-inf")
+    """When channels were asked about, by ``time.monotonic``; likewise below."""
+    strangers_at: float = float("-inf")
+    oldest: int | None = None
+    """The update that waited longest for its handlers at the last proof."""
+    told: bool = False
+    """Whether the log says that updates wait for handlers."""
+
+
+@define(eq=False)
+class UpdateProof:
+    """The numbers of one link's client, beside those of the datacenter. It has timers, and no task."""
+
+    client: Any
+    number: int
+    account: str
+    memory: ProofMemory
+    report: Callable[[Event], None]
+    send: Callable[[Any], Any]
+    """Sends a request of the engine's own."""
+    is_held: Callable[[str], bool]
+    """Returns whether a flood wait holds this kind of request."""
+    watch: UpdateWatch = field(factory=UpdateWatch, init=False)
+    _before: dict[int, int] = field(factory=dict, init=False)
+    _confirmed: bool = field(default=False, init=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, init=False)
+    _fetching: bool = field(default=False, init=False)
+    _give_up: Callable[[], None] | None = field(default=None, init=False)
+    _channels: int = field(default=0, init=False)
+
+    def numbers(self) -> dict[int, int]:
+        """Return how far the client has come in each box."""
+        box = self.client._message_box
+        if box.is_empty():
+            return {}
+        found = {entry: state.pts for entry, state in box.map.items() if isinstance(entry, int)}
+        found[ACCOUNT] = box.map[ENTRY_ACCOUNT].pts
+        if ENTRY_SECRET in box.map:
+            found[SECRET] = box.map[ENTRY_SECRET].pts
+        return found
+
+    def begin(self) -> None:
+        """Note how far the client is: the proof is sent now."""
+        self._before = self.numbers()
+
+    def take(self, state: State) -> None:
+        """Compare the account's numbers with the answer to the proof, and ask for those of channels."""
+        local = self.numbers()
+        self._note_backlog()
+        server = {ACCOUNT: state.pts, **({SECRET: state.qts} if state.qts else {})}
+        self.watch.compare(server, self._before, local, time.time())
+        if not self._ask_about_channels(local):
+            self._conclude()
+
+    def fetch(self, patience: float) -> None:
+        """Ask for what is missing, and report within ``patience`` seconds whether it is there."""
+        for lag in list(self.watch.lags.values()):
+            if lag.is_ahead:
+                self._set_back(lag)
+        self.client.differences.ask(max(box, ACCOUNT) for box in self.watch.lags)
+        self._fetching = True
+        self._look_later(min(POLL, patience), partial(self._look_while_fetching, time.monotonic() + patience, patience))
+
+    def close(self) -> None:
+        """Report nothing any more."""
+        self.report = _ignore
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._give_up is not None:
+            self._give_up()
+            self._give_up = None
+
+    # --- channels ---
+
+    def _ask_about_channels(self, local: dict[int, int]) -> bool:
+        """Ask for the numbers of channels, if it is time for that; return whether an answer will come."""
+        memory, now = self.memory, time.monotonic()
+        due = now >= memory.asked_at + CHANNELS_EVERY
+        if not due or self._give_up is not None or self.client._mb_entity_cache.self_bot:
+            return False
+        if self.is_held("GetPeerDialogs"):
+            return False
+        addressable = self.client._mb_entity_cache.get
+        known = {box: number for box, number in local.items() if box > ACCOUNT and addressable(box) is not None}
+        rounds, chosen = memory.rounds, tuple[int, ...]()
+        strangers = self._strangers(local) if now >= memory.strangers_at + STRANGERS_EVERY else ()
+        if strangers:
+            rounds, memory.strangers_at = memory.strangers, now
+            chosen = rounds.choose(dict.fromkeys(strangers), now)
+        chosen = chosen or memory.rounds.choose(known, now)
+        if not chosen:
+            return False
+        memory.asked_at = now
+        peers = [InputDialogPeer(InputPeerChannel(each, addressable(each).hash)) for each in chosen]
+        before = {each: local[each] for each in chosen if each in local}
+        conclude = partial(self._take_channels, rounds, chosen, before)
+        self._give_up = begin_request(partial(self.send, GetPeerDialogsRequest(peers)), TIMEOUT, conclude)
+        return True
+
+    def _strangers(self, local: dict[int, int]) -> list[int]:
+        """Return channels that the client can address and has no number of, and was not told about yet."""
+        cached = self.client._mb_entity_cache.hash_map.items()
+        return [
+            each
+            for each, (_, kind) in cached
+            if kind in CHANNELS and each not in local | dict.fromkeys(self.memory.met)
+        ]
+
+    def _take_channels(
+        self, rounds: ChannelRounds, chosen: tuple[int, ...], before: dict[int, int], answer: Callable[[], Any]
+    ) -> None:
+        """Compare the numbers of channels; a refusal of one of them is found out, and every other says nothing."""
+        self._give_up = None
+        try:
+            found = answer()
+        except (errors.ChannelPrivateError, errors.ChannelInvalidError):
+            self._refused(rounds, chosen)
+        except Exception as exc:
+            if isinstance(event := classify(exc, link=self.number, what="request"), FloodWait):
+                self.report(event)
+        else:
+            self._compare_channels(found, before)
+        self._conclude()
+
+    def _refused(self, rounds: ChannelRounds, chosen: tuple[int, ...]) -> None:
+        blamed = rounds.refuse(chosen)
+        if blamed is None:
+            return
+        if rounds is self.memory.strangers:
+            self.memory.met.add(blamed)
+        else:  # Telethon finds out itself that it is private now, and forgets it
+            self.client.differences.ask([blamed])
+
+    def _compare_channels(self, found: Any, before: dict[int, int]) -> None:
+        left = {chat.id for chat in found.chats if getattr(chat, "left", False)}
+        server = {
+            dialog.peer.channel_id: dialog.pts
+            for dialog in found.dialogs
+            if isinstance(dialog.peer, PeerChannel)
+            and getattr(dialog, "pts", None)
+            and dialog.peer.channel_id not in left
+        }
+        local = self.numbers()
+        for channel in server.keys() - local.keys() - before.keys():
+            self.client._message_box.try_set_channel_state(channel, server[channel])
+            log.info("channel_begun", account=self.account, channel=channel, number=server[channel])
+        self.memory.met |= {chat.id for chat in found.chats} - local.keys()
+        self.watch.compare(server, before, local, time.time())
+        self._channels = sum(box > ACCOUNT for box in local)
+
+    # --- what is behind ---
+
+    def _conclude(self) -> None:
+        """Confirm that nothing is behind, or look again in a while."""
+        if self._fetching:
+            return
+        if not self.watch.lags:
+            self._confirm()
+        elif self._timer is None:
+            self._look_later(GRACE, self._look)
+
+    def _look(self) -> None:
+        stalled = self.watch.look(self.numbers(), self._excused())
+        if stalled:
+            self._report(stalled, asked=False)
+        self._conclude_look(stalled)
+
+    def _conclude_look(self, stalled: list[Lag]) -> None:
+        if not self.watch.lags:
+            self._confirm()
+        elif not stalled:
+            self._look_later(GRACE, self._look)
+
+    def _look_while_fetching(self, end: float, patience: float) -> None:
+        """See whether the updates are there; what comes nearer to that has as much time again."""
+        lags = self.watch.lags
+        if time.monotonic() < end:
+            if self.watch.has_reached(self.numbers()):
+                self._fetching = False
+                self._confirm()
+            else:
+                self._look_later(min(POLL, patience), partial(self._look_while_fetching, end, patience))
+            return
+        stalled = self.watch.look(self.numbers(), self._excused())
+        if lags and not stalled:
+            self._look_later(POLL, partial(self._look_while_fetching, time.monotonic() + patience, patience))
+            return
+        self._fetching = False
+        if stalled:
+            self._report(stalled, asked=True)
+        else:
+            self._confirm()
+
+    def _confirm(self) -> None:
+        if not self._confirmed:
+            self._confirmed = True
+            self.report(UpdatesConfirmed(link=self.number, channels=self._channels))
+
+    def _report(self, lags: list[Lag], *, asked: bool) -> None:
+        self._confirmed = False
+        since = min(lag.since for lag in lags)
+        self.report(
+            UpdatesStalled(link=self.number, detail=describe(lags), behind=listed(lags), since=since, asked=asked)
+        )
+
+    def _set_back(self, lag: Lag) -> None:
+        """Let a box whose number is too high go on from one that is right."""
+        number, whole = self.watch.set_back(lag)
+        entry = {ACCOUNT: ENTRY_ACCOUNT, SECRET: ENTRY_SECRET}.get(lag.box, lag.box)
+        self.client._message_box.map[entry].pts = number
+        if not whole:
+            why = f"{name_of(lag.box)} (its number was {lag.local - lag.due:,} too high; read the chats for it)"
+            self.client.differences.lose(max(lag.box, ACCOUNT), why)
+
+    def _excused(self) -> Collection[int]:
+        """Return the boxes that cannot come nearer now, through no fault of the datacenter or the client."""
+        numbers = self.numbers()
+        if self.client.inbox.is_full:
+            return numbers
+        account, channels = self.is_held("GetDifference"), self.is_held("GetChannelDifference")
+        return [box for box in numbers if (channels if box > ACCOUNT else account)]
+
+    def _look_later(self, delay: float, look: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+        def run() -> None:
+            self._timer = None
+            look()
+
+        self._timer = asyncio.get_running_loop().call_later(delay, run)
+
+    # --- handlers ---
+
+    def _note_backlog(self) -> None:
+        """Say in the log, once, that an update has waited for its handlers from one proof to the next."""
+        memory, (oldest, count) = self.memory, self.client.inbox.backlog
+        if oldest is None or oldest != memory.oldest:
+            memory.oldest, memory.told = oldest, False
+        elif not memory.told:
+            memory.told = True
+            log.warning("handlers_behind", account=self.account, count=count)
+
+
+def _ignore(_: Event) -> None:
+    """Take an event of a link that was closed."""
