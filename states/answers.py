@@ -21,6 +21,10 @@ def _of_snapshot(name: str) -> tuple[str, Reader]:
     return name, lambda moment: getattr(moment.snapshot, name)
 
 
+def _of_stall(name: str) -> tuple[str, Reader]:
+    return f"stall.{name}", lambda moment: getattr(moment.snapshot.stall, name, None)
+
+
 def _of_schedule(name: str) -> tuple[str, Reader]:
     return f"schedule.{name}", lambda moment: getattr(schedule_of(moment), name, None)
 
@@ -45,6 +49,16 @@ GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
     "flooded": (_CAUSE,),
     "waits_for_network": (_CAUSE, _of_snapshot("deadline")),
     "limited": (_of_snapshot("limited"),),
+    "stalled": (_of_stall("detail"),),
+    "asked_for": (_of_event("asked"), _of_stall("detail")),
+    "told_of_stall": (_of_stall("told"), _of_event("asked")),
+    "clients_in_vain": (
+        _of_event("asked"),
+        _of_stall("clients"),
+        ("backoff.updates.tries", lambda moment: moment.policy.backoff.updates.tries),
+        _of_stall("told"),
+    ),
+    "client_due": (_of_event("asked"), _of_stall("until"), ("now", lambda moment: moment.now)),
     "worth_telling": (
         _of_event("waited"),
         ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),

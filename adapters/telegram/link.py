@@ -264,11 +264,11 @@ class TelegramLink:
         if client is None:
             return
         self._watcher = None
+        self.connector.inbox.drop_client(client)
+        self.connector.session_events.link = None
         if self._proof is not None:
             self._proof.close()
             self._proof = None
-        self.connector.inbox.drop_client(client)
-        self.connector.session_events.link = None
         self._drop_unanswered()
         with anyio.CancelScope(shield=True):
             for limit in (timeout, ABORT_TIMEOUT):

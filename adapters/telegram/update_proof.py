@@ -52,7 +52,7 @@ class ProofMemory:
     met: set[int] = field(factory=set)
     """Channels without a number that were asked about once."""
     asked_at: float = float("-inf")
-    """When channels were asked about, by ``time.monotonic``; likewise below."""
+    """When channels were asked about, by the loop's clock; likewise below."""
     strangers_at: float = float("-inf")
     oldest: int | None = None
     """The update that waited longest for its handlers at the last proof."""
@@ -112,7 +112,7 @@ class UpdateProof:
                 self._set_back(lag)
         self.client.differences.ask(max(box, ACCOUNT) for box in self.watch.lags)
         self._fetching = True
-        self._look_later(min(POLL, patience), partial(self._look_while_fetching, time.monotonic() + patience, patience))
+        self._look_later(min(POLL, patience), partial(self._look_while_fetching, _loop_time() + patience, patience))
 
     def close(self) -> None:
         """Report nothing any more."""
@@ -128,7 +128,7 @@ class UpdateProof:
 
     def _ask_about_channels(self, local: dict[int, int]) -> bool:
         """Ask for the numbers of channels, if it is time for that; return whether an answer will come."""
-        memory, now = self.memory, time.monotonic()
+        memory, now = self.memory, _loop_time()
         due = now >= memory.asked_at + CHANNELS_EVERY
         if not due or self._give_up is not None or self.client._mb_entity_cache.self_bot:
             return False
@@ -228,7 +228,7 @@ class UpdateProof:
     def _look_while_fetching(self, end: float, patience: float) -> None:
         """See whether the updates are there; what comes nearer to that has as much time again."""
         lags = self.watch.lags
-        if time.monotonic() < end:
+        if _loop_time() < end:
             if self.watch.has_reached(self.numbers()):
                 self._fetching = False
                 self._confirm()
@@ -237,7 +237,7 @@ class UpdateProof:
             return
         stalled = self.watch.look(self.numbers(), self._excused())
         if lags and not stalled:
-            self._look_later(POLL, partial(self._look_while_fetching, time.monotonic() + patience, patience))
+            self._look_later(POLL, partial(self._look_while_fetching, _loop_time() + patience, patience))
             return
         self._fetching = False
         if stalled:
@@ -294,6 +294,10 @@ class UpdateProof:
         elif not memory.told:
             memory.told = True
             log.warning("handlers_behind", account=self.account, count=count)
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _ignore(_: Event) -> None:

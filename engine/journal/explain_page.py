@@ -110,6 +110,8 @@ def _to_json(name: str, value: Any) -> Any:
         return f"{value[:8]}…" if value else ""
     if name == "limited":
         return None if value is None else value.event
+    if name == "stall":
+        return None if value is None else value.detail
     if isinstance(value, tuple):
         return list(value)
     return str(value) if isinstance(value, str) else value
