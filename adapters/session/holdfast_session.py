@@ -177,6 +177,11 @@ class HoldfastSession(MemorySession):  # type: ignore[misc]  # Telethon ships no
             self.reopen()
             self._live.touch()
 
+    @property
+    def entities_in_memory(self) -> int:
+        """How many users and chats are in memory; a large file has more."""
+        return len(self._contents.entities)
+
     def is_current(self) -> bool:
         """Return whether the file is owned, and as it was last read or written here. Reads directories only."""
         return self._live is None or self._live.is_current

@@ -19,6 +19,7 @@ from adapters.telegram.engine_session import SessionMemory, cached_fingerprint, 
 from adapters.telegram.failover import ProxyFailover
 from adapters.telegram.inbox import Handler, Inbox, Start
 from adapters.telegram.link import TelegramLink
+from adapters.telegram.memory_use import memory_use
 from adapters.telegram.proxy import Proxy, connection_class
 from adapters.telegram.request_times import RequestWatch
 from adapters.telegram.session_events import SessionEvents
@@ -163,6 +164,10 @@ class TelegramConnector:
                 TELETHON_LOGGER.warning("%s: the ledger could not be stored: %s", self.label, exc)
         if limit.cancelled_caught:
             TELETHON_LOGGER.warning("%s: the ledger could not be stored within %g s", self.label, LEDGER_TIMEOUT)
+
+    def memory_use(self) -> dict[str, Any]:
+        """Return what the account has in memory, see ``memory_use``."""
+        return memory_use(self.memory.session, self.inbox, self.inbox.client)
 
     def listen(self, observer: Callable[[Event], None]) -> None:
         """Call ``observer``, on this loop, when the session file cannot be written, and when it can again."""

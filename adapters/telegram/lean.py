@@ -17,8 +17,8 @@ from adapters.telegram.boxes import ACCOUNT, of_envelope
 
 MAX_WAITING: Final = 1_000
 """Messages with updates that wait for Telethon's update loop; numbered ones are then left at the datacenter."""
-MAX_WAITING_OBJECTS: Final = 50_000
-"""Objects in them, of half a kilobyte each."""
+MAX_WAITING_OBJECTS: Final = 20_000
+"""Objects in them, of 0.9 kB each; one message with two users has seven."""
 MAX_IN_TURN: Final = 20
 """Messages of one account that are counted until all others have their turn; each takes a tenth of a millisecond."""
 MAX_UNNUMBERED: Final = 4 * MAX_WAITING

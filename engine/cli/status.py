@@ -25,7 +25,7 @@ from engine.cli.common import (
     write_output,
 )
 from engine.cli.declared import Parameter
-from engine.cli.stored_status import account_statuses, read_info
+from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info
 from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
@@ -33,6 +33,7 @@ from engine.console.incident_lines import as_data as incident_data
 from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
 from engine.console.job_lines import summary_data
+from engine.console.memory_lines import page as memory_lines
 from engine.console.names import matching
 from engine.console.safe_text import json_text
 from engine.console.shell import engine_command
@@ -76,6 +77,8 @@ class _Look:
     accounts: dict[str, AccountStatus]
     jobs: JobSummary
     incidents: Sequence[Incident]
+    memory: dict[str, Any] | None = None
+    """What each account has in memory, if that was asked for; empty if the engine does not say."""
 
     @property
     def page(self) -> "RenderableType":
@@ -91,7 +94,8 @@ class _Look:
 
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
-        return [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        return [*lines, *memory_lines(self.memory)] if self.memory else lines
 
     def print(self) -> None:
         """Print the page on stdout."""
@@ -111,7 +115,11 @@ class _Look:
     def data(self) -> dict[str, Any]:
         """What ``--json`` prints."""
         incidents = [incident_data(each) for each in self.incidents]
-        return {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
+        found = {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
+        if self.memory is not None:
+            for account in found["accounts"]:
+                account["memory"] = self.memory.get(account["name"])
+        return found
 
     @property
     def code(self) -> int:
@@ -119,7 +127,19 @@ class _Look:
         return int(exit_code(self.info, self.accounts.values()))
 
 
-def _look(outline: Outline, pattern: str | None, *, again: bool = False) -> _Look:
+def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
+    """Return what each account has in memory; nothing if no engine runs that says so."""
+    if not info.running or info.hangs:
+        return {}
+    from engine.control.client import CommandRefused, EngineSilent, ask_memory  # noqa: PLC0415 - only if one runs
+
+    try:
+        return ask_memory(directory, timeout=ANSWER_TIMEOUT)
+    except (EngineSilent, CommandRefused):
+        return {}
+
+
+def _look(outline: Outline, pattern: str | None, *, again: bool = False, verbose: bool = False) -> _Look:
     """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before."""
     info = read_info(outline.directory)
     accounts = account_statuses(outline, info)
@@ -129,7 +149,10 @@ def _look(outline: Outline, pattern: str | None, *, again: bool = False) -> _Loo
     incidents = _read_incidents(outline.directory)
     if pattern is not None:
         incidents = [each for each in incidents if not each.accounts or not accounts.keys().isdisjoint(each.accounts)]
-    return _Look(info, accounts, _read_jobs(outline.directory), incidents)
+    memory = _read_memory(outline.directory, info) if verbose else None
+    if memory:
+        memory = {name: each for name, each in memory.items() if name in accounts}
+    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory)
 
 
 @define
@@ -138,6 +161,7 @@ class _Looks:
 
     outline: Outline
     pattern: str | None
+    verbose: bool = False
     _changed: tuple[int, int] | None = None
     """When the config file that was read was written, and its size."""
     _again: bool = False
@@ -151,7 +175,7 @@ class _Looks:
                 self.outline = evolve(self.outline, names=load_outline(self.outline.path).names)
             self._changed = changed
         self._again, again = True, self._again
-        return _look(self.outline, self.pattern, again=again)
+        return _look(self.outline, self.pattern, again=again, verbose=self.verbose)
 
 
 def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:
@@ -198,6 +222,9 @@ def status(
         bool,
         Parameter(negative="", help="Go on until Ctrl+C: a screen, or a page (--json: a line) every second."),
     ] = False,
+    verbose: Annotated[
+        bool, Parameter(negative="", help="Say, too, what each account of a running engine has in memory.")
+    ] = False,
     picture: Annotated[Path | None, Parameter(name="--svg", help="Write the page to this file, as a picture.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -212,8 +239,8 @@ def status(
             fail(EXIT_BAD_INPUT, "--svg writes one picture, and --watch goes on; leave one of them out")
         outline = load_outline(config)
         if watch:
-            raise SystemExit(_watch(_Looks(outline, account), outline.directory, as_json=as_json))
-        seen = _look(outline, account)
+            raise SystemExit(_watch(_Looks(outline, account, verbose), outline.directory, as_json=as_json))
+        seen = _look(outline, account, verbose=verbose)
         if picture is not None:
             from engine.console.svg import COLUMNS, svg  # noqa: PLC0415 - as above
 

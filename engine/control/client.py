@@ -56,6 +56,17 @@ def ask_to_look(directory: Path, *, timeout: float) -> Unwritten | None:
     return None
 
 
+def ask_memory(directory: Path, *, timeout: float) -> dict[str, Any]:
+    """Return what each account of the engine on this data has in memory, by its name. Raises as ``send_command``.
+
+    An engine of an earlier version refuses.
+    """
+    answer = ask(directory / paths.SOCKET, Request(Verb.MEMORY), timeout=timeout)
+    _outcomes(answer)
+    found = answer.get("memory")
+    return {name: each for name, each in found.items() if isinstance(each, dict)} if isinstance(found, dict) else {}
+
+
 def send_command(config: "Config", verb: Verb, account: str = "") -> list[CommandOutcome]:
     """Send a command to the engine that runs on the config's data; return its outcome for each account.
 

@@ -93,6 +93,10 @@ class ControlHandlers:
         """Describe this engine: process, start, number of accounts."""
         return {"pid": os.getpid(), "since": self.since, "accounts": len(self.fleet.runners)}
 
+    def memory(self) -> dict[str, Any]:
+        """Return what each account has in memory, by its name."""
+        return {name: dict(runner.connector.memory_use()) for name, runner in self.fleet.runners.items()}
+
     @property
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""

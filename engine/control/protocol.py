@@ -30,6 +30,8 @@ class Verb(StrEnum):
     """The commands; ``pause``, ``hold``, ``resume`` and ``retry`` need an account."""
 
     INFO = "info"
+    MEMORY = "memory"
+    """Say what each account has in memory."""
     JOBS = "jobs"
     """Read the jobs again: some were added, retried or cancelled."""
     PAUSE = "pause"
@@ -43,7 +45,7 @@ class Verb(StrEnum):
     """Let another program send requests with an account, by frames on this connection."""
 
 
-WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS)
+WITHOUT_ACCOUNT: Final = (Verb.INFO, Verb.JOBS, Verb.MEMORY)
 
 
 class RefusalReason(StrEnum):

@@ -65,6 +65,9 @@ class Commands(Protocol):
     def info(self) -> dict[str, Any]:
         """Describe this engine."""
 
+    def memory(self) -> dict[str, Any]:
+        """Return what each account has in memory, by its name."""
+
     @property
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""
@@ -266,6 +269,8 @@ class ControlServer:
             return refuse(RefusalReason.BAD_REQUEST, str(exc))
         if request.do is Verb.REQUEST:
             return refuse(RefusalReason.REFUSED, "this engine serves no other programs")
+        if request.do is Verb.MEMORY:
+            return {"ok": True, "memory": self.commands.memory()}
         if request.do in WITHOUT_ACCOUNT:  # the command reads or writes the database itself, before or after this
             await self.commands.look()
         if request.do is Verb.INFO:

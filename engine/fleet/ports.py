@@ -80,6 +80,9 @@ class Connector(Protocol):
         With None, pass no more: the owner of those tasks ends.
         """
 
+    def memory_use(self) -> Mapping[str, Any]:
+        """Return what the account has in memory: counts, and ``bytes``, which are estimated. Cheap."""
+
     async def settle(self) -> None:
         """Store which updates were delivered, and release the session; no link may be open."""
 

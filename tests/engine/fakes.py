@@ -158,6 +158,10 @@ class FakeConnector:
     def deliver(self, start: Callable[[Callable[[], Awaitable[None]]], object] | None) -> None:
         """Deliver nothing: no handler is registered."""
 
+    def memory_use(self) -> dict[str, Any]:
+        """Return nothing: a fake has nothing in memory."""
+        return {}
+
     async def settle(self) -> None:
         """Note that the life is over."""
         self.settled += 1
