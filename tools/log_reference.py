@@ -89,6 +89,8 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "account_replaced": {"kept": "Account 1 (login until 2026-11-29)"},
     "remote_connected": {"program": "reporter", "pid": 4711},
     "remote_disconnected": {"program": "reporter", "requests": 12, "detail": "it closed the connection"},
+    "remote_updates_dropped": {"program": "reporter", "updates": 120},
+    "remote_updates_wait": {"program": "reporter", "detail": "disk I/O error"},
     "remote_refused": {
         "program": "reporter",
         "detail": "messages.sendMessage is not among the methods that 'reporter' may use",

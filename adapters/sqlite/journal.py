@@ -33,6 +33,7 @@ from adapters.sqlite.outbox import Outbox
 from adapters.sqlite.pulse import WriterPulse
 from adapters.sqlite.queue import Statement, storable
 from adapters.sqlite.reader import JournalReader
+from adapters.sqlite.remote import RemoteStore
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
@@ -131,6 +132,11 @@ class JournalWriter:
     def make_ledger(self) -> LedgerStore:
         """Return the ledger in the same file, written by the same thread; one for all accounts."""
         return LedgerStore(self._writer)
+
+    @property
+    def remote(self) -> RemoteStore:
+        """What waits for other programs, in the same file, written by the same thread."""
+        return RemoteStore(self.path, self._writer)
 
     async def begin_life(self, account: str, at: float, policy: Policy, snapshot: Snapshot) -> None:
         """Store that a life of ``account`` began at ``at`` (Unix seconds) with ``snapshot``: a replay starts there."""

@@ -57,6 +57,16 @@ MOVE: Final = (
     f"""UPDATE OR REPLACE incident_members SET name = char(1) || {_NEW.format("name")}
         WHERE slot IN ('connection', 'person', 'file', 'limit') AND name IN (SELECT old FROM moves)""",
     "UPDATE OR REPLACE incident_members SET name = substr(name, 2) WHERE name >= char(1) AND name < char(2)",
+    *(
+        sql
+        for table in ("remote_updates", "remote_cursors")
+        for sql in (
+            f"""UPDATE OR REPLACE {table} SET account = char(1) || {_NEW.format("account")}
+                WHERE account IN (SELECT old FROM moves)""",
+            f"""UPDATE OR REPLACE {table} SET account = substr(account, 2)
+                WHERE account >= char(1) AND account < char(2)""",
+        )
+    ),
     "DROP TABLE numbered",
     "DROP TABLE moves",
 )

@@ -21,7 +21,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
-from adapters.sqlite import alert_schema, incident_schema, job_schema, ledger_schema, rename_schema
+from adapters.sqlite import alert_schema, incident_schema, job_schema, ledger_schema, remote_schema, rename_schema
 from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
 from adapters.sqlite.queue import Statement, cell
@@ -63,7 +63,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     rename_schema.TABLES,
     incident_schema.TABLES,
     alert_schema.TABLES,
-    (*ledger_schema.TABLES,),
+    (*ledger_schema.TABLES, *remote_schema.TABLES),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
@@ -230,7 +230,7 @@ TABLES = frozenset({
     "names", "policies", "lives", "journal", "snapshots", "present",
     "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages",
     "logins", "renames", "file_moves", "incidents", "incident_members", "alerts",
-    *ledger_schema.NAMES,
+    *ledger_schema.NAMES, *remote_schema.NAMES,
 })  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from engine.app.locks import refuse_sessions_of_engines, watch_locks
 from engine.app.outward import OutwardParts, preload
 from engine.app.page_source import EnginePageSource
 from engine.app.reload import Reloader
-from engine.app.remote import door_of
+from engine.app.remote import RemoteAccounts, RemoteParts
 from engine.app.restored import Restoration
 from engine.app.stop import Stop
 from engine.app.telegram import ConnectorSource, source_of
@@ -83,6 +83,7 @@ class Engine:
     fleet: Supervisor = field(init=False)
     jobs: JobService = field(init=False, repr=False)
     incidents: IncidentParts = field(init=False, repr=False)
+    remote: RemoteParts = field(init=False, repr=False)
     control: ControlHandlers | None = field(default=None, init=False, repr=False)
     """What carries out the commands of people; None before the accounts are there."""
     _identity: str = field(factory=lambda: uuid4().hex, init=False)
@@ -305,6 +306,9 @@ class Engine:
         restoration = Restoration(journal, made.connectors)
         known = await restoration.restore()
         parts.push_async_callback(restoration.remember)
+        accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
+        self.remote = RemoteParts(lambda: self.config, accounts, journal.remote, self._handlers)
+        await self.remote.begin()
         watch.begin(list(self._accounts), [name for name, at in known.items() if at.paused])
         self.fleet.listeners.append(watch.observe)
         return self._assemble(made, restoration, known)  # last: a start that is cancelled makes no runners
@@ -342,8 +346,8 @@ class Engine:
         commands = self.control = ControlHandlers(
             self.fleet, self._commands_changed, parts.journal.look, reloader.answer, partial(unwritten, parts.journal)
         )
-        door = door_of(lambda: self.config, lambda: self._accounts, parts.connectors)
-        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, door)
+
+        control = ControlServer(self.config.storage.directory / paths.SOCKET, commands, self.remote.door)
         page = EnginePageSource(self)
         outward = OutwardParts(parts, self.jobs, self.incidents, self._live, self.manager, page)
         self.fleet.listeners.append(self._observe)
@@ -354,6 +358,7 @@ class Engine:
             *self.incidents.watchers(),
             *outward.watchers(),
             ("the socket for commands", control.run),
+            ("the updates for other programs", self.remote.feeds.run),
             ("the reload", reloader.run),
             retention(self._live, (parts.journal, self.jobs.store, parts.journal.incidents), known.values()),
         ]

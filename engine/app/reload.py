@@ -314,6 +314,7 @@ class Reloader:
         try:
             self.parts.use(config)
             await self.engine.incidents.use(config, renamed)
+            await self.engine.remote.use(renamed)
             self.engine.jobs.use(config, plan.registry)
             all_anew = bool(found.code) or found.concerns("work.modules")
             self.handlers.attach(self.parts.connectors if all_anew else connectors)

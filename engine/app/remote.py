@@ -1,18 +1,28 @@
 """The door of an engine for other programs, and the accounts behind it. A composition root."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
-from attrs import define
+import anyio
+from attrs import define, field
+from telethon import events
 
+from adapters.sqlite import StorageError
+from adapters.sqlite.remote import RemoteStore
 from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.remote_calls import RemoteCalls
+from adapters.telegram.remote_updates import encode_update, is_for_programs, mark_of
 from engine.app.account import Account, NotReady
+from engine.app.handlers import Handlers
 from engine.config import Config
 from engine.remote.door import Door
+from engine.remote.feeds import Feeds
 from engine.remote.frames import FailureKind
 from engine.remote.ports import NotCarriedOut
 from engine.remote.programs import Programs
+
+RETRY_SECONDS: Final = 5.0
 
 
 @define(eq=False)
@@ -49,10 +59,52 @@ class RemoteAccounts:
             raise NotCarriedOut(FailureKind.NOT_READY, f"{exc}; nothing was sent") from None
 
 
-def door_of(
-    config: Callable[[], Config],
-    accounts: Callable[[], Mapping[str, Account]],
-    connectors: Mapping[str, TelegramConnector],
-) -> Door:
-    """Return the door of an engine, which goes by the config as it is at each moment."""
-    return Door(Programs(lambda: config().remote), RemoteAccounts(accounts, connectors), RemoteCalls())
+@define(eq=False)
+class RemoteParts:
+    """The door of an engine, and the updates behind it, which go by the config as it is at each moment."""
+
+    config: Callable[[], Config]
+    accounts: RemoteAccounts
+    store: RemoteStore
+    handlers: Handlers
+    programs: Programs = field(init=False)
+    feeds: Feeds = field(init=False)
+    door: Door = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.programs = Programs(lambda: self.config().remote)
+        self.feeds = Feeds(
+            self.store, self.programs, lambda: self.config().remote, lambda: self.accounts.names, self._begin_updates
+        )
+        self.door = Door(self.programs, self.accounts, RemoteCalls(), self.feeds)
+        self.handlers.first = self.handlers_of
+
+    async def begin(self) -> None:
+        """Go on where the file is. Raises ``StorageError``."""
+        await self.feeds.load()
+
+    async def use(self, renamed: Mapping[str, str]) -> None:
+        """Go by the config as it is now; ``renamed`` has the new names of accounts by their old ones."""
+        self.feeds.rename(renamed)
+        await self.feeds.check()
+
+    def handlers_of(self, account: str) -> list[tuple[Any, Any]]:
+        """Return the handler that keeps an account's updates for programs, if one wants them."""
+        return [(partial(self._keep, account), events.Raw())] if self.feeds.wants(account) else []
+
+    def _begin_updates(self, account: str) -> None:
+        if (connector := self.accounts.connectors.get(account)) is not None:
+            self.handlers.renew(account, connector)
+
+    async def _keep(self, account: str, update: Any) -> None:
+        """Return when an update is stored for the programs: only then does the engine count it as handled."""
+        if not is_for_programs(update):
+            return
+        mark, body = mark_of(update), encode_update(update, update._client)
+        while True:
+            try:
+                await self.feeds.add(account, mark, body)
+            except StorageError:  # the writer is over: the update is fetched again by the next engine
+                await anyio.sleep(RETRY_SECONDS)
+            else:
+                return

@@ -12,16 +12,14 @@ from telethon.tl import TLRequest, types
 from telethon.tl.alltlobjects import LAYER
 
 from adapters.tl_reader import BoundedReader
+from engine.app.remote_inbox import RemoteInbox
 from engine.config.load import read_document
 from engine.config.outline import DEFAULT_DIRECTORY
 from engine.config.values import to_path
 from engine.remote.errors import RequestRefused, error_of
-from engine.remote.frames import FailureKind, FrameKind, RemoteFailure, decode_object
+from engine.remote.frames import FailureKind, FrameKind, RemoteFailure
 from engine.remote.link import EngineLink
-from engine.remote.window import HandledWindow
 
-HANDLER_GRACE: Final = 5.0
-"""Seconds that handlers have to end when the client disconnects."""
 MAX_ENTITIES: Final = 20_000
 """Users and chats that a client remembers; the oldest are forgotten."""
 
@@ -32,6 +30,19 @@ class _Entities(MemorySession):  # type: ignore[misc]  # Telethon ships no types
     def process_entities(self, tlo: Any) -> None:
         """Remember who is in an answer."""
         super().process_entities(tlo)
+        self._shrink()
+
+    def add_peers(self, peers: list[Any]) -> None:
+        """Remember how users and chats are addressed of which nothing else is known."""
+        rows = {
+            (utils.get_peer_id(peer), getattr(peer, "access_hash", 0), None, None, None)
+            for peer in peers
+            if isinstance(peer, types.InputPeerUser | types.InputPeerChat | types.InputPeerChannel)
+        }
+        self._entities |= rows
+        self._shrink()
+
+    def _shrink(self) -> None:
         while len(self._entities) > MAX_ENTITIES:
             self._entities.pop()
 
@@ -110,19 +121,10 @@ class RemoteClient(TelegramClient):  # type: ignore[misc]  # as above
             raise_last_call_error=True,
             base_logger=base_logger,
         )
-        self._link = EngineLink(
-            directory_of(Path(config)),
-            account,
-            name,
-            LAYER,
-            on_frame=self._take_frame,
-            on_connected=self._subscribe,
-            on_lost=self._note_loss,
-        )
+        self._link = EngineLink(directory_of(Path(config)), account, name, LAYER, on_lost=self._note_loss)
         self._sender = RemoteSender(self._link)
-        self._window = HandledWindow()
-        self._feed = ""
-        self._handling: dict[asyncio.Task[None], int] = {}
+        self._inbox = RemoteInbox(self, self._link)
+        self._link.on_frame, self._link.on_connected = self._inbox.take, self._inbox.subscribe
 
     def __repr__(self) -> str:
         return f"<RemoteClient {self._link.program!r} with {self._link.account!r}>"
@@ -133,9 +135,11 @@ class RemoteClient(TelegramClient):  # type: ignore[misc]  # as above
         """Connect to the engine. Raises ``EngineUnreachable``, and ``RequestRefused`` if it does not let this in."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
+        self._inbox.open()
         await self._link.open()
         self._authorized = True
         self.session.set_dc(self._link.welcome.get("datacenter") or 0, "", 0)
+        await self._inbox.subscribed()
 
     async def start(self, *_: Any, **__: Any) -> Self:
         """Connect, and return the client: there is nobody to log in."""
@@ -155,10 +159,13 @@ class RemoteClient(TelegramClient):  # type: ignore[misc]  # as above
         finally:
             await self.disconnect()
 
+    def disconnect(self) -> Any:
+        """Disconnect. Handlers that run may end; an update whose handler disconnects counts as handled."""
+        self._inbox.note_disconnect()
+        return super().disconnect()
+
     async def _disconnect_coro(self) -> None:
-        for task in list(self._handling):
-            if task.done():
-                del self._handling[task]
+        await self._inbox.close()
         await self._link.close()
 
     def _note_loss(self, exc: Exception) -> None:
@@ -194,13 +201,15 @@ class RemoteClient(TelegramClient):  # type: ignore[misc]  # as above
 
     # --- updates ---
 
-    def _subscribe(self) -> None:
-        """Ask for updates, with each new connection."""
+    def add_event_handler(self, callback: Any, event: Any = None) -> None:
+        """Call ``callback`` with such events, from this program's place in the updates on."""
+        super().add_event_handler(callback, event)
+        self._inbox.want()
 
-    def _take_frame(self, kind: FrameKind, number: int, body: bytes) -> None:
-        """Take what the engine sends by itself."""
-        if kind is FrameKind.SUBSCRIBED:
-            self._feed = str(decode_object(body).get("feed"))
+    def conversation(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a conversation, for which updates are needed."""
+        self._inbox.want()
+        return super().conversation(*args, **kwargs)
 
 
 def directory_of(config: Path) -> Path:

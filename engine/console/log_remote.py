@@ -26,6 +26,23 @@ REMOTE: Final = (
         {**_FIELDS, "requests": "how many it has sent", "detail": "why, in a few words"},
     ),
     _remote(
+        "remote_updates_dropped",
+        "warning",
+        "⚠️",
+        "{updates} updates of {account} fell out that the program {program} has not acknowledged. What to do: let it "
+        "run more often, or raise remote.keep_for and remote.keep_updates",
+        "updates that waited for a program were too old or too many; it is told so when it is connected",
+        {**_FIELDS, "updates": "how many"},
+    ),
+    _remote(
+        "remote_updates_wait",
+        "error",
+        "💾",
+        "The updates of {account} cannot be read for the program {program} ({detail}); they are read again in a moment",
+        "the engine's file cannot be read now",
+        {**_FIELDS, "detail": "why, in a few words"},
+    ),
+    _remote(
         "remote_refused",
         "warning",
         "⚠️",

@@ -60,7 +60,8 @@ class ProgramConnection:
     calls: Calls
     source: FrameReader
     stream: ByteSendStream
-    subscribe: Callable[["ProgramConnection", TaskGroup], Any] | None = None
+    subscribe: Callable[[TaskGroup], None] | None = field(default=None, init=False)
+    """Begins to send updates."""
     requests: int = field(default=0, init=False)
     """How many requests it has sent."""
     acknowledge: Callable[[int], None] = field(default=lambda number: None, init=False)
@@ -107,7 +108,7 @@ class ProgramConnection:
                     if (scope := self._in_flight.get(number)) is not None:
                         scope.cancel()
                 case FrameKind.SUBSCRIBE if self.subscribe is not None:
-                    self.subscribe(self, tasks)
+                    self.subscribe(tasks)
                 case FrameKind.ACKNOWLEDGE:
                     self.acknowledge(number)
 
@@ -136,7 +137,7 @@ class ProgramConnection:
             with anyio.fail_after(REQUEST_TIMEOUT) as deadline:
                 answer = await self._send(body)
         except NotCarriedOut as exc:
-            self._note_refusal(exc.failure)
+            self.note_refusal(exc.failure)
             failure = exc.failure
         except Exception as exc:
             if isinstance(exc, TimeoutError) and deadline.cancelled_caught:
@@ -167,11 +168,15 @@ class ProgramConnection:
             raise NotCarriedOut(FailureKind.NOT_READY, text)
         return await call.send(client, datacenter)
 
-    def _note_refusal(self, failure: RemoteFailure) -> None:
+    def note_refusal(self, failure: RemoteFailure) -> None:
         """Log the first refusal of the connection: a program that goes on trying must not fill the log."""
         if failure.kind is FailureKind.REFUSED and not self._refused:
             self._refused = True
             log.warning("remote_refused", program=self.seat.name, account=self.account, detail=failure.text)
+
+    def note_trouble(self, detail: str) -> None:
+        """Log that the updates of the program cannot be read now."""
+        log.error("remote_updates_wait", program=self.seat.name, account=self.account, detail=detail)
 
     async def write(self, frame: bytes) -> None:
         """Send a frame; a program that does not take it in time is disconnected."""

@@ -9,6 +9,8 @@ from attrs import define, field
 
 from engine.control.protocol import RefusalReason, Request, refuse
 from engine.remote.connection import FrameReader, ProgramConnection, peer_pid
+from engine.remote.delivery import UpdateDelivery
+from engine.remote.feeds import Feeds
 from engine.remote.ports import Accounts, Calls
 from engine.remote.programs import MAX_IN_FLIGHT, NotAdmitted, Programs
 
@@ -27,6 +29,8 @@ class Door:
     programs: Programs
     accounts: Accounts
     calls: Calls
+    feeds: Feeds | None = None
+    """The updates; None: programs have none."""
     connections: list[ProgramConnection] = field(factory=list, init=False)
     """Those that are connected now."""
     _told: set[tuple[str, str]] = field(factory=set, init=False)
@@ -54,7 +58,10 @@ class Door:
             seat, account = self.programs.admit(request.program, request.account, self.accounts.names)
         except NotAdmitted as exc:
             return self._refuse(request, str(exc), RefusalReason.BUSY if exc.later else RefusalReason.REFUSED)
-        return ProgramConnection(seat, account, self.programs, self.accounts, self.calls, source, stream)
+        connection = ProgramConnection(seat, account, self.programs, self.accounts, self.calls, source, stream)
+        if self.feeds is not None:
+            connection.subscribe = UpdateDelivery(connection, self.feeds).begin
+        return connection
 
     def _welcome(self, connection: ProgramConnection) -> dict[str, Any]:
         account = connection.account

@@ -73,8 +73,8 @@ class EngineLink:
     account: str
     program: str
     layer: int
-    on_frame: OnFrame
-    """Called with what the engine sends by itself."""
+    on_frame: OnFrame = lambda kind, number, body: None
+    """Called with what the engine sends by itself. May raise ``BadFrame``; ``RequestRefused`` ends the link."""
     on_connected: Callable[[], None] = lambda: None
     """Called with each new connection."""
     on_lost: Callable[[Exception], None] = lambda exc: None
@@ -183,6 +183,8 @@ class EngineLink:
             while True:
                 try:
                     await self._read(connection)
+                except RequestRefused:
+                    raise
                 except (BadFrame, asyncio.IncompleteReadError, OSError) as exc:
                     self.on_lost(exc)
                 finally:

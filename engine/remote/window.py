@@ -13,16 +13,16 @@ class HandledWindow:
 
     acknowledged: int = 0
     """All updates up to this number have been handled."""
-    _last: int = field(default=0, init=False)
+    last: int = 0
     """The greatest number that has come."""
     _open: dict[int, bool] = field(factory=dict, init=False)
     """Those after ``acknowledged``, in order, each with whether it was handled."""
 
     def begin(self, number: int) -> bool:
         """Note that an update has come; return whether it is to be handled: it is not known yet."""
-        if number <= self._last:
+        if number <= self.last:
             return False
-        self._last = number
+        self.last = number
         self._open[number] = False
         return True
 
