@@ -145,5 +145,9 @@ async def test_a_person_is_told_once_of_what_no_fresh_client_gets(harness: Datac
         await lived.wait(lambda: lived.runner.snapshot.stall is None)
         assert lived.heard == ["lost"]
         assert lived.runner.snapshot.state is State.HEALTHY
-        renewed = [record.at for _, record in lived.journal.records if record.target is State.RECONNECTING]
+        renewed = [
+            record.at
+            for _, record in lived.journal.records
+            if record.rule.startswith("healthy.UpdatesStalled[client_due]")
+        ]
         assert all(later - sooner >= 0.5 for sooner, later in itertools.pairwise(renewed))
