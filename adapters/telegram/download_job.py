@@ -6,7 +6,8 @@ whole; until then it has a hidden one beside it.
 
 import string
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 from datetime import UTC
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -141,7 +142,7 @@ async def in_thread(limiter: anyio.CapacityLimiter, work: Callable[..., T], *val
 class DownloadKind:
     """The function of the kind; it puts nothing among the engine's own files."""
 
-    places: OwnPlaces = field(factory=OwnPlaces)
+    places: OwnPlaces = field(factory=OwnPlaces, eq=False)
 
     async def __call__(self, job: TransferContext, client: Any) -> dict[str, Any]:
         """Fetch the files; return how many there were. Each is a result of the job, with its path and SHA-256."""
@@ -175,19 +176,20 @@ class _Downloads:
     stored_offset: int = 0
 
     async def run(self) -> dict[str, Any]:
-        async for number, message in self._messages():
-            file = None if message is None else file_of(message)
-            if file is None:
-                self.saved.without += 1
-                self.saved.last = number
-            else:
-                await self._fetch_or_note(message, file)
+        async with aclosing(self._messages()) as messages:
+            async for number, message in messages:
+                file = None if message is None else file_of(message)
+                if file is None:
+                    self.saved.without += 1
+                    self.saved.last = number
+                else:
+                    await self._fetch_or_note(message, file)
         if self.job.data.numbers and not self.saved.files + self.saved.there:
             raise TransferFailed(f"none of the messages of {self.job.data.chat} has a file, or they are not there")
         result = self.saved.as_json()
         return {name: result[name] for name in ("chat", "files", "bytes", "there", "without", "failed")}
 
-    async def _messages(self) -> AsyncIterator[tuple[int, Any]]:
+    async def _messages(self) -> AsyncGenerator[tuple[int, Any], None]:
         """Yield the messages that are left, each with its number; one that is not there is None."""
         if self.job.data.numbers:
             left = sorted(each for each in set(self.job.data.numbers) if each > self.saved.last)
@@ -204,6 +206,7 @@ class _Downloads:
                 if message.id > until:
                     return
                 yield message.id, message
+            await self.job.checkpoint(self.saved.as_json(), stay=self.alone)  # also where no message has a file
 
     async def _fetch_or_note(self, message: Any, file: RemoteFile) -> None:
         """Fetch the file of a message; of several messages, go on with the next one if this file cannot be had."""

@@ -83,7 +83,7 @@ class _Sent:
 class UploadKind:
     """The function of the kind; it sends none of the engine's own files."""
 
-    places: OwnPlaces = field(factory=OwnPlaces)
+    places: OwnPlaces = field(factory=OwnPlaces, eq=False)
 
     async def __call__(self, job: TransferContext, client: Any) -> dict[str, Any]:
         """Send the file once; return ``{"chat", "message", "bytes"}``. Parts belong to an account, so the job stays."""

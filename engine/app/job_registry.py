@@ -11,6 +11,7 @@ from adapters.telegram.builtin_jobs import BUILT_IN
 from adapters.telegram.media_jobs import media_kinds
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
+from engine.paths import DATABASE, WEB_TOKEN
 from engine.work.kinds import BadJob, JobKind, JobKinds, unstorable
 from engine.work.modules import BadModule, ModuleContents, load_modules
 
@@ -93,7 +94,8 @@ def own_places(config: Config) -> OwnPlaces:
     """Return where the engine's own files are: the config, logins, tokens, and the data directory."""
     web = config.web
     tokens = (web.token_file, web.reader_token_file) if web is not None else ()
-    files = [config.path.absolute(), *(account.session for account in config.accounts), *filter(None, tokens)]
+    own = [config.storage.directory / each for each in (DATABASE, WEB_TOKEN)]
+    files = [config.path.absolute(), *(account.session for account in config.accounts), *filter(None, tokens), *own]
     return OwnPlaces.of(files, [config.storage.directory])
 
 

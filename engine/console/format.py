@@ -47,6 +47,11 @@ def whole_seconds(value: float) -> str:
     return seconds(0) if value < 0 else seconds(value)
 
 
+def megabytes(count: float) -> str:
+    """Return a number of bytes in MB, with a decimal; what is less than 100 kB has two digits that mean something."""
+    return f"{count / 1e6:,.1f}" if count >= 1e5 or not count else f"{count / 1e6:.2g}"
+
+
 def local(at: float) -> datetime | None:
     """Return a time (Unix seconds) in this machine's time zone; None for a number that no calendar has."""
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from engine.console.format import date_and_time, iso, whole_seconds
+from engine.console.format import date_and_time, iso, megabytes, whole_seconds
 from engine.console.safe_text import one_line
 from states.job import Job, JobState, JobSummary, rate_of, remaining_of
 
@@ -22,7 +22,6 @@ TARGETS = ("to", "chat", "channel", "group", "user", "target", "link")
 """The names of data that say what a job is about."""
 BYTE_KINDS = ("download", "upload")
 """Kinds whose progress is in bytes."""
-MEGABYTE = 1_000_000
 MAX_CELL = 40
 """Width of a name or a target in ``jobs list``; JSON has all of it."""
 MAX_RUNNING_SHOWN = 6
@@ -93,11 +92,11 @@ def progress_text(job: Job) -> str:
 
 def _bytes_text(job: Job, done: float) -> str:
     """Return the progress of a transfer, as ``12.4 of 80.0 MB (16 %), 3.1 MB/s, 22 s left``."""
-    parts = [f"{done / MEGABYTE:,.1f} MB"]
+    parts = [f"{megabytes(done)} MB"]
     if job.total:
-        parts = [f"{done / MEGABYTE:,.1f} of {job.total / MEGABYTE:,.1f} MB ({100 * done / job.total:.0f} %)"]
+        parts = [f"{megabytes(done)} of {megabytes(job.total)} MB ({100 * done / job.total:.0f} %)"]
     if (rate := rate_of(job)) is not None:
-        parts.append(f"{rate / MEGABYTE:.2g} MB/s" if rate < MEGABYTE else f"{rate / MEGABYTE:,.1f} MB/s")
+        parts.append(f"{megabytes(rate)} MB/s")
     if (remaining := remaining_of(job)) is not None:
         parts.append(f"{whole_seconds(remaining)} left")
     return ", ".join(parts)
