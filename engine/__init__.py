@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SessionTooNew,
     )
     from adapters.sqlite import DatabaseUnusable, StorageError
-    from adapters.sqlite.jobs import Message
+    from adapters.sqlite.messages import Message
     from adapters.system import LockHeld
     from engine.app.account import Account, NotReady
     from engine.app.engine import Engine
@@ -94,7 +94,7 @@ _HOMES = {
         "SessionTooNew",
     ),
     "adapters.sqlite": ("DatabaseUnusable", "StorageError"),
-    "adapters.sqlite.jobs": ("Message",),
+    "adapters.sqlite.messages": ("Message",),
     "adapters.system": ("LockHeld",),
     "engine.config": ("Config", "UnknownAccount"),
     "engine.config.load": ("ConfigError", "load"),

@@ -70,6 +70,8 @@ class Saved:
     done: float | None = None
     total: float | None = None
     stay: bool = False
+    settled: bool = False
+    """Whether its failures count from zero again: a job without an end would run out of attempts some day."""
 
 
 @frozen
@@ -182,6 +184,7 @@ def _save(job: Job, event: Saved, now: float) -> Job:
         total=job.total if event.total is None else event.total,
         account=job.worker if event.stay else job.account,
         losses=0 if event.checkpoint is not None else job.losses,
+        attempts=0 if event.settled else job.attempts,
         results=job.results + event.results,
         seen=now,
     )

@@ -91,14 +91,6 @@ RESULT = Statement(
 )
 """(job, number, value as JSON)"""
 
-MESSAGE = Statement(
-    "message",
-    f"INSERT OR IGNORE INTO messages SELECT {', '.join(map(cell, range(7)))} FROM rows",
-    width=7,
-    order=14,
-)
-"""(owner, chat, id, at, sender, text, job)"""
-
 DUE = Statement(
     "due",
     f"""UPDATE jobs SET due = NULL, wait = NULL WHERE id IN (SELECT id FROM jobs INDEXED BY jobs_waiting

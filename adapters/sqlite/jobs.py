@@ -29,6 +29,7 @@ from adapters.sqlite.errors import (
 )
 from adapters.sqlite.job_codec import MAX_TIME, encode_value, is_legible, job_from, job_row, legible
 from adapters.sqlite.job_reader import counts_of, find
+from adapters.sqlite.messages import Stored, rows_of
 from adapters.sqlite.open_file import identity
 from adapters.sqlite.process_queue import ProcessQueue
 from adapters.sqlite.writer import GroupWriter
@@ -53,19 +54,6 @@ class NewJob:
     priority: int = 0
     due: float | None = None
     wait: float | None = None
-
-
-@frozen(kw_only=True)
-class Message:
-    """A message that a job has read; ``owner`` is the account where each account has its own number for it."""
-
-    chat: int
-    id: int
-    at: float
-    """Unix seconds."""
-    text: str
-    sender: int | None = None
-    owner: str = ""
 
 
 @define(eq=False)
@@ -96,8 +84,8 @@ class JobStore:
         """Store the traceback of a job's last failure, in the place of the one before."""
         await self.writer.write(job_schema.TRACE, (job, legible(redacted(trace))))
 
-    async def keep(self, job: Job, messages: Sequence[Message] = (), results: Sequence[Any] = ()) -> None:
-        """Store the state of a job together with new messages and results, in one transaction.
+    async def keep(self, job: Job, messages: Sequence[Stored] = (), results: Sequence[Any] = ()) -> None:
+        """Store the state of a job together with messages, deletions and results, in one transaction.
 
         ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not
         have.
@@ -105,10 +93,7 @@ class JobStore:
         self._remember(job)
         first = job.results - len(results) + 1
         found = [
-            *(
-                (job_schema.MESSAGE, (each.owner, each.chat, each.id, each.at, each.sender, legible(each.text), job.id))
-                for each in messages
-            ),
+            *rows_of(messages, job.id),
             *(
                 (job_schema.RESULT, (job.id, number, encode_value(value)))
                 for number, value in enumerate(results, first)

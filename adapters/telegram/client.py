@@ -126,7 +126,7 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
     ) -> Any:
         """Send a request, or several at once, by this sender and return the answer."""
         self._check_loop()
-        if isinstance(request, DIFFERENCES):
+        if type(request) in DIFFERENCES:  # Telethon's; those of a job are requests like any
             return await self.differences.fetch(sender, request)
         bound = self._bound_of(flood_sleep_threshold)
         kinds: list[str] = []
@@ -344,7 +344,7 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         entities = {utils.get_peer_id(peer): peer for peer in (*users, *chats)}
         for update in updates:
             update._entities = entities
-        has_handlers = bool(self._event_builders or self._conversations)
+        has_handlers = bool(self._event_builders or self._conversations or self.inbox.taps)
         self.inbox.add(updates if has_handlers else (), advances_of(self, handled=has_handlers))
         self.schedule_save()
         self.differences.processed(len(updates))

@@ -125,6 +125,7 @@ class Differences:
             await self._refused(sender, entry, request, exc)
             raise
         await self._watch.take(answer)
+        self._client.inbox.taps.offer_difference(entry, request.pts, answer)
         self._forget(entry)
         self._answered = True
         self._too_long |= isinstance(answer, _TOO_LONG)

@@ -21,7 +21,8 @@ from telethon.tl import types
 from adapters.harmless_names import harmless_name
 from adapters.own_places import OwnPlaces
 from adapters.telegram import transfer_files
-from adapters.telegram.builtin_jobs import JobContext, fetch_after, is_chat, peer_of
+from adapters.telegram.builtin_jobs import JobContext
+from adapters.telegram.chat_history import fetch_after, is_chat, peer_of
 from adapters.telegram.part_window import PartWindow, in_order
 from adapters.telegram.remote_file import RemoteFile, RemoteReader, file_of
 from adapters.telegram.transfer_errors import FileUnavailable, TransferFailed
@@ -201,7 +202,7 @@ class _Downloads:
                     yield number, message
             return
         until = self.job.data.until or 2**31
-        while page := await fetch_after(self.client, self.peer, self.saved.last):
+        while page := (await fetch_after(self.client, self.peer, self.saved.last)).messages:
             for message in page:
                 if message.id > until:
                     return

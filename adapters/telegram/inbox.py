@@ -23,6 +23,7 @@ from adapters.telegram.account_ledger import AccountLedger
 from adapters.telegram.boxes import Advance
 from adapters.telegram.handler_watch import HandlerCalls, name_of
 from adapters.telegram.job_errors import classify_job_error
+from adapters.telegram.taps import Taps
 from states.jobs import Lost
 
 MAX_BACKLOG = 1000
@@ -56,6 +57,8 @@ class Inbox:
     """Updates of one account on their way to its handlers, in order."""
 
     account: str = ""
+    taps: Taps = field(factory=Taps, init=False)
+    """The jobs that store what comes in a box; an update is handled only when they have."""
     client: Any = field(default=None, init=False)
     """The client that is connected and proven, if one is."""
     _handlers: list[tuple[Handler, Any]] = field(factory=list, init=False)
@@ -277,8 +280,11 @@ class Inbox:
     async def _handle(self, client: Any, number: int, update: Any, slots: anyio.Semaphore) -> None:
         if self.observer is not None and (age := _age_of(update)) is not None:
             self.observer(age)
+        stored = self.taps.offer(update)
         try:
             await client._dispatch_update(update)
+            for event in stored:
+                await event.wait()
         except BaseException as exc:  # of a filter: nothing of a program's own code may end the fleet
             if is_cancelled(exc):
                 raise

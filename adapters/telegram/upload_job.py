@@ -19,7 +19,8 @@ from telethon import errors, utils
 from telethon.tl import functions, types
 
 from adapters.own_places import OwnPlaces
-from adapters.telegram.builtin_jobs import MAX_SEARCHED_MESSAGES, is_chat, number_in, peer_of
+from adapters.telegram.builtin_jobs import MAX_SEARCHED_MESSAGES, number_in
+from adapters.telegram.chat_history import is_chat, peer_of
 from adapters.telegram.download_job import TransferContext, in_thread, is_absolute
 from adapters.telegram.part_window import PartWindow, in_order
 from adapters.telegram.transfer_errors import TransferFailed

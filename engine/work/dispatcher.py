@@ -48,7 +48,7 @@ from states.jobs import (
     decide,
     move_times,
 )
-from states.pace import WorkPolicy
+from states.pace import MAX_ENDLESS, WorkPolicy
 
 TICK_SECONDS = 1.0
 """How often running jobs are stored with their progress, and checked for silence."""
@@ -375,7 +375,7 @@ class Dispatcher:
         if slot.rests_until > loop_now:
             self._wake_at = min(self._wake_at, self.clock.now() + slot.rests_until - loop_now)
             return True
-        while len(slot.runs) < self.policy.per_account:
+        while any(self._has_room(slot, endless) for endless in (False, True)):
             job = self._next(slot)
             if job is None:
                 return not self._queues.wanted
@@ -383,10 +383,22 @@ class Dispatcher:
                 await self._begin(slot, job)
         return True
 
+    def _has_room(self, slot: AccountSlot, endless: bool) -> bool:
+        """Return whether another job may begin; those that never end have places of their own."""
+        there = sum(run.kind.endless is endless for run in slot.runs)
+        return there < (MAX_ENDLESS if endless else self.policy.per_account)
+
+    def _is_endless(self, kind: str) -> bool:
+        known = self.kinds.get(kind)
+        return known is not None and known.endless
+
     def _next(self, slot: AccountSlot) -> Job | None:
         """Take the job that goes first out of an account's queues; None if none may begin now."""
         now, best = self.clock.now(), None
+        room = {endless: self._has_room(slot, endless) for endless in (False, True)}
         for queue in self._queues.of(slot.name):
+            if not room[self._is_endless(queue.kind)]:
+                continue
             head = queue.head
             if (head is None and not queue.more) or self._outgoing[queue.kind]:
                 continue

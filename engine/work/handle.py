@@ -130,17 +130,21 @@ class JobHandle(Generic[Data]):
         done: float | None = None,
         total: float | None = None,
         stay: bool = False,
+        settled: bool = False,
     ) -> None:
         """Store how far the job is, together with its new results, in one transaction; durable when this returns.
 
-        A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` in the table of
-        that name. ``done`` of ``total`` is shown as progress. With ``stay`` only this account may continue the job.
+        A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` (and deletions
+        of them) in the table of that name. ``done`` of ``total`` is shown as progress. With ``stay`` only this account
+        may continue the job. ``settled`` says that it is past what failed: its failures count from zero again.
         Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for a value that is not JSON.
         """
         self._check()
         # A copy: later changes to the function's own mapping must not be stored before the next checkpoint.
         kept, results = as_json(dict(mark)), as_json(list(results))
-        saved = Saved(checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay)
+        saved = Saved(
+            checkpoint=kept, results=len(results), done=_amount(done), total=_amount(total), stay=stay, settled=settled
+        )
         self._run.storing += 1
         try:
             async with self._checkpointing:
@@ -151,6 +155,11 @@ class JobHandle(Generic[Data]):
         finally:
             self._run.storing -= 1
             self._run.active_at = anyio.current_time()
+
+    def alive(self) -> None:
+        """Say that the job works, with nothing new to report: it is not silent. Raises ``JobOver`` as ``progress``."""
+        self._check()
+        self._run.active_at = anyio.current_time()
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Report how far the job is, for display only: it need not survive a crash.

@@ -94,6 +94,7 @@ async def test_an_engine_upgrades_it_and_keeps_a_copy(database: Path) -> None:
     assert f"PRAGMA user_version = {VERSION};" in after
     assert "CREATE TABLE incidents" in after
     assert "CREATE TABLE alerts" in after
+    assert "CREATE TABLE message_deletions" in after
 
 
 def test_nothing_is_lost_by_the_upgrade(database: Path, run: Run) -> None:

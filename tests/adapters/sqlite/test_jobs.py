@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from adapters.sqlite import open_database
 from adapters.sqlite.errors import Undecodable, WriterBroken
-from adapters.sqlite.jobs import JobStore, Message, add
+from adapters.sqlite.jobs import JobStore, add
+from adapters.sqlite.messages import Message
 from adapters.sqlite.schema import MIGRATIONS, VERSION
 from states.jobs import Begun, Job, JobState, decide
 from tests.adapters.sqlite.jobs_support import NOW, after_a_kill, new, rows, stored

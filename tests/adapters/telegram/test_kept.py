@@ -4,7 +4,7 @@ from typing import Any
 
 from attrs import define, field
 
-from adapters.sqlite.jobs import Message
+from adapters.sqlite.messages import Message
 from adapters.telegram.builtin_jobs import Collect, collect
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.test_requests import opened

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.telegram.builtin_jobs import _moment
+from adapters.telegram.chat_history import _moment
 from engine.cli.jobs import _time_of
 from engine.cli.session_backup import _parse_time
 from engine.cli.times import parse_moment, parse_period
