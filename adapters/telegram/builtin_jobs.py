@@ -150,10 +150,11 @@ async def join(job: JobContext, client: Any) -> dict[str, Any]:
     return {"chat": utils.get_peer_id(peer)}
 
 
-BUILT_IN: Final = (
-    ("send", send, Send, False),
-    ("collect", collect, Collect, False),
-    ("join", join, Join, False),
-    ("follow", follow, Follow, True),
+BUILT_IN: Final[tuple[tuple[str, Any, type[Any]], ...]] = (
+    ("send", send, Send),
+    ("collect", collect, Collect),
+    ("join", join, Join),
 )
-"""Name, function and data of each kind, and whether its jobs never end."""
+"""Name, function and data of each kind."""
+ENDLESS: Final[tuple[tuple[str, Any, type[Any]], ...]] = (("follow", follow, Follow),)
+"""Those whose jobs never end."""

@@ -7,7 +7,7 @@ from attrs import frozen
 
 from adapters.own_places import OwnPlaces
 from adapters.sqlite.jobs import NewJob
-from adapters.telegram.builtin_jobs import BUILT_IN
+from adapters.telegram.builtin_jobs import BUILT_IN, ENDLESS
 from adapters.telegram.media_jobs import media_kinds
 from engine.config import Config, UnknownAccount
 from engine.console.format import nearest
@@ -35,11 +35,12 @@ class JobRegistry:
         named = [(each.module, each.accounts) for each in config.work.modules]
         modules = load_modules(named, config.path.absolute().parent)
         own_kinds = (*BUILT_IN, *media_kinds(own_places(config)))
-        built_in = {name for name, *_ in own_kinds}
+        endless = [JobKind(*each, endless=True) for each in ENDLESS]
+        built_in = {name for name, *_ in (*own_kinds, *ENDLESS)}
         for kind in modules.kinds:
             if kind.name in built_in:
                 raise BadModule(f"{config.path.name}: work.modules: the kind {kind.name!r} is built in; rename yours")
-        kinds = JobKinds.of([*(JobKind(*each) for each in own_kinds), *modules.kinds])
+        kinds = JobKinds.of([*(JobKind(*each) for each in own_kinds), *endless, *modules.kinds])
         for name in config.work.kinds:
             if kinds.get(name) is None:
                 hint = nearest(name, kinds.by_name)
