@@ -32,7 +32,7 @@ def _moment(text: str) -> datetime:
 
 
 @frozen
-class Page:
+class HistoryPage:
     """A part of a history, oldest first."""
 
     messages: list[Any]
@@ -45,7 +45,7 @@ async def peer_of(client: Any, peer: Any) -> Any:
     return await client.get_me(input_peer=True) if isinstance(peer, types.InputPeerSelf) else peer
 
 
-async def fetch_after(client: Any, peer: Any, last: int) -> Page:
+async def fetch_after(client: Any, peer: Any, last: int) -> HistoryPage:
     """Return the next messages after ``last``, oldest first.
 
     A negative offset requests a window that reaches up from a message; near the top it holds older messages, too.
@@ -53,13 +53,13 @@ async def fetch_after(client: Any, peer: Any, last: int) -> Page:
     """
     page = await client(_history(peer, offset_id=last + 1, add_offset=-PAGE_MESSAGES, limit=PAGE_MESSAGES, min_id=last))
     found = sorted((each for each in page.messages if each.id > last), key=lambda each: each.id)
-    return Page(found, getattr(page, "pts", None))
+    return HistoryPage(found, getattr(page, "pts", None))
 
 
-async def fetch_top(client: Any, peer: Any) -> Page:
+async def fetch_top(client: Any, peer: Any) -> HistoryPage:
     """Return the last message of a chat, which says the channel's number too."""
     page = await client(_history(peer, limit=1))
-    return Page(list(page.messages), getattr(page, "pts", None))
+    return HistoryPage(list(page.messages), getattr(page, "pts", None))
 
 
 async def count_after(client: Any, peer: Any, last: int) -> int:

@@ -40,7 +40,7 @@ class Box:
 
 
 @define
-class Changes:
+class ChatChanges:
     """What is to be stored."""
 
     stored: list[Stored] = field(factory=list)
@@ -52,9 +52,9 @@ class Changes:
     """When it was sent, in Unix seconds."""
 
 
-def changes_in(content: Any, box: Box, *, me: int | None, now: float, raw: bool) -> Changes:
+def changes_in(content: Any, box: Box, *, me: int | None, now: float, raw: bool) -> ChatChanges:
     """Return what an update or a difference changes in the chat of this box, at ``now`` (Unix seconds)."""
-    found = Changes()
+    found = ChatChanges()
     if isinstance(content, updates.Difference | updates.DifferenceSlice | updates.ChannelDifference):
         state = getattr(content, "intermediate_state", None) or getattr(content, "state", content)
         for message in content.new_messages:
@@ -65,7 +65,7 @@ def changes_in(content: Any, box: Box, *, me: int | None, now: float, raw: bool)
     return found
 
 
-def _add_updates(found: Changes, among: Iterable[Any], box: Box, *, me: int | None, now: float, raw: bool) -> None:
+def _add_updates(found: ChatChanges, among: Iterable[Any], box: Box, *, me: int | None, now: float, raw: bool) -> None:
     for update in among:
         if isinstance(update, SHORT):
             _add(found, whole_message(update, me), box, update.pts, raw=raw, new=True)
@@ -79,7 +79,7 @@ def _add_updates(found: Changes, among: Iterable[Any], box: Box, *, me: int | No
             found.stored += [Deletion(chat=box.chat, id=id_, at=now, owner=box.owner) for id_ in update.messages]
 
 
-def _add(found: Changes, message: Any, box: Box, version: int, *, raw: bool, new: bool) -> None:
+def _add(found: ChatChanges, message: Any, box: Box, version: int, *, raw: bool, new: bool) -> None:
     peer = getattr(message, "peer_id", None)
     if isinstance(message, types.MessageEmpty) or peer is None or utils.get_peer_id(peer) != box.chat:
         return
