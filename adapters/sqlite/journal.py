@@ -36,6 +36,7 @@ from adapters.sqlite.reader import JournalReader
 from adapters.sqlite.remote import RemoteStore
 from adapters.sqlite.repair import OnRepair, Repair, repair_snapshots
 from adapters.sqlite.rescue import Rescue
+from adapters.sqlite.usernames import UsernameStore
 from adapters.sqlite.writer import GroupWriter, WriterObserver, WriterTimeouts
 from states.events import DatabaseUnavailable
 from states.record import Record
@@ -123,6 +124,11 @@ class JournalWriter:
     def incidents(self) -> IncidentStore:
         """The incidents in the same file, written by the same thread."""
         return IncidentStore(self.path, self._writer)
+
+    @property
+    def usernames(self) -> UsernameStore:
+        """What is known of usernames, in the same file, written by the same thread."""
+        return UsernameStore(self.path, self._writer)
 
     @property
     def outbox(self) -> Outbox:

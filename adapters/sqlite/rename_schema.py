@@ -45,7 +45,7 @@ MOVE: Final = (
     "CREATE TEMP TABLE numbered (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)",
     _BY_NUMBER,
     # Not the rows of ``names``: an account may be called like a state or an event, which use the same row.
-    *(sql for table in ("lives", "snapshots", "present", "logins") for sql in _numbers(table)),
+    *(sql for table in ("lives", "snapshots", "present", "logins", "username_lookups") for sql in _numbers(table)),
     """UPDATE journal SET account = (SELECT new FROM numbered WHERE old = account)
         WHERE account IN (SELECT old FROM numbered)""",
     f"UPDATE job_charges SET account = {_NEW.format('account')} WHERE account IN (SELECT old FROM moves)",

@@ -29,6 +29,7 @@ from adapters.sqlite import (
     ledger_schema,
     remote_schema,
     rename_schema,
+    username_schema,
 )
 from adapters.sqlite.connect import open_read_only, transaction
 from adapters.sqlite.errors import DatabaseUnusable, JournalTooNew, translating_errors
@@ -71,7 +72,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     rename_schema.TABLES,
     incident_schema.TABLES,
     alert_schema.TABLES,
-    (*ledger_schema.TABLES, *follow_schema.TABLES, *remote_schema.TABLES),
+    (*ledger_schema.TABLES, *follow_schema.TABLES, *remote_schema.TABLES, *username_schema.TABLES),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)
@@ -238,7 +239,7 @@ TABLES = frozenset({
     "names", "policies", "lives", "journal", "snapshots", "present",
     "jobs", "job_counts", "job_charges", "job_results", "job_traces", "messages", "message_deletions",
     "logins", "renames", "file_moves", "incidents", "incident_members", "alerts",
-    *ledger_schema.NAMES, *remote_schema.NAMES,
+    *ledger_schema.NAMES, *remote_schema.NAMES, "usernames", "username_lookups",
 })  # fmt: skip
 
 

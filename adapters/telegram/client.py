@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
 from functools import partial
 from typing import Any, Self
@@ -18,6 +18,7 @@ from telethon import errors, utils
 from telethon.crypto import AuthKey
 from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
+from telethon.tl.functions.contacts import ResolveUsernameRequest
 from telethon.tl.types import Updates, UpdatesCombined
 
 from adapters.telegram.account_ledger import advances_of
@@ -41,6 +42,7 @@ from adapters.telegram.lent_client import LentClient
 from adapters.telegram.request_times import ANSWERED, RequestObserver, method_class, note_failure
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
+from adapters.telegram.usernames import AccountUsernames
 from adapters.tl_reader import HostileData
 from states.events import (
     AccountBanned,
@@ -92,6 +94,8 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
     request_done: RequestObserver | None = None
     """Whoever measures requests; nobody does unless there are metrics."""
     differences: Differences
+    usernames: AccountUsernames | None = None
+    """What the engine's accounts know of usernames; None if each is looked up."""
     proof: TLRequest | None = None
     """The authorised request that the connection is begun with; None if that must wait."""
     limit: errors.RPCError | None = None
@@ -130,11 +134,22 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
             return await self.differences.fetch(sender, request)
         bound = self._bound_of(flood_sleep_threshold)
         kinds: list[str] = []
+        if type(request) is ResolveUsernameRequest and self.usernames is not None:
+            return await self.usernames.resolve(self, request, partial(self._look_up, sender, request, bound))
         for single in request if utils.is_list_like(request) else (request,):
             check_allowed(single)
             kinds += await self._kinds(single, resolve=bound > 0)
         send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
         return await self.holds.send(request, kinds, bound, send)
+
+    async def _look_up(self, sender: Any, request: Any, bound: float, charge: Callable[[], Awaitable[None]]) -> Any:
+        """Send a request as ``_call`` does; ``charge`` is awaited each time before it goes out."""
+
+        async def send() -> Any:
+            await charge()
+            return await self._send(sender, request, self.request_timeout)
+
+        return await self.holds.send(request, await self._kinds(request), bound, send)
 
     async def _send(self, sender: Any, request: Any, timeout: float, *, ordered: bool = False) -> Any:
         """Send a request and return its answer, measured if anybody wants to know; see ``_exchange``."""

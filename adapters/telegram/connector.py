@@ -26,6 +26,7 @@ from adapters.telegram.session_events import SessionEvents
 from adapters.telegram.telethon_log import TELETHON_LOGGER, OneLogger
 from adapters.telegram.unreadable import UnreadableCount
 from adapters.telegram.update_proof import ProofMemory
+from adapters.telegram.usernames import AccountUsernames
 from states.events import Event
 from states.snapshot import Hold
 
@@ -76,6 +77,8 @@ class TelegramConnector:
     """The account's name, and that of its backups."""
     requests: RequestWatch = field(factory=RequestWatch, init=False, repr=False)
     """Whoever measures the requests of the account's clients."""
+    usernames: AccountUsernames | None = field(default=None, init=False, repr=False)
+    """What the engine's accounts know of usernames; None where no engine runs."""
     inbox: Inbox = field(init=False, repr=False)
     memory: SessionMemory = field(factory=SessionMemory, init=False, repr=False)
     session_events: SessionEvents = field(factory=SessionEvents, init=False, repr=False)

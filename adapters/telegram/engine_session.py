@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import anyio.to_thread
 from attrs import define, field
 
-from adapters.session import HoldfastSession
 from adapters.session import file as files
 from adapters.session.address import address_of
 from adapters.session.contents import SELF, Identity
@@ -23,6 +22,7 @@ from adapters.session.schema import as_number
 from adapters.telegram.classify import NotLoggedIn
 from adapters.telegram.inbox import Inbox
 from adapters.telegram.lent import LentClientError, LentKey
+from adapters.telegram.naming_session import NamingSession
 from states.events import DatabaseRecovered, Failure
 
 States = dict[int, Any]
@@ -128,7 +128,7 @@ class SessionContext(Protocol):
         """The name of the backups."""
 
 
-class EngineSession(HoldfastSession):
+class EngineSession(NamingSession):
     """A session file of one account: its key and address are never written, and links leave it open.
 
     The address can be another than the one in the file (``redirect``). It is kept in memory only, so a file that was
@@ -145,6 +145,7 @@ class EngineSession(HoldfastSession):
         self._engine_memory = memory
         self.claim = LoginClaim(name, path)
         self.observer: SessionObserver = lambda _: None
+        self.usernames = None
         self._admitted = False
         super().__init__(path, backups=backups, name=name, create=False)
 

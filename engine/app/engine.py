@@ -19,6 +19,7 @@ from attrs import Factory, define, evolve, field
 from adapters.archive.marker import check_mark
 from adapters.sqlite import JournalWriter
 from adapters.system import EngineLock, ServiceManager, WatchedClock, forks
+from adapters.telegram.usernames import Usernames
 from engine import paths
 from engine.app.account import Account
 from engine.app.fleet_parts import FleetParts
@@ -302,9 +303,11 @@ class Engine:
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
-        made = FleetParts(self.config, self.fleet, dict(connectors), journal, self.clock)
+        usernames = Usernames(self.config.usernames.per_day, journal.usernames)
+        made = FleetParts(self.config, self.fleet, dict(connectors), journal, usernames, self.clock)
         restoration = Restoration(journal, made.connectors)
         known = await restoration.restore()
+        usernames.begin(await journal.usernames.load())  # after accounts got their new names
         parts.push_async_callback(restoration.remember)
         accounts = RemoteAccounts(lambda: self._accounts, made.connectors)
         self.remote = RemoteParts(lambda: self.config, accounts, journal.remote, self._handlers)

@@ -10,6 +10,7 @@ from adapters.sqlite.ledger import LedgerStore
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
 from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.usernames import Usernames
 from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
 from engine.console.messages import narrate
@@ -37,6 +38,8 @@ class FleetParts:
     connectors: dict[str, TelegramConnector]
     """Those of all accounts, by name."""
     journal: JournalWriter
+    usernames: Usernames
+    """What all accounts know of usernames."""
     clock: WatchedClock
     limiter: ConnectLimiter = field(init=False)
     detector: OutageDetector = field(init=False)
@@ -69,6 +72,7 @@ class FleetParts:
     def add(self, account: str, restored: Snapshot | None) -> None:
         """Add an account, which has a connector; ``restored`` is where it was left."""
         connector = self.connectors[account]
+        connector.usernames = self.usernames.of(account)
         if self._measure is not None:
             self._measure(connector)
         if connector.inbox.ledger is None:
@@ -108,6 +112,7 @@ class FleetParts:
         for account in config.accounts:
             if (known := self.connectors.get(account.name)) is not None:
                 known.wait_up_to = wait_up_to(config, account)
+        self.usernames.per_day = config.usernames.per_day
         if before.fleet != config.fleet:
             self._use_stagger(_stagger_of(config))
             self.limiter.change(config.fleet.connects_at_once, self._stagger)

@@ -31,7 +31,7 @@ DEFAULTS: Final = "with its defaults"
 
 LIVE: Final = frozenset({
     "accounts", "states", "fleet", "work", "telegram.api_id", "telegram.api_hash", "storage.keep",
-    "incidents", "requests", "remote", "alerts", "web", "health", "heartbeat", "metrics", "logging",
+    "incidents", "requests", "usernames", "remote", "alerts", "web", "health", "heartbeat", "metrics", "logging",
 })  # fmt: skip
 """What an engine applies while it runs: sections, and single keys of the others."""
 EVERY_ACCOUNT: Final = ("telegram.api_id", "telegram.api_hash")

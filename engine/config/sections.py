@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # few accounts have one, and few commands need it
     from engine.config.proxies import ProxyConfig
 
 MAX_WAIT_IN_PLACE: Final = 86_400.0
+MAX_LOOKUPS_PER_DAY: Final = 10_000
 """Seconds of the longest flood wait that a request can wait for in place, as in Telethon."""
 _BOT_TOKEN: Final = re.compile(r"[0-9]{1,20}:[A-Za-z0-9_-]{8,128}")
 
@@ -132,6 +133,20 @@ class RequestsSection:
     wait_up_to: float = field(default=60.0, validator=_wait_in_place)
     """The longest flood wait that a request waits for in place, and is sent again after; a longer one raises
     ``FloodWaitError`` at once. ``0`` waits for none. A day is the most."""
+
+
+def _per_day(_: Any, attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not 1 <= value <= MAX_LOOKUPS_PER_DAY:
+        raise ValueError(f"{attribute.name} must be from 1 to {MAX_LOOKUPS_PER_DAY}")
+
+
+@frozen(kw_only=True)
+class UsernamesSection:
+    """How many usernames an account may look up."""
+
+    per_day: int = field(default=200, validator=_per_day)
+    """The usernames that one account looks up in any 24 hours. Telegram allows about 200 and makes an account wait for
+    hours after more. Names that are known, and ids, need no look-up."""
 
 
 @frozen(kw_only=True)

@@ -12,7 +12,15 @@ from engine.config.log_section import LogFormat, LoggingSection, LogLevel, to_lo
 from engine.config.reader import Reader
 from engine.config.remote import RemoteProgram, RemoteSection
 from engine.config.scenario import DO_VALUES, Chaos, Do, Group, SandboxJob, SandboxSection, ScenarioStep, to_do
-from engine.config.sections import AccountConfig, DatacenterConfig, RequestsSection, SandboxConfig, Storage, Telegram
+from engine.config.sections import (
+    AccountConfig,
+    DatacenterConfig,
+    RequestsSection,
+    SandboxConfig,
+    Storage,
+    Telegram,
+    UsernamesSection,
+)
 from engine.config.types import Config, Fleet
 from engine.config.values import (
     MAX_NAME,
@@ -83,6 +91,7 @@ def build_reader(folder: Path, to_session: Callable[[Any], Path]) -> Reader:
     reader.add_section(Fleet, stagger=to_stagger)
     reader.add_section(IncidentPolicy)
     reader.add_section(RequestsSection)
+    reader.add_section(UsernamesSection)
     written = {
         "alerts": partial(_to_alerts, reader),
         "web": partial(_to_written, reader, WebSection),

@@ -10,7 +10,15 @@ from engine.config.alerts import AlertConfig
 from engine.config.log_section import LoggingSection
 from engine.config.remote import RemoteSection
 from engine.config.scenario import SandboxSection
-from engine.config.sections import AccountConfig, RequestsSection, Storage, Telegram, UnknownAccount, positive
+from engine.config.sections import (
+    AccountConfig,
+    RequestsSection,
+    Storage,
+    Telegram,
+    UnknownAccount,
+    UsernamesSection,
+    positive,
+)
 from engine.config.web import HealthSection, HeartbeatSection, MetricsSection, WebSection
 from engine.config.work import WorkSection
 from engine.console.format import nearest
@@ -54,6 +62,8 @@ class Config:
     """How the accounts share the way to Telegram."""
     requests: RequestsSection = field(factory=RequestsSection)
     """What becomes of a request that Telegram asks to wait."""
+    usernames: UsernamesSection = field(factory=UsernamesSection)
+    """How many usernames an account may look up."""
     incidents: IncidentPolicy = field(factory=IncidentPolicy)
     """When a trouble becomes an incident."""
     logging: LoggingSection = field(factory=LoggingSection)

@@ -7,6 +7,7 @@ import anyio.lowlevel
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.server.hub import Hub
+from adapters.sandbox.services.context import LookupLimit
 from adapters.sandbox.services.messages import MAX_TEXT
 from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
 from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage
@@ -58,6 +59,17 @@ class SandboxContent:
         for account, admin in people:
             store.channels.join(channel, account, admin=admin)
         return channel.id
+
+    async def rename_channel(self, username: str, to: str) -> None:
+        """Give a channel another username. Raises SandboxError for a name that cannot exist, or is taken."""
+        self._hub.store.channels.rename(username, to)
+
+    def limit_lookups(self, per_account: int | None, *, wait: int = 86_400) -> None:
+        """Answer so many ``contacts.resolveUsername`` of each account from now on, and then FLOOD_WAIT of ``wait`` s.
+
+        None ends the limit.
+        """
+        self._hub.shared.lookups = None if per_account is None else LookupLimit(per_account, wait)
 
     async def edit(self, chat: str, id_: int, text: str) -> None:
         """Give a message another text: of a channel (``@name``), or of an account by its number and its own ids.

@@ -21,6 +21,21 @@ MAX_MISSED_IN_CHANNEL: Final = 10_000
 
 
 @define
+class LookupLimit:
+    """How many usernames each account may look up, and the flood wait after that."""
+
+    per_account: int
+    wait: int
+    counts: dict[int, int] = field(factory=dict)
+
+    def charge(self, account: int) -> None:
+        """Count a look-up. Raises RpcRefusal if it is one too many."""
+        self.counts[account] = self.counts.get(account, 0) + 1
+        if self.counts[account] > self.per_account:
+            raise RpcRefusal(420, f"FLOOD_WAIT_{self.wait}")
+
+
+@define
 class ServiceContext:
     """What all requests share."""
 
@@ -33,6 +48,7 @@ class ServiceContext:
     max_missed: int = MAX_MISSED
     """A client that missed more messages than this gets differenceTooLong instead of them."""
     max_missed_in_channel: int = MAX_MISSED_IN_CHANNEL
+    lookups: LookupLimit | None = None
     exported: dict[bytes, int] = field(factory=dict)
     """Logins on their way to another datacenter: the account of each token that was given out and not used."""
     logins: PendingLogins = field(init=False)

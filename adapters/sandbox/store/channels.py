@@ -122,12 +122,7 @@ class ChannelStore:
 
         Raises SandboxError for a name that Telegram would not take, and when a channel of the other kind has the name.
         """
-        name = username.removeprefix("@")
-        if not USERNAME.fullmatch(name) or ACCOUNT_USERNAME.fullmatch(name):
-            raise SandboxError(
-                f"{username!r} is not a username for a channel; use 4 to 32 letters, digits and underscores, a letter "
-                "first (user and a number is the username of an account)."
-            )
+        name = _checked_name(username)
         if not title.strip() or len(title) > MAX_TITLE:
             raise SandboxError(f"The title of @{name} has {len(title)} characters; it has 1 to {MAX_TITLE}.")
         there = self.by_username(name)
@@ -140,6 +135,14 @@ class ChannelStore:
         else:
             self._db.execute("UPDATE channels SET title = ? WHERE id = ?", (title, there.id))
         return self.named(name)
+
+    def rename(self, username: str, to: str) -> None:
+        """Give a channel another username; the old one is free then. Raises SandboxError."""
+        channel, name = self.named(username), _checked_name(to)
+        try:
+            self._db.execute("UPDATE channels SET username = ? WHERE id = ?", (name, channel.id))
+        except sqlite3.IntegrityError as error:
+            raise SandboxError(f"@{name} is taken; give that channel another username first.") from error
 
     def named(self, username: str) -> Channel:
         """Return the channel of this username. Raises SandboxError when it does not exist."""
@@ -347,3 +350,13 @@ def _chosen(channel: Channel, criteria: SearchCriteria) -> SqlCondition:
     if criteria.author is not None:
         chat = chat.also("sender IS ?", None if criteria.author == channel.id else criteria.author)
     return criteria.within(chat)
+
+
+def _checked_name(username: str) -> str:
+    name = username.removeprefix("@")
+    if not USERNAME.fullmatch(name) or ACCOUNT_USERNAME.fullmatch(name):
+        raise SandboxError(
+            f"{username!r} is not a username for a channel; use 4 to 32 letters, digits and underscores, a letter "
+            "first (user and a number is the username of an account)."
+        )
+    return name
