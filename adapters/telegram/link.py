@@ -133,9 +133,9 @@ class TelegramLink:
         session.observer = connector.session_events.put
         session.admit()
         client: LinkClient = connector.make_client(session, timeout=timeout + 1, proxy=self.proxy)
+        client.usernames = session.usernames = connector.usernames
         client.wait_up_to = connector.get_wait_up_to
         client.note_unreadable = connector.unreadable.note
-        client.usernames = session.usernames = connector.usernames
         client.request_done = connector.requests.observer
         client.attach(self.number, connector.inbox, self._report, self.holds, connector.request_timeout)
         client.schedule_save = self._schedule_save
