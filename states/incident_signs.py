@@ -16,11 +16,10 @@ account is healthy, and unsettled if not.
 
 from typing import Final
 
-from states.events import UpdatesStalled
 from states.exhaustion import EXHAUSTED
 from states.incident import IncidentKind
 from states.incident_book import AccountGone, AccountSeen, IncidentReason, Sign
-from states.snapshot import NETWORK_CAUSES, UNKNOWN_KEY, Action, Snapshot, State
+from states.snapshot import MISSING_UPDATES, NETWORK_CAUSES, UNKNOWN_KEY, Action, Snapshot, State
 
 PROCESS: Final = "the limits of this process"
 """What accounts share that cannot connect because the process may have no more files, threads or memory."""
@@ -98,8 +97,9 @@ def _updates(at: Snapshot) -> IncidentReason | None:
     stall = at.stall
     if stall is None or not stall.told:
         return None
-    cause, since = UpdatesStalled.__name__, stall.since
-    return IncidentReason(kind=IncidentKind.STALLED, cause=cause, detail=stall.detail, at_once=True, since=since)
+    return IncidentReason(
+        kind=IncidentKind.STALLED, cause=MISSING_UPDATES, detail=stall.detail, at_once=True, since=stall.since
+    )
 
 
 def _connection(at: Snapshot) -> IncidentReason:

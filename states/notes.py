@@ -24,7 +24,7 @@ from states.events import (
     UpdatesStalled,
 )
 from states.guards import Moment, streak_after
-from states.snapshot import Cause, Hold, Stall, State, Trouble
+from states.snapshot import MISSING_UPDATES, Cause, Hold, Stall, State, Trouble
 
 Changes = dict[str, Any]
 
@@ -181,7 +181,7 @@ def count_client(moment: Moment) -> Changes:
     assert stall is not None
     length = moment.policy.backoff.updates.delay(stall.clients + 1)
     after = evolve(stall, clients=stall.clients + 1, until=moment.now + length, length=length)
-    return {"stall": after, "cause": Cause(event=UpdatesStalled.__name__, detail=stall.detail)}
+    return {"stall": after, "cause": Cause(event=MISSING_UPDATES, detail=stall.detail)}
 
 
 def clear_stall(_: Moment) -> Changes:

@@ -59,6 +59,9 @@ UNKNOWN_KEY = "AuthKeyUnknown"
 UNKNOWN_KEY_TRIES = 3
 """So many in a row are no longer a passing trouble: the operator should log in, once the alert was raised."""
 
+MISSING_UPDATES = "UpdatesStalled"
+"""The event that says that updates are missing, by the datacenter's numbers."""
+
 SHARED_SETTING = "telegram.api_id"
 """The setting that all accounts share: if it is refused, all of them are."""
 

@@ -101,7 +101,8 @@ class UpdateProof:
         local = self.numbers()
         self._note_backlog()
         server = {ACCOUNT: state.pts, **({SECRET: state.qts} if state.qts else {})}
-        self.watch.compare(server, self._before, local, time.time())
+        before, self._before = self._before, {}
+        self.watch.compare(server, before, local, time.time())
         if not self._ask_about_channels(local):
             self._conclude()
 

@@ -15,7 +15,6 @@ has not reached that very number a while later, and has not come any nearer to i
 A client that is ahead has a wrong number, and takes updates that come for old ones.
 """
 
-from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -155,14 +154,14 @@ class ChannelRounds:
     _active: dict[int, float] = field(factory=dict)
     """When something happened in each channel last."""
     _asked: dict[int, float] = field(factory=dict)
-    _halves: deque[tuple[int, ...]] = field(factory=deque)
+    _halves: list[tuple[int, ...]] = field(factory=list)
     _refused: set[int] = field(factory=set)
 
     def choose(self, numbers: Mapping[int, int | None], now: float) -> tuple[int, ...]:
         """Return the channels to ask about, of those with these numbers of the client's; None is one without."""
         self._take(numbers, now)
         while self._halves:
-            half = tuple(channel for channel in self._halves.popleft() if channel in numbers)
+            half = tuple(channel for channel in self._halves.pop(0) if channel in numbers)
             if half:
                 return half
         known = [channel for channel in numbers if channel not in self._refused]

@@ -12,7 +12,7 @@ from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line
 from states import Snapshot, State
 from states.names import name_key
-from states.snapshot import ADVICE
+from states.snapshot import ADVICE, MISSING_UPDATES, Cause
 
 if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
     from rich.console import RenderableType
@@ -102,6 +102,8 @@ def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
 def cause_text(snapshot: Snapshot) -> str | None:
     """Return why the account is in its state; None if there is no particular cause."""
     cause = snapshot.cause or snapshot.limited
+    if cause is None and snapshot.stall is not None:
+        cause = Cause(event=MISSING_UPDATES, detail=snapshot.stall.detail)
     if cause is None:
         return None
     return f"{cause.event}: {cause.detail}" if cause.detail else cause.event
@@ -149,6 +151,7 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
         "action": action.value if action else None,
         "paused": at.paused,
         "database": _trouble_data(last) if known else None,
+        "missing_updates": _stall_data(last) if known else None,
         "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
     }
 
@@ -177,6 +180,12 @@ def exit_code(info: EngineInfo, accounts: Iterable[AccountStatus | Snapshot]) ->
     return ExitCode.HEALTHY if healthy else ExitCode.TROUBLED
 
 
+def _stall_data(at: Snapshot) -> dict[str, Any] | None:
+    if (stall := at.stall) is None:
+        return None
+    return {"detail": stall.detail, "since": iso(stall.since), "fresh_clients": stall.clients, "told": stall.told}
+
+
 def situation(snapshot: Snapshot, now: float) -> str:
     """Return what the account does now, in a few words."""
     if snapshot.paused:
@@ -188,6 +197,8 @@ def situation(snapshot: Snapshot, now: float) -> str:
     if snapshot.state is State.HEALTHY and snapshot.database:
         lasts = whole_seconds(now - snapshot.database.since)
         return f"session file not written for {lasts}: {snapshot.database.detail}"
+    if snapshot.state is State.HEALTHY and snapshot.stall:
+        return f"updates missing for {whole_seconds(now - snapshot.stall.since)}: {snapshot.stall.detail}"
     held = [hold for hold in snapshot.holds if hold.until > now]
     if snapshot.state is State.HEALTHY and held:
         return ", ".join(f"{hold.request} held until {moment(hold.until, now)}" for hold in held)

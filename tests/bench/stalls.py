@@ -37,6 +37,8 @@ NOTICED_WITHIN: Final = 90.0
 LOOK_EVERY: Final = 0.02
 POST_EVERY: Final = 1.0
 CHANNELS: Final = 100
+LOST_NUMBER: Final = 2
+"""The number of the first message in a channel."""
 QUICK_POLICY: Final = Policy(
     healthy=Health(stable_after=STABLE_AFTER, probe_every=0.5, prove_every=1.0, catch_up_within=1.0)
 )
@@ -64,6 +66,8 @@ class Stall:
     """Lets it begin, with one message that is called ``lost``."""
     goes_on: bool = False
     """Whether messages go on to be posted, and hearing one of those is what counts."""
+    by_number: bool = False
+    """Whether the message cannot be had, and reaching the channel's number is what counts."""
     stranger: bool = False
     """Whether the client has no number of the channel when it begins."""
 
@@ -105,7 +109,7 @@ async def _wrong_pts(subject: Subject, place: Place) -> None:
 
 
 async def _too_long(subject: Subject, place: Place) -> None:
-    await subject.hurt(FaultKind.TOO_LONG, request="updates.getChannelDifference")
+    await subject.hurt(FaultKind.TOO_LONG, times=1, request="updates.getChannelDifference")
     await subject.hurt(FaultKind.LOST_UPDATE, times=1, channel=place.username)
     await place.post("lost")
 
@@ -121,7 +125,7 @@ STALLS: Final = (
     Stall("difference", "and the difference is empty once", _difference),
     Stall("channel-difference", "and the channel's is empty once", _channel_difference),
     Stall("outdated", "and PERSISTENT_TIMESTAMP_OUTDATED once", _outdated),
-    Stall("too-long", "and the channel's is too long to list", _too_long, goes_on=True),
+    Stall("too-long", "and the channel's is too long to list", _too_long, by_number=True),
     Stall("wrong-pts", "a channel's number is 1000 too high", _wrong_pts, goes_on=True, stranger=True),
     Stall("unknown", "an unknown constructor", _unknown),
 )
@@ -138,7 +142,7 @@ class Found:
 async def suffer(subject: Subject, place: Place, stall: Stall, bound: float) -> Found:
     """Let one stall happen to a program, and wait until updates flow again."""
     program: Any = subject.program
-    await place.sandbox.create_channel(place.username, place.username, members=[subject.phone])
+    channel = await place.sandbox.create_channel(place.username, place.username, members=[subject.phone])
     if not stall.stranger:
         await program.client.get_dialogs()
     await anyio.sleep(1.0)  # what the client asks for at its beginning is over
@@ -150,12 +154,20 @@ async def suffer(subject: Subject, place: Place, stall: Stall, bound: float) -> 
         async with anyio.create_task_group() as tasks:
             if stall.goes_on:
                 tasks.start_soon(_go_on, place)
-            while not any(text == expected for _, text in program.heard):
+            while (at := _healed_at(program, stall, expected, channel)) is None:
                 await anyio.sleep(LOOK_EVERY)
-            healed = next(at for at, text in program.heard if text == expected) - began
+            healed = at - began
             tasks.cancel_scope.cancel()
     missed = getattr(program, "missed", None)
     return Found(inf if missed is None else missed - began, healed)
+
+
+def _healed_at(program: Any, stall: Stall, expected: str, channel: int) -> float | None:
+    """Return when updates flowed again; None if they do not."""
+    if stall.by_number:
+        box = program.client._message_box.map if program.client is not None else {}
+        return time.perf_counter() if channel in box and box[channel].pts >= LOST_NUMBER else None
+    return next((at for at, text in program.heard if text == expected), None)
 
 
 async def _go_on(place: Place) -> None:
@@ -201,12 +213,14 @@ async def steady_cost(harness: RecoveryHarness, rounds: int) -> Cost:
     datacenter = Datacenter(sandbox.dc_id, "127.0.0.1", sandbox.port, sandbox.public_key)
     for each in range(CHANNELS):
         await harness.sandbox.create_channel(f"steady_{each}", f"steady {each}", members=[phone])
+        await harness.sandbox.post(f"steady_{each}", "The newest message, which the answer has, too.")
     connector = TelegramConnector(session, *API, datacenter)
     link = connector.link(1)
     assert isinstance((await link.open(timeout=60))[-1], Connected)
     try:
         await link.client.get_dialogs()
         sizes: dict[str, int] = {}
+        await link.probe(proof=True, timeout=60)
         _measure_sizes(link, sizes)
         spent = {False: 0.0, True: 0.0}
         for turn in range(2 * rounds):
@@ -224,7 +238,8 @@ async def steady_cost(harness: RecoveryHarness, rounds: int) -> Cost:
 
 
 def _measure_sizes(link: TelegramLink, sizes: dict[str, int]) -> None:
-    send = link._send
+    assert link._proof is not None
+    send = link._proof.send
 
     def measured(request: Any) -> Any:
         answer = send(request)
@@ -233,7 +248,7 @@ def _measure_sizes(link: TelegramLink, sizes: dict[str, int]) -> None:
             answer.add_done_callback(lambda done: sizes.__setitem__("received", len(bytes(done.result()))))
         return answer
 
-    link._send = measured  # type: ignore[method-assign]
+    link._proof.send = measured
 
 
 async def measure(options: argparse.Namespace) -> tuple[Mapping[tuple[str, str], Found], Cost]:

@@ -115,6 +115,8 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
         why = f"last trouble: {why}"
     if at.known and last.state is State.HEALTHY and last.database is not None:
         why = f"the session file is not written: {last.database.detail}"
+    elif at.known and last.state is State.HEALTHY and last.stall is not None:
+        why = f"updates are missing that Telegram counts: {last.stall.detail}"
     identity = element_id(name)
     return AccountWords(
         id=identity,
