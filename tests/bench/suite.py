@@ -55,6 +55,8 @@ BENCHMARKS: Final = (
     Benchmark("reconnect", "tests.bench.reconnect", 300, (), ("--accounts", "20", "--rounds", "2")),
     Benchmark("fleet", "tests.bench.fleet", 600, (), ("--clients", "50", "--rounds", "1", "--outage", "2")),
     Benchmark("hostile", "tests.bench.hostile", 300, (), ("--seconds", "0.5")),
+    Benchmark("isolation", "tests.bench.isolation", 300, (), ("--seconds", "0.5", "--rate", "300")),
+    Benchmark("entities", "tests.bench.memory_entities", 400, (), ("--entities", "6000")),
     Benchmark("web", "tests.bench.web_load", 300, (), ("--accounts", "5", "--clients", "50", "--seconds", "0.5")),
     Benchmark(
         "capacity",
