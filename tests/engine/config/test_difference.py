@@ -188,7 +188,7 @@ def test_long_lists_are_cut_for_people_only(read: Read) -> None:
             [
                 "alerts[0].to: another value, which is not shown",
                 "alerts[0].quiet: left out → 22:00-07:00",
-                "alerts[1].on: needs_person, outage, job_failed, storage → outage",
+                "alerts[1].on: needs_person, outage, stalled, job_failed, storage → outage",
             ],
         ),
         (
