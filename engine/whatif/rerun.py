@@ -317,7 +317,7 @@ class Rerun:
         account.meter.attempts += 1
         minute = int(self.now // 60)
         self.minutes[minute] = self.minutes.get(minute, 0) + 1
-        met = account.world.attempt(self.now, effect.patience, worst=self.worst)
+        met = account.world.attempt(self.now, effect.patience, worst=self.worst, then=self.then)
         self._at(self.now + met.seconds, partial(self._met, account, met.event, effect.link))
 
     def _met(self, account: _Account, event: Event, link: int, _: float) -> None:

@@ -29,6 +29,8 @@ from states.events import Connected, NetworkLost, TimedOut
 
 SAME_MOMENT: Final = 1.0
 """Seconds within which an attempt is taken for the one that was made then, and meets what that one met."""
+LATEST: Final = 5.0
+"""Seconds by which a busy machine made an attempt later than it was due that is still taken for the same one."""
 QUICK_REFUSAL: Final = 0.05
 """Seconds of a failed attempt, and of one that succeeds, where the past has none to learn from."""
 MIN_ACCOUNTS: Final = 3
@@ -70,11 +72,16 @@ class Closure:
 
     def same_moment(self, at: float) -> AttemptFailed | AttemptSucceeded | None:
         """Return the attempt that was made at ``at``, or nearly then."""
-        made: list[AttemptFailed | AttemptSucceeded] = [*self.failures]
-        if self.success is not None:
-            made.append(self.success)
-        nearest = min(made, key=lambda attempt: abs(attempt.begun - at), default=None)
+        nearest = min(self._made, key=lambda attempt: abs(attempt.begun - at), default=None)
         return nearest if nearest is not None and abs(nearest.begun - at) <= SAME_MOMENT else None
+
+    def made_late(self, at: float) -> AttemptFailed | AttemptSucceeded | None:
+        """Return the attempt that was due at ``at`` with the settings of then, and made a while later."""
+        return next((attempt for attempt in self._made if at < attempt.begun <= at + LATEST), None)
+
+    @property
+    def _made(self) -> Sequence[AttemptFailed | AttemptSucceeded]:
+        return self.failures if self.success is None else (*self.failures, self.success)
 
     def ended(self, *, worst: bool) -> float:
         """Return when the way opened again, in one of the two worlds."""
@@ -105,16 +112,18 @@ class AccountWorld:
         index = bisect_right(self._begins, at) - 1
         return self.closures[index] if index >= 0 else None
 
-    def attempt(self, at: float, patience: float, *, worst: bool) -> Meeting:
-        """Return what an attempt meets that begins at ``at`` and may take ``patience`` seconds."""
+    def attempt(self, at: float, patience: float, *, worst: bool, then: bool = False) -> Meeting:
+        """Return what an attempt meets that begins at ``at`` and may take ``patience`` seconds.
+
+        ``then`` says that it is one of those that were made: how late the machine was with it is part of what was.
+        """
         closure = self.closure_at(at)
         if closure is None:
             return self._open(at, self.handshake)
-        same = closure.same_moment(at)
-        if isinstance(same, AttemptSucceeded):
-            return self._open(at, same.at - same.begun, same.event)
-        if isinstance(same, AttemptFailed):
-            return Meeting(same.event, same.at - same.begun)
+        same = closure.same_moment(at) or (closure.made_late(at) if then else None)
+        if same is not None:
+            seconds = same.at - (min(at, same.begun) if then else same.begun)
+            return self._open(at, seconds, same.event) if same is closure.success else Meeting(same.event, seconds)
         end = closure.ended(worst=worst)
         if at >= end:
             return self._open(at, self.handshake)
