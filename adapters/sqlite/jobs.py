@@ -17,7 +17,7 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from adapters.redaction import redacted
-from adapters.sqlite import job_schema, schema
+from adapters.sqlite import job_schema, ledger_schema, schema
 from adapters.sqlite.connect import open_database, open_read_only, read_rows, transaction
 from adapters.sqlite.errors import (
     DatabaseUnusable,
@@ -56,6 +56,20 @@ class NewJob:
     wait: float | None = None
 
 
+@frozen(kw_only=True)
+class ReadHistory:
+    """The messages of a chat that a job has read: all after ``after`` that there were ``at`` this time."""
+
+    chat: int
+    after: int
+    at: float
+    """Unix seconds."""
+    from_at: float | None = None
+    """The date from which on it was read; None if it was by number."""
+    user: int = 0
+    """Whose chat it is; 0 where all members see a message under one number."""
+
+
 @define(eq=False)
 class JobStore:
     """The jobs of a running engine. Reads in a worker thread, writes through ``writer``."""
@@ -84,11 +98,17 @@ class JobStore:
         """Store the traceback of a job's last failure, in the place of the one before."""
         await self.writer.write(job_schema.TRACE, (job, legible(redacted(trace))))
 
-    async def keep(self, job: Job, messages: Sequence[Stored] = (), results: Sequence[Any] = ()) -> None:
+    async def keep(
+        self,
+        job: Job,
+        messages: Sequence[Stored] = (),
+        results: Sequence[Any] = (),
+        history: ReadHistory | None = None,
+    ) -> None:
         """Store the state of a job together with messages, deletions and results, in one transaction.
 
-        ``results`` are the last of the job's. Raises ``TypeError`` or ``ValueError`` for a value that JSON does not
-        have.
+        ``results`` are the last of the job's; ``history`` is what it has read to the end. Raises ``TypeError`` or
+        ``ValueError`` for a value that JSON does not have.
         """
         self._remember(job)
         first = job.results - len(results) + 1
@@ -99,6 +119,9 @@ class JobStore:
                 for number, value in enumerate(results, first)
             ),
         ]
+        if history is not None:
+            fill = (history.user, history.chat, f"job {job.id}", history.after, None, history.at, history.from_at)
+            found.append((ledger_schema.FILL, fill))
         await self.writer.write_together([*found, (job_schema.JOB, job_row(job))])
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:

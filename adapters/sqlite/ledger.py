@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import anyio
 from attrs import define, field
 
-from adapters.sqlite import ledger_schema
+from adapters.sqlite import ledger_schema, rename_schema, schema
 from adapters.sqlite.queue import Statement
 from adapters.sqlite.writer import GroupWriter
 from states.ledger import HoleCause, LedgerRow
@@ -23,6 +23,10 @@ Rows = list[tuple[Statement, Sequence[Any]]]
 
 class RowSource(Protocol):
     """What has rows to store: an account, of which one transaction at a time is on its way."""
+
+    @property
+    def account(self) -> str:
+        """Its name."""
 
     def take(self) -> Sequence[LedgerRow]:
         """Return the rows, which are on their way until one of the others is called."""
@@ -41,6 +45,8 @@ class LedgerStore:
     writer: GroupWriter
     _waiting: dict[RowSource, None] = field(factory=dict, init=False)
     _changed: anyio.Event = field(factory=anyio.Event, init=False)
+    _users: dict[str, tuple[int, str]] = field(factory=dict, init=False)
+    """The user and the login of each account, as they are stored: ``prove`` finds the rows by them."""
 
     def soon(self, ledger: RowSource) -> None:
         """Store an account's rows within a moment, while ``run`` runs."""
@@ -73,14 +79,23 @@ class LedgerStore:
 
     async def _store(self, ledgers: Sequence[RowSource]) -> None:
         taken = [(ledger, ledger.take()) for ledger in ledgers]
+        users = {ledger.account: (rows[-1].user, rows[-1].login) for ledger, rows in taken if rows}
+        new = {account: user for account, user in users.items() if self._users.get(account) != user}
         try:
-            await self.writer.write_together([row for _, rows in taken for each in rows for row in _rows_of(each)])
+            await self.writer.write_together(
+                [
+                    *((schema.NAME, (account,)) for account in new),
+                    *((rename_schema.LOGIN, (account, login, user)) for account, (user, login) in new.items()),
+                    *(row for _, rows in taken for each in rows for row in _rows_of(each)),
+                ]
+            )
             await self.writer.flush()
         except BaseException:
             for ledger, rows in taken:
                 ledger.put_back(rows)
                 self._waiting[ledger] = None
             raise
+        self._users.update(new)
         for ledger, rows in taken:
             ledger.stored(rows)
 

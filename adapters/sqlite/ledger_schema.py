@@ -28,10 +28,10 @@ TABLES: Final = (
         PRIMARY KEY (user, box, after, cause)) WITHOUT ROWID""",
     """CREATE TABLE IF NOT EXISTS ledger_fills (
         user INTEGER NOT NULL, chat INTEGER NOT NULL, source TEXT NOT NULL, after_id INTEGER NOT NULL,
-        upto_id INTEGER, at REAL NOT NULL, PRIMARY KEY (user, chat, source))""",
+        upto_id INTEGER, at REAL NOT NULL, from_at REAL, PRIMARY KEY (user, chat, source))""",
 )
 """``ledger_fills.user`` is 0 where all members see a message under one number; ``upto_id`` is NULL if everything up to
-``at`` was read."""
+``at`` was read, and ``from_at`` the date from which on it was read, if it was one."""
 NAMES: Final = frozenset({"ledger", "ledger_holes", "ledger_fills"})
 
 _KEY: Final = f"user = {cell(0)} AND box = {cell(1)}"
@@ -83,14 +83,14 @@ HOLE: Final = Statement(
 
 FILL: Final = Statement(
     "fill",
-    f"""INSERT INTO ledger_fills (user, chat, source, after_id, upto_id, at)
-    SELECT {", ".join(map(cell, range(6)))} FROM rows WHERE true
+    f"""INSERT INTO ledger_fills (user, chat, source, after_id, upto_id, at, from_at)
+    SELECT {", ".join(map(cell, range(7)))} FROM rows WHERE true
     ON CONFLICT (user, chat, source) DO UPDATE SET after_id = min(after_id, excluded.after_id),
-        upto_id = excluded.upto_id, at = excluded.at""",
-    width=6,
+        upto_id = excluded.upto_id, at = excluded.at, from_at = coalesce(from_at, excluded.from_at)""",
+    width=7,
     order=34,
 )
-"""(user or 0, chat, source, after_id, upto_id or None, at)"""
+"""(user or 0, chat, source, after_id, upto_id or None, at, from_at or None)"""
 
 JOIN_ROWS: Final = Statement(
     "join intervals",

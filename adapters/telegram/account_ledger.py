@@ -36,6 +36,7 @@ class AccountLedger:
     """The intervals of one account that are not stored yet, and where each box's chain of them has come to."""
 
     storage: LedgerStorage
+    account: str
     clock: Callable[[], float] = time.time
     note_stored: Callable[[], None] = field(default=lambda: None, init=False)
     """Called when rows have become durable."""

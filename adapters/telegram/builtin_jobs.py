@@ -1,6 +1,7 @@
 """The kinds of jobs that come with the engine: ``send``, ``collect``, ``join``, ``follow``; functions like users'."""
 
 import secrets
+import time
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -8,12 +9,14 @@ from attrs import field, frozen
 from telethon import errors, utils
 from telethon.tl import functions, types
 
+from adapters.sqlite.jobs import ReadHistory
 from adapters.telegram.chat_history import (
     count_after,
     fetch_after,
     find_last_before,
     is_chat,
     is_since,
+    moment_of,
     peer_of,
 )
 from adapters.telegram.follow import Follow, follow
@@ -126,18 +129,31 @@ async def collect(job: JobContext, client: Any) -> dict[str, Any]:
     # In channels and supergroups all members see a message under one number; elsewhere each account has its own.
     owner = "" if isinstance(peer, types.InputPeerChannel) else job.account
     position = job.saved or {"chat": chat, "last": await find_last_before(client, peer, job.data.since), "messages": 0}
+    after = position.get("after", None if job.saved else position["last"])  # an older version has not noted it
     total = position["messages"] + await count_after(client, peer, position["last"])
     while True:
         page = await fetch_after(client, peer, position["last"])
         found = page.messages
         if not found:
-            return position
-        position = {"chat": chat, "last": found[-1].id, "messages": position["messages"] + len(found)}
+            if after is not None:
+                read = await _read_history(client, owner, chat, after, job.data.since)
+                await job.checkpoint(position, history=read, done=position["messages"], total=total, stay=bool(owner))
+            return {name: position[name] for name in ("chat", "messages", "last")}
+        position = {
+            "chat": chat, "last": found[-1].id, "messages": position["messages"] + len(found), "after": after
+        }  # fmt: skip
         total = max(total, position["messages"])
         messages = [
             to_stored(each, chat, owner, page.pts) for each in found if not isinstance(each, types.MessageEmpty)
         ]
         await job.checkpoint(position, messages=messages, done=position["messages"], total=total, stay=bool(owner))
+
+
+async def _read_history(client: Any, owner: str, chat: int, after: int, since: str | int | None) -> ReadHistory:
+    """Return what a job has read that has just come to the end of a chat."""
+    user = (await client.get_me(input_peer=True)).user_id if owner else 0
+    from_at = moment_of(since).timestamp() if isinstance(since, str) else None
+    return ReadHistory(chat=chat, after=after, at=time.time(), from_at=from_at, user=user)
 
 
 async def join(job: JobContext, client: Any) -> dict[str, Any]:

@@ -20,13 +20,13 @@ def is_since(_: Any, attribute: Any, value: str | int | None) -> None:
     """Raise ``ValueError`` for a text that is no time."""
     if isinstance(value, str):
         try:
-            _moment(value)
+            moment_of(value)
         except (ValueError, OverflowError, OSError):  # a date at the end of the calendar overflows
             text = f"{attribute.name} must be a time such as 2026-01-31 or 2026-01-31T12:00, or the id of a message"
             raise ValueError(text) from None
 
 
-def _moment(text: str) -> datetime:
+def moment_of(text: str) -> datetime:
     """Return a time in ISO 8601, local without an offset. ``astimezone`` alone errs in the hour that DST skips."""
     return datetime.fromtimestamp(datetime.fromisoformat(text).timestamp(), UTC)
 
@@ -74,7 +74,7 @@ async def find_last_before(client: Any, peer: Any, since: str | int | None) -> i
     """Return the number of the last message before ``since``; 0 if all messages are to be read."""
     if not isinstance(since, str):
         return max(0, (since or 0) - 1)
-    page = await client(_history(peer, offset_date=_moment(since), limit=1))
+    page = await client(_history(peer, offset_date=moment_of(since), limit=1))
     return page.messages[0].id if page.messages else 0
 
 

@@ -76,7 +76,7 @@ class FleetParts:
         if self._measure is not None:
             self._measure(connector)
         if connector.inbox.ledger is None:
-            connector.inbox.use_ledger(AccountLedger(self.ledger))
+            connector.inbox.use_ledger(AccountLedger(self.ledger, account))
         runner = Runner(
             account=account,
             connector=connector,

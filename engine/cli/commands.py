@@ -26,6 +26,7 @@ COMMANDS = {
     "session": "engine.cli.session_transfer:app",
     "jobs": "engine.cli.jobs:app",
     "incidents": "engine.cli.incidents:app",
+    "prove": "engine.cli.prove:prove",
     "alerts": "engine.cli.alerts:app",
     "web": "engine.cli.web:app",
 }

@@ -127,6 +127,7 @@ class JobHandle(Generic[Data]):
         *,
         results: Sequence[Any] = (),
         messages: Sequence[Any] = (),
+        history: Any = None,
         done: float | None = None,
         total: float | None = None,
         stay: bool = False,
@@ -135,8 +136,9 @@ class JobHandle(Generic[Data]):
         """Store how far the job is, together with its new results, in one transaction; durable when this returns.
 
         A later run finds ``mark`` (JSON) in ``saved``. ``results`` are kept with the job, ``messages`` (and deletions
-        of them) in the table of that name. ``done`` of ``total`` is shown as progress. With ``stay`` only this account
-        may continue the job. ``settled`` says that it is past what failed: its failures count from zero again.
+        of them) in the table of that name; ``history`` says what ``collect`` has read of a chat to its end. ``done`` of
+        ``total`` is shown as progress. With ``stay`` only this account may continue the job. ``settled`` says that it
+        is past what failed: its failures count from zero again.
         Raises ``JobOver`` when the job was taken away, ``TypeError`` or ``ValueError`` for a value that is not JSON.
         """
         self._check()
@@ -149,7 +151,7 @@ class JobHandle(Generic[Data]):
         try:
             async with self._checkpointing:
                 job = decide(self._run.job, saved, now=self._clock.now())
-                await self._store.keep(job, messages, results)
+                await self._store.keep(job, messages, results, history)
                 self._moved_on(job)  # only now: a cancelled write has stored nothing, and the job is where it was
             await self._store.flush()
         finally:

@@ -28,7 +28,9 @@ class JobStorage(Protocol):
     async def keep_trace(self, job: int, trace: str) -> None:
         """Store the traceback of a job's last failure."""
 
-    async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
+    async def keep(
+        self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = (), history: Any = None
+    ) -> None:
         """Store the state of a job with its new results, in one transaction; a cancelled call has stored nothing."""
 
     async def charge(self, job: Job, account: str, until: float, length: float) -> None:

@@ -39,7 +39,7 @@ class Stored:
 
 def ledger_of(stored: Stored, now: float = 1000.0) -> AccountLedger:
     """Return the ledger of user 7."""
-    ledger = AccountLedger(stored, clock=lambda: now)
+    ledger = AccountLedger(stored, "a", clock=lambda: now)
     ledger.begin(7, "login")
     return ledger
 

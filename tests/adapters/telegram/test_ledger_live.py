@@ -27,7 +27,7 @@ async def recorded(connector: TelegramConnector, path: Path, *, runs: bool = Tru
     """Have a connector's ledger in a real file; unless it ``runs``, nothing gets there."""
     journal = await JournalWriter.open(path, on_trouble=lambda *_: None, timeouts=TIMEOUTS)
     ledger = journal.make_ledger()
-    connector.inbox.use_ledger(AccountLedger(ledger))
+    connector.inbox.use_ledger(AccountLedger(ledger, connector.name))
     try:
         async with anyio.create_task_group() as tasks:
             if runs:
