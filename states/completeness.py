@@ -23,7 +23,7 @@ _WEIGHT: Final = {cause: weight for weight, cause in enumerate(HoleCause)}
 
 
 @frozen(kw_only=True)
-class Fill:
+class ReadLater:
     """The messages after ``after_id`` that were read from a chat's history."""
 
     source: str
@@ -101,7 +101,7 @@ def chains(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
     return found
 
 
-def assess(rows: Sequence[LedgerRow], fills: Iterable[Fill] = (), since: float | None = None) -> Completeness:
+def assess(rows: Sequence[LedgerRow], fills: Iterable[ReadLater] = (), since: float | None = None) -> Completeness:
     """Return what is proven of a chat's box, from ``since`` on or as far back as anything is known."""
     handled, lost = chains(rows), [row for row in rows if row.cause is not None]
     if not handled and not lost:
@@ -181,7 +181,7 @@ def _open_end(handled: Sequence[LedgerRow], lost: Sequence[LedgerRow]) -> Iterat
             return
 
 
-def _filled(hole: Hole, fills: Sequence[Fill]) -> str | None:
+def _filled(hole: Hole, fills: Sequence[ReadLater]) -> str | None:
     """Return what has read all messages of a hole from the history, after it had ended; None if nothing has."""
     for fill in fills:
         begins = fill.after_id <= (hole.after_id or 0) or (

@@ -13,7 +13,7 @@ from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import JournalMissing, naming_file, translating_errors
 from adapters.sqlite.job_codec import MAX_TIME, is_legible
 from adapters.sqlite.schema import schema_version
-from states.completeness import Fill
+from states.completeness import ReadLater
 from states.ledger import HoleCause, Interval, LedgerRow
 
 _ROWS = "SELECT user, login, box, after, upto, since, until, first_id, last_id, NULL FROM ledger"
@@ -74,13 +74,13 @@ class LedgerReader:
                     boxes.setdefault(row.box, []).append(row)
         return boxes
 
-    def fills(self, chat: int, user: int = 0) -> list[Fill]:
+    def fills(self, chat: int, user: int = 0) -> list[ReadLater]:
         """Return what was read of a chat's history; ``user`` is 0 where all see a message under one number."""
         if not self._has_ledger:
             return []
         query = "SELECT source, after_id, upto_id, at, from_at FROM ledger_fills WHERE user = ? AND chat = ?"
         return [
-            Fill(source=source, after_id=after, upto_id=upto, at=at, from_at=from_at)
+            ReadLater(source=source, after_id=after, upto_id=upto, at=at, from_at=from_at)
             for source, after, upto, at, from_at in read_rows(self._db, query, (user, chat))
             if is_legible(source) and isinstance(after, int) and _is_time(at)
             and (upto is None or isinstance(upto, int)) and (from_at is None or _is_time(from_at))

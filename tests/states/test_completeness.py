@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from states.completeness import Fill, Hole, assess, chains
+from states.completeness import Hole, ReadLater, assess, chains
 from states.ledger import HoleCause, Interval, LedgerRow
 
 
@@ -81,12 +81,12 @@ def test_a_hole_is_filled_by_who_read_all_of_it_after_its_end() -> None:
     rows = [row(1, 4, 10.0, 20.0, first_id=1, last_id=3), row(9, 12, 50.0, 60.0, first_id=8, last_id=9)]
 
     def filled(after_id: int, at: float, upto_id: int | None = None) -> str | None:
-        fill = Fill(source="job 1", after_id=after_id, upto_id=upto_id, at=at)
+        fill = ReadLater(source="job 1", after_id=after_id, upto_id=upto_id, at=at)
         return assess(rows, [fill]).holes[0].filled
 
     assert filled(3, 50.0) == filled(0, 99.0) == filled(2, 1.0, 7) == "job 1"
     assert filled(4, 99.0) is filled(3, 49.0) is filled(3, 99.0, 6) is None
-    proven = assess(rows, [Fill(source="job 1", after_id=0, upto_id=None, at=99.0)])
+    proven = assess(rows, [ReadLater(source="job 1", after_id=0, upto_id=None, at=99.0)])
     assert (proven.open, proven.complete_since) == ((), 10.0)
 
 
