@@ -75,18 +75,24 @@ class UpdateQueue:
         if self._left_boxes or waiting >= MAX_WAITING or (waiting and self.objects > MAX_WAITING_OBJECTS):
             boxes = {advance.box for advance in of_envelope(envelope)}
             if waiting >= MAX_UNNUMBERED or (boxes and all(box == ACCOUNT or box in self.known for box in boxes)):
-                self.left += 1
-                self._left_boxes |= boxes
+                self._leave(boxes)
                 return
         self.put_nowait(envelope)
 
     def put_nowait(self, update: Any) -> None:
-        """Let an update wait, and the loop run."""
+        """Let an update wait, and the loop run; what this client did itself is bounded here."""
+        if self.waiting >= MAX_UNNUMBERED and getattr(update, "_self_outgoing", False):
+            self._leave({advance.box for advance in of_envelope(update)})
+            return
         if self._items is None:
             self._items = deque()
         self._items.append(update)
         if self.begin is not None:
             self.begin()
+
+    def _leave(self, boxes: set[int]) -> None:
+        self.left += 1
+        self._left_boxes |= boxes
 
     async def put(self, update: Any) -> None:
         """Do the same; Telethon awaits it."""

@@ -88,6 +88,18 @@ async def test_what_nobody_sends_again_has_more_room() -> None:
     assert queue.waiting == 40
 
 
+@pytest.mark.usefixtures("small")
+async def test_what_the_client_did_itself_is_bounded_too() -> None:
+    """The answers of a program that sends while its updates are not counted do not pile up; a difference has them."""
+    queue = UpdateQueue()
+    for pts in range(1, 101):
+        sent = message(pts)
+        sent._self_outgoing = True
+        queue.put_nowait(sent)
+    assert queue.waiting == 40
+    assert type((await drained(queue))[-1]) is types.UpdatesTooLong
+
+
 async def test_one_large_message_is_taken_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many objects it has; the next one is left while it waits."""
     monkeypatch.setattr(lean, "MAX_WAITING_OBJECTS", 100)
