@@ -93,9 +93,33 @@ async def test_a_file_that_was_changed_between_two_runs_begins_anew(harness: Dat
     assert not part.exists()
 
 
-async def test_a_reference_that_expires_in_the_middle_is_fetched_anew(
-    harness: DatacenterHarness, tmp_path: Path
+async def test_bytes_are_on_the_disk_before_a_checkpoint_counts_them(
+    harness: DatacenterHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """After a power cut the file has at least what the checkpoint says: it is synced first, each time."""
+    real, synced, counted = os.fsync, [0], []
+
+    def noting(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    async with with_message(harness) as (_, link, number):
+        job = job_for(number, tmp_path / "media")
+        keep = job.checkpoint
+
+        async def counting(mark: dict[str, Any], **more: Any) -> None:
+            if mark["part"]:
+                counted.append((mark["part"]["offset"], synced[-1]))
+            await keep(mark, **more)
+
+        job.checkpoint = counting  # type: ignore[method-assign]
+        await download(job, link.client)
+    assert len(counted) > 3
+    assert all(offset <= safe for offset, safe in counted)
+
+
+async def test_a_reference_that_expires_is_fetched_anew_once(harness: DatacenterHarness, tmp_path: Path) -> None:
     """The message is fetched once for all parts that were refused, and the transfer goes on at its offset."""
     async with with_message(harness) as (dc, link, number):
         job, real, count = job_for(number, tmp_path), link.client._call, 0
@@ -103,7 +127,7 @@ async def test_a_reference_that_expires_in_the_middle_is_fetched_anew(
         async def expiring(sender: Any, request: Any, *rest: Any, **more: Any) -> Any:
             nonlocal count
             count += type(request).__name__ == "GetFileRequest"
-            if count == 3:
+            if count == 1:  # two parts are on their way
                 dc.expire_file_references()
                 count += 1
             return await real(sender, request, *rest, **more)
@@ -289,6 +313,8 @@ async def test_a_hostile_name_stays_in_the_directory(harness: DatacenterHarness,
     name = "../../etc/\u202egpj.\x00pas\nswd"
     async with with_message(harness, SandboxFile(size=10, seed=1, name=name)) as (_, link, number):
         await download(job_for(number, str(tmp_path / "{name}" / "{name}")), link.client)
+        await download(job_for(number, str(tmp_path / "{message}.session")), link.client)
+    assert (tmp_path / f"{number}_session").exists()
     assert (tmp_path / "gpj.passwd" / "gpj.passwd").read_bytes() == generated(1, 0, 10)
 
 

@@ -19,7 +19,7 @@ SIZE = 700_000
 FILE = SandboxFile(size=SIZE, name="report.pdf", seed=7)
 
 
-@define
+@define(slots=False)
 class TransferJob:
     """A job that keeps its checkpoints in memory, as JSON would."""
 
