@@ -11,6 +11,7 @@ Handlers that are slow are no fault of the datacenter: they are told of in the l
 import asyncio
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
@@ -18,13 +19,15 @@ from attrs import define, field
 from telethon import errors
 from telethon._updates.messagebox import ENTRY_ACCOUNT, ENTRY_SECRET
 from telethon._updates.session import EntityType
+from telethon.tl.functions.channels import GetFullChannelRequest
 from telethon.tl.functions.messages import GetPeerDialogsRequest
-from telethon.tl.types import InputDialogPeer, InputPeerChannel, PeerChannel
+from telethon.tl.functions.updates import GetStateRequest
+from telethon.tl.types import InputChannel, InputDialogPeer, InputPeerChannel, PeerChannel
 from telethon.tl.types.updates import State
 
 from adapters.log_events import event_logger
 from adapters.telegram.cancellation import begin_request
-from adapters.telegram.classify import classify
+from adapters.telegram.classify import classify, kind_of
 from adapters.telegram.update_watch import ACCOUNT, SECRET, ChannelRounds, Lag, UpdateWatch, describe, listed, name_of
 from states.events import Event, FloodWait, UpdatesConfirmed, UpdatesStalled
 
@@ -38,6 +41,8 @@ STRANGERS_EVERY: Final = 600.0
 """The least seconds between two requests for channels that Telethon has no number of."""
 TIMEOUT: Final = 15.0
 """Seconds that a request for the numbers of channels may take."""
+MAX_RECHECKED: Final = 10
+"""Boxes that are ahead and of which the number is asked for again at the same time."""
 CHANNELS: Final = (EntityType.CHANNEL, EntityType.MEGAGROUP, EntityType.GIGAGROUP)
 
 log = event_logger("holdfast.handlers")
@@ -79,6 +84,8 @@ class UpdateProof:
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _fetching: bool = field(default=False, init=False)
     _give_up: Callable[[], None] | None = field(default=None, init=False)
+    _rechecks: dict[int, Callable[[], None]] = field(factory=dict, init=False)
+    """The boxes that are ahead and of which the number is asked for again, each with what gives that up."""
     _channels: int = field(default=0, init=False)
 
     def numbers(self) -> dict[int, int]:
@@ -108,10 +115,10 @@ class UpdateProof:
 
     def fetch(self, patience: float) -> None:
         """Ask for what is missing, and report within ``patience`` seconds whether it is there."""
-        for lag in list(self.watch.lags.values()):
-            if lag.is_ahead:
-                self._set_back(lag)
-        self.client.differences.ask(max(box, ACCOUNT) for box in self.watch.lags)
+        ahead = [box for box, lag in self.watch.lags.items() if lag.is_ahead]
+        for box in ahead[:MAX_RECHECKED]:
+            self._recheck(box)
+        self.client.differences.ask(max(box, ACCOUNT) for box in self.watch.lags.keys() - ahead)
         self._fetching = True
         self._look_later(min(POLL, patience), partial(self._look_while_fetching, _loop_time() + patience, patience))
 
@@ -121,9 +128,11 @@ class UpdateProof:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._give_up is not None:
-            self._give_up()
-            self._give_up = None
+        for give_up in (self._give_up, *self._rechecks.values()):
+            if give_up is not None:
+                give_up()
+        self._give_up = None
+        self._rechecks.clear()
 
     # --- channels ---
 
@@ -257,6 +266,34 @@ class UpdateProof:
         self.report(
             UpdatesStalled(link=self.number, detail=describe(lags), behind=listed(lags), since=since, asked=asked)
         )
+
+    def _recheck(self, box: int) -> None:
+        """Ask for the number of a box that is ahead once more: it may have been answered by a replica that was late.
+
+        Setting the client's number back would repeat updates then.
+        """
+        peer = self.client._mb_entity_cache.get(box) if box > ACCOUNT else None
+        if box in self._rechecks or (box > ACCOUNT and peer is None):
+            return
+        request = GetStateRequest() if peer is None else GetFullChannelRequest(InputChannel(peer.id, peer.hash))
+        if not self.is_held(kind_of(request)):
+            self._rechecks[box] = begin_request(partial(self.send, request), TIMEOUT, partial(self._take_recheck, box))
+
+    def _take_recheck(self, box: int, answer: Callable[[], Any]) -> None:
+        """Set the box back if it is ahead of this number, too; without an answer it stays as it is."""
+        self._rechecks.pop(box, None)
+        mine = self.numbers().get(box)
+        with suppress(Exception):  # it is reported as what was asked for in vain
+            found = answer()
+            if mine is None or box not in self.watch.lags:
+                return
+            number = found.full_chat.pts if box > ACCOUNT else found.pts if box == ACCOUNT else found.qts
+            self.watch.compare({box: number}, {box: mine}, {box: mine}, time.time())
+            lag = self.watch.lags.get(box)
+            if lag is not None and lag.is_ahead:
+                self._set_back(lag)
+            if lag is not None:
+                self.client.differences.ask([max(box, ACCOUNT)])
 
     def _set_back(self, lag: Lag) -> None:
         """Let a box whose number is too high go on from one that is right."""

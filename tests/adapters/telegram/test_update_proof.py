@@ -174,6 +174,31 @@ async def test_a_number_that_is_too_high_is_noticed_and_set_back(harness: Datace
             assert heard == ["with a wrong number", "heard"]
 
 
+@pytest.mark.parametrize("channel", [False, True])
+async def test_an_answer_that_was_late_repeats_no_update(harness: DatacenterHarness, channel: bool) -> None:
+    """A replica says a number that is too low: asked again, the datacenter agrees with the client, and all is well."""
+    async with harness as dc:
+        account = harness.connector()
+        heard = listening(account)
+        number = await in_channels(dc, account)
+        async with delivering(account), ProvenLink(account) as proven:
+            await (dc.post(NEWS, "once") if channel else dc.push(PHONE, "once"))
+            await until(heard, 1)
+            proven.link._prove_updates()
+            proof, box = proven.link._proof, number if channel else 0
+            assert proof is not None
+            numbers = proof.numbers()
+            proof.watch.compare({box: numbers[box] - 1}, numbers, numbers, time.time())
+            proof._conclude()
+            await proven.hear(UpdatesStalled)
+            proven.link.fetch_updates(TIMEOUT)
+            await proven.hear(UpdatesConfirmed)
+            assert proof.numbers() == numbers
+            await dc.push(PHONE, "afterwards")
+            await until(heard, 2)
+            assert heard == ["once", "afterwards"]
+
+
 @pytest.mark.parametrize("kind", [FaultKind.UNKNOWN_UPDATE, FaultKind.WRONG_PTS])
 async def test_what_the_client_finds_out_by_itself_is_no_stall(harness: DatacenterHarness, kind: FaultKind) -> None:
     """An update that cannot be read, or that does not follow the last one: the difference is fetched at once."""
