@@ -30,6 +30,10 @@ def _of_schedule(name: str) -> tuple[str, Reader]:
 
 
 _CAUSE: tuple[str, Reader] = ("cause", lambda moment: moment.snapshot.cause.event if moment.snapshot.cause else None)
+_RESTRICTED: tuple[str, Reader] = (
+    "restricted",
+    lambda moment: moment.snapshot.restricted and moment.snapshot.restricted.limit,
+)
 _STREAK: tuple[str, Reader] = ("streak with this one", streak_after)
 _FAILURES: tuple[str, Reader] = ("failures with this one", lambda moment: moment.snapshot.failures + 1)
 
@@ -59,6 +63,10 @@ GUARD_INPUTS: dict[str, tuple[tuple[str, Reader], ...]] = {
         _of_stall("told"),
     ),
     "client_due": (_of_event("asked"), _of_stall("until"), ("now", lambda moment: moment.now)),
+    "of_some_requests": (_of_event("limit"),),
+    "restricted_already": (_of_event("limit"), _RESTRICTED),
+    "restricted": (_RESTRICTED,),
+    "lifted": (_of_event("limit"), _RESTRICTED),
     "worth_telling": (
         _of_event("waited"),
         ("backoff.database.alert_after", lambda moment: moment.policy.backoff.database.alert_after),

@@ -92,6 +92,13 @@ class HoldRequests(Effect):
 
 
 @frozen(kw_only=True)
+class ReleaseRequests(Effect):
+    """Hold requests of one kind no longer."""
+
+    request: str
+
+
+@frozen(kw_only=True)
 class HoldDatabase(Effect):
     """Hold what needs the session's file, and try it again and again, ``delay`` seconds apart at the most."""
 
@@ -130,7 +137,7 @@ class AlertUnusable(Alert):
 
 @frozen(kw_only=True)
 class AlertLimited(Alert):
-    """Telegram limits the account; it stays connected and its work is held."""
+    """Telegram limits the account; it stays connected, and what it may not do is held."""
 
     kind = "limited"
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from states.exhaustion import EXHAUSTED, NO_DESCRIPTORS, NO_MEMORY, NO_THREADS  # noqa: F401 - known by this name, too
+from states.limits import ACCOUNT
 
 
 @frozen(kw_only=True)
@@ -183,6 +184,13 @@ class UpdatesConfirmed(OfLink):
 
 
 @frozen(kw_only=True)
+class LimitLifted(OfLink):
+    """A request that the account's ``limit`` would have refused was carried out: the limit is over."""
+
+    limit: str = ACCOUNT
+
+
+@frozen(kw_only=True)
 class Failure(OfLink):
     """Base of the errors.
 
@@ -271,7 +279,15 @@ class AccountBanned(Failure):
 
 @frozen(kw_only=True)
 class AccountLimited(Failure):
-    """The account may connect, but is limited: peer flood, frozen."""
+    """The account may connect, but is limited: peer flood, frozen.
+
+    ``limit`` says what it may not do, by the names in ``states.limits``: journals of earlier versions have none, and
+    mean all work. A frozen account may know when it will be deleted (``deletion``, Unix seconds) and where to appeal.
+    """
+
+    limit: str = ACCOUNT
+    deletion: float | None = None
+    appeal: str = ""
 
 
 @frozen(kw_only=True)
@@ -322,7 +338,7 @@ class Unexpected(Failure):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    Started, TurnGranted, Connected, CaughtUp, UpdatesConfirmed, ProbeDue, ProbeAnswered, Stable, Elapsed,
+    Started, TurnGranted, Connected, CaughtUp, UpdatesConfirmed, LimitLifted, ProbeDue, ProbeAnswered, Stable, Elapsed,
     NetworkRestored, ClockJumped, CredentialsReplaced, DatabaseRecovered, RetryRequested, StopRequested, Closed,
     NetworkLost, TimedOut, ServerFault, UpdatesStalled, FloodWait, TransportFlood, AuthRejected, AuthKeyUnknown,
     SessionDuplicated, AccountBanned, AccountLimited, ConfigRefused, ProtocolBroken, DatabaseLocked,

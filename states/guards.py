@@ -6,10 +6,12 @@ The diagrams print a guard's name and docstring.
 from attrs import field, frozen
 
 from states.events import (
+    AccountLimited,
     DatabaseLocked,
     DatabaseUnavailable,
     Event,
     FloodWait,
+    LimitLifted,
     OfLink,
     OfVisit,
     Started,
@@ -18,6 +20,7 @@ from states.events import (
     Unexpected,
     UpdatesStalled,
 )
+from states.limits import OF_REQUESTS, WRITES
 from states.schedules import Backoff, Policy, Then
 from states.snapshot import Snapshot
 
@@ -125,6 +128,29 @@ def waits_for_network(moment: Moment) -> bool:
 def limited(moment: Moment) -> bool:
     """Telegram limits the account, as is known."""
     return moment.snapshot.limited is not None
+
+
+def of_some_requests(moment: Moment) -> bool:
+    """Telegram refuses only some of the account's requests."""
+    return isinstance(moment.event, AccountLimited) and moment.event.limit in OF_REQUESTS
+
+
+def restricted_already(moment: Moment) -> bool:
+    """Telegram refuses these requests, as is known."""
+    event, known = moment.event, moment.snapshot.restricted
+    if known is None or not isinstance(event, AccountLimited) or event.limit not in OF_REQUESTS:
+        return False
+    return known.limit in (event.limit, WRITES)
+
+
+def restricted(moment: Moment) -> bool:
+    """Telegram refuses some of the account's requests, as is known."""
+    return moment.snapshot.restricted is not None
+
+
+def lifted(moment: Moment) -> bool:
+    """It is the limit that is known."""
+    return isinstance(moment.event, LimitLifted) and moment.snapshot.is_limit(moment.event.limit)
 
 
 def worth_telling(moment: Moment) -> bool:

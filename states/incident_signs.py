@@ -19,6 +19,7 @@ from typing import Final
 from states.exhaustion import EXHAUSTED
 from states.incident import IncidentKind
 from states.incident_book import AccountGone, AccountSeen, IncidentReason, Sign
+from states.limits import CAUSES, advice_for
 from states.snapshot import MISSING_UPDATES, NETWORK_CAUSES, UNKNOWN_KEY, Action, Snapshot, State
 
 PROCESS: Final = "the limits of this process"
@@ -60,7 +61,8 @@ def account_seen(
 
 def _person(at: Snapshot) -> IncidentReason | None:
     action = at.action
-    if action is None or (at.limited is not None and action is Action.APPEAL and at.state is not State.AUTH_FAILED):
+    limited = at.limited is not None or at.restricted is not None
+    if action is None or (limited and action is Action.APPEAL and at.state is not State.AUTH_FAILED):
         return None
     if action is Action.RETRY and not at.parked:
         return None  # updates are missing, which is told by itself
@@ -87,6 +89,11 @@ def _file(at: Snapshot, disk: str | None) -> IncidentReason | None:
 
 
 def _limit(at: Snapshot) -> IncidentReason | None:
+    if at.limited is None and at.restricted is not None:
+        known = at.restricted
+        more = advice_for(known.limit, known.deletion, known.appeal)
+        detail = "; ".join(part for part in (known.detail, more) if part)
+        return IncidentReason(kind=IncidentKind.LIMITED, cause=CAUSES[known.limit], detail=detail, at_once=True)
     if at.limited is None:
         return None
     return IncidentReason(kind=IncidentKind.LIMITED, cause=at.limited.event, detail=at.limited.detail, at_once=True)

@@ -24,6 +24,7 @@ from adapters.sandbox.control.commands import (
     DeletePosted,
     EditPosted,
     Fill,
+    FreezeAccount,
     GetHistory,
     GetStats,
     Listen,
@@ -174,6 +175,10 @@ class SandboxProcess:
     async def post(self, username: str, text: str, sender: str | None = None, reply_to: int | None = None) -> int:
         """Write a message in a channel, as ``Sandbox.post``; return its id there."""
         return int((await self._ask(PostMessage(username, text, sender, reply_to)))["id"])
+
+    async def freeze(self, phone: str, until: float, appeal: str = "") -> None:
+        """Freeze an account, as ``Sandbox.freeze``."""
+        await self._ask(FreezeAccount(phone, int(until), appeal))
 
     async def edit(self, chat: str, id_: int, text: str) -> None:
         """Edit a message, as ``Sandbox.edit``."""

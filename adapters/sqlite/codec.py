@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from adapters.sqlite.errors import Undecodable
 from states.record import Record
-from states.snapshot import Cause, Hold, Snapshot, Stall, State, Trouble
+from states.snapshot import Cause, Hold, Restriction, Snapshot, Stall, State, Trouble
 
 if TYPE_CHECKING:  # commands read snapshots alone, which need neither
     from cattrs import Converter
@@ -204,6 +204,15 @@ def _hold(value: Any) -> Hold:
     )
 
 
+def _restriction(value: Any) -> Restriction:
+    return Restriction(
+        limit=str(value["limit"]),
+        detail=str(value.get("detail", "")),
+        deletion=_optional(float)(value.get("deletion")),
+        appeal=str(value.get("appeal", "")),
+    )
+
+
 def _trouble(value: Any) -> Trouble:
     return Trouble(
         event=str(value["event"]),
@@ -250,6 +259,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "holds": _holds,
     "database": _optional(_trouble),
     "stall": _optional(_stall),
+    "restricted": _optional(_restriction),
     "offline": _optional(_gap),
 }
 """Reads each field of a snapshot: written out, because a command that shows thousands of them has no time to lose."""

@@ -8,7 +8,7 @@ read the jobs again.
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -154,6 +154,23 @@ class JobStore:
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready whose time has come."""
         await self.writer.write(job_schema.DUE, (now,))
+
+    async def held_by(self) -> set[str]:
+        """Return the accounts with which jobs stay because of a limit."""
+        return await self._read(lambda db: {name for (name,) in read_rows(db, job_schema.SELECT_HELD)})
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        """Return the jobs that wait for the end of a limit, and stay with its account for that long at least."""
+        rows = await self._read(lambda db: read_rows(db, job_schema.SELECT_WAITING_HELD, (now,)))
+        found = []
+        for row in rows:
+            with suppress(Undecodable):  # named when it is read to begin
+                found.append(job_from(row))
+        return found
+
+    async def release_held(self, account: str, now: float) -> None:
+        """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""
+        await self.writer.write(job_schema.RELEASE_HELD, (account, now))
 
     async def flush(self) -> None:
         """Return when everything written before is durable, and so can be read."""

@@ -72,7 +72,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     rename_schema.TABLES,
     incident_schema.TABLES,
     alert_schema.TABLES,
-    (*ledger_schema.TABLES, *follow_schema.TABLES, *remote_schema.TABLES, *username_schema.TABLES),
+    (
+        *ledger_schema.TABLES,
+        *follow_schema.TABLES,
+        *remote_schema.TABLES,
+        *username_schema.TABLES,
+        *job_schema.HELD,
+    ),
 )
 """The steps from one version of the schema to the next; ``PRAGMA user_version`` counts those that a file has had."""
 VERSION = len(MIGRATIONS)

@@ -55,6 +55,7 @@ from states.events import (
     SessionDuplicated,
     TimedOut,
 )
+from states.limits import OF_REQUESTS
 from states.snapshot import Hold
 
 REQUEST_TIMEOUT = 60.0
@@ -112,7 +113,7 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
     ) -> None:
         """Attach the client to a link; call it once, before connecting."""
         self.number, self.inbox, self.report, self.request_timeout = number, inbox, report, timeout
-        self.holds = RequestHolds()
+        self.holds, self.known = RequestHolds(), {}
         for hold in holds:
             self.hold(hold.request, hold.until)
         self.differences = Differences(weakref.ref(self))
@@ -140,7 +141,10 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
             check_allowed(single)
             kinds += await self._kinds(single, resolve=bound > 0)
         send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
-        return await self.holds.send(request, kinds, bound, send)
+        answer = await self.holds.send(request, kinds, bound, send)
+        if self.limits:
+            self._note_success(request, kinds)
+        return answer
 
     async def _look_up(self, sender: Any, request: Any, bound: float, charge: Callable[[], Awaitable[None]]) -> Any:
         """Send a request as ``_call`` does; ``charge`` is awaited each time before it goes out."""
@@ -210,6 +214,9 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
                 # Held from this moment on, and by its own kind: Telethon's memory knows a takeout's wrapper only.
                 self._flood_waited_requests.clear()
                 self.holds.flood(event.request, event.seconds)
+            if isinstance(event, AccountLimited) and event.limit in OF_REQUESTS:
+                self._note_limit(event)
+                continue
             broken = isinstance(event, ProtocolBroken) and isinstance(single, BadMessageError | HostileData)
             if isinstance(event, OF_ACCOUNT) or (own and (isinstance(event, OF_LINK) or broken)):
                 self.report(event)

@@ -11,12 +11,16 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
+import attrs
 from attrs import define, field
 from telethon import errors, utils
+from telethon.tl.functions.help import GetAppConfigRequest
 
 from adapters.system import ContinuousClock
+from adapters.telegram.cancellation import begin_request
 from adapters.telegram.classify import (
     WAIT_ERRORS,
     RequestDropped,
@@ -26,6 +30,9 @@ from adapters.telegram.classify import (
     kind_in_chat,
     kind_of,
 )
+from adapters.telegram.limits import freeze_of, limits_on, proves_end
+from states.events import AccountLimited, Event, LimitLifted
+from states.limits import LIMIT_SECONDS, OF_REQUESTS, WRITES
 from states.waits import RequestWait
 
 T = TypeVar("T")
@@ -41,6 +48,8 @@ MAX_WAITING: Final = 100
 MAX_FLOODS: Final = 5
 """Holds of its kind, one after the other, that a request waits for; Telethon tries as often."""
 FLOODS: Final = (errors.FloodError, *WAIT_ERRORS)
+CONFIG_TIMEOUT: Final = 10.0
+"""Seconds that the datacenter has to say more about a frozen account."""
 SLICE_SECONDS: Final = 5.0
 """The longest sleep: timers stand still while the machine sleeps, and holds do not."""
 
@@ -59,6 +68,11 @@ class _WaitingPlace:
     out: bool = False
     """Whether it was sent, and has no answer yet."""
     _changed: asyncio.Event = field(factory=asyncio.Event)
+
+    def waits(self, kind: str, seconds: float) -> bool:
+        """Return whether it waits for a hold with so much left: not for the end of a limit, which nobody knows."""
+        patient = 0 < self.bound >= seconds - SLACK_SECONDS
+        return patient and self.floods <= MAX_FLOODS and kind not in OF_REQUESTS
 
     def wake(self) -> None:
         """Have it look again."""
@@ -149,9 +163,9 @@ class RequestHolds:
                     answer = await send()
                 except FLOODS as exc:
                     place.out, place.floods = False, place.floods + 1
-                    held = self._longest(kinds)[1]
-                    unmet = isinstance(exc, RequestHeld) or not held  # it is of another request, or no wait at all
-                    if unmet or place.floods > MAX_FLOODS or held - self.now() > bound + SLACK_SECONDS or not bound:
+                    kind, until = self._longest(kinds)
+                    unmet = isinstance(exc, RequestHeld) or not until  # it is of another request, or no wait at all
+                    if unmet or not place.waits(kind, until - self.now()):
                         raise
                 except (ConnectionError, Unanswered):
                     raise
@@ -176,7 +190,7 @@ class RequestHolds:
             kind, until = self._longest(kinds)
             left = until - self.now()
             if until:
-                if left > place.bound + SLACK_SECONDS or place.floods > MAX_FLOODS or not place.bound:
+                if not place.waits(kind, left):
                     raise RequestHeld(request, math.ceil(left), kind)
             elif place.kind is not None:
                 if self._lines[place.kind].places[0] is place:
@@ -239,6 +253,12 @@ class HoldingClient:
     holds: RequestHolds
     wait_up_to: Callable[[], float] = staticmethod(float)
     """Returns the seconds that a request waits in place for a hold, unless its caller or a borrower says otherwise."""
+    limits: frozenset[str] = frozenset()
+    """The limits of some requests that are in force, as far as is known; each is a kind that is held, too."""
+    known: dict[int, bool]
+    """People who know the account, by id; see ``limits_on``."""
+    number: int
+    report: Callable[[Event], None]
     _borrowed_bound: float | None = None
     _sender: Any
 
@@ -254,6 +274,8 @@ class HoldingClient:
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds), however the clock is set meanwhile."""
         self.holds.hold(request, CLOCK.now() + (until - time.time()))
+        if request in OF_REQUESTS:
+            self.limits = self.limits | {request} if until else self.limits - {request}
 
     def _bound_of(self, threshold: float | None) -> float:
         """Return how long a request may wait for each hold: not at all before the connection is proven."""
@@ -276,7 +298,33 @@ class HoldingClient:
         if (resolve or self.holds.concern_chats) and hasattr(request, "resolve"):
             await request.resolve(self, utils)
             kinds.append(kind_in_chat(request))
+        if self.limits:
+            kinds += await limits_on(self, request, self.limits)
         return kinds
+
+    def _note_limit(self, event: AccountLimited) -> None:
+        """Hold what a limit concerns from now on, and report it; of a frozen account, with what is known of its end."""
+        known = event.limit in self.limits
+        self.limits |= {event.limit}
+        self.holds.hold(event.limit, CLOCK.now() + LIMIT_SECONDS)
+        if known or event.limit != WRITES:
+            self.report(event)
+            return
+
+        def conclude(answer: Callable[[], object]) -> None:
+            deletion, appeal = None, ""
+            with suppress(Exception):  # whatever came of it: the limit is told
+                deletion, appeal = freeze_of(answer())
+            self.report(attrs.evolve(event, deletion=deletion, appeal=appeal))
+
+        begin_request(partial(self._sender.direct.send, GetAppConfigRequest(0)), CONFIG_TIMEOUT, conclude)
+
+    def _note_success(self, request: Any, kinds: Sequence[str]) -> None:
+        """Report that a limit is over, if a request was carried out that it concerned."""
+        for limit in self.limits.intersection(kinds):
+            if proves_end(request, limit):
+                self.limits -= {limit}
+                self.report(LimitLifted(link=self.number, limit=limit))
 
 
 def _bounded(seconds: float) -> float:

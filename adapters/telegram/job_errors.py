@@ -7,6 +7,7 @@ from typing import Any
 from telethon import errors
 
 from adapters.telegram.classify import RequestDropped, RequestHeld, chain_of, classify, is_of_chat
+from adapters.telegram.refusals import sentence_of
 from adapters.telegram.transfer_errors import TransferFailed
 from states.events import (
     AccountBanned,
@@ -25,6 +26,7 @@ from states.events import (
     TransportFlood,
 )
 from states.jobs import Flooded, Lost, Raised
+from states.limits import LIMIT_SECONDS, OF_REQUESTS
 
 ACCOUNT_FAILURES = (
     AccountBanned, AccountLimited, AuthKeyUnknown, AuthRejected, ConfigRefused, DatabaseCorrupt, DatabaseLocked,
@@ -46,7 +48,14 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     if isinstance(failure, FloodWait):
         request = exc.kind if isinstance(exc, RequestHeld) else failure.request
         wait = failure.seconds + SLACK_SECONDS
-        return Flooded(request, time.time() + wait, alone=is_of_chat(request), seconds=wait)
+        alone = is_of_chat(request) or request in OF_REQUESTS
+        return Flooded(request, time.time() + wait, alone=alone, of_chat=not is_of_chat(request), seconds=wait)
+    if isinstance(failure, AccountLimited) and failure.limit in OF_REQUESTS:
+        return Flooded(failure.limit, time.time() + LIMIT_SECONDS, alone=True, seconds=LIMIT_SECONDS)
+    if isinstance(failure, AccountLimited):
+        return Lost(failure.detail, limited=True)
+    if (sentence := sentence_of(exc)) is not None:
+        return Raised(f"{sentence} ({failure.detail})", chain_of(exc), final=True)
     gone = client is None or not client.is_connected()
     own_database = isinstance(exc, sqlite3.Error)
     of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database

@@ -299,7 +299,7 @@ class Engine:
         self._follower = follower_of(journal)
         watch = await self.incidents.begin(journal, self._count_jobs)
         parts.push_async_callback(watch.close)
-        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended)
+        self.jobs.open(journal.jobs, self._client_of, self.clock, watch.job_ended, self._moves_work)
         parts.push_async_callback(self.jobs.close)
         connectors = await parts.enter_async_context(self.source.opened(self))
         await parts.enter_async_context(watched(name=self.jobs.label_of, throw=self.throws_out))
@@ -399,6 +399,11 @@ class Engine:
             self.jobs.account_changed(account)
             if self._follower is not None:
                 self._follower.wake()
+
+    def _moves_work(self, account: str) -> bool:
+        """Return whether others may do what an account cannot do now: not while Telegram limits it as a whole."""
+        runner = self.fleet.runners.get(account)
+        return runner is None or runner.snapshot.limited is None
 
     def _client_of(self, account: str) -> Any:
         """Return the client of an account that work may use now, or None. Asked at each decision of each account."""

@@ -86,10 +86,12 @@ class JobService:
         client_of: ClientOf,
         clock: Clock,
         ended: Callable[[Job, str], None] = lambda job, account: None,
+        moves_work: Callable[[str], bool] = lambda account: True,
     ) -> None:
         """Make the dispatcher and the background tasks; needs a running loop. ``clock`` is the engine's time of day.
 
-        ``ended`` is called with each job that has ended, and the account with which it ran.
+        ``ended`` is called with each job that has ended, and the account with which it ran; ``moves_work`` says whether
+        others may do the work of an account that cannot.
         """
         names = [account.name for account in self.config.accounts]
         self._store = store
@@ -103,6 +105,7 @@ class JobService:
             contexts_of=contexts_of,
             clock=clock,
             ended=ended,
+            moves_work=moves_work,
         )
         self.background = BackgroundTasks(client_of, classify_job_error)
         for name, functions in self._background_of(names).items():

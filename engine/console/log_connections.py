@@ -9,6 +9,7 @@ from typing import Final
 from engine.console.format import ahead, date_and_time, of_day, seconds
 from engine.console.log_event import Fields, LogEvent
 from states.exhaustion import EXHAUSTED
+from states.limits import ACCOUNT, MEANINGS, advice_for
 from states.snapshot import ADVICE, Action
 
 LOGGER: Final = "holdfast.connection"
@@ -130,6 +131,14 @@ def _recovered(of: Fields) -> str:
 def _alert(of: Fields, text: str) -> str:
     advice = f". What to do: {ADVICE[Action(of['action'])]}" if of["action"] else ""
     return f"{of['account']} is {text}{advice}"
+
+
+def _limit_alert(of: Fields) -> str:
+    limit = of.get("limit") or ACCOUNT
+    advice = advice_for(limit, of.get("deletion"), of.get("appeal") or "")
+    if advice is None:
+        return _alert(of, MEANINGS[ACCOUNT])
+    return f"{of['account']} is {MEANINGS[limit]}. What to do: {advice}"
 
 
 def _database_alert(of: Fields) -> str:
@@ -395,9 +404,14 @@ CONNECTIONS: Final = (
         "alert_limited",
         "warning",
         "⚠️",
-        lambda of: _alert(of, "limited by Telegram; it stays connected and its work is held"),
+        _limit_alert,
         "Telegram limits the account",
-        _ALERT,
+        {
+            **_ALERT,
+            "limit": "what it may not do: `account` (unknown: all work is held), `strangers`, or `writes` (frozen)",
+            "deletion": "when a frozen account will be deleted, in Unix seconds, or null",
+            "appeal": "where to appeal against that; empty if it is not known",
+        },
     ),
     _event(
         "alert_stalled",

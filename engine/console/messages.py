@@ -26,7 +26,7 @@ from engine.console.log_sandbox import SANDBOX
 from engine.console.log_work import WORK
 from engine.console.safe_text import one_line, safe_lines, safe_repr
 from states import Record, Snapshot, State, Step
-from states.effects import Alert, HoldRequests
+from states.effects import Alert, AlertLimited, HoldRequests
 from states.events import EVENT_BY_NAME, DatabaseLocked, DatabaseRecovered, DatabaseUnavailable, Failure, UpdatesStalled
 
 LOG_EVENTS: Final[Mapping[str, LogEvent]] = {
@@ -189,6 +189,8 @@ def _alert(account: str, record: Record, effect: Alert) -> Told:
     action = effect.action.value if effect.action else None
     fields = {"account": account, "trigger": record.event, "failures": record.failures, "action": action}
     fields["detail"] = record.detail
+    if isinstance(effect, AlertLimited):
+        fields |= {name: record.payload.get(name) for name in ("limit", "deletion", "appeal")}
     return logging.WARNING if effect.kind == "limited" else logging.ERROR, f"alert_{effect.kind}", fields
 
 

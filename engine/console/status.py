@@ -11,8 +11,9 @@ from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Status
 from engine.console.format import date_and_time, iso, moment, whole_seconds
 from engine.console.safe_text import one_line
 from states import Snapshot, State
+from states.limits import ACCOUNT, CAUSES
 from states.names import name_key
-from states.snapshot import ADVICE, MISSING_UPDATES, Cause
+from states.snapshot import MISSING_UPDATES, Cause, advice_of
 
 if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
     from rich.console import RenderableType
@@ -102,6 +103,8 @@ def worst_first(accounts: Statuses) -> list[tuple[str, AccountStatus]]:
 def cause_text(snapshot: Snapshot) -> str | None:
     """Return why the account is in its state; None if there is no particular cause."""
     cause = snapshot.cause or snapshot.limited
+    if cause is None and (known := snapshot.restricted) is not None:
+        cause = Cause(event=CAUSES.get(known.limit, known.limit), detail=known.detail)
     if cause is None and snapshot.stall is not None:
         cause = Cause(event=MISSING_UPDATES, detail=snapshot.stall.detail)
     if cause is None:
@@ -149,6 +152,7 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
         "deadline": iso(last.deadline) if known else None,
         "cause": cause_text(last),
         "action": action.value if action else None,
+        "limit": _limit_data(last),
         "paused": at.paused,
         "database": _trouble_data(last) if known else None,
         "missing_updates": _stall_data(last) if known else None,
@@ -161,6 +165,13 @@ def _last_data(at: AccountStatus) -> dict[str, Any] | None:
         return None
     since = iso(at.last.since)
     return {"state": at.last.state.value, "since": since, "until": since if until == at.last.since else iso(until)}
+
+
+def _limit_data(at: Snapshot) -> dict[str, Any] | None:
+    """Return what Telegram does not let the account do."""
+    if (known := at.restricted) is None:
+        return {"of": ACCOUNT, "deletion": None, "appeal": None} if at.limited else None
+    return {"of": known.limit, "deletion": iso(known.deletion), "appeal": known.appeal or None}
 
 
 def _trouble_data(at: Snapshot) -> dict[str, Any] | None:
@@ -191,7 +202,7 @@ def situation(snapshot: Snapshot, now: float) -> str:
     if snapshot.paused:
         return "paused; resume it to go on"
     if snapshot.action:
-        return ADVICE[snapshot.action]
+        return advice_of(snapshot)
     if snapshot.waiting_for_turn:
         return "waiting for a turn"
     if snapshot.state is State.HEALTHY and snapshot.database:
@@ -222,7 +233,7 @@ def last_known(at: AccountStatus, now: float) -> str:
         said = f"stopped at {moment(until, now)}"
     else:
         said = f"was {last.state} {'until' if until > last.since else 'at'} {moment(until, now)}"
-    return f"{said}; {ADVICE[last.action]}" if last.action else said
+    return f"{said}; {advice_of(last)}" if last.action else said
 
 
 def remark(account: AccountStatus | Snapshot, now: float) -> str:

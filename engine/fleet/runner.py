@@ -32,6 +32,7 @@ from states.effects import (
     Open,
     Probe,
     Release,
+    ReleaseRequests,
     ReleaseWork,
     Timer,
 )
@@ -188,6 +189,9 @@ class Runner:
             case FetchUpdates():
                 if self.link is not None:
                     self.link.fetch_updates(effect.patience)
+            case ReleaseRequests():
+                if self.link is not None:
+                    self.link.hold(effect.request, 0.0)
             case Alert() | HoldDatabase():
                 pass  # the observer has reported them
             case _:

@@ -42,7 +42,11 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
             name: _to_json(name, getattr(at, name))
             for name in ("state", "attempt", "failures", "streak", "silences", "stable", "exhausted", "deadline")
         }
-        | {"cause": _to_json("cause", at.cause and at.cause.event), "limited": _to_json("limited", at.limited)},
+        | {
+            "cause": _to_json("cause", at.cause and at.cause.event),
+            "limited": _to_json("limited", at.limited),
+            "restricted": at.restricted and at.restricted.limit,
+        },
         "schedule": explanation.arithmetic and {"text": explanation.arithmetic.text, **explanation.arithmetic.parts},
         "doubt": explanation.doubt,
         "before": [journal_lines.as_data(entry) for entry in explanation.before],

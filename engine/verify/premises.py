@@ -11,6 +11,7 @@ from engine.verify.world import GENERATION, Configuration
 from states import Event, Policy, State, Step
 from states.effects import AlertDatabase, AlertExhausted, AlertParked, AlertStalled, Effect, Open, ReleaseWork, Wait
 from states.events import (
+    AccountLimited,
     AuthKeyUnknown,
     ClockJumped,
     CredentialsReplaced,
@@ -25,6 +26,7 @@ from states.events import (
     UpdatesConfirmed,
     UpdatesStalled,
 )
+from states.limits import OF_REQUESTS
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff
 
@@ -134,6 +136,11 @@ def _asked_in_doubt(before: Configuration, event: Event, _: Step, __: Configurat
     return before.snapshot.doubts_key and isinstance(event, CredentialsReplaced | NetworkRestored | RetryRequested)
 
 
+def _is_restricted(before: Configuration, event: Event, decision: Step, _: Configuration, __: Policy) -> bool:
+    told = isinstance(event, AccountLimited) and event.limit in OF_REQUESTS
+    return told or before.snapshot.restricted is not None or decision.snapshot.restricted is not None
+
+
 def _clock_jumps(_: Configuration, event: Event, __: Step, ___: Configuration, ____: Policy) -> bool:
     return isinstance(event, ClockJumped) and event.slept is not None
 
@@ -149,6 +156,7 @@ PREMISES: Mapping[Always, Premise] = {
     properties.dead_is_silent: _is_dead,
     properties.waits_end: _waits,
     properties.work_only_when_healthy: _works,
+    properties.limits_hold_what_they_concern: _is_restricted,
     properties.delays_fit: _waits_by_schedule,
     properties.floods_are_floors: _flooded,
     properties.quiet_is_routine: _quiet,

@@ -20,6 +20,7 @@ from states.effects import (
     Wait,
 )
 from states.events import (
+    AccountLimited,
     AuthKeyUnknown,
     ClockJumped,
     CredentialsReplaced,
@@ -35,6 +36,7 @@ from states.events import (
     Unexpected,
 )
 from states.guards import UNEXPECTED_TRIES
+from states.limits import OF_REQUESTS
 from states.rules import FAILED_ATTEMPT
 from states.schedules import Backoff, Then
 from states.snapshot import UNKNOWN_KEY_TRIES
@@ -129,6 +131,19 @@ def work_only_when_healthy(
     if any(isinstance(effect, ReleaseWork) for effect in decision.effects) and at.state is not State.HEALTHY:
         return f"work is released in {at.state}"
     return None
+
+
+def limits_hold_what_they_concern(
+    before: Configuration, event: Event, decision: Step, after: Configuration, _: Policy
+) -> str | None:
+    """A limit of some requests holds those and leaves all other work as it was; a retry while healthy ends it."""
+    at = decision.snapshot
+    if isinstance(event, AccountLimited) and event.limit in OF_REQUESTS and after.held != before.held:
+        return "a limit of some requests changes whether work is held"
+    if at.restricted is not None and before.snapshot.restricted is None and not at.is_held(at.restricted.limit):
+        return "requests that Telegram refuses are not held"
+    asked = isinstance(event, RetryRequested) and before.snapshot.state is State.HEALTHY
+    return "a retry leaves requests held" if asked and before.snapshot.restricted and at.restricted else None
 
 
 def delays_fit(_: Configuration, event: Event, decision: Step, __: Configuration, policy: Policy) -> str | None:
@@ -326,6 +341,7 @@ ALWAYS: tuple[Always, ...] = (
     dead_is_silent,
     waits_end,
     work_only_when_healthy,
+    limits_hold_what_they_concern,
     delays_fit,
     floods_are_floors,
     quiet_is_routine,

@@ -24,6 +24,7 @@ from states.events import (
     DatabaseLocked,
     DatabaseUnavailable,
     FloodWait,
+    LimitLifted,
     OfLink,
     OfVisit,
     ProbeAnswered,
@@ -36,8 +37,9 @@ from states.events import (
     UpdatesStalled,
 )
 from states.guards import UNEXPECTED_TRIES
+from states.limits import ACCOUNT, OF_REQUESTS, WRITES
 from states.schedules import Backoff
-from states.snapshot import UNKNOWN_KEY, UNKNOWN_KEY_TRIES, Stall
+from states.snapshot import UNKNOWN_KEY, UNKNOWN_KEY_TRIES, Restriction, Stall
 
 NOW = 1_000_000.0
 ROUNDING = 1e-6
@@ -178,6 +180,11 @@ class Bounds:
             stable=snapshot.stable and link != 0,
             exhausted=snapshot.exhausted and counts,
             limited=Cause(event="AccountLimited") if snapshot.limited else None,
+            # It decides only what a retry, and a limit that is told again, do while the link is up. A link that opens
+            # with a known one is like one that meets it later, and no rule asks which requests it concerns.
+            restricted=Restriction(limit=WRITES)
+            if snapshot.restricted and state in (State.HEALTHY, State.TIMEOUT)
+            else None,
             # It decides only whether an alert is raised, and only while the link is up. A link that opens with a known
             # trouble is like one that meets it later; a property says that losing a link keeps the trouble.
             database=attrs.evolve(snapshot.database, event="", detail="", since=NOW)
@@ -264,6 +271,12 @@ def apply_decision(config: Configuration, event: Event, decision: Step, bounds: 
 def _enumerate_forms(kind: type[Event], link: int) -> Iterator[Event]:
     if issubclass(kind, FloodWait):
         yield kind(link=link, seconds=FLOOD_SECONDS)
+    elif issubclass(kind, AccountLimited):
+        for limit in (ACCOUNT, WRITES):
+            yield kind(link=link, limit=limit)
+    elif issubclass(kind, LimitLifted):
+        for limit in OF_REQUESTS:
+            yield kind(link=link, limit=limit)
     elif issubclass(kind, TimedOut):
         for what in ("connect", "probe", "request"):
             yield kind(link=link, what=what)

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import structlog
 from attrs import define, evolve, field
 
@@ -24,6 +25,7 @@ from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import is_bug
 from engine.work.account_slot import AccountSlot
+from engine.work.chat_holds import ChatHolds
 from engine.work.handle import CURRENT_JOB, Run
 from engine.work.job_log import log_outcome
 from engine.work.kinds import JobKinds
@@ -85,12 +87,15 @@ class Dispatcher:
     classify_error: JobErrorClassifier
     clock: Clock
     contexts_of: ContextsOf = lambda client: ()
+    moves_work: Callable[[str], bool] = lambda account: True
+    """Whether others may do the work of an account that has no client: not while Telegram limits it."""
     ended: Callable[[Job, str], None] = lambda job, account: None
     """Called with each job whose end is stored, and the account with which it ran."""
     rng: random.Random = field(factory=random.Random, repr=False)
     _slots: dict[str, AccountSlot] = field(init=False)
     _queues: ReadyQueues = field(init=False)
     _pace: Pace = field(init=False)
+    _chats: ChatHolds = field(factory=ChatHolds, init=False)
     _running: RunningJobs = field(init=False)
     _wakeup: asyncio.Event = field(factory=asyncio.Event, init=False)
     _runs: dict[Run, None] = field(factory=dict, init=False)
@@ -252,6 +257,7 @@ class Dispatcher:
         await self.store.recover("the engine ended under it")
         await self.store.move_waits(0.0, self.clock.now())  # the clock may have been set since they were stored
         self._pace.restore(await self.store.charges(self.clock.now()))
+        self._chats.restore(await self.store.waiting_held(self.clock.now()))
         await self._read_queues()
 
     async def _retrying(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -303,6 +309,7 @@ class Dispatcher:
         if shift:
             self._shift = 0.0
             self._pace.move(shift, now)
+            self._chats.move(shift, now)
             for run in list(self._runs):
                 run.job, run.unsaved = move_times(run.job, shift), True
             await self.store.move_waits(shift, now)  # queued: it becomes durable, whatever the file does now
@@ -318,8 +325,10 @@ class Dispatcher:
         client = self.client_of(slot.name)
         if client is slot.client:
             return
-        for run in slot.runs:
-            self._running.take_away(run, Lost(NOT_HEALTHY))
+        if slot.runs:
+            lost = Lost(NOT_HEALTHY, limited=client is None and not self.moves_work(slot.name))
+            for run in slot.runs:
+                self._running.take_away(run, lost)
         slot.client, slot.rests_until = client, -math.inf
 
     async def _read_queues(self) -> None:
@@ -342,6 +351,7 @@ class Dispatcher:
         """Take silent jobs away, cancel again those that do not end, and store the progress of the others."""
         loop_now = anyio.current_time()
         if loop_now >= self._reread_at:
+            await self._release_held()
             self.jobs_changed()
         if self.clock.now() >= min(self._wake_at, self._queues.next_due):  # also where the clock was set
             self._wakeup.set()
@@ -363,6 +373,13 @@ class Dispatcher:
         self.counts = await self.store.counts()
         self._counts = by_state(self.counts)
 
+    async def _release_held(self) -> None:
+        """Let others do the jobs that stay with an account which is of no use now, once their wait is over."""
+        for account in await self.store.held_by():
+            slot = self._slots.get(account)
+            if slot is None or (slot.client is None and self.moves_work(account)):
+                await self.store.release_held(account, self.clock.now())
+
     def _waiting(self, client: Any) -> set[int]:
         """Return the jobs that have a request which waits in place for a flood wait to end."""
         return {context[CURRENT_JOB] for context in self.contexts_of(client) if CURRENT_JOB in context}
@@ -379,7 +396,11 @@ class Dispatcher:
             job = self._next(slot)
             if job is None:
                 return not self._queues.wanted
-            if job.id not in self._unsettled:
+            if job.id in self._unsettled:
+                continue
+            if (kept := self._chats.keeps(job, self.clock.now())) is not None:
+                await self._keep(decide(job, kept, now=self.clock.now()))
+            else:
                 await self._begin(slot, job)
         return True
 
@@ -414,6 +435,12 @@ class Dispatcher:
         if best is None or self._queues.wanted:  # a job that is not read yet may go before those in memory
             return None
         return best[1].ready.popleft()
+
+    async def _keep(self, job: Job) -> None:
+        """Store that a job waits for the end of a limit which another one for its chat has met."""
+        await self.store.save(job)
+        self._queues.put_back(job)
+        await anyio.lowlevel.checkpoint()  # there may be thousands of them
 
     async def _begin(self, slot: AccountSlot, job: Job) -> None:
         kind = self.kinds.get(job.kind)
@@ -476,9 +503,12 @@ class Dispatcher:
         self._running.stuck.pop(job.id, None)
         self._unsettled.discard(job.id)
         self._free_place(run)
-        if isinstance(run.end, Flooded) and not run.end.alone:
+        if isinstance(run.end, Flooded):
             until = run.end.end(now)
-            self._pace.hold(job.kind, run.account, until, until - now)
+            if not run.end.alone:
+                self._pace.hold(job.kind, run.account, until, until - now)
+            if run.end.of_chat:
+                self._chats.hold(job, run.account, until, until - now)
         slot = self._slots.get(run.account)
         if slot is not None and isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS

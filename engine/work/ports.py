@@ -45,6 +45,15 @@ class JobStorage(Protocol):
     async def wake_due(self, now: float) -> None:
         """Make the jobs ready that are due."""
 
+    async def held_by(self) -> set[str]:
+        """Return the accounts with which jobs stay because of a limit."""
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        """Return the jobs that wait for the end of a limit."""
+
+    async def release_held(self, account: str, now: float) -> None:
+        """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""
+
     async def flush(self) -> None:
         """Return when everything written so far is durable, and so can be read."""
 

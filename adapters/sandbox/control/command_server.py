@@ -22,6 +22,7 @@ from adapters.sandbox.control.commands import (
     DeletePosted,
     EditPosted,
     Fill,
+    FreezeAccount,
     GetHistory,
     GetStats,
     Listen,
@@ -152,6 +153,8 @@ class CommandServer:
             case PostMessage():
                 posted = self._sandbox.post(command.username, command.text, command.sender, command.reply_to)
                 return {"id": await posted}
+            case FreezeAccount():
+                await self._sandbox.freeze(command.account, command.until, command.appeal or "")
             case EditPosted():
                 await self._sandbox.edit(command.chat, command.id, command.text)
             case DeletePosted():

@@ -60,6 +60,15 @@ class PostMessage:
 
 
 @frozen
+class FreezeAccount:
+    """Freeze an account; ``until`` (Unix seconds) is when it will be deleted, and 0 ends it."""
+
+    account: str
+    until: int
+    appeal: str = ""
+
+
+@frozen
 class EditPosted:
     """Give a message another text; the chat is a channel, or the number of an account whose ids count."""
 
@@ -116,7 +125,7 @@ class GetStats:
     """Return what happened so far."""
 
 
-Action: TypeAlias = Fault | Clear | Push | PostMessage | EditPosted | DeletePosted
+Action: TypeAlias = Fault | Clear | Push | PostMessage | EditPosted | DeletePosted | FreezeAccount
 """What a scenario can do."""
 
 
@@ -178,6 +187,10 @@ COMMANDS: Final[Mapping[str, tuple[Callable[..., Any], Mapping[str, Reader]]]] =
             "sender": fields.read_optional_text,
             "reply_to": fields.read_optional_int,
         },
+    ),
+    "freeze": (
+        FreezeAccount,
+        {"account": fields.read_text, "until": fields.read_count, "appeal": fields.read_optional_text},
     ),
     "edit": (EditPosted, {"chat": fields.read_text, "id": fields.read_int, "text": fields.read_text}),
     "delete": (DeletePosted, {"chat": fields.read_text, "ids": fields.read_ints}),

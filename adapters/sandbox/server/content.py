@@ -8,6 +8,7 @@ import anyio.lowlevel
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.server.hub import Hub
 from adapters.sandbox.services.context import LookupLimit
+from adapters.sandbox.services.limits import Freeze
 from adapters.sandbox.services.messages import MAX_TEXT
 from adapters.sandbox.store.channels import MAX_FILL, ChannelMessage
 from adapters.sandbox.store.database import SERVICE_ID, PrivateMessage
@@ -70,6 +71,17 @@ class SandboxContent:
         None ends the limit.
         """
         self._hub.shared.lookups = None if per_account is None else LookupLimit(per_account, wait)
+
+    async def freeze(self, phone: str, until: float, appeal: str = "") -> None:
+        """Freeze an account, as Telegram does: it may only read, and ``help.getAppConfig`` says so.
+
+        It will be deleted at ``until`` (Unix seconds); 0 ends it. Not kept over a restart.
+        """
+        account, frozen = self._hub.store.account(phone).id, self._hub.shared.frozen
+        if until:
+            frozen[account] = Freeze(self._hub.clock(), until, appeal)
+        else:
+            frozen.pop(account, None)
 
     async def edit(self, chat: str, id_: int, text: str) -> None:
         """Give a message another text: of a channel (``@name``), or of an account by its number and its own ids.

@@ -6,7 +6,19 @@ from telethon.tl import functions
 
 from adapters.sandbox.errors import RpcRefusal, SandboxError
 from adapters.sandbox.phones import normalise
-from adapters.sandbox.services import auth, changes, channels, dialogs, files, messages, password, qr, updates, users
+from adapters.sandbox.services import (
+    auth,
+    changes,
+    channels,
+    dialogs,
+    files,
+    limits,
+    messages,
+    password,
+    qr,
+    updates,
+    users,
+)
 from adapters.sandbox.services.context import MAX_MISSED as MAX_MISSED
 from adapters.sandbox.services.context import MAX_MISSED_IN_CHANNEL as MAX_MISSED_IN_CHANNEL
 from adapters.sandbox.services.context import RequestContext as RequestContext
@@ -23,6 +35,7 @@ def perform(context: RequestContext, request: Any) -> Any:
         raise RpcRefusal(401, "AUTH_KEY_UNREGISTERED")
     if not service.bots and context.account is not None and context.account.is_bot:
         raise RpcRefusal(400, "BOT_METHOD_INVALID")
+    limits.check_frozen(context, request)
     answer = service.handle(context, request)
     if context.account is not None:
         files.show_files(context.store.files, context.account.id, answer)
@@ -63,6 +76,7 @@ def waits_for_login(request: Any) -> bool:
 
 SERVICES: Final[dict[Any, Service]] = {
     functions.help.GetConfigRequest: Service(auth.get_config, open=True),
+    functions.help.GetAppConfigRequest: Service(limits.get_app_config, open=True),
     functions.help.GetNearestDcRequest: Service(auth.get_nearest_dc, open=True),
     functions.auth.SendCodeRequest: Service(auth.send_code, open=True),
     functions.auth.SignInRequest: Service(auth.sign_in, open=True),

@@ -51,6 +51,8 @@ class ServiceContext:
     lookups: LookupLimit | None = None
     exported: dict[bytes, int] = field(factory=dict)
     """Logins on their way to another datacenter: the account of each token that was given out and not used."""
+    frozen: dict[int, Any] = field(factory=dict)
+    """The accounts that are frozen, by id, each with its ``limits.Freeze``."""
     logins: PendingLogins = field(init=False)
 
     def __attrs_post_init__(self) -> None:

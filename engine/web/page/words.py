@@ -17,7 +17,7 @@ from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
 from states.job import Job, JobState
 from states.names import name_key
-from states.snapshot import ADVICE
+from states.snapshot import advice_of
 
 MAX_NAME: Final = 120
 """Characters of a name; the middle of a longer one is left out."""
@@ -129,7 +129,7 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
         trouble=None if at.paused or at.healthy else trouble,
         why=one_line(why, MAX_WHY),
         next=next_of(last, now) if at.known else Next(),
-        todo=sentence(ADVICE[last.action]) if needs and last.action is not None else "",
+        todo=sentence(advice_of(last)) if needs and last is not None else "",
         failures=last.failures,
         reconnects=last.reconnects,
         heard=last.last_success,

@@ -142,6 +142,24 @@ class MemoryStore:
 
         await self._write("wake_due", write)
 
+    async def held_by(self) -> set[str]:
+        await self._ask("held_by")
+        return {job.account for job in self.jobs.values() if job.held and job.account and job.state is JobState.QUEUED}
+
+    async def waiting_held(self, now: float) -> list[Job]:
+        await self._ask("waiting_held")
+        held = [job for job in self.jobs.values() if job.held and job.state is JobState.QUEUED]
+        return [job for job in held if job.due is not None and job.due > now]
+
+    async def release_held(self, account: str, now: float) -> None:
+        def write() -> None:
+            for job in self.jobs.values():
+                over = job.due is None or job.due <= now
+                if job.held and job.account == account and job.state is JobState.QUEUED and over:
+                    self.jobs[job.id] = attrs.evolve(job, account=None, held=False)
+
+        await self._write("release_held", write)
+
     async def flush(self) -> None:
         writes = len(self._writes)
         await self._ask("flush")
@@ -274,6 +292,7 @@ async def dispatching(
     data: type[Any] | None = None,
     seed: int = 1,
     contexts_of: ContextsOf = lambda client: (),
+    moves_work: Callable[[str], bool] = lambda account: True,
 ) -> AsyncIterator[DispatcherHarness]:
     """Let a dispatcher work for the length of the block, with the accounts ``here``, and those ``away`` to come."""
     clients: dict[str, object | None] = {name: object() for name in here} | dict.fromkeys(away)
@@ -286,6 +305,7 @@ async def dispatching(
         classify_error=classify_error,
         clock=store.clock,
         contexts_of=contexts_of,
+        moves_work=moves_work,
         rng=random.Random(seed),
     )
     async with anyio.create_task_group() as tasks:
