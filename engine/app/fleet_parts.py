@@ -10,6 +10,7 @@ from adapters.sqlite.ledger import LedgerStore
 from adapters.system import ContinuousClock, SteadyClock, SystemClock, WatchedClock
 from adapters.telegram import TelegramConnector
 from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.holds import waits_of
 from adapters.telegram.usernames import Usernames
 from engine.app.telegram import disconnect_delay, wait_up_to
 from engine.config import Config
@@ -63,6 +64,7 @@ class FleetParts:
         self.credentials = CredentialsWatch(fleet)
         self.refused = RefusedConfig(fleet)
         self.ledger = self.journal.make_ledger()
+        fleet.waits_of = waits_of
         fleet.life_failed = self.journal.end_life
         fleet.listeners += [self.detector.observe, self.probe.observe]
         fleet.removed += [self.detector.forget, self.probe.forget, self.credentials.forget]

@@ -1,11 +1,11 @@
 """The state of every account as a table, as text and as JSON."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus, Statuses, status_of
 from engine.console.format import date_and_time, iso, moment, whole_seconds
@@ -14,6 +14,7 @@ from states import Snapshot, State
 from states.limits import ACCOUNT, CAUSES
 from states.names import name_key
 from states.snapshot import MISSING_UPDATES, Cause, advice_of
+from states.waits import RequestWait
 
 if TYPE_CHECKING:  # for pages alone; what prints JSON need not wait for it
     from rich.console import RenderableType
@@ -81,6 +82,8 @@ class EngineInfo:
     """Whether it does not answer: then nothing is known of its accounts."""
     unwritten: str | None = None
     """Why its database cannot be written: what was read from there is older than what the engine knows."""
+    waits: Mapping[str, tuple[RequestWait, ...]] = field(factory=dict)
+    """The requests that wait in place until a hold is over, by account."""
 
 
 Severity = tuple[bool, int, bool]
@@ -157,6 +160,7 @@ def _account_data(name: str, at: AccountStatus) -> dict[str, Any]:
         "database": _trouble_data(last) if known else None,
         "missing_updates": _stall_data(last) if known else None,
         "holds": [{"request": hold.request, "until": iso(hold.until)} for hold in last.holds],
+        "waiting": [{"request": each.request, "until": iso(each.until), "requests": each.count} for each in at.waits],
     }
 
 
@@ -236,12 +240,17 @@ def last_known(at: AccountStatus, now: float) -> str:
     return f"{said}; {advice_of(last)}" if last.action else said
 
 
+def waiting(at: AccountStatus) -> str:
+    """Return which requests wait in place; empty if none does."""
+    return ", ".join(f"{each.count} {each.request} waiting in place" for each in at.waits)
+
+
 def remark(account: AccountStatus | Snapshot, now: float) -> str:
     """Return what the account does now, and why; empty if there is nothing special."""
     at = status_of(account)
     if not at.known or at.last is None:
         return last_known(at, now)
-    return "; ".join(part for part in (situation(at.last, now), cause_text(at.last)) if part)
+    return "; ".join(part for part in (situation(at.last, now), waiting(at), cause_text(at.last)) if part)
 
 
 def table(accounts: Iterable[tuple[str, AccountStatus]], now: float) -> "Table":

@@ -17,6 +17,7 @@ from engine.fleet.supervisor import STOP_MARGIN, Supervisor
 from states import Snapshot, State, Step
 from states.events import RetryRequested, StopRequested
 from states.snapshot import ADVICE, Action
+from states.waits import RequestWait
 
 DECISION_TIMEOUT: Final = 10.0
 """Seconds that an account has to decide; it takes milliseconds, unless the journal is far behind."""
@@ -101,6 +102,10 @@ class ControlHandlers:
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""
         return self.storage_trouble()
+
+    def waits(self) -> dict[str, tuple[RequestWait, ...]]:
+        """Return the requests that wait in place until a hold is over, by account."""
+        return {name: found for name, at in self.fleet.statuses.items() if (found := at.waits)}
 
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import anyio
 import structlog
 from anyio.abc import SocketAttribute, SocketListener, SocketStream, TaskGroup, TaskStatus, UNIXSocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
-from attrs import asdict, define, field
+from attrs import asdict, astuple, define, field
 
 from engine.console.format import nearest
 from engine.console.names import matching
@@ -32,6 +32,7 @@ from engine.control.protocol import (
     short_address,
 )
 from engine.fleet.watchers import describe, pause_after
+from states.waits import RequestWait
 
 MAX_CLIENTS: Final = 16
 READ_TIMEOUT: Final = 10.0
@@ -71,6 +72,9 @@ class Commands(Protocol):
     @property
     def unwritten(self) -> Unwritten | None:
         """What is not in the database yet because it cannot be written; None if it can."""
+
+    def waits(self) -> Mapping[str, Sequence[RequestWait]]:
+        """Return the requests that wait in place until a hold is over, by account."""
 
     async def look(self) -> None:
         """Return when the engine has seen whether its database is still the file that others find."""
@@ -278,7 +282,9 @@ class ControlServer:
         if request.do is Verb.JOBS:
             self.commands.jobs_changed()
             unwritten = self.commands.unwritten
-            return {"ok": True, **({"unwritten": asdict(unwritten)} if unwritten is not None else {})}
+            waits = {name: [astuple(each) for each in found] for name, found in self.commands.waits().items()}
+            more = {"unwritten": asdict(unwritten)} if unwritten is not None else {}
+            return {"ok": True, **more, **({"waits": waits} if waits else {})}
         if request.do is Verb.RELOAD:
             return await self.commands.reload(request.config, dry_run=request.dry_run)
         accounts = matching(self.commands.names, request.account)

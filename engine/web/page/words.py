@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from markupsafe import Markup, escape
 
 from engine.console.account_status import PAUSED, UNKNOWN, AccountStatus
 from engine.console.format import moment
 from engine.console.job_lines import progress_text, target_of
 from engine.console.safe_text import one_line
-from engine.console.status import SEVERITY, cause_text, last_known
+from engine.console.status import SEVERITY, cause_text, last_known, waiting
 from engine.web.page.source import AccountHeat, account_path, element_id
 from states import Entry, Snapshot, State
 from states.incident import Incident, Severity
@@ -128,13 +128,19 @@ def account_words(name: str, at: AccountStatus, trouble: float | None, now: floa
         since=last.since if at.known else None,
         trouble=None if at.paused or at.healthy else trouble,
         why=one_line(why, MAX_WHY),
-        next=next_of(last, now) if at.known else Next(),
+        next=_next(at, last, now) if at.known else Next(),
         todo=sentence(advice_of(last)) if needs and last is not None else "",
         failures=last.failures,
         reconnects=last.reconnects,
         heard=last.last_success,
         verbs=_verbs(at),
     )
+
+
+def _next(at: AccountStatus, last: Snapshot, now: float) -> Next:
+    """Return what happens next, and which requests wait for it in place."""
+    following, waits = next_of(last, now), waiting(at)
+    return evolve(following, said="; ".join(part for part in (following.said, waits) if part)) if waits else following
 
 
 def _verbs(at: AccountStatus) -> tuple[tuple[str, str], ...]:
