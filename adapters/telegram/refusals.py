@@ -51,7 +51,6 @@ OF_REQUEST: Final = (
 OF_CHAT: Final = {
     "CHANNEL_PRIVATE": "the account cannot see this chat: it left, was removed or banned, or the chat is private",
     "CHANNEL_BANNED": "Telegram has closed this chat",
-    "CHAT_ADMIN_REQUIRED": "only an admin of this chat may do that",
     "CHAT_FORBIDDEN": "the account may not take part in this chat",
     "CHAT_RESTRICTED": "this chat is restricted, and nothing can be sent there",
     "CHAT_WRITE_FORBIDDEN": "the account may not write in this chat",

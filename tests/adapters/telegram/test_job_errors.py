@@ -64,8 +64,12 @@ HERE, GONE = Client(True), Client(False)
     ids=lambda exc: type(exc).__name__,
 )
 def test_what_the_account_hears_of_too_is_not_a_failure_of_the_job(exc: Exception) -> None:
-    """Dead credentials, limits, a broken protocol: the account decides, and the job goes on when it can."""
-    assert isinstance(classify_job_error(exc, HERE), Lost)
+    """Dead credentials, limits, a broken protocol: the account decides, and the job goes on when it can.
+
+    What Telegram limits holds the job with its account, as a flood wait does.
+    """
+    limited = isinstance(exc, errors.PeerFloodError)
+    assert isinstance(classify_job_error(exc, HERE), Flooded if limited else Lost)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from states.events import (
     DatabaseRecovered,
     DatabaseUnavailable,
     Elapsed,
+    LimitLifted,
     OfLink,
     OfVisit,
     ProbeAnswered,
@@ -59,8 +60,8 @@ NEXT: dict[State, tuple[type[Event], ...]] = {
 }
 """What usually comes next, so that a walk gets somewhere."""
 RARE = (StopRequested,)
-NEWER = (UpdatesStalled, UpdatesConfirmed)
-"""Those of ``stalls``."""
+NEWER = (UpdatesStalled, UpdatesConfirmed, LimitLifted)
+"""Those of ``stalls``, and what no line tells."""
 
 
 def _values(kind: type[Event], rng: random.Random) -> dict[str, Any]:
