@@ -86,7 +86,7 @@ class LedgerStore:
                 [
                     *((schema.NAME, (account,)) for account in new),
                     *((rename_schema.LOGIN, (account, login, user)) for account, (user, login) in new.items()),
-                    *(row for _, rows in taken for each in rows for row in _rows_of(each)),
+                    *(row for _, rows in taken for each in rows for row in rows_of(each)),
                 ]
             )
             await self.writer.flush()
@@ -100,7 +100,8 @@ class LedgerStore:
             ledger.stored(rows)
 
 
-def _rows_of(row: LedgerRow) -> Rows:
+def rows_of(row: LedgerRow) -> Rows:
+    """Return what is to be written for an interval."""
     after, upto = row.interval.after, row.interval.upto
     if row.cause is not None:
         hole = (ledger_schema.HOLE, (row.user, row.box, after, row.cause.value, upto, row.since, row.until))

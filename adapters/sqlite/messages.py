@@ -1,13 +1,15 @@
 """Messages as jobs store them, and the rows that they become."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
 
 from adapters.sqlite import follow_schema
 from adapters.sqlite.job_codec import legible
+from adapters.sqlite.ledger import rows_of as ledger_rows
 from adapters.sqlite.queue import Statement
+from states.ledger import LedgerRow
 
 
 @frozen(kw_only=True)
@@ -48,12 +50,16 @@ class Deletion:
     owner: str = ""
 
 
-Stored = Message | Deletion
+Stored = Message | Deletion | LedgerRow
+"""``LedgerRow``: what of the chat's box is stored with these, without a gap."""
 
 
-def rows_of(found: Iterable[Stored], job: int) -> Iterator[tuple[Statement, tuple[Any, ...]]]:
+def rows_of(found: Iterable[Stored], job: int) -> Iterator[tuple[Statement, Sequence[Any]]]:
     """Yield the rows of what a job has read, each with its statement."""
     for each in found:
+        if isinstance(each, LedgerRow):
+            yield from ledger_rows(each)
+            continue
         if isinstance(each, Deletion):
             if not each.owner:
                 yield follow_schema.BURY, (each.chat, each.id, each.at)

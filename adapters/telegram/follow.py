@@ -40,6 +40,7 @@ from adapters.telegram.difference_watch import DifferenceWatch
 from adapters.telegram.followed import Box, changes_in
 from adapters.telegram.stored_messages import to_stored
 from adapters.telegram.taps import Arrival, Tap, done
+from states.ledger import Interval, LedgerRow
 from states.schedules import Backoff
 
 ALIVE_EVERY: Final = 5.0
@@ -165,6 +166,8 @@ class _Follower:
     _stands: tuple[int, float] | None = field(default=None, init=False)
     """The position that is behind what Telethon has counted, and since when."""
     _saved_at: float = field(default=0.0, init=False)
+    _chain: tuple[int, float] | None = field(default=None, init=False)
+    """The number after which this run has stored everything of the box, and since when (Unix seconds)."""
     _watch: DifferenceWatch = field(factory=DifferenceWatch, init=False)
     _tries: int = field(default=0, init=False)
     _not_before: float = field(default=0.0, init=False)
@@ -172,6 +175,7 @@ class _Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         self.at = self.job.saved or await self._begin()
+        self._chain = self.at["pts"], time.time()
         while True:
             if not self.at["live"]:
                 await self._read_history()
@@ -270,6 +274,7 @@ class _Follower:
         last = self.at["last"]
         older = await find_older(self.client, self.peer, last, REREAD_MESSAGES) if last else 0
         self.at.update(number, last=older, live=False)
+        self._chain = None  # nobody knows what there was in between
         await self._save()
 
     # --- live ---
@@ -340,12 +345,34 @@ class _Follower:
             return True
         return self.fresh is not None and now - self._polled >= max(self.fresh, self._poll_floor)
 
+    def _handled(self) -> list[LedgerRow]:
+        """Return what this run has stored of a channel without a gap, for the ledger: in the same transaction.
+
+        Of the account's box it stores one chat only, and claims nothing.
+        """
+        user = self.client._mb_entity_cache.self_id
+        if self.client.inbox.ledger is None or not user or not self.box.channel:
+            return []
+        if self._chain is None or self.at["pts"] < self._chain[0]:
+            self._chain = self.at["pts"], time.time()
+        after, since = self._chain
+        interval = Interval(after, self.at["pts"])
+        row = LedgerRow(
+            user=user,
+            login=self.client.session.login,
+            box=self.box.number,
+            interval=interval,
+            since=since,
+            until=time.time(),
+        )
+        return [] if interval.is_empty else [row]
+
     async def _save(self, found: Sequence[Stored] = (), *, settled: bool = False) -> None:
         """Store messages, deletions and the position, in one transaction."""
         self._saved_at = anyio.current_time()
         await self.job.checkpoint(
             dict(self.at),
-            messages=found,
+            messages=[*found, *self._handled()],
             done=self.at["messages"],
             stay=self.box.number == ACCOUNT,
             settled=settled,

@@ -102,6 +102,12 @@ def _bytes_text(job: Job, done: float) -> str:
     return ", ".join(parts)
 
 
+def _live_text(stored: float, behind: Any) -> str:
+    """Return the progress of a job that follows what happens, as ``live, 1,234 stored, 12 s behind``."""
+    text = f"live, {stored:,.0f} stored"
+    return f"{text}, {behind:.0f} s behind" if isinstance(behind, int | float) and behind >= 1 else text
+
+
 def line(job: Job, now: float) -> "Text":
     """Return a job as a line of ``jobs list``."""
     from rich.cells import cell_len  # noqa: PLC0415 - as above
