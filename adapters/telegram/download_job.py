@@ -179,12 +179,7 @@ class _Downloads:
     async def run(self) -> dict[str, Any]:
         async with aclosing(self._messages()) as messages:
             async for number, message in messages:
-                file = None if message is None else file_of(message)
-                if file is None:
-                    self.saved.without += 1
-                    self.saved.last = number
-                else:
-                    await self._fetch_or_note(message, file)
+                await self._deal_with(number, message)
         if self.job.data.numbers and not self.saved.files + self.saved.there:
             raise TransferFailed(f"none of the messages of {self.job.data.chat} has a file, or they are not there")
         result = self.saved.as_json()
@@ -209,22 +204,32 @@ class _Downloads:
                 yield message.id, message
             await self.job.checkpoint(self.saved.as_json(), stay=self.alone)  # also where no message has a file
 
-    async def _fetch_or_note(self, message: Any, file: RemoteFile) -> None:
+    async def _deal_with(self, number: int, message: Any) -> None:
         """Fetch the file of a message; of several messages, go on with the next one if this file cannot be had."""
         try:
-            await self._fetch(message, file)
+            file = None if message is None else file_of(message)
+            if file is None:
+                self.saved.without += 1
+                self.saved.last = number
+            else:
+                await self._fetch(message, file)
         except FileUnavailable as exc:
             if self.job.data.message is not None:
                 raise
-            if self.saved.part is not None:
-                await self._blocking(transfer_files.remove_part, Path(self.saved.part.part))
+            await self._drop_part()
             self.saved.failed += 1
-            await self._dealt_with(message.id, {"why": str(exc)})
+            await self._dealt_with(number, {"why": str(exc)})
+
+    async def _drop_part(self) -> None:
+        """Delete what was written of a file that is not fetched any more."""
+        if self.saved.part is not None:
+            await self._blocking(transfer_files.remove_part, Path(self.saved.part.part))
 
     async def _fetch(self, message: Any, file: RemoteFile) -> None:
         """Fetch the file of a message, unless it is there already."""
         saved, part = self.saved, self.saved.part
         if part is None or (part.message, part.file, part.size) != (message.id, file.id, file.size):
+            await self._drop_part()  # the message has another file by now
             part = None
             wanted = await self._blocking(self._wanted, message, file)
             await self._blocking(transfer_files.make_directory, wanted.parent)

@@ -139,7 +139,7 @@ async def test_what_is_uploaded_is_downloaded_by_the_other_side(connected: Conne
 
 
 async def test_a_message_with_a_missing_part_is_refused(connected: Connect) -> None:
-    """The part is named, and no message is there; nor is there one of a file of which nothing was sent."""
+    """The part is named, and no message is there; nor of a file of which nothing was sent, or with a wrong checksum."""
     async with Sandbox() as dc, connected(dc, ALICE) as alice:
         await dc.create_channel("talk", "Talk", megagroup=True, members=[ALICE])
         for part in (0, 2):
@@ -148,6 +148,9 @@ async def test_a_message_with_a_missing_part_is_refused(connected: Connect) -> N
                             (types.InputFile(6, 1, "a", ""), errors.FilePartsInvalidError)):  # fmt: skip
             with pytest.raises(error):
                 await alice.send_file("talk", file, force_document=True)
+        await alice(functions.upload.SaveFilePartRequest(7, 0, b"content"))
+        with pytest.raises(errors.Md5ChecksumInvalidError):
+            await alice.send_file("talk", types.InputFile(7, 1, "a", "0" * 32), force_document=True)
         assert dc.channel_messages("talk") == []
 
 

@@ -219,6 +219,37 @@ async def test_a_file_that_cannot_be_had_does_not_keep_the_others(harness: Datac
                 assert files_in(tmp_path / "media") == [f"{second}-a.bin"]
 
 
+async def test_a_size_that_no_file_has_is_told_and_keeps_nobody(harness: DatacenterHarness, tmp_path: Path) -> None:
+    """A message that says so is one result of several."""
+    async with with_message(harness) as (dc, link, first):
+        second = await dc.send_file(f"@{CHANNEL}", SandboxFile(size=5000, seed=2, name="a.bin"))
+        found = await link.client.get_messages(CHANNEL, ids=[first, second])
+        found[0].media.document.size = -5
+
+        async def hostile(*_: Any, **__: Any) -> Any:
+            return found
+
+        link.client.get_messages = hostile
+        job = TransferJob(Download(chat=f"@{CHANNEL}", into=str(tmp_path / "media"), messages=[first, second]))
+        await download(job, link.client)
+    assert "has -5 bytes" in job.results[0]["why"]
+    assert files_in(tmp_path / "media") == [f"{second}-a.bin"]
+
+
+async def test_a_message_that_has_another_file_by_now_leaves_nothing_of_the_old_one(
+    harness: DatacenterHarness, tmp_path: Path
+) -> None:
+    """What an earlier run has written of the old file is deleted, and the new one is fetched from its beginning."""
+    async with with_message(harness) as (dc, link, number):
+        job = job_for(number, tmp_path / "media")
+        await _cut_off(dc, link, job)
+        job.kept[-1]["part"]["file"] += 1
+        link.client.holds._until.clear()
+        await download(job, link.client)
+    assert files_in(tmp_path / "media") == [f"{number}-report.pdf"]
+    assert (tmp_path / "media" / f"{number}-report.pdf").read_bytes() == CONTENT
+
+
 async def test_nothing_of_somebody_else_is_overwritten(harness: DatacenterHarness, tmp_path: Path) -> None:
     """A name that another file, a link or a directory has gets a number, also if it is taken meanwhile."""
     async with with_message(harness) as (_, link, number):
