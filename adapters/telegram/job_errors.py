@@ -6,9 +6,11 @@ from typing import Any
 
 from telethon import errors
 
+from adapters.sqlite.job_codec import legible
 from adapters.telegram.classify import RequestDropped, RequestHeld, chain_of, classify, is_of_chat
 from adapters.telegram.refusals import sentence_of
 from adapters.telegram.transfer_errors import TransferFailed
+from adapters.telegram.usernames import MAX_CHARACTERS
 from states.events import (
     AccountBanned,
     AccountLimited,
@@ -61,6 +63,18 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
     of_account = isinstance(failure, ACCOUNT_FAILURES) and not own_database
     if isinstance(exc, RequestDropped) or of_account or (gone and isinstance(failure, NetworkLost | TimedOut)):
         return Lost(failure.detail)
+    if (name := _refused_name(exc)) is not None:
+        detail = f"nobody has the username @{name}; add the job again with another one"
+        return Raised(detail, chain_of(exc), final=True)
     explained = isinstance(exc, errors.RPCError | TransferFailed)
     detail = failure.detail if explained else f"{type(exc).__name__}: {failure.detail}"
     return Raised(detail, chain_of(exc))
+
+
+def _refused_name(exc: BaseException) -> str | None:
+    """Return the username that Telegram has refused, which makes Telethon say that it cannot find an entity."""
+    refusal = exc.__cause__ if isinstance(exc, ValueError) else exc
+    if not isinstance(refusal, errors.UsernameNotOccupiedError | errors.UsernameInvalidError):
+        return None
+    name = getattr(refusal.request, "username", None)
+    return legible(name)[:MAX_CHARACTERS] if isinstance(name, str) else None

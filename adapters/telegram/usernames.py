@@ -116,7 +116,7 @@ class Usernames:
 
     def begin(self, stored: StoredUsernames) -> None:
         """Go on with what an earlier engine has stored."""
-        for each in stored.names:
+        for each in stored.names[-MAX_NAMES:]:
             self._put(each)
         shift = self.clock() - self.now()
         for account, times in stored.lookups.items():

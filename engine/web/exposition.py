@@ -60,6 +60,8 @@ class EnginePicture:
     journal_lag: float
     journal_trouble: bool
     storage_failures: int
+    usernames: Mapping[str, int]
+    """How usernames were answered, see ``Usernames.counts``."""
     signs_overdue: int
     """Healthy accounts that have given no sign of life for too long."""
     live: bool
@@ -151,6 +153,10 @@ class PictureCollector(Collector):
         trouble = [(("journal",), int(at.journal_trouble)), (("sessions",), at.unsaved_sessions)]
         yield _gauges("storage_trouble", "Files that cannot be written now, by what they are", ("file",), trouble)
         yield CounterMetricFamily("holdfast_storage_failures", "Writes to the journal that failed", at.storage_failures)
+        names = CounterMetricFamily("holdfast_usernames", "Usernames by how they were answered", labels=("how",))
+        for how, count in at.usernames.items():
+            names.add_metric((how,), count)
+        yield names
         text = "Healthy accounts that were asked for no sign of life for much too long"
         yield _gauge("accounts_overdue", text, at.signs_overdue)
         yield _gauge("live", "Whether loop, journal, dispatcher and links do their work", at.live)
