@@ -22,7 +22,7 @@ from adapters.telegram.job_errors import classify_job_error
 from adapters.telegram.remote_calls import RemoteCalls
 from adapters.telegram.username_budget import DAY
 from adapters.telegram.usernames import FRESH_SECONDS, LookupsUsedUp, Usernames, names_of
-from states.jobs import Flooded, Raised
+from states.jobs import Flooded, Job, JobState, Raised, decide
 from tests.adapters.sqlite.support import a_journal
 from tests.adapters.telegram.harness import DatacenterHarness, caught_up
 from tests.timeouts import TIMEOUT
@@ -245,13 +245,20 @@ async def test_telegram_s_own_limit_is_a_flood_as_ever(harness: DatacenterHarnes
 
 
 async def test_a_refused_name_is_the_job_s_own_failure(harness: DatacenterHarness, clock: Clock) -> None:
-    """Not the account's, and no attempt more: the sentence names the name."""
+    """Not the account's, and no further attempt: the sentence names the name, whose letters may be anything."""
     async with harness, accounts(harness, shared(clock)) as (link,):
-        for name in ("nobody_here", "1st"):
+        asks = {
+            "nobody_here": lambda name: link.client.get_input_entity(name),
+            "1st\x1b[31m": lambda name: link.client(ResolveUsernameRequest(name)),
+        }
+        for name, ask in asks.items():
             with pytest.raises((ValueError, errors.UsernameInvalidError)) as raised:
-                await link.client.get_input_entity(f"https://t.me/{name}" if name == "1st" else name)
+                await ask(name)
             meant = classify_job_error(raised.value, link.client)
             assert isinstance(meant, Raised)
+            assert meant.detail.startswith(f"nobody has the username @{name}; add")
+            job = decide(Job(id=1, kind="send", data={}, state=JobState.RUNNING), meant, now=1.0)
+            assert (job.state, job.attempts) == (JobState.FAILED, 1)
 
 
 async def test_another_program_gets_the_same_bytes(harness: DatacenterHarness, clock: Clock) -> None:
