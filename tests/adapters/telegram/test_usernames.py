@@ -248,7 +248,7 @@ async def test_a_refused_name_is_the_job_s_own_failure(harness: DatacenterHarnes
     """Not the account's, and no further attempt: the sentence names the name, whose letters may be anything."""
     async with harness, accounts(harness, shared(clock)) as (link,):
         asks = {
-            "nobody_here": lambda name: link.client.get_input_entity(name),
+            "nobody_here": link.client.get_input_entity,
             "1st\x1b[31m": lambda name: link.client(ResolveUsernameRequest(name)),
         }
         for name, ask in asks.items():
