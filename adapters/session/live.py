@@ -325,8 +325,17 @@ class LiveFile:
         """
         if self._damaged is not None:
             raise self._damaged
-        if not self._using.acquire(timeout=timeout):
-            raise TimeoutError(errno.ETIMEDOUT, "a write to the file does not end")
+        if not self._using.acquire(blocking=False):
+            if (
+                self._database is not None
+            ):  # a write is under way: memory has its rows, and it keeps nobody from reading
+                current = self.agrees
+                with self._open_another() as database:
+                    yield database
+                self._keep_stamp(current)
+                return
+            if not self._using.acquire(timeout=timeout):
+                raise TimeoutError(errno.ETIMEDOUT, "a write to the file does not end")
         fresh = self._database is None
         try:
             with self._lend() as database:
@@ -345,8 +354,7 @@ class LiveFile:
     def _lend(self) -> Iterator[sqlite3.Connection]:
         """Yield the connection of the file that this process owns, or another one to a file that was closed."""
         if not self.owned:
-            with closing(files.open_quietly(self.path, timeout=0)) as database:
-                self._check_login(database)
+            with self._open_another() as database:
                 yield database
             return
         current, fresh = self.agrees, self._database is None
@@ -355,9 +363,20 @@ class LiveFile:
             self._check_login(database)
         self._used_at = time.monotonic()
         yield database
-        if fresh and current:  # the connection has put a log beside the file
+        self._keep_stamp(fresh and current)
+
+    def _keep_stamp(self, current: bool) -> None:
+        """Note that memory and file still agree if they did before a look, which may touch the log beside the file."""
+        if current:
             with self._guard:
                 self._note_stamp()
+
+    @contextmanager
+    def _open_another(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection of its own."""
+        with closing(files.open_quietly(self.path, timeout=0)) as database:
+            self._check_login(database)
+            yield database
 
     def _check_login(self, database: sqlite3.Connection) -> None:
         if files.load_identity(database).key not in (self._key, self.contents.identity.key):

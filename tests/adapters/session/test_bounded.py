@@ -225,6 +225,18 @@ def test_a_closed_session_answers_and_leaves_the_file_alone(large: Path) -> None
     assert not large.with_name(f"{large.name}-wal").exists()
 
 
+def test_a_write_that_takes_long_keeps_nobody_from_reading(large: Path) -> None:
+    """While a thread commits, a lookup neither waits for it nor fails."""
+    session = opened(large)
+    assert session.get_entity_rows_by_id(50) == (50, 350)
+    live = session._live
+    assert live is not None
+    with live._using, patch.object(holdfast_session, "READ_TIMEOUT", 0.0):
+        assert session.get_entity_rows_by_id(60) == (60, 420)
+    assert session.is_current()
+    session.close()
+
+
 def test_nothing_is_forgotten_while_the_file_is_read(large: Path) -> None:
     """A row that is written and would be forgotten between a read and its use stays for as long as the lookup lasts."""
     session = opened(large)
