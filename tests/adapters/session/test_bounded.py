@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from telethon.sessions import SQLiteSession
@@ -47,9 +48,9 @@ def large(tmp_path: Path) -> Iterator[Path]:
         yield telethons(tmp_path / "large.session", entities=100)
 
 
-def opened(path: Path) -> RecordingSession:
+def opened(path: Path, gather: float = QUICK.gather) -> RecordingSession:
     """Open a file."""
-    return RecordingSession(path, timeouts=QUICK)
+    return RecordingSession(path, timeouts=evolve(QUICK, gather=gather))
 
 
 def known(session: HoldfastSession) -> int:
@@ -117,7 +118,7 @@ def test_what_was_written_is_forgotten_and_found_again(tmp_path: Path) -> None:
             if number % 20 == 0:
                 wait_written(session)
         assert known(session) <= BOUND + 2
-        for number in range(1, 101):
+        for number in (*range(1, 101), *range(1, 101)):  # also what was found, and forgotten since
             assert session.get_entity_rows_by_username(f"user_{number}") == (number, number * 3)
             assert session.get_entity_rows_by_id(number) == (number, number * 3)
         assert known(session) <= BOUND + 2
@@ -126,7 +127,7 @@ def test_what_was_written_is_forgotten_and_found_again(tmp_path: Path) -> None:
 
 def test_a_row_that_is_not_written_yet_stays(large: Path) -> None:
     """While another program holds the file, memory has more than its bound; afterwards the file has every row."""
-    session = opened(large)
+    session = opened(large, gather=600)
     with closing(sqlite3.connect(large, isolation_level=None)) as other:
         other.execute("begin immediate")
         session.process_entities([user(number) for number in range(200, 240)])
@@ -257,6 +258,17 @@ def test_a_name_that_nobody_has_is_looked_for_once(large: Path) -> None:
     assert session._contents.lacks(USERNAME, ["nobody"]) == []
     session.process_entities([User(id=7000, access_hash=1, username="nobody")])
     assert session.get_entity_rows_by_username("nobody") == (7000, 1)
+    session.close()
+
+
+def test_a_name_that_its_bearer_gives_up_is_somebody_else_s(large: Path) -> None:
+    """The first of two with one name is in memory; once it has another name, the second one is found in the file."""
+    with closing(sqlite3.connect(large, isolation_level=None)) as database:
+        database.execute("update entities set name = 'Twin' where id in (40, 60)")
+    session = opened(large)
+    assert session.get_entity_rows_by_name("Twin") == (40, 280)
+    session.process_entities([User(id=40, access_hash=280, first_name="Alone")])
+    assert session.get_entity_rows_by_name("Twin") == (60, 420)
     session.close()
 
 
