@@ -58,12 +58,10 @@ the sequence of updates."""
 MAX_REQUEST_OBJECTS: Final = 20_000
 """Objects in one request; to forward a hundred messages takes a few hundred."""
 
-_TEXTS: Final[dict[type[Exception], str]] = {}
-"""The text of the protocol that Telethon makes each class of errors of; a number in it is ``{}``."""
-for _text, _class in rpc_errors_dict.items():
-    _TEXTS.setdefault(_class, _text)
-for _pattern, _class in rpc_errors_re:
-    _TEXTS.setdefault(_class, _pattern.replace("(\\d+)", "{}"))
+_PLAIN: Final[dict[type[Exception], str]] = {kind: text for text, kind in rpc_errors_dict.items()}
+"""A text of the protocol that Telethon makes each class of errors of."""
+_NUMBERED: Final = {kind: pattern.replace("(\\d+)", "{}") for pattern, kind in rpc_errors_re}
+"""The same for texts with a number, in the place of which is ``{}``."""
 
 
 def method_name(request: Any) -> str:
@@ -164,8 +162,10 @@ def rpc_text(exc: errors.RPCError) -> tuple[int, str]:
     """Return the code and the text of the protocol of which Telethon makes such an error again."""
     code = next((number for number in (getattr(exc, "code", None), type(exc).code) if isinstance(number, int)), 0)
     for each in type(exc).__mro__:
-        if (text := _TEXTS.get(each)) is not None:
-            arguments = exc.__reduce__()[1] if "{}" in text else ()
-            number = next((value for value in arguments if isinstance(value, int)), 0)
-            return code, text.format(max(0, number))
+        if each in _NUMBERED:
+            number = next((value for value in exc.__reduce__()[1] if isinstance(value, int)), 0)
+            if number > 0 or each not in _PLAIN:
+                return code, _NUMBERED[each].format(max(0, number))
+        if each in _PLAIN:
+            return code, _PLAIN[each]
     return code, redacted(str(exc.message or type(exc).__name__))

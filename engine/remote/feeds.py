@@ -214,6 +214,7 @@ class Feeds:
         while feed.pruned < upto:
             feed.pruned = min(upto, feed.pruned + MAX_STEP)
             await self.store.prune(feed.account, feed.pruned)
+        await self.store.flush()
 
     async def _before(self, feed: Feed, at: float, place: int) -> int:
         """Return the number before the first update that is neither older nor before this place."""

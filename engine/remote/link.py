@@ -28,6 +28,8 @@ from engine.remote.frames import (
 
 CONNECT_TIMEOUT: Final = 10.0
 """Seconds that the engine has to take the connection, and to answer its first line."""
+FIRST_CONNECT: Final = 5.0
+"""Seconds that the first connection may take: an engine that is started at the same time may not listen yet."""
 WAIT_FOR_ENGINE: Final = 60.0
 """Seconds that a request waits for an engine that is away."""
 ANSWER_TIMEOUT: Final = 300.0
@@ -105,7 +107,7 @@ class EngineLink:
         """Connect, and go on connecting from now on. Raises ``EngineUnreachable`` and ``RequestRefused``."""
         if self.is_open:
             return
-        first = await self._connect()
+        first = await self._connect_first()
         self.error, self._over = None, None
         self._use(first)
         self._keeper = asyncio.create_task(self._keep(first))
@@ -196,6 +198,16 @@ class EngineLink:
             self.error = exc
         finally:
             self._end()
+
+    async def _connect_first(self) -> _Connection:
+        until = asyncio.get_running_loop().time() + FIRST_CONNECT
+        while True:
+            try:
+                return await self._connect()
+            except EngineUnreachable:
+                if asyncio.get_running_loop().time() >= until:
+                    raise
+            await asyncio.sleep(FIRST_PAUSE)
 
     async def _connect_again(self) -> _Connection:
         pause = FIRST_PAUSE
