@@ -45,6 +45,8 @@ if TYPE_CHECKING:  # for pages alone; --json need not wait for it
     from rich.console import RenderableType
     from rich.text import Text
 
+    from engine.console.ledger_lines import LedgerSummary
+
 WATCH_INTERVAL = 1.0
 """Seconds between two looks of ``--watch``."""
 MAX_RUNNING_READ = 1000
@@ -79,6 +81,8 @@ class _Look:
     incidents: Sequence[Incident]
     memory: dict[str, Any] | None = None
     """What each account has in memory, if that was asked for; empty if the engine does not say."""
+    ledger: "dict[str, LedgerSummary] | None" = None
+    """How complete what each account has handled is, if that was asked for."""
 
     @property
     def page(self) -> "RenderableType":
@@ -95,6 +99,10 @@ class _Look:
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
         lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        if self.ledger:
+            from engine.console.ledger_lines import page as ledger_lines  # noqa: PLC0415 - only with --verbose
+
+            lines += ledger_lines(self.ledger, now)
         return [*lines, *memory_lines(self.memory)] if self.memory else lines
 
     def print(self) -> None:
@@ -119,12 +127,33 @@ class _Look:
         if self.memory is not None:
             for account in found["accounts"]:
                 account["memory"] = self.memory.get(account["name"])
+        if self.ledger is not None:
+            for account in found["accounts"]:
+                summary = self.ledger.get(account["name"])
+                account["ledger"] = None if summary is None else summary.data
         return found
 
     @property
     def code(self) -> int:
         """The exit code."""
         return int(exit_code(self.info, self.accounts.values()))
+
+
+def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSummary]":
+    """Return how complete what each of these accounts has handled is."""
+    from adapters.sqlite.ledger_reader import LedgerReader  # noqa: PLC0415 - only with --verbose
+    from engine.console.ledger_lines import summary_of  # noqa: PLC0415 - as above
+    from states.completeness import assess  # noqa: PLC0415 - as above
+
+    try:
+        with LedgerReader.open(directory / paths.DATABASE) as reader:
+            return {
+                name: summary_of(assess(rows) for rows in reader.boxes(user).values())
+                for name, user in reader.users().items()
+                if name in names
+            }
+    except JournalMissing:
+        return {}
 
 
 def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
@@ -152,7 +181,8 @@ def _look(outline: Outline, pattern: str | None, *, again: bool = False, verbose
     memory = _read_memory(outline.directory, info) if verbose else None
     if memory:
         memory = {name: each for name, each in memory.items() if name in accounts}
-    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory)
+    ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
+    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory, ledger)
 
 
 @define

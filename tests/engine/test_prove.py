@@ -9,10 +9,14 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from attrs import evolve
 from telethon import events
 
 from adapters.sandbox import Sandbox
 from engine import Engine
+from engine.console.ledger_lines import LedgerSummary, lines, summary_of
+from states.completeness import Completeness, Hole
+from states.ledger import HoleCause, Interval
 from tests.engine.commands import Run, runs
 from tests.engine.harness import FAST, EngineHarness
 from tests.timeouts import TIMEOUT
@@ -136,3 +140,23 @@ async def test_private_chats_share_the_account_s_count(harness: EngineHarness, r
     assert code == 2
     assert "say whose with --account (Account 1, Account 2" in err
     assert run("--chat", "@nobody")[0] == run("--chat", "x")[0] == run("--chat", "7", "--account", "X")[0] == 2
+
+
+def test_status_counts_holes_and_says_since_when_nothing_is_missing() -> None:
+    """Of an account with several boxes the latest counts; what no handler was there for is no hole of status."""
+    whole = Completeness(since=10.0, until=90.0)
+    late = Completeness(since=20.0, until=90.0)
+    hole = Hole(interval=Interval(4, 9), cause=HoleCause.TOO_LONG, since=20.0, until=50.0)
+    left = Hole(interval=None, cause=HoleCause.NOT_SUBSCRIBED, since=20.0, until=None)
+    unheard = Hole(interval=Interval(9, 12), cause=HoleCause.NO_HANDLER, since=20.0, until=30.0)
+    assert summary_of([whole, late, Completeness(since=None, until=None)]) == LedgerSummary(2, 0, 20.0)
+    assert summary_of([whole, evolve(late, holes=(hole, unheard))]) == LedgerSummary(2, 1, 50.0)
+    assert summary_of([whole, evolve(late, holes=(left,))]) == LedgerSummary(2, 1, None)
+    text = list(
+        lines(
+            {"News": LedgerSummary(2, 1, None), "Shop": LedgerSummary(1, 0, 0.0), "New": LedgerSummary(0, 0, None)}, 1.0
+        )
+    )
+    assert text[2] == "  News: 2 counts of updates, 1 hole"
+    assert text[3].startswith("  Shop: 1 count of updates, no holes, nothing missing since ")
+    assert len(text) == 4

@@ -18,6 +18,7 @@ from tests.simulation.judges.shared import (
 )
 
 HEARD = "each message is heard once"
+LEDGER = "the ledger is true"
 NOTICED = "missing updates are noticed"
 FOLLOWED = "each record is followed once"
 LOOKED_AGAIN: Final = 20.0
@@ -55,6 +56,24 @@ def heard_once(evidence: Evidence) -> Iterator[Verdict]:
                 yield Verdict(judge=HEARD, what=what, at=again.at, account=again.account)
                 break
     yield from _missing(evidence)
+
+
+def ledger_is_true(evidence: Evidence) -> Iterator[Verdict]:
+    """Whatever the ledger claims was handled: a handler has heard it to the end, in that life or before."""
+    handled: dict[tuple[str, str], int] = {}
+    for hearing in evidence.hearings:
+        if hearing.ended is not None:
+            key = hearing.account, hearing.mark
+            handled[key] = min(hearing.life, handled.get(key, hearing.life))
+    for inspection in evidence.inspections:
+        for each in evidence.updates:
+            claims = inspection.claims.get(each.account, ())
+            if each.position and any(after < each.position <= upto for after, upto in claims):
+                life = handled.get((each.account, each.mark))
+                if life is None or life > inspection.life:
+                    what = f"{each.mark!r} (position {each.position}) is claimed and was not handled"
+                    yield Verdict(judge=LEDGER, what=what, at=inspection.at, account=each.account)
+                    return
 
 
 def _may_repeat(
