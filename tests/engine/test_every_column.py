@@ -44,7 +44,7 @@ MORE_ROWS = """
     INSERT INTO job_charges VALUES ({n}, 4102444800.0, 'send', 'Account {n}', 60.0);
     INSERT INTO job_results VALUES ({n}, 1, '1');
     INSERT INTO job_traces VALUES ({n}, 'trace');
-    INSERT INTO messages VALUES ('', 1, {n}, 1.0, 7, 'text', {n});
+    INSERT INTO messages (owner, chat, id, at, sender, text, job) VALUES ('', 1, {n}, 1.0, 7, 'text', {n});
     INSERT INTO renames VALUES (1.0, 'Old {n}', 'Account {n}');
     INSERT INTO file_moves VALUES ('old{n}', 'new{n}');
     INSERT INTO incidents VALUES ({n}, 'needs_person', 'log_in', 0, 'critical', 1.0, 1.0, NULL, NULL, 'detail');
