@@ -121,7 +121,7 @@ class ExportedSenders:
     async def _get_dc(self, dc_id: int, cdn: bool = False) -> Any:
         """Return how to reach a datacenter. Telethon remembers one list for all accounts of the process."""
         client: Any = self
-        options = (await client(GetConfigRequest())).dc_options
+        options = (await client(GetConfigRequest(), flood_sleep_threshold=0)).dc_options
         found = [option for option in options if option.id == dc_id and bool(option.cdn) == cdn]
         found.sort(key=lambda option: bool(option.ipv6) != client._use_ipv6)
         if not found:
