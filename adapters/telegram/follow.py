@@ -25,6 +25,7 @@ from telethon._updates.messagebox import ENTRY_ACCOUNT
 from telethon.tl import functions, types
 from telethon.tl.types import updates
 
+from adapters.sqlite.jobs import ReadHistory
 from adapters.sqlite.messages import Message, Stored
 from adapters.telegram.boxes import ACCOUNT
 from adapters.telegram.chat_history import (
@@ -34,6 +35,7 @@ from adapters.telegram.chat_history import (
     find_older,
     is_chat,
     is_since,
+    moment_of,
     peer_of,
 )
 from adapters.telegram.difference_watch import DifferenceWatch
@@ -158,8 +160,8 @@ class _Follower:
     tap: Tap
     fresh: float | None
     at: dict[str, Any] = field(factory=dict, init=False)
-    """The checkpoint: ``pts``, and for the account's box ``date`` and ``qts``; ``last``, the last message;
-    ``messages``, how many were stored; ``live``, whether the history is read; ``behind``, seconds."""
+    """The checkpoint: ``pts``, and for the account's box ``date`` and ``qts``; ``last``, the last message; ``after``,
+    where the history began; ``messages``, how many were stored; ``live``, whether the history is read; ``behind``."""
     _polled: float = field(default=0.0, init=False)
     _poll_floor: float = field(default=0.0, init=False)
     """The pause that the last answer asked for, in seconds."""
@@ -190,7 +192,9 @@ class _Follower:
         """Return the first position. Its number is from before the history is read, so nothing falls in between."""
         number = await self._number_now()
         last = await find_last_before(self.client, self.peer, self.job.data.since)
-        return {"chat": self.box.chat, **number, "last": last, "messages": 0, "live": False, "behind": 0.0}
+        return {
+            "chat": self.box.chat, **number, "last": last, "after": last, "messages": 0, "live": False, "behind": 0.0
+        }  # fmt: skip
 
     async def _number_now(self) -> dict[str, Any]:
         if self.box.channel:
@@ -206,6 +210,7 @@ class _Follower:
             page = await fetch_after(self.client, self.peer, self.at["last"])
             if not page.messages:
                 self.at["live"] = True
+                await self._save(history=self._read(self.job.data.since))
                 return
             found = [self._stored(each, page.pts) for each in page.messages if not isinstance(each, types.MessageEmpty)]
             self.at.update(last=page.messages[-1].id, messages=self.at["messages"] + len(found))
@@ -213,6 +218,12 @@ class _Follower:
             if anyio.current_time() - asked >= CATCH_UP_EVERY:
                 await self._catch_up()
                 asked = anyio.current_time()
+
+    def _read(self, since: str | int | None) -> ReadHistory:
+        """Return what of the chat has been read to its end, for the ledger: it fills what was missed before."""
+        user = 0 if self.box.channel else self.client._mb_entity_cache.self_id or 0
+        from_at = moment_of(since).timestamp() if isinstance(since, str) and self.at["after"] else None
+        return ReadHistory(chat=self.box.chat, after=self.at["after"], at=time.time(), from_at=from_at, user=user)
 
     def _stored(self, message: Any, version: int | None) -> Message:
         return to_stored(message, self.box.chat, self.box.owner, version, raw=self.job.data.raw)
@@ -273,7 +284,7 @@ class _Follower:
         """Go on from the present number: what is new is in the history, and edits of the last messages, too."""
         last = self.at["last"]
         older = await find_older(self.client, self.peer, last, REREAD_MESSAGES) if last else 0
-        self.at.update(number, last=older, live=False)
+        self.at.update(number, last=older, after=older, live=False)
         self._chain = None  # nobody knows what there was in between
         await self._save()
 
@@ -365,9 +376,11 @@ class _Follower:
             since=since,
             until=time.time(),
         )
-        return [] if interval.is_empty else [row]
+        return [row]  # an empty one, too: from there on nothing is missing
 
-    async def _save(self, found: Sequence[Stored] = (), *, settled: bool = False) -> None:
+    async def _save(
+        self, found: Sequence[Stored] = (), *, settled: bool = False, history: ReadHistory | None = None
+    ) -> None:
         """Store messages, deletions and the position, in one transaction."""
         self._saved_at = anyio.current_time()
         await self.job.checkpoint(
@@ -376,4 +389,5 @@ class _Follower:
             done=self.at["messages"],
             stay=self.box.number == ACCOUNT,
             settled=settled,
+            history=history,
         )
