@@ -13,6 +13,7 @@ from attrs import define, evolve, frozen
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite.remote import CursorLine, cursor_lines
 from engine import paths
 from engine.cli.common import (
     EXIT_BAD_INPUT,
@@ -83,6 +84,8 @@ class _Look:
     """What each account has in memory, if that was asked for; empty if the engine does not say."""
     ledger: "dict[str, LedgerSummary] | None" = None
     """How complete what each account has handled is, if that was asked for."""
+    programs: Sequence[CursorLine] = ()
+    """Other programs that have updates of these accounts."""
 
     @property
     def page(self) -> "RenderableType":
@@ -124,6 +127,10 @@ class _Look:
         """What ``--json`` prints."""
         incidents = [incident_data(each) for each in self.incidents]
         found = {**as_data(self.info, self.accounts), "jobs": summary_data(self.jobs), "incidents": incidents}
+        found["programs"] = [
+            {"name": each.program, "account": each.account, "acknowledged_at": iso(each.at), "behind": each.behind}
+            for each in self.programs
+        ]
         if self.memory is not None:
             for account in found["accounts"]:
                 account["memory"] = self.memory.get(account["name"])
@@ -182,7 +189,8 @@ def _look(outline: Outline, pattern: str | None, *, again: bool = False, verbose
     if memory:
         memory = {name: each for name, each in memory.items() if name in accounts}
     ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
-    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory, ledger)
+    programs = [each for each in cursor_lines(outline.directory / paths.DATABASE) if each.account in accounts]
+    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory, ledger, programs)
 
 
 @define

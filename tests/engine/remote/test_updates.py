@@ -1,5 +1,6 @@
 """Updates of an account for other programs: each has its own cursor, and misses nothing while it is away."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -83,8 +84,10 @@ async def test_what_falls_out_is_told(harness: EngineHarness) -> None:
             await until(lambda: feed.durable == 120)
             await engine.remote.feeds.prune(feed)
             async with client:
-                await until(lambda: len(heard) == 100)
+                await until(lambda: len(heard) == 100 and feed.cursors["one"].acknowledged == 120)
             assert lost == [20]
+            shown = json.loads((await harness.command("status", str(harness.config), "--json"))[1])["programs"]
+            assert [(each["name"], each["account"], each["behind"]) for each in shown] == [("one", "Account 1", 0)]
             assert sorted(int(line.split()[1]) for line in heard) == list(range(20, 120))
 
 
