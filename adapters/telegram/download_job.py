@@ -85,13 +85,15 @@ class Download:
     until: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        ranged = self.since is not None or self.until is not None
-        if [self.message is not None, self.messages is not None, ranged].count(True) != 1:
+        ends = [each for each in (self.since, self.until) if each is not None]
+        if [self.message is not None, self.messages is not None, bool(ends)].count(True) != 1:
             raise ValueError("name one message, or messages, or a range with since or until (ids of messages)")
-        if not all(0 < number < 2**31 for number in self.numbers) or len(self.numbers) > MAX_MESSAGES:
-            raise ValueError(
-                f"the id of a message is a number from 1, and a job names at most {MAX_MESSAGES:,} of them"
-            )
+        if not all(0 < number < 2**31 for number in [*self.numbers, *ends]):
+            raise ValueError("the id of a message is a number from 1 to 2,147,483,647")
+        if not ends and not 0 < len(self.numbers) <= MAX_MESSAGES:  # none of them is not all of them
+            raise ValueError(f"messages has 1 to {MAX_MESSAGES:,} ids, not {len(self.numbers):,}")
+        if ends != sorted(ends):
+            raise ValueError(f"since ({self.since}) must not be after until ({self.until})")
 
     @property
     def numbers(self) -> list[int]:
@@ -180,8 +182,10 @@ class _Downloads:
         async with aclosing(self._messages()) as messages:
             async for number, message in messages:
                 await self._deal_with(number, message)
+        await self._drop_part()  # its message is gone: there is none left
         if self.job.data.numbers and not self.saved.files + self.saved.there:
             raise TransferFailed(f"none of the messages of {self.job.data.chat} has a file, or they are not there")
+        self.job.progress(self.saved.bytes, self.saved.bytes)
         result = self.saved.as_json()
         return {name: result[name] for name in ("chat", "files", "bytes", "there", "without", "failed")}
 
@@ -224,6 +228,7 @@ class _Downloads:
         """Delete what was written of a file that is not fetched any more."""
         if self.saved.part is not None:
             await self._blocking(transfer_files.remove_part, Path(self.saved.part.part))
+            self.saved.part = None
 
     async def _fetch(self, message: Any, file: RemoteFile) -> None:
         """Fetch the file of a message, unless it is there already."""
@@ -268,10 +273,10 @@ class _Downloads:
         await self._dealt_with(number, {"path": str(place), "bytes": size, "sha256": digest, "fetched": fetched})
 
     async def _dealt_with(self, number: int, row: dict[str, Any]) -> None:
-        """Store what became of a message, as a result of the job."""
-        self.saved.part, self.saved.last, done = None, number, self.saved.bytes
-        row = {"message": number, **row}
-        await self.job.checkpoint(self.saved.as_json(), results=[row], done=done, total=done, stay=self.alone)
+        """Store what became of a message, as a result of the job, whose failures count from zero with the next one."""
+        self.saved.part, self.saved.last = None, number
+        row, done = {"message": number, **row}, self.saved.bytes
+        await self.job.checkpoint(self.saved.as_json(), results=[row], done=done, stay=self.alone, settled=True)
 
     async def _opened(self, part: _Part) -> tuple[PartFile, _Part]:
         """Return the file to write into, and from where on: what an earlier run has written counts if it is intact."""
@@ -282,7 +287,7 @@ class _Downloads:
                 pieces = local.verify(part.offset, part.digest)
                 while same is None:
                     same = await self._blocking(next, pieces)
-                    self.job.progress(self.saved.bytes + part.offset, self.saved.bytes + part.size)
+                    self.job.progress(self.saved.bytes + part.offset, self._total(part))
                 if same:
                     return local, part
                 local.close()
@@ -317,7 +322,7 @@ class _Downloads:
     async def _moved_on(self, local: PartFile, part: _Part) -> None:
         """Report the bytes so far; make a checkpoint when it is time for one."""
         done = self.saved.bytes + part.offset
-        self.job.progress(done, self.saved.bytes + part.size)
+        self.job.progress(done, self._total(part))
         late = time.monotonic() - self.stored_at >= CHECKPOINT_SECONDS
         if part.offset < part.size and (late or part.offset - self.stored_offset >= CHECKPOINT_BYTES):
             digest = local.digest
@@ -328,9 +333,13 @@ class _Downloads:
 
     async def _store(self, part: _Part) -> None:
         self.saved.part = part
-        done, total = self.saved.bytes + part.offset, self.saved.bytes + part.size
+        done, total = self.saved.bytes + part.offset, self._total(part)
         await self.job.checkpoint(self.saved.as_json(), done=done, total=total, stay=self.alone)
         self.stored_at, self.stored_offset = time.monotonic(), part.offset
+
+    def _total(self, part: _Part) -> float | None:
+        """Return what there is to fetch; None of several messages, whose files are seen one after the other."""
+        return self.saved.bytes + part.size if self.job.data.message is not None else None
 
     def _wanted(self, message: Any, file: RemoteFile) -> Path:
         """Return where the file of a message should be. Raises ``TransferFailed`` for a place of the engine's own."""

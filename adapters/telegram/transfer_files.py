@@ -21,7 +21,7 @@ from adapters.harmless_names import numbered
 from adapters.own_places import HEAD_BYTES, OwnPlaces, is_session_name, secret_content
 from adapters.telegram.transfer_errors import TransferFailed, unusable
 
-RESERVE_BYTES: Final = 64 * 1024 * 1024
+RESERVE_BYTES: Final = 64_000_000
 """What a download leaves free on its disk, for the engine's own files and everybody else's."""
 MAX_NAMES: Final = 100
 """How many names are tried for a file whose name is taken."""

@@ -49,7 +49,9 @@ def whole_seconds(value: float) -> str:
 
 def megabytes(count: float) -> str:
     """Return a number of bytes in MB, with a decimal; what is less than 100 kB has two digits that mean something."""
-    return f"{count / 1e6:,.1f}" if count >= 1e5 or not count else f"{count / 1e6:.2g}"
+    if count >= 1e5 or not count:
+        return f"{count / 1e6:,.1f}"
+    return f"{count / 1e6:.2g}" if count >= 100 else f"{count / 1e6:.6f}"  # no exponent
 
 
 def local(at: float) -> datetime | None:

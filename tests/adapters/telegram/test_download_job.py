@@ -182,6 +182,9 @@ async def test_several_messages_are_fetched_and_those_without_a_file_counted(
         job = TransferJob(data)
         result = await download(job, link.client)
         assert (result["files"], result["bytes"], result["without"]) == (2, 59_000, 1)
+        assert {total for _, total in job.reported[:-1]} == {None}  # nobody knows beforehand
+        assert job.reported[-1] == (59_000, 59_000)
+        assert job.settled == 2
         assert [each["message"] for each in job.results] == [photo, last]
         directory = tmp_path / str(result["chat"])
         assert (directory / f"{photo}.x").read_bytes() == generated(1, 0, 9000)
@@ -270,6 +273,26 @@ async def test_nothing_of_somebody_else_is_overwritten(harness: DatacenterHarnes
     assert Path(job.results[0]["path"]).read_bytes() == CONTENT
     assert (tmp_path / f"{number}-report.pdf").read_text() == "mine"
     assert (tmp_path / f"{number}-report (4).pdf").read_text() == "late"
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "in a range"])
+async def test_a_message_that_is_deleted_between_two_runs_leaves_nothing(
+    harness: DatacenterHarness, tmp_path: Path, named: bool
+) -> None:
+    """What an earlier run has written of its file is deleted, also if no other message has a file."""
+    async with with_message(harness) as (dc, link, number):
+        ids: dict[str, Any] = {"messages": [number]} if named else {"since": number}
+        job = TransferJob(Download(chat=f"@{CHANNEL}", into=str(tmp_path / "media"), **ids))
+        await _cut_off(dc, link, job)
+        assert len(files_in(tmp_path / "media")) == 1
+        link.client.holds._until.clear()
+        await dc.delete(f"@{CHANNEL}", [number])
+        if named:
+            with pytest.raises(TransferFailed, match="none of the messages"):
+                await download(job, link.client)
+        else:
+            assert (await download(job, link.client))["files"] == 0
+        assert files_in(tmp_path / "media") == []
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "without links"])
@@ -395,10 +418,14 @@ async def test_a_part_that_is_too_short_is_not_taken_for_the_end(harness: Datace
         {"message": 1, "messages": [2], "into": "/media"},
         {"into": "/media"},
         {"message": 0, "into": "/media"},
+        {"messages": [], "into": "/media"},
+        {"until": 0, "into": "/media"},
+        {"since": 2**31, "into": "/media"},
+        {"since": 9, "until": 8, "into": "/media"},
     ],
 )
 def test_data_that_cannot_be_used_are_refused_when_the_job_is_added(data: dict[str, Any]) -> None:
-    """A relative path, a template with more than its fields, no message or too many ways to name them."""
+    """A relative path, a template with more than its fields, no message, ids that none has, too many ways to say it."""
     with pytest.raises(ValueError, match=r"\w"):
         Download(chat="@a", **data)
 

@@ -30,16 +30,23 @@ class TransferJob:
     results: list[dict[str, Any]] = field(factory=list)
     reported: list[tuple[float, float | None]] = field(factory=list)
     stays: bool = False
+    settled: int = 0
+    """How often its failures were to count from zero."""
 
     @property
     def saved(self) -> dict[str, Any]:
         """The last checkpoint."""
         return dict(self.kept[-1]) if self.kept else {}
 
-    async def checkpoint(self, progress: dict[str, Any], *, results: Any = (), stay: bool = False, **_: Any) -> None:
+    async def checkpoint(
+        self, progress: dict[str, Any], *, results: Any = (), stay: bool = False, settled: bool = False, **more: Any
+    ) -> None:
         """Keep a checkpoint."""
         self.kept.append(progress)
         self.results += results
+        self.settled += settled
+        if "done" in more:
+            self.reported.append((more["done"], more.get("total")))
         self.stays |= stay
 
     def progress(self, done: float, total: float | None = None) -> None:
