@@ -42,7 +42,7 @@ from adapters.telegram.lent_client import LentClient
 from adapters.telegram.request_times import ANSWERED, RequestObserver, method_class, note_failure
 from adapters.telegram.sender import LinkSender
 from adapters.telegram.unreadable import describe_unreadable
-from adapters.telegram.usernames import AccountUsernames
+from adapters.telegram.usernames import AccountUsernames, lookups_in
 from adapters.tl_reader import HostileData
 from states.events import (
     AccountBanned,
@@ -141,6 +141,8 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
             check_allowed(single)
             kinds += await self._kinds(single, resolve=bound > 0)
         send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
+        if self.usernames is not None and (lookups := lookups_in(request)):
+            send = partial(self.usernames.send_charged, lookups, send)
         answer = await self.holds.send(request, kinds, bound, send)
         if self.limits:
             self._note_success(request, kinds)

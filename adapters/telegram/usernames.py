@@ -16,12 +16,13 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import anyio
 from attrs import define, field
 from telethon import errors, types, utils
-from telethon.tl import functions
+from telethon.tl import TLRequest, functions
 
 from adapters.sqlite.usernames import StoredName, StoredUsernames
 from adapters.system import ContinuousClock
@@ -97,7 +98,7 @@ def names_of(entity: Any) -> frozenset[str]:
 
 @define(eq=False)
 class Usernames:
-    """What an engine's accounts know of usernames together. Used on the loop only."""
+    """What an engine's accounts know of usernames together. Used on the loop only, but for ``contradict``."""
 
     per_day: int = 200
     keeper: UsernameKeeper | None = None
@@ -127,6 +128,12 @@ class Usernames:
         """Return them as one account uses them."""
         return AccountUsernames(account, self)
 
+    def rename(self, renamed: Mapping[str, str]) -> None:
+        """Have accounts that get other names keep their budgets; ``renamed`` has the new names by the old ones."""
+        moved = {renamed[former]: self._budgets.pop(former) for former in renamed if former in self._budgets}
+        self._budgets.update(moved)
+        self._answers.clear()
+
     def used(self, account: str) -> int:
         """Return how many names an account has looked up in the last 24 hours."""
         budget = self._budgets.get(account)
@@ -136,10 +143,9 @@ class Usernames:
 
     def known(self, name: str) -> StoredName | None:
         """Return what is known of a name; a refusal that is too old to be believed is not known any more."""
-        found = self._names.get(name)
-        if found is None or (found.peer is None and not self._is_within(found.at, REFUSALS[found.refusal][1])):
-            return None
-        self._names.move_to_end(name)
+        found = self._believed(name)
+        if found is not None:
+            self._names.move_to_end(name)
         return found
 
     def note(self, name: str, peer: int | None, refusal: str = "") -> None:
@@ -173,8 +179,14 @@ class Usernames:
     def contradict(self, name: Any, peer: int) -> bool:
         """Return whether a name is known to be somebody else's, or nobody's."""
         plain = plain_name(name)
-        known = None if plain is None else self.known(plain)
+        known = None if plain is None else self._believed(plain)
         return known is not None and known.peer != peer
+
+    def _believed(self, name: str) -> StoredName | None:
+        """Return what is known of a name; used in threads, too, which ask session files."""
+        found = self._names.get(name)
+        old = found is not None and found.peer is None and not self._is_within(found.at, REFUSALS[found.refusal][1])
+        return None if old else found
 
     def _put(self, new: StoredName) -> None:
         self._take(new.name)
@@ -321,14 +333,29 @@ class AccountUsernames:
         )
 
     async def _look_up(self, request: Any, lookup: Callable[[Lookup], Awaitable[Any]]) -> Any:
-        async def charge() -> None:
-            if wait := self.shared.wait(self.account):
-                self.shared.counts["refused"] += 1
-                raise LookupsUsedUp(request, math.ceil(wait), self.shared.per_day)
-            self.shared.counts["lookup"] += 1
-            await self.shared.charge(self.account)
+        return await lookup(partial(self._charge, request))
 
-        return await lookup(charge)
+    async def _charge(self, request: Any) -> None:
+        if wait := self.shared.wait(self.account):
+            self.shared.counts["refused"] += 1
+            raise LookupsUsedUp(request, math.ceil(wait), self.shared.per_day)
+        self.shared.counts["lookup"] += 1
+        await self.shared.charge(self.account)
+
+    async def send_charged(self, lookups: Sequence[Any], send: Callable[[], Awaitable[Any]]) -> Any:
+        """Send what looks these names up, wrapped or several at once: that is counted, and not answered from here."""
+        for each in lookups:
+            await self._charge(each)
+        return await send()
+
+
+def lookups_in(request: Any) -> list[Any]:
+    """Return the look-ups of a request, or of several at once, also inside wrappers."""
+    if utils.is_list_like(request):
+        return [found for each in request for found in lookups_in(each)]
+    while isinstance(inner := getattr(request, "query", None), TLRequest):
+        request = inner
+    return [request] if type(request) is functions.contacts.ResolveUsernameRequest else []
 
 
 def entities_in(answer: Any) -> Iterator[Any]:

@@ -313,6 +313,7 @@ class Reloader:
         renamed = {each.former: each.name for each in found.renamed if each.former is not None}
         try:
             self.parts.use(config)
+            self.parts.usernames.rename(renamed)
             await self.engine.incidents.use(config, renamed)
             await self.engine.remote.use(renamed)
             self.engine.jobs.use(config, plan.registry)

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import attrs
 import pytest
 from telethon import errors
+from telethon.tl.functions import InvokeWithoutUpdatesRequest
 from telethon.tl.functions.channels import GetChannelsRequest
 from telethon.tl.functions.contacts import ResolveUsernameRequest
 from telethon.tl.types import PeerChannel, PeerUser, User
@@ -230,6 +231,31 @@ async def test_a_used_up_budget_refuses_here(harness: DatacenterHarness, clock: 
         clock.time += DAY - 10
         with pytest.raises(errors.UsernameNotOccupiedError):
             await one.client(ResolveUsernameRequest("somebody_else"))
+
+
+async def test_look_ups_that_are_wrapped_or_sent_together_count(harness: DatacenterHarness, clock: Clock) -> None:
+    """Each takes its part of the budget, and what goes beyond it is not sent."""
+    async with harness as dc, accounts(harness, shared(clock, 3)) as (link,):
+        await link.client(InvokeWithoutUpdatesRequest(ResolveUsernameRequest(NAME)))
+        await link.client([ResolveUsernameRequest(NAME), ResolveUsernameRequest(NAME)])
+        assert link.client.usernames.shared.used("Account 0") == 3
+        before = dc.stats()["requests"]
+        for beyond in (InvokeWithoutUpdatesRequest(ResolveUsernameRequest(NAME)), [ResolveUsernameRequest(NAME)]):
+            with pytest.raises(LookupsUsedUp):
+                await link.client(beyond)
+        assert dc.stats()["requests"] == before
+
+
+async def test_an_account_with_another_name_keeps_its_budget(clock: Clock) -> None:
+    """Also if two accounts swap their names."""
+    names = shared(clock)
+    for account, count in (("A", 1), ("B", 2)):
+        for _ in range(count):
+            await names.charge(account)
+    names.rename({"A": "B", "B": "A"})
+    assert (names.used("A"), names.used("B")) == (2, 1)
+    names.rename({"A": "C"})
+    assert (names.used("A"), names.used("C")) == (0, 2)
 
 
 async def test_telegram_s_own_limit_is_a_flood_as_ever(harness: DatacenterHarness, clock: Clock) -> None:
