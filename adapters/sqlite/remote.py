@@ -37,7 +37,8 @@ class StoredFeed:
     first: int
     last: int
     size: int
-    marks: tuple[str, ...]
+    marks: tuple[tuple[str, float], ...]
+    """Each with when it was stored (Unix seconds)."""
 
 
 @frozen
@@ -116,7 +117,8 @@ def _load(db: sqlite3.Connection) -> tuple[list[StoredCursor], dict[str, StoredF
     for account, first, last in read_rows(db, remote_schema.SELECT_LAST):
         if isinstance(account, str) and isinstance(first, int) and isinstance(last, int):
             size = read_rows(db, remote_schema.SELECT_SIZE, (account, last))[0][0]
-            marks = [str(mark) for (mark,) in read_rows(db, remote_schema.SELECT_MARKS, (account, MARKS))]
+            rows = read_rows(db, remote_schema.SELECT_MARKS, (account, MARKS))
+            marks = [(str(mark), float(at)) for mark, at in rows if isinstance(at, int | float)]
             feeds[account] = StoredFeed(first, last, size if isinstance(size, int) else 0, tuple(reversed(marks)))
     return cursors, feeds
 

@@ -66,7 +66,7 @@ PRUNE_UPDATES = Statement(
 SELECT_CURSORS: Final = """SELECT account, program, feed, acknowledged FROM remote_cursors ORDER BY account, program"""
 SELECT_LAST: Final = """SELECT account, min(number), max(number) FROM remote_updates GROUP BY account"""
 SELECT_SIZE: Final = "SELECT place + length(body) FROM remote_updates WHERE account = ? AND number = ?"
-SELECT_MARKS: Final = "SELECT mark FROM remote_updates WHERE account = ? ORDER BY number DESC LIMIT ?"
+SELECT_MARKS: Final = "SELECT mark, at FROM remote_updates WHERE account = ? ORDER BY number DESC LIMIT ?"
 SELECT_AFTER: Final = """SELECT number, body FROM remote_updates WHERE account = ? AND number > ?
     ORDER BY number LIMIT ?"""
 SELECT_FIRST: Final = """SELECT number FROM remote_updates WHERE account = ? AND at >= ? AND place >= ?

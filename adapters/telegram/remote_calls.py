@@ -52,6 +52,7 @@ NEVER: Final = (
     "account.*SecureValue*",
     "account.updatePasswordSettings",
     "account.verify*",
+    "bots.exportBotToken",
 )
 """What no program may do, whatever the config says: it would end or change the login, or move the engine's own place in
 the sequence of updates."""

@@ -9,6 +9,8 @@ from typing import Any, Final
 from telethon import utils
 from telethon.tl import TLObject, types
 
+from adapters.sqlite.errors import StorageError
+from adapters.telegram.recalling import recall
 from adapters.tl_reader import BoundedReader
 
 FLEETING: Final = (
@@ -47,19 +49,33 @@ def mark_of(update: Any) -> str:
     return f"{type(update).__name__} {_digest(bytes(update))}"
 
 
+def is_numbered(update: Any) -> bool:
+    """Return whether no other update is equal to this one: it has a number of its own, or is a message that has one."""
+    if isinstance(update, types.UpdateNewMessage | types.UpdateNewChannelMessage):
+        return True
+    return any(getattr(update, name, None) for name in ("pts", "qts", "query_id", "random_id"))
+
+
 def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
-def encode_update(update: Any, client: Any) -> bytes:
-    """Return an update, the users and chats that it names as they came with it, and how to address the others."""
+async def encode_update(update: Any, client: Any) -> bytes:
+    """Return an update, the users and chats that it names as they came with it, and how to address the others.
+
+    Of a session file that cannot be read now, the others are left out: a program asks for them.
+    """
     came = getattr(update, "_entities", None) or {}
     about = list(dict.fromkeys(_named_in(update)))[:MAX_ABOUT]
     found = [came[peer] for peer in about if peer in came]
     users = [each for each in found if isinstance(each, types.User | types.UserEmpty)]
     chats = [each for each in found if not isinstance(each, types.User | types.UserEmpty)]
     whole = {utils.get_peer_id(each) for each in found if not getattr(each, "min", False)}
-    peers = [peer for each in about if each not in whole and (peer := _addressed(client, each)) is not None]
+    others = [each for each in about if each not in whole]
+    peers = []
+    with suppress(StorageError):
+        await recall(client.session, *others)
+        peers = [peer for each in others if (peer := _addressed(client, each)) is not None]
     envelope = types.Updates(updates=[update], users=users, chats=chats, date=None, seq=0)
     return bytes(envelope) + _VECTOR + struct.pack("<i", len(peers)) + b"".join(map(bytes, peers))
 

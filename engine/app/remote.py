@@ -12,7 +12,7 @@ from adapters.sqlite import StorageError
 from adapters.sqlite.remote import RemoteStore
 from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.remote_calls import RemoteCalls
-from adapters.telegram.remote_updates import encode_update, is_for_programs, mark_of
+from adapters.telegram.remote_updates import encode_update, is_for_programs, is_numbered, mark_of
 from engine.app.account import Account, NotReady
 from engine.app.handlers import Handlers
 from engine.config import Config
@@ -98,13 +98,14 @@ class RemoteParts:
 
     async def _keep(self, account: str, update: Any) -> None:
         """Return when an update is stored for the programs: only then does the engine count it as handled."""
-        if not is_for_programs(update):
-            return
-        mark, body = mark_of(update), encode_update(update, update._client)
+        if not is_for_programs(update) or getattr(update, "_stored", False):
+            return  # handed over again because another handler was cancelled
+        mark, encode = mark_of(update), partial(encode_update, update, update._client)
         while True:
             try:
-                await self.feeds.add(account, mark, body)
+                await self.feeds.add(account, mark, encode, numbered=is_numbered(update))
             except StorageError:  # the writer is over: the update is fetched again by the next engine
                 await anyio.sleep(RETRY_SECONDS)
             else:
+                update._stored = True
                 return

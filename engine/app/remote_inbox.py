@@ -33,8 +33,10 @@ class RemoteInbox:
     _closing: bool = field(default=False, init=False)
     _feed: str | None = field(default=None, init=False)
     _window: HandledWindow = field(factory=HandledWindow, init=False)
-    _handling: "dict[asyncio.Task[None], int]" = field(factory=dict, init=False)
-    """The tasks that run handlers, each with the number of its update."""
+    _follows: bool = field(default=False, init=False)
+    """Whether the engine has said on this connection which updates follow."""
+    _handling: "dict[asyncio.Task[None], tuple[HandledWindow, int]]" = field(factory=dict, init=False)
+    """The tasks that run handlers, each with the number of its update and what that is a number in."""
 
     def open(self) -> None:
         """Take updates from now on."""
@@ -48,6 +50,7 @@ class RemoteInbox:
 
     def subscribe(self) -> None:
         """Ask for updates, with each new connection."""
+        self._follows = False
         if self._wanted:
             self.link.send(FrameKind.SUBSCRIBE)
 
@@ -80,6 +83,7 @@ class RemoteInbox:
 
     def _begin(self, number: int, feed: str) -> None:
         """Go on after a number of a feed; another feed than before has other updates, and some may be missing."""
+        self._follows = True
         if feed != self._feed:
             again, self._feed = self._feed is not None, feed
             self._window = HandledWindow(number, number)
@@ -90,28 +94,33 @@ class RemoteInbox:
         self._begun.set()
 
     def _handle_once(self, number: int, body: bytes | None, lost: Any = None) -> None:
-        if not self._closing and self._window.begin(number):
+        if self._closing:
+            return
+        if self._window.begin(number):
             self._start(number, body, lost)
+        elif number <= self._window.acknowledged:  # the engine was lost with that
+            self._acknowledge()
 
     def _start(self, number: int, body: bytes | None, lost: Any) -> None:
         task = asyncio.get_running_loop().create_task(self._handle(body, lost))
-        self._handling[task] = number
+        self._handling[task] = self._window, number
         task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
-        number = self._handling.pop(task, 0)
+        known = self._handling.pop(task, None)
         if task.cancelled() and self._closing:
             return  # not handled: it comes again
         if not task.cancelled() and (error := task.exception()) is not None:
             self.client._log[__name__].error("An update could not be handled", exc_info=error)
-        self._end(number)
+        if known is not None:
+            self._end(*known)
 
-    def _end(self, number: int) -> None:
-        if self._window.end(number):
+    def _end(self, window: HandledWindow, number: int) -> None:
+        if window.end(number) and window is self._window:
             self._acknowledge()
 
     def _acknowledge(self) -> None:
-        if self._window.acknowledged:
+        if self._follows and self._window.acknowledged:
             self.link.send(FrameKind.ACKNOWLEDGE, self._window.acknowledged)
 
     async def _handle(self, body: bytes | None, lost: Any) -> None:
@@ -144,8 +153,8 @@ class RemoteInbox:
         self._closing = True
         with suppress(RuntimeError):
             task = asyncio.current_task()
-            if task is not None and (number := self._handling.pop(task, None)) is not None:
-                self._end(number)
+            if task is not None and (known := self._handling.pop(task, None)) is not None:
+                self._end(*known)
 
     async def close(self) -> None:
         """Let handlers end, for a while; those that do not are cancelled, and their updates come again."""

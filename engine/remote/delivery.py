@@ -48,7 +48,7 @@ class UpdateDelivery:
                 f"remote.programs.{connection.seat.name}.updates"
             )
             return
-        feed, cursor = await self.feeds.subscribe(connection.account, connection.seat.name)
+        feed, cursor = await self._subscribe()
         if not await self._take(feed, cursor):
             await self._refuse(
                 f"another connection of the program {connection.seat.name!r} has the updates of {connection.account} "
@@ -65,6 +65,15 @@ class UpdateDelivery:
         finally:
             cursor.reader = None
             feed.changed.notify()
+
+    async def _subscribe(self) -> tuple[Feed, ProgramCursor]:
+        """Return the feed and the cursor when the file has them."""
+        while True:
+            try:
+                return await self.feeds.subscribe(self.connection.account, self.connection.seat.name)
+            except Exception as exc:  # the file cannot be written now
+                self.connection.note_trouble(describe(exc))
+            await anyio.sleep(RETRY_SECONDS)
 
     async def _take(self, feed: Feed, cursor: ProgramCursor) -> bool:
         """Wait until no other connection has the cursor; return False if one goes on having it."""

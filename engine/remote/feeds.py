@@ -6,7 +6,7 @@ bounds of the config falls out, and the program is told how many those were.
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
@@ -29,6 +29,12 @@ MAX_STEP: Final = 500
 NO_ROOM_PAUSE: Final = 0.1
 """Seconds between two tries to store an update while the file takes nothing."""
 MEGABYTE: Final = 1_000_000
+UNNUMBERED: Final = "unnumbered "
+"""What the mark of an update begins with that has no number: two that are equal may be two changes (blocked, and
+blocked again)."""
+REPEATED_WITHIN: Final = 60.0
+"""Seconds before the last update of an earlier engine from which on the datacenter may send one without a number once
+more: what it was told of them is at most some seconds old."""
 
 log = structlog.get_logger("holdfast.remote")
 
@@ -75,6 +81,8 @@ class ProgramCursor:
     """The connection that has the updates now."""
     told: int = 0
     """Up to which number the log has said that updates fell out."""
+    stored: bool = True
+    """Whether the file has it."""
 
 
 @define(eq=False)
@@ -94,13 +102,24 @@ class Feed:
     cursors: dict[str, ProgramCursor] = field(factory=dict, init=False)
     marks: "OrderedDict[str, None]" = field(factory=OrderedDict, init=False)
     """What the latest updates are known again by."""
+    order: anyio.Lock = field(factory=anyio.Lock, init=False)
+    """Held by the update that is numbered next."""
+    repeated: "OrderedDict[str, None]" = field(factory=OrderedDict, init=False)
+    """Marks without a number that may come once more, each only once."""
     changed: Wakeup = field(factory=Wakeup, init=False)
 
-    def note(self, mark: str) -> None:
-        """Remember what an update is known by."""
-        self.marks[mark] = None
-        while len(self.marks) > MAX_MARKS:
-            self.marks.popitem(last=False)
+    def note(self, mark: str, *, may_repeat: bool = False) -> None:
+        """Remember what an update is known by; one without a number only if it may come once more."""
+        if mark.startswith(UNNUMBERED) and not may_repeat:
+            return
+        marks = self.repeated if mark.startswith(UNNUMBERED) else self.marks
+        marks[mark] = None
+        while len(marks) > MAX_MARKS:
+            marks.popitem(last=False)
+
+    def knows(self, mark: str) -> bool:
+        """Return whether an update has come before; of one without a number that is so only once."""
+        return mark in self.marks or self.repeated.pop(mark, True) is None
 
 
 @define(eq=False)
@@ -127,8 +146,8 @@ class Feeds:
                 feed = self.feeds[each.account] = Feed(each.account, each.feed)
                 if known is not None:
                     feed.last, feed.size, feed.pruned = known.last, known.size, known.first - 1
-                    for mark in known.marks:
-                        feed.note(mark)
+                    for mark, at in known.marks:
+                        feed.note(mark, may_repeat=at >= known.marks[-1][1] - REPEATED_WITHIN)
             feed.cursors[each.program] = ProgramCursor(each.program, each.acknowledged)
             feed.last = feed.durable = max(feed.last, each.acknowledged)
         for account in stored.keys() - self.feeds.keys():  # nobody wants them any more; the numbers go on
@@ -148,29 +167,46 @@ class Feeds:
             feed = self.feeds[account] = Feed(account, uuid4().hex)
         if (cursor := feed.cursors.get(program)) is None:
             first = not feed.cursors
-            cursor = feed.cursors[program] = ProgramCursor(program, feed.last)
+            cursor = feed.cursors[program] = ProgramCursor(program, feed.last, stored=False)
             if first:
                 self.begun(account)
+        if not cursor.stored:
             await self.store.begin(account, program, feed.name, cursor.acknowledged, self.now())
+            cursor.stored = True
         return feed, cursor
 
-    async def add(self, account: str, mark: str, body: bytes) -> None:
-        """Store an update, and return when it is durable. One that is known is not stored again."""
+    async def add(
+        self, account: str, mark: str, encode: Callable[[], Awaitable[bytes]], *, numbered: bool = True
+    ) -> None:
+        """Store an update, in the order of the calls; return when it is durable. One that is known is not stored again.
+
+        ``numbered``: no other update has this mark.
+        """
         feed = self.feeds.get(account)
         if feed is None or not feed.cursors:
             return
-        while mark not in feed.marks:
-            number = feed.last + 1
-            if self.store.add(account, number, at=self.now(), place=feed.size, mark=mark, body=body):
-                feed.last, feed.size = number, feed.size + len(body)
-                feed.note(mark)
-                break
-            await anyio.sleep(NO_ROOM_PAUSE)
-        written = feed.last
-        await self.store.flush()
+        mark = mark if numbered else UNNUMBERED + mark
+        async with feed.order:
+            if not feed.knows(mark):
+                await self._queue(feed, mark, await encode())
+            written = feed.last
+        try:
+            await self.store.flush()
+        except BaseException:  # the same one is handed over again
+            feed.note(mark, may_repeat=True)
+            raise
         if written > feed.durable:
             feed.durable = written
             feed.changed.notify()
+
+    async def _queue(self, feed: Feed, mark: str, body: bytes) -> None:
+        number = feed.last + 1
+        while True:
+            if self.store.add(feed.account, number, at=self.now(), place=feed.size, mark=mark, body=body):
+                break
+            await anyio.sleep(NO_ROOM_PAUSE)
+        feed.last, feed.size = number, feed.size + len(body)
+        feed.note(mark)
 
     def acknowledge(self, feed: Feed, cursor: ProgramCursor, number: int) -> None:
         """Note that a program has handled all updates up to a number, which were sent to it."""
@@ -199,10 +235,9 @@ class Feeds:
         for cursor in feed.cursors.values():
             if cursor.unsaved:
                 self._save(feed, cursor)
-        out = max(
-            feed.last - section.keep_updates,
-            await self._before(feed, now - section.keep_for, feed.size - section.keep_megabytes * MEGABYTE),
-        )
+        aged = await self._before(feed, now - section.keep_for, feed.size - section.keep_megabytes * MEGABYTE)
+        # The last one stays: a later engine goes on after its number, and a program sees by that what fell out.
+        out = min(max(feed.last - section.keep_updates, aged), feed.last - 1)
         done = min((cursor.acknowledged for cursor in feed.cursors.values()), default=feed.durable)
         done = min(done, await self._before(feed, now - KEEP_ACKNOWLEDGED, 0))
         for cursor in feed.cursors.values():
@@ -210,7 +245,7 @@ class Feeds:
                 lost = out - max(cursor.acknowledged, cursor.told)
                 cursor.told = out
                 log.warning("remote_updates_dropped", program=cursor.program, account=feed.account, updates=lost)
-        upto = min(max(out, done), feed.durable)
+        upto = min(max(out, done), feed.durable, feed.last - 1)
         while feed.pruned < upto:
             feed.pruned = min(upto, feed.pruned + MAX_STEP)
             await self.store.prune(feed.account, feed.pruned)

@@ -128,7 +128,7 @@ def test_every_error_of_telegram_arrives_as_itself() -> None:
     assert rpc_text(held) == (420, "FLOOD_WAIT_30")
 
 
-def test_an_update_goes_along_with_those_that_it_names() -> None:
+async def test_an_update_goes_along_with_those_that_it_names() -> None:
     """Users and chats that came with it arrive, others do not; who did not come is addressed as the account does."""
     message = types.Message(5, types.PeerChannel(77), date=None, message="x", from_id=types.PeerUser(9))
     update = types.UpdateNewChannelMessage(message, pts=3, pts_count=1)
@@ -140,7 +140,7 @@ def test_an_update_goes_along_with_those_that_it_names() -> None:
             def get_input_entity(peer: int) -> object:
                 return types.InputPeerChannel(77, 5)
 
-    there, named, peers = decode_update(encode_update(update, Client()))
+    there, named, peers = decode_update(await encode_update(update, Client()))
     assert bytes(there) == bytes(update)
     assert [each.id for each in named] == [9]
     assert [(type(each), each.access_hash) for each in peers] == [(types.InputPeerChannel, 5)]
