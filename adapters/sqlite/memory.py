@@ -53,7 +53,7 @@ class Memory:
         self._cursors = {row[:2]: row for row in remote_schema.all_cursors(connection) if all(map(is_legible, row[:3]))}
         self._lookups = {
             name: (name, times)
-            for name, times in read_rows(connection, username_schema.SELECT_LOOKUPS)
+            for name, times in username_schema.all_lookups(connection)
             if is_legible(name) and is_legible(times)
         }
         self.note_last_job(connection)

@@ -4,8 +4,10 @@ Whose username it is, is the same for all accounts. Access hashes are not here: 
 whose session file has them.
 """
 
-from typing import Final
+import sqlite3
+from typing import Any, Final
 
+from adapters.sqlite.connect import read_rows
 from adapters.sqlite.queue import Statement, cell
 
 FIRST_VERSION: Final = 10
@@ -48,3 +50,9 @@ LOOKUPS = Statement(
 
 SELECT: Final = "SELECT name, peer, refusal, at FROM usernames ORDER BY at"
 SELECT_LOOKUPS: Final = "SELECT (SELECT name FROM names WHERE id = account), times FROM username_lookups"
+
+
+def all_lookups(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    """Return account and times of each row in a file; none if it is of an older version."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'username_lookups'").fetchone()
+    return read_rows(connection, SELECT_LOOKUPS) if known else []

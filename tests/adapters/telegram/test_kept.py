@@ -1,5 +1,6 @@
 """What ``collect`` keeps of a message."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
@@ -26,7 +27,7 @@ class Reading:
         """Nothing: it begins."""
         return {}
 
-    async def checkpoint(self, mark: dict[str, Any], *, messages: list[Message], **more: Any) -> None:
+    async def checkpoint(self, mark: dict[str, Any], *, messages: Sequence[Message] = (), **more: Any) -> None:
         """Take what was found."""
         self.kept += messages
 

@@ -91,7 +91,9 @@ class MemoryStore:
         kept = as_read_back(job)
         await self._write("save", lambda: self._put(kept))
 
-    async def keep(self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = ()) -> None:
+    async def keep(
+        self, job: Job, messages: Sequence[Any] = (), results: Sequence[Any] = (), history: Any = None
+    ) -> None:
         kept = as_read_back(job)
 
         def write() -> None:
