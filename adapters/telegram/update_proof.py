@@ -30,6 +30,7 @@ from adapters.telegram.cancellation import begin_request
 from adapters.telegram.classify import classify, kind_of
 from adapters.telegram.update_watch import ACCOUNT, SECRET, ChannelRounds, Lag, UpdateWatch, describe, listed, name_of
 from states.events import Event, FloodWait, UpdatesConfirmed, UpdatesStalled
+from states.ledger import HoleCause
 
 GRACE: Final = 10.0
 """Seconds after which a box that was behind is looked at again: by then what was under way has arrived."""
@@ -41,6 +42,8 @@ STRANGERS_EVERY: Final = 600.0
 """The least seconds between two requests for channels that Telethon has no number of."""
 TIMEOUT: Final = 15.0
 """Seconds that a request for the numbers of channels may take."""
+MAX_MET: Final = 100_000
+"""Channels without a number of which it is remembered that they were asked about; of more, all are asked about anew."""
 MAX_RECHECKED: Final = 10
 """Boxes that are ahead and of which the number is asked for again at the same time."""
 CHANNELS: Final = (EntityType.CHANNEL, EntityType.MEGAGROUP, EntityType.GIGAGROUP)
@@ -56,6 +59,9 @@ class ProofMemory:
     strangers: ChannelRounds = field(factory=ChannelRounds)
     met: set[int] = field(factory=set)
     """Channels without a number that were asked about once."""
+    suspects: set[int] = field(factory=set)
+    """Channels that were behind when it was last reported: a link says that nothing is missing only once it has
+    compared these, whatever it knows of others."""
     asked_at: float = float("-inf")
     """When channels were asked about, by the loop's clock; likewise below."""
     strangers_at: float = float("-inf")
@@ -86,7 +92,10 @@ class UpdateProof:
     _give_up: Callable[[], None] | None = field(default=None, init=False)
     _rechecks: dict[int, Callable[[], None]] = field(factory=dict, init=False)
     """The boxes that are ahead and of which the number is asked for again, each with what gives that up."""
-    _channels: int = field(default=0, init=False)
+    _compared: set[int] = field(factory=set, init=False)
+    """Channels that were compared at least once."""
+    _waited: set[int] = field(factory=set, init=False)
+    """Boxes that could not come nearer when they were looked at last."""
 
     def numbers(self) -> dict[int, int]:
         """Return how far the client has come in each box."""
@@ -147,11 +156,12 @@ class UpdateProof:
         addressable = self.client._mb_entity_cache.get
         known = {box: number for box, number in local.items() if box > ACCOUNT and addressable(box) is not None}
         rounds, chosen = memory.rounds, tuple[int, ...]()
-        strangers = self._strangers(local) if now >= memory.strangers_at + STRANGERS_EVERY else ()
+        is_turn = now >= memory.strangers_at + STRANGERS_EVERY and not memory.suspects
+        strangers = self._strangers(local) if is_turn else ()
         if strangers:
             rounds, memory.strangers_at = memory.strangers, now
             chosen = rounds.choose(dict.fromkeys(strangers), now)
-        chosen = chosen or memory.rounds.choose(known, now)
+        chosen = chosen or memory.rounds.choose(known, now, memory.suspects)
         if not chosen:
             return False
         memory.asked_at = now
@@ -163,12 +173,10 @@ class UpdateProof:
 
     def _strangers(self, local: dict[int, int]) -> list[int]:
         """Return channels that the client can address and has no number of, and was not told about yet."""
-        cached = self.client._mb_entity_cache.hash_map.items()
-        return [
-            each
-            for each, (_, kind) in cached
-            if kind in CHANNELS and each not in local | dict.fromkeys(self.memory.met)
-        ]
+        cached, met = self.client._mb_entity_cache.hash_map.items(), self.memory.met
+        if len(met) > MAX_MET:
+            met.clear()
+        return [each for each, (_, kind) in cached if kind in CHANNELS and each not in local and each not in met]
 
     def _take_channels(
         self, rounds: ChannelRounds, chosen: tuple[int, ...], before: dict[int, int], answer: Callable[[], Any]
@@ -180,16 +188,21 @@ class UpdateProof:
         except (errors.ChannelPrivateError, errors.ChannelInvalidError):
             self._refused(rounds, chosen)
         except Exception as exc:
-            if isinstance(event := classify(exc, link=self.number, what="request"), FloodWait):
-                self.report(event)
+            self._report_flood(exc)
         else:
             self._compare_channels(found, before)
+            self._compared.update(chosen)
         self._conclude()
+
+    def _report_flood(self, exc: Exception) -> None:
+        if isinstance(event := classify(exc, link=self.number, what="request"), FloodWait):
+            self.report(event)
 
     def _refused(self, rounds: ChannelRounds, chosen: tuple[int, ...]) -> None:
         blamed = rounds.refuse(chosen)
         if blamed is None:
             return
+        self.memory.suspects.discard(blamed)
         if rounds is self.memory.strangers:
             self.memory.met.add(blamed)
         else:  # Telethon finds out itself that it is private now, and forgets it
@@ -210,7 +223,6 @@ class UpdateProof:
             log.info("channel_begun", account=self.account, channel=channel, number=server[channel])
         self.memory.met |= {chat.id for chat in found.chats} - local.keys()
         self.watch.compare(server, before, local, time.time())
-        self._channels = sum(box > ACCOUNT for box in local)
 
     # --- what is behind ---
 
@@ -247,6 +259,8 @@ class UpdateProof:
             return
         stalled = self.watch.look(self.numbers(), self._excused())
         if lags and not stalled:
+            for box in [box for box, lag in lags.items() if lag.is_ahead][:MAX_RECHECKED]:
+                self._recheck(box)  # a flood wait may have kept it from being asked
             self._look_later(POLL, partial(self._look_while_fetching, _loop_time() + patience, patience))
             return
         self._fetching = False
@@ -256,12 +270,23 @@ class UpdateProof:
             self._confirm()
 
     def _confirm(self) -> None:
+        """Report that nothing is missing, unless that is not known of all that were behind, also on earlier links."""
+        numbers, addressable = self.numbers(), self.client._mb_entity_cache.get
+        unknown = self.memory.suspects - self._compared
+        if not numbers or any(box in numbers and addressable(box) is not None for box in unknown):
+            return
+        self.memory.suspects.clear()
         if not self._confirmed:
             self._confirmed = True
-            self.report(UpdatesConfirmed(link=self.number, channels=self._channels))
+            self.report(
+                UpdatesConfirmed(
+                    link=self.number, channels=sum(box > ACCOUNT for box in self._compared & numbers.keys())
+                )
+            )
 
     def _report(self, lags: list[Lag], *, asked: bool) -> None:
         self._confirmed = False
+        self.memory.suspects.update(lag.box for lag in lags if lag.box > ACCOUNT)
         since = min(lag.since for lag in lags)
         self.report(
             UpdatesStalled(link=self.number, detail=describe(lags), behind=listed(lags), since=since, asked=asked)
@@ -283,12 +308,17 @@ class UpdateProof:
         """Set the box back if it is ahead of this number, too; without an answer it stays as it is."""
         self._rechecks.pop(box, None)
         mine = self.numbers().get(box)
-        with suppress(Exception):  # it is reported as what was asked for in vain
+        try:
             found = answer()
+        except Exception as exc:
+            self._report_flood(exc)
+            return
+        with suppress(Exception):  # it is reported as what was asked for in vain
             if mine is None or box not in self.watch.lags:
                 return
             number = found.full_chat.pts if box > ACCOUNT else found.pts if box == ACCOUNT else found.qts
             self.watch.compare({box: number}, {box: mine}, {box: mine}, time.time())
+            self._compared.add(box)
             lag = self.watch.lags.get(box)
             if lag is not None and lag.is_ahead:
                 self._set_back(lag)
@@ -300,17 +330,29 @@ class UpdateProof:
         number, whole = self.watch.set_back(lag)
         entry = {ACCOUNT: ENTRY_ACCOUNT, SECRET: ENTRY_SECRET}.get(lag.box, lag.box)
         self.client._message_box.map[entry].pts = number
+        if lag.box != SECRET:  # what the ledger claims beyond it was numbered wrongly
+            self.client._message_box.lose(lag.box, lag.local, number, HoleCause.RENUMBERED)
         if not whole:
             why = f"{name_of(lag.box)} (its number was {lag.local - lag.due:,} too high; read the chats for it)"
             self.client.differences.lose(max(lag.box, ACCOUNT), why)
 
     def _excused(self) -> Collection[int]:
-        """Return the boxes that cannot come nearer now, through no fault of the datacenter or the client."""
-        numbers = self.numbers()
+        """Return the boxes that cannot come nearer now, through no fault of the datacenter or the client.
+
+        Those that could not at the last look have the time until the next one.
+        """
         if self.client.inbox.is_full:
-            return numbers
-        account, channels = self.is_held("GetDifference"), self.is_held("GetChannelDifference")
-        return [box for box in numbers if (channels if box > ACCOUNT else account)]
+            waiting = {*self.watch.lags}
+        else:
+            waiting = {box for box in self.watch.lags if self.is_held(self._asked_by(box))}
+        excused, self._waited = waiting | self._waited, waiting
+        return excused
+
+    def _asked_by(self, box: int) -> str:
+        """Return the kind of request that lets a box come nearer."""
+        if self.watch.lags[box].is_ahead:
+            return "GetFullChannel" if box > ACCOUNT else "GetState"
+        return "GetChannelDifference" if box > ACCOUNT else "GetDifference"
 
     def _look_later(self, delay: float, look: Callable[[], None]) -> None:
         if self._timer is not None:

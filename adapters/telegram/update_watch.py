@@ -145,8 +145,9 @@ class UpdateWatch:
 class ChannelRounds:
     """Which channels are asked about in the next request: at most ``limit``, and each of them in its turn.
 
-    Half of a request is for those in which something happened last, the other half for those that were not asked about
-    for longest. A refused request is asked again in halves, one at a time, until the channel is found that is to blame.
+    Half of a request is for those that are suspect and those in which something happened last, the other half for those
+    that were not asked about for longest. A refused request is asked again in halves, one at a time, until the channel
+    is found that is to blame.
     """
 
     limit: int = MAX_PEERS
@@ -157,8 +158,11 @@ class ChannelRounds:
     _halves: list[tuple[int, ...]] = field(factory=list)
     _refused: set[int] = field(factory=set)
 
-    def choose(self, numbers: Mapping[int, int | None], now: float) -> tuple[int, ...]:
-        """Return the channels to ask about, of those with these numbers of the client's; None is one without."""
+    def choose(self, numbers: Mapping[int, int | None], now: float, suspects: Collection[int] = ()) -> tuple[int, ...]:
+        """Return the channels to ask about, of those with these numbers of the client's; None is one without.
+
+        ``suspects`` are asked about before those in which something happened last.
+        """
         self._take(numbers, now)
         while self._halves:
             half = tuple(channel for channel in self._halves.pop(0) if channel in numbers)
@@ -167,9 +171,10 @@ class ChannelRounds:
         known = [channel for channel in numbers if channel not in self._refused]
         if len(known) <= self.limit:
             return self._note(sorted(known, key=self._last_active, reverse=True), now)
-        active = sorted(known, key=self._last_active, reverse=True)[: self.limit // 2]
-        rest = sorted(set(known) - {*active}, key=lambda channel: (self._asked.get(channel, -1.0), channel))
-        return self._note([*active, *rest[: self.limit - len(active)]], now)
+        longest = sorted(known, key=lambda channel: (self._asked.get(channel, -1.0), channel))
+        active = sorted(known, key=self._last_active, reverse=True)
+        first = [*dict.fromkeys([*(each for each in longest if each in suspects), *active])][: self.limit // 2]
+        return self._note([*dict.fromkeys([*first, *longest])][: self.limit], now)
 
     def refuse(self, channels: tuple[int, ...]) -> int | None:
         """Note that a request about these was refused; return the channel that is to blame, once that is known."""

@@ -10,8 +10,10 @@ from telethon.tl.functions.channels import LeaveChannelRequest
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.sandbox.faults.kinds import WRONG_PTS_BY
 from adapters.telegram import TelegramConnector, TelegramLink, differences, update_proof
+from adapters.telegram.message_box import NotedMessageBox
 from states import Event
 from states.events import CaughtUp, FloodWait, ProbeAnswered, UpdatesConfirmed, UpdatesStalled
+from states.ledger import HoleCause
 from states.schedules import Backoff
 from tests.adapters.sandbox.harness import BOB
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness, caught_up
@@ -421,3 +423,81 @@ async def test_a_closed_link_reports_nothing(harness: DatacenterHarness) -> None
         assert proof._timer is None
         await anyio.sleep(2 * QUICK)
         assert not proven.stalls
+
+
+@pytest.mark.parametrize("why", ["not due", "held", "refused"])
+async def test_a_fresh_client_says_that_nothing_is_missing_only_of_what_it_has_compared(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """A channel was behind: the next link does not confirm the updates before it has the number of that channel."""
+    async with harness as dc:
+        account = harness.connector()
+        await in_channels(dc, account)
+        async with delivering(account):
+            await lose(dc, channel=True)
+            await dc.inject(Fault(FaultKind.LOST_DIFFERENCE))
+            async with ProvenLink(account) as proven:
+                await proven.prove()
+                await proven.hear(UpdatesStalled)
+            async with ProvenLink(account) as proven:
+                if why == "not due":
+                    monkeypatch.setattr(update_proof, "CHANNELS_EVERY", 55.0)
+                elif why == "held":
+                    proven.link.hold("GetPeerDialogs", time.time() + 60)
+                else:
+                    await dc.inject(Fault(FaultKind.RPC_ERROR, request=DIALOGS, code=500, text="INTERNAL", times=1))
+                await proven.prove()
+                await proven.settle()
+                assert not [event for event in proven.told if isinstance(event, UpdatesConfirmed)]
+                monkeypatch.setattr(update_proof, "CHANNELS_EVERY", 0.0)
+                proven.link.hold("GetPeerDialogs", 0.0)
+                await proven.prove()
+                await proven.hear(UpdatesStalled)
+
+
+async def test_a_flood_wait_of_the_second_look_is_reported_and_kept(harness: DatacenterHarness) -> None:
+    """A number that is too high is asked for again only when the wait is over, and no client is blamed until then."""
+    full = "channels.getFullChannel"
+    async with harness as dc:
+        account = harness.connector()
+        heard = listening(account)
+        async with delivering(account), ProvenLink(account) as proven:
+            await dc.create_channel(NEWS, NEWS, members=[PHONE])
+            await dc.inject(Fault(FaultKind.WRONG_PTS, times=1))
+            await dc.inject(Fault(FaultKind.RPC_ERROR, request=full, code=420, text="FLOOD_WAIT_30", times=1))
+            await dc.post(NEWS, "with a wrong number")
+            await until(heard, 1)
+            await proven.prove()
+            await proven.hear(UpdatesStalled)
+            proven.link.fetch_updates(0.2)
+            flood = await proven.hear(FloodWait)
+            assert isinstance(flood, FloodWait)
+            assert (flood.request, flood.seconds) == ("GetFullChannel", 30)
+            proven.link.hold(flood.request, time.time() + flood.seconds)
+            await anyio.sleep(0.5)
+            assert (proven.stalls, dc.stats()["requests"][full]) == ([], 1)
+            proven.link.hold(flood.request, 0.0)
+            await proven.hear(UpdatesConfirmed)
+            assert dc.stats()["requests"][full] == 2
+
+
+async def test_what_was_numbered_too_high_is_claimed_no_more(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger hears that the box was set back."""
+    async with harness as dc:
+        account = harness.connector()
+        heard = listening(account)
+        async with delivering(account), ProvenLink(account) as proven:
+            number = await dc.create_channel(NEWS, NEWS, members=[PHONE])
+            await dc.inject(Fault(FaultKind.WRONG_PTS, times=1))
+            await dc.post(NEWS, "with a wrong number")
+            await until(heard, 1)
+            box = proven.link.client._message_box
+            wrong, lost = box.map[number].pts, list[tuple[object, ...]]()
+            monkeypatch.setattr(NotedMessageBox, "lose", lambda _, *told: lost.append(told))
+            await proven.prove()
+            await proven.hear(UpdatesStalled)
+            proven.link.fetch_updates(TIMEOUT)
+            await proven.hear(UpdatesConfirmed)
+            assert lost == [(number, wrong, wrong - WRONG_PTS_BY, HoleCause.RENUMBERED)]

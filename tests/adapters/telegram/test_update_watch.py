@@ -188,3 +188,24 @@ def test_what_is_remembered_of_channels_is_bounded_by_their_number() -> None:
     for minute in range(100):
         rounds.choose({rng.randrange(10_000): minute for _ in range(20)}, now=minute * 60.0)
     assert max(map(len, (rounds._numbers, rounds._active, rounds._asked))) <= 20
+
+
+def test_suspects_are_asked_about_first_and_leave_the_others_their_half() -> None:
+    """Of more channels than fit, those that were behind are in every request; all others come in their turn."""
+    rounds, numbers = ChannelRounds(limit=10), dict.fromkeys(range(1, 101), 7)
+    seen = set[int]()
+    for turn in range(20):
+        chosen = rounds.choose(numbers, float(turn), {98, 99})
+        assert {98, 99} <= {*chosen}
+        assert len(chosen) == len({*chosen}) == 10
+        seen |= {*chosen}
+    assert seen == numbers.keys()
+
+
+def test_many_suspects_leave_the_others_their_half() -> None:
+    """However many are behind, none is left out for ever."""
+    rounds, numbers = ChannelRounds(limit=10), dict.fromkeys(range(1, 101), 7)
+    seen = set[int]()
+    for turn in range(20):
+        seen |= {*rounds.choose(numbers, float(turn), range(1, 51))}
+    assert seen == numbers.keys()
