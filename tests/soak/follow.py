@@ -7,6 +7,7 @@ ledger, and ``prove`` names it.
 """
 
 import argparse
+import json
 import random
 import signal
 import sqlite3
@@ -277,14 +278,15 @@ async def prove(harness: EngineHarness, plan: FollowPlan, file: Path, dc: Sandbo
                 for first, last, begin, end in parts:
                     if first < last:
                         db.execute(insert, (user, box, login, first, last, min(begin, end), max(begin, end)))
-    accused = []
+    accused = {}
     for name in plan.names:
-        code, said = await harness.command("prove", str(harness.config), "--chat", f"@{name}")
-        if code:
-            accused.append((name, said.strip()))
-    if [name for name, _ in accused] != [chosen]:
+        _, said = await harness.command("prove", str(harness.config), "--chat", f"@{name}", "--json")
+        holes = [each for each in json.loads(said)["holes"] if each["filled"] is None]
+        if holes:
+            accused[name] = [(each["after_pts"], each["upto_pts"]) for each in holes]
+    if accused != {chosen: [hole]}:
         raise Lost(f"the interval {hole} of {chosen} is missing, and prove accuses {accused}")
-    return complete, f"without {hole[0]} to {hole[1]} of @{chosen} it says: {accused[0][1].splitlines()[1].strip()}"
+    return complete, f"without pts {hole[1]} of @{chosen} it says that exactly this one is missing"
 
 
 def main() -> None:
