@@ -106,7 +106,8 @@ def rows_of(row: LedgerRow) -> Rows:
     if row.cause is not None:
         hole = (ledger_schema.HOLE, (row.user, row.box, after, row.cause.value, upto, row.since, row.until))
         if row.cause is HoleCause.RENUMBERED:
-            return [(ledger_schema.RENUMBER, (row.user, row.box, after)), hole]
+            box = (row.user, row.box, after)
+            return [(ledger_schema.CUT, box), (ledger_schema.RENUMBER, box), hole]
         return [hole]
     return [
         (ledger_schema.VOID, (row.user, row.box, row.login, after)),

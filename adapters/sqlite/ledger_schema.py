@@ -34,7 +34,18 @@ TABLES: Final = (
 ``at`` was read, and ``from_at`` the date from which on it was read, if it was one."""
 NAMES: Final = frozenset({"ledger", "ledger_holes", "ledger_fills"})
 
-_KEY: Final = f"user = {cell(0)} AND box = {cell(1)}"
+CUT: Final = Statement(
+    "cut",
+    f"""UPDATE ledger SET upto = inside.number, until = since, last_id = NULL FROM
+    (SELECT ledger.rowid AS place, min({cell(2)}) AS number FROM rows JOIN ledger
+        ON ledger.user = {cell(0)} AND ledger.box = {cell(1)} AND {cell(2)} BETWEEN ledger.after + 1 AND ledger.upto - 1
+        GROUP BY ledger.rowid) AS inside
+    WHERE ledger.rowid = inside.place""",
+    width=3,
+    order=29,
+)
+"""(user, box, number): ends what was proven at a number to which the box was set back. When that was reached, and with
+which message, is not known any more."""
 
 RENUMBER: Final = Statement(
     "renumber",

@@ -7,7 +7,7 @@ durable: a crash between the two repeats updates, and the ledger has none that w
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field
@@ -19,6 +19,9 @@ MAX_MARKS: Final = 256
 """Moments at which boxes came to a number, while a handler runs; more are one with the last, and so claimed later."""
 RENEWED_AFTER: Final = 300.0
 """Seconds after which it is noted again that a box has come no further, and so that nothing is missing until then."""
+
+_Key = tuple[int, HoleCause | None, int]
+"""Box, cause and first number of a row."""
 
 
 class LedgerStorage(Protocol):
@@ -44,9 +47,9 @@ class AccountLedger:
     _login: str = field(default="", init=False)
     _chains: dict[tuple[int, HoleCause | None], LedgerRow] = field(factory=dict, init=False)
     """The last row of each box, and the last one of each cause for which something was lost in it."""
-    _marks: deque[tuple[int, list[Advance]]] = field(factory=deque, init=False)
-    """What is not handled yet: the number of the last update before, and the advances."""
-    _rows: dict[tuple[int, HoleCause | None, int], LedgerRow] = field(factory=dict, init=False)
+    _marks: deque[tuple[int, float, list[Advance]]] = field(factory=deque, init=False)
+    """What is not handled yet: the number of the last update before, when it was noted, and the advances."""
+    _rows: dict[_Key, LedgerRow] = field(factory=dict, init=False)
     """What is handled and not stored."""
     _in_flight: list[LedgerRow] = field(factory=list, init=False)
     _first_unstored: int | None = field(default=None, init=False)
@@ -66,18 +69,35 @@ class AccountLedger:
         if not self._user:
             return
         if len(self._marks) >= MAX_MARKS:
-            self._marks[-1] = (number, [*self._marks[-1][1], *advances])
+            _, at, before = self._marks[-1]
+            before.extend(advances)
+            self._marks[-1] = (number, at, before)
         else:
-            self._marks.append((number, list(advances)))
+            self._marks.append((number, self.clock(), list(advances)))
+
+    def confirmations(self, numbers: Mapping[int, int], at: float) -> list[Advance]:
+        """Return what is to be added because the datacenter had counted no further ``at`` this time (Unix seconds).
+
+        ``numbers`` are the client's own of those boxes. A box of which that was noted lately is left out, and so are
+        all while handlers are far behind: what waits for them is bounded.
+        """
+        if not self._user or len(self._marks) >= MAX_MARKS:
+            return []
+        found = []
+        for box, number in numbers.items():
+            row = self._chains.get((box, None))
+            if row is None or row.interval.upto != number or at - row.until >= RENEWED_AFTER:
+                found.append(Advance(box, Interval(number, number), at=at))
+        return found
 
     def handled(self, number: int) -> None:
         """Claim what came before the update with this number, which was handled, as all before it."""
         while self._marks and self._marks[0][0] <= number:
-            mark, advances = self._marks.popleft()
+            mark, at, advances = self._marks.popleft()
             if self._first_unstored is None:
                 self._first_unstored = mark
             for advance in advances:
-                self._claim(advance)
+                self._claim(advance, at)
         if not self._rows:
             self._first_unstored = None
         elif not self._in_flight:
@@ -106,7 +126,11 @@ class AccountLedger:
     def put_back(self, rows: Sequence[LedgerRow]) -> None:
         """Note that these rows may not be durable: they are stored again, which does no harm."""
         if rows is self._in_flight and self._first_in_flight is not None:
-            self._rows = {(row.box, row.cause, row.interval.after): row for row in rows} | self._rows
+            kept = {(row.box, row.cause, row.interval.after): row for row in rows}
+            for box, cause, upto in self._rows:
+                if cause is HoleCause.RENUMBERED:
+                    kept = _below(kept, box, upto)
+            self._rows = kept | self._rows
             self._first_unstored = self._first_in_flight
             self._in_flight, self._first_in_flight = [], None
 
@@ -115,26 +139,29 @@ class AccountLedger:
         while self._rows or self._in_flight:
             await self.storage.now(self)
 
-    def _claim(self, advance: Advance) -> None:
-        box, interval, seen, now = advance.box, advance.interval, advance.messages, self.clock()
+    def _claim(self, advance: Advance, now: float) -> None:
+        """Claim what was noted at ``now``: whatever has come since then is not in it, however late it was handled."""
+        box, interval, seen = advance.box, advance.interval, advance.messages
+        until = now if advance.at is None or advance.lost is not None else min(advance.at, now)
         if interval.upto < interval.after:
             self._restart(advance, now)
             return
         key = box, advance.lost
         row = self._chains.get(key)
         if row is None or not row.interval.after <= interval.after <= row.interval.upto:
+            since = min(seen.first_at, now) if seen else until or now
             row = LedgerRow(
                 user=self._user, login=self._login, box=box, interval=interval, cause=advance.lost,
-                since=min(seen.first_at, now) if seen else now, until=now,
+                since=since, until=max(until, since),
                 first_id=seen.first_id if seen else None, last_id=seen.last_id if seen else None,
             )  # fmt: skip
-        elif interval.is_empty and 0 <= now - row.until < RENEWED_AFTER:
+        elif interval.is_empty and 0 <= until - row.until < RENEWED_AFTER:
             return
         else:
             row = evolve(
                 row,
                 interval=Interval(row.interval.after, max(row.interval.upto, interval.upto)),
-                until=max(row.until, now),
+                until=max(row.until, until),
                 first_id=row.first_id if row.first_id is not None or seen is None else seen.first_id,
                 last_id=row.last_id if seen is None else max(row.last_id or 0, seen.last_id),
             )
@@ -146,12 +173,25 @@ class AccountLedger:
         box = advance.box
         for key in [key for key in self._chains if key[0] == box]:
             del self._chains[key]
-        self._rows = {key: row for key, row in self._rows.items() if key[0] != box}
         upto = advance.interval.upto
+        self._rows = _below(self._rows, box, upto)
         self._rows[box, HoleCause.RENUMBERED, upto] = LedgerRow(
             user=self._user, login=self._login, box=box, interval=Interval(upto, upto), cause=HoleCause.RENUMBERED,
             since=now, until=now, first_id=None, last_id=None,
         )  # fmt: skip
+
+
+def _below(rows: dict[_Key, LedgerRow], box: int, upto: int) -> dict[_Key, LedgerRow]:
+    """Return rows without what they claim of a box beyond a number, as ``ledger_schema.CUT`` does it in the file."""
+    kept = {}
+    for key, row in rows.items():
+        if row.box == box and row.cause is None and row.interval.upto > upto:
+            if row.interval.after >= upto:
+                continue
+            kept[key] = evolve(row, interval=Interval(row.interval.after, upto), until=row.since, last_id=None)
+        else:
+            kept[key] = row
+    return kept
 
 
 def advances_of(client: Any, *, handled: bool) -> list[Advance]:
@@ -162,3 +202,18 @@ def advances_of(client: Any, *, handled: bool) -> list[Advance]:
     if handled:
         return list(advances)
     return [evolve(each, lost=each.lost or HoleCause.NO_HANDLER) for each in advances]
+
+
+def note_confirmed(client: Any, numbers: Mapping[int, int], at: float) -> None:
+    """Note that the datacenter had counted no further than the client in these boxes, ``at`` this time (Unix)."""
+    ledger = client.inbox.ledger
+    if ledger is not None and not client._message_box.advances:
+        ledger.begin(client._mb_entity_cache.self_id, client.session.login)
+        if advances := ledger.confirmations(numbers, at):
+            client.inbox.add((), advances)
+
+
+def note_set_back(client: Any, box: int, wrong: int, number: int) -> None:
+    """Give up what was claimed of a box beyond a number: those beyond were never the datacenter's."""
+    client._message_box.lose(box, wrong, number, HoleCause.RENUMBERED)
+    client.inbox.add((), advances_of(client, handled=True))

@@ -71,6 +71,8 @@ class Advance:
     """New messages among what has arrived."""
     lost: HoleCause | None = None
     """Why the interval has not arrived; None if it has."""
+    at: float | None = None
+    """When nothing had come after it yet (Unix seconds): 0 if nobody knows, None for when it is noted."""
 
 
 def box_of(update: Any) -> int:
@@ -85,7 +87,8 @@ def of_update(update: Any) -> Advance | None:
     if not pts or isinstance(update, types.UpdateChannelTooLong):
         return None
     count = getattr(update, "pts_count", None) or 0
-    return Advance(box_of(update), Interval(pts - count, pts), range_of(new_messages((update,))))
+    found = range_of(new_messages((update,)))
+    return Advance(box_of(update), Interval(pts - count, pts), found, at=_last_of(found))
 
 
 def of_envelope(envelope: Any) -> Iterator[Advance]:
@@ -101,24 +104,25 @@ def of_envelope(envelope: Any) -> Iterator[Advance]:
     yield from filter(None, map(of_update, inner))
 
 
-def of_difference(asked: int, answer: Any) -> Advance:
-    """Return what the account's difference from ``asked`` on covers.
+def of_difference(asked: int, answer: Any, at: float | None = None) -> Advance:
+    """Return what the account's difference from ``asked`` on covers, for which the request was made ``at`` this time.
 
-    An empty one covers nothing, and says that there was nothing after ``asked``.
+    An empty one covers nothing, and says that there was nothing after ``asked``. A slice says that there is more.
     """
     match answer:
         case updates.DifferenceTooLong():
             return Advance(ACCOUNT, Interval(asked, answer.pts), lost=HoleCause.TOO_LONG)
-        case updates.Difference() | updates.DifferenceSlice():
-            state = getattr(answer, "intermediate_state", None) or answer.state
+        case updates.Difference():
+            return Advance(ACCOUNT, Interval(asked, answer.state.pts), range_of(answer.new_messages), at=at)
+        case updates.DifferenceSlice():
             found = range_of(answer.new_messages)
-            return Advance(ACCOUNT, Interval(asked, state.pts), found)
+            return Advance(ACCOUNT, Interval(asked, answer.intermediate_state.pts), found, at=_last_of(found))
         case _:
-            return Advance(ACCOUNT, Interval(asked, asked))
+            return Advance(ACCOUNT, Interval(asked, asked), at=at)
 
 
-def of_channel_difference(channel: int, asked: int, answer: Any) -> Advance:
-    """Return what a channel's difference from ``asked`` on covers.
+def of_channel_difference(channel: int, asked: int, answer: Any, at: float | None = None) -> Advance:
+    """Return what a channel's difference from ``asked`` on covers, for which the request was made ``at`` this time.
 
     One that is too long has the latest messages, which Telethon drops: they are lost, too.
     """
@@ -127,9 +131,15 @@ def of_channel_difference(channel: int, asked: int, answer: Any) -> Advance:
             upto = getattr(answer.dialog, "pts", None) or asked
             return Advance(channel, Interval(asked, upto), lost=HoleCause.TOO_LONG)
         case updates.ChannelDifference():
-            return Advance(channel, Interval(asked, answer.pts), range_of(answer.new_messages))
+            found = range_of(answer.new_messages)
+            return Advance(channel, Interval(asked, answer.pts), found, at=at if answer.final else _last_of(found))
         case _:
-            return Advance(channel, Interval(asked, getattr(answer, "pts", asked)))
+            return Advance(channel, Interval(asked, getattr(answer, "pts", asked)), at=at)
+
+
+def _last_of(found: MessageRange | None) -> float:
+    """Return the date of the last message: more may have come since, and be on its way. 0 without one."""
+    return 0.0 if found is None else found.last_at
 
 
 def affected_update(request: Any, answer: Any) -> Any:

@@ -5,6 +5,7 @@ read while the account was away. It takes them for handled, because it has just 
 follow the new messages.
 """
 
+import time
 from typing import Any, Final
 
 from telethon._updates import MessageBox
@@ -23,12 +24,14 @@ class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
     Many updates that are ahead of the count are fetched by a difference at once, and not waited for.
     """
 
-    __slots__ = ("advances", "own")
+    __slots__ = ("_asked_at", "advances", "own")
 
     def __init__(self, log: Any) -> None:
         super().__init__(log)
         self.advances: list[Advance] = []
         """What the boxes have come to since it was last taken, in order."""
+        self._asked_at: dict[Any, float] = {}
+        """When the difference of a box was asked for that is not answered yet (Unix seconds)."""
         self.own: list[Any] = []
         """Updates of what this client did itself, likewise: Telethon gives them to no handler."""
 
@@ -65,17 +68,24 @@ class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
 
     def apply_difference(self, diff: Any, chat_hashes: Any) -> Any:
         """Count the account's difference, and return all of it."""
-        asked = self.map[ENTRY_ACCOUNT].pts
+        asked, at = self.map[ENTRY_ACCOUNT].pts, self._asked_at.pop(ENTRY_ACCOUNT, None)
         updates, users, chats = super().apply_difference(diff, chat_hashes)
-        self.advances.append(of_difference(asked, diff))
+        self.advances.append(of_difference(asked, diff, at))
         return self._with_dropped(updates, diff, (ENTRY_ACCOUNT, ENTRY_SECRET)), users, chats
 
     def apply_channel_difference(self, request: Any, diff: Any, chat_hashes: Any) -> Any:
         """Count a channel's difference, and return all of it."""
         channel = request.channel.channel_id
+        at = self._asked_at.pop(channel, None)
         updates, users, chats = super().apply_channel_difference(request, diff, chat_hashes)
-        self.advances.append(of_channel_difference(channel, request.pts, diff))
+        self.advances.append(of_channel_difference(channel, request.pts, diff, at))
         return self._with_dropped(updates, diff, (channel,)), users, chats
+
+    def get_difference(self) -> Any:
+        """Return the next request for the account's difference."""
+        if (request := super().get_difference()) is not None:
+            self._asked_at[ENTRY_ACCOUNT] = time.time()
+        return request
 
     def get_channel_difference(self, chat_hashes: Any) -> Any:
         """Return the next request for a channel's difference; note a channel that Telethon cannot ask and gives up."""
@@ -83,11 +93,14 @@ class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
         request = super().get_channel_difference(chat_hashes)
         for entry in before.keys() - self.map.keys():
             self.lose(entry, before[entry], before[entry], HoleCause.NO_ADDRESS)
+        if request is not None:
+            self._asked_at[request.channel.channel_id] = time.time()
         return request
 
     def end_channel_difference(self, request: Any, reason: Any, chat_hashes: Any) -> None:
         """Give a channel's difference up; note a channel that the account cannot read any more."""
         channel = request.channel.channel_id
+        self._asked_at.pop(channel, None)
         super().end_channel_difference(request, reason, chat_hashes)
         if channel not in self.map:
             self.lose(channel, request.pts, request.pts, HoleCause.NOT_SUBSCRIBED)

@@ -26,11 +26,11 @@ from telethon.tl.types import InputChannel, InputDialogPeer, InputPeerChannel, P
 from telethon.tl.types.updates import State
 
 from adapters.log_events import event_logger
+from adapters.telegram.account_ledger import note_confirmed, note_set_back
 from adapters.telegram.cancellation import begin_request
 from adapters.telegram.classify import classify, kind_of
 from adapters.telegram.update_watch import ACCOUNT, SECRET, ChannelRounds, Lag, UpdateWatch, describe, listed, name_of
 from states.events import Event, FloodWait, UpdatesConfirmed, UpdatesStalled
-from states.ledger import HoleCause
 
 GRACE: Final = 10.0
 """Seconds after which a box that was behind is looked at again: by then what was under way has arrived."""
@@ -86,6 +86,8 @@ class UpdateProof:
     """Returns whether a flood wait holds this kind of request."""
     watch: UpdateWatch = field(factory=UpdateWatch, init=False)
     _before: dict[int, int] = field(factory=dict, init=False)
+    _sent_at: float = field(default=0.0, init=False)
+    """When the proof was sent (Unix seconds)."""
     _confirmed: bool = field(default=False, init=False)
     _timer: asyncio.TimerHandle | None = field(default=None, init=False)
     _fetching: bool = field(default=False, init=False)
@@ -110,7 +112,7 @@ class UpdateProof:
 
     def begin(self) -> None:
         """Note how far the client is: the proof is sent now."""
-        self._before = self.numbers()
+        self._before, self._sent_at = self.numbers(), time.time()
 
     def take(self, state: State) -> None:
         """Compare the account's numbers with the answer to the proof, and ask for those of channels."""
@@ -119,6 +121,7 @@ class UpdateProof:
         server = {ACCOUNT: state.pts, **({SECRET: state.qts} if state.qts else {})}
         before, self._before = self._before, {}
         self.watch.compare(server, before, local, time.time())
+        self._note_equal(server, local, self._sent_at)
         if not self._ask_about_channels(local):
             self._conclude()
 
@@ -167,7 +170,7 @@ class UpdateProof:
         memory.asked_at = now
         peers = [InputDialogPeer(InputPeerChannel(each, addressable(each).hash)) for each in chosen]
         before = {each: local[each] for each in chosen if each in local}
-        conclude = partial(self._take_channels, rounds, chosen, before)
+        conclude = partial(self._take_channels, rounds, chosen, before, time.time())
         self._give_up = begin_request(partial(self.send, GetPeerDialogsRequest(peers)), TIMEOUT, conclude)
         return True
 
@@ -179,7 +182,12 @@ class UpdateProof:
         return [each for each, (_, kind) in cached if kind in CHANNELS and each not in local and each not in met]
 
     def _take_channels(
-        self, rounds: ChannelRounds, chosen: tuple[int, ...], before: dict[int, int], answer: Callable[[], Any]
+        self,
+        rounds: ChannelRounds,
+        chosen: tuple[int, ...],
+        before: dict[int, int],
+        sent_at: float,
+        answer: Callable[[], Any],
     ) -> None:
         """Compare the numbers of channels; a refusal of one of them is found out, and every other says nothing."""
         self._give_up = None
@@ -190,7 +198,7 @@ class UpdateProof:
         except Exception as exc:
             self._report_flood(exc)
         else:
-            self._compare_channels(found, before)
+            self._compare_channels(found, before, sent_at)
             self._compared.update(chosen)
         self._conclude()
 
@@ -208,7 +216,7 @@ class UpdateProof:
         else:  # Telethon finds out itself that it is private now, and forgets it
             self.client.differences.ask([blamed])
 
-    def _compare_channels(self, found: Any, before: dict[int, int]) -> None:
+    def _compare_channels(self, found: Any, before: dict[int, int], sent_at: float) -> None:
         left = {chat.id for chat in found.chats if getattr(chat, "left", False)}
         server = {
             dialog.peer.channel_id: dialog.pts
@@ -223,6 +231,12 @@ class UpdateProof:
             log.info("channel_begun", account=self.account, channel=channel, number=server[channel])
         self.memory.met |= {chat.id for chat in found.chats} - local.keys()
         self.watch.compare(server, before, local, time.time())
+        self._note_equal(server, local, sent_at)
+
+    def _note_equal(self, server: dict[int, int], local: dict[int, int], at: float) -> None:
+        """Note for the ledger in which boxes the datacenter, when asked, had counted no further than the client."""
+        equal = {box: due for box, due in server.items() if box != SECRET and local.get(box) == due}
+        note_confirmed(self.client, equal, at)
 
     # --- what is behind ---
 
@@ -331,7 +345,7 @@ class UpdateProof:
         entry = {ACCOUNT: ENTRY_ACCOUNT, SECRET: ENTRY_SECRET}.get(lag.box, lag.box)
         self.client._message_box.map[entry].pts = number
         if lag.box != SECRET:  # what the ledger claims beyond it was numbered wrongly
-            self.client._message_box.lose(lag.box, lag.local, number, HoleCause.RENUMBERED)
+            note_set_back(self.client, lag.box, lag.local, number)
         if not whole:
             why = f"{name_of(lag.box)} (its number was {lag.local - lag.due:,} too high; read the chats for it)"
             self.client.differences.lose(max(lag.box, ACCOUNT), why)

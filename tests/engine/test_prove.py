@@ -13,7 +13,9 @@ from attrs import evolve
 from telethon import events
 
 from adapters.sandbox import Sandbox
+from adapters.session.lookup import chat_named
 from engine import Engine
+from engine.config import load
 from engine.console.ledger_lines import LedgerSummary, lines, summary_of
 from states.completeness import Completeness, Hole
 from states.ledger import HoleCause, Interval
@@ -75,6 +77,8 @@ async def test_a_channel_is_complete_until_a_row_is_dropped(harness: EngineHarne
             await engine.account("Account 1").ready()
             await post_and_hear(dc, heard, "one", "two")
             await until(lambda: rows_in(harness, channel)[-1:] == [(1, 3)])
+            session = load(harness.config).accounts[0].session
+            await until(lambda: chat_named(session, "@news") is not None)  # the file is written a moment later
             code, out, err = await anyio.to_thread.run_sync(run, "--chat", "@news", "--json")
             assert (code, err) == (0, ""), out
             told = json.loads(out)

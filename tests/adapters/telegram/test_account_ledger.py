@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.telegram.account_ledger import MAX_MARKS, AccountLedger
+from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, AccountLedger
 from adapters.telegram.boxes import Advance, MessageRange
 from adapters.telegram.inbox import Inbox
 from states.ledger import HoleCause, Interval, LedgerRow, merge
@@ -153,6 +153,50 @@ def test_the_times_and_the_messages_of_a_chain_grow_with_it() -> None:
     ledger.handled(2)
     (row,) = ledger.take()
     assert (row.since, row.until, row.first_id, row.last_id) == (900.0, 1000.0, 20, 25)
+
+
+def test_a_time_is_never_claimed_that_nobody_knows() -> None:
+    """A handler that ends late claims when its update came; a slice of a difference, its last message; never later."""
+    now = [1000.0]
+    ledger = AccountLedger(Stored(), "a", clock=lambda: now[0])
+    ledger.begin(7, "login")
+    ledger.add(1, [up_to(1, at=990.0), up_to(2, at=0.0), up_to(1, box=5), up_to(1, box=6, at=5000.0)])
+    now[0] = 4000.0
+    ledger.handled(1)
+    assert [(row.box, row.since, row.until) for row in ledger.take()] == [
+        (0, 990.0, 990.0), (5, 1000.0, 1000.0), (6, 1000.0, 1000.0),
+    ]  # fmt: skip
+
+
+def test_an_equal_number_proves_a_box_until_it_was_asked_for() -> None:
+    """It makes the row longer in time, once in a few minutes, and covers no number that was not handled."""
+    stored = Stored()
+    ledger = ledger_of(stored, now=2000.0)
+    ledger.add(1, [up_to(5, at=900.0)])
+    ledger.handled(1)
+    assert ledger.confirmations({0: 5}, 900.0 + RENEWED_AFTER - 1) == []
+    for number, (box, pts, at) in enumerate([(0, 5, 900.0 + RENEWED_AFTER), (0, 9, 1500.0), (8, 3, 1500.0)], 2):
+        ledger.add(number, ledger.confirmations({box: pts}, at))
+    ledger.handled(9)
+    stored.commit(ledger)
+    assert [(row.box, row.interval, row.until) for row in stored.rows.values()] == [
+        (0, Interval(4, 5), 1200.0), (0, Interval(9, 9), 1500.0), (8, Interval(3, 3), 1500.0),
+    ]  # fmt: skip
+
+
+def test_what_was_given_up_is_not_put_back() -> None:
+    """Rows that were on their way when a box was set back, and may not be stored, end there when they go again."""
+    ledger = ledger_of(Stored())
+    ledger.add(1, [Advance(0, Interval(1, 9)), Advance(0, Interval(20, 30))])
+    ledger.handled(1)
+    rows = ledger.take()
+    ledger.add(2, [Advance(0, Interval(30, 5))])
+    ledger.handled(2)
+    ledger.put_back(rows)
+    assert {(row.cause, row.interval, row.until == row.since) for row in ledger.take()} == {
+        (None, Interval(1, 5), True),
+        (HoleCause.RENUMBERED, Interval(5, 5), True),
+    }
 
 
 def test_rows_on_their_way_are_told_apart() -> None:

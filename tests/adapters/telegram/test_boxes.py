@@ -80,10 +80,10 @@ def test_new_messages_are_counted_with_their_numbers_and_dates() -> None:
     """Of a full and of a short message; an edit says nothing of when its message was new."""
     seen = MessageRange(7, 7, AT, AT)
     peer = types.PeerUser(5)
-    assert of_update(types.UpdateNewMessage(message(7, peer), 4, 1)) == Advance(ACCOUNT, Interval(3, 4), seen)
+    assert of_update(types.UpdateNewMessage(message(7, peer), 4, 1)) == Advance(ACCOUNT, Interval(3, 4), seen, at=AT)
     short = types.UpdateShortMessage(7, 5, "text", 4, 1, DATE)
-    assert list(of_envelope(short)) == [Advance(ACCOUNT, Interval(3, 4), seen)]
-    assert of_update(types.UpdateEditMessage(message(7, peer), 4, 1)) == Advance(ACCOUNT, Interval(3, 4))
+    assert list(of_envelope(short)) == [Advance(ACCOUNT, Interval(3, 4), seen, at=AT)]
+    assert of_update(types.UpdateEditMessage(message(7, peer), 4, 1)) == Advance(ACCOUNT, Interval(3, 4), at=0.0)
 
 
 def test_a_difference_covers_what_was_asked_for_up_to_its_state() -> None:
@@ -93,8 +93,11 @@ def test_a_difference_covers_what_was_asked_for_up_to_its_state() -> None:
     seen = MessageRange(2, 3, AT, AT)
     whole = updates.Difference(found, [], [], [], [], state)
     part = updates.DifferenceSlice(found, [], [], [], [], state)
-    assert of_difference(4, whole) == of_difference(4, part) == Advance(ACCOUNT, Interval(4, 9), seen)
-    assert of_difference(4, updates.DifferenceEmpty(DATE, 0)).interval.is_empty
+    asked = AT + 50
+    assert of_difference(4, whole, asked) == Advance(ACCOUNT, Interval(4, 9), seen, at=asked)
+    assert of_difference(4, part, asked) == Advance(ACCOUNT, Interval(4, 9), seen, at=AT)  # it says that there is more
+    empty = updates.DifferenceEmpty(DATE, 0)
+    assert of_difference(4, empty, asked) == Advance(ACCOUNT, Interval(4, 4), at=asked)
     assert of_difference(4, updates.DifferenceTooLong(90)) == Advance(ACCOUNT, Interval(4, 90), lost=HoleCause.TOO_LONG)
 
 
@@ -102,8 +105,12 @@ def test_a_channel_s_difference_covers_what_was_asked_for() -> None:
     """The latest messages of one that is too long do not count: Telethon drops them."""
     found = [message(3, types.PeerChannel(CHANNEL))]
     part = updates.ChannelDifference(9, found, [], [], [], final=False)
-    assert of_channel_difference(CHANNEL, 4, part) == Advance(CHANNEL, Interval(4, 9), MessageRange(3, 3, AT, AT))
-    assert of_channel_difference(CHANNEL, 4, updates.ChannelDifferenceEmpty(4, final=True)).interval.is_empty
+    asked, seen = AT + 50, MessageRange(3, 3, AT, AT)
+    assert of_channel_difference(CHANNEL, 4, part, asked) == Advance(CHANNEL, Interval(4, 9), seen, at=AT)
+    part.final = True
+    assert of_channel_difference(CHANNEL, 4, part, asked) == Advance(CHANNEL, Interval(4, 9), seen, at=asked)
+    empty = updates.ChannelDifferenceEmpty(4, final=True)
+    assert of_channel_difference(CHANNEL, 4, empty, asked) == Advance(CHANNEL, Interval(4, 4), at=asked)
     dialog = types.Dialog(types.PeerChannel(CHANNEL), 1, 1, 1, 0, 0, 0, 0, types.PeerNotifySettings(), pts=90)
     too_long = updates.ChannelDifferenceTooLong(dialog, found, [], [], final=True)
     assert of_channel_difference(CHANNEL, 4, too_long) == Advance(CHANNEL, Interval(4, 90), lost=HoleCause.TOO_LONG)

@@ -1,6 +1,7 @@
 """What an account has handled over a real link is in the ledger before its session file says that it was seen."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -10,13 +11,18 @@ import anyio
 import pytest
 from telethon import events
 
-from adapters.sandbox import Sandbox
+from adapters.sandbox import Fault, FaultKind, Sandbox
+from adapters.sandbox.faults.kinds import WRONG_PTS_BY
 from adapters.sqlite import JournalWriter
-from adapters.telegram import TelegramConnector
+from adapters.telegram import TelegramConnector, account_ledger, update_proof
 from adapters.telegram.account_ledger import AccountLedger
+from adapters.telegram.boxes import Advance, MessageRange
+from states.events import UpdatesConfirmed, UpdatesStalled
+from states.ledger import Interval
 from tests.adapters.sqlite.support import TIMEOUTS
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness, caught_up
 from tests.adapters.telegram.test_inbox import delivering, linked, listening, until
+from tests.adapters.telegram.test_update_proof import NEWS, ProvenLink, in_channels
 from tests.timeouts import TIMEOUT
 
 USER = int(PHONE.removeprefix("+"))
@@ -51,6 +57,12 @@ def holes_of(path: Path) -> list[tuple[int, str, int, int]]:
         return db.execute("SELECT box, cause, after, upto FROM ledger_holes ORDER BY after").fetchall()
 
 
+def until_of(path: Path, box: int) -> float:
+    """Return until when a box is proven."""
+    with closing(sqlite3.connect(path)) as db:
+        return float(db.execute("SELECT max(until) FROM ledger WHERE box = ?", (box,)).fetchone()[0])
+
+
 async def rows_up_to(path: Path, number: int, box: int = 0) -> list[tuple[int, int]]:
     """Return the intervals of a box as soon as they end here."""
     with anyio.fail_after(TIMEOUT):
@@ -63,6 +75,13 @@ async def rows_up_to(path: Path, number: int, box: int = 0) -> list[tuple[int, i
 def file(tmp_path: Path) -> Path:
     """Return where the ledger is."""
     return tmp_path / "engine.db"
+
+
+@pytest.fixture
+def quick_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every wait of a proof be short."""
+    for name, seconds in {"GRACE": 0.05, "POLL": 0.05, "CHANNELS_EVERY": 0.0}.items():
+        monkeypatch.setattr(update_proof, name, seconds)
 
 
 async def test_live_and_missed_messages_are_one_chain(harness: DatacenterHarness, file: Path) -> None:
@@ -200,3 +219,72 @@ async def test_changes_that_were_missed_reach_handlers(harness: DatacenterHarnes
                 await until(changes, 2)
     middle = "Channel" if chat == "channel" else ""
     assert sorted(changes) == [f"UpdateDelete{middle}Messages", f"UpdateEdit{middle}Message"]
+
+
+@pytest.mark.usefixtures("quick_proofs")
+async def test_a_quiet_box_is_proven_until_the_datacenter_said_that_nothing_is_missing(
+    harness: DatacenterHarness, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that are equal cover no event, and move the time until which nothing was missed; a stall moves none."""
+    async with harness as dc:
+        account = harness.connector()
+        channel = await in_channels(dc, account)
+        async with recorded(account, file), delivering(account), ProvenLink(account) as proven:
+            before = time.time()
+            await proven.prove()
+            await rows_up_to(file, 1)
+            assert await rows_up_to(file, 1, channel) == [(1, 1)]
+            assert before <= until_of(file, channel) <= time.time()
+            await dc.inject(Fault(FaultKind.LOST_UPDATE, channel=NEWS))
+            await dc.post(NEWS, "lost")
+            known = until_of(file, channel)
+            monkeypatch.setattr(account_ledger, "RENEWED_AFTER", 0.0)
+            await proven.prove()
+            await proven.hear(UpdatesStalled)
+            assert account.inbox.ledger is not None
+            await account.inbox.ledger.flush()
+            assert until_of(file, channel) == known
+            assert until_of(file, 0) > known
+
+
+@pytest.mark.usefixtures("quick_proofs")
+async def test_a_number_that_was_too_high_is_claimed_no_more(harness: DatacenterHarness, file: Path) -> None:
+    """The wrong number of a pushed update was claimed as handled; from where the box is set back all begins anew."""
+    async with harness as dc:
+        account = harness.connector()
+        heard = listening(account)
+        async with recorded(account, file), delivering(account), ProvenLink(account) as proven:
+            channel = await dc.create_channel(NEWS, NEWS, members=[PHONE])
+            await dc.inject(Fault(FaultKind.WRONG_PTS, times=1))
+            await dc.post(NEWS, "with a wrong number")
+            await until(heard, 1)
+            await rows_up_to(file, WRONG_PTS_BY, channel)
+            await dc.post(NEWS, "ignored")
+            await proven.prove()
+            await proven.hear(UpdatesStalled)
+            proven.link.fetch_updates(TIMEOUT)
+            await proven.hear(UpdatesConfirmed)
+            await dc.post(NEWS, "heard")
+            await until(heard, 2)
+            with anyio.fail_after(TIMEOUT):
+                while rows_of(file, channel) != [(3, 4)]:
+                    await anyio.sleep(0.02)
+            assert holes_of(file) == [(channel, "renumbered", 3, 3)]
+
+
+async def test_what_was_proven_below_the_number_stays(file: Path) -> None:
+    """A row that goes beyond it ends there; when, and with which message, is not known any more."""
+    journal = await JournalWriter.open(file, on_trouble=lambda *_: None, timeouts=TIMEOUTS)
+    try:
+        store = journal.make_ledger()
+        ledger = AccountLedger(store, "a", clock=lambda: 1000.0)
+        ledger.begin(7, "login")
+        for number, after, upto in ((1, 0, 40), (2, 60, 70), (3, 70, 10)):
+            ledger.add(number, [Advance(0, Interval(after, upto), MessageRange(1, 9, 50.0, 60.0))])
+            ledger.handled(number)
+            await ledger.flush()
+    finally:
+        await journal.aclose(TIMEOUT)
+    with closing(sqlite3.connect(file)) as db:
+        found = db.execute("SELECT after, upto, since, until, first_id, last_id FROM ledger").fetchall()
+    assert found == [(0, 10, 50.0, 50.0, 1, None)]
