@@ -143,7 +143,7 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         send = partial(self._send, sender, request, self.request_timeout, ordered=ordered)
         if self.usernames is not None and (lookups := lookups_in(request)):
             send = partial(self.usernames.send_charged, lookups, send)
-        answer = await self.holds.send(request, kinds, bound, send)
+        answer = await self.holds.send(request, kinds, bound, self._probing(request, kinds, send))
         if self.limits:
             self._note_success(request, kinds)
         return answer

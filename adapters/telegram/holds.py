@@ -113,6 +113,11 @@ class RequestHolds:
         self._until[kind] = until
         self._wake(kind)
 
+    def release(self, kind: str, until: float) -> None:
+        """End the hold that ends then; any other stays."""
+        if self._until.get(kind) == until:
+            self.hold(kind, 0.0)
+
     def flood(self, kind: str, seconds: float) -> None:
         """Send no request of this kind for this long at least: the server has just said so."""
         now = self.now()
@@ -258,6 +263,7 @@ class HoldingClient:
     known: dict[int, bool]
     """People who know the account, by id; see ``limits_on``."""
     number: int
+    request_timeout: float
     report: Callable[[Event], None]
     _borrowed_bound: float | None = None
     _sender: Any
@@ -318,6 +324,26 @@ class HoldingClient:
             self.report(attrs.evolve(event, deletion=deletion, appeal=appeal))
 
         begin_request(partial(self._sender.direct.send, GetAppConfigRequest(0)), CONFIG_TIMEOUT, conclude)
+
+    def _probing(
+        self, request: Any, kinds: Sequence[str], send: Callable[[], Awaitable[T]]
+    ) -> Callable[[], Awaitable[T]]:
+        """Return what sends a request: alone, if it finds out whether a limit is over whose hold has ended.
+
+        However many wait for that end, one is sent, and the others are held until it was answered.
+        """
+        limits = [limit for limit in self.limits.intersection(kinds) if proves_end(request, limit)]
+        return partial(self._send_alone, limits, send) if limits else send
+
+    async def _send_alone(self, limits: Sequence[str], send: Callable[[], Awaitable[T]]) -> T:
+        until = CLOCK.now() + self.request_timeout + SLACK_SECONDS
+        for limit in limits:
+            self.holds.hold(limit, until)
+        try:
+            return await send()
+        finally:
+            for limit in limits:
+                self.holds.release(limit, until)
 
     def _note_success(self, request: Any, kinds: Sequence[str]) -> None:
         """Report that a limit is over, if a request was carried out that it concerned."""

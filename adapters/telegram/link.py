@@ -35,6 +35,7 @@ from adapters.telegram.classify import (
 from adapters.telegram.client import LinkClient
 from adapters.telegram.engine_session import open_session
 from adapters.telegram.failover import name_proxy
+from adapters.telegram.holds import CLOCK
 from adapters.telegram.proxy import Proxy
 from adapters.telegram.sender import retrieve
 from adapters.telegram.telethon_log import TELETHON_LOGGER
@@ -83,6 +84,7 @@ class TelegramLink:
     """What brings the session up to date; the link ends it at its close."""
     _closed: bool = field(default=False, init=False)
     _held: dict[str, float] = field(init=False)
+    """When the hold of each kind of request ends, by ``CLOCK``."""
     _pinged_at: float | None = field(default=None, init=False)
     """When the last ping was sent, by ``time.monotonic``."""
     _proof: UpdateProof | None = field(default=None, init=False)
@@ -91,7 +93,7 @@ class TelegramLink:
 
     @_held.default
     def _make_held(self) -> dict[str, float]:
-        return {hold.request: hold.until for hold in self.holds}
+        return {hold.request: _on_clock(hold.until) for hold in self.holds}
 
     @property
     def client(self) -> Any:
@@ -100,7 +102,7 @@ class TelegramLink:
 
     def hold(self, request: str, until: float) -> None:
         """Send no request of this kind until then (Unix seconds)."""
-        self._held[request] = until
+        self._held[request] = _on_clock(until)
         if isinstance(self._client, LinkClient):
             self._client.hold(request, until)
 
@@ -346,10 +348,10 @@ class TelegramLink:
         return [limit]
 
     def _is_proof_held(self) -> bool:
-        return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > time.time()
+        return bool(self._held) and self._held.get(kind_of(PROOF), 0.0) > CLOCK.now()
 
     def _is_held(self, kind: str) -> bool:
-        return bool(self._held) and max(self._held.get(each, 0.0) for each in ("any", kind)) > time.time()
+        return bool(self._held) and max(self._held.get(each, 0.0) for each in ("any", kind)) > CLOCK.now()
 
     def _keep_from_disconnect(self) -> None:
         """Send a ping beside a proof if the next one could come after the datacenter has given the link up.
@@ -392,3 +394,8 @@ class TelegramLink:
         """The transport of the link's socket, if there is one."""
         writer = getattr(getattr(self._client._sender, "_connection", None), "_writer", None)
         return None if writer is None else writer.transport
+
+
+def _on_clock(until: float) -> float:
+    """Return a time of day by ``CLOCK``, so that a hold lasts as long as it should, however the clock is set."""
+    return CLOCK.now() + (until - time.time())

@@ -1,5 +1,6 @@
 """Limits by their meaning, with Telethon's client: which requests are held, what is said, and what ends a limit."""
 
+import asyncio
 import time
 
 import anyio
@@ -222,3 +223,23 @@ async def test_a_program_that_borrows_the_client_is_not_kept_waiting_for_a_day(h
         link.hold(WRITES, time.time() + LIMIT_SECONDS)
         with anyio.fail_after(5), pytest.raises(RequestHeld):
             await link.client(SendMessageRequest(ME, "x", random_id=1), flood_sleep_threshold=86_400)
+
+
+@pytest.mark.parametrize("text", ["PEER_FLOOD", None, "PEER_ID_INVALID"])
+async def test_one_request_finds_out_whether_a_limit_lasts(harness: DatacenterHarness, text: str | None) -> None:
+    """However many are sent at once when its hold is over: the others are held until that one was answered."""
+    async with harness as dc, opened(harness) as link:
+        them, events = await stranger(dc, link), list[Event]()
+        link.watch(events.append)
+        link.hold(STRANGERS, time.time() - 1)
+        if text is not None:
+            await refuse(dc, text)
+        ends = await asyncio.gather(*(link.client.send_message(them, "x") for _ in range(8)), return_exceptions=True)
+        assert (sent(dc), sum(isinstance(end, RequestHeld) for end in ends)) == (1, 7)
+        told = [type(event) for event in events if isinstance(event, AccountLimited | LimitLifted)]
+        assert told == {"PEER_FLOOD": [AccountLimited], None: [LimitLifted]}.get(text, [])
+        if text == "PEER_FLOOD":
+            with pytest.raises(RequestHeld):
+                await link.client.send_message(them, "held for a day")
+        else:
+            assert await link.client.send_message(them, "not held any longer")

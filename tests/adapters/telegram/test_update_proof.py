@@ -501,3 +501,16 @@ async def test_what_was_numbered_too_high_is_claimed_no_more(
             proven.link.fetch_updates(TIMEOUT)
             await proven.hear(UpdatesConfirmed)
             assert lost == [(number, wrong, wrong - WRONG_PTS_BY, HoleCause.RENUMBERED)]
+
+
+async def test_a_hold_lasts_as_long_as_it_should_when_the_clock_is_set(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proof and the numbers of channels are neither asked for too early nor kept back for hours."""
+    async with harness as dc, ProvenLink(harness.connector()) as proven:
+        asked = dc.stats()["requests"]["updates.getState"]
+        proven.link.hold("GetState", time.time() + 30)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() + 3600)
+        assert isinstance((await proven.link.probe(proof=True, timeout=TIMEOUT))[-1], ProbeAnswered)
+        assert dc.stats()["requests"]["updates.getState"] == asked
