@@ -87,6 +87,7 @@ class ExportedSenders:
             dc.ip_address, dc.port, dc.id, loggers=client._log, proxy=client._proxy, local_addr=client._local_addr
         )
         await self._blame(sender, sender.connect(connection))
+        sender._disconnected.add_done_callback(_look_at)
 
     async def _close(self, sender: LinkSender) -> None:
         with anyio.move_on_after(CLOSE_TIMEOUT, shield=True):
@@ -134,3 +135,9 @@ class ExportedSenders:
             f"the file is kept by a datacenter for public files ({cdn_redirect.dc_id}), from which Telethon cannot "
             "download; fetch it with an official app"
         )
+
+
+def _look_at(ended: "asyncio.Future[None]") -> None:
+    """Look at why a connection ended: nobody awaits that, and asyncio would log it, with a traceback."""
+    if not ended.cancelled():
+        ended.exception()

@@ -1,5 +1,7 @@
 """The kind ``download``: real client, real datacenter, real files."""
 
+import asyncio
+import gc
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -168,6 +170,20 @@ async def test_a_connection_elsewhere_that_is_lost_is_made_again(harness: Datace
         await dc.inject(Fault(FaultKind.RESET_BEFORE, request=GET, times=100))
         with pytest.raises(DatacenterLost):
             await download(job_for(number, tmp_path / "other"), link.client)
+
+
+async def test_a_connection_elsewhere_that_is_lost_is_no_unseen_exception(
+    harness: DatacenterHarness, tmp_path: Path
+) -> None:
+    """Asyncio logs exceptions that nobody has looked at, with a traceback; why such a connection ended is none."""
+    said: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(str(context["message"])))
+    file = SandboxFile(size=SIZE, name="report.pdf", seed=7, dc=ELSEWHERE)
+    async with with_message(harness, file) as (dc, link, number):
+        await dc.inject(Fault(FaultKind.RESET_BEFORE, request=GET, times=1))
+        await download(job_for(number, tmp_path), link.client)
+    gc.collect()
+    assert said == []
 
 
 async def test_several_messages_are_fetched_and_those_without_a_file_counted(
