@@ -127,6 +127,23 @@ ADAPTER_EVENTS: Final = (
     ),
     AdapterEvent(
         _HANDLERS,
+        "updates_lost",
+        "warning",
+        "⚠️",
+        "{account}: Telegram does not send what came in {where}, {after} to {upto} in their count ({cause}); what is "
+        "missing, and how to read it: {command}",
+        "what an account missed is not sent any more, or cannot be read; at most once a minute for each account",
+        {
+            **_ACCOUNT,
+            "where": "the channel, or private chats and groups",
+            "after": "the last number of its count before the hole",
+            "upto": "the last number in the hole",
+            "cause": "as `prove` has it",
+            "command": "the command that says what is missing, and how to read it",
+        },
+    ),
+    AdapterEvent(
+        _HANDLERS,
         "handlers_behind",
         "warning",
         "⏱️",

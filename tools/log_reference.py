@@ -148,6 +148,13 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
     "reconnecting": {"trigger": "Elapsed"},
     "updates_missing": {"detail": "channel 1234567890 (3 missing)", "asked": False, "fresh_client": False},
     "handlers_behind": {"count": 12},
+    "updates_lost": {
+        "where": "channel 1000000001",
+        "after": 101,
+        "upto": 240,
+        "cause": "too_long",
+        "command": "prove CONFIG --chat -1001000000001",
+    },
     "channel_begun": {"channel": 1234567890, "number": 4711},
     "unreadable": {"what": "a constructor 1f00ba2e that Telethon 1.45.0 does not know", "count": 1},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},

@@ -18,6 +18,9 @@ from states.ledger import HoleCause, Interval, LedgerRow
 
 _ROWS = "SELECT user, login, box, after, upto, since, until, first_id, last_id, NULL FROM ledger"
 _HOLES = "SELECT user, '', box, after, upto, since, until, NULL, NULL, cause FROM ledger_holes"
+_BROKEN = """SELECT user, box FROM ledger_holes UNION SELECT user, box FROM ledger WHERE box IN
+    (SELECT box FROM ledger WHERE box <> 0 GROUP BY box HAVING count(*) > 1)
+    UNION SELECT user, box FROM ledger WHERE box = 0 GROUP BY user HAVING count(*) > 1"""
 _USERS = "SELECT (SELECT name FROM names WHERE id = account), user FROM logins WHERE user IS NOT NULL"
 
 
@@ -73,6 +76,12 @@ class LedgerReader:
                 if (row := _row_of(each)) is not None:
                     boxes.setdefault(row.box, []).append(row)
         return boxes
+
+    def broken(self) -> list[tuple[int, int]]:
+        """Return user and box of what is not one chain in the file: only there can be holes."""
+        if not self._has_ledger:
+            return []
+        return [each for each in read_rows(self._db, _BROKEN) if all(isinstance(number, int) for number in each)]
 
     def fills(self, chat: int, user: int = 0) -> list[ReadLater]:
         """Return what was read of a chat's history; ``user`` is 0 where all see a message under one number."""

@@ -5,13 +5,17 @@ updates up to then have ended, and may be claimed then. The session file says th
 durable: a crash between the two repeats updates, and the ledger has none that was not handled.
 """
 
+import shlex
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from attrs import define, evolve, field
+from telethon.tl.types import PeerChannel
+from telethon.utils import get_peer_id
 
+from adapters.log_events import event_logger
 from adapters.telegram.boxes import Advance
 from states.ledger import HoleCause, Interval, LedgerRow
 
@@ -19,6 +23,12 @@ MAX_MARKS: Final = 256
 """Moments at which boxes came to a number, while a handler runs; more are one with the last, and so claimed later."""
 RENEWED_AFTER: Final = 300.0
 """Seconds after which it is noted again that a box has come no further, and so that nothing is missing until then."""
+
+TOLD_EVERY: Final = 60.0
+"""Seconds between two lines of the log about what was lost."""
+_TOLD: Final = (HoleCause.TOO_LONG, HoleCause.UNREADABLE)
+"""The causes of which nothing else says where they were; the others are named elsewhere."""
+log = event_logger("holdfast.handlers")
 
 _Key = tuple[int, HoleCause | None, int]
 """Box, cause and first number of a row."""
@@ -54,6 +64,7 @@ class AccountLedger:
     _in_flight: list[LedgerRow] = field(factory=list, init=False)
     _first_unstored: int | None = field(default=None, init=False)
     _first_in_flight: int | None = field(default=None, init=False)
+    _told_at: float = field(default=-TOLD_EVERY, init=False)
 
     def begin(self, user: int | None, login: str) -> None:
         """Have all that follows belong to this user and this login; with None, note nothing: nobody knows whose it is.
@@ -134,6 +145,26 @@ class AccountLedger:
             self._first_unstored = self._first_in_flight
             self._in_flight, self._first_in_flight = [], None
 
+    def tell_lost(self, advances: Iterable[Advance]) -> None:
+        """Name in the log what Telegram does not send any more, and the command that says how to read it.
+
+        Of many losses at once one is named; ``status`` and ``prove`` have all of them.
+        """
+        lost = [each for each in advances if each.lost in _TOLD and not each.interval.is_empty]
+        if not lost or not self._user or 0 <= (now := self.clock()) - self._told_at < TOLD_EVERY:
+            return
+        box, interval, self._told_at = lost[0].box, lost[0].interval, now
+        chat = str(get_peer_id(PeerChannel(box))) if box else f"{self._user} --account {shlex.quote(self.account)}"
+        log.warning(
+            "updates_lost",
+            account=self.account,
+            where=f"channel {box}" if box else "private chats and groups",
+            after=interval.after,
+            upto=interval.upto,
+            cause=(lost[0].lost or HoleCause.NOT_RUNNING).value,
+            command=f"prove CONFIG --chat {chat}",
+        )
+
     async def flush(self) -> None:
         """Store what is handled; durable on return. Raises ``StorageError``."""
         while self._rows or self._in_flight:
@@ -199,6 +230,7 @@ def advances_of(client: Any, *, handled: bool) -> list[Advance]:
     _, advances = client._message_box.take()
     if advances and client.inbox.ledger is not None:
         client.inbox.ledger.begin(client._mb_entity_cache.self_id, client.session.login)
+        client.inbox.ledger.tell_lost(advances)
     if handled:
         return list(advances)
     return [evolve(each, lost=each.lost or HoleCause.NO_HANDLER) for each in advances]

@@ -22,6 +22,7 @@ from engine.cli.common import (
 from engine.cli.declared import Parameter
 from engine.cli.times import parse_period
 from engine.config import UnknownAccount, load
+from engine.console.hole_lines import CHANNELS
 from engine.console.prove_lines import ChatProof, as_data, is_complete, lines
 from engine.console.safe_text import json_text, one_line
 from states.completeness import assess
@@ -29,8 +30,6 @@ from states.completeness import assess
 if TYPE_CHECKING:
     from engine.config import AccountConfig, Config
 
-CHANNELS: Final = 10**12
-"""Telethon marks the id of a channel as minus this and its id."""
 _NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from attrs import define, evolve, frozen
 from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
+from adapters.sqlite.ledger_reader import LedgerReader
 from adapters.sqlite.remote import CursorLine, cursor_lines
 from engine import paths
 from engine.cli.common import (
@@ -30,6 +31,9 @@ from engine.cli.stored_status import ANSWER_TIMEOUT, account_statuses, read_info
 from engine.config import ConfigError, Outline, load_outline
 from engine.console.account_status import AccountStatus
 from engine.console.format import date_and_time, iso
+from engine.console.hole_lines import CHANNELS, OpenHoles, count_lately
+from engine.console.hole_lines import as_data as hole_data
+from engine.console.hole_lines import page as hole_lines
 from engine.console.incident_lines import as_data as incident_data
 from engine.console.incident_lines import page as incident_lines
 from engine.console.job_lines import page as job_lines
@@ -50,6 +54,8 @@ if TYPE_CHECKING:  # for pages alone; --json need not wait for it
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks of ``--watch``."""
+HOLES_INTERVAL = 60.0
+"""Seconds between two times at which ``--watch`` reads what was missed."""
 MAX_RUNNING_READ = 1000
 """Number of running jobs that are read; the page shows only a few of them."""
 
@@ -86,6 +92,9 @@ class _Look:
     """How complete what each account has handled is, if that was asked for."""
     programs: Sequence[CursorLine] = ()
     """Other programs that have updates of these accounts."""
+    holes: Sequence[OpenHoles] = ()
+    """Of which chats something was missed lately."""
+    config: Path = Path()
 
     @property
     def page(self) -> "RenderableType":
@@ -102,6 +111,7 @@ class _Look:
     def _more(self, now: float, width: int) -> "list[Text]":
         """Return the lines below the accounts."""
         lines = [*incident_lines(self.incidents, now, width), *job_lines(self.jobs, engine_runs=self.info.running)]
+        lines += hole_lines(self.holes, self.config)
         if self.ledger:
             from engine.console.ledger_lines import page as ledger_lines  # noqa: PLC0415 - only with --verbose
 
@@ -131,6 +141,7 @@ class _Look:
             {"name": each.program, "account": each.account, "acknowledged_at": iso(each.at), "behind": each.behind}
             for each in self.programs
         ]
+        found["holes"] = hole_data(self.holes, self.config)
         if self.memory is not None:
             for account in found["accounts"]:
                 account["memory"] = self.memory.get(account["name"])
@@ -148,7 +159,6 @@ class _Look:
 
 def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSummary]":
     """Return how complete what each of these accounts has handled is."""
-    from adapters.sqlite.ledger_reader import LedgerReader  # noqa: PLC0415 - only with --verbose
     from engine.console.ledger_lines import summary_of  # noqa: PLC0415 - as above
     from states.completeness import assess  # noqa: PLC0415 - as above
 
@@ -163,6 +173,33 @@ def _read_ledger(directory: Path, names: Sequence[str]) -> "dict[str, LedgerSumm
         return {}
 
 
+def _read_holes(directory: Path, accounts: Collection[str]) -> list[OpenHoles]:
+    """Return of which chats these accounts have missed something lately, the most first."""
+    try:
+        with LedgerReader.open(directory / paths.DATABASE) as reader:
+            broken = reader.broken()
+            if not broken:
+                return []
+            names = {user: name for name, user in reader.users().items() if name in accounts}
+            boxes = {box for user, box in broken if box and user in names}
+            found = [_holes_of(reader, -CHANNELS - box, box, None, None) for box in boxes]
+            found += [
+                _holes_of(reader, user, 0, user, names[user]) for user, box in broken if not box and user in names
+            ]
+    except JournalMissing:
+        return []
+    return sorted((each for each in found if each.count), key=lambda each: (-each.count, each.chat))
+
+
+def _holes_of(reader: LedgerReader, chat: int, box: int, user: int | None, name: str | None) -> OpenHoles:
+    """Return what is missing of a channel, whoever was in it, or of an account's own box."""
+    from states.completeness import assess  # noqa: PLC0415 - only if something may be missing
+
+    rows = reader.rows(box, None if user is None else [user])
+    proven = assess(rows, reader.fills(chat) if user is None else ())
+    return OpenHoles(chat=chat, account=name, count=count_lately(proven, time.time()))
+
+
 def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
     """Return what each account has in memory; nothing if no engine runs that says so."""
     if not info.running or info.hangs:
@@ -175,8 +212,13 @@ def _read_memory(directory: Path, info: EngineInfo) -> dict[str, Any]:
         return {}
 
 
-def _look(outline: Outline, pattern: str | None, *, again: bool = False, verbose: bool = False) -> _Look:
-    """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before."""
+def _look(
+    outline: Outline, pattern: str | None, before: _Look | None = None, *, again: bool = False, verbose: bool = False
+) -> _Look:
+    """Look at the files; exit if no account is like the pattern, unless one was when they were looked at before.
+
+    The ledger, which may be long, is read once if there was a look ``before``.
+    """
     info = read_info(outline.directory)
     accounts = account_statuses(outline, info)
     if pattern is not None:
@@ -190,7 +232,9 @@ def _look(outline: Outline, pattern: str | None, *, again: bool = False, verbose
         memory = {name: each for name, each in memory.items() if name in accounts}
     ledger = _read_ledger(outline.directory, list(accounts)) if verbose else None
     programs = [each for each in cursor_lines(outline.directory / paths.DATABASE) if each.account in accounts]
-    return _Look(info, accounts, _read_jobs(outline.directory), incidents, memory, ledger, programs)
+    holes = _read_holes(outline.directory, accounts) if before is None else before.holes
+    jobs = _read_jobs(outline.directory)
+    return _Look(info, accounts, jobs, incidents, memory, ledger, programs, holes, outline.path)
 
 
 @define
@@ -203,6 +247,9 @@ class _Looks:
     _changed: tuple[int, int] | None = None
     """When the config file that was read was written, and its size."""
     _again: bool = False
+    _before: _Look | None = None
+    """A look of the last minute, of which what was missed is not read again."""
+    _read_at: float = 0.0
 
     def __call__(self) -> _Look:
         """Look once."""
@@ -213,7 +260,10 @@ class _Looks:
                 self.outline = evolve(self.outline, names=load_outline(self.outline.path).names)
             self._changed = changed
         self._again, again = True, self._again
-        return _look(self.outline, self.pattern, again=again, verbose=self.verbose)
+        if not 0 <= time.monotonic() - self._read_at < HOLES_INTERVAL:
+            self._before, self._read_at = None, time.monotonic()
+        self._before = _look(self.outline, self.pattern, self._before, again=again, verbose=self.verbose)
+        return self._before
 
 
 def _watch(look: Callable[[], _Look], directory: Path, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -66,7 +67,9 @@ async def post_and_hear(dc: Sandbox, heard: list[str], *texts: str) -> None:
     await until(lambda: len(heard) >= before + len(texts))
 
 
-async def test_a_channel_is_complete_until_a_row_is_dropped(harness: EngineHarness, run: Run) -> None:
+async def test_a_channel_is_complete_until_a_row_is_dropped(
+    harness: EngineHarness, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Running and stopped it is complete; then exactly the interval that was taken out is named, and can be read."""
     async with Sandbox() as dc:
         channel = await dc.create_channel("news", "News", members=[PHONES[0]])
@@ -104,6 +107,16 @@ async def test_a_channel_is_complete_until_a_row_is_dropped(harness: EngineHarne
         first, missing, how, whole = out.splitlines()
         assert first == f"@news ({chat}), as seen by Account 1:"
         assert f", pts 3 to 4, messages 2 to 3: {MISSING}" in missing
+        status = runs("status", str(harness.config), capsys=capsys, within=harness.directory, monkeypatch=monkeypatch)
+        command = f"python -m engine prove {harness.config} --chat {chat}"
+        assert f"Missed in the last 7 days: 1 hole\n  channel {chat}: 1; see: {command}" in status()[1]
+        (told,) = json.loads(status("--json")[1])["holes"]
+        assert told == {"chat": int(chat), "account": None, "holes": 1, "command": command}
+        with closing(sqlite3.connect(harness.directory / "data" / "engine.db")) as db:
+            long_ago = time.time() - 8 * 86400
+            db.execute("UPDATE ledger SET since = ?, until = ? WHERE after = 4", (long_ago, long_ago))
+            db.commit()
+        assert "Missed" not in status()[1]
         assert how == f"    read them: python -m engine jobs add {harness.config} collect chat={chat} since=2"
         assert whole.startswith("  complete but for that from ")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, AccountLedger
+from adapters.telegram.account_ledger import MAX_MARKS, RENEWED_AFTER, TOLD_EVERY, AccountLedger
 from adapters.telegram.boxes import Advance, MessageRange
 from adapters.telegram.inbox import Inbox
 from states.ledger import HoleCause, Interval, LedgerRow, merge
@@ -245,3 +245,23 @@ def test_a_handler_that_hangs_costs_bounded_memory(count: int) -> None:
     ledger.handled(count)
     stored.commit(ledger)
     assert stored.handled() == [Interval(0, count)]
+
+
+def test_what_telegram_sends_no_more_is_named_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """With its numbers, and with the command that says what is missing; a name with a space is quoted."""
+    now = [1000.0]
+    ledger = AccountLedger(Stored(), "News 2", clock=lambda: now[0])
+    ledger.begin(7, "login")
+    account = Advance(0, Interval(4, 90), lost=HoleCause.TOO_LONG)
+    channel = Advance(9, Interval(1, 5), lost=HoleCause.UNREADABLE)
+    left = Advance(9, Interval(5, 5), lost=HoleCause.NOT_SUBSCRIBED)
+    with caplog.at_level("WARNING", "holdfast.handlers"):
+        for advances in ([up_to(1), left], [account, channel], [channel]):
+            ledger.tell_lost(advances)
+        now[0] += TOLD_EVERY
+        ledger.tell_lost([channel])
+    assert [record.__dict__["command"] for record in caplog.records] == [
+        "prove CONFIG --chat 7 --account 'News 2'",
+        "prove CONFIG --chat -1000000000009",
+    ]
+    assert "private chats and groups, 4 to 90 in their count (too_long)" in caplog.messages[0]
