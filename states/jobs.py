@@ -20,6 +20,7 @@ from states.job import Job, JobState, JobSummary, by_state, rate_of, remaining_o
 from states.schedules import Backoff
 
 __all__ = [
+    "FLOOD_WAIT",
     "MAX_DETAIL",
     "MAX_LOSSES",
     "OPEN",
@@ -49,6 +50,8 @@ MAX_LOSSES: Final = 25
 request that makes the datacenter hang up would hurt its account for ever."""
 RETRY: Final = Backoff()
 """The default schedule for a job's own failures: five attempts, 10 s to 120 s apart."""
+FLOOD_WAIT: Final = "flood wait for "
+"""How the detail of a job begins that waits for the end of a flood wait or a limit; the kind of request follows."""
 MAX_DETAIL: Final = 300
 """Characters of a failure's message that are kept."""
 
@@ -124,7 +127,7 @@ class KeptBack:
 
     account: str
     until: float
-    why: str = "flood wait in the same chat"
+    why: str
     seconds: float | None = None
 
     def end(self, now: float) -> float:
@@ -196,7 +199,7 @@ def decide(job: Job, event: JobEvent, *, now: float, draw: float = 0.5, retry: B
             # This holds for jobs of any account, too: another account must not do what the first has to wait for.
             return attrs.evolve(
                 _kept(job), state=JobState.QUEUED, due=event.end(now), wait=event.end(now) - now,
-                detail=f"flood wait for {request}",
+                detail=f"{FLOOD_WAIT}{request}",
             )  # fmt: skip
         case JobState.RUNNING, Raised():
             return _fail(job, event, now, draw, retry)

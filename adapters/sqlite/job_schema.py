@@ -10,6 +10,7 @@ from typing import Final
 
 from adapters.sqlite.queue import Statement, cell
 from states.clock import NOTICED_WITHIN
+from states.jobs import FLOOD_WAIT
 
 TABLES: Final = (
     """CREATE TABLE jobs (
@@ -164,6 +165,14 @@ RELEASE_HELD = Statement(
     order=60,
 )
 """(account, now): lets any account do the jobs whose wait is over and that were held by one that is of no use now."""
+RELEASE_WAITING = Statement(
+    "release waiting jobs",
+    f"""UPDATE jobs INDEXED BY jobs_waiting SET due = NULL, wait = NULL FROM rows
+    WHERE state = 'queued' AND due IS NOT NULL AND account = {cell(0)} AND detail IN ({cell(1)}, {cell(2)})""",
+    width=3,
+    order=61,
+)
+"""(account, detail, detail): makes the jobs ready that waited for the end of a limit of this account."""
 SELECT_HELD: Final = "SELECT DISTINCT account FROM jobs INDEXED BY jobs_held WHERE held = 1 AND state = 'queued'"
 PRUNE_JOBS = Statement(
     "prune jobs",
@@ -183,7 +192,8 @@ SELECT_JOB_WITHOUT_HELD: Final = SELECT_JOB.replace(" held,", " 0,")
 SELECT_JOB_WITHOUT_LENGTHS: Final = SELECT_JOB_WITHOUT_HELD.replace(" wait,", " NULL,")
 """The same from a file that no engine has opened since it has ``LENGTHS``."""
 SELECT_WAITING_HELD: Final = (
-    f"{SELECT_JOB} INDEXED BY jobs_held WHERE held = 1 AND state = 'queued' AND due > ? ORDER BY id LIMIT 10000"
+    f"{SELECT_JOB} INDEXED BY jobs_waiting WHERE state = 'queued' AND due > ? AND account <> '' "
+    f"AND detail GLOB '{FLOOD_WAIT}*' ORDER BY due DESC LIMIT 10000"
 )
 SELECT_READY: Final = (
     f"{SELECT_JOB} INDEXED BY jobs_ready WHERE state = 'queued' AND due IS NULL AND kind = ? AND account = ? "

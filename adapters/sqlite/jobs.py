@@ -160,13 +160,18 @@ class JobStore:
         return await self._read(lambda db: {name for (name,) in read_rows(db, job_schema.SELECT_HELD)})
 
     async def waiting_held(self, now: float) -> list[Job]:
-        """Return the jobs that wait for the end of a limit, and stay with its account for that long at least."""
+        """Return the jobs that wait, with an account, for the end of its flood wait or limit."""
         rows = await self._read(lambda db: read_rows(db, job_schema.SELECT_WAITING_HELD, (now,)))
         found = []
         for row in rows:
             with suppress(Undecodable):  # named when it is read to begin
                 found.append(job_from(row))
         return found
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        """Make the jobs of an account ready that wait for what these details name."""
+        await self.writer.write(job_schema.RELEASE_WAITING, (account, *details))
+        await self.writer.flush()
 
     async def release_held(self, account: str, now: float) -> None:
         """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""

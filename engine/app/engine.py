@@ -55,6 +55,7 @@ from engine.work.decorators import (
 )
 from engine.work.stall import watched
 from states import Entry, Snapshot, Step
+from states.effects import ReleaseRequests
 from states.jobs import Job
 
 log = structlog.get_logger("holdfast.engine")
@@ -397,6 +398,9 @@ class Engine:
             if (known := self._accounts.get(account)) is not None:  # one that is being removed has none
                 known.changed()
             self.jobs.account_changed(account)
+            for effect in step.effects:
+                if isinstance(effect, ReleaseRequests):
+                    self.jobs.limit_ended(account, effect.request)
             if self._follower is not None:
                 self._follower.wake()
 

@@ -164,6 +164,11 @@ class JobService:
         if self.dispatcher is not None:
             self.dispatcher.jobs_changed()
 
+    def limit_ended(self, account: str, limit: str) -> None:
+        """Tell the dispatcher that a limit of some requests of an account is over."""
+        if self.dispatcher is not None:
+            self.dispatcher.limit_ended(account, limit)
+
     def clock_jumped(self, event: ClockJumped) -> None:
         """Tell the dispatcher that the clock jumped."""
         if self.dispatcher is not None:

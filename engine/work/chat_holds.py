@@ -3,15 +3,16 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from states.clock import move_end
-from states.jobs import Job, KeptBack
+from states.jobs import FLOOD_WAIT, Job, KeptBack
 
 CHAT_KEYS: Final = ("chat", "to")
 """Where the data of a job may say which chat it is for, as those of the built-in kinds do."""
 MAX_CHATS: Final = 10_000
 """Chats that are remembered; of more, those whose wait ends first are forgotten."""
+_SAME_CHAT: Final = " in the same chat"
 _ADDRESSES: Final = ("https://t.me/", "http://t.me/", "t.me/", "@")
 
 
@@ -29,11 +30,24 @@ def chat_of(job: Job) -> str | None:
     return None
 
 
+def details_of(request: str) -> tuple[str, str]:
+    """Return the details of the jobs that wait for a hold of these requests: that met it, or another for their chat."""
+    return f"{FLOOD_WAIT}{request}", f"{FLOOD_WAIT}{request}{_SAME_CHAT}"
+
+
+def _awaited(job: Job) -> str | None:
+    """Return whose hold a stored job waits for; None if that concerns no other account, as slow mode does not."""
+    detail = job.detail.removesuffix(_SAME_CHAT)
+    request = detail.removeprefix(FLOOD_WAIT)
+    return None if request == detail or " in " in request else request
+
+
 @frozen
 class _ChatHold:
     account: str
     until: float
     length: float | None
+    request: str
 
 
 @define(eq=False)
@@ -45,17 +59,20 @@ class ChatHolds:
     def restore(self, jobs: Iterable[Job]) -> None:
         """Take over the waits that stored jobs are in."""
         for job in jobs:
-            if job.account is not None and job.due is not None:
-                self.hold(job, job.account, job.due, job.wait)
+            if job.account is not None and job.due is not None and (request := _awaited(job)) is not None:
+                self.hold(job, job.account, job.due, job.wait, request)
 
-    def hold(self, job: Job, account: str, until: float, length: float | None) -> None:
-        """Let no account do jobs of this kind for the job's chat before then; ``length`` s in all."""
+    def hold(self, job: Job, account: str, until: float, length: float | None, request: str) -> None:
+        """Let no account do jobs of this kind for the job's chat before then; ``length`` s in all.
+
+        The account met a hold of ``request``.
+        """
         chat = chat_of(job)
         if chat is None:
             return
         known = self._held.get((job.kind, chat))
         if known is None or until > known.until:
-            self._held[job.kind, chat] = _ChatHold(account, until, length)
+            self._held[job.kind, chat] = _ChatHold(account, until, length, request)
         if len(self._held) > MAX_CHATS:
             del self._held[min(self._held, key=lambda key: self._held[key].until)]
 
@@ -68,9 +85,14 @@ class ChatHolds:
         if found.until <= now:
             del self._held[job.kind, chat]
             return None
-        return KeptBack(found.account, found.until)
+        return KeptBack(found.account, found.until, details_of(found.request)[1])
+
+    def release(self, account: str, request: str) -> None:
+        """End the waits for a limit of an account, which is over."""
+        for key in [key for key, held in self._held.items() if (held.account, held.request) == (account, request)]:
+            del self._held[key]
 
     def move(self, shift: float, now: float) -> None:
         """Move all waits with a clock that was set by ``shift`` seconds and is now at ``now``."""
         for key, held in self._held.items():
-            self._held[key] = _ChatHold(held.account, move_end(held.until, held.length, shift, now), held.length)
+            self._held[key] = evolve(held, until=move_end(held.until, held.length, shift, now))

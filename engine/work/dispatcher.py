@@ -25,7 +25,7 @@ from engine.console.format import seconds
 from engine.fleet.ports import Clock
 from engine.fleet.watchers import is_bug
 from engine.work.account_slot import AccountSlot
-from engine.work.chat_holds import ChatHolds
+from engine.work.chat_holds import ChatHolds, details_of
 from engine.work.handle import CURRENT_JOB, Run
 from engine.work.job_log import log_outcome
 from engine.work.kinds import JobKinds
@@ -122,6 +122,8 @@ class Dispatcher:
     _jumped: bool = field(default=False, init=False)
     """Whether the clock jumped since the last round, and by how much it was set."""
     _shift: float = field(default=0.0, init=False)
+    _ended_limits: dict[tuple[str, str], None] = field(factory=dict, init=False)
+    """Accounts with limits that are over, and whose jobs still wait for that."""
     _wake_at: float = field(default=math.inf, init=False)
     """When a queue opens, in Unix seconds."""
 
@@ -189,6 +191,11 @@ class Dispatcher:
     def jobs_changed(self) -> None:
         """Read the file again: jobs were added, retried or cancelled."""
         self._reread = True
+        self._wakeup.set()
+
+    def limit_ended(self, account: str, limit: str) -> None:
+        """Let the jobs begin that wait for the end of this limit."""
+        self._ended_limits[account, limit] = None
         self._wakeup.set()
 
     def clock_jumped(self, event: ClockJumped) -> None:
@@ -280,6 +287,12 @@ class Dispatcher:
         if self._jumped:
             await self._move_waits()
         await self._settle_all()
+        while self._ended_limits:
+            account, limit = ended = next(iter(self._ended_limits))
+            self._chats.release(account, limit)
+            await self.store.release_waiting(account, details_of(limit))
+            self._reread = True
+            self._ended_limits.pop(ended, None)
         if self._reread:
             self._reread = False  # before: a change during the reading calls for another one
             await self._read_queues()
@@ -508,7 +521,7 @@ class Dispatcher:
             if not run.end.alone:
                 self._pace.hold(job.kind, run.account, until, until - now)
             if run.end.of_chat:
-                self._chats.hold(job, run.account, until, until - now)
+                self._chats.hold(job, run.account, until, until - now, run.end.request)
         slot = self._slots.get(run.account)
         if slot is not None and isinstance(run.end, Lost) and run.why is None and slot.client is run.client:
             slot.rests_until = anyio.current_time() + REST_SECONDS

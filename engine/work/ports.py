@@ -49,7 +49,10 @@ class JobStorage(Protocol):
         """Return the accounts with which jobs stay because of a limit."""
 
     async def waiting_held(self, now: float) -> list[Job]:
-        """Return the jobs that wait for the end of a limit."""
+        """Return the jobs of an account that wait for the end of a flood wait or a limit."""
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        """Make the jobs of an account ready that wait for what these details name."""
 
     async def release_held(self, account: str, now: float) -> None:
         """Let any account do the jobs that stay with this one because of a limit, and whose wait is over."""

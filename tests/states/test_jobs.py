@@ -34,7 +34,7 @@ NOW = 1_700_000_000.0
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = JobState
 EVENTS: tuple[JobEvent, ...] = (
     *(Begun("A"), Saved(checkpoint={"page": 2}), Returned(7), Lost("reset"), Flooded("SendMessage", NOW + 30)),
-    *(Raised("boom", ("ValueError: boom",)), Cancelled(), Retried(), KeptBack("A", NOW + 30)),
+    *(Raised("boom", ("ValueError: boom",)), Cancelled(), Retried(), KeptBack("A", NOW + 30, "flood")),
 )
 ARROWS: dict[tuple[JobState, type[Any]], JobState] = {
     (QUEUED, Begun): RUNNING,
@@ -103,7 +103,7 @@ def test_a_job_of_a_limited_account_is_not_carried_away() -> None:
 
 def test_another_job_for_the_same_chat_waits_with_the_account_that_met_the_limit() -> None:
     """It has not begun, so nothing of it is lost; the wait is no longer than what is left."""
-    kept = decide(job(QUEUED), KeptBack("A", NOW + 30), now=NOW)
+    kept = decide(job(QUEUED), KeptBack("A", NOW + 30, "flood"), now=NOW)
     assert (kept.account, kept.held, kept.due, kept.wait, kept.attempts) == ("A", True, NOW + 30, 30, 0)
 
 

@@ -8,6 +8,7 @@ from adapters.sqlite.incident_reader import IncidentReader
 from engine import Engine
 from engine.console.status import EngineInfo, as_data, remark
 from engine.control.client import look
+from states.events import RetryRequested
 from states.jobs import JobState
 from states.limits import WRITES
 from tests.engine.app.test_jobs_live import GROUP, PHONES, QUICK, over, texts_of, until
@@ -63,4 +64,8 @@ async def test_a_frozen_account_reads_on_and_its_incident_says_where_to_appeal(h
                 (incident,) = reader.incidents(open_only=True)
             assert (incident.kind.value, incident.cause) == ("limited", "AccountFrozen")
             assert APPEAL in incident.detail
-        assert texts_of(dc) == ["read me"]
+            assert texts_of(dc) == ["read me"]
+            await dc.freeze(PHONES[0], 0)
+            await engine.fleet.runners["Account 1"].post(RetryRequested())
+            assert (await over(engine, number)).state is JobState.DONE
+        assert texts_of(dc) == ["read me", "when thawed"]

@@ -17,7 +17,7 @@ from engine.work.handle import JobHandle
 from engine.work.kinds import Function, JobKind, JobKinds
 from engine.work.ports import ContextsOf
 from states.clock import cap_end, move_end
-from states.jobs import OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
+from states.jobs import FLOOD_WAIT, OPEN, Flooded, Job, JobEvent, JobState, Lost, Raised, decide
 from states.pace import KindPolicy, WorkPolicy
 from states.schedules import Backoff
 from tests.engine.fakes import VirtualClock
@@ -150,8 +150,18 @@ class MemoryStore:
 
     async def waiting_held(self, now: float) -> list[Job]:
         await self._ask("waiting_held")
-        held = [job for job in self.jobs.values() if job.held and job.state is JobState.QUEUED]
-        return [job for job in held if job.due is not None and job.due > now]
+        waiting = [job for job in self.jobs.values() if job.state is JobState.QUEUED and job.account is not None]
+        met = [job for job in waiting if job.detail.startswith(FLOOD_WAIT)]
+        return [job for job in met if job.due is not None and job.due > now]
+
+    async def release_waiting(self, account: str, details: tuple[str, str]) -> None:
+        def write() -> None:
+            for job in self.jobs.values():
+                if job.state is JobState.QUEUED and job.account == account and job.detail in details:
+                    self.jobs[job.id] = attrs.evolve(job, due=None, wait=None)
+
+        await self._write("release_waiting", write)
+        await self.flush()
 
     async def release_held(self, account: str, now: float) -> None:
         def write() -> None:

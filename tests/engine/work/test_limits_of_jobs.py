@@ -3,6 +3,7 @@
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 from engine.work.chat_holds import ChatHolds, chat_of
@@ -13,15 +14,15 @@ from tests.engine.work.harness import MemoryStore, RunLog, Wait, dispatching
 pytestmark = [pytest.mark.virtual, pytest.mark.usefixtures("lines")]
 
 
-def flooding(log: RunLog, seconds: float, *, times: int = 1) -> Any:
-    """Return a kind whose first runs meet a flood wait."""
+def flooding(log: RunLog, seconds: float, *, times: int = 1, alone: bool = False) -> Any:
+    """Return a kind whose first runs meet a flood wait; ``alone`` as a limit of some requests does."""
     left = [times]
 
     async def work(job: JobHandle, _: Any) -> str:
         log.note(job)
         if left[0]:
             left[0] -= 1
-            raise Wait(seconds)
+            raise Wait(seconds, alone)
         return job.account
 
     return work
@@ -61,6 +62,69 @@ async def test_a_restart_does_not_evade_it() -> None:
         await anyio.sleep(20)
         assert (await harness.job(second)).account == "A"
         assert len(log.jobs) == 1
+
+
+async def test_a_restart_does_not_evade_what_a_bound_job_met() -> None:
+    """A job that had to be done by its account anyway has met the limit: a new one for its chat waits with it, too."""
+    log, store = RunLog(), MemoryStore()
+    store.add("send", data={"to": "@news"}, account="A")
+    kind = flooding(log, 100)
+    async with dispatching({"send": kind}, store, here="A"):
+        await anyio.sleep(5)
+    store = store.kill()
+    second = store.add("send", data={"to": "@news"})
+    async with dispatching({"send": kind}, store, here="B", away="A") as harness:
+        await anyio.sleep(20)
+        assert (await harness.job(second)).account == "A"
+        assert len(log.jobs) == 1
+
+
+async def test_the_end_of_a_limit_ends_the_waits_for_it() -> None:
+    """A person says that it is over, or a request that went through does: nothing goes on waiting for a day."""
+    log, store = RunLog(), MemoryStore()
+    first = store.add("send", data={"to": "@news"})
+    async with dispatching({"send": flooding(log, 86_400, alone=True)}, store, here="AB") as harness:
+        await anyio.sleep(5)
+        second = harness.add("send", data={"to": "@news"})
+        await anyio.sleep(5)
+        limited = (await harness.job(first)).account
+        assert limited == (await harness.job(second)).account
+        began = store.clock.now()
+        harness.dispatcher.limit_ended(str(limited), "Other")
+        await anyio.sleep(5)
+        assert len(log.jobs) == 1
+        harness.dispatcher.limit_ended(str(limited), "SendMessage")
+        await harness.over(first, second)
+        third = harness.add("send", data={"to": "@news"})
+        await harness.over(third)
+        assert store.clock.now() - began < 60
+
+
+async def test_a_limit_that_ends_while_the_file_cannot_be_written_ends_all_the_same() -> None:
+    """It is tried again until it is stored."""
+    log, store = RunLog(), MemoryStore()
+    first = store.add("send", data={"to": "@news"})
+    async with dispatching({"send": flooding(log, 86_400, alone=True)}, store, here="A") as harness:
+        await anyio.sleep(5)
+        store.fails.add("release_waiting")
+        harness.dispatcher.limit_ended("A", "SendMessage")
+        await anyio.sleep(5)
+        store.fails.clear()
+        await harness.over(first)
+
+
+def test_slow_mode_is_each_account_s_own_over_a_restart() -> None:
+    """Only what another account must not do either is kept back."""
+    stored = Job(id=1, kind="send", account="A", due=1100.0, wait=100.0, data={"to": "@news"})
+    for detail, kept in [
+        ("flood wait for SendMessage in -1001234", False),
+        ("flood wait for SendMessage", True),
+        ("flood wait for strangers in the same chat", True),
+        ("TimeoutError: x", False),
+    ]:
+        holds = ChatHolds()
+        holds.restore([attrs.evolve(stored, detail=detail)])
+        assert (holds.keeps(Job(id=2, kind="send", data={"to": "@news"}), 1050.0) is not None) is kept
 
 
 async def test_an_account_of_no_use_keeps_no_job() -> None:
@@ -126,7 +190,7 @@ def test_a_chat_has_one_spelling(data: dict[str, Any], chat: str | None) -> None
 def test_waits_of_chats_move_with_the_clock() -> None:
     """What is left of a wait stays when somebody sets the clock."""
     holds, job = ChatHolds(), Job(id=1, kind="send", data={"to": "me"})
-    holds.hold(job, "A", 1100.0, 100.0)
+    holds.hold(job, "A", 1100.0, 100.0, "SendMessage")
     holds.move(10_000.0, 11_050.0)
     kept = holds.keeps(job, 11_050.0)
     assert kept is not None
