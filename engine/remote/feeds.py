@@ -274,6 +274,8 @@ class Feeds:
         for name, feed in moved.items():
             feed.account = name
         self.feeds.update(moved)
+        for feed in moved.values():
+            feed.changed.notify()  # who has its updates by the former name has them no more
 
     @property
     def lines(self) -> list[tuple[str, str, bool, int, int]]:

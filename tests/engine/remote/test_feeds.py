@@ -151,3 +151,13 @@ async def test_an_update_that_was_cancelled_on_its_way_into_the_file_is_stored_o
             tasks.cancel_scope.cancel()
         monkeypatch.setattr(type(kept.store), "flush", flush)
         assert (await add(kept, BLOCKED)).last == 1
+
+
+async def test_whoever_has_updates_by_a_former_name_looks_again(tmp_path: Path) -> None:
+    """So the cursor is free at once for the program that asks by the new name."""
+    async with feeds(tmp_path / "engine.db") as kept:
+        feed, _ = await kept.subscribe(ACCOUNT, "one")
+        changed = feed.changed.upcoming
+        kept.rename({ACCOUNT: "Other"})
+        assert changed.is_set()
+        assert kept.feeds == {"Other": feed}

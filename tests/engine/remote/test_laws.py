@@ -1,6 +1,6 @@
 """What holds for any order of events: the window of updates, the frames, and what is never allowed."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 from hypothesis import given
@@ -106,6 +106,14 @@ def test_what_would_harm_the_engine_is_never_allowed(request_: object) -> None:
     """Not by any config, and not inside of anything else."""
     with pytest.raises(ValueError, match=r"never sent|not sent"):
         RemoteCalls().read(bytes(request_))  # type: ignore[call-overload]
+
+
+def test_a_request_has_no_more_objects_than_the_loop_reads_in_a_moment() -> None:
+    """As many users as Telegram answers at once are asked for; ten times as many are refused."""
+    for count, allowed in ((200, True), (2_500, False)):
+        request = functions.users.GetUsersRequest([types.InputUser(1, 2)] * count)
+        with nullcontext() if allowed else pytest.raises(ValueError, match="at most 2,000 objects"):
+            assert RemoteCalls().read(bytes(request)).methods == ("users.getUsers",)
 
 
 def test_methods_have_their_names_in_the_api() -> None:

@@ -20,12 +20,23 @@ ALL = "remote: {programs: {script: {accounts: '*', methods: '*', updates: true}}
 
 @asynccontextmanager
 async def running(harness: EngineHarness, dc: Sandbox, *phones: str, rest: str = ALL) -> AsyncIterator[Engine]:
-    """Run an engine whose first account is ready."""
+    """Run an engine whose first account is ready, and which takes programs."""
     harness.at(dc, *phones, rest=FAST + rest)
     async with Engine.from_config(harness.config) as engine:
         with anyio.fail_after(TIMEOUT):
             await engine.account("Account 1").ready()
+            while not await listens(harness):
+                await anyio.sleep(0.01)
         yield engine
+
+
+async def listens(harness: EngineHarness) -> bool:
+    """Return whether the engine takes connections."""
+    try:
+        async with await anyio.connect_unix(harness.directory / "data" / "engine.sock"):
+            return True
+    except OSError:
+        return False
 
 
 def script(harness: EngineHarness, account: str = "Account 1") -> RemoteClient:
