@@ -25,7 +25,7 @@ from adapters.telegram.builtin_jobs import JobContext
 from adapters.telegram.chat_history import fetch_after, is_chat, peer_of
 from adapters.telegram.part_window import PartWindow, in_order
 from adapters.telegram.remote_file import RemoteFile, RemoteReader, file_of
-from adapters.telegram.transfer_errors import FileUnavailable, TransferFailed
+from adapters.telegram.transfer_errors import FileUnavailable, TransferFailed, TransferRefused
 from adapters.telegram.transfer_files import PartFile
 
 T = TypeVar("T")
@@ -342,7 +342,7 @@ class _Downloads:
         return self.saved.bytes + part.size if self.job.data.message is not None else None
 
     def _wanted(self, message: Any, file: RemoteFile) -> Path:
-        """Return where the file of a message should be. Raises ``TransferFailed`` for a place of the engine's own."""
+        """Return where the file of a message should be. Raises ``TransferRefused`` for a place of the engine's own."""
         template = self.job.data.into
         if "{" not in template:
             template = f"{template.rstrip('/')}/{DEFAULT_NAME}"
@@ -355,7 +355,7 @@ class _Downloads:
         }
         place = Path(directory.format(**values) or "/") / harmless_name(name.format(**values))
         if self.places.covers(place):
-            raise TransferFailed(f"{place.parent} is among the engine's own files; give another directory")
+            raise TransferRefused(f"{place.parent} is among the engine's own files; give another directory")
         return place
 
     async def _blocking(self, work: Callable[..., T], *values: Any) -> T:

@@ -9,7 +9,7 @@ from telethon import errors
 from adapters.sqlite.job_codec import legible
 from adapters.telegram.classify import RequestDropped, RequestHeld, chain_of, classify, is_of_chat
 from adapters.telegram.refusals import sentence_of
-from adapters.telegram.transfer_errors import TransferFailed
+from adapters.telegram.transfer_errors import TransferFailed, TransferRefused
 from adapters.telegram.usernames import MAX_CHARACTERS
 from states.events import (
     AccountBanned,
@@ -68,7 +68,7 @@ def classify_job_error(exc: BaseException, client: Any) -> Lost | Flooded | Rais
         return Raised(detail, chain_of(exc), final=True)
     explained = isinstance(exc, errors.RPCError | TransferFailed)
     detail = failure.detail if explained else f"{type(exc).__name__}: {failure.detail}"
-    return Raised(detail, chain_of(exc))
+    return Raised(detail, chain_of(exc), final=isinstance(exc, TransferRefused))
 
 
 def _refused_name(exc: BaseException) -> str | None:

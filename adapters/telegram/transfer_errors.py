@@ -11,6 +11,10 @@ class TransferFailed(Exception):
     for_people = True
 
 
+class TransferRefused(TransferFailed):
+    """The engine does not do this, however often it is tried: the file, or the place, is its own."""
+
+
 class FileUnavailable(TransferFailed):
     """The datacenter does not have, or does not give, the file."""
 

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from adapters.files import NoFile, open_file
 from adapters.harmless_names import numbered
 from adapters.own_places import HEAD_BYTES, OwnPlaces, is_session_name, secret_content
-from adapters.telegram.transfer_errors import TransferFailed, unusable
+from adapters.telegram.transfer_errors import TransferFailed, TransferRefused, unusable
 
 RESERVE_BYTES: Final = 64_000_000
 """What a download leaves free on its disk, for the engine's own files and everybody else's."""
@@ -214,7 +214,7 @@ class SourceFile:
     def open(cls, path: Path, places: OwnPlaces, largest: int) -> Self:
         """Open a file for reading. Raises ``TransferFailed`` for what cannot, or must not, be sent."""
         if places.covers(path) or is_session_name(path.name):
-            raise TransferFailed(f"{path} is one of the engine's own files, or a login, and is not sent to anybody")
+            raise TransferRefused(f"{path} is one of the engine's own files, or a login, and is not sent to anybody")
         try:
             descriptor = open_file(path, os.O_RDONLY)
         except NoFile as exc:
@@ -232,7 +232,7 @@ class SourceFile:
 
     def _check(self, found: os.stat_result, places: OwnPlaces, largest: int) -> None:
         if places.has_inode(found):
-            raise TransferFailed(f"{self.path} is one of the engine's own files, and is not sent to anybody")
+            raise TransferRefused(f"{self.path} is one of the engine's own files, and is not sent to anybody")
         if not self.size:
             raise TransferFailed(f"{self.path} is empty, and Telegram takes no empty files")
         if self.size > largest:
@@ -241,7 +241,7 @@ class SourceFile:
                 f"{largest / MEGABYTE:,.0f} MB; split it"
             )
         if (secret := secret_content(self.read(0, HEAD_BYTES), self.size)) is not None:
-            raise TransferFailed(f"{self.path} holds {secret}, and is not sent to anybody")
+            raise TransferRefused(f"{self.path} holds {secret}, and is not sent to anybody")
 
     def read(self, offset: int, length: int) -> bytes:
         """Return a part of it. Raises ``TransferFailed``."""

@@ -17,7 +17,7 @@ from adapters.sandbox.store.files import generated
 from adapters.telegram import download_job, transfer_files
 from adapters.telegram.classify import DatacenterLost
 from adapters.telegram.download_job import Download, DownloadKind
-from adapters.telegram.transfer_errors import TransferFailed
+from adapters.telegram.transfer_errors import TransferFailed, TransferRefused
 from tests.adapters.telegram.harness import DatacenterHarness
 from tests.adapters.telegram.transfers import (
     CHANNEL,
@@ -393,7 +393,7 @@ async def test_nothing_is_put_among_the_engines_own_files(harness: DatacenterHar
     guarded = DownloadKind(OwnPlaces.of([], [tmp_path / "data"]))
     async with with_message(harness) as (_, link, number):
         for into in (tmp_path / "data", tmp_path / "data" / "media", tmp_path / "x" / ".." / "data"):
-            with pytest.raises(TransferFailed, match="among the engine's own files"):
+            with pytest.raises(TransferRefused, match="among the engine's own files"):
                 await guarded(job_for(number, into), link.client)
     assert not (tmp_path / "data").exists()
 

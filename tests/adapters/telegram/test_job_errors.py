@@ -23,6 +23,7 @@ from adapters.telegram import TelegramLink
 from adapters.telegram.classify import RequestDropped, RequestHeld
 from adapters.telegram.client import Unanswered
 from adapters.telegram.job_errors import SLACK_SECONDS, classify_job_error
+from adapters.telegram.transfer_errors import TransferFailed, TransferRefused
 from states import Hold
 from states.jobs import Flooded, Lost, Raised
 from tests.adapters.telegram.harness import DatacenterHarness
@@ -219,3 +220,11 @@ async def test_a_refused_request_is_the_job_s_own(harness: DatacenterHarness) ->
         assert isinstance(said, Raised)
         assert said.detail.endswith("(400)")
         assert link.client.is_connected()
+
+
+def test_what_the_engine_refuses_is_final_and_what_fails_is_not() -> None:
+    """No attempt is made to send a login once more; a disk that is full may have room next time."""
+    for exc, final in ((TransferRefused("it is a login"), True), (TransferFailed("the disk is full"), False)):
+        said = classify_job_error(exc, Client(connected=True))
+        assert isinstance(said, Raised)
+        assert (said.detail, said.final) == (str(exc), final)
