@@ -11,7 +11,6 @@ from attrs import define, frozen
 from adapters.sqlite import remote_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import translating_errors
-from adapters.sqlite.schema import schema_version
 from adapters.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -39,17 +38,6 @@ class StoredFeed:
     size: int
     marks: tuple[tuple[str, float], ...]
     """Each with when it was stored (Unix seconds)."""
-
-
-@frozen
-class CursorLine:
-    """A cursor for people: what it has acknowledged, when, and how many updates it is behind."""
-
-    account: str
-    program: str
-    acknowledged: int
-    at: float
-    behind: int
 
 
 @define(eq=False)
@@ -126,21 +114,3 @@ def _load(db: sqlite3.Connection) -> tuple[list[StoredCursor], dict[str, StoredF
 def _is_cursor(row: Sequence[Any]) -> bool:
     """Return whether a row is one that an engine wrote: others are left alone."""
     return all(isinstance(each, str) for each in row[:3]) and type(row[3]) is int
-
-
-def cursor_lines(path: Path) -> list[CursorLine]:
-    """Return the cursors in a file; none for one of an older version. Blocks. Raises ``StorageError``."""
-    if not path.exists():
-        return []
-    with translating_errors(path):
-        db = open_read_only(path)
-        try:
-            if schema_version(db, path) < remote_schema.FIRST_VERSION:
-                return []
-            return [
-                CursorLine(*row)
-                for row in read_rows(db, remote_schema.SELECT_BEHIND)
-                if isinstance(row[0], str) and isinstance(row[1], str) and isinstance(row[3], int | float)
-            ]
-        finally:
-            db.close()

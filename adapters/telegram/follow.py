@@ -161,7 +161,8 @@ class _Follower:
     fresh: float | None
     at: dict[str, Any] = field(factory=dict, init=False)
     """The checkpoint: ``pts``, and for the account's box ``date`` and ``qts``; ``last``, the last message; ``after``,
-    where the history began; ``messages``, how many were stored; ``live``, whether the history is read; ``behind``."""
+    where the history began; ``messages``, how many were stored; ``live``, whether the history is read; ``behind``;
+    ``known``, when nothing had come behind ``pts`` yet (Unix seconds)."""
     _polled: float = field(default=0.0, init=False)
     _poll_floor: float = field(default=0.0, init=False)
     """The pause that the last answer asked for, in seconds."""
@@ -177,7 +178,7 @@ class _Follower:
     async def run(self) -> None:
         """Follow until cancelled."""
         self.at = self.job.saved or await self._begin()
-        self._chain = self.at["pts"], time.time()
+        self._chain = self.at["pts"], self.at.setdefault("known", time.time())
         while True:
             if not self.at["live"]:
                 await self._read_history()
@@ -190,10 +191,11 @@ class _Follower:
 
     async def _begin(self) -> dict[str, Any]:
         """Return the first position. Its number is from before the history is read, so nothing falls in between."""
-        number = await self._number_now()
+        known, number = time.time(), await self._number_now()
         last = await find_last_before(self.client, self.peer, self.job.data.since)
         return {
-            "chat": self.box.chat, **number, "last": last, "after": last, "messages": 0, "live": False, "behind": 0.0
+            "chat": self.box.chat, **number, "last": last, "after": last, "messages": 0, "live": False, "behind": 0.0,
+            "known": known,
         }  # fmt: skip
 
     async def _number_now(self) -> dict[str, Any]:
@@ -207,10 +209,10 @@ class _Follower:
         self.tap.keep(False)  # a difference brings what comes meanwhile
         asked = anyio.current_time()
         while True:
-            page = await fetch_after(self.client, self.peer, self.at["last"])
+            at, page = time.time(), await fetch_after(self.client, self.peer, self.at["last"])
             if not page.messages:
                 self.at["live"] = True
-                await self._save(history=self._read(self.job.data.since))
+                await self._save(history=self._read(self.job.data.since, at))
                 return
             found = [self._stored(each, page.pts) for each in page.messages if not isinstance(each, types.MessageEmpty)]
             self.at.update(last=page.messages[-1].id, messages=self.at["messages"] + len(found))
@@ -219,11 +221,11 @@ class _Follower:
                 await self._catch_up()
                 asked = anyio.current_time()
 
-    def _read(self, since: str | int | None) -> ReadHistory:
-        """Return what of the chat has been read to its end, for the ledger: it fills what was missed before."""
+    def _read(self, since: str | int | None, at: float) -> ReadHistory:
+        """Return what of the chat had been read to its end ``at`` this time: it fills what was missed before."""
         user = 0 if self.box.channel else self.client._mb_entity_cache.self_id or 0
         from_at = moment_of(since).timestamp() if isinstance(since, str) and self.at["after"] else None
-        return ReadHistory(chat=self.box.chat, after=self.at["after"], at=time.time(), from_at=from_at, user=user)
+        return ReadHistory(chat=self.box.chat, after=self.at["after"], at=at, from_at=from_at, user=user)
 
     def _stored(self, message: Any, version: int | None) -> Message:
         return to_stored(message, self.box.chat, self.box.owner, version, raw=self.job.data.raw)
@@ -235,7 +237,7 @@ class _Follower:
         if anyio.current_time() < self._not_before:
             return True
         while True:
-            letting_go = self.tap.take()
+            letting_go, asked = self.tap.take(), time.time()
             try:
                 answer = await self.client(self._difference())
             except NOT_NOW:
@@ -243,7 +245,7 @@ class _Follower:
                 self._not_before = anyio.current_time() + RETRY.delay(self._tries, 0.5)
                 return True
             except errors.PersistentTimestampInvalidError:  # the datacenter has lost its memory, or we are ahead of it
-                await self._read_anew(await self._number_now())
+                await self._read_anew({"known": asked, **await self._number_now()})
                 return False
             finally:
                 done(letting_go)
@@ -251,13 +253,16 @@ class _Follower:
             self._tries, self._polled = 0, anyio.current_time()
             self._poll_floor = float(getattr(answer, "timeout", None) or 0.0)
             if isinstance(answer, updates.ChannelDifferenceTooLong):
-                await self._read_anew({"pts": answer.dialog.pts})
+                await self._read_anew({"known": asked, "pts": answer.dialog.pts})
                 return False
             if isinstance(answer, updates.DifferenceTooLong):
-                await self._read_anew({"pts": answer.pts})
+                await self._read_anew({"known": asked, "pts": answer.pts})
                 return False
+            final = getattr(answer, "final", not isinstance(answer, updates.DifferenceSlice))
+            if final:
+                self.at["known"] = asked
             await self._store_answer(answer)
-            if getattr(answer, "final", not isinstance(answer, updates.DifferenceSlice)):
+            if final:
                 return True
 
     def _difference(self) -> Any:
@@ -338,6 +343,7 @@ class _Follower:
         self.at["messages"] += found.new
         self.at["last"] = max(self.at["last"], found.last) if self.at["live"] else self.at["last"]
         if found.at is not None:
+            self.at["known"] = max(self.at["known"], min(found.at, time.time()))
             self.at["behind"] = round(max(0.0, time.time() - found.at), 1) if self.tap.waiting else 0.0
         return found.stored
 
@@ -359,13 +365,14 @@ class _Follower:
     def _handled(self) -> list[LedgerRow]:
         """Return what this run has stored of a channel without a gap, for the ledger: in the same transaction.
 
-        Of the account's box it stores one chat only, and claims nothing.
+        Of the account's box it stores one chat only, and claims nothing. It is proven until a message that came, or
+        until a difference was asked for: while a history is read, or a job was down, nobody knows what has come since.
         """
         user = self.client._mb_entity_cache.self_id
         if self.client.inbox.ledger is None or not user or not self.box.channel:
             return []
         if self._chain is None or self.at["pts"] < self._chain[0]:
-            self._chain = self.at["pts"], time.time()
+            self._chain = self.at["pts"], self.at["known"]
         after, since = self._chain
         interval = Interval(after, self.at["pts"])
         row = LedgerRow(
@@ -374,7 +381,7 @@ class _Follower:
             box=self.box.number,
             interval=interval,
             since=since,
-            until=time.time(),
+            until=max(since, self.at["known"]),
         )
         return [row]  # an empty one, too: from there on nothing is missing
 

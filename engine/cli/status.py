@@ -14,7 +14,7 @@ from adapters.sqlite import JournalMissing
 from adapters.sqlite.incident_reader import IncidentReader
 from adapters.sqlite.job_reader import JobReader
 from adapters.sqlite.ledger_reader import LedgerReader
-from adapters.sqlite.remote import CursorLine, cursor_lines
+from adapters.sqlite.remote_reader import CursorLine, cursor_lines
 from engine import paths
 from engine.cli.common import (
     EXIT_BAD_INPUT,
