@@ -87,6 +87,8 @@ async def _is_to_stranger(client: Any, request: Any) -> bool:
     if hasattr(request, "resolve"):
         await request.resolve(client, utils)
     peer = getattr(request, where)
+    if isinstance(peer, types.InputPeerUserFromMessage | types.InputUserFromMessage):
+        return peer.user_id not in client.known  # somebody of whom the account has a message in a chat, and no more
     if not isinstance(peer, types.InputPeerUser | types.InputUser):
         return False  # a group, a channel, oneself, or what the datacenter will refuse
     if peer.user_id not in client.known:
@@ -100,7 +102,7 @@ async def _is_to_stranger(client: Any, request: Any) -> bool:
 
 
 async def _knows_us(client: Any, peer: Any) -> bool:
-    """Return whether a person has the account among the contacts, wrote to it before, or is a bot.
+    """Return whether a person has the account among the contacts, wrote to it before, or is a bot or the account.
 
     Where the datacenter does not say so, it does not: better one message too late than a limit that lasts longer.
     """
@@ -109,7 +111,7 @@ async def _knows_us(client: Any, peer: Any) -> bool:
     history = functions.messages.GetHistoryRequest(as_peer, 0, None, 0, LOOK_BACK, 0, 0, 0)
     try:
         (user,) = await client(functions.users.GetUsersRequest([as_user]), flood_sleep_threshold=0)
-        if getattr(user, "mutual_contact", False) or getattr(user, "bot", False):
+        if any(getattr(user, name, False) for name in ("mutual_contact", "bot", "is_self")):
             return True
         found = await client(history, flood_sleep_threshold=0)
     except (errors.RPCError, ValueError):

@@ -98,6 +98,8 @@ class UpdateProof:
     """Channels that were compared at least once."""
     _waited: set[int] = field(factory=set, init=False)
     """Boxes that could not come nearer when they were looked at last."""
+    _seen: set[tuple[int, int]] = field(factory=set, init=False)
+    """The boxes, each with the number it is to reach, that the next look was waited for from the beginning."""
 
     def numbers(self) -> dict[int, int]:
         """Return how far the client has come in each box."""
@@ -131,7 +133,7 @@ class UpdateProof:
         for box in ahead[:MAX_RECHECKED]:
             self._recheck(box)
         self.client.differences.ask(max(box, ACCOUNT) for box in self.watch.lags.keys() - ahead)
-        self._fetching = True
+        self._fetching, self._seen = True, self._due()
         self._look_later(min(POLL, patience), partial(self._look_while_fetching, _loop_time() + patience, patience))
 
     def close(self) -> None:
@@ -247,6 +249,7 @@ class UpdateProof:
         if not self.watch.lags:
             self._confirm()
         elif self._timer is None:
+            self._seen = self._due()
             self._look_later(GRACE, self._look)
 
     def _look(self) -> None:
@@ -271,6 +274,8 @@ class UpdateProof:
             else:
                 self._look_later(min(POLL, patience), partial(self._look_while_fetching, end, patience))
             return
+        new = [box for box, _ in self._due() - self._seen if not lags[box].is_ahead]
+        self.client.differences.ask(max(box, ACCOUNT) for box in new)
         stalled = self.watch.look(self.numbers(), self._excused())
         if lags and not stalled:
             for box in [box for box, lag in lags.items() if lag.is_ahead][:MAX_RECHECKED]:
@@ -353,14 +358,19 @@ class UpdateProof:
     def _excused(self) -> Collection[int]:
         """Return the boxes that cannot come nearer now, through no fault of the datacenter or the client.
 
-        Those that could not at the last look have the time until the next one.
+        Those that could not at the last look have the time until the next one, as have those that were not behind then.
         """
         if self.client.inbox.is_full:
             waiting = {*self.watch.lags}
         else:
             waiting = {box for box in self.watch.lags if self.is_held(self._asked_by(box))}
-        excused, self._waited = waiting | self._waited, waiting
+        due = self._due()
+        excused = waiting | self._waited | {box for box, _ in due - self._seen}
+        self._waited, self._seen = waiting, due
         return excused
+
+    def _due(self) -> set[tuple[int, int]]:
+        return {(box, lag.due) for box, lag in self.watch.lags.items()}
 
     def _asked_by(self, box: int) -> str:
         """Return the kind of request that lets a box come nearer."""

@@ -15,7 +15,7 @@ from adapters.sandbox import Fault, FaultKind, Sandbox
 from adapters.telegram import TelegramLink
 from adapters.telegram.classify import RequestHeld, classify
 from adapters.telegram.job_errors import classify_job_error
-from adapters.telegram.limits import freeze_of, is_write
+from adapters.telegram.limits import freeze_of, is_write, limits_on
 from adapters.telegram.refusals import OF_CHAT
 from states.events import AccountLimited, CaughtUp, Event, LimitLifted
 from states.jobs import Flooded, Lost, Raised
@@ -243,3 +243,15 @@ async def test_one_request_finds_out_whether_a_limit_lasts(harness: DatacenterHa
                 await link.client.send_message(them, "held for a day")
         else:
             assert await link.client.send_message(them, "not held any longer")
+
+
+async def test_oneself_is_no_stranger_and_somebody_from_a_chat_is(harness: DatacenterHarness) -> None:
+    """However they are addressed: by one's own id, or by a message that they wrote in a group."""
+    async with harness, opened(harness) as link:
+        link.hold(STRANGERS, time.time() + LIMIT_SECONDS)
+        me = await link.client.get_me(input_peer=False)
+        own = types.InputPeerUser(me.id, me.access_hash or 0)
+        assert await limits_on(link.client, SendMessageRequest(own, "x"), link.client.limits) == []
+        them = types.InputPeerUserFromMessage(types.InputPeerChannel(7, 7), 1, me.id + 1)
+        with pytest.raises(RequestHeld):
+            await link.client(SendMessageRequest(them, "x", random_id=1))

@@ -514,3 +514,30 @@ async def test_a_hold_lasts_as_long_as_it_should_when_the_clock_is_set(
         monkeypatch.setattr(time, "time", lambda: real() + 3600)
         assert isinstance((await proven.link.probe(proof=True, timeout=TIMEOUT))[-1], ProbeAnswered)
         assert dc.stats()["requests"]["updates.getState"] == asked
+
+
+@pytest.mark.parametrize("fetching", [False, True])
+async def test_what_was_seen_only_now_is_not_accused_with_the_rest(
+    harness: DatacenterHarness, monkeypatch: pytest.MonkeyPatch, fetching: bool
+) -> None:
+    """Another proof comes while boxes are waited for: a box that is behind since then has its own time."""
+    async with harness as dc:
+        account = harness.connector()
+        number = await in_channels(dc, account)
+        async with delivering(account), ProvenLink(account) as proven:
+            await proven.prove()
+            await proven.hear(UpdatesConfirmed)
+            monkeypatch.setattr(update_proof, "GRACE", 0.5)
+            await lose(dc, channel=False)
+            await dc.inject(Fault(FaultKind.LOST_DIFFERENCE))
+            await proven.prove()
+            proof = proven.link._proof
+            assert proof is not None
+            if fetching:
+                await proven.hear(UpdatesStalled)
+                proven.link.fetch_updates(0.5)
+            numbers = proof.numbers()
+            proof.watch.compare({number: numbers[number] + 1}, numbers, numbers, time.time())
+            stalled = await proven.hear(UpdatesStalled)
+            assert isinstance(stalled, UpdatesStalled)
+            assert (stalled.behind, stalled.asked) == (("private chats and groups: 1",), fetching)
