@@ -1,5 +1,6 @@
 """The door of an engine for other programs, and the accounts behind it. A composition root."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -10,6 +11,7 @@ from telethon import events
 
 from adapters.sqlite import StorageError
 from adapters.sqlite.remote import RemoteStore
+from adapters.system import ContinuousClock
 from adapters.telegram.connector import TelegramConnector
 from adapters.telegram.remote_calls import RemoteCalls
 from adapters.telegram.remote_updates import encode_update, is_for_programs, is_numbered, mark_of
@@ -23,6 +25,13 @@ from engine.remote.ports import NotCarriedOut
 from engine.remote.programs import Programs
 
 RETRY_SECONDS: Final = 5.0
+
+
+def unset_time() -> Callable[[], float]:
+    """Return a clock of Unix seconds that goes on from now whatever the system's is set to: nothing is old by that."""
+    clock = ContinuousClock().now
+    shift = time.time() - clock()
+    return lambda: clock() + shift
 
 
 @define(eq=False)
@@ -74,7 +83,12 @@ class RemoteParts:
     def __attrs_post_init__(self) -> None:
         self.programs = Programs(lambda: self.config().remote)
         self.feeds = Feeds(
-            self.store, self.programs, lambda: self.config().remote, lambda: self.accounts.names, self._begin_updates
+            self.store,
+            self.programs,
+            lambda: self.config().remote,
+            lambda: self.accounts.names,
+            self._begin_updates,
+            now=unset_time(),
         )
         self.door = Door(self.programs, self.accounts, RemoteCalls(), self.feeds)
         self.handlers.first = self.handlers_of

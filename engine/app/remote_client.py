@@ -186,6 +186,11 @@ class RemoteClient(TelegramClient):  # type: ignore[misc]  # as above
     async def _switch_dc(self, new_dc: int) -> None:
         raise RequestRefused(f"the account lives in datacenter {new_dc}: log in again, in the engine")
 
+    async def _call(self, sender: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        # The engine knows what is held. Telethon would hold all requests of a kind, also those that it need not send.
+        self._flood_waited_requests.clear()
+        return await super()._call(sender, request, *args, **kwargs)
+
     # --- files of other datacenters ---
 
     async def _borrow_exported_sender(self, dc_id: int) -> RemoteSender:

@@ -134,6 +134,8 @@ class Feeds:
     begun: Callable[[str], None] = lambda account: None
     """Called when an account's updates are wanted, and were not before."""
     now: Callable[[], float] = time.time
+    """What the age of an update is measured by (Unix seconds)."""
+    wall: Callable[[], float] = time.time
     feeds: dict[str, Feed] = field(factory=dict, init=False)
 
     async def load(self) -> None:
@@ -171,7 +173,7 @@ class Feeds:
             if first:
                 self.begun(account)
         if not cursor.stored:
-            await self.store.begin(account, program, feed.name, cursor.acknowledged, self.now())
+            await self.store.begin(account, program, feed.name, cursor.acknowledged, self.wall())
             cursor.stored = True
         return feed, cursor
 
@@ -216,7 +218,7 @@ class Feeds:
             feed.changed.notify()
 
     def _save(self, feed: Feed, cursor: ProgramCursor) -> bool:
-        saved = self.store.save(feed.account, cursor.program, feed.name, cursor.acknowledged, self.now())
+        saved = self.store.save(feed.account, cursor.program, feed.name, cursor.acknowledged, self.wall())
         cursor.unsaved = not saved
         return saved
 

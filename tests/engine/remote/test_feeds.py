@@ -1,5 +1,6 @@
 """What is kept for programs: nothing is missed because it resembles something else, or because an engine restarts."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -161,3 +162,19 @@ async def test_whoever_has_updates_by_a_former_name_looks_again(tmp_path: Path) 
         kept.rename({ACCOUNT: "Other"})
         assert changed.is_set()
         assert kept.feeds == {"Other": feed}
+
+
+async def test_no_update_is_old_because_the_clock_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that starts in 1970 and hears the time later drops nothing that has just come."""
+    real, ahead = time.time, 0
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    async with a_journal(tmp_path / "engine.db") as journal:
+        accounts: Any = SimpleNamespace(names=[ACCOUNT], connectors={})
+        config: Any = SimpleNamespace(remote=SECTION)
+        parts = RemoteParts(lambda: config, accounts, journal.remote, SimpleNamespace())  # type: ignore[arg-type]
+        await parts.begin()
+        await parts.feeds.subscribe(ACCOUNT, "one")
+        feed = await add(parts.feeds, BLOCKED, UNBLOCKED)
+        ahead = 10 * 365 * 86_400
+        await parts.feeds.prune(feed)
+        assert [number for number, _ in await parts.feeds.store.after(ACCOUNT, 0, 10)] == [1, 2]

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 import pytest
-from telethon.errors import FloodWaitError
+from telethon.errors import FloodWaitError, UsernameNotOccupiedError
 from telethon.tl.functions.auth import LogOutRequest
+from telethon.tl.functions.contacts import ResolveUsernameRequest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from engine import Engine, OutcomeUnknown, RemoteClient, RequestRefused
@@ -111,3 +112,17 @@ async def test_a_request_that_is_lost_in_flight_is_not_sent_again(harness: Engin
             await client.send_message("me", "once")
         assert (await client.get_me()).phone == PHONES[0][1:]
         assert [message.text for message in dc.messages(PHONES[0])] == ["once"]
+
+
+async def test_a_used_up_budget_keeps_nobody_from_names_that_are_known(harness: EngineHarness) -> None:
+    """A program is refused the next name, and goes on with the others: its own client holds none of them."""
+    async with Sandbox() as dc:
+        await dc.create_channel(GROUP, "Test", megagroup=True, members=PHONES)
+        budget = ALL + "usernames: {per_day: 1}\n"
+        async with running(harness, dc, PHONES[0], rest=budget), script(harness) as client:
+            with pytest.raises(UsernameNotOccupiedError):
+                await client(ResolveUsernameRequest("nobody_here"))
+            with pytest.raises(FloodWaitError):
+                await client(ResolveUsernameRequest("nobody_there"))
+            with pytest.raises(UsernameNotOccupiedError):
+                await client(ResolveUsernameRequest("nobody_here"))
