@@ -132,11 +132,11 @@ async def collect(job: JobContext, client: Any) -> dict[str, Any]:
     after = position.get("after", None if job.saved else position["last"])  # an older version has not noted it
     total = position["messages"] + await count_after(client, peer, position["last"])
     while True:
-        page = await fetch_after(client, peer, position["last"])
+        at, page = time.time(), await fetch_after(client, peer, position["last"])
         found = page.messages
         if not found:
             if after is not None:
-                read = await _read_history(client, owner, chat, after, job.data.since)
+                read = await _read_history(client, owner, chat, after, job.data.since, at=at)
                 await job.checkpoint(position, history=read, done=position["messages"], total=total, stay=bool(owner))
             return {name: position[name] for name in ("chat", "messages", "last")}
         position = {
@@ -149,11 +149,13 @@ async def collect(job: JobContext, client: Any) -> dict[str, Any]:
         await job.checkpoint(position, messages=messages, done=position["messages"], total=total, stay=bool(owner))
 
 
-async def _read_history(client: Any, owner: str, chat: int, after: int, since: str | int | None) -> ReadHistory:
-    """Return what a job has read that has just come to the end of a chat."""
+async def _read_history(
+    client: Any, owner: str, chat: int, after: int, since: str | int | None, *, at: float
+) -> ReadHistory:
+    """Return what a job has read that asked ``at`` this time for what came next in a chat, and there was nothing."""
     user = (await client.get_me(input_peer=True)).user_id if owner else 0
     from_at = moment_of(since).timestamp() if isinstance(since, str) else None
-    return ReadHistory(chat=chat, after=after, at=time.time(), from_at=from_at, user=user)
+    return ReadHistory(chat=chat, after=after, at=at, from_at=from_at, user=user)
 
 
 async def join(job: JobContext, client: Any) -> dict[str, Any]:

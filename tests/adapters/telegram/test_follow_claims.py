@@ -5,9 +5,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import pytest
 from telethon.tl import types
 from telethon.tl.types import updates
 
+from adapters.sqlite.jobs import ReadHistory
+from adapters.telegram import builtin_jobs
+from adapters.telegram.chat_history import HistoryPage
 from adapters.telegram.follow import Follow, _Follower
 from adapters.telegram.followed import Box
 from adapters.telegram.taps import Taps
@@ -55,3 +59,29 @@ async def test_a_job_that_was_down_claims_no_time_that_nobody_knows() -> None:
         await client.stopped.wait()
         tasks.cancel_scope.cancel()
     assert [(row.interval, row.since, row.until) for row in job.rows] == [(Interval(10, 40), 1000.0, 1000.0)]
+
+
+async def test_what_was_posted_while_the_end_of_a_history_was_read_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills a hole was read when the datacenter was asked, not when it had answered."""
+    now, found = [1000.0], list[ReadHistory]()
+
+    class Job(JobStub):
+        async def checkpoint(self, progress: dict[str, Any], *, history: ReadHistory, **_: Any) -> None:  # type: ignore[override]
+            found.append(history)
+
+    async def answer_late(*_: Any) -> HistoryPage:
+        now[0] += 60
+        return HistoryPage([], None)
+
+    async def entity(_: Any) -> Any:
+        return types.InputPeerChannel(CHANNEL, 1)
+
+    async def nothing(*_: Any) -> int:
+        return 0
+
+    monkeypatch.setattr(builtin_jobs, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(builtin_jobs, "fetch_after", answer_late)
+    monkeypatch.setattr(builtin_jobs, "count_after", nothing)
+    job = Job({"chat": CHAT, "last": 3, "messages": 3, "after": 0})
+    await builtin_jobs.collect(job, SimpleNamespace(get_input_entity=entity))  # type: ignore[arg-type]
+    assert [(each.after, each.at) for each in found] == [(0, 1000.0)]
