@@ -162,6 +162,15 @@ ADAPTER_EVENTS: Final = (
     ),
     AdapterEvent(
         _HANDLERS,
+        "channels_begun",
+        "info",
+        "🔍",
+        "{account} knows the numbers of {count} more channels: what comes in them is fetched after an outage",
+        "channels in which nothing has come yet were found in the list of the account's chats",
+        {**_ACCOUNT, "count": "how many channels"},
+    ),
+    AdapterEvent(
+        _HANDLERS,
         "update_not_delivered",
         "error",
         "❌",

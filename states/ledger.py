@@ -38,6 +38,8 @@ class HoleCause(StrEnum):
     """Telegram sent what this version cannot read, such as a new constructor."""
     NO_HANDLER = "no_handler"
     """It arrived, and the program had no handler for anything."""
+    NO_NUMBER = "no_number"
+    """A channel had news when no number of it was known, so nobody could ask for them."""
     RENUMBERED = "renumbered"
     """Telegram has set the box back to a smaller number, and what was known of greater ones means nothing now."""
 

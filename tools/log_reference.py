@@ -155,6 +155,7 @@ OF_EVENTS: Final[dict[str, dict[str, Any]]] = {
         "cause": "too_long",
         "command": "prove CONFIG --chat -1001000000001",
     },
+    "channels_begun": {"count": 12},
     "channel_begun": {"channel": 1234567890, "number": 4711},
     "unreadable": {"what": "a constructor 1f00ba2e that Telethon 1.45.0 does not know", "count": 1},
     "session_file_waits": {"failure": "DatabaseLocked", "detail": "database is locked"},

@@ -20,6 +20,7 @@ from telethon.errors import BadMessageError, MultiError
 from telethon.tl import TLRequest
 from telethon.tl.functions.contacts import ResolveUsernameRequest
 from telethon.tl.types import Updates, UpdatesCombined
+from telethon.tl.types.updates import State
 
 from adapters.telegram.account_ledger import advances_of
 from adapters.telegram.cancellation import translate_cancellation
@@ -36,6 +37,7 @@ from adapters.telegram.differences import DIFFERENCES, Differences
 from adapters.telegram.exported import LOSSES, ExportedSenders
 from adapters.telegram.holds import AwakeOutlet, HoldingClient, RequestHolds, unwrapped
 from adapters.telegram.inbox import Inbox
+from adapters.telegram.lean import number_channels
 from adapters.telegram.lean_client import LeanClient
 from adapters.telegram.lent import check_allowed
 from adapters.telegram.lent_client import LentClient
@@ -238,6 +240,8 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         if not self._begun:
             self._begun = True
             await self._connect()
+            if not self._message_box.is_empty():
+                self.session.begin_account(State(**self._message_box.session_state()[0], unread_count=0))
             self._keepalive = self.loop.call_later(KEEPALIVE_SECONDS, self._keep_alive)
             self._sender.gated, self._sender.lent = True, True
             self._updates_queue.begin = self._begin_updates
@@ -369,10 +373,17 @@ class LinkClient(LentClient, HoldingClient, ExportedSenders, LeanClient):
         for update in updates:
             update._entities = entities
         has_handlers = bool(self._event_builders or self._conversations or self.inbox.taps)
+        begun, unnumbered, present = self._message_box.take_begun()
         self.inbox.add(updates if has_handlers else (), advances_of(self, handled=has_handlers))
+        if begun:
+            self.session.begin_channels(begun)
         self.schedule_save()
-        self.differences.processed(len(updates))
+        if present:
+            self._updates_queue.put_nowait(number_channels(present, []))
+        self.differences.processed(len(updates), unnumbered)
         await super()._preprocess_updates([], users, chats)
+        if begun:
+            self.session.write_soonest()
         await self.inbox.wait_for_room()
         if self._updates_queue.ends_turn():
             await asyncio.sleep(0)

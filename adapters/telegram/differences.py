@@ -8,7 +8,7 @@ import asyncio
 import random
 import sqlite3
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -47,6 +47,10 @@ UNREAD_PAUSE: Final = 30.0
 """Seconds between two requests for the difference because of live messages that could not be read."""
 MAX_CHANNELS: Final = 100
 """Channels that are asked for their differences when the account's own could not be read, which would name them."""
+MAX_NAMED: Final = 20
+"""Channels without a number that are named at once; the others are counted."""
+OTHERS: Final = -1
+"""Where the others are counted."""
 ACCOUNT: Final = 0
 """The number of the account's own updates, as in session files; the others are those of channels."""
 
@@ -229,15 +233,28 @@ class Differences:
             self._unread_at = now
             self._ask_again(ACCOUNT)
 
-    def processed(self, updates: int) -> None:
-        """Count updates that Telethon has processed; report when all that can be had is there."""
+    def processed(self, updates: int, unnumbered: Sequence[int] = ()) -> None:
+        """Count updates that Telethon has processed; report when all that can be had is there.
+
+        Channels that are ``unnumbered`` have news for which nobody can ask.
+        """
         self._failures = 0
+        self._name_unnumbered(unnumbered)
         if self._answered:
             self._name_unknown()
-        if self._answered and self._catching_up:
-            self._recovered += updates
+        if (self._answered and self._catching_up) or unnumbered:
+            self._recovered += updates if self._answered else 0
             self._tell()
         self._answered = False
+
+    def _name_unnumbered(self, channels: Sequence[int]) -> None:
+        """Name channels that have news which came before the engine had a number of them."""
+        reason = "has news, and no number is known from which to ask for them; read its history"
+        for entry in channels[:MAX_NAMED]:
+            self._forget(entry)
+            self._gaps[entry] = Gap(why=f"channel {entry} ({reason})", lost=True)
+        if (more := len(channels) - MAX_NAMED) > 0:
+            self._gaps[OTHERS] = Gap(why=f"{more} more channels (each {reason})", lost=True)
 
     def _name_unknown(self) -> None:
         """Name the channels that Telethon will leave out without a word, because it cannot address them."""

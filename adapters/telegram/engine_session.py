@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import anyio.to_thread
 from attrs import define, field
+from telethon.tl.types.updates import State
 
 from adapters.session import file as files
 from adapters.session.address import address_of
@@ -232,6 +233,32 @@ class EngineSession(NamingSession):
         if not states:
             states.update(super().get_update_states())
         return list(states.items())
+
+    def begin_account(self, state: Any) -> None:
+        """Have the file say at once where the account begins, if neither it nor this process knows of any update."""
+        if 0 not in self._engine_memory.states and self.get_update_state(0) is None:
+            self._engine_memory.put_state(0, state)
+            super().set_update_state(0, state)
+            self.write_soonest()
+
+    def begin_channels(self, numbers: dict[int, int]) -> None:
+        """Have the file say these numbers of channels of which it has none, whatever handlers do.
+
+        Nothing of such a channel was handled before, so that is true at once. Without it a crash would lose what comes
+        until handlers have ended and the file is written: nobody would know from where to ask.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        for channel, number in numbers.items():
+            state = State(number, 0, now, 0, unread_count=0)
+            if channel not in self._engine_memory.states:
+                self._engine_memory.put_state(channel, state)
+            if self.get_update_state(channel) is None:
+                super().set_update_state(channel, state)
+
+    def write_soonest(self) -> None:
+        """Have the file written at once, and not only when more has come."""
+        if self._live is not None and self._live.touch():
+            self._live.flush()
 
     def write_states(self, inbox: Inbox) -> None:
         """Have the update states written whose updates have been handled."""

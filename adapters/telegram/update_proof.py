@@ -17,17 +17,18 @@ from typing import Any, Final
 
 from attrs import define, field
 from telethon import errors
-from telethon._updates.messagebox import ENTRY_ACCOUNT, ENTRY_SECRET
+from telethon._updates.messagebox import ENTRY_ACCOUNT, ENTRY_SECRET, next_updates_deadline
 from telethon._updates.session import EntityType
 from telethon.tl.functions.channels import GetFullChannelRequest
 from telethon.tl.functions.messages import GetPeerDialogsRequest
 from telethon.tl.functions.updates import GetStateRequest
-from telethon.tl.types import InputChannel, InputDialogPeer, InputPeerChannel, PeerChannel
+from telethon.tl.types import InputChannel, InputDialogPeer, InputPeerChannel
 from telethon.tl.types.updates import State
 
 from adapters.log_events import event_logger
 from adapters.telegram.account_ledger import note_confirmed, note_set_back
 from adapters.telegram.cancellation import begin_request
+from adapters.telegram.channel_listing import ChannelListing, ListingMemory, begin_channels, numbers_in
 from adapters.telegram.classify import classify, kind_of
 from adapters.telegram.update_watch import ACCOUNT, SECRET, ChannelRounds, Lag, UpdateWatch, describe, listed, name_of
 from states.events import Event, FloodWait, UpdatesConfirmed, UpdatesStalled
@@ -67,6 +68,7 @@ class ProofMemory:
     strangers_at: float = float("-inf")
     oldest: int | None = None
     """The update that waited longest for its handlers at the last proof."""
+    listing: ListingMemory = field(factory=ListingMemory)
     told: bool = False
     """Whether the log says that updates wait for handlers."""
 
@@ -100,6 +102,16 @@ class UpdateProof:
     """Boxes that could not come nearer when they were looked at last."""
     _seen: set[tuple[int, int]] = field(factory=set, init=False)
     """The boxes, each with the number it is to reach, that the next look was waited for from the beginning."""
+    _listing: ChannelListing = field(init=False)
+
+    @_listing.default
+    def _make_listing(self) -> ChannelListing:
+        return ChannelListing(
+            self.client, self.number, self.account, self.memory.listing, self._pass_on, self.send, self.is_held
+        )
+
+    def _pass_on(self, event: Event) -> None:
+        self.report(event)
 
     def numbers(self) -> dict[int, int]:
         """Return how far the client has come in each box."""
@@ -124,6 +136,7 @@ class UpdateProof:
         before, self._before = self._before, {}
         self.watch.compare(server, before, local, time.time())
         self._note_equal(server, local, self._sent_at)
+        self._listing.ask()
         if not self._ask_about_channels(local):
             self._conclude()
 
@@ -147,6 +160,7 @@ class UpdateProof:
                 give_up()
         self._give_up = None
         self._rechecks.clear()
+        self._listing.close()
 
     # --- channels ---
 
@@ -219,18 +233,14 @@ class UpdateProof:
             self.client.differences.ask([blamed])
 
     def _compare_channels(self, found: Any, before: dict[int, int], sent_at: float) -> None:
-        left = {chat.id for chat in found.chats if getattr(chat, "left", False)}
-        server = {
-            dialog.peer.channel_id: dialog.pts
-            for dialog in found.dialogs
-            if isinstance(dialog.peer, PeerChannel)
-            and getattr(dialog, "pts", None)
-            and dialog.peer.channel_id not in left
-        }
-        local = self.numbers()
-        for channel in server.keys() - local.keys() - before.keys():
-            self.client._message_box.try_set_channel_state(channel, server[channel])
-            log.info("channel_begun", account=self.account, channel=channel, number=server[channel])
+        server, local, box = numbers_in(found), self.numbers(), self.client._message_box
+        new = {channel: server[channel] for channel in server.keys() - local.keys() - before.keys()}
+        if new:
+            begin_channels(self.client, new, found.chats)
+        for channel, number in new.items():
+            log.info("channel_begun", account=self.account, channel=channel, number=number)
+        agreed = {channel for channel, number in server.items() if local.get(channel) == number}
+        box.reset_deadlines(agreed, next_updates_deadline())  # as after an empty difference: it need not be asked for
         self.memory.met |= {chat.id for chat in found.chats} - local.keys()
         self.watch.compare(server, before, local, time.time())
         self._note_equal(server, local, sent_at)

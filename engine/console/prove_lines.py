@@ -18,6 +18,7 @@ REASONS: Final = {
     HoleCause.NO_ADDRESS: "the session does not know the channel's access hash; open the channel once",
     HoleCause.UNREADABLE: "Telegram sent what this version cannot read; update Holdfast, and Telethon with it",
     HoleCause.NO_HANDLER: "it arrived, and the program had no handler and followed nothing",
+    HoleCause.NO_NUMBER: "the engine had heard nothing of the chat before, so nobody knew from where to ask",
     HoleCause.RENUMBERED: "Telegram numbers the chat anew, and what was known before means nothing now",
 }
 """Why something is missing, in words."""

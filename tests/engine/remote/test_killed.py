@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import anyio
+import pytest
 from telethon import events
 
 from adapters.sandbox import Sandbox
@@ -55,6 +56,7 @@ def lines_of(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.slow
 async def test_a_killed_program_goes_on_where_it_was(harness: EngineHarness) -> None:
     """The update whose handler had not ended comes again, what came meanwhile follows, and nothing else is doubled."""
     noted = harness.directory / "noted.txt"
@@ -85,6 +87,7 @@ async def test_a_killed_program_goes_on_where_it_was(harness: EngineHarness) -> 
         assert lines_of(noted) == ["1", "2", "3", "3", "4", "5"]
 
 
+@pytest.mark.slow
 async def test_a_killed_engine_costs_a_program_nothing(harness: EngineHarness) -> None:
     """The program connects again by itself; of all messages, also those of the outage, each is there once."""
     heard: list[str] = []
