@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
+
+FLOOD_WAIT: Final = "flood wait for "
+"""How the detail of a job begins that waits for the end of a flood wait or a limit; the kind of request follows."""
 
 
 class JobState(StrEnum):

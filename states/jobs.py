@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 from attrs import field, frozen
 
-from states.job import Job, JobState, JobSummary, by_state, rate_of, remaining_of
+from states.job import FLOOD_WAIT, Job, JobState, JobSummary, by_state, rate_of, remaining_of
 from states.schedules import Backoff
 
 __all__ = [
@@ -50,8 +50,6 @@ MAX_LOSSES: Final = 25
 request that makes the datacenter hang up would hurt its account for ever."""
 RETRY: Final = Backoff()
 """The default schedule for a job's own failures: five attempts, 10 s to 120 s apart."""
-FLOOD_WAIT: Final = "flood wait for "
-"""How the detail of a job begins that waits for the end of a flood wait or a limit; the kind of request follows."""
 MAX_DETAIL: Final = 300
 """Characters of a failure's message that are kept."""
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from adapters.sqlite.queue import Statement, cell
 from states.clock import NOTICED_WITHIN
-from states.jobs import FLOOD_WAIT
+from states.job import FLOOD_WAIT
 
 TABLES: Final = (
     """CREATE TABLE jobs (
