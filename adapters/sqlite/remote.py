@@ -11,6 +11,7 @@ from attrs import define, frozen
 from adapters.sqlite import remote_schema
 from adapters.sqlite.connect import open_read_only, read_rows
 from adapters.sqlite.errors import translating_errors
+from adapters.sqlite.job_codec import is_legible
 from adapters.sqlite.writer import GroupWriter
 
 T = TypeVar("T")
@@ -103,14 +104,14 @@ def _load(db: sqlite3.Connection) -> tuple[list[StoredCursor], dict[str, StoredF
     cursors = [StoredCursor(*row) for row in read_rows(db, remote_schema.SELECT_CURSORS) if _is_cursor(row)]
     feeds = {}
     for account, first, last in read_rows(db, remote_schema.SELECT_LAST):
-        if isinstance(account, str) and isinstance(first, int) and isinstance(last, int):
+        if is_legible(account) and isinstance(first, int) and isinstance(last, int):
             size = read_rows(db, remote_schema.SELECT_SIZE, (account, last))[0][0]
             rows = read_rows(db, remote_schema.SELECT_MARKS, (account, MARKS))
-            marks = [(str(mark), float(at)) for mark, at in rows if isinstance(at, int | float)]
+            marks = [(mark, float(at)) for mark, at in rows if is_legible(mark) and isinstance(at, int | float)]
             feeds[account] = StoredFeed(first, last, size if isinstance(size, int) else 0, tuple(reversed(marks)))
     return cursors, feeds
 
 
 def _is_cursor(row: Sequence[Any]) -> bool:
     """Return whether a row is one that an engine wrote: others are left alone."""
-    return all(isinstance(each, str) for each in row[:3]) and type(row[3]) is int
+    return all(map(is_legible, row[:3])) and type(row[3]) is int
