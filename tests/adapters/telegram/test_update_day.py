@@ -38,8 +38,13 @@ class Datacenter:
         self.numbers = dict.fromkeys((0, *CHANNELS), 1)
         self.told: list[Event] = []
         self.asked = 0
-        client: Any = SimpleNamespace(_message_box=self.box, _mb_entity_cache=cache, inbox=Inbox(), differences=None)
-        self.proof = UpdateProof(client, 1, "A", ProofMemory(), self.told.append, self._answer, lambda _: False)
+        client: Any = SimpleNamespace(
+            _message_box=self.box, _mb_entity_cache=cache, inbox=Inbox(), differences=None,
+            session=SimpleNamespace(login=""),
+        )  # fmt: skip
+        self.proof = UpdateProof(
+            client, 1, "A", ProofMemory(), self.told.append, self._answer, lambda kind: kind == "GetDialogs"
+        )
 
     async def post(self, box: int, delay: float) -> None:
         """Let something happen, of which the client hears a while later."""
