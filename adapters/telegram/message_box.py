@@ -19,6 +19,9 @@ from states.ledger import HoleCause, Interval
 MAX_AHEAD: Final = 100
 """Updates of one box that wait for an earlier one. Telethon goes through all of them again with each that comes."""
 
+JUST_NOW: Final = 30.0
+"""Seconds after its login in which an account without any channel's number has missed no news of channels."""
+
 
 class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no types
     """Telethon's count of updates, which would render its state for each line of a log that nobody reads.
@@ -43,7 +46,8 @@ class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
         self.present: dict[int, int] = {}
         """Their present numbers, if those are known. They go on there once what has arrived already is counted."""
         self.whole = False
-        """Whether the account began at its present, and its first difference is to come: no news in it are missed."""
+        """Whether the account began at its present, or logged in just before, and its first difference is to come: no
+        news of channels in it are missed."""
         self._with_news: set[int] = set()
         """Such channels of which it is not known yet where they go on."""
 
@@ -56,7 +60,7 @@ class NotedMessageBox(MessageBox):  # type: ignore[misc]  # Telethon ships no ty
     def load(self, session_state: Any, channel_states: Any) -> None:
         """Begin where a session is; if it does not say, Telethon calls this again with the account's present."""
         super().load(session_state, channel_states)
-        self.whole |= self.is_empty()
+        self.whole |= self.is_empty() or (not channel_states and self.date.timestamp() >= time.time() - JUST_NOW)
 
     def take_begun(self) -> tuple[dict[int, int], list[int], dict[int, int]]:
         """Return ``begun``, ``unnumbered`` and ``present`` since the last call."""

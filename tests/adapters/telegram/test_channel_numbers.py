@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
-from adapters.telegram import TelegramConnector, channel_listing
+from adapters.telegram import TelegramConnector, channel_listing, message_box
 from states.events import CaughtUp, FloodWait
 from tests.adapters.telegram.harness import PHONE, DatacenterHarness
 from tests.adapters.telegram.test_inbox import Handling, delivering, listening, until
@@ -92,10 +92,22 @@ async def test_the_first_news_of_a_known_chat_are_fetched(harness: DatacenterHar
     assert heard == ["during the outage"]
 
 
+async def test_an_account_that_has_just_logged_in_has_missed_nothing(harness: DatacenterHarness) -> None:
+    """News of its channels in the seconds between its login and its first link are no gap."""
+    async with harness as dc:
+        account = harness.connector()
+        await begun(account)
+        await dc.create_channel(NEWS, NEWS, members=[PHONE])
+        await dc.post(NEWS, "hello")
+        async with ProvenLink(account) as proven:
+            assert (await gap_of(proven)).missing == ()
+
+
 async def test_news_of_a_channel_without_a_number_are_told_as_missing(
-    harness: DatacenterHarness, tmp_path: Path
+    harness: DatacenterHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are named with what to do, the ledger has a hole with its cause, and what follows is not missed."""
+    monkeypatch.setattr(message_box, "JUST_NOW", -60.0)  # its login was long ago
     file = tmp_path / "engine.db"
     async with harness as dc:
         account = harness.connector()
