@@ -59,6 +59,7 @@ class ClientStub:
         await self.let_go[update].wait()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.permutations(range(1, 9)), st.data())
 def test_only_what_was_handled_without_a_gap_is_claimed(order: list[int], data: st.DataObject) -> None:
