@@ -23,14 +23,14 @@ from engine import RemoteClient
 client = RemoteClient(sys.argv[1], sys.argv[2], name="reporter")
 
 
-@client.on(events.NewMessage(incoming=True, pattern="ping"))
+@client.on(events.NewMessage(incoming=True, pattern="ping"))  # type: ignore[untyped-decorator]  # Telethon is untyped
 async def answer(event: events.NewMessage.Event) -> None:
     """Answer each message once, also those that came while this script was away."""
     await event.respond("pong")
     await client.disconnect()
 
 
-@client.on(events.Raw(types.UpdatesTooLong))
+@client.on(events.Raw(types.UpdatesTooLong))  # type: ignore[untyped-decorator]  # as above
 async def missed(_: types.UpdatesTooLong) -> None:
     """Hear that this script was away for too long: read the history instead."""
     print("some updates fell out")

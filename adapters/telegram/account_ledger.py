@@ -7,7 +7,6 @@ durable: a crash between the two repeats updates, and the ledger has none that w
 
 import shlex
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -57,7 +56,7 @@ class AccountLedger:
     _login: str = field(default="", init=False)
     _chains: dict[tuple[int, HoleCause | None], LedgerRow] = field(factory=dict, init=False)
     """The last row of each box, and the last one of each cause for which something was lost in it."""
-    _marks: deque[tuple[int, float, list[Advance]]] = field(factory=deque, init=False)
+    _marks: list[tuple[int, float, list[Advance]]] = field(factory=list, init=False)
     """What is not handled yet: the number of the last update before, when it was noted, and the advances."""
     _rows: dict[_Key, LedgerRow] = field(factory=dict, init=False)
     """What is handled and not stored."""
@@ -104,7 +103,7 @@ class AccountLedger:
     def handled(self, number: int) -> None:
         """Claim what came before the update with this number, which was handled, as all before it."""
         while self._marks and self._marks[0][0] <= number:
-            mark, at, advances = self._marks.popleft()
+            mark, at, advances = self._marks.pop(0)
             if self._first_unstored is None:
                 self._first_unstored = mark
             for advance in advances:

@@ -1,6 +1,5 @@
 """How many usernames an account may look up: Telegram allows about 200 a day, and then refuses for hours. Pure."""
 
-from collections import deque
 from typing import Final
 
 from attrs import define, field
@@ -12,12 +11,12 @@ DAY: Final = 86_400.0
 class LookupBudget:
     """The look-ups of one account in the last 24 hours, oldest first, at times of a clock that is never set."""
 
-    times: deque[float] = field(factory=deque)
+    times: list[float] = field(factory=list)
 
     def used(self, now: float) -> int:
         """Return how many look-ups count now."""
         while self.times and self.times[0] <= now - DAY:
-            self.times.popleft()
+            self.times.pop(0)
         return len(self.times)
 
     def free_at(self, now: float, per_day: int) -> float:

@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 
 from adapters.sandbox import Fault, FaultKind, Sandbox
 from states.ledger import Interval, merge
-from tests.engine.harness import FAST, STRICT, EngineHarness
+from tests.engine.harness import FAST, STRICT, EngineHarness, all_are
 from tests.soak.storage import Lost
 
 PHONES = ("+9996610001", "+9996610002")
@@ -72,10 +72,10 @@ class Record:
         for name in CHANNELS:
             self.channels[name] = await self.dc.create_channel(name, name, members=PHONES)
 
-    async def write(self) -> None:
-        """Write one message."""
+    async def write(self, channel_name: str | None = None) -> None:
+        """Write one message, in this channel or anywhere."""
         self.count += 1
-        if self.chance.random() < 0.3:
+        if channel_name is None and self.chance.random() < 0.3:
             phone = self.chance.choice(PHONES)
             number = await self.dc.push(phone, f"Line {self.count}")
             pts = next(each.pts for each in self.dc.messages(phone) if each.id == number)
@@ -83,7 +83,7 @@ class Record:
             sender = next(each.peer for each in self.dc.messages(phone) if each.id == number)
             self.posted.append(Posted(user=user, box=0, pts=pts, line=f"{user} {sender} new {number}"))
             return
-        name = self.chance.choice(CHANNELS)
+        name = channel_name or self.chance.choice(CHANNELS)
         channel = self.channels[name]
         number = await self.dc.post(name, f"Line {self.count}")
         pts = next(each.pts for each in self.dc.channel_messages(name) if each.id == number)
@@ -143,6 +143,8 @@ async def run(directory: Path, kills: int, seed: int, *, per_life: int = 60) -> 
         for life in range(kills + 1):
             async with harness.running() as engine, anyio.create_task_group() as tasks:
                 await harness.until(lambda at, life=life: any(e.life == life + 1 for e in at.entries()[-9:]))
+                if not life:
+                    await _begin(harness, record, log)
                 tasks.start_soon(chaos, dc, chance)
                 for _ in range(per_life):
                     await record.write()
@@ -175,6 +177,17 @@ async def run(directory: Path, kills: int, seed: int, *, per_life: int = 60) -> 
         f"{record.count} events, {kills} kills, seed {seed}: false claims 0, missed 0, "
         f"{rows} intervals for {len(claims(file))} boxes, repeated {len(heard) - len(set(heard))}"
     )
+
+
+async def _begin(harness: EngineHarness, record: Record, log: Path) -> None:
+    """Wait until both accounts hear each channel: what came before their first links is nobody's to claim."""
+    await harness.until(all_are("healthy", len(PHONES)))
+    for name in CHANNELS:
+        await record.write(name)
+    wanted = {each.line for each in record.posted}
+    with anyio.fail_after(TIMEOUT_SECONDS):
+        while not wanted <= set(heard_in(log)):
+            await anyio.sleep(0.05)
 
 
 async def _all_claimed(record: Record, file: Path, harness: EngineHarness) -> None:
