@@ -118,7 +118,7 @@ class OpenFile:
             return None
         try:
             found = identity(self.path)
-            header = self._read_header()
+            header = self._own_header()
             size = os.fstat(self._descriptor).st_size  # type: ignore[arg-type]
         except OSError:  # whether it is there cannot be told now
             return None
@@ -126,7 +126,7 @@ class OpenFile:
             return Loss.GONE
         if found != self._file:
             return Loss.REPLACED
-        if not (header.startswith(_MAGIC) and self._is_ours(header)):
+        if header is None:
             return Loss.OVERWRITTEN
         # A file that another program moves its log into may be too short for a moment; it is then growing.
         if size < min(self._size, _size_of(header)):
@@ -151,6 +151,14 @@ class OpenFile:
         with suppress(sqlite3.Error):
             return self._stored_mark() not in self._marks
         return False
+
+    def _own_header(self) -> bytes | None:
+        """Return the header in the file; None if it is not ours. Raises ``OSError``."""
+        for _ in range(2):  # another program may move the whole log, and begin it again, after the header was read
+            header = self._read_header()
+            if header.startswith(_MAGIC) and self._is_ours(header):
+                return header
+        return None
 
     def _is_ours(self, header: bytes) -> bool:
         """Return whether this header is that of the file, by its mark or, until that is there, by all of it."""

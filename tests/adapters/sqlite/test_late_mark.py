@@ -198,3 +198,17 @@ def test_a_directory_that_cannot_be_read_ends_nothing(opened: Opened, monkeypatc
     delete(opened.path)
     opened.write()
     assert [told.loss for told in opened.told] == [Loss.GONE]
+
+
+def test_a_header_that_was_moved_on_while_it_was_looked_at_is_read_again(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program moved the log, and began it again, between the two readings: the file is the one it was."""
+    opened.file.begin()
+    opened.write()
+    real = OpenFile._read_header
+    stale = [real(opened.file.opened)[:68] + bytes(32)]
+    monkeypatch.setattr(OpenFile, "_read_header", lambda file: stale.pop() if stale else real(file))
+    opened.write()
+    assert stale == []
+    assert opened.told == []
