@@ -37,18 +37,7 @@ class ExecChannel:
 
     async def send(self, *, key: str, subject: str, body: str, tone: str, data: bytes, timeout: float) -> None:
         """Give ``data`` to the command, which has ``timeout`` seconds. Raises ``AlertNotSent``; the rest is unused."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                cwd=self.directory,
-                env={name: os.environ[name] for name in VARIABLES if name in os.environ},
-                start_new_session=True,
-            )
-        except OSError as exc:
-            raise AlertNotSent(f"the command cannot be started ({(exc.strerror or str(exc)).lower()})") from None
+        process = await self._start(timeout)
         output = bytearray()
         try:
             with anyio.fail_after(timeout):
@@ -62,6 +51,27 @@ class ExecChannel:
             said = without_secrets(bytes(output).decode("utf-8", "replace"), self.command[1:])
             how = f"with exit code {process.returncode}" if process.returncode > 0 else "by a signal"
             raise AlertNotSent(f"the command ended {how}{f': {said}' if said else ''}")
+
+    async def _start(self, timeout: float) -> asyncio.subprocess.Process:
+        """Start the command. Raises ``AlertNotSent``.
+
+        A cancellation waits until it has begun: asyncio would kill it, and not wait for its end.
+        """
+        try:
+            with anyio.fail_after(timeout, shield=True):
+                return await asyncio.create_subprocess_exec(
+                    *self.command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    cwd=self.directory,
+                    env={name: os.environ[name] for name in VARIABLES if name in os.environ},
+                    start_new_session=True,
+                )
+        except TimeoutError:
+            raise AlertNotSent(f"the command did not start within {timeout:g} s") from None
+        except OSError as exc:
+            raise AlertNotSent(f"the command cannot be started ({(exc.strerror or str(exc)).lower()})") from None
 
 
 async def _talk(process: asyncio.subprocess.Process, data: bytes, output: bytearray) -> None:

@@ -1,9 +1,11 @@
 """Messages to a command: its input, its environment, its deadline and its output."""
 
+import asyncio
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -124,6 +126,30 @@ async def test_a_cancelled_message_leaves_no_process(tmp_path: Path, monkeypatch
             await _until_there(tmp_path / "pid")
         tasks.cancel_scope.cancel()
     assert not _runs(int((tmp_path / "pid").read_text()))
+
+
+async def test_a_command_that_is_cancelled_while_it_begins_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may run before the engine knows of it: the cancellation waits for that, and then ends it."""
+    monkeypatch.setattr(exec_channel, "_REAPED_WITHIN", TIMEOUT)
+    start, begun, known = asyncio.create_subprocess_exec, anyio.Event(), anyio.Event()
+    started: list[int] = []
+
+    async def start_slowly(*words: str, **options: Any) -> Any:
+        process = await start(*words, **options)
+        started.append(process.pid)
+        begun.set()
+        await known.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_slowly)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, "import time; time.sleep(600)", tmp_path)
+        await begun.wait()
+        tasks.cancel_scope.cancel()
+        known.set()
+    assert not any(map(_runs, started))
 
 
 def test_the_command_is_in_no_repr(tmp_path: Path) -> None:
