@@ -93,7 +93,9 @@ async def test_a_full_disk_for_the_database_ends_no_run(harness: EngineHarness, 
         harness.at(dc, PHONE)
         with small_disk(data, "2m") as filler:
             async with harness.running() as process:
-                await harness.until(all_are("healthy", 1))
+                # Nobody reads the database until the disk is full: beside a reader, the engine moves its log into the
+                # file a little later, and then the log, begun again, has room.
+                await harness.until(lambda harness: "Successfully connected" in harness.text)
                 fill(filler)
                 await dc.inject(Fault(FaultKind.RESET))
                 await harness.until(lambda harness: "journal waits" in harness.text)
@@ -106,4 +108,5 @@ async def test_a_full_disk_for_the_database_ends_no_run(harness: EngineHarness, 
     assert "the disk is full" in harness.text
     assert "Traceback" not in harness.text
     assert ("could not be saved in time" in harness.text) is not freed
-    assert (said.count("Connected") == 2) is freed
+    assert (said[-1] == "Closed") is freed
+    assert said.count("Connected") == 2 or not freed
